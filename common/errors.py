@@ -1,0 +1,44 @@
+"""How bad input ends: one line that names the file and what is wrong with it, exit code 1, no traceback."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from types import TracebackType
+
+
+class InputError(ValueError):
+    """What the user gave can't be used; the message is one line that names it and says what is wrong."""
+
+
+def input_error_in(error: BaseException | None) -> InputError | None:
+    """The ``InputError`` that ``error`` is, or was raised from (MONAI wraps what a config's parts raise)."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, InputError):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def one_line_errors() -> None:
+    """Let an uncaught ``InputError`` print ``error: …`` alone; ``TRACEBACK=1`` in the environment keeps the rest.
+
+    Named in a bundle's ``initialize``. Any other exception keeps its traceback: it is a defect, not bad input.
+    """
+    if os.environ.get("TRACEBACK"):
+        return
+    for engine in ("ignite", "monai"):  # ignite logs an engine's exception before it reaches us
+        logging.getLogger(engine).setLevel(logging.CRITICAL)
+    default = sys.__excepthook__
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        found = input_error_in(error)
+        if found is None:
+            default(kind, error, trace)
+        else:
+            print(f"error: {' '.join(str(found).split())}", file=sys.stderr)
+
+    sys.excepthook = hook
