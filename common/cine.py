@@ -320,9 +320,7 @@ def _dicom_spacing(
     if tissue:
         largest = max(tissue, key=lambda r: (r["x1"] - r["x0"]) * (r["y1"] - r["y0"]))
         if any(not np.allclose(r["spacing"], largest["spacing"], rtol=0.01) for r in tissue):
-            notes.append(
-                f"{len(tissue)} image regions differ in spacing: that of the largest is used, {_mm(largest['spacing'])}."
-            )
+            notes.append(f"{len(tissue)} image regions differ in spacing: {_mm(largest['spacing'])} is the largest's.")
         return largest["spacing"]
     pixel_spacing = dataset.get("PixelSpacing")
     if pixel_spacing and len(pixel_spacing) == 2 and min(float(v) for v in pixel_spacing) > 0:
@@ -726,7 +724,7 @@ def _write_gif(path: str, frames: np.ndarray, spacing: Sequence[float] | None, t
 
     images = [Image.fromarray(frame) for frame in _bytes(frames)]
     steps = np.diff(times) if times and len(times) > 1 else np.full(max(len(frames) - 1, 1), 0.04)
-    durations = [max(10, int(round(float(step) * 100)) * 10) for step in [*steps, steps[-1]]][: len(frames)]
+    durations = [max(10, round(float(step) * 100) * 10) for step in [*steps, steps[-1]]][: len(frames)]
     images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0)
 
 
@@ -742,9 +740,8 @@ def sector_mask(cine: torch.Tensor, radius: int = 16) -> torch.Tensor:
 
     Pixels whose value lies in [0.005, 0.995] in at least a tenth of the frames, as in the papers (Li et al., arXiv
     1906.10510, section 3, and its extension, section III-A), restricted to what moves (marks and labels stay as they
-    are), to the largest connected piece of it with its holes filled, then dilated. What is still and bright outside
-    the echo is taken out again where the dilation reaches it. A cine of one frame, or one that hardly moves, keeps
-    its still pixels.
+    are), to the largest connected piece of it with its holes filled, then dilated. Marks and labels that the
+    dilation reaches are taken out again. Where next to nothing moves, still pixels count too.
 
     Args:
         cine: ``[1, T, H, W]`` in [0, 1].
@@ -763,9 +760,10 @@ def sector_mask(cine: torch.Tensor, radius: int = 16) -> torch.Tensor:
     sector = _largest(ndimage.binary_opening(_density(moves, 7) > 0.5, disk(3)))
     if not sector.any():
         return torch.ones(frames.shape[1:], dtype=torch.bool)
-    sector = _fill(sector, 6)
-    mask = sector if radius == 0 else ndimage.distance_transform_edt(~sector) <= radius
-    still = (deviation <= 4 / 255) & (frames.mean(axis=0) > 0.08) | (frames.min(axis=0) > 0.3)
+    sector = _filled(sector, 6)
+    outside = ndimage.distance_transform_edt(~sector)
+    marks = (frames.mean(axis=0) > 0.1) & (outside > 2)
+    mask = (outside <= radius) & ~(ndimage.binary_dilation(marks, disk(3)) & ~sector)
     return torch.from_numpy(mask)
 
 
@@ -778,8 +776,9 @@ def _largest(mask: np.ndarray) -> np.ndarray:
     return labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]) if count else mask
 
 
-def _fill(mask, r):
-    padded = np.pad(mask, r)
-    closed = ndimage.distance_transform_edt(~padded) <= r
-    closed = ndimage.distance_transform_edt(closed) > r
-    return ndimage.binary_fill_holes(closed[r:-r, r:-r] | mask)
+def _filled(mask: np.ndarray, radius: int) -> np.ndarray:
+    """Close gaps of up to twice the radius and fill what is enclosed."""
+    padded = np.pad(mask, radius + 1)
+    widened = ndimage.distance_transform_edt(~padded) <= radius
+    closed = ndimage.distance_transform_edt(widened) > radius
+    return ndimage.binary_fill_holes(closed[radius + 1 : -radius - 1, radius + 1 : -radius - 1] | mask)
