@@ -14,12 +14,14 @@ Colour is reduced to its first channel, and 8-bit values are divided by 255 (Li 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import tempfile
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -189,7 +191,22 @@ def _first_channel(values: np.ndarray, notes: list[str]) -> np.ndarray:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:200] + "…"
+
+
+@contextmanager
+def _quiet(library: str) -> Iterator[None]:
+    """Hold back a library's warnings and logged tracebacks: what is wrong ends in one line of ours."""
+    logger = logging.getLogger(library)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 # DICOM
@@ -199,8 +216,7 @@ def _read_dicom(path: Path) -> _Loop:
     import pydicom
     from pydicom.errors import InvalidDicomError
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet("pydicom"):
         try:
             dataset = pydicom.dcmread(path)
             present = "PixelData" in dataset
@@ -407,7 +423,7 @@ def _read_metaimage(path: Path) -> _Loop:
     except (RuntimeError, OSError, KeyError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: not a readable MetaImage, or a truncated one: {_one_line(error)[-200:]}") from error
+        raise InputError(f"{path}: not a readable MetaImage, or a truncated one: {_one_line(error)}") from error
     values = np.asarray(itk.array_view_from_image(image))
     if image.GetNumberOfComponentsPerPixel() > 1:
         values = values[..., 0]
