@@ -209,18 +209,19 @@ def _quiet(library: str) -> Iterator[None]:
         logger.setLevel(level)
 
 
+# Libraries raise exceptions of many kinds on damaged files: each reader turns any of them into one InputError.
+
 # DICOM
 
 
 def _read_dicom(path: Path) -> _Loop:
     import pydicom
-    from pydicom.errors import InvalidDicomError
 
     with _quiet("pydicom"):
         try:
             dataset = pydicom.dcmread(path)
             present = "PixelData" in dataset
-        except (InvalidDicomError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        except Exception as error:
             raise InputError(f"{path}: not a readable DICOM file, or a truncated one: {_one_line(error)}") from error
         if not present:
             raise InputError(f"{path}: the DICOM file has no pixel data, or is truncated before it")
@@ -235,9 +236,9 @@ def _read_dicom(path: Path) -> _Loop:
             r_waves = dataset.get("RWaveTimeVector")
             if r_waves:
                 loop.r_waves = [float(time) / 1000 for time in np.atleast_1d(r_waves)]
-        except (TypeError, ValueError, AttributeError, KeyError) as error:
-            if isinstance(error, InputError):
-                raise
+        except InputError:
+            raise
+        except Exception as error:
             raise InputError(f"{path}: the DICOM header can't be understood: {_one_line(error)}") from error
     return loop
 
@@ -372,11 +373,12 @@ def _read_nifti(path: Path) -> _Loop:
     import nibabel as nib
 
     try:
-        image: Any = nib.load(path)
-        header = image.header
-        extensions = [e.get_content() for e in header.extensions if e.get_code() == 6]
-        values = np.asanyarray(image.dataobj)
-    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
+        with _quiet("nibabel.global"):
+            image: Any = nib.load(path)
+            header = image.header
+            extensions = [e.get_content() for e in header.extensions if e.get_code() == 6]
+            values = np.asanyarray(image.dataobj)
+    except Exception as error:
         raise InputError(f"{path}: not a readable NIfTI file, or a truncated one: {_one_line(error)}") from error
     if values.dtype.names:
         values = values[values.dtype.names[0]]
@@ -405,38 +407,52 @@ def _stored_times(content: Any, count: int) -> list[float] | None:
     return [float(t) for t in times] if len(times) == count else None
 
 
-def _read_metaimage(path: Path) -> _Loop:
-    import itk
+METAIMAGE_TYPES = {
+    "UCHAR": "u1",
+    "CHAR": "i1",
+    "USHORT": "u2",
+    "SHORT": "i2",
+    "UINT": "u4",
+    "INT": "i4",
+    "FLOAT": "f4",
+    "DOUBLE": "f8",
+}
 
-    fields = {}
+
+def _read_metaimage(path: Path) -> _Loop:
     with path.open("rb") as file:
-        for line in file.read(8192).split(b"\n"):
-            key, _, value = line.decode("latin-1").partition("=")
-            fields[key.strip()] = value.strip()
-            if key.strip() == "ElementDataFile":
-                break
-    if "NDims" not in fields or "ElementDataFile" not in fields:
+        head = file.read(16384)
+    fields: dict[str, str] = {}
+    position = 0
+    while "ElementDataFile" not in fields and position < len(head):
+        line, _, _ = head[position:].partition(b"\n")
+        key, _, value = line.decode("latin-1").partition("=")
+        fields[key.strip()] = value.strip()
+        position += len(line) + 1
+    if "ElementDataFile" not in fields:
         raise InputError(f"{path}: not a MetaImage file")
     try:
-        _check_metaimage_bytes(path, fields)
-        image = itk.imread(os.fspath(path))
-    except (RuntimeError, OSError, KeyError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+        sizes = [int(n) for n in fields["DimSize"].split()]
+        values = _metaimage_values(path, fields, sizes, position)
+        stated = fields.get("ElementSpacing") or fields.get("ElementSize")
+        zooms = [float(v) for v in stated.split()] if stated else [1.0] * len(sizes)
+        offset = fields.get("Offset") or fields.get("Position") or fields.get("Origin") or "0 0 0"
+        matrix = fields.get("TransformMatrix") or fields.get("Rotation") or fields.get("Orientation")
+        affine = None
+        if len(sizes) == 3:
+            affine = np.eye(4)
+            affine[:3, 3] = [float(v) for v in offset.split()]
+            if matrix:
+                affine[:3, :3] = np.reshape([float(v) for v in matrix.split()], (3, 3)).T
+        zooms = zooms[: len(sizes)] if len(zooms) >= len(sizes) else [*zooms, *[1.0] * (len(sizes) - len(zooms))]
+    except InputError:
+        raise
+    except (KeyError, ValueError, OverflowError, zlib.error) as error:
         raise InputError(f"{path}: not a readable MetaImage, or a truncated one: {_one_line(error)}") from error
-    values = np.asarray(itk.array_view_from_image(image))
-    if image.GetNumberOfComponentsPerPixel() > 1:
-        values = values[..., 0]
-    dimension = image.GetImageDimension()
-    direction = np.asarray(image.GetDirection(), dtype=float).reshape(dimension, dimension)
-    affine = np.eye(4)
-    affine[:3, :3] = direction[:3, :3] if dimension >= 3 else np.eye(3)
-    affine[: min(dimension, 3), 3] = list(image.GetOrigin())[:3]
-    stated = "ElementSpacing" in fields or "ElementSize" in fields
     return _axes_to_frames(
         path,
-        values.transpose(),
-        zooms=[float(z) for z in image.GetSpacing()] if stated else [1.0] * dimension,
+        values,
+        zooms=zooms,
         affine=affine,
         mm_per_unit=1.0 if stated else None,
         seconds_per_unit=1.0 if stated else None,
@@ -445,22 +461,30 @@ def _read_metaimage(path: Path) -> _Loop:
     )
 
 
-def _check_metaimage_bytes(path: Path, fields: dict[str, str]) -> None:
-    """ITK reads a short uncompressed file without a word, and leaves the rest of the frames as they fall."""
-    sizes = {"UCHAR": 1, "CHAR": 1, "USHORT": 2, "SHORT": 2, "UINT": 4, "INT": 4, "FLOAT": 4, "DOUBLE": 8}
-    size = sizes.get(fields.get("ElementType", "").removeprefix("MET_"))
-    data_file = fields["ElementDataFile"]
-    if size is None or fields.get("CompressedData", "False").lower() == "true" or " " in data_file:
-        return
-    pixels = np.prod([int(n) for n in fields["DimSize"].split()], dtype=np.int64)
-    needed = int(pixels) * size * int(fields.get("ElementNumberOfChannels", "1"))
-    source = path if data_file == "LOCAL" else path.parent / data_file
-    if data_file == "LIST":
-        return
-    if not source.exists():
-        raise InputError(f"{path}: its data file {data_file} is missing")
-    if source.stat().st_size < needed:
-        raise InputError(f"{path}: truncated, {source.stat().st_size} bytes where the header needs {needed}")
+def _metaimage_values(path: Path, fields: dict[str, str], sizes: list[int], header_bytes: int) -> np.ndarray:
+    """The pixels as (X, Y, …), the first channel where there are several."""
+    name = fields["ElementDataFile"]
+    source = path if name.upper() == "LOCAL" else path.parent / name
+    if name.upper().startswith("LIST") or "%" in name:
+        raise InputError(f"{path}: a MetaImage whose pixels lie in several files isn't supported")
+    if not source.is_file():
+        raise InputError(f"{path}: its data file {name} is missing")
+    kind = fields["ElementType"].removeprefix("MET_").removesuffix("_ARRAY")
+    if kind not in METAIMAGE_TYPES:
+        raise InputError(f"{path}: pixels of type {fields['ElementType']} aren't supported")
+    big = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False")).lower() == "true"
+    dtype = np.dtype(METAIMAGE_TYPES[kind]).newbyteorder(">" if big else "<")
+    channels = int(fields.get("ElementNumberOfChannels", "1"))
+    needed = int(np.prod(sizes, dtype=object)) * channels * dtype.itemsize
+    data = source.read_bytes()[header_bytes if source == path else 0 :]
+    if fields.get("CompressedData", "False").lower() == "true":
+        data = zlib.decompress(data)
+    skipped = int(fields.get("HeaderSize", "0"))
+    data = data[-needed:] if skipped == -1 else data[skipped:]
+    if needed <= 0 or len(data) < needed:
+        raise InputError(f"{path}: truncated, {len(data)} bytes of pixels where the header needs {needed}")
+    values = np.frombuffer(data, dtype, needed // dtype.itemsize).astype(dtype.newbyteorder("="), copy=False)
+    return values.reshape(*sizes[::-1], channels)[..., 0].transpose()
 
 
 def _axes_to_frames(
@@ -492,7 +516,7 @@ def _axes_to_frames(
     if values.ndim != 3:
         raise InputError(f"{path}: shape {shape}; expected a 2D cine, (X, Y, T) or (X, Y, 1, T)")
     if values.shape[2] > 1 and not (explicit or is_series):
-        reason = _looks_like_volume(values.shape, zooms, affine, mm_per_unit, own_units)
+        reason = _looks_like_volume(values, zooms, affine, mm_per_unit, own_units)
         if reason:
             raise InputError(
                 f"{path}: a 3D volume, not a 2D cine: {reason} (a cine of shape (X, Y, T) has a frame time in seconds "
@@ -512,7 +536,7 @@ def _axes_to_frames(
 
 
 def _looks_like_volume(
-    shape: tuple[int, ...], zooms: list[float], affine: np.ndarray | None, mm_per_unit: float | None, own_units: bool
+    values: np.ndarray, zooms: list[float], affine: np.ndarray | None, mm_per_unit: float | None, own_units: bool
 ) -> str | None:
     """Why an (X, Y, N) array seems to be N slices rather than N frames, or None.
 
@@ -527,8 +551,11 @@ def _looks_like_volume(
     isotropic = np.allclose(zooms, zooms[0], rtol=0.01)
     if isotropic and mm_per_unit is not None:
         return f"all three zooms are {zooms[0]:.4g} mm"
-    if isotropic and zooms[0] == 1 and min(shape[:2]) / 2 < shape[2] < 2 * max(shape[:2]):
-        return f"shape {shape} with no units and equal zooms"
+    width, height, count = values.shape
+    if isotropic and zooms[0] == 1 and min(width, height) / 2 < count < 2 * max(width, height):
+        alike = np.corrcoef(values.reshape(-1, count)[:: max(width * height // 10_000, 1)].astype(float).T)[0, 1:]
+        if np.median(alike) < 0.5:
+            return f"shape {values.shape} with no units and equal zooms, and its planes aren't alike"
     if zooms[2] > SLOWEST_FRAME_TIME and zooms[2] != 1:
         return f"its third zoom, {zooms[2]:.4g}, is a slice distance rather than a frame time"
     return None
@@ -601,7 +628,7 @@ def _missing_bytes(path: Path) -> int:
 
 
 def _read_gif(path: Path) -> _Loop:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     loop = _Loop(np.empty(0))
     frames, durations = [], []
@@ -611,7 +638,7 @@ def _read_gif(path: Path) -> _Loop:
                 image.seek(index)
                 frames.append(np.asarray(image.convert("RGB")))
                 durations.append(float(image.info.get("duration", 0)) / 1000)
-    except (UnidentifiedImageError, OSError, EOFError, SyntaxError, ValueError) as error:
+    except Exception as error:
         raise InputError(f"{path}: not a readable GIF, or a truncated one: {_one_line(error)}") from error
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
@@ -625,7 +652,7 @@ def _read_gif(path: Path) -> _Loop:
 
 
 def _read_folder(path: Path) -> _Loop:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     files = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
     if not files:
@@ -637,7 +664,7 @@ def _read_folder(path: Path) -> _Loop:
         try:
             with Image.open(file) as image:
                 values = np.asarray(image.convert("RGB") if image.mode in ("P", "1", "CMYK", "YCbCr") else image)
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        except Exception as error:
             raise InputError(f"{file}: not a readable image, or a truncated one: {_one_line(error)}") from error
         frame = values[..., 0] if values.ndim == 3 else values
         if frames and frame.shape != frames[0].shape:

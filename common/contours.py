@@ -25,6 +25,7 @@ from common.errors import InputError
 
 BOUNDARY_POINTS = 400
 RBF_SMOOTHING = 1e-2
+SMALLEST_MASK = 9
 
 
 def mask_contour(mask: ArrayLike) -> np.ndarray:
@@ -60,10 +61,12 @@ def fit_contour(mask: ArrayLike, points: int = 100) -> np.ndarray:
         ``[points, 2]``; the first lies straight above the centre, so that points of alike shapes correspond.
 
     Raises:
-        InputError: the mask is empty, or not two-dimensional.
+        InputError: the mask is empty or smaller than 9 pixels, or not two-dimensional.
     """
     component = ndimage.binary_fill_holes(_largest_component(mask))
     rows, columns = np.nonzero(component)
+    if len(rows) < SMALLEST_MASK:
+        raise InputError(f"the mask has only {len(rows)} connected pixels; a contour needs {SMALLEST_MASK}")
     middle = np.array([rows.mean(), columns.mean()])
     radius = np.hypot(rows - middle[0], columns - middle[1]).max() + 1
     corner = np.floor(middle - radius).astype(int) - 2

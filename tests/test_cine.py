@@ -24,6 +24,7 @@ from pydicom.uid import (
     UltrasoundMultiFrameImageStorage,
     generate_uid,
 )
+from scipy import ndimage
 
 from common.cine import frame_pairs, read_cine, sector_mask, write_cine
 from common.errors import InputError
@@ -282,6 +283,13 @@ def test_nifti_axes_units_and_times(
         assert any("third axis" in note for note in cine.meta["notes"])
 
 
+def test_nifti_without_units_is_a_cine_where_its_frames_are_alike(tmp_path: Path) -> None:
+    values = np.tile(loop(10), (4, 1, 1))
+    unnamed = ("unknown", "unknown")
+    cine = read_cine(write_nifti(tmp_path / "c.nii.gz", values.transpose(2, 1, 0), (1.0, 1.0, 1.0), unnamed))
+    assert cine.shape == (1, 40, H, W) and cine.meta["spacing"] is None and cine.meta["frame_times"] is None
+
+
 def test_nifti_with_an_explicit_time_axis(tmp_path: Path) -> None:
     values = loop().transpose(2, 1, 0)[:, :, None]
     cine = read_cine(write_nifti(tmp_path / "c.nii", values, (0.3, 0.4, 1.0, 0.5), ("mm", "sec"), origin=30.0))
@@ -307,14 +315,26 @@ def test_scaling_of_values(tmp_path: Path, values: np.ndarray, expected: np.ndar
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".mhd"])
-def test_metaimage(tmp_path: Path, suffix: str) -> None:
-    image = itk.image_from_array(loop())
+@pytest.mark.parametrize("compression", [False, True])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_metaimage_as_itk_writes_it(tmp_path: Path, suffix: str, compression: bool, kind: type) -> None:
+    values = loop().astype(kind) / kind(1 if kind is not np.float32 else 255)
+    image = itk.image_from_array(values.astype(kind))
     image.SetSpacing([0.3, 0.4, 0.02])
-    itk.imwrite(image, str(tmp_path / f"c{suffix}"))
+    itk.imwrite(image, str(tmp_path / f"c{suffix}"), compression=compression)
     cine = read_cine(tmp_path / f"c{suffix}")
     assert maximal_difference(cine, loop() / 255.0) < 1e-6
     assert cine.meta["spacing"] == pytest.approx((0.4, 0.3))
     assert cine.meta["frame_times"][1] == pytest.approx(0.02)
+
+
+def test_metaimage_volume_is_refused(tmp_path: Path) -> None:
+    image = itk.image_from_array(loop())
+    image.SetSpacing([0.7, 0.7, 1.0])
+    image.SetOrigin([0.0, 0.0, -35.0])
+    itk.imwrite(image, str(tmp_path / "c.mha"))
+    with pytest.raises(InputError, match="3D volume, not a 2D cine: its slices have a position"):
+        read_cine(tmp_path / "c.mha")
 
 
 # Video, GIF, folders
@@ -500,6 +520,11 @@ def long_video(tmp_path: Path, suffix: str) -> Path:
     return tmp_path / f"whole{suffix}"
 
 
+def cube() -> np.ndarray:
+    smooth = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(40, 40, 40)), 4)
+    return np.round(255 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8)
+
+
 def text(tmp_path: Path, name: str) -> Path:
     (tmp_path / name).write_text("this is no image" * 20)
     return tmp_path / name
@@ -581,7 +606,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "thick slices": (lambda p: nifti_of(p, loop().transpose(2, 1, 0), (0.5, 0.5, 5.0)), "3D volume"),
     "placed slices": (lambda p: nifti_of(p, loop().transpose(2, 1, 0), (0.7, 0.7, 1.0), origin=-40.0), "3D volume"),
     "a cube without units": (
-        lambda p: nifti_of(p, loop(40, 40, 40), (1.0, 1.0, 1.0), units=("unknown", "unknown")),
+        lambda p: nifti_of(p, cube(), (1.0, 1.0, 1.0), units=("unknown", "unknown")),
         "3D volume",
     ),
     "3D and time": (
