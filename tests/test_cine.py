@@ -284,10 +284,10 @@ def test_nifti_axes_units_and_times(
 
 
 def test_nifti_without_units_is_a_cine_where_its_frames_are_alike(tmp_path: Path) -> None:
-    values = np.tile(loop(10), (4, 1, 1))
+    values = phantom(60)[0][:, ::2, ::2]
     unnamed = ("unknown", "unknown")
     cine = read_cine(write_nifti(tmp_path / "c.nii.gz", values.transpose(2, 1, 0), (1.0, 1.0, 1.0), unnamed))
-    assert cine.shape == (1, 40, H, W) and cine.meta["spacing"] is None and cine.meta["frame_times"] is None
+    assert cine.shape == (1, 60, 80, 100) and cine.meta["spacing"] is None and cine.meta["frame_times"] is None
 
 
 def test_nifti_with_an_explicit_time_axis(tmp_path: Path) -> None:
