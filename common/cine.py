@@ -553,7 +553,9 @@ def _looks_like_volume(
         return f"all three zooms are {zooms[0]:.4g} mm"
     width, height, count = values.shape
     if isotropic and zooms[0] == 1 and min(width, height) / 2 < count < 2 * max(width, height):
-        alike = np.corrcoef(values.reshape(-1, count)[:: max(width * height // 10_000, 1)].astype(float).T)[0, 1:]
+        planes = values.reshape(-1, count)[:: max(width * height // 10_000, 1)].astype(float).T
+        with np.errstate(invalid="ignore", divide="ignore"):
+            alike = np.corrcoef(planes)[0, 1:]
         if np.median(alike) < 0.5:
             return f"shape {values.shape} with no units and equal zooms, and its planes aren't alike"
     if zooms[2] > SLOWEST_FRAME_TIME and zooms[2] != 1:
