@@ -1,0 +1,1 @@
+"""Simulated ultrasound with exact motion: anatomy, motion, scatterers, image, artefacts, data sets."""
