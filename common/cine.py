@@ -8,7 +8,7 @@ A cine is a ``MetaTensor`` of shape ``[1, T, H, W]``, float32 in [0, 1], whose `
 - ``r_waves``: R wave times in seconds, or None (DICOM only).
 - ``source``: the path; ``notes``: sentences about what the file left open or contradicted.
 
-Colour is reduced to its first channel, and 8-bit values are divided by 255 (Li et al., arXiv 1906.10510, section 3).
+Colour is reduced to its first channel, and 8-bit values are divided by 255 (NMSR section 3; SSMSR section III-A).
 """
 
 from __future__ import annotations

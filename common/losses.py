@@ -1,4 +1,4 @@
-"""What registration minimises: −NCC² + λ·smoothness (NMSR eq. 2, 3; SSMSR eq. 1, 2), with more terms if asked."""
+"""What registration minimises: −NCC² + λ·smoothness (NMSR eq. 2, 3; SSMSR eq. 1, 2), and the intensities' error."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def diffusion(ddf: Tensor) -> Tensor:
 
 
 class RegistrationLoss(_Loss):
-    """−NCC² over the mask, plus λ·diffusion, plus optional terms.
+    """−NCC² over the mask, plus λ·diffusion, plus the error of the intensities if asked.
 
     Args:
         radius: of the NCC window in pixels.
-        smoothness: λ of the papers, 10 there.
+        smoothness: λ of the papers, 10 there; a call may give another.
         intensity: weight of the mean square error of the intensities; 0 as in the papers.
         eps: variance under which a window counts as flat.
     """
@@ -40,19 +40,27 @@ class RegistrationLoss(_Loss):
     def extra_repr(self) -> str:
         return f"smoothness={self.smoothness}, intensity={self.intensity}"
 
-    def forward(self, ddf: Tensor, image: Tensor, mask: Tensor | None = None, velocity: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        ddf: Tensor,
+        image: Tensor,
+        mask: Tensor | None = None,
+        smoothness: float | None = None,
+        velocity: Tensor | None = None,
+    ) -> Tensor:
         """The loss of one batch.
 
         Args:
             ddf: ``[B, d, *S]`` in voxels.
             image: ``[B, 2, *S]``, moving and fixed.
             mask: ``[B or 1, 1, *S]`` in [0, 1]; None takes every pixel.
+            smoothness: λ of this call.
             velocity: what is smoothed instead of ``ddf``, on its own grid, where the field comes from one.
         """
         moving, fixed = image[:, :1], image[:, 1:]
         warped = warp(moving, ddf)
-        own = ddf if velocity is None else velocity
-        loss = self.similarity(warped, fixed, mask) + self.smoothness * diffusion(own)
+        weight = self.smoothness if smoothness is None else smoothness
+        loss = self.similarity(warped, fixed, mask) + weight * diffusion(ddf if velocity is None else velocity)
         if self.intensity:
             loss = loss + self.intensity * masked_mean((warped - fixed).square(), mask).mean()
         return loss

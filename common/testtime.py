@@ -79,7 +79,8 @@ class MultiScaleTestTimeTraining(Inferer):
         steps: optimisation steps a scale (of all pairs together for a network, a batch for a field).
         batch_size: pairs a step.
         learning_rate: of Adam on the network's weights.
-        loss: a ``RegistrationLoss``; the papers': radius 6, λ 10.
+        loss: a ``RegistrationLoss``; the papers' radius is 6.
+        smoothness: λ, one number or one a scale; the papers' is 10 at every scale.
         carry_weights: a scale's network begins with the weights of the coarser scale (NMSR_VI) instead of the given.
         squarings: n > 0 makes each field the exponential of a stationary velocity field (no folding); the network
             should integrate likewise.
@@ -103,6 +104,7 @@ class MultiScaleTestTimeTraining(Inferer):
         batch_size: int = 8,
         learning_rate: float = 1e-3,
         loss: RegistrationLoss | None = None,
+        smoothness: float | Sequence[float] = 10.0,
         carry_weights: bool = True,
         squarings: int = 0,
         field_scales: Sequence[float] = (),
@@ -117,11 +119,10 @@ class MultiScaleTestTimeTraining(Inferer):
     ) -> None:
         super().__init__()
         self.scales = [float(s) for s in scales]
-        self.steps = [steps] * len(self.scales) if isinstance(steps, int) else [int(n) for n in steps]
-        if not self.scales or len(self.scales) != len(self.steps):
-            raise InputError(f"scales {list(scales)} and steps {steps}: one number of steps a scale is needed")
-        if self.scales != sorted(self.scales) or not all(0 < s <= 1 for s in self.scales):
+        self.steps = [int(n) for n in per_scale(steps, len(self.scales), "steps")]
+        if not self.scales or self.scales != sorted(self.scales) or not all(0 < s <= 1 for s in self.scales):
             raise InputError(f"scales must rise and lie in (0, 1], got {list(scales)}")
+        self.smoothness = [float(x) for x in per_scale(smoothness, len(self.scales), "smoothness")]
         field = [s in set(map(float, field_scales)) for s in self.scales]
         if field != sorted(field):
             raise InputError(f"field_scales {list(field_scales)} must be the finest of the scales {list(scales)}")
@@ -159,23 +160,21 @@ class MultiScaleTestTimeTraining(Inferer):
         identity = self._identity(inputs, mask, network)
         self._resume(state, identity)
         with torch.enable_grad():
-            for scale, steps, is_field in list(zip(self.scales, self.steps, self.is_field, strict=True))[
-                len(state.done) :
-            ]:
+            for i in range(len(state.done), len(self.scales)):
                 start = time.perf_counter()
                 if not self.carry_weights:
                     state.network.load_state_dict(network.state_dict())
-                fit = self._fit_field if is_field else self._fit_network
-                coarse, taken, loss = fit(scale, steps, inputs, mask, state)
-                state.done.append(ScaleResult(scale, taken, time.perf_counter() - start, loss, coarse, box, size))
+                fit = self._fit_field if self.is_field[i] else self._fit_network
+                coarse, taken, loss = fit(i, inputs, mask, state)
+                seconds = time.perf_counter() - start
+                state.done.append(ScaleResult(self.scales[i], taken, seconds, loss, coarse, box, size))
                 self._save(state, identity)
         self.results = state.done
         return self.results[-1].ddf()
 
-    def _fit_network(
-        self, scale: float, steps: int, inputs: Tensor, mask: Tensor | None, state: _State
-    ) -> tuple[Tensor, int, float]:
+    def _fit_network(self, i: int, inputs: Tensor, mask: Tensor | None, state: _State) -> tuple[Tensor, int, float]:
         """θˢ by NMSR eq. 2; its residual field is composed with the coarser ones (eq. 4)."""
+        scale, steps, smoothness = self.scales[i], self.steps[i], self.smoothness[i]
         pairs, mask = self._at_scale(scale, inputs, mask, state.prior)
         network = state.network.train()
         device = next(network.parameters()).device
@@ -185,7 +184,7 @@ class MultiScaleTestTimeTraining(Inferer):
 
         def step(engine: Engine, index: Tensor) -> float:
             batch = pairs[index].to(device)
-            loss = self.loss(network(batch), batch, _of(mask, index, device))
+            loss = self.loss(network(batch), batch, _of(mask, index, device), smoothness)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -206,10 +205,9 @@ class MultiScaleTestTimeTraining(Inferer):
             state.prior = residual if state.prior is None else compose(rescale(state.prior, pairs.shape[2:]), residual)
         return state.prior, engine.state.iteration, loss
 
-    def _fit_field(
-        self, scale: float, steps: int, inputs: Tensor, mask: Tensor | None, state: _State
-    ) -> tuple[Tensor, int, float]:
+    def _fit_field(self, i: int, inputs: Tensor, mask: Tensor | None, state: _State) -> tuple[Tensor, int, float]:
         """The velocity field itself by Adam, seen through a Gaussian; it goes on from the coarser scale's."""
+        scale, steps, smoothness = self.scales[i], self.steps[i], self.smoothness[i]
         pairs, mask = self._at_scale(scale, inputs, mask, state.prior)
         device = next(state.network.parameters()).device
         size = pairs.shape[2:]
@@ -229,7 +227,7 @@ class MultiScaleTestTimeTraining(Inferer):
         def step(engine: Engine, index: Tensor) -> float:
             batch = pairs[index].to(device)
             seen, ddf = field()
-            loss = self.loss(rescale(ddf, size), batch, _of(mask, index, device), velocity=seen)
+            loss = self.loss(rescale(ddf, size), batch, _of(mask, index, device), smoothness, seen)
             optimiser.zero_grad()
             (loss * unknown.numel()).backward()  # a sum over the grid: Adam's eps then means the same at every size
             optimiser.step()
@@ -324,6 +322,18 @@ class MultiScaleTestTimeTraining(Inferer):
             state.network.load_state_dict(content["network"])
             state.prior, state.velocity = content["prior"], content["velocity"]
             state.done = [ScaleResult(**result) for result in content["done"]]
+
+
+def per_scale(value: float | Sequence[float], count: int, name: str) -> list[float]:
+    """``value`` for each of ``count`` scales: one number serves all.
+
+    Raises:
+        InputError: another number of values.
+    """
+    values = [value] * count if isinstance(value, int | float) else list(value)
+    if len(values) != count:
+        raise InputError(f"{name} {value} has {len(values)} values for {count} scales")
+    return values
 
 
 def scaled(size: Sequence[int], scale: float) -> tuple[int, ...]:

@@ -1,0 +1,105 @@
+"""Pictures and films that a person can check a field by (NMSR figures 2 and 3, SSMSR figures 3 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import imageio.v3 as iio
+import matplotlib
+import numpy as np
+from torch import Tensor
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+
+def arrows(
+    frame: Tensor, fields: Sequence[Tensor], titles: Sequence[str], mask: Tensor, path: str | Path, count: int = 26
+) -> None:
+    """Motion over a frame, a panel a field, in one scale of arrows.
+
+    Args:
+        frame: the moving frame ``[H, W]`` in [0, 1].
+        fields: ``[2, H, W]`` each, in pixels, of the contract (pulling back); an arrow shows tissue motion, −ddf.
+        titles: one a panel.
+        mask: ``[H, W]``; arrows stand inside.
+        path: of the PNG.
+        count: arrows along the longer side.
+    """
+    box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in mask.nonzero().unbind(1))
+    frame, inside = frame[box], mask[box]
+    step = max(1, max(frame.shape) // count)
+    rows, columns = np.mgrid[step // 2 : frame.shape[0] : step, step // 2 : frame.shape[1] : step]
+    shown = inside.numpy()[rows, columns].astype(bool)
+    rows, columns = rows[shown], columns[shown]
+    motions = [-field[:, box[0], box[1]].numpy()[:, rows, columns] for field in fields]
+    longest = max(np.percentile(np.hypot(*m), 98) for m in motions) or 1.0
+    height = 3.4 * frame.shape[0] / frame.shape[1]
+    figure, axes = plt.subplots(1, len(fields), figsize=(3.4 * len(fields), height + 0.3), squeeze=False)
+    for axis, motion, title in zip(axes[0], motions, titles, strict=True):
+        axis.imshow(frame, cmap="gray", vmin=0, vmax=max(0.4, float(frame.max()) * 0.8))
+        axis.quiver(
+            columns, rows, motion[1], motion[0], np.hypot(*motion), cmap="autumn", angles="xy", scale_units="xy",
+            scale=longest / (1.8 * step), width=0.006, clim=(0, longest),
+        )  # fmt: skip
+        axis.set_title(title, fontsize=9)
+        axis.axis("off")
+    figure.text(0.5, 0.01, f"longest arrows: {longest:.2f} pixels a frame", ha="center", fontsize=8)
+    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.06, top=1 - 0.28 / (height + 0.3), wspace=0.02)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def warped_beside_fixed(moving: Tensor, warped: Tensor, fixed: Tensor, path: str | Path) -> None:
+    """The moving, the warped and the fixed frame ``[H, W]`` in [0, 1], and what differs before and after."""
+    before, after = fixed - moving, fixed - warped
+    reach = max(0.02, float(before.abs().quantile(0.999)))
+    panels = [
+        (moving, "moving (frame t)", None), (warped, "warped", None), (fixed, "fixed (frame t+1)", None),
+        (before, f"fixed − moving, rms {before.square().mean().sqrt():.4f}", reach),
+        (after, f"fixed − warped, rms {after.square().mean().sqrt():.4f}", reach),
+    ]  # fmt: skip
+    height = 2.8 * moving.shape[0] / moving.shape[1]
+    figure, axes = plt.subplots(1, 5, figsize=(14, height + 0.3))
+    for axis, (values, title, limit) in zip(axes, panels, strict=True):
+        low, high, colours = (
+            (0, max(0.4, float(fixed.max()) * 0.8), "gray") if limit is None else (-limit, limit, "RdBu")
+        )
+        axis.imshow(values, cmap=colours, vmin=low, vmax=high)
+        axis.set_title(title, fontsize=9)
+        axis.axis("off")
+    figure.subplots_adjust(left=0.003, right=0.997, bottom=0, top=1 - 0.28 / (height + 0.3), wspace=0.02)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def tracked_film(cine: Tensor, points: Tensor, path: str | Path, trail: int = 8, rate: float = 12.5) -> None:
+    """A film of points carried along a cine, each with the way it came in the last frames.
+
+    Args:
+        cine: ``[T, H, W]`` in [0, 1].
+        points: ``[T, P, 2]`` (row, column; pixels).
+        path: ``.mp4`` or ``.gif``.
+        trail: frames of the way that stay visible.
+        rate: frames a second of the film.
+    """
+    zoom = max(1, round(640 / cine.shape[2]))
+    drawn = [tracked_frame(cine, points, t, trail, zoom) for t in range(len(cine))]
+    if str(path).endswith(".gif"):
+        iio.imwrite(path, drawn, duration=1000 / rate, loop=0)
+    else:
+        iio.imwrite(path, drawn, fps=rate, codec="libx264", macro_block_size=2)
+
+
+def tracked_frame(cine: Tensor, points: Tensor, t: int, trail: int, zoom: int) -> np.ndarray:
+    """One frame of ``tracked_film``: ``[H·zoom, W·zoom, 3]`` bytes."""
+    gray = (cine[t].numpy() / max(0.3, float(cine.max()) * 0.8)).clip(0, 1) * 255
+    picture = cv2.cvtColor(cv2.resize(gray.astype(np.uint8), None, fx=zoom, fy=zoom), cv2.COLOR_GRAY2RGB)
+    ways = ((points[max(0, t - trail) : t + 1].numpy() + 0.5) * zoom * 16).round().astype(np.int32)[..., ::-1]
+    for way in ways.swapaxes(0, 1):
+        cv2.polylines(picture, [np.ascontiguousarray(way)], False, (255, 190, 60), 1, cv2.LINE_AA, 4)
+        cv2.circle(picture, way[-1].tolist(), 24, (70, 230, 120), -1, cv2.LINE_AA, 4)
+    even = (picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2)
+    return picture[: even[0], : even[1]]

@@ -1,0 +1,235 @@
+"""Handlers that measure, write and print what a bundle found of each case (the files that every bundle leaves)."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Events
+from torch import Tensor
+
+from common import figures
+from common.cine import write_cine
+from common.ddf import save_cine_ddf, warp
+from common.engine import CaseEvaluator, CaseEvents, peak_memory
+from common.files import written_whole
+from common.metrics import reconstruction, regularity
+from common.tracking import grid_points, track
+
+
+class ReconstructionMetrics:
+    """MSE, NLCC and folding of each case, after each scale where the inferer tells them.
+
+    Puts ``table`` (a row a stage: ``stage``, ``mse``, ``nlcc``, ``seconds``), ``pairs`` (a list a column) and
+    ``metrics`` (one number a column) into the engine's output.
+
+    Args:
+        radius: of the NLCC window; the papers measure with 10 and register with 6.
+    """
+
+    def __init__(self, radius: int = 10) -> None:
+        self.radius = radius
+
+    def attach(self, engine: CaseEvaluator) -> None:
+        engine.add_event_handler(CaseEvents.CASE_DONE, self)
+
+    def __call__(self, engine: CaseEvaluator) -> None:
+        case = engine.state.output
+        image, mask, ddf = case["image"], case.get("mask"), case["pred"]
+        stages: list[tuple[str, Any, float]] = [("before", None, 0.0)]
+        for result in getattr(engine.inferer, "results", [])[:-1]:
+            stages.append((f"scale {Fraction(result.scale).limit_denominator(64)}", result.ddf, result.seconds))
+        results = getattr(engine.inferer, "results", None)
+        last = f"scale {Fraction(results[-1].scale).limit_denominator(64)}" if results else "after"
+        stages.append((last, ddf.__getitem__, results[-1].seconds if results else case["seconds"]))
+        case["table"], case["metrics"] = [], {}
+        for stage, field, seconds in stages:
+            found = reconstruction(image, mask, field, self.radius)
+            mean = {key: float(values.mean()) for key, values in found.items()}
+            case["table"].append({"stage": stage, **mean, "seconds": seconds})
+            suffix = "" if field is ddf.__getitem__ else f"@{stage.removeprefix('scale ')}"
+            if len(stages) > 2 or stage == "before" or not suffix:
+                case["metrics"].update({f"{key}{suffix}": value for key, value in mean.items()})
+        found.update(regularity(ddf, mask))
+        case["pairs"] = {key: values.tolist() for key, values in found.items()}
+        case["metrics"].update({key: float(values.mean()) for key, values in found.items()})
+        case["metrics"].update(seconds=case["seconds"], seconds_per_pair=case["seconds"] / len(ddf))
+
+
+class CineWriter:
+    """Writes ``<output_dir>/<case>/`` of a cine, whole or not at all: field, summary, pictures, film.
+
+    Args:
+        output_dir: made if missing.
+        ddf, figures, warped: which files are wanted beside ``summary.json``.
+        method: name that ``summary.json`` carries.
+    """
+
+    def __init__(
+        self, output_dir: str, ddf: bool = True, figures: bool = True, warped: bool = False, method: str = ""
+    ) -> None:
+        self.output_dir, self.method = Path(output_dir), method
+        self.ddf, self.figures, self.warped = ddf, figures, warped
+
+    def attach(self, engine: CaseEvaluator) -> None:
+        engine.add_event_handler(CaseEvents.CASE_DONE, self)
+
+    def __call__(self, engine: CaseEvaluator) -> None:
+        case = engine.state.output
+        with written_whole(self.output_dir / case["case"]) as folder:
+            folder.mkdir()
+            if self.ddf:
+                save_cine_ddf(folder / "ddf.nii.gz", case["pred"])
+            if self.warped:
+                self._write_warped(folder, case)
+            if self.figures:
+                draw(folder, case, getattr(engine.inferer, "results", []))
+            with open(folder / "summary.json", "w") as file:
+                json.dump(finite(self._summary(case)), file, indent=1)
+        case["folder"] = self.output_dir / case["case"]
+
+    def _summary(self, case: dict[str, Any]) -> dict[str, Any]:
+        meta = case["cine"].meta
+        return {
+            "case": case["case"],
+            "method": self.method,
+            "source": str(meta["source"]),
+            "frames": case["cine"].shape[1],
+            "size": list(case["cine"].shape[2:]),
+            "spacing": meta["spacing"],
+            "frame_times": meta["frame_times"],
+            "notes": meta["notes"],
+            "field": "ddf.nii.gz (X, Y, T-1, 1, 2), (x, y) in pixels: frame t at p + ddf(p) is frame t+1 at p",
+            "table": case.get("table"),
+            "metrics": case.get("metrics"),
+            "pairs": case.get("pairs"),
+            "peak_memory_bytes": peak_memory(),
+        }
+
+    @staticmethod
+    def _write_warped(folder: Path, case: dict[str, Any]) -> None:
+        warped = case["cine"].clone()
+        for t, ddf in enumerate(case["pred"]):
+            warped[0, t + 1] = warp(case["cine"][None, :, t].as_tensor(), ddf[None])[0, 0]
+        write_cine(folder / "warped.nii.gz", warped)
+
+
+def draw(folder: Path, case: dict[str, Any], results: Sequence[Any] = ()) -> None:
+    """The pictures of one cine: ``arrows.png`` (a panel a scale), ``warped.png``, ``tracked.mp4`` and its last frame.
+
+    Args:
+        folder: exists.
+        case: with ``cine``, ``image``, ``mask`` and ``pred`` as a ``CaseEvaluator`` leaves it.
+        results: ``ScaleResult``s, where there are intermediate fields.
+    """
+    image, ddf, frames = case["image"], case["pred"], case["cine"][0].as_tensor()
+    mask = case["mask"][0, 0] if case.get("mask") is not None else torch.ones_like(frames[0], dtype=torch.bool)
+    t = int(ddf.square().sum(1).mean((1, 2)).argmax())  # the pair that moves most shows most
+    pair = slice(t, t + 1)
+    fields = [r.ddf(pair)[0] for r in results[:-1]] + [ddf[t]]
+    titles = [f"scale {Fraction(r.scale).limit_denominator(64)}" for r in results] or [f"frame {t} to {t + 1}"]
+    figures.arrows(image[t, 0], fields, titles, mask, folder / "arrows.png")
+    warped = warp(image[pair, :1], ddf[pair])[0, 0]
+    figures.warped_beside_fixed(image[t, 0], warped, image[t, 1], folder / "warped.png")
+    points = track(grid_points(mask, max(6, round(min(frames.shape[1:]) / 24))), ddf)
+    figures.tracked_film(frames, points, folder / "tracked.mp4")
+
+
+class MetricsTable:
+    """``metrics.csv`` (a row a case), ``pairs.csv`` and ``summary.json`` (mean, sd, n of each column) of a whole run.
+
+    Args:
+        output_dir: made if missing.
+        show: print the table of each case and where its files are.
+    """
+
+    def __init__(self, output_dir: str, show: bool = True) -> None:
+        self.output_dir, self.show = Path(output_dir), show
+
+    def attach(self, engine: CaseEvaluator) -> None:
+        engine.add_event_handler(Events.STARTED, self._begin)
+        engine.add_event_handler(CaseEvents.CASE_DONE, self._row)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _begin(self, engine: CaseEvaluator) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.pair_rows: list[dict[str, Any]] = []
+
+    def _row(self, engine: CaseEvaluator) -> None:
+        case = engine.state.output
+        self.rows.append({"case": case["case"], **case["metrics"]})
+        columns = case.get("pairs") or {}
+        for t, values in enumerate(zip(*columns.values(), strict=True)):
+            self.pair_rows.append({"case": case["case"], "pair": t, **dict(zip(columns, values, strict=True))})
+        if self.show:
+            print(f"\n{case['case']}: {len(case['pred'])} pairs")
+            for note in case["cine"].meta["notes"] if "cine" in case else ():
+                print(f"  note: {note}")
+            print(table_text(case.get("table") or []))
+            if "folder" in case:
+                print(f"  written to {case['folder']}{'/'}")
+
+    def _write(self, engine: CaseEvaluator) -> None:
+        failed = engine.state.failed
+        if self.rows:
+            write_csv(self.output_dir / "metrics.csv", self.rows)
+        if self.pair_rows:
+            write_csv(self.output_dir / "pairs.csv", self.pair_rows)
+        if self.rows or failed:
+            summary = {"cases": statistics(self.rows), "pairs": statistics(self.pair_rows), "failed": failed}
+            with written_whole(self.output_dir / "summary.json") as beside:
+                beside.write_text(json.dumps(finite(summary), indent=1))
+        if self.show and len(self.rows) > 1:
+            print(f"\n{len(self.rows)} cases, mean ± sd:")
+            for column, found in statistics(self.rows).items():
+                print(f"  {column:<20} {found['mean']:.4g} ± {found['sd']:.2g}")
+
+
+def table_text(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows of ``stage``, ``mse``, ``nlcc``, ``seconds`` as lines for the terminal."""
+    lines = [f"  {'':<12}{'MSE ·10⁻³':>10}{'NLCC':>8}{'seconds':>9}"]
+    for row in rows:
+        seconds = f"{row['seconds']:.1f}" if row["seconds"] else ""
+        lines.append(f"  {row['stage']:<12}{row['mse'] * 1e3:>10.3f}{row['nlcc']:>8.3f}{seconds:>9}")
+    return "\n".join(lines)
+
+
+def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean, sd (of a sample) and n of each column of numbers, leaving out what isn't finite."""
+    found = {}
+    for column in dict.fromkeys(key for row in rows for key in row if key not in ("case", "pair")):
+        values = np.array([row[column] for row in rows if isinstance(row.get(column), int | float)], dtype=float)
+        values = values[np.isfinite(values)]
+        if len(values):
+            sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+            found[column] = {"mean": float(values.mean()), "sd": sd, "n": len(values)}
+    return found
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Rows of dictionaries as a table, whole or not at all."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with written_whole(path) as beside, open(beside, "w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def finite(value: Any) -> Any:
+    """The same for JSON: tensors to lists, NaN and infinities to null."""
+    if isinstance(value, dict):
+        return {key: finite(v) for key, v in value.items()}
+    if isinstance(value, Tensor | np.ndarray):
+        return finite(value.tolist())
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
