@@ -3,9 +3,9 @@
 Each scatterer at range r and sine of steering angle u adds ``a exp(-4 i pi r / wavelength)`` to a grid of (r, u),
 spread linearly over four neighbours. The grid is convolved with the point-spread function in Fourier space: along r
 with the two-way spectrum of the pulse, the same as PyMUST's (windowed sine, generalised normal window), along u with
-the two-way pattern of the aperture, which does not change with u and is computed at every depth from the elements, in
-focus on receive and out of focus on transmit except at the focus. The spreading of the linear weights is divided out.
-Then the envelope, gain, logarithmic compression and scan conversion to a sector.
+the two-way pattern of the aperture, which does not change with u and is computed at every depth from the elements over
+the frequencies of the pulse, in focus on receive and out of focus on transmit except at the focus. The spreading of the
+linear weights is divided out. Then the envelope, gain, logarithmic compression and scan conversion to a sector.
 
 Lengths are mm, frequencies Hz. Echoes are scaled so that uniform scatterers of unit variance give a mean power of 1 (0
 dB) at every depth: time-gain compensation is built in, and ``Probe.gain_curve`` is what a user's sliders add.
@@ -28,6 +28,7 @@ from common.errors import InputError
 from common.simulation.grid import ImageGrid
 
 SPEED_OF_SOUND = 1540e3  # mm/s
+_BAND, _FREQUENCIES = 0.6, 13  # share of the centre frequency on either side that makes up the lateral pattern
 _NEAREST = 2.0  # mm: closer to the probe than this, echoes are not brought up
 _LIMITS = {
     "frequency": (0.5e6, 20e6, "Hz"),
@@ -208,25 +209,37 @@ class Scanner:
         ranges = np.maximum(np.arange(rows) * self._range_step, _NEAREST)[:, None]
         offset = np.fft.fftfreq(columns, 1 / columns) * self._sine_step
         elements = probe.element_positions()
-        steering = np.exp(2j * np.pi / probe.wavelength * elements[:, None] * offset[None])
-        receive = (np.abs(elements)[None] <= np.maximum(ranges / probe.f_number / 2, probe.pitch)) @ steering
-        if probe.focus is None:
-            pattern = receive
-        else:
-            error = elements**2 / 2 * (1 / ranges - 1 / probe.focus)
-            pattern = receive * (np.exp(-2j * np.pi / probe.wavelength * error) @ steering)
+        aperture = (np.abs(elements) <= np.maximum(ranges / probe.f_number / 2, probe.pitch)).astype(np.float64)
+        error = np.zeros((rows, 1)) if probe.focus is None else elements**2 / 2 * (1 / ranges - 1 / probe.focus)
+        pattern = np.zeros((rows, columns), dtype=np.complex128)
+        for ratio in np.linspace(1 - _BAND, 1 + _BAND, _FREQUENCIES):
+            wavenumber = 2j * np.pi / probe.wavelength * ratio
+            steering = np.exp(wavenumber * elements[:, None] * offset[None])
+            transmit = 1.0 if probe.focus is None else np.exp(-wavenumber * error) @ steering
+            pattern += probe.spectrum(np.array(ratio * probe.frequency)) * (aperture @ steering) * transmit
         lateral = np.fft.fft(pattern, axis=1)
         lateral /= np.sqrt(np.mean(np.abs(lateral) ** 2, axis=1, keepdims=True))
         lateral /= np.sinc(np.fft.fftfreq(columns)) ** 2
         return torch.from_numpy(axial.astype(np.float32))[:, None], torch.from_numpy(lateral.astype(np.complex64))
 
-    def splat(self, points: Tensor, amplitudes: Tensor, phase_ranges: Tensor | None = None) -> Tensor:
+    def path(self, points: Tensor) -> Tensor:
+        """Length [...] in mm of a wave's way to points [..., 2] and back to the middle of the probe.
+
+        A diverging wave comes from a virtual source behind the probe.
+        """
+        distance = points.norm(dim=-1)
+        if self.probe.focus is not None:
+            return 2 * distance
+        behind = self.probe.aperture / 2 / math.tan(self.probe.half_angle)
+        return distance + (points + points.new_tensor([behind, 0.0])).norm(dim=-1) - behind
+
+    def splat(self, points: Tensor, amplitudes: Tensor, paths: Tensor | None = None) -> Tensor:
         """Scatterers added up on the polar grid, with their phase.
 
         Args:
             points: [N, 2] in mm (depth, lateral), float32.
             amplitudes: [N].
-            phase_ranges: ranges [N] in mm that the phase is taken from; those of ``points`` by default.
+            paths: lengths [N] in mm to the points and back that the phase is taken from; ``path(points)`` by default.
 
         Returns:
             [R, U] complex64, not yet convolved.
@@ -238,7 +251,8 @@ class Scanner:
         column = (lateral / distance.clamp_min(1e-6) - self._first_sine) / self._sine_step
         seen = (depth > 0) & (row < rows - 1) & (column >= 0) & (column < columns - 1)
         amplitudes = amplitudes * seen
-        turns = (distance if phase_ranges is None else phase_ranges) * (2 / self.probe.wavelength)
+        path = self.path(points) if paths is None else paths
+        turns = path / self.probe.wavelength
         echo = torch.polar(amplitudes, (turns - turns.floor()) * (-2 * math.pi))
         first_row, first_column = row.clamp(0, rows - 2).long(), column.clamp(0, columns - 2).long()
         row, column = row - first_row, column - first_column
@@ -262,21 +276,21 @@ class Scanner:
         fine[..., -half:] = spectrum[..., columns - half :]
         return torch.fft.ifft(fine, dim=2) * 2
 
-    def echoes(self, points: Tensor, amplitudes: Tensor, density: float, phase_ranges: Tensor | None = None) -> Tensor:
+    def echoes(self, points: Tensor, amplitudes: Tensor, density: float, paths: Tensor | None = None) -> Tensor:
         """Complex echoes of frames.
 
         Args:
             points: [T, N, 2] in mm.
             amplitudes: [T, N] or [N].
             density: scatterers a mm², by which the power is brought to 1.
-            phase_ranges: as in ``splat``, [N]: with those of one moment for all, the speckle moves as a texture does
-                and no deformation changes it.
+            paths: as in ``splat``, [N]: with those of one moment for all, the speckle moves as a texture does and no
+                deformation changes it.
 
         Returns:
             [T, R, 2 U] complex64 at ``ranges`` and ``sines``.
         """
         amplitudes = amplitudes.expand(len(points), -1)
-        grids = torch.stack([self.splat(p, a, phase_ranges) for p, a in zip(points, amplitudes, strict=True)])
+        grids = torch.stack([self.splat(p, a, paths) for p, a in zip(points, amplitudes, strict=True)])
         return self.respond(grids) * (self._compensation / math.sqrt(density))
 
     @cached_property

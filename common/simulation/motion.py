@@ -295,33 +295,34 @@ class Motion:
             barycentric[:, 0, None] * nodes[:, corners[:, 0]],
         )
 
-    def displacement(self, points: Tensor, at: float, to: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Where the material at ``points`` at one time is at another.
+    def displacement(self, points: Tensor, at: float, to: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]:
+        """Where the material at ``points`` at one time is at others.
 
         Args:
             points: [P, 2] in mm.
-            at, to: s.
+            at: s.
+            to: [T] in s.
 
         Returns:
-            displacement [P, 2] in mm, whether the point is in the plane's frame [P], and whether it is in the wall [P].
+            displacement [T, P, 2] in mm, whether the point is in the plane's frame [P], and whether in the wall [P].
         """
         triangle, barycentric, inside = self.locate(points, at)
-        moved = self.positions(triangle, barycentric, np.array([to]))[0] - points.to(self.device, torch.float64)
+        moved = self.positions(triangle, barycentric, np.asarray(to, dtype=np.float64)) - points.to(self.device)
         wall = inside & (triangle < len(self.mesh.triangles))
         return torch.where(inside[:, None], moved, 0.0), inside, wall
 
-    def field(self, grid: ImageGrid, at: float, to: float) -> tuple[Tensor, Tensor, Tensor]:
+    def fields(self, grid: ImageGrid, at: float, to: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]:
         """The displacement of the material at each pixel centre.
 
         With ``at`` the time of the fixed image and ``to`` that of the moving one it is the pull-back field of the pair;
         the other way round it is the forward field. Millimetres are pixels times ``grid.spacing``.
 
         Returns:
-            field [2, H, W] in pixels (row, column), float32; validity [H, W] (the pixel lies in the plane's frame at
-            ``at``); wall [H, W] (it lies in the wall).
+            fields [T, 2, H, W] in pixels (row, column), float32; validity [H, W] (the pixel lies in the plane's frame
+            at ``at``); wall [H, W] (it lies in the wall).
         """
         moved, inside, wall = self.displacement(grid.points(self.device), at, to)
-        pixels = (moved / moved.new_tensor(grid.spacing)).T.reshape(2, *grid.shape)
+        pixels = (moved / moved.new_tensor(grid.spacing)).movedim(-1, 1).reshape(-1, 2, *grid.shape)
         return pixels.float(), inside.reshape(grid.shape), wall.reshape(grid.shape)
 
 

@@ -69,7 +69,7 @@ class Simulation:
         scanner: the probe and the image it makes.
         times: of the frames, s.
         artefacts: in the order in which they act.
-        name: of the case.
+        view: that it shows.
         physical: deformation changes the phases of scatterers against each other, and so the speckle, as it does in
             nature; otherwise they keep those of end-diastole and the speckle is carried along unchanged but for the
             point-spread function.
@@ -82,11 +82,11 @@ class Simulation:
         scanner: Scanner,
         times: Array,
         artefacts: Sequence[Artefact] = (),
-        name: str = "simulation",
+        view: str = "apical_4ch",
         physical: bool = True,
     ) -> None:
         self.motion, self.scatterers, self.scanner = motion, scatterers, scanner
-        self.times, self.artefacts, self.name = np.asarray(times, dtype=np.float64), tuple(artefacts), name
+        self.times, self.artefacts, self.view = np.asarray(times, dtype=np.float64), tuple(artefacts), view
         self.physical = physical
 
     def __len__(self) -> int:
@@ -99,8 +99,8 @@ class Simulation:
     def echoes(self, frames: Sequence[int]) -> Tensor:
         """Complex echoes [T, R, 2 U] of some frames."""
         places, amplitudes = self.scatterers.frames(self.times[list(frames)], frames, self.artefacts)
-        ranges = None if self.physical else self.scatterers.frames([0.0])[0][0].norm(dim=-1)
-        echoes = self.scanner.echoes(places, amplitudes, self.scatterers.density, ranges)
+        paths = None if self.physical else self.scanner.path(self.scatterers.frames([0.0])[0][0])
+        echoes = self.scanner.echoes(places, amplitudes, self.scatterers.density, paths)
         for artefact in self.artefacts:
             echoes = artefact.echoes(echoes, frames, self.scanner)
         return echoes
@@ -114,30 +114,30 @@ class Simulation:
         for start in range(0, len(self), size):
             yield self.frames(range(start, min(start + size, len(self))))
 
-    def field(self, fixed: int, moving: int) -> tuple[Tensor, Tensor]:
-        """The pull-back field of a pair of frames, exact.
+    def fields(self, fixed: int, moving: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The pull-back fields of pairs that share their fixed frame, exact.
 
         Returns:
-            ddf [2, H, W] in pixels on the fixed frame; mask [H, W] of the pixels where it is the motion of what the
-            image shows, in both frames within the sector.
+            ddf [T, 2, H, W] in pixels on the fixed frame; mask [T, H, W] of the pixels where it is the motion of what
+            the image shows, within the sector in both frames.
         """
-        ddf, valid, wall = self.motion.field(self.grid, self.times[fixed], self.times[moving])
-        points = self.grid.points(ddf.device).reshape(*self.grid.shape, 2)
-        there = points + (ddf.double() * ddf.new_tensor(self.grid.spacing).double()[:, None, None]).movedim(0, -1)
-        distance, angle = there.norm(dim=-1), torch.atan2(there[..., 1], there[..., 0])
-        valid = valid & self.scanner.sector & (distance <= self.scanner.probe.depth)
-        valid = valid & (angle.abs() <= self.scanner.probe.half_angle)
-        return ddf, valid & wall if self.scatterers.still else valid
+        probe = self.scanner.probe
+        ddf, inside, wall = self.motion.fields(self.grid, float(self.times[fixed]), self.times[list(moving)].tolist())
+        points = self.grid.points(ddf.device).float().T.reshape(2, *self.grid.shape)
+        there = points + ddf * ddf.new_tensor(self.grid.spacing)[:, None, None]
+        mask = inside & self.scanner.sector & (there.norm(dim=1) <= probe.depth)
+        mask = mask & (torch.atan2(there[:, 1], there[:, 0]).abs() <= probe.half_angle)
+        return ddf, mask & wall if self.scatterers.still else mask
 
     def pair(self, fixed: int, moving: int) -> dict[str, Tensor]:
         """What a network trains on: ``image`` [2, H, W] (moving, fixed), ``ddf`` [2, H, W], ``mask`` [1, H, W] and
         ``spacing`` [2] in mm a pixel (row, column)."""
         first, second = sorted((fixed, moving))
         images = self.frames([first, second]) if first != second else self.frames([first]).expand(2, -1, -1)
-        ddf, mask = self.field(fixed, moving)
+        (ddf,), mask = self.fields(fixed, [moving])
         image = images if moving <= fixed else images.flip(0)
         spacing = torch.tensor(self.grid.spacing, dtype=torch.float32, device=ddf.device)
-        return {"image": image, "ddf": ddf, "mask": mask[None].float(), "spacing": spacing}
+        return {"image": image, "ddf": ddf, "mask": mask.float(), "spacing": spacing}
 
     def labels(self, frame: int) -> Tensor:
         """Labels [H, W] uint8 of a frame, 1 the cavity and 2 the myocardium, as CAMUS numbers them."""
@@ -216,7 +216,7 @@ def draw(
         "width_degrees": probe.width,
         "artefacts": {a.__class__.__name__: {"strength": a.strength, "seed": a.seed} for a in artefacts},
     }
-    return Simulation(motion, scatterers, Scanner(probe, grid, device), times, artefacts, template.name), drawn
+    return Simulation(motion, scatterers, Scanner(probe, grid, device), times, artefacts, template.view), drawn
 
 
 def probe_for(template: Template, probe: Probe) -> Probe:

@@ -1,0 +1,75 @@
+"""``python -m common.simulation write`` makes sequences, ``figures`` the pictures of the documentation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common.errors import InputError, one_line_errors
+from common.simulation.anatomy import VIEWS
+from common.simulation.dataset import TemplateSource, settings_from
+from common.simulation.write import write_cases
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command.
+
+    Raises:
+        InputError: of the command, or when some patients could not be made (the others are written).
+    """
+    parser = argparse.ArgumentParser(prog="python -m common.simulation", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    write = commands.add_parser("write", help="virtual patients as NIfTI cines with fields, contours and masks")
+    write.add_argument("--output_dir", type=Path, required=True)
+    write.add_argument("--templates", type=Path, help="folder of CAMUS-like patients; parametric anatomy without it")
+    write.add_argument(
+        "--views", nargs="+", default=["apical_4ch"], choices=list(VIEWS), help="of the parametric anatomy"
+    )
+    write.add_argument("--count", type=int, default=100, help="patients")
+    write.add_argument("--frames", type=int, default=40, help="of a beat")
+    write.add_argument("--seed", type=int, default=0)
+    write.add_argument("--split", type=Path, help="JSON of template names in training, validation and test")
+    write.add_argument("--datalist", type=Path, help="default: datalist.json in the output folder")
+    write.add_argument("--settings", type=Path, help="JSON of fields of common.simulation.sequence.Settings")
+    write.add_argument("--device", default="cpu")
+    figures = commands.add_parser("figures", help="the pictures of docs/simulation.md")
+    figures.add_argument("--output_dir", type=Path, default=Path("docs/images"))
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if options.command == "figures":
+        from common.simulation.figures import write_figures
+
+        write_figures(options.output_dir)
+        return
+    split, settings = (_json(path) if path else None for path in (options.split, options.settings))
+    patients = [name for names in split.values() for name in names] if split else None
+    failed = write_cases(
+        options.output_dir,
+        TemplateSource(options.templates, patients if options.templates else None, options.views),
+        options.count,
+        options.frames,
+        options.seed,
+        settings_from(settings),
+        split,
+        options.datalist,
+        options.device,
+    )
+    if failed:
+        raise InputError(f"{len(failed)} of {options.count} patients could not be made; the first: {failed[0]}")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error})") from None
+
+
+if __name__ == "__main__":
+    one_line_errors()
+    main(sys.argv[1:])

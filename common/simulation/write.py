@@ -1,0 +1,176 @@
+"""Simulated sequences as files: a folder a case, whole or absent, and a datalist of them.
+
+A case holds ``cine.nii.gz`` (X, Y, T), ``ddf.nii.gz`` and ``forward.nii.gz`` (X, Y, T-1, 1, 2; components (x, y) in
+pixels), ``mask.nii.gz`` (X, Y, T-1; where ``ddf`` is the motion of what the image shows), ``labels.nii.gz`` (X, Y, T; 1
+the cavity, 2 the myocardium), ``contours.json`` ((row, column) in pixels) and ``summary.json``, written last. Pair t of
+``ddf`` pulls frame t back onto frame t + 1; pair t of ``forward`` says where the material of frame t is at t + 1.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from common.cine import write_cine
+from common.ddf import save_cine_ddf
+from common.errors import InputError
+from common.files import written_whole
+from common.simulation.dataset import TemplateSource
+from common.simulation.sequence import Settings, Simulation, draw
+
+_logger = logging.getLogger(__name__)
+_PRECISION = 1024  # fields are rounded to 1/1024 pixel, which halves the files
+SPLITS = ("training", "validation", "test")
+
+
+def write_cases(
+    output_dir: str | Path,
+    source: TemplateSource,
+    count: int = 100,
+    frames: int = 40,
+    seed: int = 0,
+    settings: Settings | None = None,
+    split: dict[str, list[str]] | None = None,
+    datalist: str | Path | None = None,
+    device: str = "cpu",
+) -> list[str]:
+    """Write virtual patients, one after the other, and their datalist; those already there are kept.
+
+    Args:
+        output_dir: a folder a case is made in it.
+        source: of the templates; patient k has template k, starting again after the last.
+        count: patients.
+        frames: a whole beat of each.
+        seed: the same seed, settings and source give the same files.
+        settings: what to draw from.
+        split: names of templates in ``training``, ``validation`` and ``test`` (CAMUS's ``train`` and ``valid`` will
+            do); 8, 1 and 1 of 10 by their number where None.
+        datalist: where the datalist goes; ``datalist.json`` in ``output_dir`` by default.
+        device: where frames are computed.
+
+    Returns:
+        the errors of patients that could not be made; the others are written.
+
+    Raises:
+        InputError: a case in the folder was made with another seed, settings or number of frames.
+    """
+    if count < 1:
+        raise InputError(f"count {count}: at least one patient is needed")
+    output_dir, settings = Path(output_dir), settings or Settings()
+    recipe = json.loads(json.dumps({"seed": seed, "frames": frames, "settings": asdict(settings)}))
+    entries: dict[str, list[dict[str, Any]]] = {name: [] for name in SPLITS}
+    failed = []
+    for number in tqdm(range(count), desc="patients", unit="patient"):
+        template = source.name(number)
+        case = output_dir / f"{number:04d}_{template}"
+        try:
+            if not (case / "summary.json").exists():
+                simulation, drawn = draw(source(number, (seed,)), (seed, number), settings, frames, device)
+                with written_whole(case) as beside:
+                    beside.mkdir()
+                    write_case(beside, simulation, {**recipe, "template": template, **drawn})
+            summary = json.loads((case / "summary.json").read_text())
+        except InputError as error:
+            failed.append(str(error))
+            _logger.warning("%s left out: %s", case.name, error)
+            continue
+        if {key: summary.get(key) for key in recipe} != recipe:
+            raise InputError(f"{case}: was made with another seed, settings or number of frames; take another folder")
+        entries[_split_of(template, number, split)].append(_entry(case.name, summary))
+    _write_datalist(Path(datalist) if datalist else output_dir / "datalist.json", entries, recipe)
+    return failed
+
+
+def write_case(folder: Path, simulation: Simulation, drawn: dict[str, Any]) -> None:
+    """Write one simulation into an existing folder, ``summary.json`` last."""
+    grid, times = simulation.grid, simulation.times
+    cine = MetaTensor(
+        torch.cat([chunk.cpu() for chunk in simulation.chunks()])[None],
+        meta={"spacing": grid.spacing, "frame_times": times.tolist()},
+    )
+    write_cine(folder / "cine.nii.gz", cine)
+    count = len(simulation)
+    shape = (count - 1, 2, *grid.shape)
+    ddf, forward = torch.empty(shape), torch.empty(shape)
+    mask = np.empty((count - 1, *grid.shape), dtype=np.uint8)
+    for frame in range(count):
+        others = [other for other in (frame - 1, frame + 1) if 0 <= other < count]
+        fields, masks = simulation.fields(frame, others)
+        for other, field, valid in zip(others, fields.cpu(), masks.cpu(), strict=True):
+            if other < frame:
+                ddf[other], mask[other] = field, valid.numpy()
+            else:
+                forward[frame] = field
+    for name, values in (("ddf", ddf), ("forward", forward)):
+        save_cine_ddf(folder / f"{name}.nii.gz", (values * _PRECISION).round() / _PRECISION)
+    _save_frames(folder / "mask.nii.gz", mask, grid.spacing, float(times[1] - times[0]))
+    labels = np.stack([simulation.labels(frame).numpy() for frame in range(count)])
+    _save_frames(folder / "labels.nii.gz", labels, grid.spacing, float(times[1] - times[0]))
+    contours = {name: np.round(points, 4).tolist() for name, points in simulation.contours().items()}
+    (folder / "contours.json").write_text(json.dumps(contours))
+    strains = simulation.strains()
+    summary = {
+        **drawn,
+        "view": simulation.view,
+        "spacing": list(grid.spacing),
+        "frame_times": times.tolist(),
+        "end_systole_frame": int(np.argmin(np.abs(times - simulation.motion.end_systole_time))),
+        "strain": {name: np.asarray(values).round(6).tolist() for name, values in strains.items()},
+    }
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1))
+
+
+def _entry(case: str, summary: dict[str, Any]) -> dict[str, Any]:
+    files = {
+        key: f"{case}/{name}"
+        for key, name in (
+            ("image", "cine.nii.gz"),
+            ("ddf", "ddf.nii.gz"),
+            ("forward", "forward.nii.gz"),
+            ("mask", "mask.nii.gz"),
+            ("label", "labels.nii.gz"),
+            ("contours", "contours.json"),
+            ("summary", "summary.json"),
+        )
+    }
+    return {**files, "spacing": summary["spacing"], "gls": summary["strain"]["gls"], "view": summary["view"]}
+
+
+def _split_of(template: str, number: int, split: dict[str, list[str]] | None) -> str:
+    if split is None:
+        return SPLITS[0] if number % 10 < 8 else SPLITS[number % 10 - 7]
+    for name in SPLITS:
+        for key in (name, {"training": "train", "validation": "valid"}.get(name, name)):
+            if template in split.get(key, ()):
+                return name
+    raise InputError(f"split: {template} is in none of {', '.join(split)}")
+
+
+def _write_datalist(path: Path, entries: dict[str, list[dict[str, Any]]], recipe: dict[str, Any]) -> None:
+    content = {
+        "name": "Simulated echocardiography",
+        "description": "cines with exact motion; ddf[t] pulls frame t back onto frame t + 1",
+        "modality": {"0": "US"},
+        "labels": {"0": "background", "1": "left ventricular cavity", "2": "left ventricular myocardium"},
+        "recipe": recipe,
+        **entries,
+    }
+    with written_whole(path) as beside:
+        beside.write_text(json.dumps(content, indent=1))
+
+
+def _save_frames(path: Path, frames: NDArray[np.uint8], spacing: tuple[float, float], step: float) -> None:
+    image = nibabel.Nifti1Image(frames.transpose(2, 1, 0), np.diag([spacing[1], spacing[0], step, 1.0]))
+    image.header.set_zooms((spacing[1], spacing[0], step))
+    image.header.set_xyzt_units("mm", "sec")
+    nibabel.save(image, path)
