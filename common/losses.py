@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
 from common.ddf import warp
+from common.metrics import soft_dice
 from common.ncc import LocalNCCLoss, masked_mean
 
 
@@ -47,8 +48,9 @@ class RegistrationLoss(_Loss):
         mask: Tensor | None = None,
         smoothness: float | None = None,
         velocity: Tensor | None = None,
+        **batch: Tensor,
     ) -> Tensor:
-        """The loss of one batch.
+        """The loss of one batch; what else it holds (labels to validate with, say) is not looked at.
 
         Args:
             ddf: ``[B, d, *S]`` in voxels.
@@ -64,3 +66,51 @@ class RegistrationLoss(_Loss):
         if self.intensity:
             loss = loss + self.intensity * masked_mean((warped - fixed).square(), mask).mean()
         return loss
+
+
+class LabelledLoss(RegistrationLoss):
+    """``RegistrationLoss`` plus 1 − Dice of the warped memberships: labels supervise, at training time alone.
+
+    Args:
+        overlap: weight of the labels' part.
+        kwargs: of ``RegistrationLoss``.
+    """
+
+    def __init__(self, overlap: float = 1.0, **kwargs: float) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]
+        self.overlap = overlap
+
+    def forward(self, ddf: Tensor, image: Tensor, mask: Tensor | None = None, label: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """The loss of a batch; ``label [B, 2, C, *S]`` holds the memberships of moving and fixed, no background.
+
+        Raises:
+            ValueError: no label.
+        """
+        if label is None:
+            raise ValueError("a labelled loss needs the labels of both images")
+        overlap = soft_dice(warp(label[:, 0], ddf), label[:, 1])
+        return super().forward(ddf, image, mask) + self.overlap * (1 - overlap.mean())
+
+
+class FieldLoss(RegistrationLoss):
+    """``RegistrationLoss`` plus the mean square error of the field: NeurReg's supervision (Zhu et al. 2020).
+
+    Args:
+        regression: weight of the field's part, per squared voxel.
+        kwargs: of ``RegistrationLoss``.
+    """
+
+    def __init__(self, regression: float = 1.0, **kwargs: float) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]
+        self.regression = regression
+
+    def forward(self, ddf: Tensor, image: Tensor, mask: Tensor | None = None, field: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """The loss of a batch; ``field [B, d, *S]`` in voxels is the one that the pair was simulated with.
+
+        Raises:
+            ValueError: no field.
+        """
+        if field is None:
+            raise ValueError("a field loss needs the simulated field")
+        error = masked_mean((ddf - field).square(), mask).mean()
+        return super().forward(ddf, image, mask) + self.regression * error

@@ -49,3 +49,13 @@ def regularity(ddf: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
         rows["folding"].append(folding(part, weight))
         rows["jacobian_sd"].append(masked_mean((determinant - centre).square(), weight).sqrt())
     return {key: torch.cat(values) for key, values in rows.items()}
+
+
+def soft_dice(a: Tensor, b: Tensor) -> Tensor:
+    """Dice of memberships ``[B, C, *S]`` in [0, 1], ``[B, C]``; NaN where both are empty. Differentiable."""
+    return 2 * (a * b).flatten(2).sum(2) / (a + b).flatten(2).sum(2)
+
+
+def warped_dice(ddf: Tensor, image: Tensor, label: Tensor, **batch: Tensor) -> Tensor:
+    """Dice ``[B, C]`` of the carried labels: memberships ``label [B, 2, C, *S]`` of moving and fixed, cut at 1/2."""
+    return soft_dice((warp(label[:, 0], ddf) > 0.5).float(), (label[:, 1] > 0.5).float())

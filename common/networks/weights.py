@@ -1,0 +1,40 @@
+"""Weights of networks on disk: kept in half precision, read without running code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from common.errors import InputError
+from common.files import written_whole
+
+
+def save_weights(network: nn.Module, path: str | Path) -> None:
+    """Write the state of ``network`` (of what a ``DistributedDataParallel`` wraps), floating point in fp16."""
+    state = getattr(network, "module", network).state_dict()
+    half = {k: (v.half() if v.is_floating_point() else v).cpu() for k, v in state.items()}
+    with written_whole(path) as beside:
+        torch.save(half, beside)
+
+
+def load_weights(network: nn.Module, path: str | Path | None) -> nn.Module:
+    """``network`` with the weights of ``path`` (None leaves it as it is), in the network's own precision.
+
+    Raises:
+        InputError: no such file, no weights, or those of another network.
+    """
+    if path is None:
+        return network
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such weights; train them with the bundle's train.json") from error
+    except Exception as error:
+        raise InputError(f"{path}: no readable weights ({str(error).splitlines()[0]})") from error
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: these are weights of another network ({str(error).splitlines()[0]})") from error
+    return network
