@@ -8,6 +8,7 @@ triangles. All points are ``(row, column)`` in the unit of the contours, mm by h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +78,19 @@ def at_fractions(points: Array, fractions: Array) -> Array:
     """Points [k, 2] at fractions (0 to 1) of a polyline's length."""
     length = arc_length(points)
     return np.stack([np.interp(fractions * length[-1], length, points[:, d]) for d in range(2)], axis=1)
+
+
+def inside_outlines(points: Array, outlines: Sequence[Array]) -> NDArray[np.bool_]:
+    """Whether points [P, 2] lie inside closed polylines, counted even-odd (a ring's hole is outside)."""
+    inside = np.zeros(len(points), dtype=bool)
+    for outline in outlines:
+        a, b = outline, np.roll(outline, -1, axis=0)
+        for (y0, x0), (y1, x1) in zip(a, b, strict=True):
+            if y0 == y1:
+                continue
+            spans = (points[:, 0] >= min(y0, y1)) & (points[:, 0] < max(y0, y1))
+            inside ^= spans & (points[:, 1] < x0 + (points[:, 0] - y0) * (x1 - x0) / (y1 - y0))
+    return inside
 
 
 def myocardial_contours(
@@ -248,3 +262,5 @@ def _check_open_contours(endo: Array, epi: Array, name: str) -> None:
     )
     if crossing.any():
         raise InputError(f"{name}: the endocardium and the epicardium cross ({int(crossing.sum())} times)")
+    if inside_outlines(endo, [epi]).mean() < 0.8:
+        raise InputError(f"{name}: the endocardium does not lie within the epicardium; are they exchanged?")

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from common.errors import InputError
-from common.mesh import Array, Mesh, arc_length, at_fractions, myocardial_mesh, wall_mesh
+from common.mesh import Array, Mesh, arc_length, at_fractions, inside_outlines, myocardial_mesh, wall_mesh
 from common.simulation.grid import ImageGrid
-from common.simulation.motion import inside_outlines
 from common.simulation.template import Template
 
 BLOOD, MYOCARDIUM, FIBROUS, FAT, LIVER, AIR = -46.0, -19.0, -7.0, -26.0, -23.0, -34.0  # dB below white

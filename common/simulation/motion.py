@@ -24,7 +24,7 @@ from scipy.spatial import Delaunay, cKDTree
 from torch import Tensor
 
 from common.errors import InputError
-from common.mesh import Array, Mesh, arc_length, signed_areas
+from common.mesh import Array, Mesh, arc_length, inside_outlines, signed_areas
 from common.simulation.grid import ImageGrid
 
 HEART_RATES = (30.0, 220.0)  # beats/min that make sense
@@ -337,19 +337,6 @@ def _long_axis(inner: Array, outer: Array) -> tuple[Array, Array, Array]:
 
 def _layered(inner: Array, ray: Array, layers: int) -> Array:
     return (inner[:, None] + np.linspace(0, 1, layers)[None, :, None] * ray[:, None]).reshape(-1, 2)
-
-
-def inside_outlines(points: Array, outlines: Sequence[Array]) -> NDArray[np.bool_]:
-    """Whether points [P, 2] lie inside closed polylines, counted even-odd (a ring's hole is outside)."""
-    inside = np.zeros(len(points), dtype=bool)
-    for outline in outlines:
-        a, b = outline, np.roll(outline, -1, axis=0)
-        for (y0, x0), (y1, x1) in zip(a, b, strict=True):
-            if y0 == y1:
-                continue
-            spans = (points[:, 0] >= min(y0, y1)) & (points[:, 0] < max(y0, y1))
-            inside ^= spans & (points[:, 1] < x0 + (points[:, 0] - y0) * (x1 - x0) / (y1 - y0))
-    return inside
 
 
 def _plane(mesh: Mesh, bounds: Array, name: str) -> tuple[Array, NDArray[np.int64], Array]:

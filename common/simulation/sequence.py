@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError
-from common.mesh import Array
+from common.mesh import Array, inside_outlines
 from common.simulation.artefacts import ARTEFACTS, Artefact
 from common.simulation.grid import ImageGrid
 from common.simulation.image import PROBES, Probe, Scanner
-from common.simulation.motion import Defect, Motion, inside_outlines, prescribed_end_systole
+from common.simulation.motion import Defect, Motion, prescribed_end_systole
 from common.simulation.scatterers import Scatterers
 from common.simulation.template import Template
 

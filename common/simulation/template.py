@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from common.errors import InputError
-from common.mesh import Array, Mesh, myocardial_contours, myocardial_mesh
+from common.mesh import Array, Mesh, inside_outlines, myocardial_contours, myocardial_mesh
 from common.simulation.grid import ImageGrid
-from common.simulation.motion import inside_outlines
 
 GAMMA = 0.3  # with a dynamic range of 60 dB, compression undoes it nearly linearly
 _GRAIN = 0.35  # mm: the recorded speckle is smoothed by this before new speckle is drawn
