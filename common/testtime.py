@@ -81,6 +81,7 @@ class MultiScaleTestTimeTraining(Inferer):
         learning_rate: of Adam on the network's weights.
         loss: a ``RegistrationLoss``; the papers' radius is 6.
         smoothness: λ, one number or one a scale; the papers' is 10 at every scale.
+        learned: the given network is trained: its field at full size is what the first scale begins with.
         carry_weights: a scale's network begins with the weights of the coarser scale (NMSR_VI) instead of the given.
         squarings: n > 0 makes each field the exponential of a stationary velocity field (no folding); the network
             should integrate likewise.
@@ -105,6 +106,7 @@ class MultiScaleTestTimeTraining(Inferer):
         learning_rate: float = 1e-3,
         loss: RegistrationLoss | None = None,
         smoothness: float | Sequence[float] = 10.0,
+        learned: bool = False,
         carry_weights: bool = True,
         squarings: int = 0,
         field_scales: Sequence[float] = (),
@@ -128,7 +130,7 @@ class MultiScaleTestTimeTraining(Inferer):
             raise InputError(f"field_scales {list(field_scales)} must be the finest of the scales {list(scales)}")
         self.is_field = field
         self.batch_size, self.learning_rate, self.loss = batch_size, learning_rate, loss or RegistrationLoss()
-        self.carry_weights, self.squarings = carry_weights, squarings
+        self.learned, self.carry_weights, self.squarings = learned, carry_weights, squarings
         self.field_rate, self.field_resolution, self.field_sigma = field_rate, field_resolution, field_sigma
         self.patience, self.min_delta = patience, min_delta
         self.checkpoint_dir, self.seed, self.progress = checkpoint_dir, seed, progress
@@ -152,13 +154,15 @@ class MultiScaleTestTimeTraining(Inferer):
         size = tuple(inputs.shape[2:])
         box = bounding_box(mask, size, margin=self.loss.similarity.radius)
         crop = (..., *(slice(*edges) for edges in box))
-        inputs = inputs[crop].float()
+        whole, inputs = inputs, inputs[crop].float()
         mask = None if mask is None else mask[crop].float()
         for scale in self.scales:
             self._check_size(scale, size, inputs.shape[2:])
         state = _State(copy.deepcopy(network))
         identity = self._identity(inputs, mask, network)
         self._resume(state, identity)
+        if self.learned and not state.done:
+            state.prior = self._forward(network, whole)[crop]
         with torch.enable_grad():
             for i in range(len(state.done), len(self.scales)):
                 start = time.perf_counter()
@@ -199,11 +203,15 @@ class MultiScaleTestTimeTraining(Inferer):
             stop = EarlyStopping(self.patience, lambda e: -e.state.metrics["loss"], engine, min_delta=self.min_delta)
             engine.add_event_handler(Events.EPOCH_COMPLETED, stop)
         loss = self._run(engine, scale, shuffled(), epochs=-(-steps // batches), length=batches)
-        with torch.no_grad():
-            network.eval()
-            residual = torch.cat([network(part.to(device)).cpu() for part in pairs.split(self.batch_size)])
-            state.prior = residual if state.prior is None else compose(rescale(state.prior, pairs.shape[2:]), residual)
+        residual = self._forward(network, pairs)
+        state.prior = residual if state.prior is None else compose(rescale(state.prior, pairs.shape[2:]), residual)
         return state.prior, engine.state.iteration, loss
+
+    @torch.no_grad()
+    def _forward(self, network: nn.Module, pairs: Tensor) -> Tensor:
+        """The network's fields of ``pairs [N, 2, *S]``, on the CPU."""
+        network, device = network.eval(), next(network.parameters()).device
+        return torch.cat([network(part.to(device).float()).cpu() for part in pairs.split(self.batch_size)])
 
     def _fit_field(self, i: int, inputs: Tensor, mask: Tensor | None, state: _State) -> tuple[Tensor, int, float]:
         """The velocity field itself by Adam, seen through a Gaussian; it goes on from the coarser scale's."""
@@ -310,6 +318,11 @@ class MultiScaleTestTimeTraining(Inferer):
         }
         with written_whole(Path(self.checkpoint_dir) / CHECKPOINT) as beside:
             torch.save(content, beside)
+
+    def forget(self) -> None:
+        """Remove the checkpoint of a case whose outputs are written."""
+        if self.checkpoint_dir is not None:
+            (Path(self.checkpoint_dir) / CHECKPOINT).unlink(missing_ok=True)
 
     def _resume(self, state: _State, identity: str) -> None:
         if self.checkpoint_dir is None or not (Path(self.checkpoint_dir) / CHECKPOINT).is_file():
