@@ -106,13 +106,12 @@ class Reverberation(Artefact):
             return echoes
         random, probe = self._random(), scanner.probe
         angle = random.choice([-1, 1]) * random.uniform(0.3, 0.85) * probe.half_angle
-        first = random.uniform(0.25, 0.5) * probe.depth
-        spacing, count = random.uniform(0.12, 0.2) * probe.depth, int(random.integers(1, 4))
-        width, height = math.radians(random.uniform(4, 9)), random.uniform(3, 9)
+        first = random.uniform(0.2, 0.5) * probe.depth
+        spacing, count = random.uniform(0.06, 0.14) * probe.depth, int(random.integers(1, 4))
+        width, height = math.radians(random.uniform(3, 7)), random.uniform(2, 5)
         ranges, angles = scanner.ranges[:, None], torch.asin(scanner.steering.clamp(-1, 1))
-        patch = sum(
-            torch.exp(-0.5 * ((ranges - first - k * spacing) / height) ** 2) * 0.6**k for k in range(count)
-        ) * torch.exp(-0.5 * ((angles - angle) / width) ** 2)
+        arcs = [torch.exp(-0.5 * ((ranges - first - k * spacing) / height) ** 2) * 0.6**k for k in range(count)]
+        patch = torch.stack(arcs).sum(0) * torch.exp(-0.5 * ((angles - angle) / width) ** 2)
         level = 10 ** ((-20 + 25 * self.strength) / 20)
         return echoes + scanner.respond((level * patch * scanner.noise(self.seed, 0))[None])
 

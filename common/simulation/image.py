@@ -38,7 +38,7 @@ _LIMITS = {
     "bandwidth": (10.0, 150.0, "%"),
     "depth": (20.0, 300.0, "mm"),
     "width": (10.0, 120.0, "degrees"),
-    "frame_rate": (5.0, 1000.0, "Hz"),
+    "frame_rate": (5.0, 20000.0, "Hz"),
     "dynamic_range": (20.0, 120.0, "dB"),
     "smoothing": (0.0, 3.0, "mm"),
 }
@@ -174,7 +174,7 @@ class Scanner:
     def __init__(self, probe: Probe, grid: ImageGrid | None = None, device: torch.device | str = "cpu") -> None:
         self.probe, self.device = probe, torch.device(device)
         self.grid = grid or ImageGrid.of_sector(probe.depth, probe.half_angle, (256, 256))
-        self._range_step = probe.wavelength / 4
+        self._range_step = probe.wavelength / 6
         rows = next_fast_len(math.ceil(probe.depth / self._range_step) + 16)
         edge = math.sin(min(probe.half_angle, math.pi / 2 - 0.05))
         nyquist = probe.wavelength / (2 * probe.aperture)
