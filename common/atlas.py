@@ -109,7 +109,7 @@ class Segmentation:
 
     Attributes:
         names: of the atlases used, best first.
-        index: of these among the atlases.
+        grid: of the best atlas.
         nlcc: of each with the target after registration, in [0, 1].
         ddf: field of each, ``[k, 3, *S]`` in voxels of the common grid.
         warped: the registered atlases, ``[k, 1, *S]``.
@@ -118,7 +118,7 @@ class Segmentation:
     """
 
     names: list[str]
-    index: list[int]
+    grid: Grid
     nlcc: list[float]
     ddf: Tensor
     warped: Tensor
@@ -195,7 +195,7 @@ class AtlasSegmentation(Inferer):
         agreement = similarity(inputs, warped, mask, self.radius)
         self.result = Segmentation(
             names=[self.atlases.names[i] for i in index],
-            index=index,
+            grid=self.atlases.grids[index[0]],
             nlcc=agreement.tolist(),
             ddf=ddf,
             warped=warped,

@@ -197,6 +197,18 @@ def _save_vectors(path: str | Path, vectors: np.ndarray, affine: np.ndarray) -> 
         nibabel.save(image, beside)
 
 
+def between_grids(ddf: Tensor, fixed_affine: np.ndarray, moving_affine: np.ndarray) -> Tensor:
+    """The same mapping for a moving image that lies elsewhere: from its voxels to millimetres, and to fixed voxels.
+
+    ``ddf [B, 3, *S]`` leads from voxel p of the fixed grid to voxel p + u of a moving grid of the same size. What comes
+    back is v, in voxels of the fixed grid, with ``fixed_affine(p + v) = moving_affine(p + u)`` in millimetres.
+    """
+    matrix = np.linalg.inv(fixed_affine) @ moving_affine
+    grid = identity_grid(ddf.shape[2:], ddf)
+    linear, shift = (torch.as_tensor(part, dtype=ddf.dtype) for part in (matrix[:3, :3], matrix[:3, 3]))
+    return torch.einsum("ij,bjxyz->bixyz", linear, grid + ddf) + shift.view(1, 3, 1, 1, 1) - grid
+
+
 def load_ddf(path: str | Path) -> Tensor:
     """Read a field as it was saved: a cine's ``[T−1, 2, H, W]`` in pixels, a volume's ``[1, 3, X, Y, Z]`` in voxels.
 

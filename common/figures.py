@@ -103,3 +103,31 @@ def tracked_frame(cine: Tensor, points: Tensor, t: int, trail: int, zoom: int) -
         cv2.circle(picture, way[-1].tolist(), 24, (70, 230, 120), -1, cv2.LINE_AA, 4)
     even = (picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2)
     return picture[: even[0], : even[1]]
+
+
+def segmented_slices(image: Tensor, found: Tensor, truth: Tensor | None, path: str | Path, count: int = 5) -> None:
+    """Outlines of a segmentation, and of the truth (dashed), over slices across the second axis of a volume.
+
+    Args:
+        image: ``[X, Y, Z]`` in [0, 1].
+        found, truth: label maps ``[X, Y, Z]``.
+        path: of the PNG.
+        count: slices, spread over what is segmented.
+    """
+    seen = (found if truth is None else found + truth).amax((0, 2)).nonzero().flatten()
+    first, last = (int(seen[0]), int(seen[-1])) if len(seen) else (0, image.shape[1] - 1)
+    slices = np.linspace(first, last, count + 2).round().astype(int)[1:-1]
+    figure, axes = plt.subplots(1, count, figsize=(2.6 * count, 2.9), squeeze=False)
+    for axis, y in zip(axes[0], slices, strict=True):
+        axis.imshow(image[:, y].T, cmap="gray", origin="lower", vmin=0, vmax=float(image.quantile(0.999)))
+        for labels, style in ((found, "solid"), (truth, "dashed")):
+            for value, colour in ((1, "tab:orange"), (2, "tab:cyan")):
+                if labels is not None and (labels[:, y] == value).any():
+                    axis.contour(labels[:, y].T == value, [0.5], colors=[colour], linestyles=[style], linewidths=1.2)
+        axis.set_title(f"slice {y}", fontsize=9)
+        axis.axis("off")
+    legend = "orange: head (1), blue: body (2); solid: carried over" + ("" if truth is None else ", dashed: truth")
+    figure.text(0.5, 0.01, legend, ha="center", fontsize=8)
+    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.07, top=0.92, wspace=0.02)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from monai.metrics import compute_hausdorff_distance
 from torch import Tensor
 
 from common.ddf import folding, jacobian_determinant, warp
@@ -59,3 +60,42 @@ def soft_dice(a: Tensor, b: Tensor) -> Tensor:
 def warped_dice(ddf: Tensor, image: Tensor, label: Tensor, **batch: Tensor) -> Tensor:
     """Dice ``[B, C]`` of the carried labels: memberships ``label [B, 2, C, *S]`` of moving and fixed, cut at 1/2."""
     return soft_dice((warp(label[:, 0], ddf) > 0.5).float(), (label[:, 1] > 0.5).float())
+
+
+def segmentation_scores(
+    found: Tensor, truth: Tensor, labels: dict[int, str], spacing: Sequence[float]
+) -> dict[str, float]:
+    """Dice and 95 % Hausdorff distance of each structure, and their means over the structures.
+
+    Args:
+        found, truth: label maps of one shape ``[*S]``.
+        labels: value to name.
+        spacing: of the voxels in mm, one an axis.
+
+    Returns:
+        ``dice_<name>`` in [0, 1], ``hd95_<name>`` in mm, ``dice``, ``hd95`` and ``missed`` (structures that are in one
+        map only: their Dice is 0, their distance NaN and left out of the mean). What is in neither is NaN.
+    """
+    scores: dict[str, float] = {}
+    missed = 0
+    for value, name in labels.items():
+        a, b = found == value, truth == value
+        total, both = int(a.sum() + b.sum()), bool(a.any() and b.any())
+        missed += bool(total) and not both
+        scores[f"dice_{name}"] = 2 * int((a & b).sum()) / total if total else float("nan")
+        scores[f"hd95_{name}"] = (
+            float(compute_hausdorff_distance(a[None, None], b[None, None], True, percentile=95, spacing=tuple(spacing)))
+            if both
+            else float("nan")
+        )
+    for measure in ("dice", "hd95"):
+        values = torch.tensor([scores[f"{measure}_{name}"] for name in labels.values()])
+        scores[measure] = float(values.nanmean())
+    return {**scores, "missed": float(missed)}
+
+
+def log_jacobian_sd(ddf: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Standard deviation of ln det(I + ∇u) of each field ``[N, d, *S]`` over the mask, ``[N]``; folds count as 10⁻³."""
+    logarithm = jacobian_determinant(ddf).clamp(min=1e-3).log()[:, None]
+    centre = masked_mean(logarithm, mask).view(-1, *(1,) * (logarithm.dim() - 1))
+    return masked_mean((logarithm - centre).square(), mask).sqrt()

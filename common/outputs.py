@@ -169,10 +169,11 @@ class MetricsTable:
         for t, values in enumerate(zip(*columns.values(), strict=True)):
             self.pair_rows.append({"case": case["case"], "pair": t, **dict(zip(columns, values, strict=True))})
         if self.show:
-            print(f"\n{case['case']}: {len(case['pred'])} pairs")
+            print("\n" + (case.get("report") or f"{case['case']}: {len(case['pred'])} pairs"))
             for note in case["cine"].meta["notes"] if "cine" in case else ():
                 print(f"  note: {note}")
-            print(table_text(case.get("table") or []))
+            if case.get("table"):
+                print(table_text(case["table"]))
             if "folder" in case:
                 print(f"  written to {case['folder']}{'/'}")
 
