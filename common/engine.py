@@ -35,7 +35,8 @@ class CaseEvaluator(Evaluator):
     Args:
         dataset: gives dictionaries with ``case``, ``image`` and, if any, ``mask``.
         network: under the contract ``image [B, 2, *S]`` to ``ddf [B, d, *S]``.
-        inferer: MONAI inferer; a ``MultiScaleTestTimeTraining``, say.
+        inferer: MONAI inferer; a ``MultiScaleTestTimeTraining``, say. One that keeps checkpoints is told to
+            ``forget()`` them when the case's outputs are written.
         val_handlers: writers, metrics and records, attached in this order.
     """
 
@@ -84,6 +85,7 @@ class CaseEvaluator(Evaluator):
                 case["pred"] = self.inferer(case["image"], self.network, **kwargs)
             case["seconds"] = time.perf_counter() - start
             self.fire_event(CaseEvents.CASE_DONE)
+            getattr(self.inferer, "forget", lambda: None)()
         except Exception as error:
             found = input_error_in(error)
             if found is None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from ignite.metrics import Average
@@ -156,7 +157,8 @@ class RegistrationValidator(Workflow):
 
 
 class TrainingCheckpoint:
-    """Keeps the whole state of a training in ``path`` every ``interval`` epochs, and goes on from it.
+    """Keeps the whole state of a training in ``path`` every ``interval`` epochs (the first of several processes does),
+    and goes on from it.
 
     Args:
         path: of the checkpoint; one that is there when training starts is resumed.
@@ -178,6 +180,8 @@ class TrainingCheckpoint:
         return parts | ({"lr_scheduler": engine.lr_scheduler} if engine.lr_scheduler is not None else {})
 
     def _save(self, engine: RegistrationTrainer) -> None:
+        if idist.get_rank():
+            return
         content = {name: part.state_dict() for name, part in self._parts(engine).items()}
         with written_whole(self.path) as beside:
             torch.save({**content, "epoch": engine.state.epoch, "iteration": engine.state.iteration}, beside)
@@ -203,6 +207,8 @@ class Weights:
         engine.add_event_handler(Events.COMPLETED, self._save)
 
     def _save(self, engine: RegistrationTrainer) -> None:
+        if idist.get_rank():
+            return
         save_weights(engine.network, self.path)
 
 
@@ -231,6 +237,8 @@ class Validate:
         if self.validator is not None:
             self.validator.run(engine.state.epoch)
             found.update({f"val_{k}": float(v) for k, v in self.validator.state.metrics.items()})
+        if idist.get_rank():
+            return
         tqdm.write(f"epoch {engine.state.epoch}: " + ", ".join(f"{k} {v:.4f}" for k, v in found.items()))
         if self.record is not None:
             self.record(found, engine.state.epoch)
