@@ -199,6 +199,7 @@ class MultiScaleTestTimeTraining(Inferer):
                 yield from torch.randperm(len(pairs), generator=order).split(self.batch_size)
 
         engine = Engine(step)
+        Average().attach(engine, "loss")
         if self.patience:
             stop = EarlyStopping(self.patience, lambda e: -e.state.metrics["loss"], engine, min_delta=self.min_delta)
             engine.add_event_handler(Events.EPOCH_COMPLETED, stop)
@@ -252,6 +253,7 @@ class MultiScaleTestTimeTraining(Inferer):
                 velocity[batches[engine.state.epoch - 1]] = field()[0].cpu()
 
         engine = Engine(step)
+        Average().attach(engine, "loss")
         engine.add_event_handler(Events.EPOCH_STARTED, begin)
         engine.add_event_handler(Events.EPOCH_COMPLETED, keep)
         each = (index for index in batches for _ in range(steps))
@@ -264,7 +266,6 @@ class MultiScaleTestTimeTraining(Inferer):
         return whole, steps, loss
 
     def _run(self, engine: Engine, scale: float, data: Iterator[Tensor], epochs: int, length: int) -> float:
-        Average().attach(engine, "loss")
         name = f"scale {Fraction(scale).limit_denominator(64)}"
         with tqdm(total=epochs * length, desc=name, unit="step", disable=not self.progress, mininterval=0.5) as bar:
             engine.add_event_handler(Events.ITERATION_COMPLETED, lambda _: bar.update())
@@ -299,7 +300,8 @@ class MultiScaleTestTimeTraining(Inferer):
 
     def _identity(self, inputs: Tensor, mask: Tensor | None, network: nn.Module) -> str:
         """What a checkpoint must have been made from to be gone on with: settings, images and weights."""
-        settings = {k: v for k, v in vars(self).items() if k not in ("checkpoint_dir", "progress", "results")}
+        changeless = ("checkpoint_dir", "progress", "results")
+        settings = {k: v for k, v in vars(self).items() if k not in changeless and not k.startswith("_")}
         digest = hashlib.sha256(repr(settings).encode())
         for tensor in (inputs, mask, *network.state_dict().values()):
             if tensor is not None:

@@ -1,0 +1,42 @@
+"""Shared by all tests: the folder of real data, and small cines with a known motion."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder named by ``DATA_DIR``; a test that needs it is skipped without."""
+    folder = os.environ.get("DATA_DIR")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("DATA_DIR does not name the folder of real data")
+    return Path(folder)
+
+
+def moving_cine(frames: int = 4, size: tuple[int, int] = (72, 80)) -> tuple[torch.Tensor, float]:
+    """Speckle that rotates about the centre: ``[T, H, W]`` in [0, 1], and the radians a frame."""
+    angle = 0.03
+    random = np.random.default_rng(0)
+    pad = 40
+    texture = ndimage.gaussian_filter(random.random((size[0] + 2 * pad, size[1] + 2 * pad)), 1.6)
+    texture = (texture - texture.min()) / (texture.max() - texture.min())
+    rows, columns = np.mgrid[: size[0], : size[1]].astype(float)
+    r, c = rows - (size[0] - 1) / 2, columns - (size[1] - 1) / 2
+    loop = []
+    for t in range(frames):  # frame t at p shows the material that lay at R(−angle·t)·p at first
+        cos, sin = np.cos(-angle * t), np.sin(-angle * t)
+        at = [cos * r - sin * c + (size[0] - 1) / 2 + pad, sin * r + cos * c + (size[1] - 1) / 2 + pad]
+        loop.append(ndimage.map_coordinates(texture, at, order=3))
+    return torch.tensor(np.stack(loop), dtype=torch.float32).clamp(0, 1), angle
+
+
+def rotation(points: torch.Tensor, angle: float, size: tuple[int, int]) -> torch.Tensor:
+    """``points [..., 2]`` (row, column) turned by ``angle`` about the centre of an image of ``size``."""
+    centre = torch.tensor([(size[0] - 1) / 2, (size[1] - 1) / 2])
+    turn = torch.tensor([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], dtype=torch.float32)
+    return (points - centre) @ turn.T + centre
