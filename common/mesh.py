@@ -83,14 +83,16 @@ def at_fractions(points: Array, fractions: Array) -> Array:
 def inside_outlines(points: Array, outlines: Sequence[Array]) -> NDArray[np.bool_]:
     """Whether points [P, 2] lie inside closed polylines, counted even-odd (a ring's hole is outside)."""
     inside = np.zeros(len(points), dtype=bool)
+    order = np.argsort(points[:, 0], kind="stable")
+    rows, columns = points[order].T
     for outline in outlines:
-        a, b = outline, np.roll(outline, -1, axis=0)
-        for (y0, x0), (y1, x1) in zip(a, b, strict=True):
-            if y0 == y1:
-                continue
-            spans = (points[:, 0] >= min(y0, y1)) & (points[:, 0] < max(y0, y1))
-            inside ^= spans & (points[:, 1] < x0 + (points[:, 0] - y0) * (x1 - x0) / (y1 - y0))
-    return inside
+        for (y0, x0), (y1, x1) in zip(outline, np.roll(outline, -1, axis=0), strict=True):
+            if y0 != y1:
+                spans = slice(*np.searchsorted(rows, sorted((y0, y1))))
+                inside[spans] ^= columns[spans] < x0 + (rows[spans] - y0) * (x1 - x0) / (y1 - y0)
+    found = np.empty_like(inside)
+    found[order] = inside
+    return found
 
 
 def myocardial_contours(

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.fft import next_fast_len
+from scipy.interpolate import interp1d
 from torch import Tensor
 from torch.nn import functional
 
@@ -29,6 +30,7 @@ from common.simulation.grid import ImageGrid
 
 SPEED_OF_SOUND = 1540e3  # mm/s
 _BAND, _FREQUENCIES = 0.6, 13  # share of the centre frequency on either side that makes up the lateral pattern
+_SPARSE = 4  # rows of the polar grid between those at which the lateral pattern is computed
 _NEAREST = 2.0  # mm: closer to the probe than this, echoes are not brought up
 _LIMITS = {
     "frequency": (0.5e6, 20e6, "Hz"),
@@ -206,17 +208,22 @@ class Scanner:
         axial_frequency = np.fft.fftfreq(rows, self._range_step)
         axial = probe.spectrum(probe.frequency + SPEED_OF_SOUND * axial_frequency / 2)
         axial = axial / np.sqrt(np.mean(axial**2)) / np.sinc(axial_frequency * self._range_step) ** 2
-        ranges = np.maximum(np.arange(rows) * self._range_step, _NEAREST)[:, None]
+        depth = np.arange(rows) * self._range_step
+        sparse = np.linspace(0, depth[-1], math.ceil(rows / _SPARSE))
+        ranges = np.maximum(sparse, _NEAREST)[:, None]
         offset = np.fft.fftfreq(columns, 1 / columns) * self._sine_step
         elements = probe.element_positions()
-        aperture = (np.abs(elements) <= np.maximum(ranges / probe.f_number / 2, probe.pitch)).astype(np.float64)
-        error = np.zeros((rows, 1)) if probe.focus is None else elements**2 / 2 * (1 / ranges - 1 / probe.focus)
-        pattern = np.zeros((rows, columns), dtype=np.complex128)
+        aperture = (np.abs(elements) <= np.maximum(ranges / probe.f_number / 2, probe.pitch)).astype(np.complex64)
+        pattern = np.zeros((len(sparse), columns), dtype=np.complex64)
         for ratio in np.linspace(1 - _BAND, 1 + _BAND, _FREQUENCIES):
             wavenumber = 2j * np.pi / probe.wavelength * ratio
-            steering = np.exp(wavenumber * elements[:, None] * offset[None])
-            transmit = 1.0 if probe.focus is None else np.exp(-wavenumber * error) @ steering
-            pattern += probe.spectrum(np.array(ratio * probe.frequency)) * (aperture @ steering) * transmit
+            steering = np.exp(wavenumber * elements[:, None] * offset[None]).astype(np.complex64)
+            beam = aperture @ steering
+            if probe.focus is not None:
+                error = elements**2 / 2 * (1 / ranges - 1 / probe.focus)
+                beam *= np.exp((-wavenumber * error).astype(np.complex64)) @ steering
+            pattern += np.float32(probe.spectrum(np.array(ratio * probe.frequency))) * beam
+        pattern = interp1d(sparse, pattern, axis=0)(depth)
         lateral = np.fft.fft(pattern, axis=1)
         lateral /= np.sqrt(np.mean(np.abs(lateral) ** 2, axis=1, keepdims=True))
         lateral /= np.sinc(np.fft.fftfreq(columns)) ** 2
@@ -250,19 +257,22 @@ class Scanner:
         row = distance / self._range_step
         column = (lateral / distance.clamp_min(1e-6) - self._first_sine) / self._sine_step
         seen = (depth > 0) & (row < rows - 1) & (column >= 0) & (column < columns - 1)
-        amplitudes = amplitudes * seen
         path = self.path(points) if paths is None else paths
         turns = path / self.probe.wavelength
-        echo = torch.polar(amplitudes, (turns - turns.floor()) * (-2 * math.pi))
+        phase = (turns - turns.floor()) * (-2 * math.pi)
+        amplitudes = amplitudes * seen
+        real, imaginary = amplitudes * torch.cos(phase), amplitudes * torch.sin(phase)
         first_row, first_column = row.clamp(0, rows - 2).long(), column.clamp(0, columns - 2).long()
-        row, column = row - first_row, column - first_column
-        cell = first_row * columns + first_column
+        cell, row, column = first_row * columns + first_column, row - first_row, column - first_column
         grid = torch.zeros(rows * columns, dtype=torch.complex64, device=points.device)
-        below, above = echo * row, echo * (1 - row)
-        grid.index_add_(0, cell, above * (1 - column))
-        grid.index_add_(0, cell + 1, above * column)
-        grid.index_add_(0, cell + columns, below * (1 - column))
-        grid.index_add_(0, cell + columns + 1, below * column)
+        above, left = 1 - row, 1 - column
+        for offset, weight in (
+            (0, above * left),
+            (1, above * column),
+            (columns, row * left),
+            (columns + 1, row * column),
+        ):
+            grid.index_add_(0, cell + offset, torch.complex(real * weight, imaginary * weight))
         return grid.reshape(rows, columns)
 
     def respond(self, grid: Tensor) -> Tensor:
@@ -341,10 +351,7 @@ class Scanner:
         The envelope is averaged along range over a pixel's height before it is sampled, so that a coarse image is not
         an aliased one.
         """
-        envelope = echoes.abs()
-        width = 2 * round(self.grid.spacing[0] / self._range_step / 2 - 0.5) + 1
-        if width > 1:
-            envelope = functional.avg_pool2d(envelope, (width, 1), 1, (width // 2, 0), count_include_pad=False)
+        envelope = _averaged(echoes.abs(), 2 * round(self.grid.spacing[0] / self._range_step / 2 - 0.5) + 1)
         level = 20 * torch.log10(envelope.clamp_min(1e-6)) + self._gain_map
         grey = (1 + level / self.probe.dynamic_range).clamp(0, 1)
         if self.probe.grey != 1:
@@ -355,6 +362,16 @@ class Scanner:
         for axis, step in enumerate(self.grid.spacing):
             frames = _smoothed(frames, self.probe.smoothing / step, axis)
         return frames * inside
+
+
+def _averaged(values: Tensor, width: int) -> Tensor:
+    """Moving average of [T, R, U] along R over an odd number of samples, the edges repeated."""
+    rows = values.shape[1]
+    padded = functional.pad(values[:, None], (0, 0, width // 2, width // 2), mode="replicate")[:, 0]
+    total = padded[:, :rows].clone()
+    for start in range(1, width):
+        total += padded[:, start : start + rows]
+    return total / width
 
 
 def _smoothed(frames: Tensor, sigma: float, axis: int) -> Tensor:

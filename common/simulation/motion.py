@@ -22,6 +22,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.sparse.linalg import splu
 from scipy.spatial import Delaunay, cKDTree
 from torch import Tensor
+from torch.nn import functional
 
 from common.errors import InputError
 from common.mesh import Array, Mesh, arc_length, inside_outlines, signed_areas
@@ -288,12 +289,11 @@ class Motion:
 
     def positions(self, triangle: Tensor, barycentric: Tensor, times: Array) -> Tensor:
         """Positions [T, P, 2] in mm of material points at ``times`` [T] in s, in the type of ``barycentric``."""
-        corners = self.triangles[triangle]
         nodes = self.nodes(times).to(barycentric.dtype)
-        return sum(
-            (barycentric[:, k, None] * nodes[:, corners[:, k]] for k in range(1, 3)),
-            barycentric[:, 0, None] * nodes[:, corners[:, 0]],
-        )
+        rows = nodes.movedim(0, 1).reshape(nodes.shape[1], -1)
+        corners = self.triangles[triangle]
+        places = functional.embedding_bag(corners, rows, per_sample_weights=barycentric, mode="sum")
+        return places.reshape(len(triangle), -1, 2).movedim(1, 0)
 
     def displacement(self, points: Tensor, at: float, to: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]:
         """Where the material at ``points`` at one time is at others.
@@ -389,8 +389,11 @@ def _plane(mesh: Mesh, bounds: Array, name: str) -> tuple[Array, NDArray[np.int6
     fixed[:count] = True
     free = np.flatnonzero(~fixed)
     stiffness = _screened_laplacian(nodes, around)
-    inner = splu(stiffness[free][:, free].tocsc())
-    extension[free] = inner.solve(-(stiffness[free][:, np.flatnonzero(fixed)] @ extension[fixed]))
+    symmetric = {"SymmetricMode": True}
+    inner = splu(stiffness[free][:, free].tocsc(), "MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=symmetric)
+    driving = border[border < count]
+    known = np.asfortranarray(-(stiffness[free][:, np.flatnonzero(fixed)] @ extension[fixed][:, driving]))
+    extension[np.ix_(free, driving)] = inner.solve(known)
     return nodes, np.concatenate([mesh.triangles, around]), extension
 
 
