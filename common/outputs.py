@@ -183,7 +183,7 @@ class MetricsTable:
             write_csv(self.output_dir / "metrics.csv", self.rows)
         if self.pair_rows:
             write_csv(self.output_dir / "pairs.csv", self.pair_rows)
-        if self.rows or failed:
+        if self.rows or len(failed) > 1:
             summary = {"cases": statistics(self.rows), "pairs": statistics(self.pair_rows), "failed": failed}
             with written_whole(self.output_dir / "summary.json") as beside:
                 beside.write_text(json.dumps(finite(summary), indent=1))

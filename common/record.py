@@ -74,6 +74,8 @@ class RunRecord:
         )
 
     def _end(self, engine: CaseEvaluator) -> None:
+        if not self.cases:
+            return
         record = {
             **self.head,
             "command": sys.argv,

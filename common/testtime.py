@@ -34,7 +34,7 @@ from common.errors import InputError
 from common.files import written_whole
 from common.losses import RegistrationLoss
 
-CHECKPOINT = "scales.pt"
+CHECKPOINT = ".scales.pt"
 
 
 @dataclass
@@ -318,8 +318,8 @@ class MultiScaleTestTimeTraining(Inferer):
             "velocity": state.velocity,
             "done": [asdict(result) for result in state.done],
         }
-        with written_whole(Path(self.checkpoint_dir) / CHECKPOINT) as beside:
-            torch.save(content, beside)
+        with written_whole(Path(self.checkpoint_dir) / CHECKPOINT) as beside, open(beside, "wb") as file:
+            torch.save(content, file)
 
     def forget(self) -> None:
         """Remove the checkpoint of a case whose outputs are written."""

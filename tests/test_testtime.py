@@ -142,7 +142,7 @@ def test_damaged_checkpoint_begins_anew(tmp_path):
     image, _ = pairs()
     settings = {"steps": [2, 2, 2], "checkpoint_dir": tmp_path}
     expected = inferer(**settings)(image, network())
-    (tmp_path / "scales.pt").write_bytes(b"not a checkpoint")
+    (tmp_path / ".scales.pt").write_bytes(b"not a checkpoint")
     assert torch.equal(inferer(**settings)(image, network()), expected)
 
 
