@@ -156,7 +156,7 @@ def _apical(random: np.random.Generator, view: str) -> Template:
     thickness = random.uniform(8, 11)
     top = random.uniform(12, 22)
     depth = top + length + random.uniform(45, 65)
-    lateral = {"apical_4ch": 12.0, "apical_2ch": 2.0, "apical_long_axis": -4.0}[view]
+    lateral = {"apical_4ch": 6.0, "apical_2ch": 2.0, "apical_long_axis": -4.0}[view]
     canvas = Canvas(
         depth, random.uniform(70, 85), FAT, (top, lateral + random.uniform(-4, 4)), random.uniform(-8, 6), False
     )

@@ -154,12 +154,12 @@ class RibShadow(Artefact):
 
 @dataclass(frozen=True)
 class Noise(Artefact):
-    """Electronic noise, new in every frame, -50 to -20 dB of white tissue and 6 dB up at full depth."""
+    """Electronic noise, new in every frame, -60 to -35 dB of white tissue and 6 dB up at full depth."""
 
     def echoes(self, echoes: Tensor, frames: Sequence[int], scanner: Scanner) -> Tensor:
         if self.strength == 0:
             return echoes
-        level = -50 + 30 * self.strength + 6 * scanner.ranges[:, None] / scanner.probe.depth
+        level = -60 + 25 * self.strength + 6 * scanner.ranges[:, None] / scanner.probe.depth
         grids = torch.stack([scanner.noise(self.seed, 1000 + frame) for frame in frames])
         return echoes + scanner.respond(grids * 10 ** (level / 20))
 

@@ -110,7 +110,7 @@ def test_noise_is_new_in_every_frame_and_has_its_level(scanner, echoes):
     rows = (scanner.ranges > 45) & (scanner.ranges < 55)
     level = 10 * np.log10(float(noise[:, rows].abs().square().mean()))
     reference = 10 * np.log10(float(echoes[:, rows].abs().square().mean()))
-    assert level - reference == pytest.approx(-50 + 15 + 3, abs=1)
+    assert level - reference == pytest.approx(-60 + 12.5 + 3, abs=1)
     flat = noise.reshape(6, -1)
     overlap = (flat[0] * flat[1].conj()).sum().abs() / (flat[0].norm() * flat[1].norm())
     assert overlap < 0.05
