@@ -1,0 +1,21 @@
+"""Where the numbers of a benchmark are kept, and how they are shown."""
+
+from __future__ import annotations
+
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FOLDER = Path(__file__).parent / "results"
+
+
+def save(name: str, found: dict[str, Any]) -> None:
+    """Print the numbers and write them, with the machine, to ``benchmarks/results/<name>.json``."""
+    FOLDER.mkdir(exist_ok=True)
+    machine = {"processor": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    text = json.dumps({"machine": machine, **found}, indent=1)
+    print(text)
+    (FOLDER / f"{name}.json").write_text(text + "\n")

@@ -1,0 +1,28 @@
+"""How the tests run a bundle: in this process, or as a user does."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from monai.bundle import run
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_here(*configs: str, **overrides) -> None:
+    """``monai.bundle.run`` of files under ``bundles/`` from the repository's root."""
+    before = Path.cwd()
+    hook = sys.excepthook
+    os.chdir(ROOT)
+    try:
+        run(config_file=[f"bundles/{name}" for name in configs], **overrides)
+    finally:
+        os.chdir(before)
+        sys.excepthook = hook
+
+
+def run_command(*words: str, **settings) -> subprocess.CompletedProcess:
+    """``python -m monai.bundle run …`` from the repository's root, its output as text."""
+    command = [sys.executable, "-m", "monai.bundle", "run", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False, **settings)
