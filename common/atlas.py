@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 FUSIONS = ("majority", "joint")
 CHOICES = ("after", "before")
 AT_ONCE = 8  # volumes
+LAYOUT = "volumes in imagesTr/ and labels of the same names in labelsTr/"
 
 
 class Atlases:
@@ -39,8 +40,8 @@ class Atlases:
 
     Args:
         folder: with ``imagesTr`` and ``labelsTr``, the same file names in both.
-        datalist, fold, dataset_dir, download: a list of the decathlon's format instead; with neither, six synthetic
-            volumes (``common.phantom``).
+        datalist, fold, dataset_dir, download: a list of the decathlon's format instead.
+        synthetic: without both, take six synthetic volumes (``common.phantom``).
         count: use the first so many; 0 uses all.
         size: of the common grid.
 
@@ -55,9 +56,12 @@ class Atlases:
         fold: str = "training",
         dataset_dir: str = ".",
         download: bool = False,
+        synthetic: bool = True,
         count: int = 0,
         size: Sequence[int] = SIZE,
     ) -> None:
+        if folder is None and datalist is None and not synthetic:
+            raise InputError(f"no atlases to register: name a folder with {LAYOUT} (atlas_dir)")
         self.names: list[str] = []
         self.grids: list[Grid] = []
         images, labels = [], []
@@ -87,9 +91,7 @@ class Atlases:
         base = task04(folder)
         files = sorted(path for path in (base / "imagesTr").glob("*.nii*") if not path.name.startswith("."))
         if not files:
-            raise InputError(
-                f"{folder}: no atlases: expected volumes in imagesTr/ and labels of the same names in labelsTr/"
-            )
+            raise InputError(f"{folder}: no atlases: expected {LAYOUT}")
         return [
             {"case": case_name(path), "image": str(path), "label": str(base / "labelsTr" / path.name)} for path in files
         ]

@@ -50,7 +50,7 @@ class SegmentationMetrics:
             "registration_seconds": found.registration_seconds,
             "memory_mib": peak_memory() / 2**20,
         }
-        case["metrics"] = metrics | {"atlas": found.names[0]}
+        case["metrics"] = metrics
         case["report"] = report(case["case"], found, metrics)
 
 
@@ -106,7 +106,7 @@ class SegmentationWriter:
             save_volume(folder / "segmentation.nii.gz", case["segmentation"], grid.affine)
             if self.ddf:
                 mapping = between_grids(found.ddf[:1], grid.common_affine, found.grid.common_affine)
-                save_volume_ddf(folder / "ddf.nii.gz", mapping, grid.common_affine)
+                save_volume_ddf(folder / "ddf.nii.gz", mapping[0], grid.common_affine)
             if self.warped:
                 save_volume(folder / "warped.nii.gz", found.warped[0, 0], grid.common_affine)
             if self.figures:

@@ -268,6 +268,7 @@ class VolumeCases(Dataset):
         datalist, fold, dataset_dir: a list of volumes instead, in the decathlon's format.
         download: fetch Task04_Hippocampus into ``dataset_dir``.
         labelled: a case without label is an error.
+        done_dir: leave out cases whose ``<done_dir>/<case>/summary.json`` is there.
         size: of the common grid.
     """
 
@@ -280,6 +281,7 @@ class VolumeCases(Dataset):
         dataset_dir: str = ".",
         download: bool = False,
         labelled: bool = False,
+        done_dir: str | None = None,
         size: Sequence[int] = SIZE,
     ) -> None:
         self.labelled, self.size = labelled, tuple(size)
@@ -291,6 +293,8 @@ class VolumeCases(Dataset):
             self.entries = [{"image": str(input), "case": case_name(input), **({"label": label} if label else {})}]
         else:
             self.entries = phantom_entries("target", 3)
+        if done_dir is not None:
+            self.entries = [e for e in self.entries if not (Path(done_dir) / e["case"] / "summary.json").is_file()]
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -1,0 +1,343 @@
+"""Many bundles on one datalist, under one MLflow run: ``python -m common.compare --datalist … --bundles …``.
+
+Each bundle's ``evaluate.json`` runs in a process of its own, once for every line of its ``compare.json`` (title and the
+configuration files that change it). A case's ``summary.json`` is written when the case is done, so a comparison that
+was killed goes on where it was. The table (Markdown, CSV) has mean ± sd, and a paired Wilcoxon test against the best.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from scipy.stats import wilcoxon
+
+from common.cases import read_datalist
+from common.errors import InputError
+from common.files import written_whole
+from common.outputs import statistics, write_csv
+from common.record import default_store
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+log = logging.getLogger(__name__)
+
+COLUMNS = {  # metric: heading, factor, digits
+    "dice_head": ("Dice head, %", 100, 2),
+    "dice_body": ("Dice body, %", 100, 2),
+    "dice": ("Dice average, %", 100, 2),
+    "hd95": ("HD95, mm", 1, 2),
+    "folding": ("folding, %", 100, 3),
+    "log_jacobian_sd": ("sd ln J", 1, 3),
+    "nlcc": ("NLCC", 1, 3),
+    "seconds": ("seconds a case", 1, 2),
+    "registration_seconds": ("of these registration", 1, 2),
+    "memory_mib": ("memory, MiB", 1, 0),
+}
+
+
+@dataclass
+class Method:
+    """One row of the table.
+
+    Attributes:
+        title: of the row.
+        configs: files that are merged, in this order.
+        folder: of its results.
+        cases: metrics of each finished case.
+        failed: reason of each case that was not.
+    """
+
+    title: str
+    configs: list[Path]
+    folder: Path
+    cases: dict[str, dict[str, float]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def read(self, names: Sequence[str]) -> None:
+        """Read what is finished of the cases ``names``."""
+        self.cases = {}
+        for name in names:
+            path = self.folder / name / "summary.json"
+            if path.is_file():
+                metrics = json.loads(path.read_text())["metrics"]
+                self.cases[name] = {k: float("nan") if v is None else v for k, v in metrics.items()}
+
+
+def methods_of(bundle: Path, output_dir: Path, key: str) -> list[Method]:
+    """The methods that a bundle compares, as its ``compare.json`` lists them: ``{title: [file, …]}``.
+
+    Args:
+        bundle: folder of the bundle.
+        output_dir: of the comparison.
+        key: what the results depend on besides the configuration (data, fold).
+
+    Raises:
+        InputError: no such bundle, or a file that is missing.
+    """
+    configs = bundle / "configs"
+    base = [configs / "inference.json", configs / "evaluate.json"]
+    lines: dict[str, list[str]] = {bundle.name: []}
+    if (configs / "compare.json").is_file():
+        lines = json.loads((configs / "compare.json").read_text())
+    methods = []
+    for title, names in lines.items():
+        files = base + [configs / name for name in names]
+        missing = [str(path) for path in files if not path.is_file()]
+        if missing:
+            raise InputError(f"{bundle}: no bundle to evaluate, missing {', '.join(missing)}")
+        digest = hashlib.sha256(key.encode())
+        for path in [*files, *sorted((bundle / "models").glob("*.pt"))]:
+            digest.update(path.read_bytes())
+        slug = re.sub(r"[^a-z0-9]+", "_", f"{bundle.name} {title}".lower()).strip("_")
+        methods.append(Method(title, files, output_dir / f"{slug}-{digest.hexdigest()[:8]}"))
+    return methods
+
+
+def run(method: Method, names: Sequence[str], options: dict[str, str]) -> None:
+    """Evaluate what is not finished of the cases, and read all results; what fails is told in ``method.failed``.
+
+    Args:
+        method: to run.
+        names: of the cases.
+        options: for the bundle: ``datalist``, ``dataset_dir``, ``fold``.
+    """
+    method.read(names)
+    left = [name for name in names if name not in method.cases]
+    if not left:
+        print(f"{method.title}: all {len(names)} cases are finished")
+        return
+    print(f"{method.title}: {len(left)} of {len(names)} cases to do", flush=True)
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str([str(p) for p in method.configs])]
+    for key, value in {**options, "output_dir": str(method.folder), "resume": "True", "tracking": "False"}.items():
+        command += [f"--{key}", value]
+    method.folder.mkdir(parents=True, exist_ok=True)
+    log_path = method.folder / "log.txt"
+    with open(log_path, "w") as output:
+        status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode
+    method.read(names)
+    reasons = _reasons(method.folder / "summary.json")
+    last = next((x for x in reversed(log_path.read_text().splitlines()) if x.strip()), f"status {status}")
+    method.failed = {name: reasons.get(name, last) for name in names if name not in method.cases}
+    for name, reason in method.failed.items():
+        print(f"  {name} failed: {reason}")
+
+
+def _reasons(path: Path) -> dict[str, str]:
+    """Reasons of failed cases, as the bundle's own summary tells them."""
+    return dict(json.loads(path.read_text()).get("failed", {})) if path.is_file() else {}
+
+
+def against_best(methods: Sequence[Method], metric: str = "dice") -> tuple[str | None, dict[str, float]]:
+    """The method with the best mean of ``metric``, and p of each other against it on the cases that both finished.
+
+    Returns:
+        The best's title (None where nothing is finished) and the two-sided p of the paired Wilcoxon test by title;
+        NaN with fewer than two pairs.
+    """
+    means = {m.title: np.nanmean([c[metric] for c in m.cases.values()]) for m in methods if m.cases}
+    if not means:
+        return None, {}
+    best = max(means, key=lambda title: means[title])
+    of_best = next(m.cases for m in methods if m.title == best)
+    found = {}
+    for method in methods:
+        if method.title == best or not method.cases:
+            continue
+        pairs = np.array([(of_best[n][metric], c[metric]) for n, c in method.cases.items() if n in of_best])
+        difference = np.diff(pairs, axis=1)[:, 0] if len(pairs) else np.zeros(0)
+        difference = difference[np.isfinite(difference)]
+        if len(difference) < 2:
+            found[method.title] = float("nan")
+        else:
+            found[method.title] = float(wilcoxon(difference).pvalue) if difference.any() else 1.0
+    return best, found
+
+
+def rows(methods: Sequence[Method]) -> list[dict[str, Any]]:
+    """The table's rows as numbers: ``<metric>`` and ``<metric>_sd`` in the files' units, ``n``, ``failed``, ``p``."""
+    best, p = against_best(methods)
+    table = []
+    for method in methods:
+        found = statistics([{"case": name, **metrics} for name, metrics in method.cases.items()])
+        row: dict[str, Any] = {"method": method.title, "n": len(method.cases), "failed": len(method.failed)}
+        for metric in COLUMNS:
+            if metric in found:
+                row |= {metric: found[metric]["mean"], f"{metric}_sd": found[metric]["sd"]}
+        row["missed"] = sum(c.get("missed", 0) for c in method.cases.values())
+        row["p_against_best"] = "best" if method.title == best else p.get(method.title, float("nan"))
+        row["reason"] = next(iter(method.failed.values()), "")
+        table.append(row)
+    return table
+
+
+def markdown(table: Sequence[dict[str, Any]], about: str) -> str:
+    """The table as Markdown, ``mean ± sd``."""
+    shown = [metric for metric in COLUMNS if any(metric in row for row in table)]
+    lines = [about, "", "| method | " + " | ".join(COLUMNS[m][0] for m in shown) + " | n | p against the best |"]
+    lines.append("|---|" + "---:|" * (len(shown) + 2))
+    for row in table:
+        cells = []
+        for metric in shown:
+            _, factor, digits = COLUMNS[metric]
+            cells.append(
+                f"{factor * row[metric]:.{digits}f} ± {factor * row[f'{metric}_sd']:.{digits}f}"
+                if metric in row
+                else ""
+            )
+        p = row["p_against_best"]
+        test = p if isinstance(p, str) else ("" if np.isnan(p) else f"{p:.1e}" if p < 0.001 else f"{p:.3f}")
+        count = f"{row['n']}" + (f", {row['failed']} failed: {row['reason']}" if row["failed"] else "")
+        lines.append(f"| {row['method']} | " + " | ".join(cells) + f" | {count} | {test} |")
+    return "\n".join(lines) + "\n"
+
+
+def box_plot(methods: Sequence[Method], path: Path) -> None:
+    """Dice of head, body and their average, a box a method."""
+    done = [m for m in methods if m.cases]
+    figure, axes = plt.subplots(1, 3, figsize=(14, 0.36 * len(done) + 1.4), sharey=True)
+    for axis, metric in zip(axes, ("dice_head", "dice_body", "dice"), strict=True):
+        values = [[100 * c[metric] for c in m.cases.values() if np.isfinite(c[metric])] for m in done]
+        axis.boxplot(values, orientation="horizontal", widths=0.6, showmeans=True)
+        axis.set_yticks(range(1, len(done) + 1), [m.title for m in done])
+        axis.set_xlabel(COLUMNS[metric][0])
+        axis.grid(axis="x", alpha=0.3)
+    axes[0].invert_yaxis()
+    figure.tight_layout()
+    with written_whole(path) as beside:
+        figure.savefig(beside, dpi=110)
+    plt.close(figure)
+
+
+def send(methods: Sequence[Method], output_dir: Path, params: dict[str, str]) -> None:
+    """One parent run with a child a method in MLflow; ``runs.json`` keeps what is sent, so nothing is sent twice.
+
+    A child has the metrics of each case by step, their means under ``mean_<metric>``, and its configuration.
+
+    Raises:
+        InputError: the store can't be reached.
+    """
+    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.tracking import MlflowClient
+
+    store = default_store(output_dir)
+    kept = output_dir / "runs.json"
+    sent: dict[str, Any] = json.loads(kept.read_text()) if kept.is_file() else {}
+    sent = sent.get(store, {"parent": None, "children": {}})
+    try:
+        client = MlflowClient(store)
+        found = client.get_experiment_by_name("compare")
+        artifacts = (output_dir.resolve() / "mlartifacts").as_uri() if store.startswith("sqlite:") else None
+        experiment = found.experiment_id if found else client.create_experiment("compare", artifacts)
+        if sent["parent"] is None:
+            sent["parent"] = client.create_run(experiment, run_name=output_dir.name).info.run_id
+            client.log_batch(str(sent["parent"]), params=[Param(k, str(v)[:6000]) for k, v in params.items()])
+        for method in methods:
+            name = method.folder.name
+            child = sent["children"].get(name, {"run": None, "cases": -1})
+            if child["cases"] == len(method.cases):
+                continue
+            if child["run"] is None:
+                tags = {"mlflow.parentRunId": sent["parent"]}
+                child["run"] = client.create_run(experiment, run_name=method.title, tags=tags).info.run_id
+                client.log_batch(str(child["run"]), params=[Param("configs", " ".join(map(str, method.configs)))])
+            now = client.get_run(child["run"]).info.start_time
+            metrics = [
+                Metric(key, value, now, step)
+                for step, case in enumerate(method.cases.values())
+                for key, value in case.items()
+                if np.isfinite(value)
+            ]
+            means = statistics([{"case": "", **case} for case in method.cases.values()])
+            metrics += [Metric(f"mean_{key}", found["mean"], now, 0) for key, found in means.items()]
+            for start in range(0, len(metrics), 1000):
+                client.log_batch(child["run"], metrics=metrics[start : start + 1000])
+            client.log_batch(child["run"], tags=[RunTag("failed", json.dumps(method.failed)[:4000])])
+            client.set_terminated(child["run"], "FAILED" if method.failed else "FINISHED")
+            child["cases"] = len(method.cases)
+            sent["children"][name] = child
+        for file in ("table.md", "table.csv", "dice.png"):
+            client.log_artifact(sent["parent"], str(output_dir / file))
+        client.set_terminated(sent["parent"])
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"the tracking store {store} took no record ({reason})") from error
+    with written_whole(kept) as beside:
+        beside.write_text(json.dumps({store: sent}, indent=1))
+
+
+def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Run everything and write ``table.md``, ``table.csv`` (rows), ``cases.csv`` and ``dice.png``; returns the rows.
+
+    Raises:
+        InputError: the datalist or a bundle is not there.
+    """
+    output_dir = Path(arguments.output_dir)
+    entries = read_datalist(arguments.datalist, arguments.fold, arguments.dataset_dir)
+    names = [entry["case"] for entry in entries]
+    key = Path(arguments.datalist).read_text() + arguments.fold + str(Path(arguments.dataset_dir).resolve())
+    methods = [
+        method
+        for bundle in arguments.bundles
+        for method in methods_of(Path(arguments.bundle_dir) / bundle, output_dir, key)
+    ]
+    options = {name: str(getattr(arguments, name)) for name in ("datalist", "dataset_dir", "fold")}
+    about = f"{Path(arguments.datalist).name}, {arguments.fold}, {len(names)} cases. p: paired Wilcoxon test of Dice."
+    for method in methods:
+        run(method, names, options)
+        table = write_tables(methods, output_dir, about)
+    print("\n" + markdown(table, about))
+    try:
+        send(methods, output_dir, {**options, "bundles": " ".join(arguments.bundles)})
+        print(f"MLflow: python -m mlflow ui --backend-store-uri {default_store(output_dir)}")
+    except InputError as error:
+        log.warning("%s; nothing is lost: the same command sends it later", error)
+    return table
+
+
+def write_tables(methods: Sequence[Method], output_dir: Path, about: str) -> list[dict[str, Any]]:
+    """Write what is known of the methods so far; returns the rows."""
+    begun = [m for m in methods if m.cases or m.failed]
+    table = rows(begun)
+    write_csv(output_dir / "table.csv", table)
+    write_csv(
+        output_dir / "cases.csv", [{"method": m.title, "case": n, **c} for m in begun for n, c in m.cases.items()]
+    )
+    with written_whole(output_dir / "table.md") as beside:
+        beside.write_text(markdown(table, about))
+    if any(m.cases for m in begun):
+        box_plot(begun, output_dir / "dice.png")
+    return table
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m common.compare", description=__doc__.splitlines()[0])
+    parser.add_argument("--datalist", required=True)
+    parser.add_argument("--dataset_dir", required=True)
+    parser.add_argument("--fold", default="validation")
+    parser.add_argument("--bundles", nargs="+", required=True)
+    parser.add_argument("--bundle_dir", default="bundles")
+    parser.add_argument("--output_dir", default="output/compare")
+    try:
+        table = compare(parser.parse_args())
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from None
+    if any(row["failed"] for row in table):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
