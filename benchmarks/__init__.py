@@ -1,1 +1,1 @@
-"""Speed and memory, as ratios measured in one run: ``python -m benchmarks`` (all) or ``python -m benchmarks.<name>``."""
+"""Speed and memory, as ratios measured in one run: ``python -m benchmarks``, or ``python -m benchmarks.<name>``."""

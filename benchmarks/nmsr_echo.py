@@ -1,4 +1,4 @@
-"""nmsr_echo's presets against ANTs with local cross-correlation, on real cines and on simulated ones of known motion.
+"""nmsr_echo's presets against ANTs with local cross-correlation, on real cines and on simulated ones of known truth.
 
 Same machine, same run, same threads. ``DATA_DIR`` adds the second real cine. Reconstruction (MSE, and NLCC of radius 10,
 over the sector) is what the papers compare; the endpoint error in the myocardium of simulated cines is the truth.
@@ -100,7 +100,7 @@ def real(path: str | None) -> dict[str, Any]:
 
 
 def simulated() -> dict[str, Any]:
-    """Endpoint error in the myocardium, mm a frame, beside the NLCC: parametric hearts of known motion, with artefacts."""
+    """Endpoint error in the myocardium, mm a frame, beside the NLCC: parametric hearts with artefacts."""
     rows: dict[str, list[tuple[float, float]]] = {}
     for patient in range(PATIENTS):
         cine, _ = draw(view("apical_4ch", 100 + patient), 100 + patient, Settings())

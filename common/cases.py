@@ -10,6 +10,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import torch
+from monai.data import MetaTensor
 from pydicom import examples
 from torch.utils.data import Dataset
 
@@ -127,7 +128,7 @@ class CineCases(Dataset):
         cine = read_cine(entry["image"], entry.get("spacing"))
         if self.frames:
             times = cine.meta["frame_times"]
-            cine = cine[:, : max(self.frames, 2)]
+            cine = MetaTensor(cine[:, : max(self.frames, 2)], meta=cine.meta)
             cine.meta["frame_times"] = times and times[: cine.shape[1]]
         mask = sector_mask(cine)[None, None]
         image = frame_pairs(cine.as_tensor())
@@ -148,8 +149,8 @@ class CineCases(Dataset):
             raise InputError(
                 f"{entry['image']}: blood needs ed, es, ed_mask and es_mask; missing: {', '.join(missing)}"
             )
-        masks = [read_mask(entry[key]) for key in ("ed_mask", "es_mask")]
-        return torch.as_tensor(blood_pool_masks(*masks, int(entry["ed"]), int(entry["es"]), frames))
+        ed_mask, es_mask = read_mask(entry["ed_mask"]), read_mask(entry["es_mask"])
+        return torch.as_tensor(blood_pool_masks(ed_mask, es_mask, int(entry["ed"]), int(entry["es"]), frames))
 
 
 def read_mask(path: str | Path) -> np.ndarray:

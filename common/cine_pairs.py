@@ -53,8 +53,8 @@ class CinePairs(_Random):
     @staticmethod
     def _inside_sector(case: dict[str, Any]) -> tuple[Tensor, Tensor]:
         mask = case["mask"].any(0, keepdim=True)
-        inside = tuple(slice(*edges) for edges in bounding_box(mask, mask.shape[2:]))
-        return case["cine"].as_tensor()[(..., *inside)][0, :, None], mask[(..., *inside)].float()
+        rows, columns = (slice(*edges) for edges in bounding_box(mask, mask.shape[2:]))
+        return case["cine"].as_tensor()[0, :, None, rows, columns], mask[..., rows, columns].float()
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """``image [2, *crop]`` (moving, fixed) and ``mask [1, *crop]``."""

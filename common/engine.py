@@ -59,7 +59,7 @@ class CaseEvaluator(Evaluator):
         )
         self.network = network.to(self.state.device)
 
-    def run(self, global_epoch: int = 1) -> None:
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
         """Go through the cases.
 
         Raises:

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from dataclasses import field as dataclass_field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -153,7 +154,7 @@ class MultiScaleTestTimeTraining(Inferer):
         """
         size = tuple(inputs.shape[2:])
         box = bounding_box(mask, size, margin=self.loss.similarity.radius)
-        crop = (..., *(slice(*edges) for edges in box))
+        crop: Any = (..., *(slice(*edges) for edges in box))
         whole, inputs = inputs, inputs[crop].float()
         mask = None if mask is None else mask[crop].float()
         for scale in self.scales:
