@@ -226,7 +226,7 @@ class AtlasSegmentation(Inferer):
 
     def _fuse(self, warped: Tensor, fixed: Tensor, labels: Tensor) -> Tensor:
         """Memberships ``[1, 1 + C, *S]`` from those of the registered atlases ``[k, C, *S]``."""
-        whole = torch.cat([1 - labels.sum(1, keepdim=True), labels], 1)
+        whole = torch.cat([(1 - labels.sum(1, keepdim=True)).clamp(min=0), labels], 1)
         if self.fusion == "majority":
             votes = (
                 functional.one_hot(whole.argmax(1), whole.shape[1]).movedim(-1, 1).float() if len(whole) > 2 else whole
