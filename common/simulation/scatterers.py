@@ -23,7 +23,7 @@ from common.simulation.grid import ImageGrid
 from common.simulation.motion import Motion, time_course
 from common.simulation.template import Template
 
-_BORDER = 1.0  # mm: the half-width of the blending
+_BORDER = 0.5  # mm: the half-width of the blending
 _BAND = 5.0  # mm around the wall that moving scatterers reach into
 _COARSE = 2.0  # mm between the points at which the distance to the wall is computed
 _MARGIN = 3.0  # mm, and a fifth of it in degrees: scatterers beyond the sector
