@@ -17,11 +17,14 @@ from torch import Tensor
 
 from common import figures
 from common.cine import write_cine
-from common.ddf import save_cine_ddf, warp
+from common.ddf import save_cine_ddf, smooth, warp
 from common.engine import CaseEvaluator, CaseEvents, peak_memory
 from common.files import written_whole
 from common.metrics import reconstruction, regularity
+from common.testtime import bounding_box
 from common.tracking import grid_points, track
+
+TISSUE = 0.03  # mean brightness from which the film shows points: in the dark there is nothing to follow
 
 
 class ReconstructionMetrics:
@@ -136,9 +139,14 @@ def draw(folder: Path, case: dict[str, Any], results: Sequence[Any] = ()) -> Non
     fields = [r.ddf(pair)[0] for r in results[:-1]] + [ddf[t]]
     titles = [f"scale {Fraction(r.scale).limit_denominator(64)}" for r in results] or [f"frame {t} to {t + 1}"]
     figures.arrows(image[t, 0], fields, titles, mask, folder / "arrows.png")
-    warped = warp(image[pair, :1], ddf[pair])[0, 0]
-    figures.warped_beside_fixed(image[t, 0], warped, image[t, 1], folder / "warped.png")
-    points = track(grid_points(mask, max(6, round(min(frames.shape[1:]) / 24))), ddf)
+    rows, columns = (slice(*edges) for edges in bounding_box(mask[None, None], mask.shape))
+    moving, warped, fixed = (
+        torch.where(mask, frame, 0)[rows, columns]
+        for frame in (image[t, 0], warp(image[pair, :1], ddf[pair])[0, 0], image[t, 1])
+    )
+    figures.warped_beside_fixed(moving, warped, fixed, folder / "warped.png")
+    tissue = mask & (smooth(frames.mean(0)[None, None], 3.0)[0, 0] > TISSUE)
+    points = track(grid_points(tissue if tissue.any() else mask, max(6, round(min(mask.shape) / 24))), ddf)
     figures.tracked_film(frames, points, folder / "tracked.mp4")
 
 

@@ -48,7 +48,7 @@ class RegistrationUNet(nn.Module):
         def block(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
             convolution = CONVOLUTION[spatial_dims](inputs, outputs, 3, stride=stride, padding=1)
             nn.init.kaiming_normal_(convolution.weight, a=0.2)
-            convolution.bias.data.zero_()
+            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
             return nn.Sequential(convolution, nn.LeakyReLU(0.2))
 
         widths = [2, *encoder]
@@ -62,7 +62,7 @@ class RegistrationUNet(nn.Module):
         self.full = nn.Sequential(*(block(a, b) for a, b in pairwise(full_widths)))
         self.flow = CONVOLUTION[spatial_dims](full_widths[-1], spatial_dims, 3, padding=1)
         nn.init.normal_(self.flow.weight, std=1e-5)
-        self.flow.bias.data.zero_()
+        nn.init.zeros_(self.flow.bias)  # type: ignore[arg-type]
 
     def forward(self, image: Tensor) -> Tensor:
         """``image [B, 2, *S]`` (moving, fixed; unit range) to ``ddf [B, d, *S]`` in voxels."""
