@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from common.errors import InputError
 
 THREADS = "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"
+SEED = "ANTS_RANDOM_SEED"
 
 
 PRESETS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -63,13 +64,13 @@ class AntsRegistration(nn.Module):
         return torch.stack([torch.from_numpy(self._register(*pair)) for pair in pairs]).to(image.device)
 
     def _register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-        with tempfile.TemporaryDirectory() as folder, threads(self.threads):
+        with tempfile.TemporaryDirectory() as folder, environment(self.threads, self.seed):
             prefix = str(Path(folder) / "ants")
             images = ants.from_numpy(fixed), ants.from_numpy(moving)
             if self.preset == "quick":
-                found = ants.registration(
-                    *images, "SyN", outprefix=prefix, reg_iterations=self.iterations, random_seed=self.seed
-                )["fwdtransforms"]
+                found = ants.registration(*images, "SyN", outprefix=prefix, reg_iterations=self.iterations)[
+                    "fwdtransforms"
+                ]
             else:
                 ants.registration(self._arguments(images, prefix), None)
                 found = [f"{prefix}0Warp.nii.gz"]
@@ -83,7 +84,7 @@ class AntsRegistration(nn.Module):
         fixed, moving = map(get_pointer_string, images)
         return [
             "--dimensionality", str(axes), "--float", "1", "--random-seed", str(self.seed), "--output", prefix,
-            "--initial-moving-transform", "Identity", "--use-histogram-matching", "0",
+            "--use-histogram-matching", "0",
             "--metric", f"CC[{fixed},{moving},1,{self.radius}]",
             "--transform", PRESETS[self.preset][0].format(mesh="x".join([str(MESH)] * axes)),
             "--convergence", f"[{'x'.join(map(str, self.iterations))},1e-6,10]",
@@ -93,14 +94,12 @@ class AntsRegistration(nn.Module):
 
 
 @contextlib.contextmanager
-def threads(count: int) -> Iterator[None]:
-    """ITK uses ``count`` threads inside the block."""
-    before = os.environ.get(THREADS)
-    os.environ[THREADS] = str(count)
+def environment(threads: int, seed: int) -> Iterator[None]:
+    """ITK uses ``threads`` threads and ANTs the random ``seed`` inside the block (ITK settles its threads once)."""
+    before = {name: os.environ.get(name) for name in (THREADS, SEED)}
+    os.environ |= {THREADS: str(threads), SEED: str(seed)}
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[THREADS]
-        else:
-            os.environ[THREADS] = before
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
