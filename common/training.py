@@ -30,11 +30,17 @@ Batch = dict[str, Tensor]
 
 
 def batch_loss(engine: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The field and the loss of a batch, moved to the engine's device; the network runs in bfloat16 where asked."""
+    """The field and the loss of a batch, moved to the engine's device; the network runs in bfloat16 where asked.
+
+    An inferer that gives a list of fields (of several scales, the last the finest) hands the loss that list.
+    """
     device = engine.state.device
     batch = {key: value.to(device) for key, value in batch.items() if isinstance(value, Tensor)}
     with torch.autocast(device.type, torch.bfloat16, enabled=engine.bfloat16):
         ddf = engine.inferer(batch["image"], engine.network)
+    if isinstance(ddf, list):
+        fields = [field.float() for field in ddf]
+        return fields[-1], engine.loss_function(fields, **batch)
     ddf = ddf.float()
     return ddf, engine.loss_function(ddf, **batch)
 

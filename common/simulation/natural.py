@@ -100,11 +100,12 @@ class NaturalPairs(IterableDataset):
         worker, workers = shard()
         order = np.random.default_rng([self._seed, self._epoch]).permutation(len(self._triples))
         for index in order[worker::workers]:
-            item = self._read(int(index))
+            item = self.pair(int(index))
             if item["ddf"].norm(dim=0).max() <= self._limit:
                 yield item
 
-    def _read(self, index: int) -> dict[str, Tensor]:
+    def pair(self, index: int) -> dict[str, Tensor]:
+        """The pair of an index, in the order of the files, whatever its displacement."""
         first, second, flow_file = self._triples[index]
         fixed, moving = _grey(first), _grey(second)
         if flow_file.suffix == ".flo":
