@@ -75,18 +75,23 @@ def warped_beside_fixed(moving: Tensor, warped: Tensor, fixed: Tensor, path: str
     plt.close(figure)
 
 
-def tracked_film(cine: Tensor, points: Tensor, path: str | Path, trail: int = 8, rate: float = 12.5) -> None:
+def tracked_film(
+    cine: Tensor, points: Tensor, path: str | Path, still: str | Path | None = None, trail: int = 8, rate: float = 12.5
+) -> None:
     """A film of points carried along a cine, each with the way it came in the last frames.
 
     Args:
         cine: ``[T, H, W]`` in [0, 1].
         points: ``[T, P, 2]`` (row, column; pixels).
         path: ``.mp4`` or ``.gif``.
+        still: PNG of the last frame, where wanted.
         trail: frames of the way that stay visible.
         rate: frames a second of the film.
     """
     zoom = max(1, round(640 / cine.shape[2]))
     drawn = [tracked_frame(cine, points, t, trail, zoom) for t in range(len(cine))]
+    if still is not None:
+        iio.imwrite(still, drawn[-1])
     if str(path).endswith(".gif"):
         iio.imwrite(path, drawn, duration=1000 / rate, loop=0)
     else:

@@ -125,7 +125,7 @@ class CineWriter:
 
 
 def draw(folder: Path, case: dict[str, Any], results: Sequence[Any] = ()) -> None:
-    """The pictures of one cine: ``arrows.png`` (a panel a scale), ``warped.png``, ``tracked.mp4`` and its last frame.
+    """The pictures of one cine: ``arrows.png`` (a panel a scale), ``warped.png``, ``tracked.mp4``, ``tracked.png``.
 
     Args:
         folder: exists.
@@ -147,7 +147,7 @@ def draw(folder: Path, case: dict[str, Any], results: Sequence[Any] = ()) -> Non
     figures.warped_beside_fixed(moving, warped, fixed, folder / "warped.png")
     tissue = mask & (smooth(frames.mean(0)[None, None], 3.0)[0, 0] > TISSUE)
     points = track(grid_points(tissue if tissue.any() else mask, max(6, round(min(mask.shape) / 24))), ddf)
-    figures.tracked_film(frames, points, folder / "tracked.mp4")
+    figures.tracked_film(frames, points, folder / "tracked.mp4", folder / "tracked.png")
 
 
 class MetricsTable:

@@ -1,0 +1,104 @@
+"""Every command of README.md and of nmsr_echo's page is run word for word, on the smallest input and settings."""
+
+import configparser
+import json
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from common.cine import write_cine
+from tests.bundles.running import ROOT
+from tests.conftest import moving_cine
+
+PAGES = ("README.md", "bundles/nmsr_echo/docs/README.md")
+SMALLEST = {
+    "inference.json": "--frames 3 --steps 1 --figures False --mlflow False",
+    "train.json": "--epochs 1 --pairs_per_epoch 2 --validation_pairs 2 --batch_size 1 --crop [48,48]",
+}
+
+
+def commands(page):
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    lines = (line.split(" #")[0].strip() for block in blocks for line in block.splitlines())
+    return [line for line in lines if line]
+
+
+def tox_commands(name):
+    """What ``tox run -e name`` runs, without what the user may add."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(ROOT / "tox.ini")
+    return re.sub(r"\{posargs(:([^}]*))?\}", r"\2", parser[f"testenv:{name}"]["commands"]).strip()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("readme")
+    cine, _ = moving_cine(4, (112, 112))
+    write_cine(folder / "cine.nii.gz", cine[None])
+    folds = {fold: [{"image": "cine.nii.gz"}] for fold in ("training", "validation", "test")}
+    (folder / "LIST.json").write_text(json.dumps(folds))
+    return folder
+
+
+def run(command, folder, tmp_path):
+    words = command.replace("LIST.json", str(folder / "LIST.json")).replace(
+        "--dataset_dir DIR", f"--dataset_dir {folder}"
+    )
+    words = words.replace("FILE", str(folder / "cine.nii.gz")).replace(
+        "--output_dir DIR", f"--output_dir {tmp_path / 'out'}"
+    )
+    words = [sys.executable if w == "python" else w for w in shlex.split(words)]
+    if words[0] == "torchrun":
+        words[0:1] = [sys.executable, "-m", "torch.distributed.run"]
+    config = words[words.index("--config_file") + 1]
+    small = next(options for name, options in SMALLEST.items() if name in config)
+    if "--output_dir" not in words:
+        small += f" --output_dir {tmp_path / 'out'}"
+    if "--dataset_dir" not in words and "--datalist" in words:
+        small += f" --dataset_dir {folder}"
+    done = subprocess.run(words + small.split(), cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    return tmp_path / "out"
+
+
+def test_the_two_first_commands_are_toxs():
+    first = commands("README.md")[:2]
+    assert first == [
+        "python -m pip install tox && python -m tox run -e demo",
+        "python -m pip install tox && python -m tox run",
+    ]
+    assert "pytest" in tox_commands("tests")
+    assert (ROOT / ".ci/run").read_text().rstrip().endswith("python -m tox run")
+
+
+def test_demo_of_tox(folder, tmp_path):
+    out = run(tox_commands("demo"), folder, tmp_path)
+    assert (out / "examples_ybr_color/ddf.nii.gz").is_file()
+
+
+@pytest.mark.parametrize(
+    "page, command",
+    [(page, c) for page in PAGES for c in commands(page) if "monai.bundle run" in c],
+    ids=lambda x: x[-50:],
+)
+def test_bundle_commands(page, command, folder, tmp_path):
+    out = run(command, folder, tmp_path)
+    assert (out / "cine/summary.json").is_file() or (out / "model.pt").is_file()
+
+
+def test_no_command_is_left_out():
+    known = ("tox run", "pip install", "monai.bundle run")
+    assert not [c for page in PAGES for c in commands(page) if not any(k in c for k in known)]
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/simulation.md", "bundles/nmsr_echo/docs/README.md"]
+)
+def test_links_lead_somewhere(page):
+    folder = (ROOT / page).parent
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", (ROOT / page).read_text()):
+        if "://" not in target:
+            assert (folder / target).exists(), f"{page}: {target}"
