@@ -17,7 +17,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +32,7 @@ from scipy import ndimage
 from skimage.morphology import disk
 
 from common.errors import InputError
+from common.files import written_whole
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -707,24 +707,8 @@ def write_cine(path: str | os.PathLike[str], cine: torch.Tensor) -> None:
     meta = cine.meta if isinstance(cine, MetaTensor) else {}
     frames = cine.detach().cpu().numpy()[0].astype(np.float32)
     writer = {".mp4": _write_mp4, ".gif": _write_gif}.get(suffix, _write_nifti)
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=suffix, dir=path.parent)
-        os.close(handle)
-        writer(temporary, frames, meta.get("spacing"), meta.get("frame_times"))
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path}: can't be written: {error.strerror or _one_line(error)}") from error
-    finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with written_whole(path) as beside:
+        writer(str(beside), frames, meta.get("spacing"), meta.get("frame_times"))
 
 
 def _write_nifti(path: str, frames: np.ndarray, spacing: Sequence[float] | None, times: list[float] | None) -> None:
