@@ -130,19 +130,29 @@ def exponentiate(velocity: Tensor, squarings: int = 7) -> Tensor:
     return ddf
 
 
+@lru_cache(maxsize=16)
+def _gaussian_matrix(n: int, sigma: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """``[n, n]``, row i the Gaussian around pixel i; what lies outside counts for the edge."""
+    radius = max(1, round(3 * sigma))
+    offsets = torch.arange(-radius, radius + 1, device=device)
+    kernel = torch.softmax(-offsets.to(dtype).square() / (2 * sigma**2), 0)
+    columns = (torch.arange(n, device=device)[:, None] + offsets).clamp_(0, n - 1)
+    matrix = torch.zeros(n, n, device=device, dtype=dtype)
+    return matrix.scatter_add_(1, columns, kernel.expand(n, -1))
+
+
 def smooth(ddf: Tensor, sigma: float) -> Tensor:
-    """``ddf [B, d, *S]`` convolved with a Gaussian of ``sigma`` voxels (cut at 3σ; the edge is repeated)."""
+    """``ddf [B, d, *S]`` convolved with a Gaussian of ``sigma`` voxels (cut at 3σ; the edge is repeated).
+
+    As a product with a banded matrix an axis: the gradient of a single-channel convolution would take 40 % of a step of
+    registration.
+    """
     if sigma <= 0:
         return ddf
-    radius = max(1, round(3 * sigma))
-    offsets = torch.arange(-radius, radius + 1, device=ddf.device, dtype=ddf.dtype)
-    kernel = torch.softmax(-offsets.square() / (2 * sigma**2), 0)
-    dims = ddf.dim() - 2
-    convolve = functional.conv2d if dims == 2 else functional.conv3d
-    x = functional.pad(ddf, (radius,) * (2 * dims), mode="replicate").flatten(0, 1)[:, None]
-    for axis in range(dims):
-        x = convolve(x, kernel.view(1, 1, *(-1 if axis == a else 1 for a in range(dims))))
-    return x.view_as(ddf)
+    for axis in range(2, ddf.dim()):
+        matrix = _gaussian_matrix(ddf.shape[axis], sigma, ddf.device, ddf.dtype)
+        ddf = (ddf.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
+    return ddf
 
 
 def gradient(ddf: Tensor) -> Tensor:
