@@ -88,10 +88,10 @@ class RegistrationTrainer(SupervisedTrainer):
             optimizer=optimizer,
             loss_function=loss_function,
             inferer=inferer or SimpleInferer(),
-            train_handlers=train_handlers,
             decollate=False,
         )
         Average(output_transform=lambda output: output["loss"]).attach(self, "loss")
+        self._register_handlers(list(train_handlers or ()))  # after the mean, which they read when an epoch ends
         self.add_event_handler(Events.EPOCH_STARTED, self._begin_epoch)
         self.add_event_handler(Events.COMPLETED, lambda _: self.bar.close())
 
@@ -141,11 +141,12 @@ class RegistrationValidator(Workflow):
             device=torch.device(device),
             max_epochs=1,
             data_loader=val_data_loader,
-            handlers=val_handlers,
             decollate=False,
         )
         for name in ("loss", *self.measures):
             Average(output_transform=lambda output, name=name: output[name]).attach(self, name)
+        for handler in val_handlers or ():
+            handler.attach(self)
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
         """Measure once; ``engine.state.metrics`` holds the means."""
