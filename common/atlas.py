@@ -80,6 +80,11 @@ class Atlases:
             raise InputError(f"{folder or datalist}: no atlas can be used, of {len(entries)}")
         self.image, self.label = torch.cat(images), torch.cat(labels)
 
+    def region(self, margin: int, share: float = 0.02) -> Tensor:
+        """Voxels within ``margin`` of where at least a ``share`` of the atlases is labelled: ``[1, 1, *S]`` bool."""
+        labelled = (self.label.float().sum(1, keepdim=True).mean(0, keepdim=True) >= share).float()
+        return functional.max_pool3d(labelled, 2 * margin + 1, 1, margin) > 0
+
     @staticmethod
     def _entries(
         folder: str | None, datalist: str | None, fold: str, dataset_dir: str, download: bool
@@ -140,8 +145,12 @@ class AtlasSegmentation(Inferer):
             they are.
         selector: network of the choice after registration; None takes the network that registers.
         candidates: most similar atlases before registration that ``after`` looks at; 0 looks at all.
-        count: k, atlases to register and fuse.
+        finalists: of the chosen atlases so many are registered, and the ``count`` best by NLCC after it are kept; 0
+            registers ``count``.
+        count: k, atlases to fuse.
         fusion: ``majority`` (a vote of equal weights) or ``joint`` (weights by local agreement).
+        margin: similarity (and a test-time training) looks no farther than so many voxels around where atlases are
+            labelled; None looks at the whole volume, as the paper does.
         radius: of the NLCC window of choice and fusion in voxels (the paper: 2, a window of 5³).
         sharpness: power of the local NCC² that weights a vote in ``joint``.
 
@@ -156,8 +165,10 @@ class AtlasSegmentation(Inferer):
         choice: str = "after",
         selector: nn.Module | None = None,
         candidates: int = 20,
+        finalists: int = 0,
         count: int = 1,
         fusion: str = "joint",
+        margin: int | None = None,
         radius: int = 2,
         sharpness: float = 4.0,
     ) -> None:
@@ -167,7 +178,8 @@ class AtlasSegmentation(Inferer):
                 f"choice is one of {CHOICES}, fusion of {FUSIONS}, count at least 1; got {choice}, {fusion}, {count}"
             )
         self.atlases, self.inferer, self.choice = atlases, inferer or SimpleInferer(), choice
-        self.selector, self.candidates, self.count = selector, candidates, count
+        self.selector, self.candidates, self.finalists, self.count = selector, candidates, max(finalists, count), count
+        self.region = None if margin is None else atlases.region(margin)
         self.fusion, self.radius, self.sharpness = fusion, radius, sharpness
         self.result: Segmentation | None = None
 
@@ -186,22 +198,25 @@ class AtlasSegmentation(Inferer):
             InputError: no atlas is left.
         """
         start = time.perf_counter()
+        if self.region is not None:
+            mask = self.region if mask is None else mask & self.region
         index = self._choose(inputs, network, mask)
         chosen = time.perf_counter()
         pairs = self.atlases.pairs(index, inputs)
         kwargs = {} if isinstance(self.inferer, SimpleInferer) else {"mask": mask}
         ddf = self.inferer(pairs, network, **kwargs)
-        warped = warp(pairs[:, :1], ddf)
+        agreement = similarity(inputs, warp(pairs[:, :1], ddf), mask, self.radius)
+        best = agreement.argsort(descending=True)[: self.count].tolist()
+        index, ddf = [index[i] for i in best], ddf[best]
+        warped = warp(pairs[best, :1], ddf)
         labels = warp(self.atlases.label[index].float(), ddf, padding="zeros")
-        memberships = self._fuse(warped, inputs, labels)
-        agreement = similarity(inputs, warped, mask, self.radius)
         self.result = Segmentation(
             names=[self.atlases.names[i] for i in index],
             grid=self.atlases.grids[index[0]],
-            nlcc=agreement.tolist(),
+            nlcc=agreement[best].tolist(),
             ddf=ddf,
             warped=warped,
-            memberships=memberships,
+            memberships=self._fuse(warped, inputs, labels),
             choice_seconds=chosen - start,
             registration_seconds=time.perf_counter() - chosen,
         )
@@ -215,14 +230,14 @@ class AtlasSegmentation(Inferer):
             raise InputError("no atlas is left besides the volume itself")
         order = before.argsort(descending=True)[:allowed]
         if self.choice == "before":
-            return order[: self.count].tolist()
-        order = order[: max(self.candidates, self.count) if self.candidates else None]
+            return order[: self.finalists].tolist()
+        order = order[: max(self.candidates, self.finalists) if self.candidates else None]
         selector = network if self.selector is None else self.selector
         scores = []
         for part in order.split(AT_ONCE):
             pairs = self.atlases.pairs(part.tolist(), fixed)
             scores.append(similarity(fixed, warp(pairs[:, :1], selector(pairs)), mask, self.radius))
-        return order[torch.cat(scores).argsort(descending=True)[: self.count]].tolist()
+        return order[torch.cat(scores).argsort(descending=True)[: self.finalists]].tolist()
 
     def _fuse(self, warped: Tensor, fixed: Tensor, labels: Tensor) -> Tensor:
         """Memberships ``[1, 1 + C, *S]`` from those of the registered atlases ``[k, C, *S]``."""

@@ -99,7 +99,9 @@ def methods_of(bundle: Path, output_dir: Path, key: str) -> list[Method]:
         if missing:
             raise InputError(f"{bundle}: no bundle to evaluate, missing {', '.join(missing)}")
         digest = hashlib.sha256(key.encode())
-        for path in [*files, *sorted((bundle / "models").glob("*.pt"))]:
+        text = " ".join(path.read_text() for path in files)
+        weights = [path for path in sorted((bundle / "models").glob("*.pt")) if path.name in text]
+        for path in [*files, *weights]:
             digest.update(path.read_bytes())
         slug = re.sub(r"[^a-z0-9]+", "_", f"{bundle.name} {title}".lower()).strip("_")
         methods.append(Method(title, files, output_dir / f"{slug}-{digest.hexdigest()[:8]}"))
@@ -120,10 +122,13 @@ def run(method: Method, names: Sequence[str], options: dict[str, str]) -> None:
         print(f"{method.title}: all {len(names)} cases are finished")
         return
     print(f"{method.title}: {len(left)} of {len(names)} cases to do", flush=True)
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str([str(p) for p in method.configs])]
-    for key, value in {**options, "output_dir": str(method.folder), "resume": "True", "tracking": "False"}.items():
-        command += [f"--{key}", value]
     method.folder.mkdir(parents=True, exist_ok=True)
+    own = method.folder / "options.json"
+    own.write_text(
+        json.dumps({**options, "output_dir": str(method.folder), "resume": True, "tracking": False}, indent=1)
+    )
+    configs = [str(path) for path in (*method.configs, own)]
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(configs)]
     log_path = method.folder / "log.txt"
     with open(log_path, "w") as output:
         status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode
@@ -131,8 +136,8 @@ def run(method: Method, names: Sequence[str], options: dict[str, str]) -> None:
     reasons = _reasons(method.folder / "summary.json")
     last = next((x for x in reversed(log_path.read_text().splitlines()) if x.strip()), f"status {status}")
     method.failed = {name: reasons.get(name, last) for name in names if name not in method.cases}
-    for name, reason in method.failed.items():
-        print(f"  {name} failed: {reason}")
+    for reason in dict.fromkeys(method.failed.values()):
+        print(f"  {sum(r == reason for r in method.failed.values())} of {len(names)} cases failed: {reason}")
 
 
 def _reasons(path: Path) -> dict[str, str]:
