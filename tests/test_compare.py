@@ -1,0 +1,135 @@
+import argparse
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from scipy.stats import wilcoxon
+
+from common.compare import Method, against_best, compare, markdown, methods_of, rows, send, write_tables
+from common.errors import InputError
+from common.phantom import phantom
+from tests.bundles.running import ROOT
+
+
+def method(title, dice, failed=None):
+    cases = {
+        f"c{i}": {"dice": d, "dice_head": d + 0.01, "dice_body": d - 0.01, "hd95": 2.0, "seconds": 1.5, "missed": 0.0}
+        for i, d in enumerate(dice)
+    }
+    return Method(title, [], Path(title), cases, failed or {})
+
+
+GOOD = [0.80, 0.82, 0.85, 0.79, 0.83, 0.81]
+WORSE = [0.75, 0.80, 0.81, 0.78, 0.80, 0.76]
+
+
+def test_the_best_is_tested_in_pairs_against_each_other():
+    best, p = against_best([method("worse", WORSE), method("good", GOOD), method("same", GOOD)])
+    assert best == "good"
+    assert p["worse"] == pytest.approx(wilcoxon(GOOD, WORSE).pvalue)
+    assert p["same"] == 1.0
+
+
+def test_only_cases_that_both_finished_are_paired():
+    part = method("part", [])
+    part.cases = {"c5": {"dice": 0.1}, "other": {"dice": 0.9}}
+    _, p = against_best([method("good", GOOD), part])
+    assert np.isnan(p["part"])
+    assert against_best([method("none", [])]) == (None, {})
+
+
+def test_the_table_says_mean_sd_n_and_what_failed():
+    table = rows([method("good", GOOD), method("broken", [], {"c0": "no program"})])
+    text = markdown(table, "about")
+    assert f"{100 * np.mean(GOOD):.2f} ± {100 * np.std(GOOD, ddof=1):.2f}" in text
+    assert "| 6 | best |" in text
+    assert "0, 1 failed: no program" in text
+    assert text.count("\n|") == 4
+
+
+def test_tables_are_written_with_a_box_plot(tmp_path):
+    write_tables([method("good", GOOD), method("worse", WORSE)], tmp_path, "about")
+    assert {p.name for p in tmp_path.iterdir()} == {"table.md", "table.csv", "cases.csv", "dice.png"}
+    assert len((tmp_path / "cases.csv").read_text().splitlines()) == 13
+
+
+def test_a_bundle_lists_its_methods_and_settings_change_the_folder(tmp_path):
+    bundle = ROOT / "bundles" / "ants_syn"
+    first = methods_of(bundle, tmp_path, "one")
+    assert [m.title for m in first] == list(json.loads((bundle / "configs" / "compare.json").read_text()))
+    assert all(path.is_file() for m in first for path in m.configs)
+    assert {m.folder for m in first}.isdisjoint(m.folder for m in methods_of(bundle, tmp_path, "other"))
+    with pytest.raises(InputError, match="no bundle to evaluate"):
+        methods_of(tmp_path / "nothing", tmp_path, "one")
+
+
+def test_runs_are_children_of_one_parent_and_sent_once(tmp_path, monkeypatch):
+    from mlflow.tracking import MlflowClient
+
+    store = f"sqlite:///{tmp_path}/runs.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    methods = [method("good", GOOD), method("worse", WORSE, {"c9": "broken"})]
+    write_tables(methods, tmp_path, "about")
+    for _ in range(2):
+        send(methods, tmp_path, {"fold": "validation"})
+    client = MlflowClient(store)
+    runs = client.search_runs([client.get_experiment_by_name("compare").experiment_id])
+    parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
+    children = {r.info.run_name: r for r in runs if "mlflow.parentRunId" in r.data.tags}
+    assert len(parents) == 1 and set(children) == {"good", "worse"}
+    assert {r.data.tags["mlflow.parentRunId"] for r in children.values()} == {parents[0].info.run_id}
+    assert set(children["good"].data.metrics) == set(children["worse"].data.metrics)
+    assert children["good"].data.metrics["mean_dice"] == pytest.approx(np.mean(GOOD))
+    assert len(client.get_metric_history(children["good"].info.run_id, "dice")) == len(GOOD)
+    assert children["worse"].info.status == "FAILED"
+
+
+def test_a_store_that_is_down_costs_no_result(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    methods = [method("good", GOOD)]
+    write_tables(methods, tmp_path, "about")
+    with pytest.raises(InputError, match="took no record"):
+        send(methods, tmp_path, {})
+    assert (tmp_path / "table.md").is_file()
+
+
+@pytest.fixture
+def synthetic_list(tmp_path):
+    """Two atlases and three targets, one of them without a label, as a datalist."""
+    content = {"training": [], "validation": []}
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / folder).mkdir()
+    for i, fold in enumerate(["training"] * 2 + ["validation"] * 3):
+        for folder, values in zip(("imagesTr", "labelsTr"), phantom(i), strict=True):
+            nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / folder / f"s{i}.nii.gz")
+        content[fold].append({"image": f"imagesTr/s{i}.nii.gz", "label": f"labelsTr/s{i}.nii.gz"})
+    nibabel.save(nibabel.Nifti1Image(phantom(3)[1] + 4, np.eye(4)), tmp_path / "labelsTr" / "s3.nii.gz")
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_a_comparison_goes_on_where_it_was_and_a_bad_case_leaves_a_row(synthetic_list, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    arguments = argparse.Namespace(
+        datalist=str(synthetic_list),
+        dataset_dir=str(tmp_path),
+        fold="validation",
+        bundles=["voxelmorph"],
+        bundle_dir="bundles",
+        output_dir=str(tmp_path / "out"),
+    )
+    (row,) = compare(arguments)
+    assert row["n"] == 2 and row["failed"] == 1
+    assert "labels must be 0, 1, 2" in row["reason"]
+    done = sorted((tmp_path / "out").glob("*/s*/summary.json"))
+    times = [path.stat().st_mtime_ns for path in done]
+    assert [path.parent.name for path in done] == ["s2", "s4"]
+    nibabel.save(nibabel.Nifti1Image(phantom(3)[1], np.eye(4)), tmp_path / "labelsTr" / "s3.nii.gz")
+    (row,) = compare(arguments)
+    assert row["n"] == 3 and row["failed"] == 0
+    assert [path.stat().st_mtime_ns for path in done] == times
+    assert "1 of 3 cases to do" in capsys.readouterr().out
