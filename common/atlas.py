@@ -23,6 +23,7 @@ from common.cases import case_name, read_datalist
 from common.ddf import warp
 from common.errors import InputError
 from common.ncc import inside, local_ncc, masked_mean
+from common.testtime import bounding_box
 from common.volumes import SIZE, Grid, load_case, one_hot, phantom_entries, task04
 
 log = logging.getLogger(__name__)
@@ -254,6 +255,8 @@ class AtlasSegmentation(Inferer):
 
 def similarity(fixed: Tensor, moving: Tensor, mask: Tensor | None, radius: int = 2) -> Tensor:
     """NLCC of each of ``moving [n, 1, *S]`` with ``fixed [1, 1, *S]`` over the mask: ``[n]`` in [0, 1]."""
-    weight = None if mask is None else inside(mask, radius)
+    crop: Any = (..., *(slice(*edges) for edges in bounding_box(mask, fixed.shape[2:], margin=radius)))
+    fixed, moving = fixed[crop], moving[crop]
+    weight = None if mask is None else inside(mask[crop], radius)
     parts = moving.split(AT_ONCE)
     return torch.cat([masked_mean(local_ncc(fixed.expand_as(part), part, radius), weight) for part in parts])
