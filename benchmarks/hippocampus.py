@@ -1,0 +1,69 @@
+"""SSMSR on the hippocampus against the comparators: seconds a case and Dice on the same targets, in one run.
+
+Targets are validation cases of Task04 where ``DATA_DIR`` has it, else synthetic volumes. Same machine, same threads; CPU
+seconds are told beside the clock's, which other work on the machine lengthens.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+
+from common.atlas import AtlasSegmentation
+from common.metrics import segmentation_scores
+from common.volumes import LABELS
+
+ROOT = Path(__file__).parents[1]
+METHODS = {
+    "ssmsr": ("ssmsr_hippocampus", []),
+    "voxelmorph": ("voxelmorph", []),
+    "ffd": ("niftyreg", []),
+    "ants_quick": ("ants_syn", ["quick.json"]),
+    "ants_cc": ("ants_syn", []),
+}
+TARGETS = 3
+
+
+def run() -> dict[str, Any]:
+    """Mean seconds (clock, CPU) and Dice of each method, and how many times faster than ANTs CC ``ssmsr`` is."""
+    data = os.environ.get("DATA_DIR")
+    found: dict[str, Any] = {"threads": torch.get_num_threads(), "targets": TARGETS, "real": bool(data)}
+    for name, (bundle, files) in METHODS.items():
+        found[name] = measured(bundle, files, data)
+        print(f"  {name}: {found[name]}", flush=True)
+    for kind in ("seconds", "cpu_seconds", "registration_seconds"):
+        found[f"{kind}_ants_cc_over_ssmsr"] = round(found["ants_cc"][kind] / found["ssmsr"][kind], 2)
+    return found
+
+
+def measured(bundle: str, files: list[str], data: str | None) -> dict[str, float]:
+    """Means over the targets of one bundle's configuration."""
+    configs = ROOT / "bundles" / bundle / "configs"
+    parser = ConfigParser()
+    parser.read_config([str(configs / name) for name in ("inference.json", *files)])
+    weights = (
+        {"selector_weights": str(ROOT / "bundles/voxelmorph/models/model.pt")} if "selector" in parser.config else {}
+    )
+    parser.config.update({"bundle_root": str(configs.parent), **weights})
+    if data:
+        parser.config.update({"datalist": str(ROOT / "data_lists/hippocampus.json"), "dataset_dir": data})
+    dataset, network = parser.get_parsed_content("dataset"), parser.get_parsed_content("network_def")
+    inferer: AtlasSegmentation = parser.get_parsed_content("inferer")
+    rows = []
+    for index in range(TARGETS):
+        case = dataset[index]
+        clock, cpu = time.perf_counter(), time.process_time()
+        with torch.no_grad():
+            inferer(case["image"], network, case["mask"])
+        seconds, cpu_seconds = time.perf_counter() - clock, time.process_time() - cpu
+        assert inferer.result is not None
+        label = case["grid"].own(inferer.result.memberships).argmax(1)[0]
+        dice = segmentation_scores(label, torch.from_numpy(case["label"].copy()), LABELS, (1, 1, 1))["dice"]
+        rows.append((seconds, cpu_seconds, inferer.result.registration_seconds, dice))
+    names = ("seconds", "cpu_seconds", "registration_seconds", "dice")
+    return {name: round(sum(row[i] for row in rows) / len(rows), 4) for i, name in enumerate(names)}
