@@ -1,0 +1,109 @@
+"""Supervised loss of pyramid flow over several scales, where the motion is known (Evain et al. 2022, eq. 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.modules.loss import _Loss
+
+FLOWNET = (0.005, 0.01, 0.02, 0.08, 0.32)  # FlowNet's weights, from the finest level to the coarsest
+
+
+class MultiScaleFlowLoss(_Loss):
+    """``Σ_l α_l Σ_x |w_l(x) − w_GT,l(x)|``, over the valid pixels, a pair (the optimiser's weight decay is the rest).
+
+    The truth at level l is the mean of the valid pixels under each of its pixels, which counts by their share.
+
+    Args:
+        weights: α from the finest level to the coarsest; FlowNet's by default.
+        finest: level of the finest field; level l is the grid of 1 / 2^l.
+        reduction: ``sum`` over the pixels, as the papers write, or ``mean``, which does not depend on how much of an
+            image is valid.
+        unit: the error is taken in so many pixels; 20 for natural images.
+        eps: added under the root, in squared units.
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[float] = FLOWNET,
+        finest: int = 2,
+        reduction: str = "sum",
+        unit: float = 1.0,
+        eps: float = 1e-6,
+    ) -> None:
+        super().__init__()
+        if reduction not in ("sum", "mean"):
+            raise ValueError(f"reduction must be sum or mean, got {reduction}")
+        self.weights, self.finest, self.reduction, self.unit, self.eps = tuple(weights), finest, reduction, unit, eps
+
+    def extra_repr(self) -> str:
+        return f"weights={self.weights}, finest={self.finest}, reduction={self.reduction}, unit={self.unit}"
+
+    def forward(
+        self,
+        ddf: Tensor | Sequence[Tensor],
+        field: Tensor,
+        mask: Tensor | None = None,
+        **batch: Tensor,
+    ) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            ddf: fields from the coarsest level to the finest, ``[B, 2, h, w]`` in pixels of the image; a padded image
+                reaches beyond the truth below and to the right. One field of the image's size counts alone, with
+                weight 1 (validation).
+            field: the truth ``[B, 2, H, W]`` in pixels.
+            mask: ``[B, 1, H, W]``, 1 where the truth is known; everywhere where None.
+
+        Raises:
+            ValueError: another number of levels than of weights, or fields too small for the truth.
+        """
+        valid = torch.ones_like(field[:, :1]) if mask is None else mask.to(field)
+        if isinstance(ddf, Tensor):
+            return self._level(ddf, field, valid)
+        if len(ddf) != len(self.weights):
+            raise ValueError(f"{len(self.weights)} weights for fields of {len(ddf)} levels")
+        terms = [
+            weight * self._level(estimate, *_at_level(field, valid, estimate.shape[2:], 2**level))
+            for level, (weight, estimate) in enumerate(zip(self.weights, reversed(ddf), strict=True), self.finest)
+        ]
+        return torch.stack(terms).sum()
+
+    def _level(self, estimate: Tensor, field: Tensor, valid: Tensor) -> Tensor:
+        error = ((estimate - field) / self.unit).square().sum(1, keepdim=True).add(self.eps).sqrt()
+        total = (error * valid).sum()
+        return total / (valid.sum().clamp_min(1e-6) if self.reduction == "mean" else len(estimate))
+
+
+def _at_level(field: Tensor, valid: Tensor, size: Sequence[int], factor: int) -> tuple[Tensor, Tensor]:
+    """The truth on a coarser grid, which may reach beyond the image's lower and right edges (the padding)."""
+    below, beside = (n * factor - have for n, have in zip(size, field.shape[2:], strict=True))
+    if min(below, beside) < 0:
+        raise ValueError(f"a field of {tuple(size)} at 1/{factor} does not cover an image of {tuple(field.shape[2:])}")
+    padding = (0, beside, 0, below)
+    share = functional.avg_pool2d(functional.pad(valid, padding), factor)
+    mean = functional.avg_pool2d(functional.pad(field * valid, padding), factor)
+    return mean / share.clamp_min(1e-6), share
+
+
+def endpoint_error(ddf: Tensor, field: Tensor, mask: Tensor | None = None, **batch: Tensor) -> Tensor:
+    """Mean endpoint error (section III-D.1) of each pair over its mask, in pixels: ``[B]``; NaN where it is empty.
+
+    Args:
+        ddf, field: ``[B, 2, H, W]`` in pixels.
+        mask: ``[B, 1, H, W]``.
+    """
+    error = (ddf - field).norm(dim=1, keepdim=True)
+    if mask is None:
+        return error.flatten(1).mean(1)
+    weight = mask.to(error)
+    return (error * weight).flatten(1).sum(1) / weight.flatten(1).sum(1)
+
+
+def endpoint_error_mm(ddf: Tensor, field: Tensor, mask: Tensor, spacing: Tensor, **batch: Tensor) -> Tensor:
+    """``endpoint_error`` in mm, with ``spacing [B, 2]`` in mm a pixel (row, column)."""
+    scale = spacing[:, :, None, None].to(ddf)
+    return endpoint_error(ddf * scale, field * scale, mask)
