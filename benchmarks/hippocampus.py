@@ -1,7 +1,7 @@
 """SSMSR on the hippocampus against the comparators: seconds a case and Dice on the same targets, in one run.
 
-Targets are validation cases of Task04 where ``DATA_DIR`` has it, else synthetic volumes. Same machine, same threads; CPU
-seconds are told beside the clock's, which other work on the machine lengthens.
+Targets are validation cases of Task04 where ``DATA_DIR`` has it, else synthetic volumes. Same machine, same threads;
+CPU seconds are told beside the clock's, which other work on the machine lengthens.
 """
 
 from __future__ import annotations
@@ -46,12 +46,11 @@ def measured(bundle: str, files: list[str], data: str | None) -> dict[str, float
     configs = ROOT / "bundles" / bundle / "configs"
     parser = ConfigParser()
     parser.read_config([str(configs / name) for name in ("inference.json", *files)])
-    weights = (
-        {"selector_weights": str(ROOT / "bundles/voxelmorph/models/model.pt")} if "selector" in parser.config else {}
-    )
-    parser.config.update({"bundle_root": str(configs.parent), **weights})
+    parser["bundle_root"] = str(configs.parent)
+    if bundle in ("ants_syn", "niftyreg"):
+        parser["selector_weights"] = str(ROOT / "bundles/voxelmorph/models/model.pt")
     if data:
-        parser.config.update({"datalist": str(ROOT / "data_lists/hippocampus.json"), "dataset_dir": data})
+        parser["datalist"], parser["dataset_dir"] = str(ROOT / "data_lists/hippocampus.json"), data
     dataset, network = parser.get_parsed_content("dataset"), parser.get_parsed_content("network_def")
     inferer: AtlasSegmentation = parser.get_parsed_content("inferer")
     rows = []
