@@ -101,7 +101,9 @@ def methods_of(bundle: Path, output_dir: Path, key: str) -> list[Method]:
         digest = hashlib.sha256(key.encode())
         text = " ".join(path.read_text() for path in files)
         weights = [path for path in sorted((bundle / "models").glob("*.pt")) if path.name in text]
-        for path in [*files, *weights]:
+        for path in files:
+            digest.update(json.dumps(json.loads(path.read_text()), sort_keys=True).encode())
+        for path in weights:
             digest.update(path.read_bytes())
         slug = re.sub(r"[^a-z0-9]+", "_", f"{bundle.name} {title}".lower()).strip("_")
         methods.append(Method(title, files, output_dir / f"{slug}-{digest.hexdigest()[:8]}"))
@@ -125,7 +127,7 @@ def run(method: Method, names: Sequence[str], options: dict[str, str]) -> None:
     method.folder.mkdir(parents=True, exist_ok=True)
     own = method.folder / "options.json"
     own.write_text(
-        json.dumps({**options, "output_dir": str(method.folder), "resume": True, "tracking": False}, indent=1)
+        json.dumps({**options, "output_dir": str(method.folder), "resume": True, "mlflow": False}, indent=1)
     )
     configs = [str(path) for path in (*method.configs, own)]
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(configs)]
