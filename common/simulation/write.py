@@ -143,7 +143,13 @@ def _entry(case: str, summary: dict[str, Any]) -> dict[str, Any]:
             ("summary", "summary.json"),
         )
     }
-    return {**files, "spacing": summary["spacing"], "gls": summary["strain"]["gls"], "view": summary["view"]}
+    return {
+        "case": case,
+        **files,
+        "spacing": summary["spacing"],
+        "gls": summary["strain"]["gls"],
+        "view": summary["view"],
+    }
 
 
 def _split_of(template: str, number: int, split: dict[str, list[str]] | None) -> str:

@@ -1,0 +1,126 @@
+"""How true a cine's motion is, where it is known (simulated cines): the geometric and clinical scores of c-PWC-Net.
+
+Evain et al. 2022, section III-D: endpoint error in the myocardium, a frame and accumulated from end-diastole (ED) to
+end-systole (ES); mean and Hausdorff distance of the propagated against the true endocardium; strain.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import torch
+from scipy.spatial.distance import cdist
+from torch import Tensor
+
+from common import strain
+from common.ddf import load_ddf, warp
+from common.engine import CaseEvaluator, CaseEvents
+from common.errors import InputError
+from common.flow_loss import endpoint_error
+from common.mesh import at_fractions
+from common.ncc import nlcc
+from common.tracking import track
+
+SAMPLES = 200  # points along a contour between which distances are taken
+
+
+def contour_distances(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Mean absolute (d_m) and Hausdorff (d_H) distance of two open polylines ``[P, 2]``, in their unit.
+
+    Both are sampled evenly; each point's distance to the other curve counts, both ways.
+    """
+    a, b = (at_fractions(np.asarray(c, dtype=np.float64), np.linspace(0, 1, SAMPLES)) for c in (found, truth))
+    between = cdist(a, b)
+    there, back = between.min(1), between.min(0)
+    return float((there.mean() + back.mean()) / 2), float(max(there.max(), back.max()))
+
+
+class TruthMetrics:
+    """Scores against the truth that a simulated case's datalist entry names; cases without one are left alone.
+
+    An entry holds ``ddf``, ``mask``, ``contours`` and ``summary`` as ``python -m common.simulation write`` makes them.
+    Adds to the case's ``metrics``: ``epe_px``, ``epe_mm`` (a frame), ``epe_es_mm`` (contour points, ED to ES),
+    ``nlcc_myocardium`` (radius 10), ``dm_mm`` and ``dh_mm`` (mean over the frames after the first), ``gls_error`` and
+    ``mapse_error`` (peak-systolic, found less true, in points of %); and ``epe_mm`` to the ``pairs``.
+
+    Args:
+        dataset_dir: folder that the entry's paths start from.
+        radius: of the NLCC window.
+    """
+
+    def __init__(self, dataset_dir: str = ".", radius: int = 10) -> None:
+        self.dataset_dir, self.radius = Path(dataset_dir), radius
+
+    def attach(self, engine: CaseEvaluator) -> None:
+        engine.add_event_handler(CaseEvents.CASE_DONE, self)
+
+    def __call__(self, engine: CaseEvaluator) -> None:
+        case = engine.state.output
+        entry = case.get("entry", {})
+        if "ddf" not in entry:
+            return
+        case.setdefault("metrics", {})
+        pairs = self._pairs(case, self.dataset_dir / entry["ddf"], self.dataset_dir / entry["mask"])
+        case["pairs"] = {**(case.get("pairs") or {}), **{key: values.tolist() for key, values in pairs.items()}}
+        case["metrics"].update({key: float(values.nanmean()) for key, values in pairs.items()})
+        if "contours" in entry:
+            contours, summary = (self._json(self.dataset_dir / entry[key]) for key in ("contours", "summary"))
+            case["metrics"].update(self._contours(case, contours, int(summary["end_systole_frame"])))
+
+    def _pairs(self, case: dict[str, Any], field: Path, mask: Path) -> dict[str, Tensor]:
+        truth, ddf = load_ddf(field), case["pred"]
+        try:
+            valid = np.asarray(nibabel.load(mask).dataobj)  # type: ignore[attr-defined]
+        except Exception as error:
+            raise InputError(f"{mask}: no readable mask ({error})") from error
+        valid_pairs = torch.from_numpy(np.ascontiguousarray(valid.transpose(2, 1, 0)) > 0)[:, None]
+        truth, valid_pairs = truth[: len(ddf)], valid_pairs[: len(ddf)]
+        if truth.shape != ddf.shape:
+            raise InputError(f"{field}: the true field is {tuple(truth.shape)}, the cine's {tuple(ddf.shape)}")
+        scale = torch.tensor(case["cine"].meta["spacing"] or (float("nan"),) * 2).view(1, 2, 1, 1)
+        rows = {"epe_px": endpoint_error(ddf, truth, valid_pairs)}
+        rows["epe_mm"] = endpoint_error(ddf * scale, truth * scale, valid_pairs)
+        image = case["image"]
+        found = []
+        for t in range(len(ddf)):
+            pair = slice(t, t + 1)
+            warped = warp(image[pair, :1], ddf[pair])
+            found.append(nlcc(image[pair, 1:], warped, self.radius, valid_pairs[pair]))
+        rows["nlcc_myocardium"] = torch.cat(found)
+        return rows
+
+    def _contours(self, case: dict[str, Any], contours: dict[str, Any], es: int) -> dict[str, float]:
+        spacing = case["cine"].meta["spacing"]
+        frames = len(case["pred"]) + 1
+        es = min(es, frames - 1)
+        truth = {key: np.asarray(values, dtype=np.float64)[:frames] for key, values in contours.items()}
+        found = {
+            key: track(torch.from_numpy(values[0]).float(), case["pred"]).double().numpy()
+            for key, values in truth.items()
+        }
+        off = np.concatenate([strain.scaled(found[key][es] - truth[key][es], spacing) for key in truth])
+        inner, true_inner = (strain.scaled(c["endocardium"], spacing) for c in (found, truth))
+        distances = np.array([contour_distances(a, b) for a, b in zip(inner[1:], true_inner[1:], strict=True)])
+        scores = {
+            "epe_es_mm": float(np.linalg.norm(off, axis=-1).mean()),
+            "dm_mm": float(distances[:, 0].mean()),
+            "dh_mm": float(distances[:, 1].mean()),
+        }
+        for name, curve in (("gls", strain.gls), ("mapse", strain.mapse)):
+            peaks = [strain.peak_systolic(curve(c), 0, es) for c in (inner, true_inner)]
+            scores[f"{name}_error"] = 100 * (peaks[0] - peaks[1])
+            scores[f"{name}_absolute_error"] = abs(scores[f"{name}_error"])
+        if spacing is None:
+            scores = {key: value for key, value in scores.items() if not key.endswith("_mm")}
+        return scores
+
+    @staticmethod
+    def _json(path: Path) -> dict[str, Any]:
+        try:
+            return dict(json.loads(path.read_text()))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read ({error})") from error

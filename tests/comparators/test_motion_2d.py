@@ -1,0 +1,121 @@
+"""Every 2D method on motion that is known: a rotating disc of speckle, and a translation; sign, unit and accuracy."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from common.comparators.farneback import Farneback
+from common.comparators.fft_xcorr import FFTXCorr
+from common.ddf import identity_grid, warp
+from common.errors import InputError
+from common.losses import RegistrationLoss
+from common.networks.registration_unet import RegistrationUNet
+from common.pairwise import PairwiseInferer, consistent
+from common.testtime import MultiScaleTestTimeTraining
+from tests.conftest import moving_cine, rotation
+
+SIZE = (96, 112)
+ANGLE = 0.03
+
+
+def fast_preset(**changes):
+    options = {
+        "steps": [20, 20, 20, 40], "field_scales": (0.125, 0.25, 0.5, 1.0), "squarings": 5, "progress": False,
+        "loss": RegistrationLoss(radius=4, intensity=100.0), "smoothness": [12.0, 4.0, 1.0, 0.1],
+        "scales": (0.125, 0.25, 0.5, 1.0),
+    }  # fmt: skip
+    return MultiScaleTestTimeTraining(**(options | changes))
+
+
+METHODS = {
+    "nmsr_echo, fast": lambda: (fast_preset(), RegistrationUNet(2, squarings=5)),
+    "farneback": lambda: (PairwiseInferer(progress=False), Farneback()),
+    "farneback, composed": lambda: (PairwiseInferer(progress=False, composition=True), Farneback()),
+    "fft_xcorr": lambda: (PairwiseInferer(progress=False), FFTXCorr()),
+}
+
+
+LIMITS = {"fft_xcorr": 0.3}  # px; its tapered windows lock onto whole pixels (see FFTXCorr): 0.1 px there alone
+
+
+def register(name, image):
+    inferer, network = METHODS[name]()
+    return inferer(image, network)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_rotating_disc(name):
+    """Material turns by +angle from frame t to t+1, so the field pulls back by −angle; mean error in the disc."""
+    frames, angle = moving_cine(2, SIZE)
+    ddf = register(name, frames[None])
+    points = identity_grid(SIZE, ddf)[0].permute(1, 2, 0)
+    truth = (rotation(points, -angle, SIZE) - points).permute(2, 0, 1)
+    radius = (points - torch.tensor([(n - 1) / 2 for n in SIZE])).norm(dim=-1)
+    error = (ddf[0] - truth).norm(dim=0)[radius < 36]
+    assert truth.norm(dim=0)[radius < 36].mean() > 0.5
+    assert error.mean() < LIMITS.get(name, 0.1), f"{name}: {error.mean():.3f} px"
+
+
+def translation(shift, size=SIZE):
+    random = np.random.default_rng(1)
+    whole = ndimage.gaussian_filter(random.random((size[0] + 40, size[1] + 40)), 1.6)
+    whole = (whole - whole.min()) / (whole.max() - whole.min())
+    rows, columns = np.mgrid[: size[0], : size[1]] + 20.0
+    fixed = ndimage.map_coordinates(whole, [rows + shift[0], columns + shift[1]], order=3)
+    moving = ndimage.map_coordinates(whole, [rows, columns], order=3)
+    return torch.tensor(np.stack([moving, fixed]), dtype=torch.float32)[None].clamp(0, 1)
+
+
+@pytest.mark.parametrize("shift", [(1.4, -2.3), (-0.6, 0.25), (2.0, -1.0)])
+@pytest.mark.parametrize("name", METHODS)
+def test_translation(name, shift):
+    ddf = register(name, translation(shift))
+    inner = ddf[0, :, 20:-20, 20:-20]
+    error = (inner - torch.tensor(shift)[:, None, None]).norm(dim=0)
+    limit = 0.1 if all(s == round(s) for s in shift) else LIMITS.get(name, 0.1)
+    assert error.mean() < limit, f"{name}: {error.mean():.3f} px"
+
+
+@pytest.mark.parametrize("network", [Farneback(), FFTXCorr()])
+def test_contract_at_any_size(network):
+    for size in ((40, 33), (70, 64)):
+        ddf = network(torch.rand(2, 2, *size))
+        assert ddf.shape == (2, 2, *size) and ddf.dtype == torch.float32 and torch.isfinite(ddf).all()
+    assert network(torch.zeros(1, 2, 64, 64)).abs().max() < 1e-3, "nothing moves in the dark"
+    with pytest.raises(ValueError, match=r"expected \[B, 2, H, W\]"):
+        network(torch.zeros(1, 1, 64, 64))
+
+
+def test_composition_of_fields_that_undo_each_other_changes_nothing():
+    ddf = torch.zeros(1, 2, 32, 32) + torch.tensor([1.5, -0.5]).view(1, 2, 1, 1)
+    assert torch.allclose(consistent(ddf, -ddf), ddf)
+    wrong = -ddf + 0.4
+    assert torch.allclose(consistent(ddf, wrong), ddf - 0.2), "half of what they disagree by"
+
+
+def test_pairs_are_taken_some_at_a_time():
+    seen = []
+
+    class Identity(torch.nn.Module):
+        def forward(self, image):
+            seen.append(len(image))
+            return torch.zeros_like(image)
+
+    ddf = PairwiseInferer(batch_size=3, progress=False)(torch.rand(7, 2, 8, 8), Identity(), mask=None)
+    assert ddf.shape == (7, 2, 8, 8) and seen == [3, 3, 1]
+    assert warp(torch.rand(7, 1, 8, 8), ddf).shape == (7, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: Farneback(levels=0), "at least 1"),
+        (lambda: Farneback(neighbourhood=4), "odd"),
+        (lambda: FFTXCorr(windows=(8, 16)), "falling"),
+        (lambda: FFTXCorr(overlap=100), "overlap 100"),
+    ],
+)
+def test_options_that_cannot_be(make, words):
+    with pytest.raises(InputError, match=words):
+        make()
