@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 import torch
-from monai.bundle import ConfigParser, verify_net_in_out
+from monai.bundle import ConfigParser
 
 from common.cases import demo_cine
 from common.cine import read_cine, write_cine
@@ -283,24 +283,3 @@ def test_tracking_server_that_is_down_costs_nothing(tmp_path, monkeypatch, capfd
     run = MlflowClient(store).get_run(send(tmp_path / "out"))
     assert run.data.params["preset"] == "fast"
     assert run.data.metrics["mse"] > 0
-
-
-def test_metadata_keeps_the_schema(data_dir):
-    from jsonschema import validate
-
-    metadata = json.loads((CONFIGS / "metadata.json").read_text())
-    validate(metadata, json.loads((data_dir / "meta_schema_20240725.json").read_text()))
-    assert metadata["version"] in metadata["changelog"]
-
-
-def test_network_has_the_contracts_shapes(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    verify_net_in_out(
-        net_id="network_def", meta_file=str(CONFIGS / "metadata.json"), config_file=str(CONFIGS / "inference.json"), n=4
-    )
-
-
-def test_bundle_has_the_files_of_the_layout():
-    for name in ("LICENSE", "docs/README.md", "docs/data_license.txt", "configs/logging.conf", "configs/train.json"):
-        assert (ROOT / "bundles/nmsr_echo" / name).is_file(), name
-    assert not list((ROOT / "bundles").rglob("*.py")), "data and configuration only"
