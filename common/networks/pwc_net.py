@@ -206,7 +206,8 @@ class PWCNet(nn.Module):
     def _cost(self, fixed: Tensor, moving: Tensor) -> Tensor:
         if not self.normalise:
             return cost_volume(fixed, moving, self.radius)
-        return cost_volume(*(normalised(x, self.radius) for x in (fixed, moving)), self.radius) * fixed.shape[1]
+        fixed, moving = normalised(fixed, self.radius), normalised(moving, self.radius)
+        return cost_volume(fixed, moving, self.radius) * fixed.shape[1]
 
     def _estimate(self, image: Tensor) -> list[Tensor]:
         both = torch.cat([image[:, :1], image[:, 1:]])

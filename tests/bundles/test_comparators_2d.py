@@ -53,8 +53,8 @@ def test_a_known_motion(tmp_path, bundle):
 @pytest.mark.parametrize("bundle", BUNDLES)
 def test_scores_against_the_truth_of_a_list(tmp_path, bundle, simulated):
     run_here(
-        f"{bundle}/configs/inference.json", f"{bundle}/configs/evaluate.json", datalist=str(simulated / "datalist.json"),
-        dataset_dir=str(simulated), output_dir=str(tmp_path), mlflow=False,
+        f"{bundle}/configs/inference.json", f"{bundle}/configs/evaluate.json",
+        datalist=str(simulated / "datalist.json"), dataset_dir=str(simulated), output_dir=str(tmp_path), mlflow=False,
     )  # fmt: skip
     with open(tmp_path / "metrics.csv") as file:
         (row,) = csv.DictReader(file)
