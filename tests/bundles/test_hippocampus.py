@@ -1,0 +1,51 @@
+"""The hippocampus bundle and its comparators, as configured: synthetic volumes, and a cine in 2D."""
+
+import json
+
+import numpy as np
+import pytest
+from nibabel import Nifti1Image, save
+
+from common.errors import input_error_in
+from common.phantom import phantom
+from tests.bundles.running import run_here
+
+VARIANTS = {
+    "ssmsr_hippocampus": ["ssr", "ssmsr_half", "paper_choice", "before", "majority", "fusion"],
+    "ants_syn": ["quick"],
+    "voxelmorph": [],
+    "niftyreg": [],
+    "neurreg": [],
+}
+CASES = [(name, extra) for name, files in VARIANTS.items() for extra in (None, *files)]
+QUICK = {"niftyreg": {"steps": 20}, "ants_syn": {"iterations": [20, 10, 3]}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "extra"), CASES)
+def test_every_method_segments_the_synthetic_volumes(name, extra, tmp_path):
+    configs = [f"{name}/configs/inference.json", *([f"{name}/configs/{extra}.json"] if extra else [])]
+    run_here(*configs, output_dir=str(tmp_path), mlflow=False, candidates=3, count=1, **QUICK.get(name, {}))
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["cases"]["dice"]["n"] == 3 and summary["cases"]["dice"]["mean"] > 0.6
+    assert summary["cases"]["folding"]["mean"] < 0.005
+
+
+@pytest.mark.parametrize(("name", "options"), [("ants_syn", {"ants": "quick"}), ("niftyreg", {"steps": 5})])
+def test_a_cine_is_registered_frame_by_frame(name, options, tmp_path):
+    configs = [f"{name}/configs/inference.json", f"{name}/configs/cine.json"]
+    run_here(*configs, output_dir=str(tmp_path), mlflow=False, frames=3, figures=False, **options)
+    columns = json.loads((tmp_path / "summary.json").read_text())["cases"]
+    assert columns["nlcc"]["mean"] > columns["nlcc@before"]["mean"]
+
+
+def test_evaluation_needs_labels(tmp_path):
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / folder).mkdir()
+        save(Nifti1Image(phantom(2)[folder == "labelsTr"], np.eye(4)), tmp_path / folder / "a.nii.gz")
+    save(Nifti1Image(phantom(1)[0], np.eye(4)), tmp_path / "v.nii.gz")
+    configs = [f"voxelmorph/configs/{name}.json" for name in ("inference", "evaluate")]
+    folders = {"input": str(tmp_path / "v.nii.gz"), "atlas_dir": str(tmp_path), "output_dir": str(tmp_path / "out")}
+    with pytest.raises(Exception, match="") as error:
+        run_here(*configs, **folders, mlflow=False)
+    assert "v.nii.gz: has no label" in str(input_error_in(error.value))
