@@ -152,6 +152,7 @@ class AtlasSegmentation(Inferer):
         fusion: ``majority`` (a vote of equal weights) or ``joint`` (weights by local agreement).
         margin: similarity (and a test-time training) looks no farther than so many voxels around where atlases are
             labelled; None looks at the whole volume, as the paper does.
+        crop: register only the box that the target covers: methods that learn nothing need no padding, and are faster.
         radius: of the NLCC window of choice and fusion in voxels (the paper: 2, a window of 5³).
         sharpness: power of the local NCC² that weights a vote in ``joint``.
 
@@ -170,6 +171,7 @@ class AtlasSegmentation(Inferer):
         count: int = 1,
         fusion: str = "joint",
         margin: int | None = None,
+        crop: bool = False,
         radius: int = 2,
         sharpness: float = 4.0,
     ) -> None:
@@ -180,6 +182,7 @@ class AtlasSegmentation(Inferer):
             )
         self.atlases, self.inferer, self.choice = atlases, inferer or SimpleInferer(), choice
         self.selector, self.candidates, self.finalists, self.count = selector, candidates, max(finalists, count), count
+        self.crop = crop
         self.region = None if margin is None else atlases.region(margin)
         self.fusion, self.radius, self.sharpness = fusion, radius, sharpness
         self.result: Segmentation | None = None
@@ -204,8 +207,7 @@ class AtlasSegmentation(Inferer):
         index = self._choose(inputs, network, mask)
         chosen = time.perf_counter()
         pairs = self.atlases.pairs(index, inputs)
-        kwargs = {} if isinstance(self.inferer, SimpleInferer) else {"mask": mask}
-        ddf = self.inferer(pairs, network, **kwargs)
+        ddf = self._register(pairs, network, mask)
         agreement = similarity(inputs, warp(pairs[:, :1], ddf), mask, self.radius)
         best = agreement.argsort(descending=True)[: self.count].tolist()
         index, ddf = [index[i] for i in best], ddf[best]
@@ -222,6 +224,16 @@ class AtlasSegmentation(Inferer):
             registration_seconds=time.perf_counter() - chosen,
         )
         return ddf
+
+    def _register(self, pairs: Tensor, network: nn.Module, mask: Tensor | None) -> Tensor:
+        kwargs = {} if isinstance(self.inferer, SimpleInferer) else {"mask": mask}
+        if not self.crop:
+            return self.inferer(pairs, network, **kwargs)
+        size = pairs.shape[2:]
+        box = bounding_box(mask, size)
+        part: Any = (..., *(slice(*edges) for edges in box))
+        around = [m for (a, b), n in zip(box[::-1], size[::-1], strict=True) for m in (a, n - b)]
+        return functional.pad(self.inferer(pairs[part], network), around, mode="replicate")
 
     def _choose(self, fixed: Tensor, network: nn.Module, mask: Tensor | None) -> list[int]:
         same = (self.atlases.image - fixed).abs().flatten(1).amax(1) == 0

@@ -126,9 +126,7 @@ def run(method: Method, names: Sequence[str], options: dict[str, str]) -> None:
     print(f"{method.title}: {len(left)} of {len(names)} cases to do", flush=True)
     method.folder.mkdir(parents=True, exist_ok=True)
     own = method.folder / "options.json"
-    own.write_text(
-        json.dumps({**options, "output_dir": str(method.folder), "resume": True, "mlflow": False}, indent=1)
-    )
+    own.write_text(json.dumps({**options, "output_dir": str(method.folder), "resume": True, "mlflow": False}, indent=1))
     configs = [str(path) for path in (*method.configs, own)]
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(configs)]
     log_path = method.folder / "log.txt"

@@ -141,3 +141,14 @@ def test_an_untrained_network_carries_an_atlas_unchanged(atlases, target):
     with torch.no_grad():
         ddf = found(target["image"], RegistrationUNet(3, full=[16]).eval(), target["mask"])
     assert ddf.abs().max() < 0.05
+
+
+def test_a_cropped_registration_gives_the_box_the_same_field(atlases, target):
+    class Sine(Still):
+        def forward(self, image):
+            return super().forward(image) + image[:, :1].sin()
+
+    pairs = atlases.pairs([0, 1], target["image"])
+    whole, part = (AtlasSegmentation(atlases, crop=c)._register(pairs, Sine(), target["mask"]) for c in (False, True))
+    inside = target["mask"].expand_as(part)
+    assert part.shape == whole.shape and torch.equal(part[inside], whole[inside])
