@@ -146,15 +146,16 @@ def _reasons(path: Path) -> dict[str, str]:
 
 
 def against_best(methods: Sequence[Method], metric: str = "dice") -> tuple[str | None, dict[str, float]]:
-    """The method with the best mean of ``metric``, and p of each other against it on the cases that both finished.
+    """The method with the best mean of ``metric`` of those that finished most cases, and p of each other against it on the cases that both finished.
 
     Returns:
         The best's title (None where nothing is finished) and the two-sided p of the paired Wilcoxon test by title;
         NaN with fewer than two pairs.
     """
-    means = {m.title: np.nanmean([c[metric] for c in m.cases.values()]) for m in methods if m.cases}
-    if not means:
+    most = max((len(m.cases) for m in methods), default=0)
+    if not most:
         return None, {}
+    means = {m.title: np.nanmean([c[metric] for c in m.cases.values()]) for m in methods if len(m.cases) == most}
     best = max(means, key=lambda title: means[title])
     of_best = next(m.cases for m in methods if m.title == best)
     found = {}
