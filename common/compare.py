@@ -146,7 +146,9 @@ def _reasons(path: Path) -> dict[str, str]:
 
 
 def against_best(methods: Sequence[Method], metric: str = "dice") -> tuple[str | None, dict[str, float]]:
-    """The method with the best mean of ``metric`` of those that finished most cases, and p of each other against it on the cases that both finished.
+    """The best method by its mean of ``metric``, and p of each other against it on the cases that both finished.
+
+    Only a method that finished most cases can be the best.
 
     Returns:
         The best's title (None where nothing is finished) and the two-sided p of the paired Wilcoxon test by title;
