@@ -38,3 +38,13 @@ def load_weights(network: nn.Module, path: str | Path | None) -> nn.Module:
     except (RuntimeError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: these are weights of another network ({str(error).splitlines()[0]})") from error
     return network
+
+
+def require_weights(path: str | Path | None) -> None:
+    """Refuse to run a network that nobody trained.
+
+    Raises:
+        InputError: no weights are named.
+    """
+    if path is None:
+        raise InputError("no weights: train them with the bundle's train.json and name them with --checkpoint FILE")

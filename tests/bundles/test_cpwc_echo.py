@@ -1,0 +1,175 @@
+"""cpwc_echo from its files: training in its stages, resumed and on two processes, inference, ablations, bad input."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+
+from common.cine import write_cine
+from common.ddf import load_ddf
+from common.errors import input_error_in
+from common.networks.pwc_net import PWCNet
+from common.networks.weights import save_weights
+from common.training import TrainingCheckpoint
+from tests.bundles.running import ROOT, run_here
+from tests.conftest import moving_cine
+
+CONFIGS = ROOT / "bundles/cpwc_echo/configs"
+INFERENCE, TRAIN = "cpwc_echo/configs/inference.json", "cpwc_echo/configs/train.json"
+TINY = {"pyramid": [6, 8], "estimator": [6, 6, 6, 6, 6], "context": [6, 6, 6, 6, 6, 6], "contexts": [1, 2], "finest": 1}
+SIMULATION = {"scatterers": 2000, "shape": [64, 64], "probes": ["reference"], "artefact": 0.0}
+QUICK = {
+    **TINY, "loss_weights": [0.005, 0.01], "pairs_per_epoch": 4, "validation_pairs": 2, "batch_size": 2, "repeats": 4,
+    "settings": SIMULATION, "augmentation": {"crop": [32, 32], "brightness": 0.05},
+}  # fmt: skip
+
+
+def words(settings):
+    return [word for key, value in settings.items() for word in (f"--{key}", json.dumps(value))]
+
+
+def config(*names, base="train.json"):
+    parser = ConfigParser()
+    parser.read_config([CONFIGS / base, *(CONFIGS / f"{name}.json" for name in names)])
+    return parser
+
+
+def test_a_killed_training_goes_on_and_gives_the_same_weights(tmp_path, monkeypatch):
+    settings = {"epochs": 2, "learning_rate": 1e-3, **QUICK}
+    run_here(TRAIN, output_dir=str(tmp_path / "whole"), **settings)
+    save = TrainingCheckpoint._save
+
+    def killed(self, engine):
+        save(self, engine)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(BaseException):  # noqa: B017
+        patch.setattr(TrainingCheckpoint, "_save", killed)
+        run_here(TRAIN, output_dir=str(tmp_path / "parts"), **settings)
+    assert torch.load(tmp_path / "parts/checkpoint.pt", weights_only=True)["epoch"] == 1
+    run_here(TRAIN, output_dir=str(tmp_path / "parts"), **settings)
+    whole, parts = (torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("whole", "parts"))
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    assert all(value.dtype == torch.float16 for value in whole.values())
+
+
+@pytest.mark.slow
+def test_the_three_stages_follow_each_other(tmp_path):
+    run_here(
+        TRAIN, "cpwc_echo/configs/stage1_natural.json", output_dir=str(tmp_path / "1"), **QUICK, epochs=1,
+    )  # fmt: skip
+    for stage, name in ((2, "simulated"), (3, "artefacts")):
+        run_here(
+            TRAIN, f"cpwc_echo/configs/stage{stage}_{name}.json", output_dir=str(tmp_path / str(stage)), epochs=1,
+            start=str(tmp_path / str(stage - 1) / "model.pt"), **QUICK,
+        )  # fmt: skip
+    first, last = (torch.load(tmp_path / n / "model.pt", weights_only=True) for n in ("1", "3"))
+    assert any(not torch.equal(first[key], last[key]) for key in first)
+    assert config("stage2_simulated").config["settings"]["artefact"] == 0.0
+    assert config("stage3_artefacts").config["settings"]["artefact"] > 0
+    assert (config().config["learning_rate"], config().config["weight_decay"]) == (1e-4, 4e-4)
+
+
+@pytest.mark.slow
+def test_training_on_two_processes(tmp_path):
+    files = [f"bundles/cpwc_echo/configs/{name}.json" for name in ("train", "multi_gpu_train")]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29617", "-m",
+         "monai.bundle", "run", "--config_file", json.dumps(files), *words({**QUICK, "epochs": 1}),
+         "--output_dir", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, timeout=200, check=False,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["iteration"] == 1, "half the batches each"
+    assert (tmp_path / "model.pt").exists()
+
+
+@pytest.fixture
+def weights(tmp_path):
+    torch.manual_seed(0)
+    save_weights(PWCNet(**TINY, unit=1.0), tmp_path / "tiny.pt")
+    return str(tmp_path / "tiny.pt")
+
+
+@pytest.fixture
+def cine(tmp_path):
+    frames, _ = moving_cine(4, (70, 90))
+    write_cine(tmp_path / "cine.nii.gz", frames[None])
+    return str(tmp_path / "cine.nii.gz")
+
+
+def test_inference_on_a_size_that_64_does_not_divide_with_a_contour(tmp_path, weights, cine):
+    angle = np.linspace(0, np.pi, 30)
+    contour = np.stack([50 - 30 * np.sin(angle), 45 - 12 * np.cos(angle)], -1)
+    (tmp_path / "ed.json").write_text(json.dumps(contour.tolist()))
+    run_here(
+        INFERENCE, input=cine, checkpoint=weights, contour=str(tmp_path / "ed.json"), output_dir=str(tmp_path / "out"),
+        spacing=[0.5, 0.5], mlflow=False, **TINY,
+    )  # fmt: skip
+    case = tmp_path / "out/cine"
+    assert load_ddf(case / "ddf.nii.gz").shape == (3, 2, 70, 90)
+    assert {"contours.json", "strain.csv", "strain.png", "summary.json"} <= {f.name for f in case.iterdir()}
+    with open(tmp_path / "out/metrics.csv") as file:
+        (row,) = csv.DictReader(file)
+    assert abs(float(row["gls"])) < 50 and "mapse_mm" in row
+
+
+def test_composition_changes_the_field(tmp_path, weights, cine):
+    for name, files in (("with", ()), ("without", ("cpwc_echo/configs/no_composition.json",))):
+        run_here(
+            INFERENCE, *files, input=cine, checkpoint=weights, output_dir=str(tmp_path / name), mlflow=False,
+            figures=False, **TINY,
+        )  # fmt: skip
+    both = [load_ddf(tmp_path / name / "cine/ddf.nii.gz") for name in ("with", "without")]
+    assert not torch.equal(*both)
+
+
+PAPERS = {
+    "pwc_net": 9_373_986, "c_pwc_net": 14_078_762, "echo_pwc_net": None, "table2_neither": None, "table2_skips": None,
+    "table2_contexts": None, "table3_4": None, "table3_5": None, "table3_6": 16_318_508,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_networks_of_the_papers_and_their_ablations(name):
+    parser = config(name)
+    network = parser.get_parsed_content("network")
+    count = sum(p.numel() for p in network.parameters())
+    assert PAPERS[name] in (None, count)
+    assert count > 4e6 and len(parser.config["loss_weights"]) == network.levels - network.finest + 1
+    same = config(name, base="inference.json").get_parsed_content("network")
+    assert sum(p.numel() for p in same.parameters()) == count, "inference takes the same file"
+
+
+def test_table_1_varies_gaps_and_directions():
+    for direction, backward in (("forward", False), ("both", True)):
+        for n in range(4):
+            found = config(f"table1_{direction}_" + "_".join(map(str, range(n + 1)))).config
+            assert found["gaps"] == [g + 1 for g in range(n + 1)] and found["backward"] is backward
+
+
+def test_bad_input_is_one_clear_line(tmp_path, weights, cine):
+    (tmp_path / "outside.json").write_text(json.dumps([[1, 1], [2, 400], [3, 3]]))
+    save_weights(PWCNet(**{**TINY, "pyramid": [4, 8]}), tmp_path / "other.pt")
+    for given, words in (
+        ({"checkpoint": None}, "no weights: train them"),
+        ({"checkpoint": str(tmp_path / "none.pt")}, "none.pt: no such weights"),
+        ({"checkpoint": str(tmp_path / "other.pt")}, "weights of another network"),
+        ({"contour": str(tmp_path / "outside.json")}, "outside.json: the contour leaves the image"),
+        ({"ed": 9, "contour": str(tmp_path / "outside.json")}, "ED at frame 9"),
+        ({"input": str(tmp_path / "none.dcm")}, "none.dcm"),
+    ):
+        with pytest.raises(RuntimeError) as caught:
+            run_here(
+                INFERENCE, output_dir=str(tmp_path / "out"), mlflow=False,
+                **{**TINY, "input": cine, "checkpoint": weights, **given},
+            )  # fmt: skip
+        assert words in str(input_error_in(caught.value)), given
+        assert not (tmp_path / "out").exists()
