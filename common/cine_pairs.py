@@ -12,11 +12,11 @@ from torch.nn import functional
 from common.cases import CineCases
 from common.ddf import downsample
 from common.errors import InputError
-from common.pairs import _Random
+from common.pairs import RandomItems
 from common.testtime import bounding_box, scaled
 
 
-class CinePairs(_Random):
+class CinePairs(RandomItems):
     """Random pieces of random frame pairs, at random scales, in both time directions.
 
     Args:

@@ -66,8 +66,8 @@ class ReconstructionMetrics:
         case["metrics"].update(seconds=case["seconds"], seconds_per_pair=case["seconds"] / len(ddf))
 
 
-class CineWriter:
-    """Writes ``<output_dir>/<case>/`` of a cine, whole or not at all: field, summary, pictures, film.
+class CaseWriter:
+    """Writes ``<output_dir>/<case>/``, whole or not at all, with its ``summary.json`` last.
 
     Args:
         output_dir: made if missing.
@@ -88,21 +88,28 @@ class CineWriter:
         case = engine.state.output
         with written_whole(self.output_dir / case["case"]) as folder:
             folder.mkdir()
-            if self.ddf:
-                save_cine_ddf(folder / "ddf.nii.gz", case["pred"])
-            if self.warped:
-                self._write_warped(folder, case)
-            if self.figures:
-                draw(folder, case, getattr(engine.inferer, "results", []))
+            summary = self.write(folder, case, engine)
             with open(folder / "summary.json", "w") as file:
-                json.dump(finite(self._summary(case)), file, indent=1)
+                json.dump(finite({"case": case["case"], "method": self.method, **summary}), file, indent=1)
         case["folder"] = self.output_dir / case["case"]
 
-    def _summary(self, case: dict[str, Any]) -> dict[str, Any]:
+    def write(self, folder: Path, case: dict[str, Any], engine: CaseEvaluator) -> dict[str, Any]:
+        """Write the files of a case into ``folder`` and return what its summary says."""
+        raise NotImplementedError
+
+
+class CineWriter(CaseWriter):
+    """The folder of a cine: field, pictures, film, and the warped cine where asked."""
+
+    def write(self, folder: Path, case: dict[str, Any], engine: CaseEvaluator) -> dict[str, Any]:
+        if self.ddf:
+            save_cine_ddf(folder / "ddf.nii.gz", case["pred"])
+        if self.warped:
+            self._write_warped(folder, case)
+        if self.figures:
+            draw(folder, case, getattr(engine.inferer, "results", []))
         meta = case["cine"].meta
         return {
-            "case": case["case"],
-            "method": self.method,
             "source": str(meta["source"]),
             "frames": case["cine"].shape[1],
             "size": list(case["cine"].shape[2:]),

@@ -47,7 +47,7 @@ class Subjects:
         return len(self.image)
 
 
-class _Random(Dataset):
+class RandomItems(Dataset):
     """Items drawn from the seed, the epoch and the index alone."""
 
     def __init__(self, length: int, seed: int) -> None:
@@ -64,7 +64,7 @@ class _Random(Dataset):
         return torch.Generator().manual_seed((self.seed * 1009 + self.epoch) * 100_003 + index)
 
 
-class SubjectPairs(_Random):
+class SubjectPairs(RandomItems):
     """Random pairs of different subjects.
 
     Args:
@@ -116,7 +116,7 @@ class SubjectPairs(_Random):
         return image, mask, label
 
 
-class SimulatedPairs(_Random):
+class SimulatedPairs(RandomItems):
     """A volume and its copy under a known field (NeurReg, Zhu et al. 2020).
 
     Args:

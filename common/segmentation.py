@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ from common import figures
 from common.atlas import AtlasSegmentation, Segmentation
 from common.ddf import between_grids, folding, save_volume_ddf
 from common.engine import CaseEvaluator, CaseEvents, peak_memory
-from common.files import written_whole
 from common.metrics import log_jacobian_sd, segmentation_scores
-from common.outputs import finite
+from common.outputs import CaseWriter
 from common.volumes import LABELS
 
 
@@ -76,50 +74,27 @@ def report(name: str, found: Segmentation, metrics: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
-class SegmentationWriter:
-    """Writes ``<output_dir>/<case>/``, whole or not at all.
+class SegmentationWriter(CaseWriter):
+    """The folder of a segmented volume.
 
     ``segmentation.nii.gz`` lies on the volume's own grid. ``ddf.nii.gz`` (mm, LPS) leads from the common grid in the
-    volume's space to the best atlas's space: ITK and ANTs apply it to the atlas as it is on disk. Beside them
-    ``summary.json``, and where asked ``warped.nii.gz`` (the best atlas on the common grid) and ``segmentation.png``.
-
-    Args:
-        output_dir: made if missing.
-        ddf, figures, warped: which files are wanted.
-        method: name that ``summary.json`` carries.
+    volume's space to the best atlas's space: ITK and ANTs apply it to the atlas as it is on disk. Beside them, where
+    asked, ``warped.nii.gz`` (the best atlas on the common grid) and ``segmentation.png``.
     """
 
-    def __init__(
-        self, output_dir: str, ddf: bool = True, figures: bool = True, warped: bool = False, method: str = ""
-    ) -> None:
-        self.output_dir, self.method = Path(output_dir), method
-        self.ddf, self.figures, self.warped = ddf, figures, warped
-
-    def attach(self, engine: CaseEvaluator) -> None:
-        engine.add_event_handler(CaseEvents.CASE_DONE, self)
-
-    def __call__(self, engine: CaseEvaluator) -> None:
-        case, found = engine.state.output, segmentation_of(engine)
-        grid = case["grid"]
-        with written_whole(self.output_dir / case["case"]) as folder:
-            folder.mkdir()
-            save_volume(folder / "segmentation.nii.gz", case["segmentation"], grid.affine)
-            if self.ddf:
-                mapping = between_grids(found.ddf[:1], grid.common_affine, found.grid.common_affine)
-                save_volume_ddf(folder / "ddf.nii.gz", mapping[0], grid.common_affine)
-            if self.warped:
-                save_volume(folder / "warped.nii.gz", found.warped[0, 0], grid.common_affine)
-            if self.figures:
-                truth = torch.from_numpy(case["label"]) if "label" in case else None
-                image = grid.own(case["image"])[0, 0]
-                figures.segmented_slices(image, case["segmentation"], truth, folder / "segmentation.png")
-            (folder / "summary.json").write_text(json.dumps(finite(self._summary(case, found)), indent=1))
-        case["folder"] = self.output_dir / case["case"]
-
-    def _summary(self, case: dict[str, Any], found: Segmentation) -> dict[str, Any]:
+    def write(self, folder: Path, case: dict[str, Any], engine: CaseEvaluator) -> dict[str, Any]:
+        found, grid = segmentation_of(engine), case["grid"]
+        save_volume(folder / "segmentation.nii.gz", case["segmentation"], grid.affine)
+        if self.ddf:
+            mapping = between_grids(found.ddf[:1], grid.common_affine, found.grid.common_affine)
+            save_volume_ddf(folder / "ddf.nii.gz", mapping[0], grid.common_affine)
+        if self.warped:
+            save_volume(folder / "warped.nii.gz", found.warped[0, 0], grid.common_affine)
+        if self.figures:
+            truth = torch.from_numpy(case["label"]) if "label" in case else None
+            image = grid.own(case["image"])[0, 0]
+            figures.segmented_slices(image, case["segmentation"], truth, folder / "segmentation.png")
         return {
-            "case": case["case"],
-            "method": self.method,
             "source": case["entry"]["image"],
             "synthetic": "phantom" in case["entry"],
             "labels": {str(value): name for value, name in LABELS.items()},
