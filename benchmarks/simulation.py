@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import resource
 import tempfile
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.results import save
 from common.simulation.anatomy import view
 from common.simulation.dataset import SimulatedPairs, TemplateSource
 from common.simulation.image import Probe, Scanner
@@ -25,7 +25,6 @@ from common.simulation.reference import pymust_echoes
 from common.simulation.sequence import Settings, Simulation, draw
 from common.simulation.write import write_cases
 
-RESULTS = Path(__file__).parent / "results" / "simulation.json"
 SCATTERERS = 200_000
 FRAMES = 40
 
@@ -164,10 +163,7 @@ def main() -> None:
     parser.add_argument("--templates", help="folder of CAMUS-like patients")
     parser.add_argument("--patients", type=int, default=0)
     options = parser.parse_args()
-    results = run(options.templates, options.patients)
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    print(json.dumps(results, indent=1))
+    save("simulation", run(options.templates, options.patients))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from common.errors import InputError
 from common.files import written_whole
+from common.ncc import masked_mean
 
 VECTOR_INTENT = 1007
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -171,11 +172,7 @@ def jacobian_determinant(ddf: Tensor) -> Tensor:
 
 def folding(ddf: Tensor, mask: Tensor | None = None) -> Tensor:
     """Part of the voxels, in [0, 1], at which each field ``[B, d, *S]`` folds: ``[B]``; ``mask [1 or B, 1, *S]``."""
-    folded = (jacobian_determinant(ddf) <= 0).float()[:, None]
-    if mask is None:
-        return folded.flatten(1).mean(1)
-    weight = mask.float().expand_as(folded)
-    return (folded * weight).flatten(1).sum(1) / weight.flatten(1).sum(1)
+    return masked_mean((jacobian_determinant(ddf) <= 0).float()[:, None], mask)
 
 
 def save_volume_ddf(path: str | Path, ddf: Tensor, affine: np.ndarray) -> None:

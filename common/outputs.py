@@ -58,8 +58,7 @@ class ReconstructionMetrics:
             mean = {key: float(values.mean()) for key, values in found.items()}
             case["table"].append({"stage": stage, **mean, "seconds": seconds})
             suffix = "" if field is ddf.__getitem__ else f"@{stage.removeprefix('scale ')}"
-            if len(stages) > 2 or stage == "before" or not suffix:
-                case["metrics"].update({f"{key}{suffix}": value for key, value in mean.items()})
+            case["metrics"].update({f"{key}{suffix}": value for key, value in mean.items()})
         found.update(regularity(ddf, mask))
         case["pairs"] = {key: values.tolist() for key, values in found.items()}
         case["metrics"].update({key: float(values.mean()) for key, values in found.items()})
