@@ -107,3 +107,34 @@ def endpoint_error_mm(ddf: Tensor, field: Tensor, mask: Tensor, spacing: Tensor,
     """``endpoint_error`` in mm, with ``spacing [B, 2]`` in mm a pixel (row, column)."""
     scale = spacing[:, :, None, None].to(ddf)
     return endpoint_error(ddf * scale, field * scale, mask)
+
+
+class PassesFlowLoss(_Loss):
+    """``Σ_k γ^(K−k) · mean |w_k − w_GT|`` over the valid pixels, of the estimates of K passes at the image's size.
+
+    Args:
+        gamma: γ, the weight of a pass over that of the next (Teed and Deng 2020, eq. 7).
+        eps: added under the root, in squared pixels.
+    """
+
+    def __init__(self, gamma: float = 0.6, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.gamma, self.eps = gamma, eps
+
+    def forward(
+        self, ddf: Tensor | Sequence[Tensor], field: Tensor, mask: Tensor | None = None, **batch: Tensor
+    ) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            ddf: a field, or those of all passes, ``[B, 2, H, W]`` in pixels.
+            field: the truth, likewise.
+            mask: ``[B, 1, H, W]``, 1 where the truth is known; everywhere where None.
+        """
+        fields = [ddf] if isinstance(ddf, Tensor) else list(ddf)
+        weight = torch.ones_like(field[:, :1]) if mask is None else mask.to(field)
+        terms = [
+            self.gamma ** (len(fields) - 1 - k) * ((estimate - field).square().sum(1, keepdim=True) + self.eps).sqrt()
+            for k, estimate in enumerate(fields)
+        ]
+        return (torch.stack(terms).sum(0) * weight).sum() / weight.sum().clamp(min=1.0)

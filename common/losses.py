@@ -114,3 +114,22 @@ class FieldLoss(RegistrationLoss):
             raise ValueError("a field loss needs the simulated field")
         error = masked_mean((ddf - field).square(), mask).mean()
         return super().forward(ddf, image, mask) + self.regression * error
+
+
+class MembershipLoss(_Loss):
+    """1 − Dice, plus the cross-entropy, of predicted memberships: what teaches ``Memberships``.
+
+    Args:
+        entropy: weight of the cross-entropy.
+    """
+
+    def __init__(self, entropy: float = 1.0) -> None:
+        super().__init__()
+        self.entropy = entropy
+
+    def forward(self, memberships: Tensor, label: Tensor, **batch: Tensor) -> Tensor:
+        """The loss of a batch: ``memberships [B, N, 1 + C, *S]``, background first, and ``label [B, N, C, *S]``."""
+        found, truth = memberships.flatten(0, 1).float(), label.flatten(0, 1)
+        whole = torch.cat([1 - truth.sum(1, keepdim=True), truth], 1)
+        overlap = soft_dice(found[:, 1:], truth).mean()
+        return 1 - overlap - self.entropy * (whole * found.clamp(min=1e-6).log()).sum(1).mean()

@@ -62,6 +62,13 @@ def warped_dice(ddf: Tensor, image: Tensor, label: Tensor, **batch: Tensor) -> T
     return soft_dice((warp(label[:, 0], ddf) > 0.5).float(), (label[:, 1] > 0.5).float())
 
 
+def membership_dice(memberships: Tensor, label: Tensor, **batch: Tensor) -> Tensor:
+    """Dice ``[B·N, C]`` of predicted memberships ``[B, N, 1 + C, *S]``: the largest decides; ``label`` cut at 1/2."""
+    found = memberships.flatten(0, 1).argmax(1, keepdim=True)
+    parts = torch.cat([(found == value).float() for value in range(1, memberships.shape[2])], 1)
+    return soft_dice(parts, (label.flatten(0, 1) > 0.5).float())
+
+
 def segmentation_scores(
     found: Tensor, truth: Tensor, labels: dict[int, str], spacing: Sequence[float]
 ) -> dict[str, float]:
