@@ -58,12 +58,13 @@ def test_it_learns_to_segment_and_to_register():
     assert membership_dice(network.memberships(image), label).mean() > 0.9
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     loss = LabelledLoss(radius=2, smoothness=0.02)
-    for _ in range(150):
+    for _ in range(60):
         optimizer.zero_grad()
         loss(network(image), image, label=label).backward()
         optimizer.step()
     ddf = network(image)
-    assert before < 0.6 and soft_dice(warp(label[:, 0], ddf), label[:, 1]).mean() > 0.8
+    best = soft_dice(label[:, 1], label[:, 1]).mean()  # below 1: the memberships are soft
+    assert before < 0.6 * best and soft_dice(warp(label[:, 0], ddf), label[:, 1]).mean() > 0.9 * best
     assert jacobian_determinant(ddf).min() > 0
 
 
