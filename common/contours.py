@@ -1,4 +1,4 @@
-"""Masks to contours, and the moving blood-pool mask of the papers.
+"""Masks to contours: the wall of the left ventricle, and the moving blood-pool mask of the papers.
 
 To track blood alone, the papers mask out the myocardium (Li et al., arXiv 1906.10510, section 3; its extension,
 section III-A): an active contour (Kass et al., 10.1007/BF00133570) of 100 points, uniform along a circle, is fitted to
@@ -22,6 +22,7 @@ from skimage.measure import find_contours
 from skimage.segmentation import active_contour
 
 from common.errors import InputError
+from common.mesh import myocardial_contours, myocardial_mesh
 
 BOUNDARY_POINTS = 400
 RBF_SMOOTHING = 1e-2
@@ -93,6 +94,28 @@ def fit_contour(mask: ArrayLike, points: int = 100) -> np.ndarray:
         )
         contour = _evenly(contour, points)
     return contour + corner
+
+
+def wall_contours(labels: ArrayLike, points: int = 120, name: str = "mask") -> np.ndarray:
+    """Endocardium, centreline and epicardium of the left ventricle, in points that correspond across the wall.
+
+    Østvik et al. 2018, section 2.2: a centreline of 120 points between the borders. They are the columns of the
+    myocardial mesh (``mesh.myocardial_mesh``): as many on either side of the apex, from the base in the lower columns
+    to the other base, evenly along the epicardium.
+
+    Args:
+        labels: ``[H, W]``, 1 the cavity and 2 the myocardium.
+        points: along the wall, even.
+        name: what an error calls the labels.
+
+    Returns:
+        ``[3, points, 2]``.
+
+    Raises:
+        InputError: a label is missing, the wall does not go around the cavity, or its borders cross.
+    """
+    mesh = myocardial_mesh(*myocardial_contours(np.asarray(labels), name=name), points, 3, name)
+    return mesh.nodes.reshape(points, 3, 2).transpose(1, 0, 2)
 
 
 def blood_pool_masks(

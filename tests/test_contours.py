@@ -10,7 +10,7 @@ import pytest
 import torch
 from skimage.draw import polygon2mask
 
-from common.contours import blood_pool_masks, fit_contour, mask_contour, smooth_boundary
+from common.contours import blood_pool_masks, fit_contour, mask_contour, smooth_boundary, wall_contours
 from common.errors import InputError
 
 
@@ -167,3 +167,24 @@ def test_real_cavities_are_fitted_and_correspond(cavities: list[tuple[np.ndarray
         assert dice(masks[0], ed) > 0.95 and dice(masks[8], es) > 0.95
         half = masks[4].sum() / np.mean([ed.sum(), es.sum()])
         assert 0.9 < half < 1.05
+
+
+def test_wall_of_a_ventricle() -> None:
+    """Half an ellipse of semi-axes 80 and 30 around which a wall of 10 pixels goes, base below, apex above."""
+    y, x = np.mgrid[:160, :160]
+    inside = ((y - 110) / 80) ** 2 + ((x - 80) / 30) ** 2 <= 1
+    outside = ((y - 110) / 90) ** 2 + ((x - 80) / 40) ** 2 <= 1
+    labels = np.where(inside, 1, np.where(outside, 2, 0)) * (y <= 110)
+    endo, centre, epi = wall_contours(labels)
+    assert endo.shape == centre.shape == epi.shape == (120, 2)
+    np.testing.assert_allclose(centre, (endo + epi) / 2)
+    apex = (endo[59] + endo[60]) / 2
+    assert apex == pytest.approx([30, 80], abs=1.5) and epi[59:61].mean(0) == pytest.approx([20, 80], abs=1.5)
+    assert endo[0] == pytest.approx([110, 50], abs=3) and endo[-1] == pytest.approx([110, 110], abs=3)
+    height = np.hypot((endo[:, 0] - 110) / 80, (endo[:, 1] - 80) / 30)
+    assert np.abs(height - 1).max() < 0.08
+
+
+def test_no_wall() -> None:
+    with pytest.raises(InputError, match="cine 3: no myocardium"):
+        wall_contours(disc(30).astype(int), name="cine 3")

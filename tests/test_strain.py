@@ -4,7 +4,26 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from common.strain import end_systole, gls, lagrangian, length, long_axis, mapse, mapse_mm, peak_systolic
+from common.strain import (
+    disc_diameters,
+    disc_volume,
+    drift,
+    ejection_fraction,
+    end_systole,
+    gls,
+    lagrangian,
+    length,
+    long_axis,
+    mapse,
+    mapse_mm,
+    mechanical_dispersion,
+    peak,
+    peak_systolic,
+    post_systolic_index,
+    segment_lengths,
+    strain_rate,
+    without_drift,
+)
 
 
 def ventricle(points=201):
@@ -67,3 +86,67 @@ def test_what_cannot_be():
         lagrangian([0.0, 1.0])
     with pytest.raises(InputError, match="spacing"):
         mapse_mm(np.stack([ventricle()] * 2), None)
+
+
+def test_segments_are_parts_of_the_whole():
+    shape = ventricle(120)
+    turn = np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
+    moved = np.stack([shape, shape + [4.0, 2.0], shape @ turn.T, 0.8 * shape])
+    lengths = segment_lengths(moved)
+    assert lengths.shape == (6, 4)
+    np.testing.assert_allclose(lengths.sum(0), length(moved))
+    np.testing.assert_allclose(lengths / lengths[:, :1] - 1, np.tile([0, 0, 0, -0.2], (6, 1)), atol=1e-12)
+
+
+def test_one_segment_that_shortens_shows_alone():
+    line = np.stack([np.zeros(121), np.arange(121.0)], -1)
+    shorter = line.copy()
+    shorter[20:40, 1] = 20 + 0.5 * (line[20:40, 1] - 20)
+    shorter[40:, 1] -= 10
+    strains = segment_lengths(np.stack([line, shorter]))
+    np.testing.assert_allclose(strains[:, 1] / strains[:, 0] - 1, [0, -0.5, 0, 0, 0, 0], atol=1e-12)
+
+
+def test_strain_rate_of_a_parabola():
+    times = np.linspace(0, 1, 21)
+    np.testing.assert_allclose(strain_rate(-0.2 * times**2, times)[1:-1], -0.4 * times[1:-1], atol=1e-12)
+
+
+def test_an_even_drift_is_taken_away_and_nothing_else():
+    beat = -0.2 * np.sin(np.linspace(0, np.pi, 31)) ** 2
+    drifting = beat + 0.03 * np.arange(31) / 30
+    assert drift(drifting, 0, 30) == pytest.approx(0.03)
+    np.testing.assert_allclose(without_drift(drifting, 0, 30), beat, atol=1e-12)
+    np.testing.assert_allclose(without_drift(beat, 0, 30), beat, atol=1e-12)
+
+
+def test_peak_and_what_comes_after_systole():
+    curve = [0, -0.1, -0.15, -0.18, -0.05]
+    assert peak(curve, 0, 4) == (-0.18, 3)
+    assert post_systolic_index(-0.15, -0.18) == pytest.approx(100 / 6)
+    assert np.isnan(post_systolic_index(0.05, 0.01))
+    assert mechanical_dispersion([300, 340, np.nan]) == pytest.approx(np.std([300, 340], ddof=1))
+    assert np.isnan(mechanical_dispersion([300]))
+
+
+def test_volume_of_an_ellipsoid():
+    """Half an ellipsoid of semi-axes 80, 30 and 20 mm, cut at its equator, seen from two sides."""
+    angle = np.linspace(0, np.pi, 2001)
+    wide, narrow = (np.stack([160 - 160 * np.sin(angle), 100 - 2 * r * np.cos(angle)], -1) for r in (30, 20))
+    spacing = (0.5, 0.5)
+    exact = 2 / 3 * np.pi * 80 / 1000
+    assert disc_volume(wide, spacing) == pytest.approx(exact * 30 * 30, rel=2e-3)
+    assert disc_volume(wide, spacing, narrow, spacing) == pytest.approx(exact * 30 * 20, rel=2e-3)
+    widths, height = disc_diameters(wide, spacing, 40)
+    level = (np.arange(40) + 0.5) / 40
+    assert height == pytest.approx(80)
+    np.testing.assert_allclose(widths, 60 * np.sqrt(1 - level**2), rtol=1e-3)
+    assert ejection_fraction(120.0, 48.0) == pytest.approx(60)
+
+
+def test_volume_does_not_change_as_the_heart_turns():
+    shape = ventricle()
+    turn = np.array([[np.cos(1.1), -np.sin(1.1)], [np.sin(1.1), np.cos(1.1)]])
+    assert disc_volume(shape @ turn.T, (0.4, 0.4)) == pytest.approx(disc_volume(shape, (0.4, 0.4)))
+    with pytest.raises(InputError, match="spacing"):
+        disc_volume(shape, None)
