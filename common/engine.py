@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from ignite.engine import EventEnum
+from ignite.engine import EventEnum, Events
 from monai.engines import Evaluator
 from monai.inferers import Inferer, SimpleInferer
 from torch import nn
@@ -21,8 +21,10 @@ log = logging.getLogger(__name__)
 
 
 class CaseEvents(EventEnum):
-    """``CASE_DONE`` fires with the case in ``engine.state.output``; what a handler raises counts against the case."""
+    """``CASE_READ`` fires with the case in ``engine.state.output`` before the inferer runs, ``CASE_DONE`` when the field is
+    there; what a handler raises counts against the case."""
 
+    CASE_READ = "case_read"
     CASE_DONE = "case_done"
 
 
@@ -74,6 +76,18 @@ class CaseEvaluator(Evaluator):
             reasons = "; ".join(failed.values())
             raise InputError(f"{len(failed)} of {len(self.data_loader)} cases failed: {reasons}")  # type: ignore[arg-type]
 
+    def run_case(self, index: int) -> None:
+        """Do one case alone, with what writes it; what a handler collects of a whole list begins anew.
+
+        Raises:
+            InputError: the case can't be done.
+        """
+        self.state.failed = {}
+        self.fire_event(Events.STARTED)
+        self._iteration(self, index)
+        if self.state.failed:
+            raise InputError(next(iter(self.state.failed.values())))
+
     def _iteration(self, engine: Any, index: int) -> dict[str, Any]:  # type: ignore[override]
         self.state.output = {"case": str(index)}
         try:
@@ -81,6 +95,7 @@ class CaseEvaluator(Evaluator):
             self.state.output = case
             start = time.perf_counter()
             with torch.no_grad():
+                self.fire_event(CaseEvents.CASE_READ)
                 kwargs = {"mask": case["mask"]} if case.get("mask") is not None else {}
                 case["pred"] = self.inferer(case["image"], self.network, **kwargs)
             case["seconds"] = time.perf_counter() - start

@@ -179,9 +179,7 @@ class MetricsTable:
     def _row(self, engine: CaseEvaluator) -> None:
         case = engine.state.output
         self.rows.append({"case": case["case"], **case["metrics"]})
-        columns = case.get("pairs") or {}
-        for t, values in enumerate(zip(*columns.values(), strict=True)):
-            self.pair_rows.append({"case": case["case"], "pair": t, **dict(zip(columns, values, strict=True))})
+        self.pair_rows += pair_rows(case["case"], case.get("pairs"))
         if self.show:
             print("\n" + (case.get("report") or f"{case['case']}: {len(case['pred'])} pairs"))
             for note in case["cine"].meta["notes"] if "cine" in case else ():
@@ -192,19 +190,44 @@ class MetricsTable:
                 print(f"  written to {case['folder']}{'/'}")
 
     def _write(self, engine: CaseEvaluator) -> None:
-        failed = engine.state.failed
-        if self.rows:
-            write_csv(self.output_dir / "metrics.csv", self.rows)
-        if self.pair_rows:
-            write_csv(self.output_dir / "pairs.csv", self.pair_rows)
-        if self.rows or len(failed) > 1:
-            summary = {"cases": statistics(self.rows), "pairs": statistics(self.pair_rows), "failed": failed}
-            with written_whole(self.output_dir / "summary.json") as beside:
-                beside.write_text(json.dumps(finite(summary), indent=1))
+        write_tables(self.output_dir, self.rows, self.pair_rows, engine.state.failed)
         if self.show and len(self.rows) > 1:
-            print(f"\n{len(self.rows)} cases, mean ± sd:")
-            for column, found in statistics(self.rows).items():
-                print(f"  {column:<20} {found['mean']:.4g} ± {found['sd']:.2g}")
+            print(statistics_text(self.rows))
+
+
+def write_tables(
+    output_dir: Path, rows: Sequence[dict[str, Any]], pairs: Sequence[dict[str, Any]], failed: dict[str, str]
+) -> None:
+    """``metrics.csv``, ``pairs.csv`` and ``summary.json`` of a list of cases.
+
+    Args:
+        output_dir: made if missing.
+        rows: ``case`` and its metrics.
+        pairs: ``case``, ``pair`` and its metrics.
+        failed: reason of each case that is left out.
+    """
+    if rows:
+        write_csv(output_dir / "metrics.csv", rows)
+    if pairs:
+        write_csv(output_dir / "pairs.csv", pairs)
+    if rows or len(failed) > 1:
+        summary = {"cases": statistics(rows), "pairs": statistics(pairs), "failed": failed}
+        with written_whole(output_dir / "summary.json") as beside:
+            beside.write_text(json.dumps(finite(summary), indent=1))
+
+
+def statistics_text(rows: Sequence[dict[str, Any]]) -> str:
+    """Mean and sd of each column as lines for the terminal."""
+    lines = [f"\n{len(rows)} cases, mean ± sd:"]
+    lines += [f"  {name:<20} {found['mean']:.4g} ± {found['sd']:.2g}" for name, found in statistics(rows).items()]
+    return "\n".join(lines)
+
+
+def pair_rows(case: str, columns: dict[str, list[float]] | None) -> list[dict[str, Any]]:
+    """A row a pair, of a list a column."""
+    columns = columns or {}
+    values = zip(*columns.values(), strict=True)
+    return [{"case": case, "pair": t, **dict(zip(columns, row, strict=True))} for t, row in enumerate(values)]
 
 
 def table_text(rows: Sequence[dict[str, Any]]) -> str:
