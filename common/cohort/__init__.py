@@ -1,0 +1,9 @@
+"""Lists of cases on Dask: on this machine, on a running cluster, or on one asked of SLURM, PBS or LSF.
+
+``engine`` goes through the cases, ``cluster`` finds the machines, ``runner`` keeps the process that does a case on one
+of them, ``bundle`` says what a case of a bundle is, and ``record`` tells MLflow.
+"""
+
+import os
+
+os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # its own account of every connection

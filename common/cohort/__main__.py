@@ -1,0 +1,233 @@
+"""``python -m common.cohort``: a bundle over a list of cases.
+
+Dask's processes import this file anew, so what takes long to import is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common.errors import InputError
+
+FAILED = 3  # exit code: some cases failed
+SHOWN = 20  # failures that are printed
+
+ABOUT = """A bundle over a list of cases, on this machine or a cluster. The same command goes on where it was:
+what is missing or failed is done. Options of the bundle follow as they do for `monai.bundle run`: --figures False."""
+
+
+def arguments(words: Sequence[str] | None = None) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """The command line, and the options of the bundle in it."""
+    parser = argparse.ArgumentParser(prog="python -m common.cohort", description=ABOUT, allow_abbrev=False)
+    what = parser.add_argument_group("what")
+    what.add_argument("--bundle", help="its name, or its folder")
+    what.add_argument("--bundle_dir", default="bundles", help="where bundles are (default: bundles)")
+    what.add_argument("--evaluate", action="store_true", help="evaluate.json too: score against labels or truth")
+    what.add_argument("--config", nargs="+", default=[], help="further configuration files, motion.json say")
+    what.add_argument("--datalist", help="JSON datalist of the decathlon's format")
+    what.add_argument("--dataset_dir", default=".", help="where the datalist's paths start")
+    what.add_argument("--fold", help="list of the datalist (default: the bundle's)")
+    what.add_argument("--output_dir", required=True)
+    where = parser.add_argument_group("where (default: this machine)")
+    place = where.add_mutually_exclusive_group()
+    place.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="a running Dask cluster")
+    for name in ("slurm", "pbs", "lsf"):
+        place.add_argument(f"--{name}", metavar="FILE.yaml", help=f"ask {name.upper()} for one: jobs, cores, memory, …")
+    where.add_argument("--dry-run", "--dry_run", action="store_true", help="print the job script and end")
+    where.add_argument("--workers", type=int, default=0, help="on this machine (default: one a GPU or a core)")
+    where.add_argument("--threads", type=int, default=0, help="of a case (default: the cores shared out)")
+    limits = parser.add_argument_group("limits of a case")
+    limits.add_argument(
+        "--time_limit", type=float, default=14400, metavar="SECONDS", help="0 for none (default: 14400)"
+    )
+    limits.add_argument("--memory_limit", metavar="SIZE", help="4GiB, say (default: the memory shared out)")
+    limits.add_argument("--retries", type=int, default=2, help="when its worker is lost (default: 2)")
+    again = parser.add_argument_group("again")
+    again.add_argument("--retry-failed", "--retry_failed", action="store_true", help="only what failed before")
+    again.add_argument("--sync", action="store_true", help="only send MLflow what it missed")
+    again.add_argument("--mlflow", default="True", choices=["True", "False"], help="keep a record (default: True)")
+    options, rest = parser.parse_known_args(words)
+    if not options.sync and not options.dry_run and not (options.bundle and options.datalist):
+        parser.error("--bundle and --datalist are needed")
+    own = {}
+    for key, value in zip(rest[::2], [*rest[1::2], None], strict=False):
+        if not key.startswith("--") or value is None or value.startswith("--"):
+            parser.error(f"{key}: an option of the bundle is --name value")
+        own[key[2:]] = _literal(value)
+    return options, own
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def run(options: argparse.Namespace, own: dict[str, Any]) -> int:
+    """Do what the command line says; returns the exit code.
+
+    Raises:
+        InputError: nothing can be done.
+    """
+    from common.cohort import bundle as bundles
+    from common.cohort.engine import Journal, alone, run_cases
+    from common.cohort.record import Sender
+
+    output_dir = Path(options.output_dir)
+    folder = Path(options.bundle_dir) / options.bundle
+    files = bundles.config_files(folder if folder.is_dir() else options.bundle, options.evaluate, options.config)
+    given = {"datalist": str(Path(options.datalist).resolve()), "dataset_dir": str(Path(options.dataset_dir).resolve())}
+    given |= {"fold": options.fold} if options.fold else {}
+    given |= {"output_dir": str(output_dir.resolve()), **own}
+    parser = bundles.parsed(files, given)
+    names = bundles.case_names(parser)
+    work = bundles.bundle_work(files, given)
+    with alone(output_dir):
+        bundles.keep_settings(output_dir, bundles.settings(files, given), names)
+        before = Journal(output_dir).read()
+        chosen = names
+        if options.retry_failed:
+            chosen = [n for n in names if n in before and before[n]["status"] not in ("done", "found")]
+        left = [name for name in chosen if not work.finished(name)]
+        print(f"{options.bundle}: {len(left)} of {len(names)} cases to do", flush=True)
+        start = time.monotonic()
+        if left:
+            with Sender(output_dir, options.mlflow == "True") as sender:
+                client, limits = machines(options, bundles.uses_gpu(parser), len(left))
+                with client as cluster:
+                    run_cases(work, left, cluster, limits, options.bundle, lambda o: sender.add(o["case"]))
+        now = Journal(output_dir).read()
+        failed = {
+            n: now[n] for n in names if n in now and now[n]["status"] not in ("done", "found") and not work.finished(n)
+        }
+        return finish(options, output_dir, names, failed, len(left), time.monotonic() - start)
+
+
+def machines(options: argparse.Namespace, gpu: bool, cases: int) -> tuple[Any, Any]:
+    """Where cases run (a context that gives Dask's client), and their limits."""
+    from common.cohort import cluster
+    from common.cohort.runner import Limits
+
+    memory = cluster.size_in_bytes(options.memory_limit) if options.memory_limit else 0
+    threads = options.threads or 1
+    system = next((name for name in cluster.SYSTEMS if getattr(options, name)), None)
+    place: Any
+    if options.scheduler:
+        place = cluster.running(options.scheduler)
+    elif system:
+        place = cluster.asked(system, getattr(options, system))
+    else:
+        workers, threads, gpus = cluster.plan(options.workers, options.threads, gpu)
+        place = cluster.local(min(workers, cases), gpus, memory, options.retries)
+    return place, Limits(options.time_limit, memory, options.retries, threads)
+
+
+def finish(
+    options: argparse.Namespace,
+    output_dir: Path,
+    names: Sequence[str],
+    failed: dict[str, Any],
+    count: int,
+    taken: float,
+) -> int:
+    """The tables of the list, what failed, and MLflow; returns the exit code."""
+    from common.cohort.bundle import tables
+    from common.outputs import write_csv
+
+    reasons = {name: outcome["reason"] for name, outcome in failed.items()}
+    try:
+        text = tables(output_dir, names, reasons)
+        (output_dir / "failed.csv").unlink(missing_ok=True)
+        if failed:
+            columns = ("case", "status", "reason", "attempts", "seconds", "worker")
+            write_csv(output_dir / "failed.csv", [{key: o.get(key) for key in columns} for o in failed.values()])
+        if text:
+            print(text)
+    except (InputError, OSError) as error:  # the disk is full, say; the cases are there
+        print(f"the tables are not written: {error}; the same command does it", file=sys.stderr)
+    if count:
+        print(f"\n{count} cases in {taken:.1f} s, {count / taken:.2f} cases/s")
+    if failed:
+        print(f"\n{len(failed)} of {len(names)} cases failed:")
+        width = max(len(name) for name in list(failed)[:SHOWN])
+        for name in list(failed)[:SHOWN]:
+            print(f"  {name:<{width}}  {failed[name]['status']:<6}  {failed[name]['reason']}")
+        if len(failed) > SHOWN:
+            print(f"  … and {len(failed) - SHOWN} more: {output_dir / 'failed.csv'}")
+    if options.mlflow == "True":
+        sync(output_dir, keep=True)
+    return FAILED if failed else 0
+
+
+def sync(output_dir: Path, keep: bool = False) -> None:
+    """Send MLflow what it missed.
+
+    Args:
+        output_dir: of the cohort.
+        keep: when it can't be reached, only say so.
+
+    Raises:
+        InputError: it can't be reached.
+    """
+    from common.cohort.record import send
+    from common.record import default_store
+
+    try:
+        run = send(output_dir)
+    except InputError as error:
+        if not keep:
+            raise
+        print(
+            f"{error}; nothing is lost: `python -m common.cohort --output_dir {output_dir} --sync` sends it later",
+            file=sys.stderr,
+        )
+        return
+    print(f"MLflow: run {run}; python -m mlflow ui --backend-store-uri {default_store(output_dir)}")
+
+
+def dry_run(options: argparse.Namespace) -> None:
+    """Print the script that a job would be.
+
+    Raises:
+        InputError: no batch system is named.
+    """
+    from common.cohort.cluster import SYSTEMS, queued
+
+    system = next((name for name in SYSTEMS if getattr(options, name)), None)
+    if system is None:
+        raise InputError("--dry-run: shows the job of --slurm, --pbs or --lsf FILE.yaml")
+    cluster, jobs = queued(system, getattr(options, system))
+    with cluster:
+        print(f"# {jobs} of this job\n{cluster.job_script()}")
+
+
+def main() -> int:
+    """The command line; returns the exit code."""
+    options, own = arguments()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        if options.sync:
+            sync(Path(options.output_dir))
+            return 0
+        if options.dry_run:
+            dry_run(options)
+            return 0
+        return run(options, own)
+    except InputError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""A bundle's inference or evaluation, case by case, and the tables of a whole list."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from common.cohort.runner import Work
+from common.errors import InputError, input_error_in
+from common.files import written_whole
+from common.outputs import pair_rows, statistics_text, write_tables
+
+SCALES = ".scales"  # folder of what a case that takes long keeps to go on with
+SETTINGS = "cohort.json"
+
+
+def config_files(bundle: str | Path, evaluate: bool = False, further: Sequence[str | Path] = ()) -> list[Path]:
+    """The files that say what a bundle does, in the order in which they are merged.
+
+    Args:
+        bundle: folder.
+        evaluate: with ``evaluate.json``.
+        further: files; a bare name is one of the bundle's.
+
+    Raises:
+        InputError: one is missing.
+    """
+    configs = Path(bundle) / "configs"
+    files = [configs / "inference.json", *([configs / "evaluate.json"] if evaluate else [])]
+    files += [configs / name if (configs / name).is_file() else Path(name) for name in further]
+    missing = [str(path) for path in files if not path.is_file()]
+    if missing:
+        raise InputError(f"{bundle}: cannot be run, missing {', '.join(missing)}")
+    return files
+
+
+def parsed(files: Sequence[str | Path], options: dict[str, Any]) -> ConfigParser:
+    """The merged configuration with ``options`` over it.
+
+    Raises:
+        InputError: an option that the bundle doesn't have.
+    """
+    parser = ConfigParser()
+    parser.read_config([str(path) for path in files])
+    known: Any = parser.config
+    unknown = [name for name in options if name.replace("::", "#").split("#")[0] not in known]
+    if unknown:
+        raise InputError(f"{Path(files[0]).parents[1]}: has no option {', '.join(unknown)}")
+    parser.update(options)
+    return parser
+
+
+def content(parser: ConfigParser, name: str) -> Any:
+    """A part of a configuration.
+
+    Raises:
+        InputError: where bad input is what is wrong with it, without what MONAI wraps it in.
+    """
+    try:
+        return parser.get_parsed_content(name)
+    except RuntimeError as error:
+        found = input_error_in(error)
+        if found is None:
+            raise
+        raise found from error
+
+
+def case_names(parser: ConfigParser) -> list[str]:
+    """The cases of a bundle's data set, in its order."""
+    return [str(entry["case"]) for entry in content(parser, "dataset").entries]
+
+
+def uses_gpu(parser: ConfigParser) -> bool:
+    """Whether the configuration would take a GPU where there is one."""
+    return "cuda" in str(parser["device"])
+
+
+def bundle_work(files: Sequence[str | Path], options: dict[str, Any]) -> Work:
+    """The work of a bundle; ``options`` name its ``output_dir``."""
+    arguments = {"files": [str(path) for path in files], "options": options}
+    return Work("common.cohort.bundle:open_bundle", arguments, str(Path(options["output_dir"]).resolve()))
+
+
+def open_bundle(files: Sequence[str], options: dict[str, Any]) -> Callable[[str], None]:
+    """Build a bundle's evaluator; returns what does the case of a name.
+
+    Each case begins with the bundle's seed, so that it is the same whichever process does it, and after whatever.
+    """
+    import cv2
+    import torch
+    from monai.utils import set_determinism
+
+    threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
+    if threads:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+    parser = parsed(files, {**options, "mlflow": False})
+    content(parser, "initialize")
+    evaluator, seed = content(parser, "evaluator"), parser["seed"]
+    index = {str(entry["case"]): i for i, entry in enumerate(evaluator.dataset.entries)}
+    keeps = getattr(evaluator.inferer, "checkpoint_dir", None)
+
+    def do(name: str) -> None:
+        set_determinism(seed)
+        if keeps is not None:
+            evaluator.inferer.checkpoint_dir = Path(keeps) / SCALES / name
+        evaluator.run_case(index[name])
+        if keeps is not None:
+            for folder in (Path(keeps) / SCALES / name, Path(keeps) / SCALES):
+                with suppress(OSError):  # other cases are at work
+                    folder.rmdir()
+
+    return do
+
+
+def settings(files: Sequence[Path], options: dict[str, Any]) -> dict[str, Any]:
+    """What results depend on, for ``cohort.json``: two runs of one digest may share a folder."""
+    own = {key: value for key, value in options.items() if key not in ("output_dir", "datalist")}
+    texts = [json.dumps(json.loads(path.read_text()), sort_keys=True) for path in files]
+    digest = hashlib.sha256(json.dumps([own, texts], sort_keys=True, default=str).encode()).hexdigest()
+    return {"bundle": files[0].parents[1].name, "configs": [str(path) for path in files], **options, "digest": digest}
+
+
+def results(output_dir: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """``summary.json`` of each finished case."""
+    found = {}
+    for name in names:
+        with suppress(FileNotFoundError):
+            found[name] = json.loads((output_dir / name / "summary.json").read_text())
+    return found
+
+
+def metrics_of(summary: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a case; what was not finite is NaN."""
+    return {key: float("nan") if value is None else value for key, value in (summary.get("metrics") or {}).items()}
+
+
+def tables(output_dir: Path, names: Sequence[str], failed: dict[str, str]) -> str:
+    """Write ``metrics.csv``, ``pairs.csv`` and ``summary.json`` of the list, as one process would; means as text."""
+    found = results(output_dir, names)
+    rows = [{"case": name, **metrics_of(summary)} for name, summary in found.items()]
+    pairs = [row for name, summary in found.items() for row in pair_rows(name, summary.get("pairs"))]
+    write_tables(output_dir, rows, pairs, failed)
+    return statistics_text(rows) if rows else ""
+
+
+def keep_settings(output_dir: Path, now: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Write ``cohort.json``, or check it against what was written; returns it.
+
+    ``cases`` keeps its order when the list grows: a case's place is its step in MLflow.
+
+    Raises:
+        InputError: the folder holds the results of other settings.
+    """
+    path = output_dir / SETTINGS
+    before: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    if before and before["digest"] != now["digest"]:
+        changed = [k for k, v in now.items() if k not in ("digest", "datalist") and before.get(k) != v] or ["a file"]
+        raise InputError(f"{output_dir}: was made with other settings ({', '.join(changed)}); take another folder")
+    kept = before.get("cases", [])
+    known = set(kept)
+    now = {**now, "id": before.get("id", os.urandom(8).hex()), "cases": kept + [n for n in names if n not in known]}
+    with written_whole(path) as beside:
+        beside.write_text(json.dumps(now, indent=1, default=str))
+    return now

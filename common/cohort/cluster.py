@@ -1,0 +1,135 @@
+"""Where cases run: a Dask cluster on this machine, one that is running, or one asked of a batch system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dask
+import yaml
+from dask.system import CPU_COUNT
+from dask.utils import parse_bytes
+from distributed import Client, Nanny, Scheduler, SpecCluster
+from distributed.system import MEMORY_LIMIT
+
+from common.cohort.runner import visible_gpus
+from common.errors import InputError
+
+SMALLEST = 2 * 2**30  # bytes a worker, where the number of workers is ours to choose
+SYSTEMS = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
+
+
+def plan(workers: int = 0, threads: int = 0, gpu: bool = False) -> tuple[int, int, list[str]]:
+    """How this machine is shared out.
+
+    Args:
+        workers: 0 takes one a GPU where ``gpu`` and there are any, else one a core as far as 2 GiB are left for each.
+        threads: of a worker; 0 shares the cores out.
+        gpu: the work uses one where there is one.
+
+    Returns:
+        workers, threads of each, and the GPUs.
+    """
+    gpus = visible_gpus() if gpu else []
+    workers = workers or len(gpus) or max(1, min(CPU_COUNT, MEMORY_LIMIT // SMALLEST))
+    return workers, threads or max(1, CPU_COUNT // workers), gpus
+
+
+@contextmanager
+def local(workers: int, gpus: list[str], memory: int = 0, retries: int = 2) -> Iterator[Client]:
+    """A cluster of single-threaded workers on this machine.
+
+    Args:
+        workers: processes, each doing one case at a time.
+        gpus: worker k sees the k-th alone (again from the first after the last).
+        memory: bytes a worker; 0 shares out nine tenths of the machine's.
+        retries: of a case whose worker was lost.
+    """
+    memory = memory or int(0.9 * MEMORY_LIMIT / workers)
+    options = {"nthreads": 1, "memory_limit": memory, "dashboard_address": None}
+    specification = {}
+    for number in range(workers):
+        environment = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
+        specification[number] = {"cls": Nanny, "options": {**options, "env": environment}}
+    scheduler = {
+        "cls": Scheduler,
+        "options": {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"},
+    }
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": retries}),
+        SpecCluster(workers=specification, scheduler=scheduler) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def running(address: str) -> Iterator[Client]:
+    """The cluster whose scheduler is at ``address`` (``tcp://host:port``).
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        client = Client(address, timeout=20)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{address}: no scheduler answers ({' '.join(str(error).split())})") from error
+    with client:
+        yield client
+
+
+def queued(system: str, path: str | Path) -> Any:
+    """A cluster of jobs that a batch system is asked for; no job is sent yet.
+
+    Args:
+        system: ``slurm``, ``pbs`` or ``lsf``.
+        path: YAML of what dask-jobqueue's class takes (``cores``, ``processes``, ``memory``, ``queue``, ``walltime``,
+            …) and ``jobs``, how many to ask for.
+
+    Returns:
+        the cluster and ``jobs``.
+
+    Raises:
+        InputError: the file can't be used; it is named.
+    """
+    import dask_jobqueue
+
+    try:
+        options = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(options, dict) or not isinstance(options.get("jobs"), int) or options["jobs"] < 1:
+        raise InputError(f"{path}: needs a line 'jobs: N', how many jobs to ask for, beside cores, memory, walltime, …")
+    jobs = options.pop("jobs")
+    try:
+        return getattr(dask_jobqueue, SYSTEMS[system])(**options), jobs
+    except Exception as error:
+        raise InputError(f"{path}: not what {system} takes ({' '.join(str(error).split())})") from error
+
+
+@contextmanager
+def asked(system: str, path: str | Path) -> Iterator[Client]:
+    """The client of a ``queued`` cluster, its jobs sent; they are cancelled at the end."""
+    cluster, jobs = queued(system, path)
+    with cluster, Client(cluster) as client:
+        try:
+            cluster.scale(jobs=jobs)
+        except Exception as error:
+            raise InputError(f"{path}: {system} took no job ({' '.join(str(error).split())[:300]})") from error
+        yield client
+
+
+def size_in_bytes(text: str) -> int:
+    """``4GiB`` as bytes.
+
+    Raises:
+        InputError: it is no size.
+    """
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise InputError(f"{text}: no size; 4GiB is one") from error
