@@ -1,13 +1,17 @@
-"""A network on all frame pairs of a cine, some at a time, with the papers' forward-backward composition."""
+"""A network on all frame pairs of a cine, some at a time, with the papers' forward-backward composition; at a size."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
+from torch.nn import functional
 from tqdm import tqdm
 
-from common.ddf import warp
+from common.ddf import downsample, rescale, warp
+from common.testtime import bounding_box, scaled
 
 
 def consistent(ddf: Tensor, back: Tensor) -> Tensor:
@@ -30,11 +34,14 @@ class PairwiseInferer(Inferer):
         batch_size: pairs at a time.
         composition: register each pair in both directions and compose (``consistent``); twice the time.
         progress: show a bar.
+
+    ``inconsistency`` is then ``[N, 1, H, W]`` of the last call: how many pixels the two directions miss each other by.
     """
 
     def __init__(self, batch_size: int = 4, composition: bool = False, progress: bool = True) -> None:
         super().__init__()
         self.batch_size, self.composition, self.progress = batch_size, composition, progress
+        self.inconsistency: Tensor | None = None
 
     def __call__(self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Fields of the pairs.
@@ -49,13 +56,59 @@ class PairwiseInferer(Inferer):
         """
         network.eval()
         device = next((p.device for p in network.parameters()), inputs.device)
-        found = []
+        found, missed = [], []
         with torch.no_grad(), tqdm(total=len(inputs), unit="pair", disable=not self.progress, mininterval=0.5) as bar:
             for batch in inputs.split(self.batch_size):
                 batch = batch.to(device).float()
                 ddf = network(batch)
                 if self.composition:
-                    ddf = consistent(ddf, network(batch.flip(1)))
+                    back = network(batch.flip(1))
+                    missed.append((ddf + warp(back, ddf)).norm(dim=1, keepdim=True).float().cpu())
+                    ddf = consistent(ddf, back)
                 found.append(ddf.float().cpu())
                 bar.update(len(batch))
+        self.inconsistency = torch.cat(missed) if missed else None
         return torch.cat(found)
+
+
+class SizedInferer(Inferer):
+    """Runs another inferer on the box around the mask, made smaller where it is larger than the motion is wanted for.
+
+    Args:
+        inferer: what registers; its ``inconsistency``, where it has one, is given at the full size too.
+        longest: pixels along the longer side of the box, at most.
+    """
+
+    def __init__(self, inferer: Inferer, longest: int = 320) -> None:
+        super().__init__()
+        self.inferer, self.longest = inferer, longest
+        self.inconsistency: Tensor | None = None
+
+    def __call__(self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """Fields ``[N, 2, H, W]`` in pixels of ``inputs [N, 2, H, W]``, on the CPU; outside the box its edge is repeated.
+
+        Args:
+            inputs: moving, fixed; unit range.
+            network: of the contract.
+            mask: ``[1 or N, 1, H, W]`` bool.
+        """
+        box = bounding_box(mask, inputs.shape[2:])
+        crop: Any = (..., *(slice(*edges) for edges in box))
+        inner = [stop - start for start, stop in box]
+        factor = min(1.0, self.longest / max(inner))
+        size = scaled(inner, factor)
+        small = downsample(inputs[crop].float(), size)
+        small_mask = None if mask is None else downsample(mask[crop].float(), size) > 0.5
+        ddf = self.inferer(small, network, mask=small_mask)
+        missed = getattr(self.inferer, "inconsistency", None)
+        margin = [m for (a, b), n in zip(box[::-1], inputs.shape[:1:-1], strict=True) for m in (a, n - b)]
+
+        def full(values: Tensor) -> Tensor:
+            return functional.pad(values, margin, mode="replicate") if any(margin) else values
+
+        self.inconsistency = None if missed is None else full(functional.interpolate(missed, inner) / factor)
+        return full(rescale(ddf, inner))
+
+    def forget(self) -> None:
+        """As the inner inferer does."""
+        getattr(self.inferer, "forget", lambda: None)()
