@@ -156,6 +156,8 @@ def send(output_dir: Path) -> str:
                     for k, values in case["pairs"].items()
                     for t, v in enumerate(values)
                 ]
+        for name, values in record.get("curves", {}).items():  # of a training, by epoch
+            rows += [Metric(name, value, now, epoch) for epoch, value in enumerate(values, 1)]
         for start in range(0, len(rows), 1000):
             client.log_batch(run_id, metrics=rows[start : start + 1000])
         for name in [RECORD, *record["files"], *(f for case in record["cases"] for f in case["files"])]:

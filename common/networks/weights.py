@@ -19,6 +19,21 @@ def save_weights(network: nn.Module, path: str | Path) -> None:
         torch.save(half, beside)
 
 
+def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
+    """The state that ``save_weights`` wrote.
+
+    Raises:
+        InputError: no such file, or no weights.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such weights; train them with the bundle's train.json") from error
+    except Exception as error:
+        raise InputError(f"{path}: no readable weights ({str(error).splitlines()[0]})") from error
+    return state
+
+
 def load_weights(network: nn.Module, path: str | Path | None) -> nn.Module:
     """``network`` with the weights of ``path`` (None leaves it as it is), in the network's own precision.
 
@@ -27,12 +42,7 @@ def load_weights(network: nn.Module, path: str | Path | None) -> nn.Module:
     """
     if path is None:
         return network
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such weights; train them with the bundle's train.json") from error
-    except Exception as error:
-        raise InputError(f"{path}: no readable weights ({str(error).splitlines()[0]})") from error
+    state = read_weights(path)
     try:
         network.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:

@@ -1,0 +1,62 @@
+"""U-Net that labels the left heart in a frame (Østvik et al. 2018, 10.1007/978-3-030-00889-5_35, section 2.2).
+
+Five levels down and five up, two 3 × 3 convolutions a level, max pooling, nearest upsampling and concatenating
+cross-over connections. The paper's widths run from 32 to 128 filters; what it leaves open is batch normalisation
+before each ReLU, which is used here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+WIDTHS = (32, 32, 64, 128, 128)
+
+
+class SegmentationUNet(nn.Module):
+    """Logits of background and structures for each pixel of a frame.
+
+    Args:
+        widths: filters of the levels, from full size down; each level halves the size.
+        classes: channels out, the first of them background.
+    """
+
+    def __init__(self, widths: Sequence[int] = WIDTHS, classes: int = 4) -> None:
+        super().__init__()
+        if len(widths) < 2 or min(widths) < 1 or classes < 2:
+            raise ValueError(f"expected at least two widths and two classes, got {tuple(widths)} and {classes}")
+        self.widths, self.classes = tuple(widths), classes
+        self.down = nn.ModuleList(_level(before, after) for before, after in zip([1, *widths], widths, strict=False))
+        self.up = nn.ModuleList(
+            _level(below + beside, beside) for below, beside in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.out = nn.Conv2d(widths[0], classes, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``image [B, 1, H, W]`` in [0, 1] to logits ``[B, classes, H, W]``; H and W are multiples of 2^(levels − 1).
+
+        Raises:
+            ValueError: another shape.
+        """
+        multiple = 2 ** (len(self.widths) - 1)
+        if image.dim() != 4 or image.shape[1] != 1 or any(n % multiple for n in image.shape[2:]):
+            raise ValueError(f"expected [B, 1, H, W] with multiples of {multiple}, got {tuple(image.shape)}")
+        x, beside = image, []
+        for level in self.down[:-1]:
+            x = level(x)
+            beside.append(x)
+            x = functional.max_pool2d(x, 2)
+        x = self.down[-1](x)
+        for level in self.up:
+            x = level(torch.cat([functional.interpolate(x, scale_factor=2.0), beside.pop()], 1))
+        return self.out(x)
+
+
+def _level(before: int, after: int) -> nn.Sequential:
+    parts: list[nn.Module] = []
+    for width in (before, after):
+        parts += [nn.Conv2d(width, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+    return nn.Sequential(*parts)
