@@ -1,8 +1,9 @@
 """Many bundles on one datalist, under one MLflow run: ``python -m common.compare --datalist … --bundles …``.
 
 Each bundle's ``evaluate.json`` runs in a process of its own, once for every line of its ``compare.json`` (title and the
-configuration files that change it). A case's ``summary.json`` is written when the case is done, so a comparison that
-was killed goes on where it was. The table (Markdown, CSV) has mean ± sd, and a paired Wilcoxon test against the best.
+configuration files that change it; a datalist may name another file under ``compare``). A case's ``summary.json`` is
+written when the case is done, so a comparison that was killed goes on where it was. The table (Markdown, CSV) has mean
+± sd, and a paired Wilcoxon and a Mann-Whitney U test against the best.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import logging
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
-from scipy.stats import wilcoxon
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.stats import mannwhitneyu, wilcoxon
 
 from common.cases import read_datalist
 from common.errors import InputError
@@ -34,18 +37,79 @@ from matplotlib import pyplot as plt
 
 log = logging.getLogger(__name__)
 
-COLUMNS = {  # metric: heading, factor, digits
-    "dice_head": ("Dice head, %", 100, 2),
-    "dice_body": ("Dice body, %", 100, 2),
-    "dice": ("Dice average, %", 100, 2),
-    "hd95": ("HD95, mm", 1, 2),
+Columns = dict[str, tuple[str, float, int]]  # metric: heading, factor, digits
+COSTS: Columns = {
     "folding": ("folding, %", 100, 3),
     "log_jacobian_sd": ("sd ln J", 1, 3),
     "nlcc": ("NLCC", 1, 3),
     "seconds": ("seconds a case", 1, 2),
     "registration_seconds": ("of these registration", 1, 2),
+    "seconds_per_pair": ("seconds a pair", 1, 3),
     "memory_mib": ("memory, MiB", 1, 0),
 }
+DISTANCES: Columns = {"dm_mm": ("d_m, mm", 1, 2), "dh_mm": ("d_H, mm", 1, 2)}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is compared on one kind of cases.
+
+    Attributes:
+        metric: that decides which method is the best, and that a case of this kind has.
+        larger: the larger, the better.
+        columns: of the table.
+        boxes: metrics that the box plot shows.
+    """
+
+    metric: str
+    larger: bool
+    columns: Columns
+    boxes: tuple[str, ...]
+
+
+KINDS = (
+    Kind(
+        "epe_mm",
+        False,
+        {
+            "epe_mm": ("EPE a frame, mm", 1, 3),
+            "epe_es_mm": ("EPE ED to ES, mm", 1, 2),
+            **DISTANCES,
+            "gls_error": ("GLS bias, points", 1, 2),
+            "gls_absolute_error": ("GLS mae", 1, 2),
+            "mapse_error": ("MAPSE bias, points", 1, 2),
+            "mapse_absolute_error": ("MAPSE mae", 1, 2),
+            "nlcc_myocardium": ("NLCC in the myocardium", 1, 3),
+            **COSTS,
+        },
+        ("epe_mm", "epe_es_mm", "gls_error"),
+    ),
+    Kind(
+        "dm_mm",
+        False,
+        {
+            **DISTANCES,
+            "dice_cavity": ("Dice cavity, %", 100, 2),
+            "dice_myocardium": ("Dice myocardium, %", 100, 2),
+            "dice_atrium": ("Dice atrium, %", 100, 2),
+            **COSTS,
+        },
+        ("dm_mm", "dh_mm", "dice_myocardium"),
+    ),
+    Kind(
+        "dice",
+        True,
+        {
+            "dice_head": ("Dice head, %", 100, 2),
+            "dice_body": ("Dice body, %", 100, 2),
+            "dice": ("Dice average, %", 100, 2),
+            "hd95": ("HD95, mm", 1, 2),
+            **COSTS,
+        },
+        ("dice_head", "dice_body", "dice"),
+    ),
+)
+CORRELATED = ("gls", "mapse")  # found and true values of a case, whose correlation is told
 
 
 @dataclass
@@ -75,14 +139,19 @@ class Method:
                 metrics = json.loads(path.read_text())["metrics"]
                 self.cases[name] = {k: float("nan") if v is None else v for k, v in metrics.items()}
 
+    def profile(self, name: str) -> list[float] | None:
+        """Error along the contour of a finished case, mm, where it has one."""
+        return json.loads((self.folder / name / "summary.json").read_text()).get("profile_mm")
 
-def methods_of(bundle: Path, output_dir: Path, key: str) -> list[Method]:
-    """The methods that a bundle compares, as its ``compare.json`` lists them: ``{title: [file, …]}``.
+
+def methods_of(bundle: Path, output_dir: Path, key: str, lines_file: str = "compare.json") -> list[Method]:
+    """The methods that a bundle compares, as ``lines_file`` in its configs lists them: ``{title: [file, …]}``.
 
     Args:
         bundle: folder of the bundle.
         output_dir: of the comparison.
         key: what the results depend on besides the configuration (data, fold).
+        lines_file: without one, the bundle as it is is the one method.
 
     Raises:
         InputError: no such bundle, or a file that is missing.
@@ -90,8 +159,8 @@ def methods_of(bundle: Path, output_dir: Path, key: str) -> list[Method]:
     configs = bundle / "configs"
     base = [configs / "inference.json", configs / "evaluate.json"]
     lines: dict[str, list[str]] = {bundle.name: []}
-    if (configs / "compare.json").is_file():
-        lines = json.loads((configs / "compare.json").read_text())
+    if (configs / lines_file).is_file():
+        lines = json.loads((configs / lines_file).read_text())
     methods = []
     for title, names in lines.items():
         files = base + [configs / name for name in names]
@@ -145,33 +214,50 @@ def _reasons(path: Path) -> dict[str, str]:
     return dict(json.loads(path.read_text()).get("failed", {})) if path.is_file() else {}
 
 
-def against_best(methods: Sequence[Method], metric: str = "dice") -> tuple[str | None, dict[str, float]]:
-    """The best method by its mean of ``metric``, and p of each other against it on the cases that both finished.
+def kind_of(methods: Sequence[Method]) -> Kind:
+    """The kind of what the methods were run on, by the metrics of their cases; the last where nothing is finished."""
+    known = {metric for method in methods for case in method.cases.values() for metric in case}
+    return next((kind for kind in KINDS if kind.metric in known), KINDS[-1])
+
+
+def against_best(methods: Sequence[Method]) -> tuple[str | None, dict[str, tuple[float, float]]]:
+    """The best method by the mean of its kind's metric, and the tests of each other against it.
 
     Only a method that finished most cases can be the best.
 
     Returns:
-        The best's title (None where nothing is finished) and the two-sided p of the paired Wilcoxon test by title;
-        NaN with fewer than two pairs.
+        The best's title (None where nothing is finished) and two-sided p by title: of the paired Wilcoxon test on the
+        cases that both finished, and of the Mann-Whitney U test of all of both; NaN with fewer than two.
     """
     most = max((len(m.cases) for m in methods), default=0)
     if not most:
         return None, {}
-    means = {m.title: np.nanmean([c[metric] for c in m.cases.values()]) for m in methods if len(m.cases) == most}
-    best = max(means, key=lambda title: means[title])
-    of_best = next(m.cases for m in methods if m.title == best)
+    kind = kind_of(methods)
+    sign = -1 if kind.larger else 1
+    means = {m.title: sign * np.nanmean(_values(m, kind.metric)) for m in methods if len(m.cases) == most}
+    best = min(means, key=lambda title: means[title])
+    of_best = next(m for m in methods if m.title == best)
     found = {}
     for method in methods:
         if method.title == best or not method.cases:
             continue
-        pairs = np.array([(of_best[n][metric], c[metric]) for n, c in method.cases.items() if n in of_best])
-        difference = np.diff(pairs, axis=1)[:, 0] if len(pairs) else np.zeros(0)
+        both = [name for name in method.cases if name in of_best.cases]
+        difference = _values(method, kind.metric, both) - _values(of_best, kind.metric, both)
         difference = difference[np.isfinite(difference)]
-        if len(difference) < 2:
-            found[method.title] = float("nan")
-        else:
-            found[method.title] = float(wilcoxon(difference).pvalue) if difference.any() else 1.0
+        samples = [x[np.isfinite(x)] for x in (_values(of_best, kind.metric), _values(method, kind.metric))]
+        paired = unpaired = float("nan")
+        if len(difference) > 1:
+            paired = float(wilcoxon(difference).pvalue) if difference.any() else 1.0
+        if min(map(len, samples)) > 1:
+            unpaired = float(mannwhitneyu(*samples).pvalue)
+        found[method.title] = (paired, unpaired)
     return best, found
+
+
+def _values(method: Method, metric: str, names: Iterable[str] | None = None) -> NDArray[np.float64]:
+    """A metric of the cases (of those of ``names``), NaN where a case has none."""
+    names = method.cases if names is None else names
+    return np.array([method.cases[name].get(metric, float("nan")) for name in names], dtype=float)
 
 
 def rows(methods: Sequence[Method]) -> list[dict[str, Any]]:
@@ -181,48 +267,96 @@ def rows(methods: Sequence[Method]) -> list[dict[str, Any]]:
     for method in methods:
         found = statistics([{"case": name, **metrics} for name, metrics in method.cases.items()])
         row: dict[str, Any] = {"method": method.title, "n": len(method.cases), "failed": len(method.failed)}
-        for metric in COLUMNS:
+        for metric in kind_of(methods).columns:
             if metric in found:
                 row |= {metric: found[metric]["mean"], f"{metric}_sd": found[metric]["sd"]}
+        for index in CORRELATED:
+            truth, error = (_values(method, f"{index}_{part}") for part in ("true", "error"))
+            if np.isfinite(truth + error).sum() > 2:
+                row[f"{index}_correlation"] = float(
+                    np.ma.corrcoef(*map(np.ma.masked_invalid, (truth, truth + error)))[0, 1]
+                )
         row["missed"] = sum(c.get("missed", 0) for c in method.cases.values())
-        row["p_against_best"] = "best" if method.title == best else p.get(method.title, float("nan"))
+        paired, unpaired = p.get(method.title, (float("nan"),) * 2)
+        row["p_against_best"] = "best" if method.title == best else paired
+        row["p_mann_whitney"] = "best" if method.title == best else unpaired
         row["reason"] = next(iter(method.failed.values()), "")
         table.append(row)
     return table
 
 
-def markdown(table: Sequence[dict[str, Any]], about: str) -> str:
+def markdown(table: Sequence[dict[str, Any]], about: str, kind: Kind = KINDS[-1]) -> str:
     """The table as Markdown, ``mean ± sd``."""
-    shown = [metric for metric in COLUMNS if any(metric in row for row in table)]
-    lines = [about, "", "| method | " + " | ".join(COLUMNS[m][0] for m in shown) + " | n | p against the best |"]
-    lines.append("|---|" + "---:|" * (len(shown) + 2))
+    shown = [metric for metric in kind.columns if any(metric in row for row in table)]
+    indices = [index for index in CORRELATED if any(f"{index}_correlation" in row for row in table)]
+    headings = [kind.columns[m][0] for m in shown] + [f"{index.upper()} r" for index in indices]
+    headings += ["n", "p against the best", "p Mann-Whitney"]
+    lines = [about, "", "| method | " + " | ".join(headings) + " |", "|---|" + "---:|" * len(headings)]
     for row in table:
         cells = []
         for metric in shown:
-            _, factor, digits = COLUMNS[metric]
+            _, factor, digits = kind.columns[metric]
             cells.append(
                 f"{factor * row[metric]:.{digits}f} ± {factor * row[f'{metric}_sd']:.{digits}f}"
                 if metric in row
                 else ""
             )
-        p = row["p_against_best"]
-        test = p if isinstance(p, str) else ("" if np.isnan(p) else f"{p:.1e}" if p < 0.001 else f"{p:.3f}")
-        count = f"{row['n']}" + (f", {row['failed']} failed: {row['reason']}" if row["failed"] else "")
-        lines.append(f"| {row['method']} | " + " | ".join(cells) + f" | {count} | {test} |")
+        cells += [f"{row[f'{i}_correlation']:.3f}" if f"{i}_correlation" in row else "" for i in indices]
+        cells.append(f"{row['n']}" + (f", {row['failed']} failed: {row['reason']}" if row["failed"] else ""))
+        cells += [_probability(row[test]) for test in ("p_against_best", "p_mann_whitney")]
+        lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
+def _probability(p: float | str) -> str:
+    return p if isinstance(p, str) else ("" if np.isnan(p) else f"{p:.1e}" if p < 0.001 else f"{p:.3f}")
+
+
 def box_plot(methods: Sequence[Method], path: Path) -> None:
-    """Dice of head, body and their average, a box a method."""
-    done = [m for m in methods if m.cases]
-    figure, axes = plt.subplots(1, 3, figsize=(14, 0.36 * len(done) + 1.4), sharey=True)
-    for axis, metric in zip(axes, ("dice_head", "dice_body", "dice"), strict=True):
-        values = [[100 * c[metric] for c in m.cases.values() if np.isfinite(c[metric])] for m in done]
-        axis.boxplot(values, orientation="horizontal", widths=0.6, showmeans=True)
+    """The metrics that the kind names, a box a method."""
+    kind, done = kind_of(methods), [m for m in methods if m.cases]
+    figure, axes = plt.subplots(1, len(kind.boxes), figsize=(14, 0.36 * len(done) + 1.4), sharey=True)
+    for axis, metric in zip(axes, kind.boxes, strict=True):
+        heading, factor, _ = kind.columns[metric]
+        values = [factor * _values(m, metric) for m in done]
+        axis.boxplot([v[np.isfinite(v)] for v in values], orientation="horizontal", widths=0.6, showmeans=True)
         axis.set_yticks(range(1, len(done) + 1), [m.title for m in done])
-        axis.set_xlabel(COLUMNS[metric][0])
+        axis.set_xlabel(heading)
         axis.grid(axis="x", alpha=0.3)
     axes[0].invert_yaxis()
+    _save(figure, path)
+
+
+def truth_plot(methods: Sequence[Method], path: Path) -> None:
+    """Is the better similarity the truer motion? NLCC against endpoint error in the myocardium, a point a method."""
+    figure, axis = plt.subplots(figsize=(7, 5))
+    for method in methods:
+        x, y = (np.nanmean(_values(method, metric)) for metric in ("nlcc_myocardium", "epe_mm"))
+        axis.plot(x, y, "o", color="tab:blue")
+        axis.annotate(method.title, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=8)
+    axis.set_xlabel("NLCC in the myocardium")
+    axis.set_ylabel("endpoint error a frame, mm")
+    axis.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def profile_plot(methods: Sequence[Method], path: Path) -> None:
+    """Error along the normalised endocardial contour from base over apex to base (Evain et al. 2022, Fig. 6)."""
+    figure, axis = plt.subplots(figsize=(7, 4.5))
+    for method in methods:
+        profiles = [p for p in map(method.profile, method.cases) if p]
+        if profiles:
+            mean = np.mean(profiles, axis=0)
+            axis.plot(np.linspace(0, 1, len(mean)), mean, label=method.title)
+    axis.set_xlabel("normalised position, base – apex – base")
+    axis.set_ylabel("mean error over the beat, mm")
+    axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
     figure.tight_layout()
     with written_whole(path) as beside:
         figure.savefig(beside, dpi=110)
@@ -276,8 +410,8 @@ def send(methods: Sequence[Method], output_dir: Path, params: dict[str, str]) ->
             client.set_terminated(child["run"], "FAILED" if method.failed else "FINISHED")
             child["cases"] = len(method.cases)
             sent["children"][name] = child
-        for file in ("table.md", "table.csv", "dice.png"):
-            client.log_artifact(sent["parent"], str(output_dir / file))
+        for file in (*output_dir.glob("table.*"), *output_dir.glob("*.png")):
+            client.log_artifact(sent["parent"], str(file))
         client.set_terminated(sent["parent"])
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
@@ -287,7 +421,9 @@ def send(methods: Sequence[Method], output_dir: Path, params: dict[str, str]) ->
 
 
 def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Run everything and write ``table.md``, ``table.csv`` (rows), ``cases.csv`` and ``dice.png``; returns the rows.
+    """Run everything and write ``table.md``, ``table.csv`` (rows), ``cases.csv`` and ``boxes.png``; returns the rows.
+
+    Of simulated cines also ``nlcc_epe.png`` and ``profile.png``.
 
     Raises:
         InputError: the datalist or a bundle is not there.
@@ -295,18 +431,20 @@ def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     output_dir = Path(arguments.output_dir)
     entries = read_datalist(arguments.datalist, arguments.fold, arguments.dataset_dir)
     names = [entry["case"] for entry in entries]
-    key = Path(arguments.datalist).read_text() + arguments.fold + str(Path(arguments.dataset_dir).resolve())
+    content = Path(arguments.datalist).read_text()
+    key = content + arguments.fold + str(Path(arguments.dataset_dir).resolve())
+    lines_file = json.loads(content).get("compare", "compare.json")
     methods = [
         method
         for bundle in arguments.bundles
-        for method in methods_of(Path(arguments.bundle_dir) / bundle, output_dir, key)
+        for method in methods_of(Path(arguments.bundle_dir) / bundle, output_dir, key, lines_file)
     ]
     options = {name: str(getattr(arguments, name)) for name in ("datalist", "dataset_dir", "fold")}
-    about = f"{Path(arguments.datalist).name}, {arguments.fold}, {len(names)} cases. p: paired Wilcoxon test of Dice."
+    about = f"{Path(arguments.datalist).name}, {arguments.fold}, {len(names)} cases. p: paired Wilcoxon test."
     for method in methods:
         run(method, names, options)
         table = write_tables(methods, output_dir, about)
-    print("\n" + markdown(table, about))
+    print("\n" + markdown(table, about, kind_of(methods)))
     try:
         send(methods, output_dir, {**options, "bundles": " ".join(arguments.bundles)})
         print(f"MLflow: python -m mlflow ui --backend-store-uri {default_store(output_dir)}")
@@ -324,9 +462,13 @@ def write_tables(methods: Sequence[Method], output_dir: Path, about: str) -> lis
         output_dir / "cases.csv", [{"method": m.title, "case": n, **c} for m in begun for n, c in m.cases.items()]
     )
     with written_whole(output_dir / "table.md") as beside:
-        beside.write_text(markdown(table, about))
-    if any(m.cases for m in begun):
-        box_plot(begun, output_dir / "dice.png")
+        beside.write_text(markdown(table, about, kind_of(begun)))
+    done = [m for m in begun if m.cases]
+    if done:
+        box_plot(done, output_dir / "boxes.png")
+    if done and kind_of(done).metric == "epe_mm":
+        truth_plot(done, output_dir / "nlcc_epe.png")
+        profile_plot(done, output_dir / "profile.png")
     return table
 
 

@@ -45,7 +45,8 @@ class TruthMetrics:
     An entry holds ``ddf``, ``mask``, ``contours`` and ``summary`` as ``python -m common.simulation write`` makes them.
     Adds to the case's ``metrics``: ``epe_px``, ``epe_mm`` (a frame), ``epe_es_mm`` (contour points, ED to ES),
     ``nlcc_myocardium`` (radius 10), ``dm_mm`` and ``dh_mm`` (mean over the frames after the first), ``gls_error`` and
-    ``mapse_error`` (peak-systolic, found less true, in points of %); and ``epe_mm`` to the ``pairs``.
+    ``mapse_error`` (peak-systolic, found less true, in points of %), beside ``gls_true`` and ``mapse_true``; to the
+    ``pairs`` ``epe_mm``; and to the case ``profile_mm``, the mean error over the beat along the endocardium.
 
     Args:
         dataset_dir: folder that the entry's paths start from.
@@ -69,7 +70,8 @@ class TruthMetrics:
         case["metrics"].update({key: float(values.nanmean()) for key, values in pairs.items()})
         if "contours" in entry:
             contours, summary = (self._json(self.dataset_dir / entry[key]) for key in ("contours", "summary"))
-            case["metrics"].update(self._contours(case, contours, int(summary["end_systole_frame"])))
+            scores, case["profile_mm"] = self._contours(case, contours, int(summary["end_systole_frame"]))
+            case["metrics"].update(scores)
 
     def _pairs(self, case: dict[str, Any], field: Path, mask: Path) -> dict[str, Tensor]:
         truth, ddf = load_ddf(field), case["pred"]
@@ -93,7 +95,9 @@ class TruthMetrics:
         rows["nlcc_myocardium"] = torch.cat(found)
         return rows
 
-    def _contours(self, case: dict[str, Any], contours: dict[str, Any], es: int) -> dict[str, float]:
+    def _contours(
+        self, case: dict[str, Any], contours: dict[str, Any], es: int
+    ) -> tuple[dict[str, float], list[float] | None]:
         spacing = case["cine"].meta["spacing"]
         frames = len(case["pred"]) + 1
         es = min(es, frames - 1)
@@ -112,11 +116,12 @@ class TruthMetrics:
         }
         for name, curve in (("gls", strain.gls), ("mapse", strain.mapse)):
             peaks = [strain.peak_systolic(curve(c), 0, es) for c in (inner, true_inner)]
+            scores[f"{name}_true"] = 100 * peaks[1]
             scores[f"{name}_error"] = 100 * (peaks[0] - peaks[1])
             scores[f"{name}_absolute_error"] = abs(scores[f"{name}_error"])
         if spacing is None:
-            scores = {key: value for key, value in scores.items() if not key.endswith("_mm")}
-        return scores
+            return {key: value for key, value in scores.items() if not key.endswith("_mm")}, None
+        return scores, np.linalg.norm(inner - true_inner, axis=-1).mean(0).round(4).tolist()
 
     @staticmethod
     def _json(path: Path) -> dict[str, Any]:

@@ -119,6 +119,7 @@ class CineWriter(CaseWriter):
             "table": case.get("table"),
             "metrics": case.get("metrics"),
             "pairs": case.get("pairs"),
+            "profile_mm": case.get("profile_mm"),
             "peak_memory_bytes": peak_memory(),
         }
 

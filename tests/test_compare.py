@@ -5,9 +5,9 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from scipy.stats import wilcoxon
+from scipy.stats import mannwhitneyu, wilcoxon
 
-from common.compare import Method, against_best, compare, markdown, methods_of, rows, send, write_tables
+from common.compare import Method, against_best, compare, kind_of, markdown, methods_of, rows, send, write_tables
 from common.errors import InputError
 from common.phantom import phantom
 from tests.bundles.running import ROOT
@@ -28,15 +28,15 @@ WORSE = [0.75, 0.80, 0.81, 0.78, 0.80, 0.76]
 def test_the_best_is_tested_in_pairs_against_each_other():
     best, p = against_best([method("worse", WORSE), method("good", GOOD), method("same", GOOD)])
     assert best == "good"
-    assert p["worse"] == pytest.approx(wilcoxon(GOOD, WORSE).pvalue)
-    assert p["same"] == 1.0
+    assert p["worse"] == pytest.approx((wilcoxon(GOOD, WORSE).pvalue, mannwhitneyu(GOOD, WORSE).pvalue))
+    assert p["same"] == (1.0, 1.0)
 
 
 def test_only_cases_that_both_finished_are_paired():
     part = method("part", [])
     part.cases = {"c5": {"dice": 0.1}, "other": {"dice": 0.9}}
     _, p = against_best([method("good", GOOD), part])
-    assert np.isnan(p["part"])
+    assert np.isnan(p["part"][0])
     assert against_best([method("none", [])]) == (None, {})
 
 
@@ -44,14 +44,42 @@ def test_the_table_says_mean_sd_n_and_what_failed():
     table = rows([method("good", GOOD), method("broken", [], {"c0": "no program"})])
     text = markdown(table, "about")
     assert f"{100 * np.mean(GOOD):.2f} ± {100 * np.std(GOOD, ddof=1):.2f}" in text
-    assert "| 6 | best |" in text
+    assert "| 6 | best | best |" in text
     assert "0, 1 failed: no program" in text
     assert text.count("\n|") == 4
 
 
+def flow(title, epe, nlcc, slope):
+    """Cases whose found GLS is ``slope`` times the true one."""
+    truth = np.linspace(-25, -8, len(epe))
+    cases = {
+        f"c{i}": {"epe_mm": e, "epe_es_mm": 9 * e, "nlcc_myocardium": nlcc, "gls_true": t, "gls_error": (slope - 1) * t}
+        for i, (e, t) in enumerate(zip(epe, truth, strict=True))
+    }
+    return Method(title, [], Path(title), cases)
+
+
+def test_the_smaller_endpoint_error_is_the_better_and_plots_are_written(tmp_path):
+    good, worse = flow("good", [0.1, 0.2, 0.15], 0.8, 0.9), flow("worse", [0.2, 0.3, 0.35], 0.9, 0.5)
+    for method in (good, worse):
+        method.folder = tmp_path / method.title
+        for name in method.cases:
+            (method.folder / name).mkdir(parents=True)
+            (method.folder / name / "summary.json").write_text(json.dumps({"profile_mm": [1.0, 0.5, 1.0]}))
+    assert against_best([worse, good])[0] == "good" and kind_of([good]).metric == "epe_mm"
+    out = tmp_path / "out"
+    table = write_tables([worse, good], out, "about")
+    assert [row["gls_correlation"] for row in table] == pytest.approx([1, 1])
+    names = {p.name for p in out.iterdir()}
+    assert names == {"table.md", "table.csv", "cases.csv", "boxes.png", "nlcc_epe.png", "profile.png"}
+    assert "| good | 0.150 ± 0.050 | 1.35 ± 0.45 |" in (out / "table.md").read_text()
+    good.cases["c0"]["gls_error"] = float("nan")
+    assert "gls_correlation" not in rows([good])[0]  # of two cases
+
+
 def test_tables_are_written_with_a_box_plot(tmp_path):
     write_tables([method("good", GOOD), method("worse", WORSE)], tmp_path, "about")
-    assert {p.name for p in tmp_path.iterdir()} == {"table.md", "table.csv", "cases.csv", "dice.png"}
+    assert {p.name for p in tmp_path.iterdir()} == {"table.md", "table.csv", "cases.csv", "boxes.png"}
     assert len((tmp_path / "cases.csv").read_text().splitlines()) == 13
 
 
