@@ -6,6 +6,7 @@ A cine is a ``MetaTensor`` of shape ``[1, T, H, W]``, float32 in [0, 1], whose `
 - ``frame_times``: T seconds that start at 0, or None.
 - ``regions``: the regions of a DICOM ultrasound image, one dict each (see ``ultrasound_regions``).
 - ``r_waves``: R wave times in seconds, or None (DICOM only).
+- ``colour_flow``: whether a DICOM region, or colour on a part of the echo, says that this is colour Doppler.
 - ``source``: the path; ``notes``: sentences about what the file left open or contradicted.
 
 Colour is reduced to its first channel, and 8-bit values are divided by 255 (NMSR section 3; SSMSR section III-A).
@@ -40,6 +41,7 @@ DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 WRITTEN_SUFFIXES = (".nii.gz", ".nii", ".mp4", ".gif")
 
 TIME_SERIES_INTENT = 2001
+COLOUR_FLOW = 2  # RegionDataType (0018,6014)
 SLOWEST_FRAME_TIME = 0.2
 VALUE_RANGE = (0.005, 0.995)
 MM_PER_UNIT = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}
@@ -55,6 +57,7 @@ class _Loop:
     frame_times: list[float] | None = None
     regions: list[dict[str, Any]] = field(default_factory=list)
     r_waves: list[float] | None = None
+    colour_flow: bool = False
     notes: list[str] = field(default_factory=list)
 
 
@@ -86,6 +89,7 @@ def read_cine(path: str | os.PathLike[str], spacing: float | Sequence[float] | N
         "frame_times": loop.frame_times,
         "regions": loop.regions,
         "r_waves": loop.r_waves,
+        "colour_flow": loop.colour_flow,
         "source": str(path),
         "notes": loop.notes,
     }
@@ -181,12 +185,19 @@ def _unit_range(values: np.ndarray, notes: list[str], maximum: float | None = No
     return ((values.astype(np.float64) - low) / max(high - low, np.finfo(float).tiny)).astype(np.float32)
 
 
-def _first_channel(values: np.ndarray, notes: list[str]) -> np.ndarray:
-    """``[T, H, W, C]`` to its first channel, noting colour that covers more than labels and marks do."""
-    colour = values[:: max(len(values) // 8, 1), ..., :3].astype(np.int32)
-    share = np.mean(np.ptp(colour, axis=-1) > 0.2 * np.iinfo(values.dtype).max)
+def _first_channel(values: np.ndarray, loop: _Loop) -> np.ndarray:
+    """``[T, H, W, C]`` to its first channel, noting colour that covers more than labels and marks do.
+
+    A tint colours all that is bright, Doppler a part of it.
+    """
+    colour = values[:: max(len(values) // 8, 1), ..., :3].astype(np.int32) / np.iinfo(values.dtype).max
+    coloured = np.ptp(colour, axis=-1) > 0.2
+    share = coloured.mean()
     if share > 0.03:
-        notes.append(f"{share:.0%} of the pixels are coloured (a Doppler or tinted image?): the first channel is used.")
+        loop.notes.append(
+            f"{share:.0%} of the pixels are coloured (a Doppler or tinted image?): the first channel is used."
+        )
+        loop.colour_flow = bool(coloured[colour.max(-1) > 0.4].mean() < 0.8)
     return values[..., 0]
 
 
@@ -227,10 +238,11 @@ def _read_dicom(path: Path) -> _Loop:
             raise InputError(f"{path}: the DICOM file has no pixel data, or is truncated before it")
         try:
             loop = _Loop(np.empty(0))
-            loop.frames = _dicom_frames(path, dataset, loop.notes)
+            loop.frames = _dicom_frames(path, dataset, loop)
             if len(loop.frames) > 1:
                 _refuse_slices(path, dataset)
             loop.regions = ultrasound_regions(dataset)
+            loop.colour_flow |= any(region["data_type"] == COLOUR_FLOW for region in loop.regions)
             loop.spacing = _dicom_spacing(dataset, loop.regions, loop.frames.shape[1:], loop.notes)
             loop.frame_times = _dicom_times(dataset, len(loop.frames), loop.notes)
             r_waves = dataset.get("RWaveTimeVector")
@@ -243,7 +255,7 @@ def _read_dicom(path: Path) -> _Loop:
     return loop
 
 
-def _dicom_frames(path: Path, dataset: Any, notes: list[str]) -> np.ndarray:
+def _dicom_frames(path: Path, dataset: Any, loop: _Loop) -> np.ndarray:
     from pydicom.pixels import apply_color_lut, pixel_array
 
     declared = int(dataset.get("NumberOfFrames") or 1)
@@ -263,9 +275,9 @@ def _dicom_frames(path: Path, dataset: Any, notes: list[str]) -> np.ndarray:
         values = apply_color_lut(values, dataset)
         bits = values.dtype.itemsize * 8
     if values.ndim == 4:
-        values = _first_channel(values, notes)
+        values = _first_channel(values, loop)
     if not np.issubdtype(values.dtype, np.integer):
-        return _unit_range(values, notes)
+        return _unit_range(values, loop.notes)
     maximum = 2**bits - 1
     if np.issubdtype(values.dtype, np.signedinteger):
         values = values.astype(np.int64) + 2 ** (bits - 1)
@@ -273,7 +285,7 @@ def _dicom_frames(path: Path, dataset: Any, notes: list[str]) -> np.ndarray:
         values = values & maximum
     if photometric == "MONOCHROME1":
         values = maximum - values
-    return _unit_range(values, notes, maximum)
+    return _unit_range(values, loop.notes, maximum)
 
 
 def _refuse_slices(path: Path, dataset: Any) -> None:
@@ -597,7 +609,7 @@ def _read_video(path: Path) -> _Loop:
     if not frames:
         raise InputError(f"{path}: the video has no frames")
     loop = _Loop(np.empty(0))
-    loop.frames = _unit_range(_first_channel(np.stack(frames), loop.notes), loop.notes)
+    loop.frames = _unit_range(_first_channel(np.stack(frames), loop), loop.notes)
     steps = np.diff(stamps)
     if len(steps) and np.all(steps > 0) and not np.allclose(steps, steps[0], rtol=0.02):
         loop.frame_times = [t - stamps[0] for t in stamps]
@@ -646,7 +658,7 @@ def _read_gif(path: Path) -> _Loop:
         file.seek(-1, os.SEEK_END)
         if file.read() != b"\x3b":
             raise InputError(f"{path}: the GIF ends early, after {len(frames)} frames")
-    loop.frames = _unit_range(_first_channel(np.stack(frames), loop.notes), loop.notes)
+    loop.frames = _unit_range(_first_channel(np.stack(frames), loop), loop.notes)
     if all(step > 0 for step in durations):
         loop.frame_times = [float(t) for t in np.cumsum([0.0, *durations[:-1]])]
     loop.notes.append("A GIF gives no spacing in mm: lengths are in pixels.")

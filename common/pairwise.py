@@ -85,7 +85,8 @@ class SizedInferer(Inferer):
         self.inconsistency: Tensor | None = None
 
     def __call__(self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        """Fields ``[N, 2, H, W]`` of ``inputs [N, 2, H, W]``, in its pixels, on the CPU; beyond the box its edge goes on.
+        """Fields ``[N, 2, H, W]`` of ``inputs [N, 2, H, W]``, in its pixels, on the CPU; beyond the box its edge goes
+        on.
 
         Args:
             inputs: moving, fixed; unit range.

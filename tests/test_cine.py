@@ -14,6 +14,7 @@ import pydicom
 import pytest
 import torch
 from monai.data import MetaTensor
+from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.examples import get_path
 from pydicom.uid import (
@@ -637,3 +638,19 @@ def test_bad_input_is_named_in_one_line(tmp_path: Path, case: str, capfd: pytest
 def test_a_spacing_that_is_none(spacing: Any) -> None:
     with pytest.raises(InputError, match="positive numbers"):
         read_cine(DEMO, spacing=spacing)
+
+
+@pytest.mark.parametrize(("colour", "flow"), [("grey", False), ("tint", False), ("doppler", True)])
+def test_colour_doppler_is_told_from_a_tint(tmp_path: Path, colour: str, flow: bool) -> None:
+    frames = np.random.default_rng(0).integers(60, 250, (3, 40, 48)).astype(np.uint8)
+    frames[:, :, :8] = 0
+    rgb = np.stack([frames] * 3, axis=-1)
+    if colour == "tint":
+        rgb = (rgb * [1.0, 0.8, 0.5]).astype(np.uint8)
+    elif colour == "doppler":
+        rgb[:, 10:25, 15:30] = [220, 30, 20]
+        rgb[:, 15:20, 20:25] = [20, 60, 230]
+    path = tmp_path / "cine.gif"
+    images = [Image.fromarray(frame) for frame in rgb]
+    images[0].save(path, save_all=True, append_images=images[1:], duration=40)
+    assert read_cine(path).meta["colour_flow"] is flow
