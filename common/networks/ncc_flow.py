@@ -68,20 +68,24 @@ class Stage(nn.Module):
         self.begin = convolution((2 * search + 1) ** 2 + widths[-1] + 2, width)
         self.trunk = nn.ModuleList(convolution(width, width, dilation=d) for d in DILATIONS)
         self.flow = flow_layer(width)
-        nn.init.normal_(self.flow.weight, std=1e-3)  # training begins at no motion
+        with torch.no_grad():
+            for convolved, _ in self.trunk:  # type: ignore[misc]
+                convolved.weight *= 0.3  # a residual adds little at first
+            nn.init.normal_(self.flow.weight, std=1e-3)  # training begins at no motion
 
     def forward(self, image: Tensor, flow: Tensor) -> Tensor:
         """``image [B, 2, H, W]`` and the flow so far ``[B, 2, H / stride, W / stride]`` (pixels of the image) to the
         next flow."""
         moving, fixed = image[:, :1], image[:, 1:]
-        with torch.no_grad():
+        flow = flow.float()
+        with torch.no_grad(), torch.autocast(image.device.type, enabled=False):  # half precision has no sub-pixels
             moving = warp(moving, rescale(flow.detach() / self.stride, image.shape[2:]))
             volume = ncc_volume(fixed, moving, self.search, self.stride)
         seen = self.appearance(torch.cat([moving, fixed], 1) - 0.5)
         x = self.begin(torch.cat([volume, seen, flow.detach()], 1))
         for layer in self.trunk:
             x = x + layer(x)
-        return flow + self.flow(x)
+        return flow + self.flow(x).float()
 
 
 class NCCFlow(nn.Module):
@@ -135,7 +139,7 @@ class NCCFlow(nn.Module):
             flow = rescale(flow, [n // self.stride for n in scaled.shape[2:]])
             for _ in range(passes):
                 flow = stage(scaled, flow)
-                fields.append(flow.float() * 2**halvings)  # pixels of the whole image
+                fields.append(flow * 2**halvings)  # pixels of the whole image
         full = [
             rescale(field * (field.shape[2] / whole[0]), whole)[:, :, : size[0], : size[1]]
             for field in (fields if pyramid else fields[-1:])

@@ -1,4 +1,4 @@
-"""``python -m common.simulation write`` makes sequences, ``figures`` the pictures of the documentation."""
+"""``python -m common.simulation``: ``write`` makes cines, ``testset`` the fixed ones of a list, ``figures`` pictures."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from common.errors import InputError, one_line_errors
 from common.simulation.anatomy import VIEWS
 from common.simulation.dataset import TemplateSource, settings_from
+from common.simulation.testset import write_testset
 from common.simulation.write import write_cases
 
 
@@ -37,6 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write.add_argument("--datalist", type=Path, help="default: datalist.json in the output folder")
     write.add_argument("--settings", type=Path, help="JSON of fields of common.simulation.sequence.Settings")
     write.add_argument("--device", default="cpu")
+    testset = commands.add_parser("testset", help="the fixed test set of a list that carries its recipe")
+    testset.add_argument("--datalist", type=Path, default=Path("data_lists/simulated.json"))
+    testset.add_argument("--templates", type=Path, required=True, help="folder of CAMUS patients")
+    testset.add_argument("--output_dir", type=Path, required=True)
+    testset.add_argument("--device", default="cpu")
     figures = commands.add_parser("figures", help="the pictures of docs/simulation.md")
     figures.add_argument("--output_dir", type=Path, default=Path("docs/images"))
     options = parser.parse_args(arguments)
@@ -45,6 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from common.simulation.figures import write_figures
 
         write_figures(options.output_dir)
+        return
+    if options.command == "testset":
+        failed = write_testset(options.datalist, options.templates, options.output_dir, options.device)
+        if failed:
+            raise InputError(f"{len(failed)} cases could not be made; the first: {failed[0]}")
         return
     split, settings = (_json(path) if path else None for path in (options.split, options.settings))
     patients = [name for names in split.values() for name in names] if split else None

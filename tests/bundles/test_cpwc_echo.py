@@ -22,10 +22,11 @@ from tests.conftest import moving_cine
 
 CONFIGS = ROOT / "bundles/cpwc_echo/configs"
 INFERENCE, TRAIN = "cpwc_echo/configs/inference.json", "cpwc_echo/configs/train.json"
-TINY = {"pyramid": [6, 8], "estimator": [6, 6, 6, 6, 6], "context": [6, 6, 6, 6, 6, 6], "contexts": [1, 2], "finest": 1}
+TINY = {"network": "@pwc", "pyramid": [6, 8], "estimator": [6, 6, 6, 6, 6], "context": [6, 6, 6, 6, 6, 6], "contexts": [1, 2], "finest": 1}  # fmt: skip
+SIZES = {key: value for key, value in TINY.items() if key != "network"}
 SIMULATION = {"scatterers": 2000, "shape": [64, 64], "probes": ["reference"], "artefact": 0.0}
 QUICK = {
-    **TINY, "loss_weights": [0.005, 0.01], "pairs_per_epoch": 4, "validation_pairs": 2, "batch_size": 2, "repeats": 4,
+    **TINY, "loss": "@pyramid_loss", "loss_weights": [0.005, 0.01], "pairs_per_epoch": 4, "validation_pairs": 2, "batch_size": 2, "repeats": 4,
     "settings": SIMULATION, "augmentation": {"crop": [32, 32], "brightness": 0.05},
 }  # fmt: skip
 
@@ -73,7 +74,8 @@ def test_the_three_stages_follow_each_other(tmp_path):
     assert any(not torch.equal(first[key], last[key]) for key in first)
     assert config("stage2_simulated").config["settings"]["artefact"] == 0.0
     assert config("stage3_artefacts").config["settings"]["artefact"] > 0
-    assert (config().config["learning_rate"], config().config["weight_decay"]) == (1e-4, 4e-4)
+    paper = config("stage3_artefacts").config
+    assert (paper["learning_rate"], paper["weight_decay"], paper["gaps"]) == (1e-4, 4e-4, [1, 2, 3])
 
 
 @pytest.mark.slow
@@ -94,7 +96,7 @@ def test_training_on_two_processes(tmp_path):
 @pytest.fixture
 def weights(tmp_path):
     torch.manual_seed(0)
-    save_weights(PWCNet(**TINY, unit=1.0), tmp_path / "tiny.pt")
+    save_weights(PWCNet(**SIZES, unit=1.0), tmp_path / "tiny.pt")
     return str(tmp_path / "tiny.pt")
 
 
@@ -155,11 +157,18 @@ def test_table_1_varies_gaps_and_directions():
             assert found["gaps"] == [g + 1 for g in range(n + 1)] and found["backward"] is backward
 
 
+def test_a_network_that_nobody_trained_is_refused(tmp_path, cine):
+    for name in ("small_pwc", "c_pwc_net", "table3_6"):
+        assert config(name, base="inference.json").config["checkpoint"] is None
+    with pytest.raises(RuntimeError) as caught:
+        run_here(INFERENCE, "cpwc_echo/configs/small_pwc.json", input=cine, output_dir=str(tmp_path / "out"))
+    assert "no weights: train them" in str(input_error_in(caught.value))
+
+
 def test_bad_input_is_one_clear_line(tmp_path, weights, cine):
     (tmp_path / "outside.json").write_text(json.dumps([[1, 1], [2, 400], [3, 3]]))
-    save_weights(PWCNet(**{**TINY, "pyramid": [4, 8]}), tmp_path / "other.pt")
+    save_weights(PWCNet(**{**SIZES, "pyramid": [4, 8]}), tmp_path / "other.pt")
     for given, words in (
-        ({"checkpoint": None}, "no weights: train them"),
         ({"checkpoint": str(tmp_path / "none.pt")}, "none.pt: no such weights"),
         ({"checkpoint": str(tmp_path / "other.pt")}, "weights of another network"),
         ({"contour": str(tmp_path / "outside.json")}, "outside.json: the contour leaves the image"),

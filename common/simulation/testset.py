@@ -1,0 +1,84 @@
+"""A fixed test set from a list that carries its own recipe (``data_lists/simulated.json``).
+
+The list's ``recipe`` holds ``seed``, ``frames`` of a beat, ``count`` of virtual patients, names of ``templates`` (taken
+in turn), and under ``folds`` the settings of each of its lists: the same patients, motions and scatterers, with and
+without artefacts. The cases of a list ``F`` go into the folder ``F``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from common.errors import InputError
+from common.simulation.dataset import TemplateSource, settings_from
+from common.simulation.write import write_cases
+
+FILES = {
+    "image": "cine.nii.gz",
+    "ddf": "ddf.nii.gz",
+    "mask": "mask.nii.gz",
+    "label": "labels.nii.gz",
+    "contours": "contours.json",
+    "summary": "summary.json",
+}
+
+
+def read_recipe(datalist: str | Path) -> dict[str, Any]:
+    """The ``recipe`` of a list.
+
+    Raises:
+        InputError: no such file, or no recipe in it.
+    """
+    try:
+        recipe = json.loads(Path(datalist).read_text())["recipe"]
+        missing = {"seed", "frames", "count", "templates", "folds"} - set(recipe)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{datalist}: no list with a recipe ({type(error).__name__}: {error})") from None
+    if missing:
+        raise InputError(f"{datalist}: the recipe lacks {', '.join(sorted(missing))}")
+    return recipe
+
+
+def entries(recipe: dict[str, Any], fold: str) -> list[dict[str, str]]:
+    """What a list says of the cases of one of its folds; paths start from the folder of the test set."""
+    names = [f"{n:04d}_{recipe['templates'][n % len(recipe['templates'])]}" for n in range(recipe["count"])]
+    return [{"case": name, **{key: f"{fold}/{name}/{file}" for key, file in FILES.items()}} for name in names]
+
+
+def write_testset(
+    datalist: str | Path, templates: str | Path, output_dir: str | Path, device: str = "cpu"
+) -> list[str]:
+    """Write the cases of every fold of a list; those that are there are kept.
+
+    Args:
+        datalist: with a recipe.
+        templates: folder of CAMUS-like patients that has the recipe's templates.
+        output_dir: of the test set, ``dataset_dir`` of who uses the list.
+        device: where frames are computed.
+
+    Returns:
+        the errors of patients that could not be made.
+
+    Raises:
+        InputError: no recipe, a template that is missing, or cases of another recipe in the folder.
+    """
+    recipe, failed = read_recipe(datalist), []
+    source = TemplateSource(templates, recipe["templates"])
+    found = [source.name(n) for n in range(len(source))]
+    if found != recipe["templates"]:
+        lost = sorted(set(recipe["templates"]) - set(found))
+        raise InputError(f"{templates}: lacks {len(lost)} of the test set's templates: {', '.join(lost[:5])}")
+    for fold, changes in recipe["folds"].items():
+        failed += write_cases(
+            Path(output_dir) / fold,
+            source,
+            recipe["count"],
+            recipe["frames"],
+            recipe["seed"],
+            settings_from(changes),
+            {"test": recipe["templates"]},
+            device=device,
+        )
+    return failed
