@@ -45,7 +45,7 @@ def read_datalist(path: str | Path, fold: str, dataset_dir: str | Path = ".") ->
 
     Returns:
         The entries, each with a ``case`` and with absolute or ``dataset_dir``-joined paths for ``image``, ``label`` and
-        what else ends in a name of a file (``*_mask``).
+        what else ends in a name of a file (``*_mask``, ``*_image``).
 
     Raises:
         InputError: no such file or fold, or not of this format, or two cases of one name.
@@ -65,7 +65,7 @@ def read_datalist(path: str | Path, fold: str, dataset_dir: str | Path = ".") ->
         if "image" not in entry:
             raise InputError(f"{path}: an entry of '{fold}' has no 'image': {item}")
         for key, value in entry.items():
-            if isinstance(value, str) and (key in ("image", "label") or key.endswith("_mask")):
+            if isinstance(value, str) and (key in ("image", "label") or key.endswith(("_mask", "_image"))):
                 entry[key] = str(Path(dataset_dir) / value)
         entry.setdefault("case", case_name(entry["image"]))
         entries.append(entry)
@@ -82,9 +82,11 @@ class CineCases(Dataset):
     """Cines as cases: all frame pairs of each, with the mask to register in.
 
     Args:
-        input: a file or a folder of images; None with no datalist is the cine that ships with pydicom.
+        input: a file or a folder of images, or a list of them; None with no datalist is the cine that ships with
+            pydicom.
         datalist, fold, dataset_dir: a list of cines instead (``read_datalist``). An entry may carry ``spacing``, and
-            ``ed``, ``es``, ``ed_mask``, ``es_mask`` for blood.
+            ``ed``, ``es``, ``ed_mask``, ``es_mask`` for blood; with ``es_image`` its ``image`` is one frame at
+            end-diastole, and the cine these two frames.
         spacing: (row, column) in mm/px, over what the files say.
         ed_mask, es_mask, ed, es: LV cavity masks (a picture or NIfTI, X × Y) at those frames: blood is tracked, with
             the myocardium removed (NMSR section 3).
@@ -93,7 +95,7 @@ class CineCases(Dataset):
 
     def __init__(
         self,
-        input: str | None = None,
+        input: str | Sequence[str] | None = None,
         datalist: str | None = None,
         fold: str = "test",
         dataset_dir: str = ".",
@@ -110,8 +112,11 @@ class CineCases(Dataset):
         if datalist:
             entries = read_datalist(datalist, fold, dataset_dir)
         else:
-            path = str(input or demo_cine())
-            entries = [{"image": path, "case": case_name(path)}]
+            paths = [input] if isinstance(input, str) else list(input or [demo_cine()])
+            entries = [{"image": str(path), "case": case_name(path)} for path in paths]
+            names = [entry["case"] for entry in entries]
+            if len(set(names)) < len(names):
+                raise InputError(f"{', '.join(map(str, paths))}: two cines of one name; their results need two folders")
         self.entries = [{**{k: v for k, v in given.items() if v is not None}, **entry} for entry in entries]
         self.frames = frames
 
@@ -125,7 +130,10 @@ class CineCases(Dataset):
             InputError: the cine, or a mask, can't be used.
         """
         entry = self.entries[index]
-        cine = read_cine(entry["image"], entry.get("spacing"))
+        if "es_image" in entry:
+            cine = two_frames(entry["image"], entry["es_image"], entry.get("spacing"))
+        else:
+            cine = read_cine(entry["image"], entry.get("spacing"))
         if self.frames:
             times = cine.meta["frame_times"]
             cine = MetaTensor(cine[:, : max(self.frames, 2)], meta=cine.meta)
@@ -151,6 +159,31 @@ class CineCases(Dataset):
             )
         ed_mask, es_mask = read_mask(entry["ed_mask"]), read_mask(entry["es_mask"])
         return torch.as_tensor(blood_pool_masks(ed_mask, es_mask, int(entry["ed"]), int(entry["es"]), frames))
+
+
+def two_frames(first: str | Path, last: str | Path, spacing: Sequence[float] | float | None = None) -> MetaTensor:
+    """A cine ``[1, 2, H, W]`` of two stored frames, NIfTI (X, Y) of one size and scale, bytes or unit range.
+
+    Raises:
+        InputError: a file can't be read, isn't one frame, or they differ in size.
+    """
+    frames, steps = [], []
+    for path in (first, last):
+        try:
+            stored: Any = nibabel.load(path)
+            values = np.squeeze(np.asarray(stored.dataobj, dtype=np.float32)).T
+        except Exception as error:
+            raise InputError(f"{path}: no readable frame ({error})") from error
+        if values.ndim != 2 or not np.isfinite(values).all():
+            raise InputError(f"{path}: expected one frame (X, Y) of finite values, this is {values.shape[::-1]}")
+        frames.append(torch.from_numpy(values / (255 if values.max() > 1 else 1)))
+        steps.append(tuple(float(step) for step in stored.header.get_zooms()[1::-1]))
+    if frames[0].shape != frames[1].shape:
+        raise InputError(f"{last}: {tuple(frames[1].shape)}, the frame at end-diastole is {tuple(frames[0].shape)}")
+    own = (spacing,) * 2 if isinstance(spacing, int | float) else tuple(spacing or steps[0])
+    notes = ["Two frames, end-diastole and end-systole, registered directly."]
+    meta = {"spacing": own, "frame_times": None, "regions": [], "source": str(first), "notes": notes}
+    return MetaTensor(torch.stack(frames)[None], meta=meta)
 
 
 def read_mask(path: str | Path) -> np.ndarray:

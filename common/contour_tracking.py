@@ -11,41 +11,39 @@ import matplotlib
 import nibabel
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy import ndimage
 
 from common import strain
+from common.contours import wall_contours, wall_lines
 from common.engine import CaseEvaluator, CaseEvents
 from common.errors import InputError
 from common.files import written_whole
-from common.mesh import Array, myocardial_contours
+from common.mesh import Array, arc_length, at_fractions, myocardial_contours
 from common.tracking import track
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 
-def read_contour(path: str | Path, frame: int, size: tuple[int, int]) -> Array:
+def read_contour(path: str | Path, frame: int, size: tuple[int, int], name: str = "endocardium") -> Array:
     """An endocardial contour ``[P, 2]`` (row, column) in pixels, from one base over the apex to the other.
 
     Args:
-        path: JSON of points ``[P, 2]``, of ``[T, P, 2]`` or of a dictionary with ``endocardium`` of either; or a NIfTI
-            (X, Y) of labels, 1 the cavity and 2 the myocardium.
+        path: JSON of points ``[P, 2]``, of ``[T, P, 2]`` or of a dictionary with ``name`` of either; or a NIfTI (X, Y)
+            of labels, 1 the cavity and 2 the myocardium.
         frame: which of T is taken.
         size: (rows, columns) of the cine; the contour must lie inside.
+        name: of the contour in a dictionary.
 
     Raises:
         InputError: it can't be read, is no contour, or leaves the image.
     """
     if str(path).endswith((".nii", ".nii.gz")):
-        try:
-            mask = np.squeeze(np.asarray(nibabel.load(path).dataobj)).T  # type: ignore[attr-defined]
-        except Exception as error:
-            raise InputError(f"{path}: no readable mask ({error})") from error
-        if mask.shape != size:
-            raise InputError(f"{path}: the mask is {mask.shape}, the frames are {size}")
-        return myocardial_contours(mask, name=str(path))[0]
+        return myocardial_contours(_read_labels(path, size), name=str(path))[0]
     try:
         content = json.loads(Path(path).read_text())
-        points = np.asarray(content["endocardium"] if isinstance(content, dict) else content, dtype=np.float64)
+        points = np.asarray(content[name] if isinstance(content, dict) else content, dtype=np.float64)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: no readable contour ({type(error).__name__})") from error
     if points.ndim == 3 and 0 <= frame < len(points):
@@ -55,6 +53,50 @@ def read_contour(path: str | Path, frame: int, size: tuple[int, int]) -> Array:
     if (points < 0).any() or (points > np.array(size) - 1).any():
         raise InputError(f"{path}: the contour leaves the image of {size[0]} × {size[1]} pixels")
     return points
+
+
+def read_wall(path: str | Path, frame: int, size: tuple[int, int], points: int, thickness: float) -> Array:
+    """Endocardium, centreline and epicardium ``[3, points, 2]`` (row, column) in pixels, as the user draws them.
+
+    Args:
+        path: NIfTI (X, Y) of labels, 1 the cavity and 2 the myocardium; or JSON as ``read_contour`` takes it, with an
+            ``epicardium`` beside the ``endocardium`` or without.
+        frame, size: as in ``read_contour``.
+        points: of each line, even.
+        thickness: pixels from the endocardium to the epicardium where the latter is not given.
+
+    Raises:
+        InputError: it can't be read, its lines cross, or it leaves the image.
+    """
+    if str(path).endswith((".nii", ".nii.gz")):
+        return wall_contours(_read_labels(path, size), points, str(path))
+    endo = read_contour(path, frame, size)
+    if "epicardium" in json.loads(Path(path).read_text()):
+        epi = read_contour(path, frame, size, "epicardium")
+        if endo[0, 1] > endo[-1, 1]:
+            endo, epi = endo[::-1], epi[::-1]
+        return wall_lines(endo, epi, points, str(path))
+    if endo[0, 1] > endo[-1, 1]:
+        endo = endo[::-1]
+    apex = int(np.linalg.norm(endo - endo[[0, -1]].mean(0), axis=1).argmax())
+    steps = np.arange(points // 2) / (points // 2 - 0.5)
+    length = arc_length(endo)
+    middle = length[apex] / length[-1]
+    line = at_fractions(endo, np.concatenate([middle * steps, 1 - (1 - middle) * steps[::-1]]))
+    tangent = np.gradient(ndimage.gaussian_filter1d(line, 2, axis=0, mode="nearest"), axis=0)
+    outward = np.stack([-tangent[:, 1], tangent[:, 0]], -1) / np.linalg.norm(tangent, axis=1, keepdims=True)
+    outward *= np.sign(((line - line.mean(0)) * outward).sum())
+    return np.stack([line + share * thickness * outward for share in (0.0, 0.5, 1.0)])
+
+
+def _read_labels(path: str | Path, size: tuple[int, int]) -> NDArray[np.integer]:
+    try:
+        mask = np.squeeze(np.asarray(nibabel.load(path).dataobj)).T  # type: ignore[attr-defined]
+    except Exception as error:
+        raise InputError(f"{path}: no readable mask ({error})") from error
+    if mask.shape != size:
+        raise InputError(f"{path}: the mask is {mask.shape}, the frames are {size}")
+    return mask
 
 
 class ContourTracking:

@@ -22,7 +22,7 @@ from skimage.measure import find_contours
 from skimage.segmentation import active_contour
 
 from common.errors import InputError
-from common.mesh import myocardial_contours, myocardial_mesh
+from common.mesh import myocardial_contours, paired_contours
 
 BOUNDARY_POINTS = 400
 RBF_SMOOTHING = 1e-2
@@ -99,8 +99,8 @@ def fit_contour(mask: ArrayLike, points: int = 100) -> np.ndarray:
 def wall_contours(labels: ArrayLike, points: int = 120, name: str = "mask") -> np.ndarray:
     """Endocardium, centreline and epicardium of the left ventricle, in points that correspond across the wall.
 
-    Østvik et al. 2018, section 2.2: a centreline of 120 points between the borders. They are the columns of the
-    myocardial mesh (``mesh.myocardial_mesh``): as many on either side of the apex, from the base in the lower columns
+    Østvik et al. 2018, section 2.2: a centreline of 120 points between the borders. They are paired as in the
+    myocardial mesh (``mesh.paired_contours``): as many on either side of the apex, from the base in the lower columns
     to the other base, evenly along the epicardium.
 
     Args:
@@ -114,8 +114,18 @@ def wall_contours(labels: ArrayLike, points: int = 120, name: str = "mask") -> n
     Raises:
         InputError: a label is missing, the wall does not go around the cavity, or its borders cross.
     """
-    mesh = myocardial_mesh(*myocardial_contours(np.asarray(labels), name=name), points, 3, name)
-    return mesh.nodes.reshape(points, 3, 2).transpose(1, 0, 2)
+    plane = np.asarray(labels)
+    seen = [np.flatnonzero(((plane == 1) | (plane == 2)).any(axis)) for axis in (1, 0)]
+    corner = [max(int(found[0]) - 2, 0) if len(found) else 0 for found in seen]
+    box = tuple(slice(low, int(found[-1]) + 3 if len(found) else None) for low, found in zip(corner, seen, strict=True))
+    endo, epi = (curve + corner for curve in myocardial_contours(plane[box], name=name))
+    return wall_lines(endo, epi, points, name)
+
+
+def wall_lines(endo: np.ndarray, epi: np.ndarray, points: int = 120, name: str = "contours") -> np.ndarray:
+    """The same ``[3, points, 2]`` of an endocardium and an epicardium, ``[n, 2]`` each."""
+    inner, outer = paired_contours(endo, epi, points, name)
+    return np.stack([inner, (inner + outer) / 2, outer])
 
 
 def blood_pool_masks(

@@ -145,6 +145,19 @@ def myocardial_contours(
 def myocardial_mesh(endo: Array, epi: Array, columns: int = 36, layers: int = 5, name: str = "contours") -> Mesh:
     """The paper's mesh between two open contours.
 
+    Args:
+        endo, epi, columns, name: as in ``paired_contours``.
+        layers: points across the wall.
+
+    Raises:
+        InputError: the contours cross, or leave no wall between them.
+    """
+    return wall_mesh(*paired_contours(endo, epi, columns, name), layers, name=name)
+
+
+def paired_contours(endo: Array, epi: Array, columns: int = 36, name: str = "contours") -> tuple[Array, Array]:
+    """Points of two open contours that face each other across the wall, ``[columns, 2]`` each.
+
     The perpendicular from an epicardial point is followed where it meets the endocardium in order; where two of them
     would cross, the order along the wall wins.
 
@@ -152,11 +165,10 @@ def myocardial_mesh(endo: Array, epi: Array, columns: int = 36, layers: int = 5,
         endo: endocardium [n, 2] from base to base.
         epi: epicardium [m, 2], likewise, starting on the same side.
         columns: points along the wall, even: half of them to each side of the apex.
-        layers: points across it.
         name: what an error calls the contours.
 
     Raises:
-        InputError: the contours cross, or leave no wall between them.
+        InputError: the contours cross.
     """
     _check_open_contours(endo, epi, name)
     base = endo[[0, -1]].mean(0)
@@ -170,7 +182,7 @@ def myocardial_mesh(endo: Array, epi: Array, columns: int = 36, layers: int = 5,
     ordered = 0.5 * (np.maximum.accumulate(met) + np.minimum.accumulate(met[::-1])[::-1])
     paired = ndimage.gaussian_filter1d(_PERPENDICULAR * ordered + (1 - _PERPENDICULAR) * even, 1.0, mode="nearest")
     paired[0], paired[-1] = 0.0, 1.0
-    return wall_mesh(at_fractions(endo, np.sort(paired)), outer, layers, name=name)
+    return at_fractions(endo, np.sort(paired)), outer
 
 
 def wall_mesh(inner: Array, outer: Array, layers: int = 5, closed: bool = False, name: str = "contours") -> Mesh:
