@@ -7,8 +7,9 @@ end-systole (ES); mean and Hausdorff distance of the propagated against the true
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import nibabel
 import numpy as np
@@ -21,7 +22,8 @@ from common.ddf import load_ddf, warp
 from common.engine import CaseEvaluator, CaseEvents
 from common.errors import InputError
 from common.flow_loss import endpoint_error
-from common.mesh import at_fractions
+from common.mesh import at_fractions, myocardial_contours
+from common.metrics import segmentation_scores
 from common.ncc import nlcc
 from common.tracking import track
 
@@ -129,3 +131,56 @@ class TruthMetrics:
             return dict(json.loads(path.read_text()))
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: cannot be read ({error})") from error
+
+
+class CarriedLabels:
+    """Scores of a pair of labelled frames: labels and endocardium carried from end-diastole to end-systole.
+
+    For entries with ``ed_label`` and ``es_label`` (1 cavity, 2 myocardium, 3 left atrium; NIfTI (X, Y)), as
+    ``data_lists/camus.json`` has them; the case's first frame is end-diastole, its last end-systole. Adds to the case's
+    ``metrics``: ``dice_cavity``, ``dice_myocardium``, ``dice_atrium``, and ``dm_mm`` and ``dh_mm`` of the propagated
+    endocardium against that of the ES label (section III-D.1), in mm where the spacing is known.
+
+    Args:
+        dataset_dir: folder that the entry's paths start from.
+    """
+
+    LABELS: ClassVar[dict[int, str]] = {1: "cavity", 2: "myocardium", 3: "atrium"}
+
+    def __init__(self, dataset_dir: str = ".") -> None:
+        self.dataset_dir = Path(dataset_dir)
+
+    def attach(self, engine: CaseEvaluator) -> None:
+        engine.add_event_handler(CaseEvents.CASE_DONE, self)
+
+    def __call__(self, engine: CaseEvaluator) -> None:
+        case = engine.state.output
+        entry = case.get("entry", {})
+        if "ed_label" not in entry:
+            return
+        paths = [self.dataset_dir / entry[f"{phase}_label"] for phase in ("ed", "es")]
+        ed, es = (self._labels(path, case["pred"].shape[2:]) for path in paths)
+        spacing = case["cine"].meta["spacing"]
+        carried = torch.stack([(ed == value).float() for value in range(4)])[None]
+        for ddf in case["pred"]:
+            carried = warp(carried, ddf[None])
+        scores = segmentation_scores(carried[0].argmax(0), es, self.LABELS, spacing or (1.0, 1.0))
+        case.setdefault("metrics", {}).update({f"dice_{name}": scores[f"dice_{name}"] for name in self.LABELS.values()})
+        if spacing is None:
+            return
+        (start, _), (truth, _) = (
+            myocardial_contours(x.numpy(), spacing, name=str(path)) for x, path in zip((ed, es), paths, strict=True)
+        )
+        points = torch.from_numpy(start / spacing).float()
+        found = strain.scaled(track(points, case["pred"])[-1].double().numpy(), spacing)
+        case["metrics"].update(zip(("dm_mm", "dh_mm"), contour_distances(found, truth), strict=True))
+
+    @staticmethod
+    def _labels(path: Path, shape: Sequence[int]) -> Tensor:
+        try:
+            values = np.squeeze(np.asarray(nibabel.load(path).dataobj)).T  # type: ignore[attr-defined]
+        except Exception as error:
+            raise InputError(f"{path}: no readable labels ({error})") from error
+        if values.shape != tuple(shape):
+            raise InputError(f"{path}: the labels are {values.shape}, the frames {tuple(shape)}")
+        return torch.from_numpy(np.ascontiguousarray(values).astype(np.int64))
