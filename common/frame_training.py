@@ -88,7 +88,8 @@ class TrainingRecord:
         if not self.table.is_file():
             return []
         with self.table.open(newline="") as file:
-            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        return [{**row, "epoch": int(row["epoch"])} for row in rows]
 
     def __call__(self, metrics: Mapping[str, float], epoch: int) -> None:
         before = [row for row in self.rows() if row["epoch"] < epoch]
