@@ -52,6 +52,36 @@ def arrows(
     plt.close(figure)
 
 
+def known_motion(pairs: Sequence[dict[str, Tensor]], found: Sequence[Tensor], path: str | Path) -> None:
+    """Pairs whose motion is known, a row each: the fixed frame, the true and the found motion, and the error.
+
+    Args:
+        pairs: with ``image [2, H, W]``, ``field [2, H, W]`` in pixels and ``mask [1, H, W]``.
+        found: the field of each, ``[2, H, W]`` in pixels.
+        path: of the PNG.
+    """
+    figure, axes = plt.subplots(len(pairs), 4, figsize=(12, 3 * len(pairs)), squeeze=False)
+    for row, pair, ddf in zip(axes, pairs, found, strict=True):
+        inside = pair["mask"][0] > 0.5
+        most = max(float(pair["field"].norm(dim=0)[inside].max()) if inside.any() else 0.0, 1e-3)
+        error = (ddf - pair["field"]).norm(dim=0)
+        mean = float(error[inside].mean()) if inside.any() else float("nan")
+        row[0].imshow(pair["image"][1], cmap="gray", vmin=0, vmax=1)
+        row[0].set_title("fixed")
+        for axis, values, title in (
+            (row[1], pair["field"].norm(dim=0), f"true motion, up to {most:.2f} px"),
+            (row[2], ddf.norm(dim=0), "found motion"),
+            (row[3], error, f"error, mean {mean:.2f} px"),
+        ):
+            axis.imshow(np.where(inside, values, np.nan), cmap="viridis", vmin=0, vmax=most)
+            axis.set_title(title)
+    for axis in axes.flat:
+        axis.axis("off")
+    figure.tight_layout()
+    figure.savefig(path, format="png", dpi=80)
+    plt.close(figure)
+
+
 def warped_beside_fixed(moving: Tensor, warped: Tensor, fixed: Tensor, path: str | Path) -> None:
     """The moving, the warped and the fixed frame ``[H, W]`` in [0, 1], and what differs before and after."""
     before, after = fixed - moving, fixed - warped

@@ -1,4 +1,4 @@
-"""``python -m common.simulation``: ``write`` makes cines, ``testset`` the fixed ones of a list, ``figures`` pictures."""
+"""``python -m common.simulation``: ``write`` makes cines, ``testset`` those of a list, ``figures`` the pictures."""
 
 from __future__ import annotations
 

@@ -22,12 +22,14 @@ from tests.conftest import moving_cine
 
 CONFIGS = ROOT / "bundles/cpwc_echo/configs"
 INFERENCE, TRAIN = "cpwc_echo/configs/inference.json", "cpwc_echo/configs/train.json"
-TINY = {"network": "@pwc", "pyramid": [6, 8], "estimator": [6, 6, 6, 6, 6], "context": [6, 6, 6, 6, 6, 6], "contexts": [1, 2], "finest": 1}  # fmt: skip
-SIZES = {key: value for key, value in TINY.items() if key != "network"}
+SIZES = {
+    "pyramid": [6, 8], "estimator": [6, 6, 6, 6, 6], "context": [6, 6, 6, 6, 6, 6], "contexts": [1, 2], "finest": 1,
+}  # fmt: skip
+TINY = {"network": "@pwc", **SIZES}
 SIMULATION = {"scatterers": 2000, "shape": [64, 64], "probes": ["reference"], "artefact": 0.0}
 QUICK = {
-    **TINY, "loss": "@pyramid_loss", "loss_weights": [0.005, 0.01], "pairs_per_epoch": 4, "validation_pairs": 2, "batch_size": 2, "repeats": 4,
-    "settings": SIMULATION, "augmentation": {"crop": [32, 32], "brightness": 0.05},
+    **TINY, "loss": "@pyramid_loss", "loss_weights": [0.005, 0.01], "pairs_per_epoch": 4, "validation_pairs": 2,
+    "batch_size": 2, "repeats": 4, "settings": SIMULATION, "augmentation": {"crop": [32, 32], "brightness": 0.05},
 }  # fmt: skip
 
 
@@ -42,7 +44,7 @@ def config(*names, base="train.json"):
 
 
 def test_a_killed_training_goes_on_and_gives_the_same_weights(tmp_path, monkeypatch):
-    settings = {"epochs": 2, "learning_rate": 1e-3, **QUICK}
+    settings = {"epochs": 2, "learning_rate": 1e-3, "mlflow": False, **QUICK}
     run_here(TRAIN, output_dir=str(tmp_path / "whole"), **settings)
     save = TrainingCheckpoint._save
 
@@ -58,6 +60,9 @@ def test_a_killed_training_goes_on_and_gives_the_same_weights(tmp_path, monkeypa
     whole, parts = (torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("whole", "parts"))
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
     assert all(value.dtype == torch.float16 for value in whole.values())
+    curves = [(tmp_path / name / "training.csv").read_text() for name in ("whole", "parts")]
+    assert curves[0] == curves[1] and len(curves[0].splitlines()) == 3
+    assert (tmp_path / "parts/examples.png").is_file()
 
 
 @pytest.mark.slow
