@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
 
+from benchmarks.results import ROOT
 from common.atlas import AtlasSegmentation
 from common.metrics import segmentation_scores
 from common.volumes import LABELS
 
-ROOT = Path(__file__).parents[1]
 METHODS = {
     "ssmsr": ("ssmsr_hippocampus", []),
     "voxelmorph": ("voxelmorph", []),

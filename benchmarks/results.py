@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-FOLDER = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "benchmarks/results"
 
 
 def save(name: str, found: dict[str, Any]) -> None:
