@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +12,13 @@ import dask
 import yaml
 from dask.system import CPU_COUNT
 from dask.utils import parse_bytes
-from distributed import Client, Nanny, Scheduler, SpecCluster
+from distributed import Client, Nanny, Scheduler, SpecCluster, Status
 from distributed.system import MEMORY_LIMIT
 
 from common.cohort.runner import visible_gpus
 from common.errors import InputError
 
+logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it would say, the engine says
 SMALLEST = 2 * 2**30  # bytes a worker, where the number of workers is ours to choose
 SYSTEMS = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
 
@@ -73,7 +75,7 @@ def running(address: str) -> Iterator[Client]:
         InputError: there is none.
     """
     try:
-        client = Client(address, timeout=20)
+        client = Client(address)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{address}: no scheduler answers ({' '.join(str(error).split())})") from error
     with client:
@@ -116,9 +118,13 @@ def asked(system: str, path: str | Path) -> Iterator[Client]:
     """The client of a ``queued`` cluster, its jobs sent; they are cancelled at the end."""
     cluster, jobs = queued(system, path)
     with cluster, Client(cluster) as client:
+        for _ in range(jobs):
+            cluster.worker_spec.update(cluster.new_worker_spec())
         try:
-            cluster.scale(jobs=jobs)
+            cluster.sync(cluster._correct_state)  # as scale() does, which would not say what went wrong
         except Exception as error:
+            for job in cluster._created:
+                job.status = Status.failed  # never begun, so there is nothing to close
             raise InputError(f"{path}: {system} took no job ({' '.join(str(error).split())[:300]})") from error
         yield client
 

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,6 @@ log = logging.getLogger(__name__)
 
 JOURNAL = "cases.jsonl"
 UNFINISHED = re.compile(r"\.[0-9a-f]{8}\.")  # as common.files.written_whole names what it is still writing
-LOST = 30.0  # seconds without the scheduler after which it is given up
 
 Outcome = dict[str, Any]
 
@@ -165,17 +165,15 @@ def _on(client: Client, work: Work, names: Sequence[str], limits: Limits) -> Ite
     waiting, flying = deque(names), dict[Any, tuple[str, Future]]()
     done: queue.SimpleQueue[Future] = queue.SimpleQueue()
     run, threads, asked = uuid.uuid4().hex[:8], 0, 0.0
-    alive = time.monotonic()
     try:
         client.register_plugin(CaseRunners())
         while waiting or flying:
             if time.monotonic() - asked > 1:
                 try:
                     threads, asked = sum(client.nthreads().values()), time.monotonic()
-                    alive = asked
                 except (OSError, ValueError, AttributeError):
-                    pass
-            if client.status == "closed" or time.monotonic() - alive > LOST:
+                    pass  # the scheduler does not answer; the client waits for it and gives up
+            if client.status == "closed":
                 left = len(waiting) + len(flying)
                 raise InputError(f"the scheduler is gone; {left} cases are left, and the same command does them")
             while waiting and len(flying) < threads and client.status == "running":
@@ -188,7 +186,7 @@ def _on(client: Client, work: Work, names: Sequence[str], limits: Limits) -> Ite
             except queue.Empty:
                 continue
             name, _ = flying.pop(future.key)
-            outcome = {"status": "stopped"} if future.cancelled() else _outcome(future)
+            outcome = _outcome(future)
             future.release()
             if outcome["status"] == "stopped":  # with its worker or the connection, not by the case
                 waiting.appendleft(name)
@@ -203,9 +201,12 @@ def _on(client: Client, work: Work, names: Sequence[str], limits: Limits) -> Ite
 
 
 def _outcome(future: Future) -> Outcome:
-    error = future.exception()
-    if error is None:
-        return future.result()
+    try:
+        error = future.exception()
+        if error is None:
+            return future.result()
+    except (OSError, CancelledError):  # the connection is gone, or the task with it
+        return {"status": "stopped"}
     if isinstance(error, KilledWorker):
         return {"status": "lost", "reason": f"its worker was lost, {error.allowed_failures + 1} times"}
     return {"status": "error", "reason": " ".join(f"{type(error).__name__}: {error}".split())[:500]}

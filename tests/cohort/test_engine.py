@@ -1,0 +1,308 @@
+"""The loop over cases on real processes: what goes wrong costs its case alone, and nothing is done twice."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import psutil
+import pytest
+
+from common.cohort import cluster, runner
+from common.cohort.engine import Journal, alone, run_cases
+from common.cohort.runner import Limits, gpu_of, visible_gpus
+from common.errors import InputError
+from tests.cohort.work import ROOT, expected, names, outputs, work
+
+COUNT = 12
+random = random.Random(0)
+
+
+@pytest.fixture(scope="module")
+def client():
+    with cluster.local(2, ["7", "9"], memory=2**29) as client:
+        yield client
+
+
+def times(output_dir, file="done.txt"):
+    return Counter((output_dir / file).read_text().split())
+
+
+def test_each_case_is_done_once_and_a_second_start_does_nothing(client, tmp_path):
+    found = run_cases(work(tmp_path), names(COUNT), client)
+    assert outputs(tmp_path) == expected(COUNT)
+    assert {o["status"] for o in found.values()} == {"done"} and set(found) == set(names(COUNT))
+    assert run_cases(work(tmp_path), names(COUNT), client) == {}
+    assert set(times(tmp_path).values()) == {1}
+    rows = Journal(tmp_path).read()
+    assert set(rows) == set(names(COUNT)) and all(r["attempts"] == 1 and r["memory"] > 2**20 for r in rows.values())
+
+
+def test_a_worker_keeps_its_process_its_threads_and_its_gpu(client, tmp_path):
+    run_cases(work(tmp_path, seconds=0.1), names(COUNT), client, Limits(threads=3))
+    found = [json.loads((tmp_path / name / "summary.json").read_text()) for name in names(COUNT)]
+    assert {f["gpu"] for f in found} == {"7", "9"} and {f["threads"] for f in found} == {"3"}
+    assert len({f["pid"] for f in found}) == 2
+    assert not psutil.pid_exists(found[0]["pid"]), "no process is left behind"
+
+
+def test_gpus_are_handed_out_in_turn(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5a")
+    assert visible_gpus() == ["2", "GPU-5a"]
+    assert [gpu_of(slot) for slot in range(3)] == ["2", "GPU-5a", "2"]
+    assert cluster.plan(gpu=True)[::2] == (2, ["2", "GPU-5a"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpu_of(0) is None
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    listed = subprocess.CompletedProcess([], 0, "GPU 0: one\n  MIG 1g: a\nGPU 1: two\n")
+    monkeypatch.setattr(runner.shutil, "which", lambda name: name)
+    monkeypatch.setattr(runner.subprocess, "run", lambda *_, **__: listed)
+    assert visible_gpus() == ["0", "1"]
+
+
+def test_this_machine_is_shared_out(monkeypatch):
+    monkeypatch.setattr(cluster, "CPU_COUNT", 8)
+    monkeypatch.setattr(cluster, "MEMORY_LIMIT", 5 * 2**30)
+    assert cluster.plan() == (2, 4, [])
+    assert cluster.plan(workers=4) == (4, 2, [])
+    assert cluster.plan(workers=16) == (16, 1, [])
+
+
+def test_what_goes_wrong_costs_its_case_alone(client, tmp_path):
+    trouble = dict(zip(names(7), ("input", "error", "hang", "eat", "die", "die once", "input"), strict=True))
+    limits = Limits(seconds=1.5, memory=200 * 2**20, retries=2)
+    found = run_cases(work(tmp_path, trouble=trouble), names(COUNT), client, limits)
+    whole = {"case0005", *names(COUNT)[7:]}
+    assert outputs(tmp_path) == {name: digest for name, digest in expected(COUNT).items() if name in whole}
+    said = {name: (o["status"], o.get("reason", "")) for name, o in found.items() if name not in whole}
+    assert said == {
+        "case0000": ("input", "case0000.nii.gz: is no cine"),
+        "case0001": ("error", "ValueError: a defect"),
+        "case0002": ("time", "took longer than 1.5 s"),
+        "case0003": ("memory", "took more than 200 MiB of memory"),
+        "case0004": ("died", "its process ended by SIGKILL: out of luck"),
+        "case0006": ("input", "case0006.nii.gz: is no cine"),
+    }
+    assert "in do" in found["case0001"]["traceback"]
+    begun = times(tmp_path, "begun.txt")
+    assert [begun[name] for name in names(8)] == [1, 1, 1, 1, 3, 2, 1, 1], "again for a lost process alone"
+    assert found["case0005"]["attempts"] == 2
+
+    again = run_cases(work(tmp_path), names(COUNT), client, limits)
+    assert set(again) == set(said) and outputs(tmp_path) == expected(COUNT)
+    assert set(times(tmp_path).values()) == {1}
+
+
+def test_what_cannot_be_set_up_ends_at_once(client, tmp_path):
+    broken = work(tmp_path, unknown=1)
+    with pytest.raises(InputError, match="unexpected keyword argument 'unknown'"):
+        run_cases(broken, names(COUNT), client)
+    assert not (tmp_path / "cases.jsonl").exists()
+
+
+def test_without_a_cluster_the_same_loop_runs_here(tmp_path):
+    found = run_cases(work(tmp_path, trouble={"case0001": "input"}), names(3))
+    assert {name: o["status"] for name, o in found.items()} == {
+        "case0000": "done",
+        "case0001": "input",
+        "case0002": "done",
+    }
+    assert json.loads((tmp_path / "case0002/summary.json").read_text())["pid"] == os.getpid()
+
+
+def test_a_lost_worker_loses_its_case_for_a_moment(tmp_path):
+    """``kill -9`` of a Dask worker, and of the process that does a case, in the middle of a case."""
+    with cluster.local(2, [], memory=2**29) as client:
+        output_dir = tmp_path / "out"
+        output_dir.mkdir()
+        killed = []
+
+        def kill(outcome):
+            if len(killed) < 4:
+                time.sleep(random.uniform(0.0, 0.3))
+                workers = client.run(os.getpid).values() if len(killed) != 2 else ()
+                runners = [p for p in psutil.Process().children(True) if "common.cohort.process" in p.cmdline()]
+                pid = random.choice(list(workers) or [p.pid for p in runners])
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+
+        found = run_cases(work(output_dir, seconds=0.4), names(COUNT), client, Limits(), seen=kill)
+    assert len(killed) == 4
+    assert {o["status"] for o in found.values()} <= {"done", "found"}
+    with alone(output_dir):
+        assert outputs(output_dir) == expected(COUNT)
+    assert set(times(output_dir).values()) == {1}
+    assert sum(times(output_dir, "begun.txt").values()) > COUNT, "none was hit in the middle"
+
+
+def driver(output_dir, *more, seconds=0.3):
+    words = [sys.executable, "-m", "tests.cohort.work", str(output_dir), str(COUNT), str(seconds), *more]
+    patience = {**os.environ, "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s"}
+    return subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=patience)
+
+
+def done(output_dir):
+    return len(list(output_dir.glob("case*/summary.json")))
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "too long"
+        time.sleep(0.01)
+
+
+def test_a_killed_driver_goes_on_where_it_was(tmp_path):
+    for count in (2, 5, 8):
+        process = driver(tmp_path)
+        wait_for(lambda count=count: done(tmp_path) >= count)
+        time.sleep(random.uniform(0, 0.3))
+        children = psutil.Process(process.pid).children(True)
+        process.kill()
+        process.wait()
+        process.stderr.close()
+        assert not psutil.wait_procs(children, 10)[1], "what it had started is gone with it"
+        assert count <= done(tmp_path) < COUNT
+    last = driver(tmp_path)
+    assert last.communicate()[1] is not None and last.returncode == 0
+    assert outputs(tmp_path) == expected(COUNT)
+    assert set(times(tmp_path).values()) == {1}
+    assert not [p.name for p in tmp_path.iterdir() if p.name.startswith(".") and p.name != ".lock"]
+
+
+@pytest.fixture
+def start():
+    """Processes that are ended with what they started."""
+    begun = []
+
+    def start(*words):
+        begun.append(subprocess.Popen([sys.executable, "-m", *words], cwd=ROOT, stderr=subprocess.DEVNULL))
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        if process.poll() is None:
+            for child in psutil.Process(process.pid).children(True):
+                child.kill()
+            process.kill()
+        process.wait()
+
+
+def test_a_killed_scheduler_loses_nothing(tmp_path, start):
+    out = tmp_path / "out"
+    out.mkdir()
+    for number, count in enumerate((1, 4, 7, None)):
+        file = tmp_path / f"scheduler{number}.json"
+        scheduler = start("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
+                          "--scheduler-file", str(file))  # fmt: skip
+        start("distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "2", "--no-nanny")
+        wait_for(file.is_file)
+        process = driver(out, json.loads(file.read_text())["address"])
+        if count is None:
+            assert process.communicate()[1] is not None and process.returncode == 0
+            continue
+        wait_for(lambda count=count: done(out) >= count)
+        time.sleep(random.uniform(0, 0.3))
+        scheduler.kill()
+        said = process.communicate(timeout=60)[1]
+        assert process.returncode == 1 and "the scheduler is gone" in said.splitlines()[-1]
+        assert "Traceback" not in said
+    assert outputs(out) == expected(COUNT)
+    assert set(times(out).values()) == {1}
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 300 KiB and what makes it larger."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if (
+        os.geteuid()
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", folder], check=False).returncode
+    ):
+        pytest.skip("no small disk can be mounted here")
+    yield folder, lambda option: subprocess.run(["mount", "-o", f"remount,{option}", folder], check=True)
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_disk_costs_the_cases_that_do_not_fit(small_disk, client):
+    folder, remount = small_disk
+    with alone(folder):
+        found = run_cases(work(folder), names(COUNT), client)
+    full = [o for o in found.values() if o["status"] != "done"]
+    assert 0 < len(full) < COUNT and all("no space left on device" in o["reason"] for o in full)
+    whole = outputs(folder)
+    assert len(whole) == COUNT - len(full) and whole.items() <= expected(COUNT).items()
+    remount("size=2m")
+    with alone(folder):
+        run_cases(work(folder), names(COUNT), client)
+    assert outputs(folder) == expected(COUNT)
+
+
+def test_a_journal_that_the_disk_did_not_take_is_written_later(small_disk):
+    folder, _ = small_disk
+    filler = folder / "filler"
+    filler.write_bytes(bytes(290 * 1024))
+    journal = Journal(folder)
+    for name in names(200):
+        journal.add({"case": name, "status": "done", "reason": "x" * 100})
+    assert 0 < len(journal.read()) < 200
+    filler.unlink()
+    journal.add({"case": "last", "status": "done"})
+    assert set(journal.read()) == {*names(200), "last"}
+
+
+def test_a_read_only_output_says_so(small_disk, client, tmp_path):
+    folder, remount = small_disk
+    remount("ro")
+    with pytest.raises(InputError, match=r"disk: cannot be written \(read-only file system\)"), alone(folder):
+        pass
+    (tmp_path / "case0002").write_text("a file in the way of a case")
+    found = run_cases(work(tmp_path), names(COUNT), client)
+    assert {name for name, o in found.items() if o["status"] != "done"} == {"case0002"}
+    assert "case0002: cannot be written" in found["case0002"]["reason"]
+
+
+def test_a_line_that_was_cut_off_is_passed_over(tmp_path):
+    journal = Journal(tmp_path)
+    journal.add({"case": "a", "status": "done"})
+    with open(journal.path, "a") as file:
+        file.write('{"case": "b", "sta')
+    journal.add({"case": "c", "status": "done"})
+    assert set(journal.read()) == {"a", "c"}
+
+
+def test_two_drivers_never_write_one_folder(tmp_path):
+    with alone(tmp_path), pytest.raises(InputError, match="another run is writing it"), alone(tmp_path):
+        pass
+
+
+def test_half_written_folders_are_cleared(tmp_path):
+    (tmp_path / ".0123abcd.case").mkdir()
+    (tmp_path / ".0123abcd.metrics.csv").touch()
+    (tmp_path / ".keep").touch()
+    with alone(tmp_path):
+        assert {p.name for p in tmp_path.iterdir()} == {".keep", ".lock"}
+
+
+def test_no_scheduler_answers():
+    with pytest.raises(InputError, match="no scheduler answers"), cluster.running("nonsense"):
+        pass
+
+
+def test_waiting_for_the_first_worker(tmp_path, start):
+    """Cases wait where a cluster has no worker yet, as with a batch system's queue."""
+    file = tmp_path / "scheduler.json"
+    start("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
+          "--scheduler-file", str(file))  # fmt: skip
+    wait_for(file.is_file)
+    process = driver(tmp_path / "out", json.loads(file.read_text())["address"], seconds=0.0)
+    time.sleep(3)
+    assert process.poll() is None
+    start("distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "2", "--no-dashboard")
+    process.communicate(timeout=60)
+    assert process.returncode == 0 and outputs(tmp_path / "out") == expected(COUNT)

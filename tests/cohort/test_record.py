@@ -1,0 +1,166 @@
+"""The record in MLflow: complete in the end, whatever the store did meanwhile, and nothing twice."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from common.cohort import record
+from common.cohort.__main__ import main
+from common.cohort.engine import Journal
+from common.cohort.record import Sender, send
+from common.errors import InputError
+
+NAMES = [f"c{i}" for i in range(30)]
+
+
+@pytest.fixture
+def cohort(tmp_path, monkeypatch):
+    """A folder of 30 cases, the last of which failed, and a store."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/runs.db")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "cohort.json").write_text(json.dumps({"bundle": "b", "levels": 3, "id": "1f", "cases": NAMES}))
+    journal = Journal(out)
+    for i, name in enumerate(NAMES[:-1]):
+        finish(out, name, i)
+        journal.add({"case": name, "status": "done", "seconds": 0.5, "attempts": 1})
+    journal.add({"case": NAMES[-1], "status": "time", "reason": "took longer than 1 s"})
+    return out
+
+
+def finish(out, name, value):
+    (out / name).mkdir()
+    metrics = {"mse": value / 8, "nlcc@1/2": None if value == 1 else 0.5}
+    (out / name / "summary.json").write_text(json.dumps({"metrics": metrics}))
+
+
+def check(run, out, cases=29):
+    client = MlflowClient()
+    assert len(client.search_runs([client.get_experiment_by_name("b").experiment_id])) == 1
+    history = client.get_metric_history(run, "mse")
+    assert sorted((m.step, m.value) for m in history) == [(i, i / 8) for i in range(cases)]
+    assert len(client.get_metric_history(run, "nlcc_at_1_2")) == cases - 1, "what is not finite is left out"
+
+
+def test_one_run_with_cases_as_steps_and_as_rows_of_a_table(cohort):
+    send(cohort, NAMES[:10], last=False)
+    run = send(cohort)
+    assert send(cohort) == run
+    check(run, cohort)
+    found = MlflowClient().get_run(run)
+    assert found.info.status == "FAILED" and found.data.params["levels"] == "3" and "cases" not in found.data.params
+    assert (found.data.metrics["cases_done"], found.data.metrics["cases_failed"]) == (29, 1)
+    assert found.data.metrics["mean_mse"] == pytest.approx(sum(range(29)) / 29 / 8)
+    assert json.loads(found.data.tags["mlflow.loggedArtifacts"]) == [{"path": "cases.json", "type": "table"}]
+    table = json.loads(Path(MlflowClient().download_artifacts(run, "cases.json", str(cohort))).read_text())
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    assert [row["case"] for row in rows] == NAMES and rows[3]["mse"] == 3 / 8 and rows[3]["status"] == "done"
+    assert (rows[-1]["status"], rows[-1]["reason"], rows[-1]["mse"]) == ("time", "took longer than 1 s", None)
+
+
+def test_an_answer_that_is_lost_is_no_second_record(cohort, monkeypatch):
+    """The store takes what it is sent and dies before it says so, at every call in turn."""
+    calls = 0
+    for name in ("create_run", "log_batch"):
+        original = getattr(MlflowClient, name)
+
+        def broken(*args, original=original, **kwargs):
+            nonlocal calls
+            calls += 1
+            found = original(*args, **kwargs)
+            if calls % 2:
+                raise ConnectionError("died")
+            return found
+
+        monkeypatch.setattr(MlflowClient, name, broken)
+    monkeypatch.setattr(record, "BATCH", 110)
+    failures = 0
+    for _ in range(40):
+        try:
+            run = send(cohort)
+            break
+        except InputError as error:
+            assert "took no record (died)" in str(error)
+            failures += 1
+    monkeypatch.undo()
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{cohort.parent}/runs.db"
+    try:
+        assert failures > 3
+        check(run, cohort)
+    finally:
+        del os.environ["MLFLOW_TRACKING_URI"]
+
+
+def test_what_is_missing_in_a_store_is_sent_by_sync(cohort, monkeypatch, capsys):
+    there = os.environ["MLFLOW_TRACKING_URI"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(record, "INTERVAL", 0.05)
+    with Sender(cohort) as sender:
+        for name in NAMES:
+            sender.add(name)
+        time.sleep(0.2)
+    monkeypatch.setattr(sys, "argv", ["cohort", "--output_dir", str(cohort), "--sync"])
+    assert main() == 1 and "took no record" in capsys.readouterr().err
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", there)
+    assert main() == 0
+    check(capsys.readouterr().out.split()[2].rstrip(";"), cohort)
+
+
+def test_no_cohort(tmp_path):
+    with pytest.raises(InputError, match="no cohort"):
+        send(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_and_comes_back_while_cases_run(cohort, monkeypatch, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    uri = f"http://127.0.0.1:{port}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setattr(record, "INTERVAL", 0.5)
+
+    def server():
+        words = ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--port", str(port), "--workers", "1",
+                 "--artifacts-destination", str(tmp_path / "artifacts")]  # fmt: skip
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *words], start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"{uri}/health", timeout=1)
+                return process
+            except OSError:
+                time.sleep(0.2)
+        raise AssertionError("no server")
+
+    def kill(process):
+        os.killpg(process.pid, 9)
+        process.wait()
+
+    process = server()
+    try:
+        with Sender(cohort) as sender:
+            for i, name in enumerate(NAMES[:-1]):
+                if i == 8:
+                    time.sleep(5)
+                    kill(process)
+                if i == 20:
+                    process = server()
+                sender.add(name)
+                time.sleep(0.3)
+        run = send(cohort)
+        check(run, cohort)
+        assert "cases.json" in [f.path for f in MlflowClient().list_artifacts(run)]
+    finally:
+        kill(process)

@@ -1,0 +1,100 @@
+"""Cases that cost nothing, and some that go wrong, for the tests and the benchmark of the engine.
+
+``python -m tests.cohort.work OUT COUNT SECONDS [SCHEDULER]`` is a driver that can be killed.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from common.cohort import cluster, engine
+from common.cohort.runner import Limits, Work
+from common.errors import InputError
+from common.files import written_whole
+
+ROOT = Path(__file__).parents[2]
+SIZE = 50_000  # bytes of a case
+
+
+def work(output_dir, **arguments):
+    output_dir = str(Path(output_dir).resolve())
+    return Work("tests.cohort.work:writer", {"output_dir": output_dir, **arguments}, output_dir, str(ROOT))
+
+
+def names(count):
+    return [f"case{i:04d}" for i in range(count)]
+
+
+def content(name):
+    return (hashlib.sha256(name.encode()).digest() * (SIZE // 32 + 1))[:SIZE]
+
+
+def writer(output_dir, seconds=0.0, trouble=None, size=SIZE):
+    """Each case writes half a file, waits, and writes the rest; a line in ``done.txt`` says that it was moved."""
+    trouble = trouble or {}
+
+    def do(name):
+        with open(Path(output_dir) / "begun.txt", "a") as log:
+            log.write(name + "\n")
+        what = trouble.get(name)
+        if what == "input":
+            raise InputError(f"{name}.nii.gz: is no cine")
+        if what == "error":
+            raise ValueError("a defect")
+        if what == "hang":
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+            while True:
+                time.sleep(60)
+        if what == "eat":
+            eaten = []
+            while True:
+                eaten.append(os.urandom(2**24))
+        if what == "die" or (what == "die once" and not (Path(output_dir) / f".{name}.died").exists()):
+            (Path(output_dir) / f".{name}.died").touch()
+            print("out of luck", file=sys.stderr, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        with written_whole(Path(output_dir) / name) as folder:
+            folder.mkdir()
+            data = content(name)[:size]
+            with open(folder / "field.bin", "wb") as file:
+                file.write(data[: size // 2])
+                file.flush()
+                time.sleep(seconds)
+                file.write(data[size // 2 :])
+            about = {"gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "threads": os.environ.get("OMP_NUM_THREADS")}
+            (folder / "summary.json").write_text(json.dumps({"case": name, **about, "pid": os.getpid()}))
+        with open(Path(output_dir) / "done.txt", "a") as log:
+            log.write(name + "\n")
+
+    return do
+
+
+def outputs(output_dir):
+    """Digest of each file of each case."""
+    found = {}
+    for folder in sorted(Path(output_dir).iterdir()):
+        if folder.is_dir():
+            assert {f.name for f in folder.iterdir()} == {"field.bin", "summary.json"}, folder
+            found[folder.name] = hashlib.sha256((folder / "field.bin").read_bytes()).hexdigest()
+    return found
+
+
+def expected(count):
+    return {name: hashlib.sha256(content(name)).hexdigest() for name in names(count)}
+
+
+def main(output_dir, count, seconds, scheduler=None):
+    place = cluster.running(scheduler) if scheduler else cluster.local(2, [], 2**29)
+    with engine.alone(Path(output_dir)), place as client:
+        engine.run_cases(work(output_dir, seconds=float(seconds)), names(int(count)), client, Limits())
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except InputError as error:
+        sys.exit(f"error: {error}")
