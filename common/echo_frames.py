@@ -78,16 +78,9 @@ class FrameSquare:
         """``maps [N, C, size, size]`` on the frame's pixels, ``[N, C, H, W]``; ``beyond[c]`` outside the square."""
         square = functional.interpolate(maps, (self.side, self.side), mode="bilinear", align_corners=False)
         height, width = self.shape
-        whole = maps.new_tensor(list(beyond))[:, None, None].repeat(len(maps), 1, height, width)
-        first, last = (max(self.top, 0), max(self.left, 0)), (self.top + self.side, self.left + self.side)
-        inside = (..., slice(first[0], min(last[0], height)), slice(first[1], min(last[1], width)))
-        shifted = (
-            ...,
-            slice(first[0] - self.top, min(last[0], height) - self.top),
-            slice(first[1] - self.left, min(last[1], width) - self.left),
-        )
-        whole.view(len(maps), -1, height, width)[inside] = square[shifted]
-        return whole
+        margins = (self.left, width - self.left - self.side, self.top, height - self.top - self.side)
+        outside = maps.new_tensor(list(beyond))[:, None, None]
+        return functional.pad(square - outside, margins) + outside
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,14 @@ def folder(tmp_path_factory):
     return write_patients(tmp_path_factory.mktemp("recorded") / "patients")
 
 
-def trainer(folder, output, epochs):
+def trainer(folder, output, epochs, mlflow=False):
     torch.manual_seed(0)
     network = SegmentationUNet((4, 8, 8))
     optimizer = torch.optim.AdamW(network.parameters(), 1e-2)
     frames = SegmentationFrames(
         str(folder), str(folder / "split.json"), size=32, augmentation={"rotation": 5.0, "gamma": 0.2}
     )
-    record = TrainingRecord(str(output), "test", {"network": "tiny"})
+    record = TrainingRecord(str(output), "test", {"network": "tiny"}, mlflow)
     validator = RegistrationValidator(
         "cpu", DataLoader(frames, 2), network, segmentation_loss, measures={"wall": StructureDice(2)}
     )
@@ -44,8 +44,7 @@ def trainer(folder, output, epochs):
     )
 
 
-def test_a_resumed_training_is_the_same(folder, tmp_path, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+def test_a_resumed_training_is_the_same(folder, tmp_path):
     whole = trainer(folder, tmp_path / "whole", 4)
     whole.run()
     trainer(folder, tmp_path / "parts", 2).run()
@@ -62,7 +61,7 @@ def test_the_curve_goes_to_mlflow(folder, tmp_path, monkeypatch):
     from mlflow.tracking import MlflowClient
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    trainer(folder, tmp_path, 2).run()
+    trainer(folder, tmp_path, 2, mlflow=True).run()
     client = MlflowClient(f"sqlite:///{tmp_path}/mlruns.db")
     (run,) = client.search_runs([client.get_experiment_by_name("test").experiment_id])
     assert run.data.params["network"] == "tiny" and run.info.run_name == "training"
