@@ -43,6 +43,8 @@ class Augmentation:
         flip: mirror along either axis, each in half of the pairs.
         scale: standard deviation of the logarithm of a common enlargement.
         translation: greatest shift of the moving image against the fixed one along either axis, whole pixels.
+        margin: pixels by which the mask is widened first. A contour on the wall's border takes its motion from the
+            pixels on either side, and the simulated field goes on smoothly beyond the wall.
     """
 
     crop: tuple[int, int] | None = None
@@ -52,11 +54,14 @@ class Augmentation:
     flip: bool = False
     scale: float = 0.0
     translation: int = 0
+    margin: int = 0
 
     def __call__(self, item: Item, random: np.random.Generator) -> Item:
         """A changed copy of ``item``."""
         image, field, mask = item["image"], item["field"], item["mask"]
         spacing = item["spacing"]
+        if self.margin:
+            mask = functional.max_pool2d(mask, 2 * self.margin + 1, 1, self.margin)
         if self.scale:
             image, field, mask, spacing = _enlarged(image, field, mask, spacing, math.exp(random.normal(0, self.scale)))
         if self.translation:

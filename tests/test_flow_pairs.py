@@ -169,3 +169,10 @@ def test_bad_lists_and_augmentations(tmp_path):
         SimulatedFlowPairs(templates=str(tmp_path), split=tmp_path / "split.json", fold="valid")
     with pytest.raises(InputError, match="rotation"):
         augmentation_from({"rotation": 3})
+
+
+def test_a_margin_widens_the_mask_alone():
+    item = {"image": torch.rand(2, 9, 9), "field": torch.rand(2, 9, 9), "mask": torch.zeros(1, 9, 9)}
+    item["mask"][0, 4, 4], item["spacing"] = 1, torch.ones(2)
+    wide = Augmentation(margin=2)(item, np.random.default_rng(0))
+    assert wide["mask"].sum() == 25 and torch.equal(wide["field"], item["field"])
