@@ -155,6 +155,8 @@ class AtlasSegmentation(Inferer):
         crop: register only the box that the target covers: methods that learn nothing need no padding, and are faster.
         radius: of the NLCC window of choice and fusion in voxels (the paper: 2, a window of 5³).
         sharpness: power of the local NCC² that weights a vote in ``joint``.
+        memberships: a network that labels taught to segment (``Memberships``); atlases' labels and what it predicts of
+            the target are then registered beside the intensities, by a loss that knows them.
 
     Raises:
         InputError: an unknown choice or fusion, or not a positive count.
@@ -174,6 +176,7 @@ class AtlasSegmentation(Inferer):
         crop: bool = False,
         radius: int = 2,
         sharpness: float = 4.0,
+        memberships: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if choice not in CHOICES or fusion not in FUSIONS or count < 1:
@@ -185,6 +188,7 @@ class AtlasSegmentation(Inferer):
         self.crop = crop
         self.region = None if margin is None else atlases.region(margin)
         self.fusion, self.radius, self.sharpness = fusion, radius, sharpness
+        self.memberships = memberships
         self.result: Segmentation | None = None
 
     def __call__(self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
@@ -207,7 +211,7 @@ class AtlasSegmentation(Inferer):
         index = self._choose(inputs, network, mask)
         chosen = time.perf_counter()
         pairs = self.atlases.pairs(index, inputs)
-        ddf = self._register(pairs, network, mask)
+        ddf = self._register(self._with_memberships(pairs, index), network, mask)
         agreement = similarity(inputs, warp(pairs[:, :1], ddf), mask, self.radius)
         best = agreement.argsort(descending=True)[: self.count].tolist()
         index, ddf = [index[i] for i in best], ddf[best]
@@ -224,6 +228,15 @@ class AtlasSegmentation(Inferer):
             registration_seconds=time.perf_counter() - chosen,
         )
         return ddf
+
+    def _with_memberships(self, pairs: Tensor, index: list[int]) -> Tensor:
+        """Pairs ``[n, 2, *S]`` with the atlases' labels and the target's predicted ones: ``[n, 2 (1 + C), *S]``."""
+        if self.memberships is None:
+            return pairs
+        with torch.no_grad():
+            predicted = self.memberships.eval()(pairs[:1, 1:])[:, 0, 1:]
+        labels = self.atlases.label[index].float()
+        return torch.cat([pairs[:, :1], labels, pairs[:, 1:], predicted.expand_as(labels)], 1)
 
     def _register(self, pairs: Tensor, network: nn.Module, mask: Tensor | None) -> Tensor:
         kwargs = {} if isinstance(self.inferer, SimpleInferer) else {"mask": mask}

@@ -92,6 +92,36 @@ class LabelledLoss(RegistrationLoss):
         return super().forward(ddf, image, mask) + self.overlap * (1 - overlap.mean())
 
 
+class MembershipRegistrationLoss(RegistrationLoss):
+    """``RegistrationLoss`` of pairs that carry memberships beside the intensities, plus 1 − Dice of those.
+
+    At test time the moving memberships are an atlas's labels, and the fixed ones what a network predicts of the target.
+
+    Args:
+        overlap: weight of the memberships' part.
+        kwargs: of ``RegistrationLoss``.
+    """
+
+    def __init__(self, overlap: float = 1.0, **kwargs: float) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]
+        self.overlap = overlap
+
+    def forward(
+        self,
+        ddf: Tensor,
+        image: Tensor,
+        mask: Tensor | None = None,
+        smoothness: float | None = None,
+        velocity: Tensor | None = None,
+        **batch: Tensor,
+    ) -> Tensor:
+        """As ``RegistrationLoss``, of ``image [B, 2 (1 + C), *S]``: moving intensities and memberships, then fixed."""
+        moving, fixed = image.chunk(2, 1)
+        pair = torch.cat([moving[:, :1], fixed[:, :1]], 1)
+        overlap = soft_dice(warp(moving[:, 1:], ddf), fixed[:, 1:]).mean()
+        return super().forward(ddf, pair, mask, smoothness, velocity) + self.overlap * (1 - overlap)
+
+
 class FieldLoss(RegistrationLoss):
     """``RegistrationLoss`` plus the mean square error of the field: NeurReg's supervision (Zhu et al. 2020).
 

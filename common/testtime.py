@@ -141,7 +141,8 @@ class MultiScaleTestTimeTraining(Inferer):
         """Register the pairs of a case.
 
         Args:
-            inputs: ``[N, 2, *S]``: moving, fixed; unit range.
+            inputs: ``[N, 2, *S]``: moving, fixed; unit range. Where the field itself is the unknown at every scale,
+                either may have more channels, for a loss that knows them: ``[N, 2 C, *S]``.
             network: contract network; it is copied, never changed.
             mask: ``[1 or N, 1, *S]`` bool; the loss counts inside, and only its bounding box is computed.
 
@@ -286,7 +287,8 @@ class MultiScaleTestTimeTraining(Inferer):
             part = inputs[start : start + self.batch_size]
             if prior is not None:
                 ddf = rescale(prior[start : start + self.batch_size], part.shape[2:])
-                part = torch.cat([warp(part[:, :1], ddf), part[:, 1:]], 1)
+                moving, fixed = part.chunk(2, 1)
+                part = torch.cat([warp(moving, ddf), fixed], 1)
             parts.append(downsample(part, size))
         return torch.cat(parts), None if mask is None else downsample(mask, size)
 

@@ -28,7 +28,6 @@ class RegistrationUNet(nn.Module):
         full: channels of the convolutions at full size.
         squarings: 0 returns the network's output as displacement; n > 0 takes it as a stationary velocity field and
             integrates it by n squarings (a diffeomorphism).
-        inputs: channels; 2 are the moving and the fixed image.
     """
 
     def __init__(
@@ -38,22 +37,21 @@ class RegistrationUNet(nn.Module):
         decoder: Sequence[int] = (32, 32, 32, 32),
         full: Sequence[int] = (32, 16, 16),
         squarings: int = 0,
-        inputs: int = 2,
     ) -> None:
         super().__init__()
         if spatial_dims not in CONVOLUTION:
             raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims}")
         if len(encoder) != len(decoder):
             raise ValueError(f"as many decoder as encoder levels, got {len(decoder)} and {len(encoder)}")
-        self.spatial_dims, self.squarings, self.inputs = spatial_dims, squarings, inputs
+        self.spatial_dims, self.squarings = spatial_dims, squarings
 
-        def block(before: int, after: int, stride: int = 1) -> nn.Module:
-            convolution = CONVOLUTION[spatial_dims](before, after, 3, stride=stride, padding=1)
+        def block(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
+            convolution = CONVOLUTION[spatial_dims](inputs, outputs, 3, stride=stride, padding=1)
             nn.init.kaiming_normal_(convolution.weight, a=0.2)
             nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
             return nn.Sequential(convolution, nn.LeakyReLU(0.2))
 
-        widths = [inputs, *encoder]
+        widths = [2, *encoder]
         self.encoder = nn.ModuleList(block(a, b, 2) for a, b in pairwise(widths))
         self.decoder = nn.ModuleList()
         channels = widths[-1]
@@ -67,11 +65,9 @@ class RegistrationUNet(nn.Module):
         nn.init.zeros_(self.flow.bias)  # type: ignore[arg-type]
 
     def forward(self, image: Tensor) -> Tensor:
-        """``image [B, inputs, *S]`` (moving, fixed; unit range) to ``ddf [B, d, *S]`` in voxels."""
-        if image.dim() != self.spatial_dims + 2 or image.shape[1] != self.inputs:
-            raise ValueError(
-                f"expected [B, {self.inputs}, *S] with {self.spatial_dims} spatial axes, got {tuple(image.shape)}"
-            )
+        """``image [B, 2, *S]`` (moving, fixed; unit range) to ``ddf [B, d, *S]`` in voxels."""
+        if image.dim() != self.spatial_dims + 2 or image.shape[1] != 2:
+            raise ValueError(f"expected [B, 2, *S] with {self.spatial_dims} spatial axes, got {tuple(image.shape)}")
         size = image.shape[2:]
         multiple = 2 ** len(self.encoder)
         margin = [(0, -n % multiple) for n in reversed(size)]
