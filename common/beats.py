@@ -25,6 +25,7 @@ PROMINENCE = 0.35  # of the range of the area: smaller bumps are no beat
 LEAST_CHANGE = 0.06  # of the largest area: less is no contraction
 PLATEAU = 0.015  # of the range: areas so near to the largest are as large
 WHOLE = 0.65  # of what was ejected has come back by the last frame of a whole beat
+SLOW = 0.25  # of the fastest ejection: a cavity that shrinks no faster in the last frames is nearly at end-systole
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Beat:
     """One beat, in frames.
 
     Attributes:
-        ed, es: end-diastole and end-systole.
+        ed, es: end-diastole and end-systole; ``es`` is ``end`` where the cine ends a little before end-systole.
         end: last frame; the next end-diastole where the beat is whole.
         whole: whether the cine holds the beat to its end.
     """
@@ -123,9 +124,13 @@ def _beat(smooth: Array, span: float, start: int, following: int | None, es: int
         return None
     if es is None:
         es = start + int(smooth[start : end + 1].argmin())
-        cut_off = following is None and es >= end - 1
-        if smooth[start] - smooth[es] < 0.5 * span or cut_off:
+        if smooth[start] - smooth[es] < 0.5 * span:
             return None
+        if following is None and es >= end - 1:
+            falls = -np.diff(smooth[start : end + 1])
+            if smooth[start] - smooth[es] < 0.8 * span or falls[-2:].mean() > SLOW * falls.max():
+                return None
+            es = end
     ejected = smooth[start] - smooth[es]
     back = smooth[end] - smooth[es : end + 1].min()
     return Beat(start, es, end, following is not None or bool(back >= WHOLE * ejected > 0))

@@ -38,6 +38,7 @@ Array = NDArray[np.float64]
 
 LINES = ("endocardium", "centreline", "epicardium")
 LEAST_CAVITY = 0.004  # of the frame's pixels
+JUMP = 0.15  # of the ventricle's length that its base or apex may be away from the frames around
 FUSIONS = 2  # the field is read where the tracked points lie, then where the fused ones do
 
 
@@ -184,7 +185,7 @@ class WallSegmentation:
             largest = int((case["labels"] == 1).sum((1, 2)).max())
             if largest < LEAST_CAVITY * case["labels"][0].numel():
                 raise InputError(f"{source}: no left ventricle found (a cavity of {largest} pixels at most)")
-            case["walls"], reasons = walls_of(case["labels"].numpy(), self.points, source)
+            case["walls"], reasons = walls_of(case["labels"].numpy(), self.points)
             meta = cine.meta
             beats = find_beats(
                 case["areas"], meta["frame_times"], meta["r_waves"], entry.get("ed"), entry.get("es"), source
@@ -194,12 +195,24 @@ class WallSegmentation:
                 size = (cine.shape[2], cine.shape[3])
                 thick = float(np.nanmedian(np.linalg.norm(case["walls"][:, 2] - case["walls"][:, 0], axis=-1)))
                 case["walls"][beats[0].ed] = read_wall(entry["contour"], beats[0].ed, size, self.points, thick)
-            case["beats"] = [beat for beat in beats if np.isfinite(case["walls"][beat.ed]).all()]
+            seen = np.isfinite(case["walls"]).all((1, 2, 3))
+            case["beats"] = [beat for beat in beats if seen[beat.ed : beat.es + 1].any()]
             if not case["beats"]:
-                raise InputError(f"{source}: no wall at end-diastole, frame {beats[0].ed}: {reasons[beats[0].ed]}")
+                raise InputError(f"{source}: no wall in systole, at frame {beats[0].ed}: {reasons[beats[0].ed]}")
             for beat in beats:
                 if beat not in case["beats"]:
                     case["warnings"].append(f"The beat from frame {beat.ed} is left out: {reasons[beat.ed]}.")
+                elif not seen[beat.ed]:
+                    near = nearest(seen, beat)
+                    case["warnings"].append(
+                        f"The beat from frame {beat.ed}: the wall is not whole at end-diastole and is taken from frame "
+                        f"{near} ({reasons[beat.ed]})."
+                    )
+                if beat.es == beat.end:
+                    case["warnings"].append(
+                        f"The beat from frame {beat.ed} ends while the cavity still shrinks: the last frame counts as "
+                        "end-systole, and strain may be greater than it says."
+                    )
                 elif not beat.whole:
                     case["warnings"].append(
                         f"The beat from frame {beat.ed} is not whole: its drift is not known, and its peak strain, "
@@ -208,15 +221,43 @@ class WallSegmentation:
         case["contour_given"] = entry.get("contour")
 
 
-def walls_of(labels: NDArray[np.uint8], points: int, source: str) -> tuple[Array, dict[int, str]]:
-    """The wall's lines ``[T, 3, points, 2]`` of labels ``[T, H, W]``, NaN where there are none, and why, by frame."""
+def walls_of(labels: NDArray[np.uint8], points: int) -> tuple[Array, dict[int, str]]:
+    """The wall's lines in every frame, and why there are none in some.
+
+    A frame whose base or apex is far from where it is in the frames around it (median of nine) counts as having none:
+    where the mitral valve is open, or a wall in the dark, a segmentation may lose a part of it.
+
+    Args:
+        labels: ``[T, H, W]``.
+        points: of each line.
+
+    Returns:
+        ``[T, 3, points, 2]``, NaN where there are none, and the reasons by frame.
+    """
     walls, reasons = np.full((len(labels), 3, points, 2), np.nan), {}
     for t, frame in enumerate(labels):
         try:
             walls[t] = wall_contours(frame, points, f"frame {t}")
         except InputError as error:
             reasons[t] = str(error)
+    found = np.array([t for t in range(len(labels)) if t not in reasons], dtype=int)
+    if len(found):
+        marks = walls[found, 0][:, [0, points // 2, -1]]
+        around = ndimage.median_filter(marks, (9, 1, 1), mode="nearest")
+        size = float(np.median(np.linalg.norm(marks[:, 1] - marks[:, [0, 2]].mean(1), axis=-1)))
+        off = np.linalg.norm(marks - around, axis=-1).max(1) / size
+        for t, far in zip(found, off, strict=True):
+            if far > JUMP:
+                reasons[int(t)] = (
+                    f"frame {t}: base or apex {far:.0%} of the ventricle's length from the frames around it"
+                )
+                walls[t] = np.nan
     return walls, reasons
+
+
+def nearest(seen: NDArray[np.bool_], beat: Beat) -> int:
+    """The frame of a beat's systole nearest to its end-diastole at which the wall is seen."""
+    return beat.ed + int(np.argmax(seen[beat.ed : beat.es + 1]))
 
 
 @dataclass
@@ -286,12 +327,15 @@ class WallTracking:
         image, ddf = case["image"][pairs], case["pred"][pairs]
         walls = case["walls"][beat.ed : beat.end + 1]
         count, points = len(walls), walls.shape[2]
-        endo = walls[0, 0]
+        first = nearest(np.isfinite(walls).all((1, 2, 3)), Beat(0, beat.es - beat.ed, count - 1, beat.whole))
+        endo = walls[first, 0]
         size = float(np.linalg.norm(endo - endo[[0, -1]].mean(0), axis=1).max())
         radius = max(3, round(self.radius * size / 2))
         alike = likeness(image, ddf, radius)
         places = walls.reshape(count, -1, 2)
-        path = track(torch.from_numpy(places[0]).float(), ddf)
+        path = track(torch.from_numpy(places[first]).float(), ddf, first)
+        if first:
+            places = np.concatenate([path[:1].double().numpy(), places[1:]])
         given = case.get("contour_given") is not None
         for _ in range(FUSIONS):
             nlcc = at_points(alike, path[1:])

@@ -53,6 +53,10 @@ def test_r_waves_are_end_diastole():
     assert found[0].end == 53
 
 
+def test_a_cine_that_ends_just_before_end_systole():
+    assert find_beats(*areas(0, ES - 1)) == [Beat(0, ES - 1, ES - 1, False)]
+
+
 def test_what_is_given_is_taken():
     area, times = areas(0, 2 * FRAMES)
     assert find_beats(area, times, ed=2, es=15) == [Beat(2, 15, FRAMES, True)]
@@ -66,7 +70,7 @@ def test_what_is_given_is_taken():
     ("part", "given", "words"),
     [
         ((ES, FRAMES), {}, "half a beat"),
-        ((0, ES - 3), {}, "half a beat"),
+        ((0, ES - 6), {}, "half a beat"),
         ((0, FRAMES), {"ed": 20, "es": 20}, "end-systole comes after end-diastole"),
         ((0, FRAMES), {"ed": 30, "es": 10}, "end-systole comes after end-diastole"),
         ((0, FRAMES), {"ed": 90}, "ED at frame 90, the cine has frames 0 to 50"),
