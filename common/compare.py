@@ -1,9 +1,9 @@
 """Many bundles on one datalist, under one MLflow run: ``python -m common.compare --datalist … --bundles …``.
 
-Each bundle's ``evaluate.json`` runs in a process of its own, once for every line of its ``compare.json`` (title and the
-configuration files that change it; a datalist may name another file under ``compare``). A case's ``summary.json`` is
-written when the case is done, so a comparison that was killed goes on where it was. The table (Markdown, CSV) has mean
-± sd, and a paired Wilcoxon and a Mann-Whitney U test against the best.
+Each bundle's ``evaluate.json`` runs on the engine of ``common.cohort``, once for every line of its ``compare.json``
+(title and the configuration files that change it; a datalist may name another file under ``compare``), so a comparison
+that was killed goes on where it was. The table (Markdown, CSV) has mean ± sd, and a paired Wilcoxon and a Mann-Whitney
+U test against the best. ``seconds`` are of one worker beside the others: ``--workers 1`` has the machine to itself.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import hashlib
 import json
 import logging
 import re
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +20,16 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from distributed import Client
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu, wilcoxon
 
 from common.cases import read_datalist
+from common.cohort.bundle import bundle_work, parsed, uses_gpu
+from common.cohort.engine import ClusterLost, alone, reasons, run_cases
+from common.cohort.options import FAILED, add_options, machines
+from common.cohort.runner import Limits
 from common.errors import InputError
 from common.files import written_whole
 from common.outputs import statistics, write_csv
@@ -179,13 +182,23 @@ def methods_of(bundle: Path, output_dir: Path, key: str, lines_file: str = "comp
     return methods
 
 
-def run(method: Method, names: Sequence[str], options: dict[str, str]) -> None:
+def run(
+    method: Method,
+    names: Sequence[str],
+    options: dict[str, str],
+    client: Client | None = None,
+    limits: Limits | None = None,
+) -> None:
     """Evaluate what is not finished of the cases, and read all results; what fails is told in ``method.failed``.
 
     Args:
         method: to run.
         names: of the cases.
         options: for the bundle: ``datalist``, ``dataset_dir``, ``fold``.
+        client, limits: of ``common.cohort.engine.run_cases``.
+
+    Raises:
+        ClusterLost: the scheduler is gone.
     """
     method.read(names)
     left = [name for name in names if name not in method.cases]
@@ -193,25 +206,17 @@ def run(method: Method, names: Sequence[str], options: dict[str, str]) -> None:
         print(f"{method.title}: all {len(names)} cases are finished")
         return
     print(f"{method.title}: {len(left)} of {len(names)} cases to do", flush=True)
-    method.folder.mkdir(parents=True, exist_ok=True)
-    own = method.folder / "options.json"
-    own.write_text(json.dumps({**options, "output_dir": str(method.folder), "resume": True, "mlflow": False}, indent=1))
-    configs = [str(path) for path in (*method.configs, own)]
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(configs)]
-    log_path = method.folder / "log.txt"
-    with open(log_path, "w") as output:
-        status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode
+    work = bundle_work(method.configs, {**options, "output_dir": str(method.folder.resolve())})
+    with alone(method.folder):
+        try:
+            method.failed = reasons(run_cases(work, left, client, limits, method.title))
+        except ClusterLost:
+            raise
+        except InputError as error:  # of the method, not of a case
+            method.failed = dict.fromkeys(left, str(error))
     method.read(names)
-    reasons = _reasons(method.folder / "summary.json")
-    last = next((x for x in reversed(log_path.read_text().splitlines()) if x.strip()), f"status {status}")
-    method.failed = {name: reasons.get(name, last) for name in names if name not in method.cases}
     for reason in dict.fromkeys(method.failed.values()):
         print(f"  {sum(r == reason for r in method.failed.values())} of {len(names)} cases failed: {reason}")
-
-
-def _reasons(path: Path) -> dict[str, str]:
-    """Reasons of failed cases, as the bundle's own summary tells them."""
-    return dict(json.loads(path.read_text()).get("failed", {})) if path.is_file() else {}
 
 
 def kind_of(methods: Sequence[Method]) -> Kind:
@@ -441,9 +446,12 @@ def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     ]
     options = {name: str(getattr(arguments, name)) for name in ("datalist", "dataset_dir", "fold")}
     about = f"{Path(arguments.datalist).name}, {arguments.fold}, {len(names)} cases. p: paired Wilcoxon test."
-    for method in methods:
-        run(method, names, options)
-        table = write_tables(methods, output_dir, about)
+    gpu = any(uses_gpu(parsed(method.configs, options)) for method in methods)
+    place, limits = machines(arguments, gpu, len(names))
+    with place as client:
+        for method in methods:
+            run(method, names, options, client, limits)
+            table = write_tables(methods, output_dir, about)
     print("\n" + markdown(table, about, kind_of(methods)))
     try:
         send(methods, output_dir, {**options, "bundles": " ".join(arguments.bundles)})
@@ -472,21 +480,27 @@ def write_tables(methods: Sequence[Method], output_dir: Path, about: str) -> lis
     return table
 
 
-def main() -> None:
+def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m common.compare", description=__doc__.splitlines()[0])
-    parser.add_argument("--datalist", required=True)
-    parser.add_argument("--dataset_dir", required=True)
-    parser.add_argument("--fold", default="validation")
-    parser.add_argument("--bundles", nargs="+", required=True)
-    parser.add_argument("--bundle_dir", default="bundles")
-    parser.add_argument("--output_dir", default="output/compare")
+    found = argparse.ArgumentParser(prog="python -m common.compare", description=(__doc__ or "").splitlines()[0])
+    found.add_argument("--datalist", required=True)
+    found.add_argument("--dataset_dir", required=True)
+    found.add_argument("--fold", default="validation")
+    found.add_argument("--bundles", nargs="+", required=True)
+    found.add_argument("--bundle_dir", default="bundles")
+    found.add_argument("--output_dir", default="output/compare")
+    add_options(found)
+    return found
+
+
+def main() -> None:
+    """Compare; exit code 3 when some cases failed."""
     try:
-        table = compare(parser.parse_args())
+        table = compare(parser().parse_args())
     except InputError as error:
         raise SystemExit(f"error: {error}") from None
     if any(row["failed"] for row in table):
-        raise SystemExit(1)
+        raise SystemExit(FAILED)
 
 
 if __name__ == "__main__":

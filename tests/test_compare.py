@@ -1,4 +1,3 @@
-import argparse
 import json
 from pathlib import Path
 
@@ -7,7 +6,18 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu, wilcoxon
 
-from common.compare import Method, against_best, compare, kind_of, markdown, methods_of, rows, send, write_tables
+from common.compare import (
+    Method,
+    against_best,
+    compare,
+    kind_of,
+    markdown,
+    methods_of,
+    parser,
+    rows,
+    send,
+    write_tables,
+)
 from common.errors import InputError
 from common.phantom import phantom
 from tests.bundles.running import ROOT
@@ -142,14 +152,8 @@ def synthetic_list(tmp_path):
 
 def test_a_comparison_goes_on_where_it_was_and_a_bad_case_leaves_a_row(synthetic_list, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    arguments = argparse.Namespace(
-        datalist=str(synthetic_list),
-        dataset_dir=str(tmp_path),
-        fold="validation",
-        bundles=["voxelmorph"],
-        bundle_dir="bundles",
-        output_dir=str(tmp_path / "out"),
-    )
+    words = f"--datalist {synthetic_list} --dataset_dir {tmp_path} --bundles voxelmorph --output_dir {tmp_path / 'out'}"
+    arguments = parser().parse_args([*words.split(), "--workers", "1"])
     (row,) = compare(arguments)
     assert row["n"] == 2 and row["failed"] == 1
     assert "labels must be 0, 1, 2" in row["reason"]

@@ -1,7 +1,4 @@
-"""``python -m common.cohort``: a bundle over a list of cases.
-
-Dask's processes import this file anew, so what takes long to import is imported where it is used.
-"""
+"""``python -m common.cohort``: a bundle over a list of cases."""
 
 from __future__ import annotations
 
@@ -14,9 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from common.cohort import bundle as bundles
+from common.cohort.cluster import queued
+from common.cohort.engine import Journal, alone, reasons, run_cases
+from common.cohort.options import FAILED, add_options, batch_system, machines
+from common.cohort.record import Sender, send
 from common.errors import InputError
+from common.outputs import write_csv
+from common.record import default_store
 
-FAILED = 3  # exit code: some cases failed
 SHOWN = 20  # failures that are printed
 
 ABOUT = """A bundle over a list of cases, on this machine or a cluster. The same command goes on where it was:
@@ -35,24 +38,12 @@ def arguments(words: Sequence[str] | None = None) -> tuple[argparse.Namespace, d
     what.add_argument("--dataset_dir", default=".", help="where the datalist's paths start")
     what.add_argument("--fold", help="list of the datalist (default: the bundle's)")
     what.add_argument("--output_dir", required=True)
-    where = parser.add_argument_group("where (default: this machine)")
-    place = where.add_mutually_exclusive_group()
-    place.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="a running Dask cluster")
-    for name in ("slurm", "pbs", "lsf"):
-        place.add_argument(f"--{name}", metavar="FILE.yaml", help=f"ask {name.upper()} for one: jobs, cores, memory, …")
-    where.add_argument("--dry-run", "--dry_run", action="store_true", help="print the job script and end")
-    where.add_argument("--workers", type=int, default=0, help="on this machine (default: one a GPU or a core)")
-    where.add_argument("--threads", type=int, default=0, help="of a case (default: the cores shared out)")
-    limits = parser.add_argument_group("limits of a case")
-    limits.add_argument(
-        "--time_limit", type=float, default=14400, metavar="SECONDS", help="0 for none (default: 14400)"
-    )
-    limits.add_argument("--memory_limit", metavar="SIZE", help="4GiB, say (default: the memory shared out)")
-    limits.add_argument("--retries", type=int, default=2, help="when its worker is lost (default: 2)")
-    again = parser.add_argument_group("again")
-    again.add_argument("--retry-failed", "--retry_failed", action="store_true", help="only what failed before")
-    again.add_argument("--sync", action="store_true", help="only send MLflow what it missed")
-    again.add_argument("--mlflow", default="True", choices=["True", "False"], help="keep a record (default: True)")
+    add_options(parser)
+    further = parser.add_argument_group("further")
+    further.add_argument("--retry-failed", "--retry_failed", action="store_true", help="only what failed before")
+    further.add_argument("--dry-run", "--dry_run", action="store_true", help="only print the job of a batch system")
+    further.add_argument("--sync", action="store_true", help="only send MLflow what it missed")
+    further.add_argument("--mlflow", default="True", choices=["True", "False"], help="keep a record (default: True)")
     options, rest = parser.parse_known_args(words)
     if not options.sync and not options.dry_run and not (options.bundle and options.datalist):
         parser.error("--bundle and --datalist are needed")
@@ -77,10 +68,6 @@ def run(options: argparse.Namespace, own: dict[str, Any]) -> int:
     Raises:
         InputError: nothing can be done.
     """
-    from common.cohort import bundle as bundles
-    from common.cohort.engine import Journal, alone, run_cases
-    from common.cohort.record import Sender
-
     output_dir = Path(options.output_dir)
     folder = Path(options.bundle_dir) / options.bundle
     files = bundles.config_files(folder if folder.is_dir() else options.bundle, options.evaluate, options.config)
@@ -111,25 +98,6 @@ def run(options: argparse.Namespace, own: dict[str, Any]) -> int:
         return finish(options, output_dir, names, failed, len(left), time.monotonic() - start)
 
 
-def machines(options: argparse.Namespace, gpu: bool, cases: int) -> tuple[Any, Any]:
-    """Where cases run (a context that gives Dask's client), and their limits."""
-    from common.cohort import cluster
-    from common.cohort.runner import Limits
-
-    memory = cluster.size_in_bytes(options.memory_limit) if options.memory_limit else 0
-    threads = options.threads or 1
-    system = next((name for name in cluster.SYSTEMS if getattr(options, name)), None)
-    place: Any
-    if options.scheduler:
-        place = cluster.running(options.scheduler)
-    elif system:
-        place = cluster.asked(system, getattr(options, system))
-    else:
-        workers, threads, gpus = cluster.plan(options.workers, options.threads, gpu)
-        place = cluster.local(min(workers, cases), gpus, memory, options.retries)
-    return place, Limits(options.time_limit, memory, options.retries, threads)
-
-
 def finish(
     options: argparse.Namespace,
     output_dir: Path,
@@ -139,12 +107,8 @@ def finish(
     taken: float,
 ) -> int:
     """The tables of the list, what failed, and MLflow; returns the exit code."""
-    from common.cohort.bundle import tables
-    from common.outputs import write_csv
-
-    reasons = {name: outcome["reason"] for name, outcome in failed.items()}
     try:
-        text = tables(output_dir, names, reasons)
+        text = bundles.tables(output_dir, names, reasons(failed))
         (output_dir / "failed.csv").unlink(missing_ok=True)
         if failed:
             columns = ("case", "status", "reason", "attempts", "seconds", "worker")
@@ -177,9 +141,6 @@ def sync(output_dir: Path, keep: bool = False) -> None:
     Raises:
         InputError: it can't be reached.
     """
-    from common.cohort.record import send
-    from common.record import default_store
-
     try:
         run = send(output_dir)
     except InputError as error:
@@ -199,12 +160,10 @@ def dry_run(options: argparse.Namespace) -> None:
     Raises:
         InputError: no batch system is named.
     """
-    from common.cohort.cluster import SYSTEMS, queued
-
-    system = next((name for name in SYSTEMS if getattr(options, name)), None)
-    if system is None:
+    place = batch_system(options)
+    if place is None:
         raise InputError("--dry-run: shows the job of --slurm, --pbs or --lsf FILE.yaml")
-    cluster, jobs = queued(system, getattr(options, system))
+    cluster, jobs = queued(*place)
     with cluster:
         print(f"# {jobs} of this job\n{cluster.job_script()}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,20 @@ def plan(workers: int = 0, threads: int = 0, gpu: bool = False) -> tuple[int, in
 
 
 @contextmanager
+def _program_hidden() -> Iterator[None]:
+    """Dask's processes need nothing of the program that starts them; by default each would import it anew."""
+    program = sys.modules["__main__"]
+    before = {name: getattr(program, name, None) for name in ("__spec__", "__file__")}
+    for name in before:
+        setattr(program, name, None)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(program, name, value)
+
+
+@contextmanager
 def local(workers: int, gpus: list[str], memory: int = 0, retries: int = 2) -> Iterator[Client]:
     """A cluster of single-threaded workers on this machine.
 
@@ -60,6 +75,7 @@ def local(workers: int, gpus: list[str], memory: int = 0, retries: int = 2) -> I
         "options": {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"},
     }
     with (
+        _program_hidden(),
         dask.config.set({"distributed.scheduler.allowed-failures": retries}),
         SpecCluster(workers=specification, scheduler=scheduler) as cluster,
         Client(cluster) as client,

@@ -9,13 +9,14 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import os
 import queue
 import re
 import shutil
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,6 +35,10 @@ JOURNAL = "cases.jsonl"
 UNFINISHED = re.compile(r"\.[0-9a-f]{8}\.")  # as common.files.written_whole names what it is still writing
 
 Outcome = dict[str, Any]
+
+
+class ClusterLost(InputError):
+    """The scheduler went away; what is finished is kept."""
 
 
 class Journal:
@@ -82,10 +87,13 @@ def alone(output_dir: Path) -> Iterator[None]:
     """
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
-        lock = open(output_dir / ".lock", "w")
+        probe = output_dir / f".{uuid.uuid4().hex[:8]}.probe"
+        probe.touch()
+        probe.unlink()
+        lock = os.open(output_dir, os.O_RDONLY)
     except OSError as error:
         raise InputError(f"{output_dir}: cannot be written ({str(error.strerror).lower()})") from error
-    with lock:
+    try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -95,6 +103,8 @@ def alone(output_dir: Path) -> Iterator[None]:
         clear(output_dir)
         yield
         clear(output_dir)
+    finally:
+        os.close(lock)
 
 
 def clear(output_dir: Path) -> None:
@@ -105,6 +115,11 @@ def clear(output_dir: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+
+
+def reasons(outcomes: Mapping[str, Outcome]) -> dict[str, str]:
+    """Why each case failed that did."""
+    return {name: o["reason"] for name, o in outcomes.items() if o["status"] not in ("done", "found")}
 
 
 def run_cases(
@@ -131,7 +146,8 @@ def run_cases(
         times), with ``reason``, ``seconds``, ``cpu_seconds``, ``memory`` (bytes), ``attempts``, ``worker``.
 
     Raises:
-        InputError: no case can be done: the work can't be set up, or the scheduler is gone.
+        InputError: the work can't be set up, so no case can be done.
+        ClusterLost: the scheduler is gone.
     """
     left = [name for name in names if not work.finished(name)]
     journal = Journal(Path(work.output_dir))
@@ -146,7 +162,7 @@ def run_cases(
             found[name] = outcome
             if outcome["status"] not in ("done", "found"):
                 tqdm.write(f"{name}: {outcome['reason']}")
-                bar.set_postfix(failed=sum(o["status"] not in ("done", "found") for o in found.values()))
+                bar.set_postfix(failed=len(reasons(found)))
             bar.update()
             if seen is not None:
                 seen(outcome)
@@ -175,7 +191,7 @@ def _on(client: Client, work: Work, names: Sequence[str], limits: Limits) -> Ite
                     pass  # the scheduler does not answer; the client waits for it and gives up
             if client.status == "closed":
                 left = len(waiting) + len(flying)
-                raise InputError(f"the scheduler is gone; {left} cases are left, and the same command does them")
+                raise ClusterLost(f"the scheduler is gone; {left} cases are left, and the same command does them")
             while waiting and len(flying) < threads and client.status == "running":
                 name = waiting.popleft()
                 future = client.submit(do_case, work, name, limits, key=f"{name}-{run}", pure=False)

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from common.cohort.options import add_options, machines
 from common.errors import InputError, one_line_errors
 from common.simulation.anatomy import VIEWS
 from common.simulation.dataset import TemplateSource, settings_from
-from common.simulation.testset import write_testset
+from common.simulation.testset import read_recipe, write_testset
 from common.simulation.write import write_cases
 
 
@@ -38,11 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write.add_argument("--datalist", type=Path, help="default: datalist.json in the output folder")
     write.add_argument("--settings", type=Path, help="JSON of fields of common.simulation.sequence.Settings")
     write.add_argument("--device", default="cpu")
+    add_options(write)
     testset = commands.add_parser("testset", help="the fixed test set of a list that carries its recipe")
     testset.add_argument("--datalist", type=Path, default=Path("data_lists/simulated.json"))
     testset.add_argument("--templates", type=Path, required=True, help="folder of CAMUS patients")
     testset.add_argument("--output_dir", type=Path, required=True)
     testset.add_argument("--device", default="cpu")
+    add_options(testset)
     figures = commands.add_parser("figures", help="the pictures of docs/simulation.md")
     figures.add_argument("--output_dir", type=Path, default=Path("docs/images"))
     options = parser.parse_args(arguments)
@@ -53,23 +56,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_figures(options.output_dir)
         return
     if options.command == "testset":
-        failed = write_testset(options.datalist, options.templates, options.output_dir, options.device)
+        place, limits = machines(options, "cuda" in options.device, read_recipe(options.datalist)["count"])
+        with place as client:
+            failed = write_testset(
+                options.datalist, options.templates, options.output_dir, options.device, client, limits
+            )
         if failed:
             raise InputError(f"{len(failed)} cases could not be made; the first: {failed[0]}")
         return
     split, settings = (_json(path) if path else None for path in (options.split, options.settings))
     patients = [name for names in split.values() for name in names] if split else None
-    failed = write_cases(
-        options.output_dir,
-        TemplateSource(options.templates, patients if options.templates else None, options.views),
-        options.count,
-        options.frames,
-        options.seed,
-        settings_from(settings),
-        split,
-        options.datalist,
-        options.device,
-    )
+    source = TemplateSource(options.templates, patients if options.templates else None, options.views)
+    drawn_from = settings_from(settings)
+    place, limits = machines(options, "cuda" in options.device, options.count)
+    with place as client:
+        failed = write_cases(
+            options.output_dir,
+            source,
+            options.count,
+            options.frames,
+            options.seed,
+            drawn_from,
+            split,
+            options.datalist,
+            options.device,
+            client,
+            limits,
+        )
     if failed:
         raise InputError(f"{len(failed)} of {options.count} patients could not be made; the first: {failed[0]}")
 

@@ -48,6 +48,7 @@ class TemplateSource:
         patients: Sequence[str] | None = None,
         views: Sequence[str] = ("apical_4ch", "apical_2ch", "apical_long_axis"),
     ) -> None:
+        self.arguments = {"folder": folder and str(folder), "patients": patients, "views": list(views)}
         self._found = find_templates(Path(folder), patients) if folder else []
         if not set(views) <= set(VIEWS) or not views:
             raise InputError(f"views {list(views)}: expected some of {', '.join(VIEWS)}")

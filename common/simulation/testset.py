@@ -11,6 +11,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from distributed import Client
+
+from common.cohort.runner import Limits
 from common.errors import InputError
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.write import write_cases
@@ -48,7 +51,12 @@ def entries(recipe: dict[str, Any], fold: str) -> list[dict[str, str]]:
 
 
 def write_testset(
-    datalist: str | Path, templates: str | Path, output_dir: str | Path, device: str = "cpu"
+    datalist: str | Path,
+    templates: str | Path,
+    output_dir: str | Path,
+    device: str = "cpu",
+    client: Client | None = None,
+    limits: Limits | None = None,
 ) -> list[str]:
     """Write the cases of every fold of a list; those that are there are kept.
 
@@ -57,6 +65,7 @@ def write_testset(
         templates: folder of CAMUS-like patients that has the recipe's templates.
         output_dir: of the test set, ``dataset_dir`` of who uses the list.
         device: where frames are computed.
+        client, limits: of ``common.cohort.engine.run_cases``.
 
     Returns:
         the errors of patients that could not be made.
@@ -80,5 +89,7 @@ def write_testset(
             settings_from(changes),
             {"test": recipe["templates"]},
             device=device,
+            client=client,
+            limits=limits,
         )
     return failed

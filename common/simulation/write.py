@@ -9,7 +9,7 @@ the cavity, 2 the myocardium), ``contours.json`` ((row, column) in pixels) and `
 from __future__ import annotations
 
 import json
-import logging
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,19 @@ from typing import Any
 import nibabel
 import numpy as np
 import torch
+from distributed import Client
 from monai.data import MetaTensor
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from common.cine import write_cine
+from common.cohort.engine import alone, reasons, run_cases
+from common.cohort.runner import Limits, Work
 from common.ddf import save_cine_ddf
 from common.errors import InputError
 from common.files import written_whole
-from common.simulation.dataset import TemplateSource
+from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.sequence import Settings, Simulation, draw
 
-_logger = logging.getLogger(__name__)
 _PRECISION = 1024  # fields are rounded to 1/1024 pixel, which halves the files
 SPLITS = ("training", "validation", "test")
 
@@ -43,8 +44,10 @@ def write_cases(
     split: dict[str, list[str]] | None = None,
     datalist: str | Path | None = None,
     device: str = "cpu",
+    client: Client | None = None,
+    limits: Limits | None = None,
 ) -> list[str]:
-    """Write virtual patients, one after the other, and their datalist; those already there are kept.
+    """Write virtual patients and their datalist; those already there are kept.
 
     Args:
         output_dir: a folder a case is made in it.
@@ -57,38 +60,60 @@ def write_cases(
             do); 8, 1 and 1 of 10 by their number where None.
         datalist: where the datalist goes; ``datalist.json`` in ``output_dir`` by default.
         device: where frames are computed.
+        client, limits: of ``common.cohort.engine.run_cases``; one patient after the other in this process without.
 
     Returns:
         the errors of patients that could not be made; the others are written.
 
     Raises:
         InputError: a case in the folder was made with another seed, settings or number of frames.
+        ClusterLost: the scheduler is gone.
     """
     if count < 1:
         raise InputError(f"count {count}: at least one patient is needed")
-    output_dir, settings = Path(output_dir), settings or Settings()
+    output_dir, settings = Path(output_dir).resolve(), settings or Settings()
     recipe = json.loads(json.dumps({"seed": seed, "frames": frames, "settings": asdict(settings)}))
+    names = [f"{number:04d}_{source.name(number)}" for number in range(count)]
+    arguments = {"output_dir": str(output_dir), "source": source.arguments, "device": device, **recipe}
+    work = Work("common.simulation.write:patient_writer", arguments, str(output_dir))
+    _summaries(output_dir, names, recipe)
+    with alone(output_dir):
+        failed = reasons(run_cases(work, names, client, limits, "patients"))
     entries: dict[str, list[dict[str, Any]]] = {name: [] for name in SPLITS}
-    failed = []
-    for number in tqdm(range(count), desc="patients", unit="patient"):
-        template = source.name(number)
-        case = output_dir / f"{number:04d}_{template}"
-        try:
-            if not (case / "summary.json").exists():
-                simulation, drawn = draw(source(number, (seed,)), (seed, number), settings, frames, device)
-                with written_whole(case) as beside:
-                    beside.mkdir()
-                    write_case(beside, simulation, {**recipe, "template": template, **drawn})
-            summary = json.loads((case / "summary.json").read_text())
-        except InputError as error:
-            failed.append(str(error))
-            _logger.warning("%s left out: %s", case.name, error)
-            continue
-        if {key: summary.get(key) for key in recipe} != recipe:
-            raise InputError(f"{case}: was made with another seed, settings or number of frames; take another folder")
-        entries[_split_of(template, number, split)].append(_entry(case.name, summary))
+    for name, summary in _summaries(output_dir, names, recipe).items():
+        entries[_split_of(summary["template"], int(name.split("_")[0]), split)].append(_entry(name, summary))
     _write_datalist(Path(datalist) if datalist else output_dir / "datalist.json", entries, recipe)
-    return failed
+    return list(failed.values())
+
+
+def patient_writer(
+    output_dir: str, source: dict[str, Any], seed: int, frames: int, settings: dict[str, Any], device: str
+) -> Callable[[str], None]:
+    """What writes the patient of a folder's name; arguments as ``write_cases`` has them, as JSON."""
+    templates, drawn_from = TemplateSource(**source), settings_from(settings)
+
+    def write(name: str) -> None:
+        number = int(name.split("_")[0])
+        simulation, drawn = draw(templates(number, (seed,)), (seed, number), drawn_from, frames, device)
+        recipe = {"seed": seed, "frames": frames, "settings": settings, "template": templates.name(number)}
+        with written_whole(Path(output_dir) / name) as beside:
+            beside.mkdir()
+            write_case(beside, simulation, {**recipe, **drawn})
+
+    return write
+
+
+def _summaries(output_dir: Path, names: Sequence[str], recipe: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for name in names:
+        path = output_dir / name / "summary.json"
+        if not path.is_file():
+            continue
+        found[name] = json.loads(path.read_text())
+        if {key: found[name].get(key) for key in recipe} != recipe:
+            other = "was made with another seed, settings or number of frames; take another folder"
+            raise InputError(f"{path.parent}: {other}")
+    return found
 
 
 def write_case(folder: Path, simulation: Simulation, drawn: dict[str, Any]) -> None:

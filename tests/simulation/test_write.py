@@ -20,10 +20,11 @@ from tests.test_mesh import painted
 SETTINGS = {"shape": [64, 48], "scatterers": 5000}
 
 
-def arguments(folder, *more):
+def arguments(folder, *more, place="--here"):
     settings = folder.parent / "settings.json"
     settings.write_text(json.dumps(SETTINGS))
-    return ["write", "--output_dir", str(folder), "--settings", str(settings), "--frames", "6", "--seed", "3", *more]
+    return ["write", "--output_dir", str(folder), "--settings", str(settings), "--frames", "6", "--seed", "3", *more,
+            *place.split()]  # fmt: skip
 
 
 def test_cases_hold_what_they_say(tmp_path):
@@ -66,7 +67,8 @@ def test_a_second_run_goes_on_where_the_first_stopped(tmp_path):
     first = out / "0000_apical_4ch" / "cine.nii.gz"
     before = first.stat().st_mtime_ns
     (out / "0001_apical_4ch").mkdir()
-    main(arguments(out, "--count", "2", "--datalist", str(tmp_path / "list.json")))
+    on_a_worker = arguments(out, "--count", "2", "--datalist", str(tmp_path / "list.json"), place="--workers 1")
+    main(on_a_worker)
     assert first.stat().st_mtime_ns == before
     assert (out / "0001_apical_4ch" / "summary.json").exists()
     assert len(json.loads((tmp_path / "list.json").read_text())["training"]) == 2
