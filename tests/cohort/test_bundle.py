@@ -38,7 +38,7 @@ def cines(tmp_path, monkeypatch):
 
 def words(cines, output_dir, *more, bundle="farneback"):
     return ["--bundle", bundle, "--datalist", str(cines / "list.json"), "--dataset_dir", str(cines), "--output_dir",
-            str(output_dir), "--workers", "1", "--figures", "False", *more]  # fmt: skip
+            str(output_dir), "--figures", "False", *more]  # fmt: skip
 
 
 def cohort(*given):
@@ -55,7 +55,7 @@ def test_a_list_with_a_corrupt_cine(cines, tmp_path, capsys):
 
     (cines / "c1.nii.gz").write_bytes(b"no cine")
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "common.cohort", *words(cines, out)]
+    command = [sys.executable, "-m", "common.cohort", *words(cines, out, "--workers", "1")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 3, done.stderr
     assert "1 of 3 cases failed:\n  c1  input" in done.stdout and "case/s" in done.stderr
@@ -67,7 +67,7 @@ def test_a_list_with_a_corrupt_cine(cines, tmp_path, capsys):
     assert summary["cases"]["mse"]["n"] == 2 and set(summary["failed"]) == {"c1"}
 
     write_cines(cines)
-    assert cohort(cines, out) == 0
+    assert cohort(cines, out, "--here") == 0
     assert "1 of 3 cases to do" in capsys.readouterr().out
     assert times == [(out / name / "summary.json").stat().st_mtime_ns for name in ("c0", "c2")]
     assert not (out / "failed.csv").exists()
@@ -89,7 +89,7 @@ def test_a_list_with_a_corrupt_cine(cines, tmp_path, capsys):
 
 def test_only_what_failed_before(cines, tmp_path, capsys):
     out = tmp_path / "out"
-    options = ("--mlflow", "False")
+    options = ("--mlflow", "False", "--here")
     for name in CASES[1:]:
         (cines / f"{name}.nii.gz").unlink()
     assert cohort(cines, out, *options) == 3
@@ -119,6 +119,7 @@ def test_results_of_other_settings_are_not_mixed(cines, tmp_path):
         (("--fold", "training"), "has no list 'training'"),
         (("--config", "none.json"), "missing none.json"),
         (("--memory_limit", "much"), "much: no size"),
+        (("--scheduler", "nonsense"), "nonsense: no scheduler answers"),
         (("--slurm", "none.yaml"), "none.yaml: cannot be read"),
     ],
 )

@@ -171,7 +171,7 @@ def test_a_killed_driver_goes_on_where_it_was(tmp_path):
     assert last.communicate()[1] is not None and last.returncode == 0
     assert outputs(tmp_path) == expected(COUNT)
     assert set(times(tmp_path).values()) == {1}
-    assert not [p.name for p in tmp_path.iterdir() if p.name.startswith(".") and p.name != ".lock"]
+    assert not [p.name for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
 @pytest.fixture
@@ -286,7 +286,7 @@ def test_half_written_folders_are_cleared(tmp_path):
     (tmp_path / ".0123abcd.metrics.csv").touch()
     (tmp_path / ".keep").touch()
     with alone(tmp_path):
-        assert {p.name for p in tmp_path.iterdir()} == {".keep", ".lock"}
+        assert {p.name for p in tmp_path.iterdir()} == {".keep"}
 
 
 def test_no_scheduler_answers():

@@ -33,7 +33,7 @@ def content(name):
     return (hashlib.sha256(name.encode()).digest() * (SIZE // 32 + 1))[:SIZE]
 
 
-def writer(output_dir, seconds=0.0, trouble=None, size=SIZE):
+def writer(output_dir, seconds=0.0, trouble=None, cpu_seconds=0.0):
     """Each case writes half a file, waits, and writes the rest; a line in ``done.txt`` says that it was moved."""
     trouble = trouble or {}
 
@@ -59,12 +59,15 @@ def writer(output_dir, seconds=0.0, trouble=None, size=SIZE):
             os.kill(os.getpid(), signal.SIGKILL)
         with written_whole(Path(output_dir) / name) as folder:
             folder.mkdir()
-            data = content(name)[:size]
+            data = content(name)
             with open(folder / "field.bin", "wb") as file:
-                file.write(data[: size // 2])
+                file.write(data[: SIZE // 2])
                 file.flush()
                 time.sleep(seconds)
-                file.write(data[size // 2 :])
+                start = time.process_time()
+                while time.process_time() - start < cpu_seconds:
+                    hashlib.sha256(data).digest()
+                file.write(data[SIZE // 2 :])
             about = {"gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "threads": os.environ.get("OMP_NUM_THREADS")}
             (folder / "summary.json").write_text(json.dumps({"case": name, **about, "pid": os.getpid()}))
         with open(Path(output_dir) / "done.txt", "a") as log:
