@@ -155,7 +155,7 @@ def curves(
         colour = "#9aa4b0" if y == 0 else "#e6e9ee"
         parts.append(f'<line x1="{left}" x2="{width - right}" y1="{row:.1f}" y2="{row:.1f}" stroke="{colour}"/>')
         parts.append(f'<text x="{left - 6}" y="{row + 4:.1f}" text-anchor="end">{tick_text(y)}</text>')
-    for x in x_ticks:
+    for x in (t for t in x_ticks if xs.min() <= t <= xs.max()):
         column = at(x, low)[0]
         parts.append(f'<text x="{column:.1f}" y="{height - bottom + 16}" text-anchor="middle">{tick_text(x)}</text>')
     for name, x in (marks or {}).items():

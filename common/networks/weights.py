@@ -50,11 +50,16 @@ def load_weights(network: nn.Module, path: str | Path | None) -> nn.Module:
     return network
 
 
-def require_weights(path: str | Path | None) -> None:
+def require_weights(path: str | Path | None, config: str = "train.json", option: str = "--checkpoint") -> None:
     """Refuse to run a network that nobody trained.
+
+    Args:
+        path: of the weights.
+        config: of the bundle, that trains them.
+        option: that names them on the command line.
 
     Raises:
         InputError: no weights are named.
     """
     if path is None:
-        raise InputError("no weights: train them with the bundle's train.json and name them with --checkpoint FILE")
+        raise InputError(f"no weights: train them with the bundle's {config} and name them with {option} FILE")

@@ -1,0 +1,323 @@
+"""strain_pipeline from its files, with stand-ins for the two image networks: results, reports, views, bad input."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import imageio.v3 as iio
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
+
+from common.cine import read_cine
+from common.errors import input_error_in
+from tests.bundles.running import run_here
+from tests.heart import SIZE, write_heart
+
+INFERENCE = ("strain_pipeline/configs/inference.json", "strain_pipeline/configs/motion_farneback.json")
+VIEWS = ("apical_4ch", "apical_2ch", "apical_long_axis")
+
+
+@pytest.fixture(scope="module")
+def hearts(tmp_path_factory):
+    return write_heart(tmp_path_factory.mktemp("hearts"), VIEWS)
+
+
+def measure(out, heart, cine=None, says=None, empty=False, configs=INFERENCE, **settings):
+    """Run the bundle on a cine of a heart with its true labels."""
+    run_here(
+        *configs, input=str(cine or heart / "cine.nii.gz") if not isinstance(cine, list) else cine,
+        output_dir=str(out), mlflow=False, classify={"_target_": "tests.heart.Says", **(says or {})},
+        segment={"_target_": "tests.heart.TrueLabels", "path": str(heart / "labels.nii.gz"), "empty": empty},
+        **settings,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found(hearts, tmp_path_factory):
+    out = tmp_path_factory.mktemp("found")
+    measure(out, hearts[0])
+    return out / "cine"
+
+
+def summary_of(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def test_numbers_of_a_simulated_heart(found, hearts):
+    summary, truth = summary_of(found), json.loads((hearts[0] / "summary.json").read_text())
+    means, (beat,) = summary["means"], summary["beats"]
+    assert beat["ed"] == 0 and abs(beat["es"] - truth["end_systole_frame"]) <= 1 and beat["whole"]
+    assert means["gls"] == pytest.approx(100 * truth["strain"]["gls"], abs=6)
+    assert means["gls_peak"] <= means["gls_peak_systolic"] <= means["gls"] < 0
+    assert means["heart_rate"] == pytest.approx(61, abs=2)
+    assert 0 < means["end_systolic_volume_ml"] < means["end_diastolic_volume_ml"] < 400
+    assert means["mapse_mm"] > 3
+    assert [s["name"] for s in beat["segments"]][::5] == ["basal inferoseptal", "basal anterolateral"]
+    assert all(0 < s["nlcc"] <= 1 and s["missed_px"] >= 0 for s in beat["segments"])
+    with open(found / "strain.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(beat["curves"]["gls"]) and float(rows[0]["gls (%)"]) == 0
+    assert float(rows[beat["es"]]["gls (%)"]) == pytest.approx(means["gls"], abs=1e-3)
+    contours = json.loads((found / "contours.json").read_text())
+    assert np.shape(contours["endocardium"]) == (len(rows), 120, 2)
+    film = iio.imread(found / "film.mp4")
+    assert len(film) == len(rows)
+
+
+class Page(HTMLParser):
+    """Collects tags, their links, and text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.links, self.text, self.open = [], [], "", []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.links += [v for k, v in attributes if k in ("src", "href", "srcset", "data")]
+        if tag not in ("meta", "img", "input", "line", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_report_is_one_whole_page_that_needs_nothing_else(found):
+    text = (found / "report.html").read_text()
+    page = Page(text)
+    assert not page.open and {"svg", "table", "polyline", "script", "img"} <= set(page.tags)
+    assert all(link.startswith("data:image/jpeg;base64,") for link in page.links) and page.links
+    assert not re.search(r"(https?:)?//[a-z]", re.sub(r"base64,[\w+/=]+|\"[\w+/=]{200,}\"", "", text))
+    assert "Research use only, not for diagnosis." in page.text and "CAMUS" in page.text
+    gls = summary_of(found)["means"]["gls"]
+    assert f"{gls:.1f}".replace("-", "−") in page.text
+    player = json.loads(re.search(r'<script type="application/json">(.*?)</script>', text, re.DOTALL)[1])
+    assert len(player["frames"]) == summary_of(found)["frames"] and len(player["lines"]["0"]) == 8
+
+
+def test_report_in_a_browser(found):
+    browser = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
+    if browser is None:
+        pytest.skip("no Chromium on the path")
+    done = subprocess.run(
+        [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=300", "--dump-dom",
+         "--enable-logging=stderr", f"file://{found / 'report.html'}"],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert re.search(r"<output>frame \d+", done.stdout), "the player's script ran"
+    assert "CONSOLE" not in done.stderr, "no error, and nothing that the policy refused"
+
+
+def test_three_views_make_one_report(hearts, tmp_path):
+    cines = [str(shutil.copy(heart / "cine.nii.gz", tmp_path / f"{k}.nii.gz")) for k, heart in enumerate(hearts)]
+    measure(tmp_path / "out", hearts[0], cines, view=["A4C", "A2C", "ALAX"])
+    study = json.loads((tmp_path / "out/study.json").read_text())
+    gls = [summary_of(tmp_path / f"out/{k}")["means"]["gls"] for k in range(3)]
+    assert study["gls_average"] == pytest.approx(np.mean(gls)) and len(study["segments"]) == 18
+    assert study["biplane"]["ejection_fraction"] > 10
+    text = (tmp_path / "out/report.html").read_text()
+    eye = re.search(r'<svg role="img" class="bullseye".*?</svg>', text, re.DOTALL)[0]
+    assert eye.count("<path") == 18 and text.count("data-player") == 4
+    with pytest.raises(Exception) as caught:
+        measure(tmp_path / "twice", hearts[0], cines[:2], view=["A4C", "A4C"], figures=False)
+    assert "each view once" in str(input_error_in(caught.value))
+
+
+def as_dicom(path, heart, **attributes):
+    """The heart's cine as an ultrasound multi-frame DICOM file; ``regions`` are (x0, y0, x1, y1, data type)."""
+    cine = read_cine(heart / "cine.nii.gz")
+    frames = (cine.as_tensor()[0].numpy() * 255).round().astype(np.uint8)
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage
+    data = Dataset()
+    data.file_meta = meta
+    data.SOPClassUID, data.SOPInstanceUID = UltrasoundMultiFrameImageStorage, generate_uid()
+    meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+    data.StudyInstanceUID, data.SeriesInstanceUID = generate_uid(), generate_uid()
+    data.PatientID, data.PatientName, data.StudyDate, data.StudyTime = "1", "Simulated^Heart", "20260101", "120000"
+    data.Modality, data.SeriesNumber, data.InstanceNumber = "US", 1, 1
+    data.SamplesPerPixel, data.PhotometricInterpretation, data.PixelRepresentation = 1, "MONOCHROME2", 0
+    data.BitsAllocated, data.BitsStored, data.HighBit = 8, 8, 7
+    data.NumberOfFrames, data.Rows, data.Columns = frames.shape
+    data.FrameTime = 1000 * (cine.meta["frame_times"][1] - cine.meta["frame_times"][0])
+    data.PixelData = frames.tobytes()
+    regions = attributes.pop("regions", [(0, 0, SIZE - 1, SIZE - 1, 1)])
+    data.SequenceOfUltrasoundRegions = []
+    for x0, y0, x1, y1, kind in regions:
+        item = Dataset()
+        item.RegionSpatialFormat, item.RegionDataType = 1, kind
+        item.RegionLocationMinX0, item.RegionLocationMinY0 = x0, y0
+        item.RegionLocationMaxX1, item.RegionLocationMaxY1 = x1, y1
+        item.PhysicalUnitsXDirection = item.PhysicalUnitsYDirection = 3
+        item.PhysicalDeltaY, item.PhysicalDeltaX = (s / 10 for s in cine.meta["spacing"])
+        data.SequenceOfUltrasoundRegions.append(item)
+    for keyword, value in attributes.items():
+        setattr(data, keyword, value)
+    data.save_as(path, enforce_file_format=True)
+    return path
+
+
+def items(dataset):
+    yield dataset
+    for item in dataset.get("ContentSequence", []):
+        yield from items(item)
+
+
+def test_structured_report_of_a_dicom_cine(hearts, tmp_path):
+    source = as_dicom(tmp_path / "a4c.dcm", hearts[0], RWaveTimeVector=[60.0])
+    measure(tmp_path / "out", hearts[0], source)
+    summary = summary_of(tmp_path / "out/a4c")
+    assert summary["beats"][0]["ed"] == round(0.06 / summary["frame_times"][1]), "the R wave is end-diastole"
+    report = pydicom.dcmread(tmp_path / "out/a4c/sr.dcm")
+    assert report.ContentTemplateSequence[0].TemplateIdentifier == "5300"
+    assert report.PatientID == "1" and report.VerificationFlag == "UNVERIFIED"
+    numbers = {
+        item.ConceptNameCodeSequence[0].CodeValue: float(item.MeasuredValueSequence[0].NumericValue)
+        for item in items(report)
+        if item.get("ValueType") == "NUM"
+    }
+    assert numbers["130687"] == pytest.approx(summary["means"]["gls"], abs=0.01)
+    assert numbers["79993-2"] == pytest.approx(summary["means"]["ejection_fraction"], abs=0.01)
+    assert numbers["ES-B-IS"] == pytest.approx(summary["beats"][0]["segments"][0]["end_systolic"], abs=0.01)
+    if shutil.which("dsrdump"):
+        done = subprocess.run(
+            ["dsrdump", str(tmp_path / "out/a4c/sr.dcm")], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0 and "LV End-systolic GLS 4CH (Endocardial)" in done.stdout
+
+
+def test_a_users_contour_takes_the_place_of_the_automatic_one(found, hearts, tmp_path):
+    contours = json.loads((found / "contours.json").read_text())
+    endo = np.array(contours["endocardium"][0])
+    moved = endo + 0.15 * (endo.mean(0) - endo)
+    (tmp_path / "ed.json").write_text(json.dumps({"endocardium": moved.tolist()}))
+    labels = nibabel.load(hearts[0] / "labels.nii.gz")
+    mask = np.asarray(labels.dataobj)[:, :, 0]
+    nibabel.save(nibabel.Nifti1Image(mask, np.eye(4)), tmp_path / "ed.nii.gz")
+    starts = {}
+    for name in ("ed.json", "ed.nii.gz"):
+        measure(tmp_path / name, hearts[0], contour=str(tmp_path / name), ed=0, figures=False)
+        assert summary_of(tmp_path / name / "cine")["contour"].endswith(name)
+        starts[name] = np.array(json.loads((tmp_path / name / "cine/contours.json").read_text())["endocardium"][0])
+    outline = np.linalg.norm(starts["ed.json"][:, None] - moved[None], axis=-1).min(1)
+    assert outline.max() < 1.0, "the line starts where it was drawn"
+    assert np.linalg.norm(starts["ed.nii.gz"] - endo, axis=-1).mean() < 1.5
+
+
+def test_unknown_spacing_gives_no_millimetres(hearts, tmp_path):
+    cine = nibabel.load(hearts[0] / "cine.nii.gz")
+    image = nibabel.Nifti1Image(np.asarray(cine.dataobj), np.eye(4))
+    image.header.set_intent(2001, allow_unknown=True)
+    nibabel.save(image, tmp_path / "bare.nii.gz")
+    measure(tmp_path / "out", hearts[0], tmp_path / "bare.nii.gz")
+    means = summary_of(tmp_path / "out/bare")["means"]
+    nothing = ("mapse_mm", "end_diastolic_volume_ml", "ejection_fraction", "heart_rate", "gls_time_to_peak_ms",
+               "gls_systolic_rate", "mechanical_dispersion_ms")  # fmt: skip
+    assert all(means[key] is None for key in nothing) and means["gls"] < 0
+    assert "spacing is unknown" in (tmp_path / "out/bare/report.html").read_text()
+
+
+def test_a_cine_cut_before_its_end_says_what_is_missing(hearts, tmp_path):
+    measure(tmp_path / "out", hearts[0], frames=13, figures=False)
+    summary = summary_of(tmp_path / "out/cine")
+    assert not summary["beats"][0]["whole"] and "not whole" in summary["warnings"][0]
+    assert all(summary["means"][key] is None for key in ("drift", "gls_peak", "gls_post_systolic_index", "heart_rate"))
+
+
+def test_a_segment_outside_the_sector_is_left_out_and_said_so(hearts, tmp_path):
+    cine = nibabel.load(hearts[0] / "cine.nii.gz")
+    frames = np.asarray(cine.dataobj).copy()
+    endo = json.loads((hearts[0] / "contours.json").read_text())["endocardium"][0]
+    frames[int(np.max(endo, 0)[1]) - 6 :] = 0  # columns to the right of the lateral wall's inner border
+    nibabel.save(nibabel.Nifti1Image(frames, cine.affine, cine.header), tmp_path / "cut.nii.gz")
+    measure(tmp_path / "out", hearts[0], tmp_path / "cut.nii.gz")
+    summary = summary_of(tmp_path / "out/cut")
+    out = [s for s in summary["beats"][0]["segments"] if s["rejected"]]
+    assert out and all("anterolateral" in s["name"] and s["end_systolic"] is None for s in out)
+    assert any("left out" in text for text in summary["warnings"])
+    assert "(left out)" in (tmp_path / "out/cut/report.html").read_text()
+
+
+def test_stacked_network_refuses_without_weights(hearts, tmp_path):
+    configs = (INFERENCE[0], "strain_pipeline/configs/motion_stacked.json")
+    with pytest.raises(RuntimeError) as caught:
+        measure(tmp_path / "out", hearts[0], configs=configs)
+    assert "no weights" in str(input_error_in(caught.value)) and not (tmp_path / "out").exists()
+
+
+def gif(path, frames):
+    iio.imwrite(path, frames, duration=40, loop=0)
+    return str(path)
+
+
+def bad_cine(kind, folder, heart):
+    """A file that must not be measured."""
+    if kind == "colour":
+        frames = np.repeat(np.random.default_rng(0).integers(60, 250, (6, SIZE, SIZE, 1), dtype=np.uint8), 3, -1)
+        frames[:, 40:80, 40:80] = (220, 30, 20)
+        return gif(folder / "colour.gif", frames)
+    if kind == "doppler":
+        return str(as_dicom(folder / "cf.dcm", heart, regions=[(0, 0, SIZE - 1, SIZE - 1, 1), (20, 20, 90, 90, 2)]))
+    if kind == "two":
+        halves = [(0, 0, SIZE // 2 - 1, SIZE - 1, 1), (SIZE // 2, 0, SIZE - 1, SIZE - 1, 1)]
+        return str(as_dicom(folder / "two.dcm", heart, regions=halves))
+    if kind == "one":
+        return gif(folder / "one.gif", np.zeros((1, 40, 40), dtype=np.uint8))
+    return None
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "words"),
+    [
+        ("plain", {"says": {"view": "parasternal_short_axis"}}, "looks like parasternal short axis (0.97), not"),
+        ("plain", {"says": {"probability": 0.45}}, "the view is not certain"),
+        ("plain", {"view": "PLAX"}, "view 'PLAX': strain is measured in"),
+        ("plain", {"view": ["A4C", "A2C"]}, "--view has 2 values for 1 cines"),
+        ("plain", {"empty": True}, "no left ventricle found"),
+        ("plain", {"frames": 6}, "half a beat"),
+        ("plain", {"ed": 9, "es": 3}, "end-systole comes after end-diastole"),
+        ("plain", {"ed": 99}, "ED at frame 99"),
+        ("plain", {"contour": "nowhere.json"}, "nowhere.json: no readable contour"),
+        ("outside", {}, "the contour leaves the image"),
+        ("one", {}, "only 1 frame"),
+        ("colour", {}, "colour Doppler"),
+        ("doppler", {}, "colour Doppler"),
+        ("two", {}, "2 images side by side"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_clear_line(kind, settings, words, hearts, tmp_path):
+    settings = {"figures": False, **settings}
+    if kind == "outside":
+        (tmp_path / "out.json").write_text(json.dumps([[1, 1], [2, 400], [3, 3]]))
+        settings["contour"] = str(tmp_path / "out.json")
+    with pytest.raises(RuntimeError) as caught:
+        measure(tmp_path / "out", hearts[0], bad_cine(kind, tmp_path, hearts[0]), **settings)
+    assert words in str(input_error_in(caught.value))
+    assert not (tmp_path / "out").exists()
+
+
+def test_evaluation_on_simulated_cases(hearts, tmp_path, capsys):
+    folder = hearts[0].parent
+    listed = json.loads((folder / "datalist.json").read_text())
+    listed["test"] = [listed["test"][0], {**listed["test"][0], "case": "again"}]
+    (tmp_path / "list.json").write_text(json.dumps(listed))
+    run_here(
+        *INFERENCE, "strain_pipeline/configs/evaluate.json", datalist=str(tmp_path / "list.json"),
+        dataset_dir=str(folder), output_dir=str(tmp_path / "out"), mlflow=False,
+        classify={"_target_": "tests.heart.Says"},
+        segment={"_target_": "tests.heart.TrueLabels", "path": str(hearts[0] / "labels.nii.gz")},
+    )  # fmt: skip
+    with open(tmp_path / "out/metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 and abs(float(rows[0]["gls_error"])) < 6 and abs(int(rows[0]["es_error"])) <= 1
+    assert (tmp_path / "out/bland_altman.png").is_file() and "| gls | 2 |" in capsys.readouterr().out
