@@ -44,7 +44,7 @@ VOLUME = {"voxelmorph": [], "neurreg": [], "niftyreg": [], "ssmsr_hippocampus": 
 
 
 def speed() -> dict[str, float]:
-    """Cases a second of two workers over one: cases that compute for 0.4 s, and cases that wait as long."""
+    """Cases a second of two workers over one: cases that compute for 0.2 s, and cases that wait as long."""
     found = {}
     for kind in ("cpu_seconds", "seconds"):
         rates = []
@@ -52,7 +52,7 @@ def speed() -> dict[str, float]:
             with tempfile.TemporaryDirectory() as folder, cluster.local(workers, [], 2**30) as client:
                 start: list[float] = []
                 run_cases(
-                    work(folder, **{kind: 0.4}), names(CASES + workers), client, Limits(),
+                    work(folder, **{kind: 0.2}), names(CASES + workers), client, Limits(),
                     seen=lambda _, start=start: start.append(time.perf_counter()),
                 )  # fmt: skip
                 rates.append(CASES / (start[-1] - start[workers - 1]))  # the first ones start the processes
@@ -63,7 +63,7 @@ def speed() -> dict[str, float]:
 
 def overhead() -> dict[str, float]:
     """Milliseconds a case beyond the case itself: on the clock, and processor time of driver and Dask's worker."""
-    count = 300
+    count = 200
     with tempfile.TemporaryDirectory() as folder, cluster.local(1, [], 2**30) as client:
         run_cases(work(folder), names(5), client)
         dask = psutil.Process(next(iter(client.run(os.getpid).values())))

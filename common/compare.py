@@ -9,7 +9,6 @@ U test against the best. ``seconds`` are of one worker beside the others: ``--wo
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import logging
 import re
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu, wilcoxon
 
 from common.cases import read_datalist
-from common.cohort.bundle import bundle_work, parsed, uses_gpu
+from common.cohort.bundle import bundle_work, digest_of, parsed, uses_gpu
 from common.cohort.engine import ClusterLost, alone, reasons, run_cases
 from common.cohort.options import FAILED, add_options, machines
 from common.cohort.runner import Limits
@@ -170,15 +169,8 @@ def methods_of(bundle: Path, output_dir: Path, key: str, lines_file: str = "comp
         missing = [str(path) for path in files if not path.is_file()]
         if missing:
             raise InputError(f"{bundle}: no bundle to evaluate, missing {', '.join(missing)}")
-        digest = hashlib.sha256(key.encode())
-        text = " ".join(path.read_text() for path in files)
-        weights = [path for path in sorted((bundle / "models").glob("*.pt")) if path.name in text]
-        for path in files:
-            digest.update(json.dumps(json.loads(path.read_text()), sort_keys=True).encode())
-        for path in weights:
-            digest.update(path.read_bytes())
         slug = re.sub(r"[^a-z0-9]+", "_", f"{bundle.name} {title}".lower()).strip("_")
-        methods.append(Method(title, files, output_dir / f"{slug}-{digest.hexdigest()[:8]}"))
+        methods.append(Method(title, files, output_dir / f"{slug}-{digest_of(files, key)[:8]}"))
     return methods
 
 

@@ -82,7 +82,7 @@ def run(options: argparse.Namespace, own: dict[str, Any]) -> int:
         before = Journal(output_dir).read()
         chosen = names
         if options.retry_failed:
-            chosen = [n for n in names if n in before and before[n]["status"] not in ("done", "found")]
+            chosen = [name for name in names if name in reasons(before)]
         left = [name for name in chosen if not work.finished(name)]
         print(f"{options.bundle}: {len(left)} of {len(names)} cases to do", flush=True)
         start = time.monotonic()
@@ -90,11 +90,9 @@ def run(options: argparse.Namespace, own: dict[str, Any]) -> int:
             with Sender(output_dir, options.mlflow == "True") as sender:
                 client, limits = machines(options, bundles.uses_gpu(parser), len(left))
                 with client as cluster:
-                    run_cases(work, left, cluster, limits, options.bundle, lambda o: sender.add(o["case"]))
-        now = Journal(output_dir).read()
-        failed = {
-            n: now[n] for n in names if n in now and now[n]["status"] not in ("done", "found") and not work.finished(n)
-        }
+                    before |= run_cases(work, left, cluster, limits, options.bundle, lambda o: sender.add(o["case"]))
+        wrong = reasons(before)
+        failed = {name: before[name] for name in names if name in wrong and not work.finished(name)}
         return finish(options, output_dir, names, failed, len(left), time.monotonic() - start)
 
 

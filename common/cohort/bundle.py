@@ -123,9 +123,25 @@ def open_bundle(files: Sequence[str], options: dict[str, Any]) -> Callable[[str]
 def settings(files: Sequence[Path], options: dict[str, Any]) -> dict[str, Any]:
     """What results depend on, for ``cohort.json``: two runs of one digest may share a folder."""
     own = {key: value for key, value in options.items() if key not in ("output_dir", "datalist")}
-    texts = [json.dumps(json.loads(path.read_text()), sort_keys=True) for path in files]
-    digest = hashlib.sha256(json.dumps([own, texts], sort_keys=True, default=str).encode()).hexdigest()
-    return {"bundle": files[0].parents[1].name, "configs": [str(path) for path in files], **options, "digest": digest}
+    key = json.dumps(own, sort_keys=True, default=str)
+    return {
+        "bundle": files[0].parents[1].name,
+        "configs": [str(path) for path in files],
+        **options,
+        "digest": digest_of(files, key),
+    }
+
+
+def digest_of(files: Sequence[Path], key: str) -> str:
+    """What tells results of these files, of the weights that they name, and of ``key`` from others."""
+    digest = hashlib.sha256(key.encode())
+    text = " ".join(path.read_text() for path in files)
+    for path in files:
+        digest.update(json.dumps(json.loads(path.read_text()), sort_keys=True).encode())
+    for path in sorted((files[0].parents[1] / "models").glob("*.pt")):
+        if path.name in text:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def results(output_dir: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:

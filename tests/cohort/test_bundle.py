@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shlex
 import subprocess
 import sys
 
@@ -138,6 +140,17 @@ def test_no_such_bundle_or_list(cines, tmp_path):
         arguments(["--output_dir", str(tmp_path)])
     with pytest.raises(SystemExit):
         arguments(words(cines, tmp_path, "--figures"))
+
+
+def test_the_commands_of_the_page():
+    page = (ROOT / "docs/cohorts.md").read_text()
+    lines = [shlex.split(line)[3:] for line in page.splitlines() if line.startswith("python -m common.cohort")]
+    assert len(lines) == 5
+    for line in lines:
+        _, own = arguments(line)
+        assert own == {}
+    for target in re.findall(r"\]\(([^)#:]+)\)", page):
+        assert (ROOT / "docs" / target).exists()
 
 
 def test_a_case_is_the_same_after_whatever(cines, tmp_path):
