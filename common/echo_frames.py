@@ -27,6 +27,8 @@ from common.errors import InputError
 from common.simulation.template import sector_of
 
 LABELS = {1: "lv_cavity", 2: "myocardium", 3: "left_atrium"}
+UNTOLD = 4
+"""Label of a pixel that is background or left atrium, where nobody says which."""
 PHASES = ("ED", "ES")
 _LIT = 4 / 255  # grey value from which a pixel of a recorded frame counts as echo
 
@@ -227,13 +229,20 @@ def read_labelled_frame(path: Path, size: int = 256) -> LabelledFrame:
     if image.ndim != 2 or image.shape != label.shape:
         raise InputError(f"{path}: the frame is {image.shape} and its mask {label.shape}; one 2D size is needed")
     image, label = image.astype(np.uint8), label.astype(np.uint8)
-    square = FrameSquare.around(image > 255 * _LIT, size)
+    name = path.name.removesuffix(".nii.gz")
+    return labelled_frame(name, torch.from_numpy(image), torch.from_numpy(label), (row, column), size)
+
+
+def labelled_frame(
+    name: str, image: Tensor, label: Tensor, spacing: tuple[float, float], size: int = 256
+) -> LabelledFrame:
+    """A frame with its square and, where it can be found, its sector (apex, depth, half-angle; pixels and rad)."""
+    square = FrameSquare.around(image.numpy() > 255 * _LIT, size)
     try:
-        sector = sector_of(image.astype(np.float32), (1.0, 1.0))
+        sector = sector_of(image.numpy().astype(np.float32), (1.0, 1.0))
     except InputError:
         sector = None
-    name = path.name.removesuffix(".nii.gz")
-    return LabelledFrame(name, torch.from_numpy(image), torch.from_numpy(label), (row, column), square, sector)
+    return LabelledFrame(name, image, label, spacing, square, sector)
 
 
 class SegmentationFrames(Dataset):
@@ -249,6 +258,7 @@ class SegmentationFrames(Dataset):
         augmentation: fields of ``FrameAugmentation``; none leaves the frames as they are.
         seed: of the augmentation.
         patients: take the first so many; all by default.
+        extra: further frames, simulated ones say (``common.simulated_segmentation``).
 
     Raises:
         InputError: a folder, a file or the fold is missing or not readable.
@@ -263,6 +273,7 @@ class SegmentationFrames(Dataset):
         augmentation: dict[str, float] | None = None,
         seed: int = 0,
         patients: int | None = None,
+        extra: Sequence[LabelledFrame] = (),
     ) -> None:
         if not folder or not Path(folder).is_dir():
             raise InputError(f"{folder}: no such folder of patients; name it with --dataset_dir DIR")
@@ -274,6 +285,7 @@ class SegmentationFrames(Dataset):
             for name in names
             for phase in PHASES
         ]
+        self.frames += extra
         self.augmentation = FrameAugmentation(**augmentation) if augmentation else None
         self.size, self.seed, self.epoch = size, seed, 0
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
+import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 from torch.nn import functional
 
+from common.echo_frames import UNTOLD
 from common.engine import peak_memory
 from common.files import written_whole
 from common.outputs import write_csv
@@ -25,15 +27,22 @@ from common.record import RECORD, environment, send_or_keep
 def segmentation_loss(logits: Tensor, label: Tensor, **batch: Tensor) -> Tensor:
     """1 − soft Dice over the batch, the mean of the structures (Østvik et al. 2018, section 2.2), and cross-entropy.
 
+    A pixel labelled ``UNTOLD`` belongs to background and left atrium as the network itself divides it between them: the
+    gradient of the cross-entropy is then that of their joint probability.
+
     Args:
-        logits: ``[B, C, H, W]``, channel 0 the background.
+        logits: ``[B, 4, H, W]``: background and ``LABELS``.
         label: ``[B, 1, H, W]``.
     """
     share = logits.softmax(1)
-    truth = functional.one_hot(label[:, 0], logits.shape[1]).movedim(-1, 1).to(share)
+    truth = functional.one_hot(label[:, 0], UNTOLD + 1).movedim(-1, 1).to(share)
+    divided = share.detach()[:, [0, 3]]
+    divided = divided / divided.sum(1, keepdim=True).clamp(min=1e-6)
+    first, second = (truth[:, UNTOLD] * part for part in divided.unbind(1))
+    truth = torch.stack([truth[:, 0] + first, truth[:, 1], truth[:, 2], truth[:, 3] + second], 1)
     both, sizes = (share * truth).sum((0, 2, 3)), (share + truth).sum((0, 2, 3))
     dice = (2 * both + 1) / (sizes + 1)
-    return 1 - dice[1:].mean() + functional.cross_entropy(logits, label[:, 0])
+    return 1 - dice[1:].mean() - (truth * logits.log_softmax(1)).sum(1).mean()
 
 
 def view_loss(logits: Tensor, label: Tensor, **batch: Tensor) -> Tensor:

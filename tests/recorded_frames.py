@@ -18,7 +18,8 @@ def write_patients(folder, names=("patient0001", "patient0002"), shape=(120, 100
             distance = np.hypot((rows - 50) / 1.8, columns - 50 - 2 * number)
             label[distance < radius + 6] = 2
             label[distance < radius] = 1
-            label[np.hypot(rows - 94, columns - 50) < 12] = 3
+            label[rows > 62] = 0
+            label[(np.hypot(rows - 75, columns - 50 - 2 * number) < 12) & (rows > 62)] = 3
             grey = np.choose(label, [90, 20, 200, 20]) * random.uniform(0.8, 1.2, shape)
             for ending, values in (("", grey * sector), ("_gt", label)):
                 image = nibabel.Nifti1Image(values.astype(np.uint8).T, np.diag([0.6, 0.6, 1, 1]))

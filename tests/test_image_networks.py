@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from common.echo_frames import UNTOLD
 from common.frame_training import segmentation_loss, view_loss
 from common.networks.segmentation_unet import SegmentationUNet
 from common.networks.view_classifier import VIEWS, Inception, PReLU, ViewClassifier
@@ -89,3 +90,17 @@ def test_segmentation_loss_of_a_perfect_and_a_wrong_answer():
     logits = 50.0 * torch.nn.functional.one_hot(label[:, 0], 4).movedim(-1, 1)
     assert segmentation_loss(logits, label) < 1e-4
     assert segmentation_loss(logits.roll(1, 1), label) > 10
+
+
+def test_an_untold_pixel_may_be_background_or_atrium():
+    """The cross-entropy is −log(p₀ + p₃); in the Dice the atrium is what the network itself takes for it."""
+    logits = torch.randn(1, 4, 6, 6, dtype=torch.float64, requires_grad=True)
+    untold = torch.full((1, 1, 6, 6), UNTOLD)
+    share = logits.softmax(1)
+    joint = -(share[:, 0] + share[:, 3]).log().mean()
+    truth = share.detach()[:, [0, 3]] / share.detach()[:, [0, 3]].sum(1, keepdim=True)
+    atrium = (2 * (share[:, 3] * truth[:, 1]).sum() + 1) / ((share[:, 3] + truth[:, 1]).sum() + 1)
+    empty = sum(1 / (share[:, value].sum() + 1) for value in (1, 2))
+    expected = torch.autograd.grad(joint - (atrium + empty) / 3, logits)[0]
+    found = torch.autograd.grad(segmentation_loss(logits, untold), logits)[0]
+    assert torch.allclose(found, expected)

@@ -121,9 +121,9 @@ class Grey(torch.nn.Module):
     def forward(self, image):
         size = image.shape[-1]
         rows = torch.arange(size)[:, None].expand(size, size)
-        dark = (image < 0.2) & (image > 0)
+        dark, below = (image < 0.2) & (image > 0), rows > 0.54 * size
         background = (image >= 0.2) & (image < 0.55)
-        parts = [background | (image == 0), dark & (rows < 0.7 * size), image >= 0.55, dark & (rows >= 0.7 * size)]
+        parts = [background | (image == 0), dark & ~below, image >= 0.55, dark & below]
         return torch.cat([self.scale * part.float() for part in parts], 1)
 
 
