@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from common.atlas import Atlases, AtlasSegmentation, similarity
-from common.ddf import between_grids, identity_grid, warp
+from common.ddf import between_grids, folding, identity_grid, warp
 from common.errors import InputError
+from common.losses import MembershipRegistrationLoss, RegistrationLoss
 from common.networks.registration_unet import RegistrationUNet
 from common.phantom import phantom, random_field
-from common.volumes import load_case, phantom_entries
+from common.testtime import MultiScaleTestTimeTraining
+from common.volumes import load_case, one_hot, phantom_entries
 
 
 class Still(torch.nn.Module):
@@ -152,3 +154,26 @@ def test_a_cropped_registration_gives_the_box_the_same_field(atlases, target):
     whole, part = (AtlasSegmentation(atlases, crop=c)._register(pairs, Sine(), target["mask"]) for c in (False, True))
     inside = target["mask"].expand_as(part)
     assert part.shape == whole.shape and torch.equal(part[inside], whole[inside])
+
+
+def test_memberships_of_the_target_pull_the_labels_to_them(atlases, target):
+    """A membership network that knows the target's labels beats the intensities alone, and nothing folds."""
+    truth = one_hot(target["label"], target["grid"])
+    seen = []
+
+    class Oracle(torch.nn.Module):
+        def forward(self, image):
+            seen.append(image.shape)
+            return truth[:, None]
+
+    overlap = {}
+    for name, network in (("intensities", None), ("memberships", Oracle())):
+        options = {"scales": (0.5,), "steps": 25, "field_scales": (0.5,), "squarings": 5, "smoothness": 0.3}
+        loss = RegistrationLoss(radius=2) if network is None else MembershipRegistrationLoss(3.0, radius=2)
+        register = MultiScaleTestTimeTraining(**options, loss=loss, progress=False)
+        found = AtlasSegmentation(atlases, register, choice="before", finalists=2, margin=3, memberships=network)
+        ddf = found(target["image"], RegistrationUNet(3, full=[16]), target["mask"])
+        overlap[name] = np.mean(dice(found.result.memberships.argmax(1)[0], truth.argmax(1)[0]))
+        assert folding(ddf).max() == 0
+    assert seen == [target["image"].shape]
+    assert overlap["memberships"] > max(overlap["intensities"], 0.9)
