@@ -26,7 +26,7 @@ import psutil
 from common.cases import demo_cine
 from common.cine import write_cine
 from common.cohort import bundle, cluster
-from common.cohort.engine import Journal, run_cases
+from common.cohort.engine import run_cases
 from common.cohort.runner import Limits
 from common.phantom import phantom
 from tests.cohort.work import names, work
@@ -208,20 +208,17 @@ def cost() -> dict[str, Any]:
             volumes["training" if i < 8 else "validation"].append(entry)
         (folder / "volumes.json").write_text(json.dumps(volumes))
         for name, further in (CINE | VOLUME).items():
-            out = folder / name
-            command = [sys.executable, "-m", "common.cohort", "--bundle", name, "--output_dir", str(out),
-                       "--datalist", str(folder / ("cines.json" if name in CINE else "volumes.json")),
-                       "--dataset_dir", text, "--mlflow", "False", "--workers", "1", "--threads", "1"]  # fmt: skip
-            command += ["--config", *further] if further else []
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-            if done.returncode:
-                found[name] = {"failed": (done.stderr or done.stdout).strip().splitlines()[-1]}
-                continue
-            row = list(Journal(out).read().values())[-1]
-            size = sum(f.stat().st_size for f in (out / row["case"]).iterdir())
+            files = bundle.config_files(ROOT / "bundles" / name, further=further)
+            options = {"datalist": f"{text}/{'cines' if name in CINE else 'volumes'}.json", "dataset_dir": text,
+                       "output_dir": f"{text}/{name}", **({} if name in CINE else {"labelled": True})}  # fmt: skip
+            (folder / name).mkdir()
+            done = run_cases(bundle.bundle_work(files, options), bundle.case_names(bundle.parsed(files, options)))
+            second = list(done.values())[-1]
+            size = sum(f.stat().st_size for f in (folder / name / second["case"]).glob("*"))
             found[name] = {
-                "cpu_s": round(row["cpu_seconds"], 2),
-                "memory_MiB": round(row["memory"] / 2**20),
+                "status": second["status"],
+                "cpu_s": round(second["cpu_seconds"], 2),
+                "memory_MiB": round(second["memory"] / 2**20),
                 "written_MB": round(size / 1e6, 2),
             }
             print(f"  {name}: {found[name]}", flush=True)

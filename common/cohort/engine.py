@@ -6,6 +6,7 @@ a case, which is moved into place when it is whole, is what counts.
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import logging
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 
 JOURNAL = "cases.jsonl"
 UNFINISHED = re.compile(r"\.[0-9a-f]{8}\.")  # as common.files.written_whole names what it is still writing
+AHEAD = 2  # cases at a thread: the one that it does, and the next
+ANSWER = 10.0  # seconds until the answer of a finished task counts as lost; asked again, a finished case is found
 
 Outcome = dict[str, Any]
 
@@ -177,10 +180,10 @@ def _here(work: Work, names: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
 
 
 def _on(client: Client, work: Work, names: Sequence[str], limits: Limits) -> Iterator[tuple[str, Outcome]]:
-    """One case a thread of the cluster at any time, so that a lost worker loses its case alone."""
+    """A case a thread of the cluster, and the next one waiting there: few are touched when a worker is lost."""
     waiting, flying = deque(names), dict[Any, tuple[str, Future]]()
     done: queue.SimpleQueue[Future] = queue.SimpleQueue()
-    run, threads, asked = uuid.uuid4().hex[:8], 0, 0.0
+    threads, asked = 0, 0.0
     try:
         client.register_plugin(CaseRunners())
         while waiting or flying:
@@ -192,9 +195,10 @@ def _on(client: Client, work: Work, names: Sequence[str], limits: Limits) -> Ite
             if client.status == "closed":
                 left = len(waiting) + len(flying)
                 raise ClusterLost(f"the scheduler is gone; {left} cases are left, and the same command does them")
-            while waiting and len(flying) < threads and client.status == "running":
+            while waiting and len(flying) < AHEAD * threads and client.status == "running":
                 name = waiting.popleft()
-                future = client.submit(do_case, work, name, limits, key=f"{name}-{run}", pure=False)
+                key = f"{name}-{uuid.uuid4().hex[:8]}"
+                future = client.submit(do_case, work, name, limits, key=key, pure=False)
                 flying[future.key] = (name, future)
                 future.add_done_callback(done.put)
             try:
@@ -218,10 +222,10 @@ def _on(client: Client, work: Work, names: Sequence[str], limits: Limits) -> Ite
 
 def _outcome(future: Future) -> Outcome:
     try:
-        error = future.exception()
+        error = future.exception(timeout=ANSWER)
         if error is None:
-            return future.result()
-    except (OSError, CancelledError):  # the connection is gone, or the task with it
+            return future.result(timeout=ANSWER)
+    except (OSError, CancelledError, asyncio.TimeoutError):  # the connection is gone, or the worker that had the answer
         return {"status": "stopped"}
     if isinstance(error, KilledWorker):
         return {"status": "lost", "reason": f"its worker was lost, {error.allowed_failures + 1} times"}
