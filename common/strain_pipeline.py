@@ -299,8 +299,8 @@ class WallTracking:
 
     def __init__(
         self,
-        place_noise: float | None = 0.05,
-        velocity_noise: float = 0.002,
+        place_noise: float | None = 0.02,
+        velocity_noise: float = 0.005,
         jerk: float = 0.004,
         radius: float = 0.06,
         smoother: bool = True,

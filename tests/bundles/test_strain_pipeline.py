@@ -82,8 +82,11 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
         self.links += [v for k, v in attributes if k in ("src", "href", "srcset", "data")]
-        if tag not in ("meta", "img", "input", "line", "br"):
+        if tag not in ("meta", "img", "input"):
             self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag

@@ -1,0 +1,74 @@
+"""The strain pipeline by parts: ms a frame of a 50-frame 256×256 cine, on this machine, from the bundle's own files.
+
+The cine is simulated; the networks are those of the bundle where their weights are there, else untrained ones of the
+same size. Seconds of a shared machine drift: the shares of the parts count.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+
+from common.engine import peak_memory
+from common.networks.segmentation_unet import SegmentationUNet
+from common.networks.view_classifier import ViewClassifier
+from common.networks.weights import save_weights
+from common.simulation.dataset import TemplateSource
+from common.simulation.write import write_cases
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "bundles/strain_pipeline/configs"
+FRAMES = 50
+
+
+def measured(folder: Path, cine: Path, motion: str) -> dict[str, Any]:
+    """ms a frame of each part with the motion of ``motion_<motion>.json``."""
+    parser = ConfigParser()
+    parser.read_config([CONFIGS / "inference.json", CONFIGS / f"motion_{motion}.json"])
+    weights = {}
+    for name, network in (("view", ViewClassifier()), ("segmentation", SegmentationUNet())):
+        path = ROOT / f"bundles/strain_pipeline/models/{name}.pt"
+        if not path.is_file():
+            path = folder / f"{name}.pt"
+            save_weights(network, path)
+        weights[f"{name}_weights"] = str(path)
+    out = folder / motion
+    parser.config.update(
+        {"input": str(cine), "output_dir": str(out), "view": "A4C", "ed": 0, "es": 20, "mlflow": False, **weights}
+    )
+    parser.get_parsed_content("evaluator").run()
+    parts = json.loads((out / "cine/summary.json").read_text())["metrics"]
+    found = {k.removeprefix("seconds_"): 1000 * v / FRAMES for k, v in parts.items() if k.startswith("seconds_")}
+    return {
+        "ms_per_frame": {name: round(value, 1) for name, value in found.items()},
+        "seconds": round(parts["seconds"], 1),
+        "peak_memory_GB": round(peak_memory() / 2**30, 2),
+    }
+
+
+def run() -> dict[str, Any]:
+    """Every motion that needs no weights, and cpwc_echo where its weights are there."""
+    motions = ["farneback", "nmsr"]
+    if (ROOT / "bundles/cpwc_echo/models/model.pt").is_file():
+        motions.insert(0, "cpwc")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_cases(folder / "heart", TemplateSource(None), 1, FRAMES, 5)
+        cine = next((folder / "heart").glob("*/cine.nii.gz"))
+        return {
+            "threads": torch.get_num_threads(),
+            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            "cine": f"{FRAMES} frames, 256 × 256",
+            **{motion: measured(folder, cine, motion) for motion in motions},
+        }
+
+
+if __name__ == "__main__":
+    from benchmarks.results import save
+
+    save("strain_pipeline", run())
