@@ -1,27 +1,15 @@
-"""What the trainer of ``common.training`` needs to train on labelled frames: losses, measures and the kept curve.
+"""What the trainer of ``common.training`` needs to train on labelled frames: losses and measures.
 
 A batch has ``image [B, 1, S, S]`` and ``label``: ``[B, 1, S, S]`` of whole numbers for segmentation, ``[B]`` for views.
 """
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
-import ignite.distributed as idist
 import torch
-from ignite.engine import Engine, Events
 from torch import Tensor
 from torch.nn import functional
 
 from common.echo_frames import UNTOLD
-from common.engine import peak_memory
-from common.files import written_whole
-from common.outputs import write_csv
-from common.record import RECORD, environment, send_or_keep
 
 
 def segmentation_loss(logits: Tensor, label: Tensor, **batch: Tensor) -> Tensor:
@@ -68,58 +56,3 @@ class StructureDice:
 def accuracy(logits: Tensor, label: Tensor, **batch: Tensor) -> Tensor:
     """1 where the largest of ``logits [B, C]`` is the label, else 0: ``[B]``."""
     return (logits.argmax(1) == label).float()
-
-
-class TrainingRecord:
-    """Keeps the curve of a training in ``<output_dir>/training.csv`` and sends it to MLflow when training ends.
-
-    ``Validate(record=…)`` calls it with the metrics of an epoch; a resumed training goes on with the same table.
-
-    Args:
-        output_dir: where the table, the record and by default the MLflow store lie.
-        experiment: of MLflow.
-        params: the resolved numbers of the configuration.
-        enabled: False leaves MLflow alone.
-    """
-
-    def __init__(
-        self, output_dir: str, experiment: str, params: Mapping[str, Any] | None = None, enabled: bool = True
-    ) -> None:
-        self.output_dir, self.experiment, self.enabled = Path(output_dir), experiment, enabled
-        self.params = dict(params or {})
-        self.table = self.output_dir / "training.csv"
-
-    def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.COMPLETED, self._end)
-
-    def rows(self) -> list[dict[str, float]]:
-        """The epochs kept so far."""
-        if not self.table.is_file():
-            return []
-        with self.table.open(newline="") as file:
-            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-        return [{**row, "epoch": int(row["epoch"])} for row in rows]
-
-    def __call__(self, metrics: Mapping[str, float], epoch: int) -> None:
-        before = [row for row in self.rows() if row["epoch"] < epoch]
-        write_csv(self.table, [*before, {"epoch": epoch, **{k: round(v, 5) for k, v in metrics.items()}}])
-
-    def _end(self, engine: Engine) -> None:
-        rows = self.rows()
-        if not (self.enabled and rows) or idist.get_rank():
-            return
-        curves = {name: [row[name] for row in rows] for name in rows[0] if name != "epoch"}
-        record = {
-            "experiment": self.experiment,
-            "run_name": "training",
-            "params": self.params,
-            "environment": environment(),
-            "cases": [{"case": "training", "metrics": rows[-1], "pairs": None, "files": []}],
-            "curves": curves,
-            "failed": {},
-            "peak_memory_bytes": peak_memory(),
-            "files": [self.table.name],
-        }
-        with written_whole(self.output_dir / RECORD) as beside:
-            beside.write_text(json.dumps(record, indent=1, default=str))
-        send_or_keep(self.output_dir)

@@ -108,6 +108,24 @@ def default_store(output_dir: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{output_dir.resolve()}/mlruns.db"
 
 
+def tracking(output_dir: Path, experiment: str) -> tuple[Any, str]:
+    """MLflow's client of the tracking store, and the id of an experiment in it, which is made where there is none.
+
+    Its own errors come through where the store can't be reached.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    for noisy in ("alembic", "mlflow"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    from mlflow.tracking import MlflowClient
+
+    store = default_store(output_dir)
+    client = MlflowClient(store)
+    found = client.get_experiment_by_name(experiment)
+    artifacts = (output_dir.resolve() / "mlartifacts").as_uri() if store.startswith("sqlite:") else None
+    return client, found.experiment_id if found else client.create_experiment(experiment, artifacts)
+
+
 def send_or_keep(output_dir: Path) -> bool:
     """Send the record of a folder; where that fails, say how to send it later. Returns whether it was sent."""
     try:
@@ -130,19 +148,11 @@ def send(output_dir: Path) -> str:
         record = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: no readable record of a run ({error})") from error
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    for noisy in ("alembic", "mlflow"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     from mlflow.entities import Metric, Param
-    from mlflow.tracking import MlflowClient
 
     store = default_store(output_dir)
     try:
-        client = MlflowClient(store)
-        found = client.get_experiment_by_name(record["experiment"])
-        artifacts = (output_dir.resolve() / "mlartifacts").as_uri() if store.startswith("sqlite:") else None
-        experiment = found.experiment_id if found else client.create_experiment(record["experiment"], artifacts)
+        client, experiment = tracking(output_dir, record["experiment"])
         run = client.create_run(experiment, run_name=record["run_name"])
         run_id, now = run.info.run_id, run.info.start_time
         params = {**record["params"], **{f"environment.{k}": v for k, v in record["environment"].items()}}

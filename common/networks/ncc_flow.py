@@ -69,8 +69,8 @@ class Stage(nn.Module):
         self.trunk = nn.ModuleList(convolution(width, width, dilation=d) for d in DILATIONS)
         self.flow = flow_layer(width)
         with torch.no_grad():
-            for convolved, _ in self.trunk:  # type: ignore[misc]
-                convolved.weight *= 0.3  # a residual adds little at first
+            for layer in self.trunk:
+                layer[0].weight *= 0.3  # type: ignore[index, operator]  # a residual adds little at first
             nn.init.normal_(self.flow.weight, std=1e-3)  # training begins at no motion
 
     def forward(self, image: Tensor, flow: Tensor) -> Tensor:
