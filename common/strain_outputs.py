@@ -340,7 +340,8 @@ class StudyReport:
             found = {pydicom.dcmread(s, stop_before_pixels=True).get("StudyInstanceUID") for s in sources}
             if len(found) == 1:
                 write_sr(self.output_dir / "sr.dcm", self.studies, result["gls_average"])
-        print(f"\naverage GLS {number(result['gls_average'])} % of {', '.join(names)}: {self.output_dir}/report.html")
+        average = number(result["gls_average"])
+        print(f"\n{', '.join(names)}: average GLS of three views {average} %, written to {self.output_dir}/")
 
     def combined(self, failed: Mapping[str, str]) -> dict[str, Any]:
         """Numbers of all views together."""
