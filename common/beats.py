@@ -80,9 +80,9 @@ def find_beats(
         )
     apart = max(2, round(SHORTEST / step)) if step else SHORTEST_FRAMES
     starts = _starts(smooth, span, apart)
-    if r_waves and times:
-        frames = sorted({int(np.abs(np.asarray(times) - wave).argmin()) for wave in r_waves})
-        starts = [f for f in frames if times[0] - step <= times[f]]  # type: ignore[operator]
+    if r_waves and times and step:
+        inside = [wave for wave in r_waves if times[0] - step <= wave <= times[-1] + step]
+        starts = sorted({int(np.abs(np.asarray(times) - wave).argmin()) for wave in inside}) or starts
     if ed is not None or es is not None:
         return [_given(smooth, span, starts, apart, ed, es, name)]
     beats = []

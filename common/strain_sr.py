@@ -72,7 +72,7 @@ def write_sr(path: str | Path, studies: Sequence[dict[str, Any]], average: float
             ``segments`` (rows with ``name``, ``end_systolic``, ``peak``, …; None where not known).
         average: mean end-systolic GLS of the three views, %.
     """
-    evidence = [pydicom.dcmread(study["source"]) for study in studies]
+    evidence = [pydicom.dcmread(study["source"], stop_before_pixels=True) for study in studies]
     for dataset in evidence:
         complete(dataset)
     known: list[NumContentItem] = []

@@ -48,7 +48,7 @@ def test_times_may_be_unknown():
 
 
 def test_r_waves_are_end_diastole():
-    found = find_beats(*areas(0, 2 * FRAMES), r_waves=[0.06, 1.06])
+    found = find_beats(*areas(0, 2 * FRAMES), r_waves=[-0.9, 0.06, 1.06, 9.0])
     assert [b.ed for b in found] == [3, 53]
     assert found[0].end == 53
 
