@@ -1,7 +1,8 @@
 """Cohorts: two workers against one, the overhead of a case, memory over 2,000 cases, kills, and what a case costs.
 
 Ratios and processor seconds count; the clock's seconds are lengthened by other work on the machine. ``python -m
-benchmarks.cohort PART …`` runs some of ``speed``, ``overhead``, ``memory``, ``kills``, ``mlflow`` and ``cost``.
+benchmarks.cohort PART …`` runs some of ``speed``, ``overhead``, ``memory``, ``bundle_memory``, ``kills``,
+``mlflow`` and ``cost``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from common.cases import demo_cine
 from common.cine import write_cine
 from common.cohort import bundle, cluster
 from common.cohort.engine import run_cases
-from common.cohort.runner import Limits
+from common.cohort.runner import Limits, Work
 from common.phantom import phantom
 from tests.cohort.work import names, work
 from tests.conftest import moving_cine
@@ -91,33 +92,44 @@ def tiny_list(folder: Path, count: int) -> Path:
 
 
 def memory() -> dict[str, Any]:
-    """Resident memory of all processes over 2,000 cases of ``farneback``; ``docs/images/cohort_memory.png``."""
+    """Resident memory of all processes over 2,000 cases that only write; ``docs/images/cohort_memory.png``."""
+    with tempfile.TemporaryDirectory() as text:
+        return resident(work(text), "cohort_memory")
+
+
+def bundle_memory() -> dict[str, Any]:
+    """The same over 2,000 cines of ``farneback``; ``docs/images/cohort_memory_farneback.png``."""
+    with tempfile.TemporaryDirectory() as text:
+        options = {"datalist": str(tiny_list(Path(text), MANY)), "dataset_dir": text, "output_dir": f"{text}/out"}
+        Path(text, "out").mkdir()
+        files = bundle.config_files(ROOT / "bundles/farneback", evaluate=True)
+        return resident(bundle.bundle_work(files, options), "cohort_memory_farneback")
+
+
+def resident(doing: Work, picture: str) -> dict[str, Any]:
+    """MiB of the driver, of a Dask worker and of a process of cases over a run, and their growth in its second half."""
     rows: list[tuple[int, float, float, float]] = []
+    count = 0
 
     def look(_: object) -> None:
         nonlocal count
         count += 1
         if count % EVERY == 0:
             mine = psutil.Process()
-            below = mine.children(recursive=True)
-            kinds = {True: 0.0, False: 0.0}
-            for process in below:
-                kinds["common.cohort.process" in process.cmdline()] += process.memory_info().rss / 2**20
-            rows.append((count, mine.memory_info().rss / 2**20, kinds[False] / 2, kinds[True] / 2))
+            kinds = {True: [0.0], False: [0.0]}
+            for process in mine.children(recursive=True):
+                if "resource_tracker" not in " ".join(process.cmdline()):
+                    kinds["common.cohort.process" in process.cmdline()].append(process.memory_info().rss / 2**20)
+            rows.append((count, mine.memory_info().rss / 2**20, max(kinds[False]), max(kinds[True])))
 
-    count = 0
-    with tempfile.TemporaryDirectory() as text, cluster.local(2, [], 2**31) as client:
-        folder = Path(text)
-        options = {"datalist": str(tiny_list(folder, MANY)), "dataset_dir": text, "output_dir": f"{text}/out"}
-        (folder / "out").mkdir()
-        files = bundle.config_files(ROOT / "bundles/farneback", evaluate=True)
+    with cluster.local(2, [], 2**31) as client:
         start = time.perf_counter()
-        run_cases(bundle.bundle_work(files, options), names(MANY), client, Limits(), seen=look)
+        run_cases(doing, names(MANY), client, Limits(), seen=look)
         taken = time.perf_counter() - start
     table = np.array(rows)
+    half = len(table) // 2
     figure, axis = plt.subplots(figsize=(6, 3))
     found: dict[str, Any] = {"cases": MANY, "cases_per_s": round(MANY / taken, 2)}
-    half = len(table) // 2
     for i, name in enumerate(("driver", "dask_worker", "process_of_cases"), 1):
         axis.plot(table[:, 0], table[:, i], label=name.replace("_", " "))
         growth = np.polyfit(table[half:, 0], table[half:, i], 1)[0] * 1000
@@ -128,7 +140,8 @@ def memory() -> dict[str, Any]:
     axis.set_ylim(0)
     axis.legend()
     figure.tight_layout()
-    figure.savefig(ROOT / "docs/images/cohort_memory.png", dpi=110)
+    figure.savefig(ROOT / f"docs/images/{picture}.png", dpi=110)
+    plt.close(figure)
     return found
 
 
@@ -225,7 +238,7 @@ def cost() -> dict[str, Any]:
     return found
 
 
-PARTS = {part.__name__: part for part in (speed, overhead, memory, kills, mlflow, cost)}
+PARTS = {part.__name__: part for part in (speed, overhead, memory, bundle_memory, kills, mlflow, cost)}
 
 
 def run(parts: list[str] | None = None) -> dict[str, Any]:
