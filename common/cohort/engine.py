@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 JOURNAL = "cases.jsonl"
 UNFINISHED = re.compile(r"\.[0-9a-f]{8}\.")  # as common.files.written_whole names what it is still writing
 AHEAD = 2  # cases at a thread: the one that it does, and the next
-ANSWER = 10.0  # seconds until the answer of a finished task counts as lost; asked again, a finished case is found
+ANSWER = 5.0  # seconds until the answer of a finished task counts as lost; asked again, a finished case is found
 
 Outcome = dict[str, Any]
 

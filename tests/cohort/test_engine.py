@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 
@@ -115,28 +116,31 @@ def test_without_a_cluster_the_same_loop_runs_here(tmp_path):
 
 
 def test_a_lost_worker_loses_its_case_for_a_moment(tmp_path):
-    """``kill -9`` of a Dask worker, and of the process that does a case, in the middle of a case."""
+    """``kill -9`` of a Dask worker, and of the process that does a case, in the middle of a case, in turn."""
+    killed = []
+
+    def kill(done):
+        while len(killed) < 4 and not done.wait(random.uniform(0.2, 0.7)):
+            runners = [p for p in psutil.Process().children(True) if "common.cohort.process" in p.cmdline()]
+            begun = sum(times(tmp_path, "begun.txt").values()) if (tmp_path / "begun.txt").exists() else 0
+            if runners and begun:
+                target = random.choice(runners)
+                (target.parent() if len(killed) % 2 == 0 else target).kill()
+                killed.append(target.pid)
+
+    done = threading.Event()
     with cluster.local(2, [], memory=2**29) as client:
-        output_dir = tmp_path / "out"
-        output_dir.mkdir()
-        killed = []
-
-        def kill(outcome):
-            if len(killed) < 4:
-                time.sleep(random.uniform(0.0, 0.3))
-                workers = client.run(os.getpid).values() if len(killed) != 2 else ()
-                runners = [p for p in psutil.Process().children(True) if "common.cohort.process" in p.cmdline()]
-                pid = random.choice(list(workers) or [p.pid for p in runners])
-                os.kill(pid, signal.SIGKILL)
-                killed.append(pid)
-
-        found = run_cases(work(output_dir, seconds=0.4), names(COUNT), client, Limits(), seen=kill)
+        killer = threading.Thread(target=kill, args=(done,))
+        killer.start()
+        found = run_cases(work(tmp_path, seconds=0.4), names(COUNT), client)
+        done.set()
+        killer.join()
     assert len(killed) == 4
     assert {o["status"] for o in found.values()} <= {"done", "found"}
-    with alone(output_dir):
-        assert outputs(output_dir) == expected(COUNT)
-    assert set(times(output_dir).values()) == {1}
-    assert sum(times(output_dir, "begun.txt").values()) > COUNT, "none was hit in the middle"
+    with alone(tmp_path):
+        assert outputs(tmp_path) == expected(COUNT)
+    assert set(times(tmp_path).values()) == {1}
+    assert sum(times(tmp_path, "begun.txt").values()) > COUNT, "none was hit in the middle"
 
 
 def driver(output_dir, *more, seconds=0.3):
