@@ -32,7 +32,7 @@ from common.cohort.runner import Limits
 from common.errors import InputError
 from common.files import written_whole
 from common.outputs import statistics, write_csv
-from common.record import default_store
+from common.record import default_store, metric_name
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -394,13 +394,13 @@ def send(methods: Sequence[Method], output_dir: Path, params: dict[str, str]) ->
                 client.log_batch(str(child["run"]), params=[Param("configs", " ".join(map(str, method.configs)))])
             now = client.get_run(child["run"]).info.start_time
             metrics = [
-                Metric(key, value, now, step)
+                Metric(metric_name(key), value, now, step)
                 for step, case in enumerate(method.cases.values())
                 for key, value in case.items()
                 if np.isfinite(value)
             ]
             means = statistics([{"case": "", **case} for case in method.cases.values()])
-            metrics += [Metric(f"mean_{key}", found["mean"], now, 0) for key, found in means.items()]
+            metrics += [Metric(f"mean_{metric_name(key)}", found["mean"], now, 0) for key, found in means.items()]
             for start in range(0, len(metrics), 1000):
                 client.log_batch(child["run"], metrics=metrics[start : start + 1000])
             client.log_batch(child["run"], tags=[RunTag("failed", json.dumps(method.failed)[:4000])])

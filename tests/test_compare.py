@@ -25,7 +25,15 @@ from tests.bundles.running import ROOT
 
 def method(title, dice, failed=None):
     cases = {
-        f"c{i}": {"dice": d, "dice_head": d + 0.01, "dice_body": d - 0.01, "hd95": 2.0, "seconds": 1.5, "missed": 0.0}
+        f"c{i}": {
+            "dice": d,
+            "dice_head": d + 0.01,
+            "dice_body": d - 0.01,
+            "hd95": 2.0,
+            "seconds": 1.5,
+            "nlcc@1/8": 0.5,
+            "missed": 0.0,
+        }
         for i, d in enumerate(dice)
     }
     return Method(title, [], Path(title), cases, failed or {})
@@ -119,6 +127,7 @@ def test_runs_are_children_of_one_parent_and_sent_once(tmp_path, monkeypatch):
     assert len(parents) == 1 and set(children) == {"good", "worse"}
     assert {r.data.tags["mlflow.parentRunId"] for r in children.values()} == {parents[0].info.run_id}
     assert set(children["good"].data.metrics) == set(children["worse"].data.metrics)
+    assert children["good"].data.metrics["mean_nlcc_at_1_8"] == 0.5
     assert children["good"].data.metrics["mean_dice"] == pytest.approx(np.mean(GOOD))
     assert len(client.get_metric_history(children["good"].info.run_id, "dice")) == len(GOOD)
     assert children["worse"].info.status == "FAILED"
