@@ -25,7 +25,7 @@ PROMINENCE = 0.35  # of the range of the area: smaller bumps are no beat
 LEAST_CHANGE = 0.03  # of the largest area: less is no contraction
 PLATEAU = 0.015  # of the range: areas so near to the largest are as large
 WHOLE = 0.65  # of what was ejected has come back by the last frame of a whole beat
-SLOW = 0.25  # of the fastest ejection: a cavity that shrinks no faster in the last frames is nearly at end-systole
+SLOW = 0.5  # of the fastest ejection: a cavity that shrinks no faster in the last frames is near end-systole
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _beat(smooth: Array, span: float, start: int, following: int | None, es: int
             return None
         if following is None and es >= end - 1:
             falls = -np.diff(smooth[start : end + 1])
-            if smooth[start] - smooth[es] < 0.8 * span or falls[-2:].mean() > SLOW * falls.max():
+            if smooth[start] - smooth[es] < 0.75 * span or falls[-2:].mean() > SLOW * falls.max():
                 return None
             es = end
     ejected = smooth[start] - smooth[es]

@@ -70,7 +70,7 @@ def test_what_is_given_is_taken():
     ("part", "given", "words"),
     [
         ((ES, FRAMES), {}, "half a beat"),
-        ((0, ES - 6), {}, "half a beat"),
+        ((0, ES - 9), {}, "half a beat"),
         ((0, FRAMES), {"ed": 20, "es": 20}, "end-systole comes after end-diastole"),
         ((0, FRAMES), {"ed": 30, "es": 10}, "end-systole comes after end-diastole"),
         ((0, FRAMES), {"ed": 90}, "ED at frame 90, the cine has frames 0 to 50"),
