@@ -23,6 +23,7 @@ from common.networks.weights import load_weights, read_weights
 
 FRAMES_FOR_VIEW = 32
 TIME_SIGMA = 1.0  # frames
+INFERENCE_SIZE = 224  # trained at 256; a smaller square shows the network more of the heart (docs/TRAINING.md)
 _BEYOND = 20.0  # logit of the background outside the square
 
 
@@ -52,13 +53,13 @@ def load_view_classifier(path: str | Path) -> ViewClassifier:
     return load_weights(ViewClassifier(len(VIEWS), first.shape[0]), path).eval()  # type: ignore[return-value]
 
 
-def segment_cine(cine: Tensor, network: nn.Module, size: int = 256, batch: int = 8, smooth: bool = True) -> Tensor:
+def segment_cine(cine: Tensor, network: nn.Module, size: int = INFERENCE_SIZE, batch: int = 8, smooth: bool = True) -> Tensor:
     """How far each pixel of each frame belongs to background, LV cavity, myocardium and left atrium.
 
     Args:
         cine: ``[T, H, W]`` in [0, 1].
         network: ``[B, 1, size, size]`` to logits ``[B, C, size, size]``.
-        size: of the network's input.
+        size: of the network's input, a multiple of 16.
         batch: frames at once.
         smooth: a Gaussian of one frame over the logits' time, and the largest connected piece of each structure alone.
 
