@@ -53,7 +53,9 @@ def load_view_classifier(path: str | Path) -> ViewClassifier:
     return load_weights(ViewClassifier(len(VIEWS), first.shape[0]), path).eval()  # type: ignore[return-value]
 
 
-def segment_cine(cine: Tensor, network: nn.Module, size: int = INFERENCE_SIZE, batch: int = 8, smooth: bool = True) -> Tensor:
+def segment_cine(
+    cine: Tensor, network: nn.Module, size: int = INFERENCE_SIZE, batch: int = 8, smooth: bool = True
+) -> Tensor:
     """How far each pixel of each frame belongs to background, LV cavity, myocardium and left atrium.
 
     Args:
