@@ -54,7 +54,8 @@ function show(t){frame=t;img.src='data:image/jpeg;base64,'+data.frames[t];range.
 const points=data.lines[t];
 lines.forEach((line,k)=>line.setAttribute('points',points&&shown.checked?points[k]:''));
 label.textContent='frame '+t+(data.marks[t]?' · '+data.marks[t]:'');}
-function play(on){clearInterval(timer);timer=on?setInterval(()=>show((frame+1)%data.frames.length),data.step):null;
+function next(){show(frame<data.first||frame>=data.last?data.first:frame+1);}
+function play(on){clearInterval(timer);timer=on?setInterval(next,data.step):null;
 button.textContent=on?'Pause':'Play';}
 button.onclick=()=>play(!timer);range.oninput=()=>{play(false);show(+range.value);};shown.onchange=()=>show(frame);
 show(data.first);play(!matchMedia('(prefers-reduced-motion: reduce)').matches);}
@@ -162,7 +163,7 @@ def curves(
         column = at(x, low)[0]
         parts.append(
             f'<line x1="{column:.1f}" x2="{column:.1f}" y1="{top}" y2="{height - bottom}" stroke="#5d6878" '
-            f'stroke-dasharray="4 3"/><text x="{column + 3:.1f}" y="{top - 4}">{escape(name)}</text>'
+            f'stroke-dasharray="4 3"/><text x="{column:.1f}" y="{top - 4}" text-anchor="middle">{escape(name)}</text>'
         )
     for (name, (along, up)), colour in zip(series.items(), colours, strict=False):
         points = " ".join("{:.1f},{:.1f}".format(*at(a, b)) for a, b in zip(along, up, strict=True))
@@ -255,7 +256,7 @@ def player(
     marks: Mapping[int, str],
     step: float = 60.0,
 ) -> str:
-    """A cine that plays, with contours that move over it and a slider.
+    """A cine that plays where there are contours, which move over it, and a slider over all frames.
 
     Args:
         frames: ``[T, H, W]`` grey values.
@@ -274,8 +275,15 @@ def player(
         t: [" ".join(f"{column + 0.5:.1f},{row + 0.5:.1f}" for row, column in line) for line in found]
         for t, found in lines.items()
     }
-    first = min(texts, default=0)
-    data = {"frames": coded, "lines": texts, "marks": dict(marks), "step": max(20.0, step), "first": first}
+    first, last = min(texts, default=0), max(texts, default=count - 1)
+    data = {
+        "frames": coded,
+        "lines": texts,
+        "marks": dict(marks),
+        "step": max(20.0, step),
+        "first": first,
+        "last": last,
+    }
     drawn = "".join(
         f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{width / 240:.2f}" '
         'stroke-linejoin="round"/>'
