@@ -209,9 +209,9 @@ def test_a_users_contour_takes_the_place_of_the_automatic_one(found, hearts, tmp
     nibabel.save(nibabel.Nifti1Image(mask, np.eye(4)), tmp_path / "ed.nii.gz")
     starts = {}
     for name in ("ed.json", "ed.nii.gz"):
-        measure(tmp_path / name, hearts[0], contour=str(tmp_path / name), ed=0, figures=False)
-        assert summary_of(tmp_path / name / "cine")["contour"].endswith(name)
-        starts[name] = np.array(json.loads((tmp_path / name / "cine/contours.json").read_text())["endocardium"][0])
+        measure(tmp_path / f"{name}.out", hearts[0], contour=str(tmp_path / name), ed=0, figures=False)
+        assert summary_of(tmp_path / f"{name}.out/cine")["contour"].endswith(name)
+        starts[name] = np.array(json.loads((tmp_path / f"{name}.out/cine/contours.json").read_text())["endocardium"][0])
     outline = np.linalg.norm(starts["ed.json"][:, None] - moved[None], axis=-1).min(1)
     assert outline.max() < 1.0, "the line starts where it was drawn"
     assert np.linalg.norm(starts["ed.nii.gz"] - endo, axis=-1).mean() < 1.5
