@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from common.cases import demo_cine
+from common.cine import read_cine
 from common.cine_networks import (
     classify_view,
     largest_pieces,
@@ -100,3 +104,15 @@ def test_missing_weights_are_one_line(load, tmp_path):
 def test_wrong_shapes(run):
     with pytest.raises(ValueError, match=r"expected a cine \[T, H, W\], got \(1, 3, 8, 8\)"):
         run(torch.zeros(1, 3, 8, 8), Threshold())
+
+
+def test_committed_weights_know_a_recorded_four_chamber_cine():
+    """pydicom's example, of another machine than CAMUS's: its view, and the wall between cavity and what is around."""
+    models = Path(__file__).parents[1] / "bundles/strain_pipeline/models"
+    cine = read_cine(demo_cine())[0, :2].as_tensor()
+    assert classify_view(cine, load_view_classifier(models / "view.pt"))["apical_4ch"] > 0.9
+    found = segment_cine(cine, load_segmentation(models / "segmentation.pt")).argmax(1)
+    areas = [(found == value).sum((1, 2)).float().mean() for value in (1, 2, 3)]
+    assert all(1000 < area < 5000 for area in areas), "of 76,800 pixels"
+    rows = [torch.nonzero(found == value)[:, 1].float().mean() for value in (1, 3)]
+    assert rows[0] < rows[1], "the atrium lies below the cavity"
