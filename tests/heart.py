@@ -43,5 +43,5 @@ class Says:
         self.view, self.probability = view, probability
 
     def __call__(self, cine):
-        rest = "other" if self.view != "other" else "apical_4ch"
-        return {self.view: self.probability, rest: 1 - self.probability}
+        rest = ("other", "subcostal_4ch", "inferior_vena_cava")
+        return {self.view: self.probability, **{name: (1 - self.probability) / 3 for name in rest}}
