@@ -70,7 +70,10 @@ def batch_system(tmp_path, monkeypatch):
     folder = tmp_path / "bin"
     folder.mkdir()
     log = tmp_path / "jobs.txt"
-    sbatch = f'#!/bin/sh\nsetsid sh "$1" >/dev/null 2>&1 &\necho $! >>{log}\necho "Submitted batch job $!"\n'
+    sbatch = (  # as the real one, it keeps the script, which is removed when it returns
+        f'#!/bin/sh\nkept=$(mktemp -p {tmp_path})\ncp "$1" "$kept"\nsetsid sh "$kept" >/dev/null 2>&1 &\n'
+        f'echo $! >>{log}\necho "Submitted batch job $!"\n'
+    )
     for name, text in (("sbatch", sbatch), ("scancel", '#!/bin/sh\nkill -- -"$1"\n')):
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
