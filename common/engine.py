@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 
 class CaseEvents(EventEnum):
-    """``CASE_READ`` fires with the case in ``engine.state.output`` before the inferer runs, ``CASE_DONE`` when the field
-    is there; what a handler raises counts against the case."""
+    """``CASE_READ`` fires with the case in ``engine.state.output`` before the inferer runs, ``CASE_DONE`` when the
+    field is there; what a handler raises counts against the case."""
 
     CASE_READ = "case_read"
     CASE_DONE = "case_done"
