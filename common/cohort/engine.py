@@ -190,7 +190,7 @@ def _on(client: Client, work: Work, names: Sequence[str], limits: Limits) -> Ite
             if time.monotonic() - asked > 1:
                 try:
                     threads, asked = sum(client.nthreads().values()), time.monotonic()
-                except (OSError, ValueError, AttributeError):
+                except (OSError, ValueError, AttributeError, RuntimeError):
                     pass  # the scheduler does not answer; the client waits for it and gives up
             if client.status == "closed":
                 left = len(waiting) + len(flying)
@@ -198,7 +198,11 @@ def _on(client: Client, work: Work, names: Sequence[str], limits: Limits) -> Ite
             while waiting and len(flying) < AHEAD * threads and client.status == "running":
                 name = waiting.popleft()
                 key = f"{name}-{uuid.uuid4().hex[:8]}"
-                future = client.submit(do_case, work, name, limits, key=key, pure=False)
+                try:
+                    future = client.submit(do_case, work, name, limits, key=key, pure=False)
+                except RuntimeError:  # its connections were closed since
+                    waiting.appendleft(name)
+                    break
                 flying[future.key] = (name, future)
                 future.add_done_callback(done.put)
             try:
@@ -225,7 +229,12 @@ def _outcome(future: Future) -> Outcome:
         error = future.exception(timeout=ANSWER)
         if error is None:
             return future.result(timeout=ANSWER)
-    except (OSError, CancelledError, asyncio.TimeoutError):  # the connection is gone, or the worker that had the answer
+    except (
+        OSError,
+        CancelledError,
+        asyncio.TimeoutError,
+        RuntimeError,
+    ):  # the connection is gone, or the worker that had the answer
         return {"status": "stopped"}
     if isinstance(error, KilledWorker):
         return {"status": "lost", "reason": f"its worker was lost, {error.allowed_failures + 1} times"}

@@ -203,7 +203,7 @@ def test_a_killed_scheduler_loses_nothing(tmp_path, start):
         scheduler = start("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
                           "--scheduler-file", str(file))  # fmt: skip
         start("distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "2", "--no-nanny")
-        wait_for(file.is_file)
+        wait_for(lambda file=file: file.is_file() and file.read_text())
         process = driver(out, json.loads(file.read_text())["address"])
         if count is None:
             assert process.communicate()[1] is not None and process.returncode == 0
@@ -302,7 +302,7 @@ def test_waiting_for_the_first_worker(tmp_path, start):
     file = tmp_path / "scheduler.json"
     start("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
           "--scheduler-file", str(file))  # fmt: skip
-    wait_for(file.is_file)
+    wait_for(lambda file=file: file.is_file() and file.read_text())
     process = driver(tmp_path / "out", json.loads(file.read_text())["address"], seconds=0.0)
     time.sleep(3)
     assert process.poll() is None
