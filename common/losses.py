@@ -80,7 +80,15 @@ class LabelledLoss(RegistrationLoss):
         super().__init__(**kwargs)  # type: ignore[arg-type]
         self.overlap = overlap
 
-    def forward(self, ddf: Tensor, image: Tensor, mask: Tensor | None = None, label: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        self,
+        ddf: Tensor,
+        image: Tensor,
+        mask: Tensor | None = None,
+        label: Tensor | None = None,
+        smoothness: float | None = None,
+        velocity: Tensor | None = None,
+    ) -> Tensor:
         """The loss of a batch; ``label [B, 2, C, *S]`` holds the memberships of moving and fixed, no background.
 
         Raises:
@@ -89,24 +97,16 @@ class LabelledLoss(RegistrationLoss):
         if label is None:
             raise ValueError("a labelled loss needs the labels of both images")
         overlap = soft_dice(warp(label[:, 0], ddf), label[:, 1])
-        return super().forward(ddf, image, mask) + self.overlap * (1 - overlap.mean())
+        return super().forward(ddf, image, mask, smoothness, velocity) + self.overlap * (1 - overlap.mean())
 
 
-class MembershipRegistrationLoss(RegistrationLoss):
-    """``RegistrationLoss`` of pairs that carry memberships beside the intensities, plus 1 − Dice of those.
+class MembershipRegistrationLoss(LabelledLoss):
+    """``LabelledLoss`` of pairs that carry memberships beside the intensities.
 
     At test time the moving memberships are an atlas's labels, and the fixed ones what a network predicts of the target.
-
-    Args:
-        overlap: weight of the memberships' part.
-        kwargs: of ``RegistrationLoss``.
     """
 
-    def __init__(self, overlap: float = 1.0, **kwargs: float) -> None:
-        super().__init__(**kwargs)  # type: ignore[arg-type]
-        self.overlap = overlap
-
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         ddf: Tensor,
         image: Tensor,
@@ -118,8 +118,8 @@ class MembershipRegistrationLoss(RegistrationLoss):
         """As ``RegistrationLoss``, of ``image [B, 2 (1 + C), *S]``: moving intensities and memberships, then fixed."""
         moving, fixed = image.chunk(2, 1)
         pair = torch.cat([moving[:, :1], fixed[:, :1]], 1)
-        overlap = soft_dice(warp(moving[:, 1:], ddf), fixed[:, 1:]).mean()
-        return super().forward(ddf, pair, mask, smoothness, velocity) + self.overlap * (1 - overlap)
+        label = torch.stack([moving[:, 1:], fixed[:, 1:]], 1)
+        return super().forward(ddf, pair, mask, label, smoothness, velocity)
 
 
 class FieldLoss(RegistrationLoss):
