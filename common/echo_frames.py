@@ -21,9 +21,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import Dataset
 
 from common.errors import InputError
+from common.pairs import RandomItems
 from common.simulation.template import sector_of
 
 LABELS = {1: "lv_cavity", 2: "myocardium", 3: "left_atrium"}
@@ -245,7 +245,7 @@ def labelled_frame(
     return LabelledFrame(name, image, label, spacing, square, sector)
 
 
-class SegmentationFrames(Dataset):
+class SegmentationFrames(RandomItems):
     """End-diastolic and end-systolic frames of CAMUS-like patients with their masks, in memory.
 
     Files are ``<folder>/<patient>/<patient>_4CH_ED.nii.gz`` (``…_ES``) and ``…_gt.nii.gz``, grey values 0 to 255.
@@ -287,14 +287,8 @@ class SegmentationFrames(Dataset):
         ]
         self.frames += extra
         self.augmentation = FrameAugmentation(**augmentation) if augmentation else None
-        self.size, self.seed, self.epoch = size, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw other changes from now on."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.frames)
+        self.size = size
+        super().__init__(len(self.frames), seed)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """``image [1, S, S]`` in [0, 1] and ``label [1, S, S]`` (whole numbers)."""

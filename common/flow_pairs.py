@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import Dataset
 
 from common.errors import InputError
+from common.pairs import RandomItems
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.natural import NaturalPairs, ProceduralPairs
 from common.simulation.sequence import Simulation, draw
@@ -160,19 +160,12 @@ def names_of(path: str | Path, fold: str) -> list[str]:
         raise InputError(f"{path}: no readable list '{fold}' ({type(error).__name__})") from None
 
 
-class _Pairs(Dataset):
+class _Pairs(RandomItems):
     def __init__(self, length: int, seed: int, augmentation: dict[str, Any] | None) -> None:
         if length < 1:
             raise InputError(f"length {length}: an epoch has at least one pair")
-        self.length, self.seed, self.epoch = length, seed, 0
+        super().__init__(length, seed)
         self.augmentation = augmentation_from(augmentation)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw other pairs."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.length
 
     def __getitem__(self, index: int) -> Item:
         if not 0 <= index < self.length:

@@ -15,7 +15,7 @@ from ignite.engine import Engine, Events
 from common.engine import peak_memory
 from common.files import written_whole
 from common.outputs import write_csv
-from common.record import RECORD, default_store, environment, send_or_keep, tracking
+from common.record import LONGEST_PARAM, RECORD, default_store, environment, send_or_keep, tracking
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class TrainingRecord:
 
         run = client.create_run(experiment, run_name="training").info.run_id
         params = {**self.params, **{f"environment.{k}": v for k, v in environment().items()}}
-        client.log_batch(run, params=[Param(k, str(v)[:6000]) for k, v in params.items()])
+        client.log_batch(run, params=[Param(k, str(v)[:LONGEST_PARAM]) for k, v in params.items()])
         self._keep(run, 0)
         return client, run, 0
 

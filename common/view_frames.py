@@ -14,7 +14,6 @@ import imageio.v3 as iio
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from common.cine import DICOM_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, read_cine, sector_mask
@@ -22,6 +21,7 @@ from common.echo_frames import FrameAugmentation, FrameSquare, LabelledFrame, Se
 from common.errors import InputError
 from common.files import written_whole
 from common.networks.view_classifier import VIEWS
+from common.pairs import RandomItems
 from common.simulation.anatomy import view
 from common.simulation.sequence import Settings, draw
 
@@ -139,7 +139,7 @@ def disturbed(image: Tensor, random: np.random.Generator) -> Tensor:
     return changed_image
 
 
-class ViewFrames(Dataset):
+class ViewFrames(RandomItems):
     """Frames with the number of their view, in memory.
 
     Args:
@@ -182,14 +182,8 @@ class ViewFrames(Dataset):
         if not self.frames:
             raise InputError("no frames of known view: give hearts to simulate, --dataset_dir or --images")
         self.augmentation = FrameAugmentation(**augmentation) if augmentation else None
-        self.size, self.seed, self.epoch = size, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw other changes from now on."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.frames)
+        self.size = size
+        super().__init__(len(self.frames), seed)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """``image [1, S, S]`` in [0, 1] and ``label``, the number of the view."""

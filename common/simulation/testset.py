@@ -18,15 +18,6 @@ from common.errors import InputError
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.write import write_cases
 
-FILES = {
-    "image": "cine.nii.gz",
-    "ddf": "ddf.nii.gz",
-    "mask": "mask.nii.gz",
-    "label": "labels.nii.gz",
-    "contours": "contours.json",
-    "summary": "summary.json",
-}
-
 
 def read_recipe(datalist: str | Path) -> dict[str, Any]:
     """The ``recipe`` of a list.
@@ -42,12 +33,6 @@ def read_recipe(datalist: str | Path) -> dict[str, Any]:
     if missing:
         raise InputError(f"{datalist}: the recipe lacks {', '.join(sorted(missing))}")
     return recipe
-
-
-def entries(recipe: dict[str, Any], fold: str) -> list[dict[str, str]]:
-    """What a list says of the cases of one of its folds; paths start from the folder of the test set."""
-    names = [f"{n:04d}_{recipe['templates'][n % len(recipe['templates'])]}" for n in range(recipe["count"])]
-    return [{"case": name, **{key: f"{fold}/{name}/{file}" for key, file in FILES.items()}} for name in names]
 
 
 def write_testset(
