@@ -64,8 +64,7 @@ def evaluate_view(network: nn.Module, dataset: ViewFrames, output_dir: str, batc
         output_dir: made if missing.
 
     Returns:
-        What ``summary.json`` holds for ``recorded`` frames and for the ``others`` (simulated, or a user's own), where
-        there are any: ``frames``, ``accuracy``, ``macro_f1`` and ``f1`` over the views that occur, and ``confusion``
+        What ``summary.json`` holds for each of the data set's ``parts`` that has frames: ``frames``, ``accuracy``, ``macro_f1`` and ``f1`` over the views that occur, and ``confusion``
         (a row a true view, a column a found one).
     """
     network.eval()
@@ -85,9 +84,9 @@ def evaluate_view(network: nn.Module, dataset: ViewFrames, output_dir: str, batc
         }
         for item, share in zip(dataset.frames, shares, strict=True)
     ]
-    parts = {"recorded": slice(0, dataset.recorded), "others": slice(dataset.recorded, None)}
+    found_views = shares.argmax(1)
     summary = {
-        name: view_scores(shares[part].argmax(1), labels[part]) for name, part in parts.items() if len(labels[part])
+        name: view_scores(found_views[list(part)], labels[list(part)]) for name, part in dataset.parts.items() if part
     }
     _write(Path(output_dir), rows, summary)
     for name, scores in summary.items():

@@ -1,8 +1,8 @@
 """Frames of known view to train the view classifier on: simulated hearts, recorded four-chamber frames, a user's own.
 
 Nobody may redistribute recordings of all eight views, so simulation (``common.simulation.anatomy``) gives every view,
-CAMUS the apical four-chamber as it is recorded. Lest a classifier takes "recorded" for "four-chamber", recorded frames
-whose anatomy is taken apart (turned upside down, or with the pieces of the sector swapped) are shown as ``other``.
+CAMUS the apical four-chamber as it is recorded, and as it is simulated from those frames. Lest a classifier takes
+"recorded" for "four-chamber", such frames whose anatomy is taken apart (turned upside down, or with the pieces of the sector swapped) are shown as ``other``.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from common.cine import DICOM_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, read_cine, sector_mask
-from common.echo_frames import FrameAugmentation, FrameSquare, LabelledFrame, SegmentationFrames, changed
+from common.echo_frames import UNTOLD, FrameAugmentation, FrameSquare, LabelledFrame, SegmentationFrames, changed
 from common.errors import InputError
 from common.files import written_whole
 from common.networks.view_classifier import VIEWS
 from common.pairs import RandomItems
+from common.simulated_segmentation import simulated_labelled_frames
 from common.simulation.anatomy import view
 from common.simulation.sequence import Settings, draw
 
@@ -147,11 +148,18 @@ class ViewFrames(RandomItems):
         frames: of each simulated heart.
         simulated: file that keeps the simulated frames.
         folder, split, fold: recorded four-chamber frames (``SegmentationFrames``); none without a folder.
+        recorded_hearts: hearts simulated from those frames (``simulated_segmentation``); 0 for none.
+        recorded_frames: of each of them.
+        recorded_simulated: file that keeps them.
         images: folder of a user's own, a folder a view (``folder_frames``).
         size: of the square.
         augmentation: fields of ``FrameAugmentation``; none leaves frames as they are.
-        disturb: show every recorded frame of ``folder`` a second time, taken apart, as ``other``.
+        disturb: show every frame of ``folder``, recorded or simulated from it, a second time, taken apart, as ``other``.
         seed: of the simulation and the augmentation.
+
+    Attributes:
+        frames: all of them.
+        parts: which of them are ``recorded``, ``simulated_from_recorded``, ``disturbed`` and ``others``.
 
     Raises:
         InputError: no source is given, or one can't be used.
@@ -165,6 +173,9 @@ class ViewFrames(RandomItems):
         folder: str | None = None,
         split: str | None = None,
         fold: str = "train",
+        recorded_hearts: int = 0,
+        recorded_frames: int = 3,
+        recorded_simulated: str | None = None,
         images: str | None = None,
         size: int = 128,
         augmentation: dict[str, float] | None = None,
@@ -172,13 +183,27 @@ class ViewFrames(RandomItems):
         seed: int = 0,
     ) -> None:
         recorded = SegmentationFrames(folder, split, fold).frames if folder else []
-        self.frames = [ViewFrame(frame, VIEWS.index("apical_4ch")) for frame in recorded]
-        self.plain = len(self.frames)
-        if disturb:
-            self.frames += [ViewFrame(frame, VIEWS.index("other")) for frame in recorded]
-        self.recorded = len(self.frames)
-        self.frames += folder_frames(images) if images else []
-        self.frames += simulated_frames(hearts, frames, seed, simulated) if hearts else []
+        again: list[LabelledFrame] = []
+        if folder and split:
+            again = simulated_labelled_frames(
+                folder, split, fold, recorded_hearts, recorded_frames, seed, recorded_simulated, _SHAPE[0]
+            )
+            again = [frame for frame in again if not (frame.label == UNTOLD).any()]  # those of recorded templates
+        four_chamber, other = (VIEWS.index(name) for name in ("apical_4ch", "other"))
+        sources = {
+            "recorded": [ViewFrame(frame, four_chamber) for frame in recorded],
+            "simulated_from_recorded": [ViewFrame(frame, four_chamber) for frame in again],
+            "disturbed": [ViewFrame(frame, other) for frame in (*recorded, *again) if disturb],
+            "others": [
+                *(folder_frames(images) if images else []),
+                *(simulated_frames(hearts, frames, seed, simulated) if hearts else []),
+            ],
+        }
+        self.frames: list[ViewFrame] = []
+        self.parts: dict[str, range] = {}
+        for name, found in sources.items():
+            self.parts[name] = range(len(self.frames), len(self.frames) + len(found))
+            self.frames += found
         if not self.frames:
             raise InputError("no frames of known view: give hearts to simulate, --dataset_dir or --images")
         self.augmentation = FrameAugmentation(**augmentation) if augmentation else None
@@ -190,6 +215,6 @@ class ViewFrames(RandomItems):
         item = self.frames[index]
         random = np.random.default_rng((self.seed, self.epoch, index))
         image, _ = changed(item.frame, self.augmentation, random, self.size)
-        if self.plain <= index < self.recorded:
+        if index in self.parts["disturbed"]:
             image = disturbed(image, random)
         return {"image": image[None], "label": torch.tensor(item.view)}

@@ -76,6 +76,16 @@ def test_recorded_frames_count_twice_when_disturbed(tmp_path):
     assert not torch.equal(again, both[5]["image"])
 
 
+def test_hearts_simulated_from_recorded_frames_are_four_chamber(tmp_path):
+    folder = write_patients(tmp_path / "patients")
+    dataset = ViewFrames(
+        folder=str(folder), split=str(folder / "split.json"), recorded_hearts=2, recorded_frames=2, size=32, disturb=True
+    )
+    sizes = {name: len(part) for name, part in dataset.parts.items()}
+    assert sizes == {"recorded": 4, "simulated_from_recorded": 2, "disturbed": 6, "others": 0}, "the drawn heart is out"
+    assert [item.view for item in dataset.frames] == [0] * 6 + [7] * 6
+
+
 def test_a_disturbed_frame_keeps_its_grey_values():
     image = torch.rand(48, 48)
     for seed in range(6):
