@@ -64,8 +64,8 @@ def evaluate_view(network: nn.Module, dataset: ViewFrames, output_dir: str, batc
         output_dir: made if missing.
 
     Returns:
-        What ``summary.json`` holds for each of the data set's ``parts`` that has frames: ``frames``, ``accuracy``, ``macro_f1`` and ``f1`` over the views that occur, and ``confusion``
-        (a row a true view, a column a found one).
+        What ``summary.json`` holds for each of the data set's ``parts`` that has frames: ``frames``, ``accuracy``,
+        ``macro_f1`` and ``f1`` over the views that occur, and ``confusion`` (a row a true view, a column a found one).
     """
     network.eval()
     device = next(network.parameters()).device

@@ -2,7 +2,8 @@
 
 Nobody may redistribute recordings of all eight views, so simulation (``common.simulation.anatomy``) gives every view,
 CAMUS the apical four-chamber as it is recorded, and as it is simulated from those frames. Lest a classifier takes
-"recorded" for "four-chamber", such frames whose anatomy is taken apart (turned upside down, or with the pieces of the sector swapped) are shown as ``other``.
+"recorded" for "four-chamber", such frames whose anatomy is taken apart (turned upside down, or with the pieces of the
+sector swapped) are shown as ``other``.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ class ViewFrames(RandomItems):
         images: folder of a user's own, a folder a view (``folder_frames``).
         size: of the square.
         augmentation: fields of ``FrameAugmentation``; none leaves frames as they are.
-        disturb: show every frame of ``folder``, recorded or simulated from it, a second time, taken apart, as ``other``.
+        disturb: show every frame of ``folder``, recorded or simulated, a second time, taken apart, as ``other``.
         seed: of the simulation and the augmentation.
 
     Attributes:
