@@ -79,10 +79,15 @@ def test_recorded_frames_count_twice_when_disturbed(tmp_path):
 def test_hearts_simulated_from_recorded_frames_are_four_chamber(tmp_path):
     folder = write_patients(tmp_path / "patients")
     dataset = ViewFrames(
-        folder=str(folder), split=str(folder / "split.json"), recorded_hearts=2, recorded_frames=2, size=32, disturb=True
+        folder=str(folder),
+        split=str(folder / "split.json"),
+        recorded_hearts=2,
+        recorded_frames=2,
+        size=32,
+        disturb=True,
     )
     sizes = {name: len(part) for name, part in dataset.parts.items()}
-    assert sizes == {"recorded": 4, "simulated_from_recorded": 2, "disturbed": 6, "others": 0}, "the drawn heart is out"
+    assert sizes == {"recorded": 4, "simulated_from_recorded": 2, "disturbed": 6, "others": 0}
     assert [item.view for item in dataset.frames] == [0] * 6 + [7] * 6
 
 
