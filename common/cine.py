@@ -44,6 +44,7 @@ TIME_SERIES_INTENT = 2001
 COLOUR_FLOW = 2  # RegionDataType (0018,6014)
 SLOWEST_FRAME_TIME = 0.2
 VALUE_RANGE = (0.005, 0.995)
+LEAST_CHANGE = 1.5 / 255  # standard deviation over frames, or over neighbours, of echo
 MM_PER_UNIT = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}
 SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 
@@ -776,7 +777,7 @@ def _bytes(frames: np.ndarray) -> np.ndarray:
 # The imaging sector
 
 
-def sector_mask(cine: torch.Tensor, radius: int = 16) -> torch.Tensor:
+def sector_mask(cine: torch.Tensor, radius: int = 16, still: bool = False) -> torch.Tensor:
     """The part of the frame worth registering: echo, without text, marks, traces and bars, widened by a disc.
 
     Pixels whose value lies in [0.005, 0.995] in at least a tenth of the frames, as in the papers (Li et al., arXiv
@@ -787,6 +788,8 @@ def sector_mask(cine: torch.Tensor, radius: int = 16) -> torch.Tensor:
     Args:
         cine: ``[1, T, H, W]`` in [0, 1].
         radius: of the dilating disc, in pixels; 0 leaves the echo as it is.
+        still: where more than a fifth of the echo stands still (filtered over time, or simulated so), all that has a
+            texture: the sector that a reader sees, rather than what is worth registering.
 
     Returns:
         Boolean ``[H, W]``; all True where no echo is found.
@@ -794,18 +797,27 @@ def sector_mask(cine: torch.Tensor, radius: int = 16) -> torch.Tensor:
     frames = np.asarray(cine.detach().cpu())[0]
     low, high = VALUE_RANGE
     inside = np.mean((frames >= low) & (frames <= high), axis=0) >= 0.1
-    deviation = frames.std(axis=0)
-    moves = inside & (deviation > 1.5 / 255)
+    moves = inside & (frames.std(axis=0) > LEAST_CHANGE)
     if moves.sum() < 0.02 * moves.size:
         moves = inside
-    sector = _largest(ndimage.binary_opening(_density(moves, 7) > 0.5, disk(3)))
+    sector = _piece(moves)
+    if still:
+        mean = frames.mean(axis=0)
+        texture = np.sqrt(np.maximum(_density(mean**2, 5) - _density(mean, 5) ** 2, 0))
+        whole = _piece(moves | inside & (texture > LEAST_CHANGE))
+        sector = whole if sector.sum() < 0.8 * whole.sum() else sector
     if not sector.any():
         return torch.ones(frames.shape[1:], dtype=torch.bool)
-    sector = _filled(sector, 6)
     outside = ndimage.distance_transform_edt(~sector)
     marks = (frames.mean(axis=0) > 0.1) & (outside > 2)
     mask = (outside <= radius) & ~(ndimage.binary_dilation(marks, disk(3)) & ~sector)
     return torch.from_numpy(mask)
+
+
+def _piece(mask: np.ndarray) -> np.ndarray:
+    """The largest connected piece of what is dense in a mask, without holes."""
+    largest = _largest(ndimage.binary_opening(_density(mask, 7) > 0.5, disk(3)))
+    return _filled(largest, 6) if largest.any() else largest
 
 
 def _density(mask: np.ndarray, size: int) -> np.ndarray:

@@ -130,8 +130,8 @@ def _prepared(cine: Tensor, size: int) -> tuple[Tensor, FrameSquare]:
         raise ValueError(f"expected a cine [T, H, W], got {tuple(cine.shape)}")
     frames = cine.detach().float().cpu()
     frames = frames.as_tensor() if hasattr(frames, "as_tensor") else frames
-    square = FrameSquare.around(sector_mask(frames[None], 0), size)
-    return square.take(frames * sector_mask(frames[None])), square
+    square = FrameSquare.around(sector_mask(frames[None], 0, still=True), size)
+    return square.take(frames * sector_mask(frames[None], still=True)), square
 
 
 def _numbered(pattern: str, state: dict[str, Tensor]) -> list[str]:

@@ -1,8 +1,9 @@
 """Simulated frames with their labels, to train segmentation on beside recorded ones.
 
-They show the wall in phases and with artefacts that recorded labels lack, and views that CAMUS lacks. Templates are
-recorded end-diastolic frames (the atrium then stands still, as all tissue around the wall does) and parametric apical
-views, where background and atrium are not told apart: ``common.echo_frames.UNTOLD``.
+They show the wall with artefacts and in phases that recorded labels lack, and views that CAMUS lacks. Templates are
+recorded end-diastolic frames, which are drawn near end-diastole alone (the valve and all tissue around the wall stand
+still, so that nobody could see the base where it is in systole), and parametric apical views in all phases, where
+background and atrium are not told apart: ``common.echo_frames.UNTOLD``.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 APICAL = ("apical_4ch", "apical_2ch", "apical_long_axis")
 ATRIUM = 3
 _BEAT = 12
+_SEEN = 0.04  # shortening up to which the base is seen where it is, though the valve and what is behind stand still
 
 
 def simulated_labelled_frames(
@@ -45,7 +47,7 @@ def simulated_labelled_frames(
     Args:
         folder, split, fold: CAMUS-like patients of the recorded templates.
         hearts: how many in all; 0 gives none.
-        frames: of each heart, spread over its beat.
+        frames: of each heart, at most: those that show the wall where it is.
         seed: of everything.
         path: where the frames are kept; those that are there already, of the same arguments, are read.
         size: of the frames' square.
@@ -90,13 +92,15 @@ def _simulated(folder: Path, patients: list[str], hearts: int, frames: int, seed
         except InputError as error:
             log.warning("left out: %s", error)
             continue
-        chosen = [int(t) for t in np.random.default_rng((*seeds, 1)).choice(_BEAT - 1, frames, replace=False)]
+        shortened = np.abs(simulation.strains()["global"][: _BEAT - 1])
+        seen = np.flatnonzero(shortened <= (_SEEN if simulation.scatterers.still else np.inf))
+        chosen = np.random.default_rng((*seeds, 1)).choice(seen, min(frames, len(seen)), replace=False).tolist()
         images.append((simulation.frames(chosen) * 255).round().to(torch.uint8))
         around = _atrium(masks[source.name(number)], template, simulation) if heart % 3 else UNTOLD
         for frame in chosen:
             label = simulation.labels(frame)
             labels.append(torch.where(label > 0, label, around))
-        spacings += [torch.tensor(simulation.grid.spacing)] * frames
+        spacings += [torch.tensor(simulation.grid.spacing)] * len(chosen)
     return {
         "images": torch.cat(images),
         "labels": torch.stack(labels).to(torch.uint8),

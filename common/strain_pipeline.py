@@ -315,7 +315,7 @@ class WallTracking:
         case: dict[str, Any] = engine.state.output
         missed = getattr(engine.inferer, "inconsistency", None)
         with timed(case, "tracking"):
-            sector = sector_mask(case["cine"], radius=0).numpy()
+            sector = sector_mask(case["cine"], radius=0, still=True).numpy()
             seen = ndimage.distance_transform_edt(np.pad(~sector, 1, constant_values=True))[1:-1, 1:-1]
             case["tracked"] = [self._track(case, beat, missed, seen <= 3) for beat in case["beats"]]
         case["parts"]["motion"] = case["seconds"] - sum(

@@ -105,7 +105,7 @@ def folder_frames(folder: str | Path) -> list[ViewFrame]:
 def _own(file: Path) -> list[LabelledFrame]:
     if not file.name.lower().endswith(IMAGE_SUFFIXES):
         cine = read_cine(file)
-        square = FrameSquare.around(sector_mask(cine, 0), _SHAPE[0])
+        square = FrameSquare.around(sector_mask(cine, 0, still=True), _SHAPE[0])
         chosen = np.unique(np.linspace(0, cine.shape[1] - 1, FRAMES_OF_A_CINE).round().astype(int))
         images = (cine.as_tensor()[0, chosen] * 255).round().to(torch.uint8)
         return [_frame(f"{file.name}_{t}", image, square) for t, image in zip(chosen, images, strict=True)]
