@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from common.ddf import downsample, rescale, warp
+from common.ddf import compose, downsample, rescale, warp
 from common.testtime import bounding_box, scaled
 
 
@@ -69,6 +69,52 @@ class PairwiseInferer(Inferer):
                 bar.update(len(batch))
         self.inconsistency = torch.cat(missed) if missed else None
         return torch.cat(found)
+
+
+class SpannedInferer(Inferer):
+    """Corrects the motion from frame to frame by registration over several frames.
+
+    A step of motion between neighbouring frames is small beside the speckle's own changes, and what is estimated of it
+    falls short; over several frames that is less so, and the shortfall of one frame after the other adds up. Each run
+    of ``span`` pairs is composed and compared with the field found between its first and its last frame; what is
+    missing is shared out evenly among its pairs, and each pair takes the mean of the runs that it is in.
+
+    Args:
+        inferer: what registers; its ``inconsistency`` is that of neighbouring frames.
+        span: pairs; 1 leaves the fields as they are.
+    """
+
+    def __init__(self, inferer: Inferer, span: int = 3) -> None:
+        super().__init__()
+        if span < 1:
+            raise ValueError(f"a span of {span} pairs, expected at least 1")
+        self.inferer, self.span = inferer, span
+        self.inconsistency: Tensor | None = None
+
+    def __call__(self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """Fields ``[N, 2, H, W]`` in pixels of the pairs of one cine, ``inputs [N, 2, H, W]``: pair t is its frames t,
+        t + 1. Pairs that do not follow each other, and fewer than ``span``, are left as they are."""
+        ddf = self.inferer(inputs, network, mask=mask)
+        self.inconsistency = getattr(self.inferer, "inconsistency", None)
+        runs = len(inputs) - self.span + 1
+        if self.span == 1 or runs < 1 or not torch.equal(inputs[1:, 0], inputs[:-1, 1]):
+            return ddf
+        ends = torch.stack([inputs[:runs, 0], inputs[self.span - 1 :, 1]], 1)
+        missing = self.inferer(ends, network, mask=None if mask is None or len(mask) == 1 else mask[self.span - 1 :])
+        composed = ddf[self.span - 1 :]
+        for back in range(2, self.span + 1):
+            start = self.span - back
+            composed = compose(ddf[start : start + runs], composed)
+        missing = (missing - composed) / self.span
+        shares, counts = torch.zeros_like(ddf), ddf.new_zeros(len(ddf), 1, 1, 1)
+        for step in range(self.span):
+            shares[step : step + runs] += missing
+            counts[step : step + runs] += 1
+        return ddf + shares / counts
+
+    def forget(self) -> None:
+        """As the inner inferer does."""
+        getattr(self.inferer, "forget", lambda: None)()
 
 
 class SizedInferer(Inferer):

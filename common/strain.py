@@ -94,12 +94,16 @@ def peak_systolic(strain: ArrayLike, ed: int, es: int) -> float:
     return float(np.asarray(strain, dtype=np.float64)[first : last + 1].min())
 
 
-def end_systole(contours: ArrayLike, spacing: Sequence[float] | None = None) -> int:
-    """Frame at which the area between the contour and its base is smallest: a surrogate of aortic-valve closure."""
+def cavity_areas(contours: ArrayLike, spacing: Sequence[float] | None = None) -> NDArray[np.float64]:
+    """Areas ``[T]`` between contours ``[T, P, 2]`` and the line across their base, mm² or, without spacing, pixels²."""
     points = scaled(contours, spacing)
     ahead = np.roll(points, -1, axis=1)
-    areas = 0.5 * np.abs((points[..., 1] * ahead[..., 0] - ahead[..., 1] * points[..., 0]).sum(-1))
-    return int(areas.argmin())
+    return 0.5 * np.abs((points[..., 1] * ahead[..., 0] - ahead[..., 1] * points[..., 0]).sum(-1))
+
+
+def end_systole(contours: ArrayLike, spacing: Sequence[float] | None = None) -> int:
+    """Frame at which the area between the contour and its base is smallest: a surrogate of aortic-valve closure."""
+    return int(cavity_areas(contours, spacing).argmin())
 
 
 def segment_bounds(points: int, count: int = 6) -> NDArray[np.int64]:

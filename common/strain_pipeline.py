@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from common.apical import APICAL, apical
-from common.beats import Beat, find_beats
+from common.beats import Beat, by_tracked_cavity, find_beats
 from common.cases import CineCases
 from common.cine import COLOUR_FLOW, sector_mask
 from common.contour_tracking import read_wall
@@ -32,6 +32,7 @@ from common.engine import CaseEvaluator, CaseEvents
 from common.errors import InputError
 from common.kalman import smooth_points
 from common.ncc import local_ncc
+from common.strain import cavity_areas
 from common.tracking import field_at, step_forward, track
 
 Array = NDArray[np.float64]
@@ -284,7 +285,8 @@ class TrackedBeat:
 class WallTracking:
     """Step 5: the wall's points carried through each beat by the fields, fused with the lines of every frame.
 
-    Puts ``tracked`` (a ``TrackedBeat`` a beat) into the case. A measured place is the point of the frame's own line, a
+    Puts ``tracked`` (a ``TrackedBeat`` a beat) into the case, and moves the beats' end-systole to the smallest cavity
+    inside the tracked endocardium where it was not given. A measured place is the point of the frame's own line, a
     measured velocity the mean of the motion from the frame before and to the frame after; its variance grows where the
     registration is poor: ``(velocity_noise² + (missed / 2)²) / nlcc²``. Lengths are parts of the left ventricle's
     length at end-diastole, times are frames.
@@ -318,6 +320,7 @@ class WallTracking:
             sector = sector_mask(case["cine"], radius=0, still=True).numpy()
             seen = ndimage.distance_transform_edt(np.pad(~sector, 1, constant_values=True))[1:-1, 1:-1]
             case["tracked"] = [self._track(case, beat, missed, seen <= 3) for beat in case["beats"]]
+            case["beats"] = [found.beat for found in case["tracked"]]
         case["parts"]["motion"] = case["seconds"] - sum(
             case["parts"].get(part, 0.0) for part in ("view", "segmentation", "contours")
         )
@@ -360,7 +363,7 @@ class WallTracking:
         lit = inside & seen[row, column]
         outside = ~lit[:, 1].all(0) | ~inside.all((0, 1))
         return TrackedBeat(
-            beat,
+            beat if "es" in case["entry"] else by_tracked_cavity(beat, cavity_areas(lines[:, 0])),
             lines,
             nlcc[:, centre].mean(0).double().numpy(),
             None if missed is None else error[:, centre].mean(0).double().numpy(),

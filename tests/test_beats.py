@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.beats import Beat, find_beats
+from common.beats import Beat, by_tracked_cavity, find_beats
 from common.errors import InputError
 from common.simulation.motion import systole, time_course
 
@@ -86,3 +86,11 @@ def test_what_holds_no_beat(part, given, words):
 def test_a_cavity_that_does_not_change():
     with pytest.raises(InputError, match="no beat is seen"):
         find_beats(1000 + np.random.default_rng(0).normal(0, 5, 40))
+
+
+def test_end_systole_by_the_tracked_cavity():
+    areas = 100 - 30 * np.sin(np.linspace(0, np.pi, 21)) - np.linspace(0, 20, 21)
+    assert by_tracked_cavity(Beat(5, 12, 25, whole=True), areas) == Beat(5, 15, 25, True)
+    assert by_tracked_cavity(Beat(5, 12, 25, whole=False), areas).es > 15, "a beat cut off keeps its drift"
+    cut = Beat(5, 25, 25, whole=False)
+    assert by_tracked_cavity(cut, areas) == cut
