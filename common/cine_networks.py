@@ -24,6 +24,7 @@ from common.networks.weights import load_weights, read_weights
 FRAMES_FOR_VIEW = 32
 TIME_SIGMA = 1.0  # frames
 INFERENCE_SIZE = 224  # trained at 256; a smaller square shows the network more of the heart (docs/TRAINING.md)
+WALL = 2  # in ``common.echo_frames.LABELS``
 _BEYOND = 20.0  # logit of the background outside the square
 
 
@@ -87,6 +88,9 @@ def segment_cine(
 def largest_pieces(memberships: Tensor) -> Tensor:
     """Take each structure's smaller pieces away from it: there the other memberships share what it had.
 
+    The wall may come in two pieces, where a part of it is thin, dark or cut by the sector; a piece of a tenth of its
+    largest stays.
+
     Args:
         memberships: ``[T, C, H, W]``, channel 0 the background.
     """
@@ -98,7 +102,8 @@ def largest_pieces(memberships: Tensor) -> Tensor:
             if count > 1:
                 sizes = np.bincount(pieces.ravel())
                 sizes[0] = 0
-                small = torch.from_numpy((pieces > 0) & (pieces != sizes.argmax()))
+                least = sizes.max() * (0.1 if value == WALL else 1)
+                small = torch.from_numpy((pieces > 0) & (sizes[pieces] < least))
                 frame[value, small] = 0
         frame[0] += (frame.sum(0) <= 1e-6).float()
     return kept / kept.sum(1, keepdim=True)

@@ -219,7 +219,7 @@ class WallSegmentation:
                         f"The beat from frame {beat.ed} is not whole: its drift is not known, and its peak strain, "
                         "post-systolic index and times to peak are not given."
                     )
-        case["contour_given"] = entry.get("contour")
+        case["contour_given"], case["es_given"] = entry.get("contour"), entry.get("es")
 
 
 def walls_of(labels: NDArray[np.uint8], points: int) -> tuple[Array, dict[int, str]]:
@@ -238,7 +238,7 @@ def walls_of(labels: NDArray[np.uint8], points: int) -> tuple[Array, dict[int, s
     walls, reasons = np.full((len(labels), 3, points, 2), np.nan), {}
     for t, frame in enumerate(labels):
         try:
-            walls[t] = wall_contours(frame, points, f"frame {t}")
+            walls[t] = wall_contours(joined(frame), points, f"frame {t}")
         except InputError as error:
             reasons[t] = str(error)
     found = np.array([t for t in range(len(labels)) if t not in reasons], dtype=int)
@@ -254,6 +254,23 @@ def walls_of(labels: NDArray[np.uint8], points: int) -> tuple[Array, dict[int, s
                 )
                 walls[t] = np.nan
     return walls, reasons
+
+
+def joined(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A wall that came in pieces, closed over gaps of up to 16 pixels beside the cavity; others as they are.
+
+    Args:
+        labels: ``[H, W]``, 1 the cavity, 2 the myocardium.
+    """
+    for radius in (2, 4, 8):
+        wall = labels == 2
+        if ndimage.label(wall)[1] < 2:
+            return labels
+        padded = np.pad(wall, radius + 1)
+        near = ndimage.distance_transform_edt(~padded) <= radius
+        closed = (ndimage.distance_transform_edt(near) > radius)[radius + 1 : -radius - 1, radius + 1 : -radius - 1]
+        labels = np.where(closed & (labels == 0), 2, labels).astype(np.uint8)
+    return labels
 
 
 def nearest(seen: NDArray[np.bool_], beat: Beat) -> int:
@@ -292,7 +309,7 @@ class WallTracking:
     length at end-diastole, times are frames.
 
     Args:
-        place_noise: standard deviation of a line's points; None follows the motion alone.
+        place_noise: standard deviation of a line's points after end-diastole; None follows the motion alone.
         velocity_noise: standard deviation of a well registered point's motion a frame.
         jerk: root of the spectral density of the process noise.
         radius: of the NLCC window, part of the length.
@@ -301,9 +318,9 @@ class WallTracking:
 
     def __init__(
         self,
-        place_noise: float | None = 0.02,
+        place_noise: float | None = 1.0,
         velocity_noise: float = 0.005,
-        jerk: float = 0.004,
+        jerk: float = 0.01,
         radius: float = 0.06,
         smoother: bool = True,
     ) -> None:
@@ -348,7 +365,7 @@ class WallTracking:
             place = np.full(places.shape, np.inf)
             if self.place_noise is not None and not given:
                 place[np.isfinite(places)] = (self.place_noise * size) ** 2
-            place[0] = (0.1 * self.velocity_noise * size) ** 2 if given or self.place_noise is None else place[0]
+            place[0] = (0.1 * self.velocity_noise * size) ** 2  # the line at end-diastole is what strain is measured of
             found, _ = smooth_points(
                 np.nan_to_num(places), velocities(path, ddf).double().numpy(), place, variance[..., None],
                 (self.jerk * size) ** 2, smoother=self.smoother,
@@ -363,7 +380,7 @@ class WallTracking:
         lit = inside & seen[row, column]
         outside = ~lit[:, 1].all(0) | ~inside.all((0, 1))
         return TrackedBeat(
-            beat if "es" in case["entry"] else by_tracked_cavity(beat, cavity_areas(lines[:, 0])),
+            beat if case.get("es_given") is not None else by_tracked_cavity(beat, cavity_areas(lines[:, 0])),
             lines,
             nlcc[:, centre].mean(0).double().numpy(),
             None if missed is None else error[:, centre].mean(0).double().numpy(),

@@ -13,7 +13,7 @@ from common.contours import wall_contours
 from common.ddf import warp
 from common.errors import InputError
 from common.strain_measures import StrainMeasures, mean
-from common.strain_pipeline import TrackedBeat, WallTracking, likeness, velocities, walls_of
+from common.strain_pipeline import TrackedBeat, WallTracking, joined, likeness, velocities, walls_of
 
 SIZE = 120
 APEX = np.array([20.0, 60.0])
@@ -105,6 +105,17 @@ def test_a_frame_whose_wall_is_torn_counts_as_having_none():
     walls, reasons = walls_of(labels, 120)
     assert set(reasons) == {7, 12} and "from the frames around it" in reasons[7] and "no cavity" in reasons[12]
     assert np.isnan(walls[[7, 12]]).all() and np.isfinite(np.delete(walls, [7, 12], 0)).all()
+
+
+def test_a_wall_in_two_pieces_is_closed():
+    whole = labels_at(1.0)
+    cut = whole.copy()
+    cut[(whole == 2) & (np.abs(np.arange(SIZE) - 52) < 4) & (np.arange(SIZE)[:, None] < 50)] = 0
+    assert np.array_equal(joined(whole), whole) and not np.array_equal(cut, whole)
+    found = joined(cut)
+    assert np.array_equal(found == 1, whole == 1)
+    off = np.linalg.norm(wall_contours(found) - wall_contours(whole), axis=-1)
+    assert off.mean() < 1.0 and off.max() < 6, "pixels"
 
 
 def test_a_torn_wall_at_end_diastole_is_taken_from_a_later_frame(case):
