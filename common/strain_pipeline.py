@@ -8,6 +8,7 @@ that reads from the case and puts into it, so that a configuration can leave it 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -314,6 +315,8 @@ class WallTracking:
         jerk: root of the spectral density of the process noise.
         radius: of the NLCC window, part of the length.
         smoother: go back through the frames too.
+        along: standard deviation of the Gaussian that smooths displacements along each line, part of the line; 0 leaves
+            them.
     """
 
     def __init__(
@@ -323,7 +326,9 @@ class WallTracking:
         jerk: float = 0.01,
         radius: float = 0.06,
         smoother: bool = True,
+        along: float = 0.017,
     ) -> None:
+        self.along = along
         self.place_noise, self.velocity_noise, self.jerk = place_noise, velocity_noise, jerk
         self.radius, self.smoother = radius, smoother
 
@@ -371,7 +376,7 @@ class WallTracking:
                 (self.jerk * size) ** 2, smoother=self.smoother,
             )  # fmt: skip
             path = torch.from_numpy(found).float()
-        lines = found.reshape(count, 3, points, 2)
+        lines = along_lines(found.reshape(count, 3, points, 2), self.along * points)
         centre = slice(points, 2 * points)
         height, width = seen.shape
         at = np.rint(lines).astype(int)
@@ -386,6 +391,21 @@ class WallTracking:
             None if missed is None else error[:, centre].mean(0).double().numpy(),
             outside,
         )
+
+
+def along_lines(lines: Array, sigma: float) -> Array:
+    """Lines whose displacement from the first frame is smoothed along them; an even stretch or shift stays as it is.
+
+    Args:
+        lines: ``[T, L, P, 2]``.
+        sigma: of the Gaussian, points.
+    """
+    if not sigma:
+        return lines
+    margin = min(math.ceil(4 * sigma), lines.shape[2] - 1)
+    moved = lines - lines[:1]
+    moved = np.pad(moved, ((0, 0), (0, 0), (margin, margin), (0, 0)), mode="reflect", reflect_type="odd")
+    return lines[:1] + ndimage.gaussian_filter1d(moved, sigma, axis=2)[:, :, margin:-margin]
 
 
 def likeness(image: Tensor, ddf: Tensor, radius: int) -> Tensor:

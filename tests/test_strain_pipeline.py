@@ -13,7 +13,7 @@ from common.contours import wall_contours
 from common.ddf import warp
 from common.errors import InputError
 from common.strain_measures import StrainMeasures, mean
-from common.strain_pipeline import TrackedBeat, WallTracking, joined, likeness, velocities, walls_of
+from common.strain_pipeline import TrackedBeat, WallTracking, along_lines, joined, likeness, velocities, walls_of
 
 SIZE = 120
 APEX = np.array([20.0, 60.0])
@@ -105,6 +105,16 @@ def test_a_frame_whose_wall_is_torn_counts_as_having_none():
     walls, reasons = walls_of(labels, 120)
     assert set(reasons) == {7, 12} and "from the frames around it" in reasons[7] and "no cavity" in reasons[12]
     assert np.isnan(walls[[7, 12]]).all() and np.isfinite(np.delete(walls, [7, 12], 0)).all()
+
+
+def test_smoothing_along_a_line_leaves_an_even_stretch():
+    first = np.stack([np.linspace(0, 90, 40), np.zeros(40)], -1)
+    stretched = np.stack([first, 0.8 * first + 3])[:, None]
+    np.testing.assert_allclose(along_lines(stretched, 2.0), stretched, atol=1e-9)
+    rough = stretched.copy()
+    rough[1, 0, ::2, 1] += 1
+    assert np.abs(np.diff(along_lines(rough, 2.0)[1, 0, 5:-5, 1])).max() < 0.1
+    assert along_lines(rough, 0) is rough
 
 
 def test_a_wall_in_two_pieces_is_closed():
