@@ -1,8 +1,8 @@
 """Bundles as zips that work outside the repository: ``python -m common.package``; and where a zipped bundle lies.
 
-In the repository a bundle's configs name their folder from the repository's root (``bundles/NAME``). In its zip they ask
-``bundle_folder``, so that they run from any folder; files of other bundles, and of ``data_lists``, that they or the docs
-name come along.
+In the repository a bundle's configs name their folder from the repository's root (``bundles/NAME``). In its zip they
+ask ``bundle_folder``, so that they run from any folder; files of other bundles, and of ``data_lists``, that they or the
+docs name come along.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ DATA_LIST = re.compile(r"\bdata_lists/\w+\.json")
 ROOT = '"bundle_root": "bundles/{name}"'
 ASKED = '"bundle_root": {{"_target_": "common.package.bundle_folder", "name": "{name}"}}'
 INSTALL = """
-> This is version {version} of the bundle, zipped. Install what it runs on, the wheel beside the zip; unzip; the commands
-> below name the bundle's files from the folder in which it was unzipped, and `--config_file` may be any path to them.
+> Version {version} of the bundle, zipped. Install what it runs on, the wheel that lies beside the zip, and unzip. The
+> commands below name the bundle's files from the folder in which it was unzipped; `--config_file` may be any path.
 >
 > ```bash
 > python -m pip install {wheel}
@@ -129,7 +129,8 @@ def _page(path: Path, folder: Path, content: dict[str, bytes], wheel: str, versi
     text = LINK.sub(inside, path.read_text())
     for name in DATA_LIST.findall(text):
         content[name] = _needed(folder.parents[1] / name, folder)
-    text = DATA_LIST.sub(lambda found: f"{folder.name}/{found[0]}", text).replace(f"bundles/{folder.name}/", f"{folder.name}/")
+    text = DATA_LIST.sub(lambda found: f"{folder.name}/{found[0]}", text)
+    text = text.replace(f"bundles/{folder.name}/", f"{folder.name}/")
     title, _, rest = text.partition("\n")
     return f"{title}\n{INSTALL.format(wheel=wheel, version=version)}{rest}" if path.name == "README.md" else text
 
@@ -149,7 +150,7 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         wheels = sorted(options.output_dir.glob("*.whl"), key=lambda path: path.stat().st_mtime)
         if not wheels:
-            raise InputError(f"{options.output_dir}: holds no wheel; python -m build --outdir {options.output_dir} makes it")
+            raise InputError(f"{options.output_dir}: holds no wheel; make it by python -m build --outdir FOLDER")
         found = options.bundles or sorted(file.parents[1] for file in Path("bundles").glob(f"*/{METADATA}"))
         if not found:
             raise InputError("bundles: no such folder here; run this from the repository's root")

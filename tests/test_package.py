@@ -71,7 +71,8 @@ def test_weights_of_another_bundle_come_along_with_their_terms(name, other, unzi
     parser.read_config(f"{name}/configs/inference.json")
     carried = Path(parser.get_parsed_content("motion_weights" if other == "cpwc_echo" else "selector_weights"))
     assert carried == Path(name, "models", f"{other}.pt")
-    for ours, theirs in ((carried, "models/model.pt"), (f"{name}/docs/data_license_{other}.txt", "docs/data_license.txt")):
+    terms = Path(name, "docs", f"data_license_{other}.txt")
+    for ours, theirs in ((carried, "models/model.pt"), (terms, "docs/data_license.txt")):
         assert (unzipped / ours).read_bytes() == (ROOT / "bundles" / other / theirs).read_bytes()
 
 
