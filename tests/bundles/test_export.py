@@ -69,8 +69,9 @@ def test_export(tool, options, tmp_path, monkeypatch):
     torch.testing.assert_close(exported(image), expected(network, image), rtol=0, atol=1e-5)
     other = torch.rand(2, *image.shape[1:-1], image.shape[-1] - 16)
     if options.get("use_trace"):
-        with pytest.raises(RuntimeError, match="size"):
-            exported(other)
+        for refused in (other, other[:1], image.mT, image.repeat(1, 1, 2, 2), image.repeat(2, 1, 1, 1)):
+            with pytest.raises(RuntimeError, match="expanded size"):
+                exported(refused)
     else:
         torch.testing.assert_close(exported(other), expected(network, other), rtol=0, atol=1e-5)
 
