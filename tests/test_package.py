@@ -149,7 +149,17 @@ def elsewhere(tmp_path_factory):
     site = Path(subprocess.run(ask, check=True, timeout=60, capture_output=True, text=True).stdout.strip())
     here = {str(Path(pytest.__file__).parents[1]), *(path for path in sys.path if path.endswith("site-packages"))}
     (site / "tested_with.pth").write_text("\n".join(sorted(here)))
-    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index"]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--no-deps",
+        "--no-index",
+        "--ignore-installed",
+    ]
     subprocess.run([*install, str(next(folder.glob("*.whl")))], check=True, timeout=100)
     (folder / "empty").mkdir()
     return python, folder / "empty"

@@ -58,6 +58,8 @@ def test_metadata(name):
     found = metadata(name)
     assert not set(KEYS) - set(found)
     assert found["version"] in found["changelog"]
+    project = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
+    assert found["required_packages_version"]["cardiac-motion-bundles"] == project
     tensors = found["network_data_format"]
     assert set(tensors["inputs"]) == {"image"} and set(tensors["outputs"]) == {"pred"}
 
