@@ -33,7 +33,10 @@ def _identity(size: tuple[int, ...], device: torch.device, dtype: torch.dtype) -
 
 def identity_grid(size: Sequence[int], like: Tensor) -> Tensor:
     """Coordinates of the pixel centres, ``[1, d, *S]`` in pixels, on the device and in the type of ``like``."""
-    return _identity(tuple(size), like.device, like.dtype)
+    made = (
+        _identity.__wrapped__ if torch.compiler.is_compiling() else _identity
+    )  # an export's tensors aren't to be kept
+    return made(tuple(size), like.device, like.dtype)
 
 
 def sample(image: Tensor, points: Tensor, mode: str = "bilinear", padding: str = "border") -> Tensor:

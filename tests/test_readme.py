@@ -1,6 +1,7 @@
 """Every command of README.md and of nmsr_echo's page is run word for word, on the smallest input and settings."""
 
 import configparser
+import doctest
 import json
 import re
 import shlex
@@ -89,13 +90,24 @@ def test_bundle_commands(page, command, folder, tmp_path):
     assert (out / "cine/summary.json").is_file() or (out / "model.pt").is_file()
 
 
+def test_the_python_page_does_what_it_says(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL))
+    examples = doctest.DocTestParser().get_doctest(code, {}, "python.md", "docs/python.md", 0)
+    report: list[str] = []
+    done = doctest.DocTestRunner(verbose=False).run(examples, out=report.append)
+    assert done.attempted > 20 and done.failed == 0, "".join(report)
+
+
 def test_no_command_is_left_out():
     known = ("tox run", "pip install", "monai.bundle run")
     assert not [c for page in PAGES for c in commands(page) if not any(k in c for k in known)]
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "docs/simulation.md", "bundles/nmsr_echo/docs/README.md"]
+    "page",
+    ["README.md", "CONTRIBUTING.md"]
+    + [str(page.relative_to(ROOT)) for folder in ("", "bundles/*/") for page in ROOT.glob(f"{folder}docs/*.md")],
 )
 def test_links_lead_somewhere(page):
     folder = (ROOT / page).parent

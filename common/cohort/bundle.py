@@ -53,7 +53,7 @@ def parsed(files: Sequence[str | Path], options: dict[str, Any]) -> ConfigParser
     unknown = [name for name in options if name.replace("::", "#").split("#")[0] not in known]
     if unknown:
         raise InputError(f"{Path(files[0]).parents[1]}: has no option {', '.join(unknown)}")
-    parser.update(options)
+    parser.update({"bundle_root": str(Path(files[0]).parents[1]), **options})  # from any folder
     return parser
 
 

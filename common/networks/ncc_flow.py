@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from common.ddf import rescale, warp
-from common.networks.pwc_net import convolution, flow_layer
+from common.networks.pwc_net import convolution, flow_layer, traced_size
 
 DILATIONS = (1, 2, 4, 8, 4, 2, 1)
 
@@ -128,6 +128,7 @@ class NCCFlow(nn.Module):
         """
         if image.dim() != 4 or image.shape[1] != 2:
             raise ValueError(f"expected [B, 2, H, W], got {tuple(image.shape)}")
+        image = traced_size(image)
         size, multiple = image.shape[2:], self.stride * 2 ** max(self.scales)
         below, beside = (-n % multiple for n in size)
         image = functional.pad(image, (0, beside, 0, below), mode="replicate")

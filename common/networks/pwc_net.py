@@ -80,6 +80,11 @@ def doubling(channels: int) -> nn.ConvTranspose2d:
     return layer
 
 
+def traced_size(image: Tensor) -> Tensor:
+    """``image``; but a trace (TorchScript) refuses other sizes than its own, for which its constants would be wrong."""
+    return image.expand([int(n) for n in image.shape]) if torch.jit.is_tracing() else image
+
+
 class Estimator(nn.Module):
     """Five convolutions and a flow; with ``dense``, each is concatenated with what it was computed from (Fig. 4)."""
 
@@ -192,6 +197,7 @@ class PWCNet(nn.Module):
         """
         if image.dim() != 4 or image.shape[1] != 2:
             raise ValueError(f"expected [B, 2, H, W], got {tuple(image.shape)}")
+        image = traced_size(image)
         size, multiple = image.shape[2:], 2**self.levels
         below, beside = (-n % multiple for n in size)
         padded = functional.pad(image, (0, beside, 0, below), mode="replicate")

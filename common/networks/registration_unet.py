@@ -27,8 +27,10 @@ class RegistrationUNet(nn.Module):
         decoder: channels on the way back up, one a level.
         full: channels of the convolutions at full size.
         squarings: 0 returns the network's output as displacement; n > 0 takes it as a stationary velocity field and
-            integrates it by n squarings (a diffeomorphism).
+            integrates it by n squarings (a diffeomorphism). Only with 0 can it be scripted (TorchScript).
     """
+
+    __constants__ = ("integrates",)
 
     def __init__(
         self,
@@ -43,7 +45,7 @@ class RegistrationUNet(nn.Module):
             raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims}")
         if len(encoder) != len(decoder):
             raise ValueError(f"as many decoder as encoder levels, got {len(decoder)} and {len(encoder)}")
-        self.spatial_dims, self.squarings = spatial_dims, squarings
+        self.spatial_dims, self.squarings, self.integrates = spatial_dims, squarings, squarings > 0
 
         def block(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
             convolution = CONVOLUTION[spatial_dims](inputs, outputs, 3, stride=stride, padding=1)
@@ -67,12 +69,14 @@ class RegistrationUNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """``image [B, 2, *S]`` (moving, fixed; unit range) to ``ddf [B, d, *S]`` in voxels."""
         if image.dim() != self.spatial_dims + 2 or image.shape[1] != 2:
-            raise ValueError(f"expected [B, 2, *S] with {self.spatial_dims} spatial axes, got {tuple(image.shape)}")
+            raise ValueError(f"expected [B, 2, *S] with {self.spatial_dims} spatial axes, got {list(image.shape)}")
         size = image.shape[2:]
-        multiple = 2 ** len(self.encoder)
-        margin = [(0, -n % multiple) for n in reversed(size)]
-        x = functional.pad(image, [m for pair in margin for m in pair], mode="replicate")
-        skips = []
+        multiple = 1 << len(self.encoder)
+        margin: list[int] = []
+        for n in size[::-1]:
+            margin += [0, -n % multiple]
+        x = functional.pad(image, margin, mode="replicate")
+        skips: list[Tensor] = []
         for down in self.encoder:
             skips.append(x)
             x = down(x)
@@ -81,4 +85,6 @@ class RegistrationUNet(nn.Module):
         field = self.flow(self.full(x))
         for axis, n in enumerate(size, 2):
             field = field.narrow(axis, 0, n)
-        return exponentiate(field, self.squarings) if self.squarings else field
+        if self.integrates:
+            field = exponentiate(field, self.squarings)
+        return field

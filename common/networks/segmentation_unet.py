@@ -41,15 +41,15 @@ class SegmentationUNet(nn.Module):
         Raises:
             ValueError: another shape.
         """
-        multiple = 2 ** (len(self.widths) - 1)
-        if image.dim() != 4 or image.shape[1] != 1 or any(n % multiple for n in image.shape[2:]):
-            raise ValueError(f"expected [B, 1, H, W] with multiples of {multiple}, got {tuple(image.shape)}")
-        x, beside = image, []
-        for level in self.down[:-1]:
-            x = level(x)
+        multiple = 1 << (len(self.widths) - 1)
+        if image.dim() != 4 or image.shape[1] != 1 or any([n % multiple != 0 for n in image.shape[2:]]):
+            raise ValueError(f"expected [B, 1, H, W] with multiples of {multiple}, got {list(image.shape)}")
+        x = image
+        beside: list[Tensor] = []
+        for number, level in enumerate(self.down):
+            x = level(functional.max_pool2d(x, 2) if number else x)
             beside.append(x)
-            x = functional.max_pool2d(x, 2)
-        x = self.down[-1](x)
+        beside.pop()
         for level in self.up:
             x = level(torch.cat([functional.interpolate(x, scale_factor=2.0), beside.pop()], 1))
         return self.out(x)

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from common.ddf import rescale, warp
 from common.errors import InputError
-from common.networks.pwc_net import SLOPE, cost_volume, doubling, flow_layer, normalised
+from common.networks.pwc_net import SLOPE, cost_volume, doubling, flow_layer, normalised, traced_size
 
 STAGES = ("correlation", "second", "third", "small", "fusion")
 WIDTHS = (64, 128, 256, 512, 512, 1024)  # of FlowNet's six levels
@@ -149,6 +149,7 @@ class StackedFlow(nn.Module):
         """
         if image.dim() != 4 or image.shape[1] != 2:
             raise ValueError(f"expected [B, 2, H, W], got {tuple(image.shape)}")
+        image = traced_size(image)
         size = image.shape[2:]
         below, beside = (-n % 64 for n in size)
         pair = functional.pad(image, (0, beside, 0, below), mode="replicate")

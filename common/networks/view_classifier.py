@@ -37,7 +37,10 @@ class Inception(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, before, H, W]`` to ``[B, before + routes · width, H, W]``."""
-        return torch.cat([x, *(route(x) for route in self.routes)], 1)
+        found = [x]
+        for route in self.routes:
+            found.append(route(x))
+        return torch.cat(found, 1)
 
 
 class ViewClassifier(nn.Module):
@@ -73,7 +76,7 @@ class ViewClassifier(nn.Module):
             ValueError: another shape.
         """
         if image.dim() != 4 or image.shape[1] != 1 or min(image.shape[2:]) < 32:
-            raise ValueError(f"expected [B, 1, H, W] of at least 32 pixels, got {tuple(image.shape)}")
+            raise ValueError(f"expected [B, 1, H, W] of at least 32 pixels, got {list(image.shape)}")
         return self.out(self.features(image)).mean((2, 3))
 
 

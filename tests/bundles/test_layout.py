@@ -1,10 +1,10 @@
-"""What every bundle has: the files of the layout, metadata that keeps the schema, the properties MONAI asks for."""
+"""What every bundle has: the layout, a model card, metadata of the schema, the properties that MONAI asks for."""
 
 import json
+import re
 
 import pytest
-from jsonschema import validate
-from monai.bundle import ConfigParser, verify_net_in_out
+from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
 
 from tests.bundles.running import ROOT
 
@@ -17,6 +17,16 @@ KEYS = (
     "schema", "version", "monai_version", "pytorch_version", "numpy_version", "required_packages_version", "task",
     "description", "authors", "copyright", "network_data_format", "changelog",
 )  # fmt: skip
+
+CARD = (
+    "Model Overview", "Data", "Training configuration", "Input", "Output", "Performance", "Limits",
+    "MONAI Bundle Commands", "References", "License",
+)  # fmt: skip
+TRAININGS = [
+    f"{name}/configs/{file.name}"
+    for name in BUNDLES
+    for file in sorted((ROOT / "bundles" / name / "configs").glob("*train*.json"))
+]
 
 bundles = pytest.mark.parametrize("name", BUNDLES)
 FEW_STEPS = {"ants_syn": {"iterations": [2, 0, 0]}, "niftyreg": {"steps": 2}}  # methods that optimise
@@ -48,21 +58,46 @@ def test_metadata(name):
     found = metadata(name)
     assert not set(KEYS) - set(found)
     assert found["version"] in found["changelog"]
+    project = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
+    assert found["required_packages_version"]["cardiac-motion-bundles"] == project
     tensors = found["network_data_format"]
     assert set(tensors["inputs"]) == {"image"} and set(tensors["outputs"]) == {"pred"}
 
 
 @bundles
 def test_metadata_keeps_monais_schema(name, data_dir):
-    validate(metadata(name), json.loads((data_dir / "meta_schema_20240725.json").read_text()))
+    configs = ROOT / "bundles" / name / "configs"
+    verify_metadata(str(configs / "metadata.json"), filepath=str(data_dir / "meta_schema_20240725.json"))
 
 
 @bundles
-def test_properties(name):
-    """What MONAI's ``InferProperties`` requires of an inference configuration."""
-    found = read(name)
-    assert not {"bundle_root", "device", "dataset_dir", "dataset", "evaluator", "network_def", "inferer"} - set(found)
-    assert found["bundle_root"] == f"bundles/{name}"
+def test_model_card(name):
+    """The headings of the model zoo's cards, in their order."""
+    page = (ROOT / "bundles" / name / "docs/README.md").read_text()
+    headings = [title for title in re.findall(r"^#+ (.+)$", page, re.MULTILINE) if title in CARD]
+    assert headings == list(CARD)
+    assert "not for diagnosis" in " ".join(page.split())
+
+
+@bundles
+def test_properties_of_inference(name, monkeypatch, tmp_path):
+    """All that MONAI's ``InferProperties`` names, required or referred to, is there and can be built."""
+    monkeypatch.chdir(ROOT)
+    assert read(name)["bundle_root"] == f"bundles/{name}"
+    config = f"bundles/{name}/configs/inference.json"
+    workflow = ConfigWorkflow(config, workflow_type="infer", logging_file=False, output_dir=str(tmp_path))
+    workflow.initialize()
+    assert workflow.check_properties() == []
+
+
+@pytest.mark.parametrize("path", TRAININGS)
+def test_properties_of_training(path, monkeypatch):
+    """As MONAI's ``TrainProperties`` has them; nothing is built: that would need the data sets."""
+    monkeypatch.setattr(ConfigWorkflow, "_get_property", ConfigWorkflow._get_prop_id)
+    own = ROOT / "bundles" / path
+    base = own.parent / "train.json"
+    files = [str(file) for file in ([base, own] if base.is_file() and own != base else [own])]
+    assert ConfigWorkflow(files, workflow_type="train", logging_file=False).check_properties() == []
 
 
 @bundles
