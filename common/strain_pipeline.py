@@ -315,18 +315,17 @@ class WallTracking:
         jerk: root of the spectral density of the process noise.
         radius: of the NLCC window, part of the length.
         smoother: go back through the frames too.
-        along: standard deviation of the Gaussian that smooths displacements along each line, part of the line; 0 leaves
-            them.
+        along: standard deviation of the Gaussian that smooths each line along itself, part of the line; 0 leaves it.
     """
 
     def __init__(
         self,
         place_noise: float | None = 1.0,
         velocity_noise: float = 0.005,
-        jerk: float = 0.01,
+        jerk: float = 0.02,
         radius: float = 0.06,
         smoother: bool = True,
-        along: float = 0.017,
+        along: float = 0.025,
     ) -> None:
         self.along = along
         self.place_noise, self.velocity_noise, self.jerk = place_noise, velocity_noise, jerk
@@ -394,7 +393,9 @@ class WallTracking:
 
 
 def along_lines(lines: Array, sigma: float) -> Array:
-    """Lines whose displacement from the first frame is smoothed along them; an even stretch or shift stays as it is.
+    """Lines smoothed along themselves: what is ragged in a drawn or tracked wall adds length that doesn't shorten.
+
+    The same linear map for every frame, so the strain of an affine motion stays as it is.
 
     Args:
         lines: ``[T, L, P, 2]``.
@@ -403,9 +404,8 @@ def along_lines(lines: Array, sigma: float) -> Array:
     if not sigma:
         return lines
     margin = min(math.ceil(4 * sigma), lines.shape[2] - 1)
-    moved = lines - lines[:1]
-    moved = np.pad(moved, ((0, 0), (0, 0), (margin, margin), (0, 0)), mode="reflect", reflect_type="odd")
-    return lines[:1] + ndimage.gaussian_filter1d(moved, sigma, axis=2)[:, :, margin:-margin]
+    padded = np.pad(lines, ((0, 0), (0, 0), (margin, margin), (0, 0)), mode="reflect", reflect_type="odd")
+    return ndimage.gaussian_filter1d(padded, sigma, axis=2)[:, :, margin:-margin]
 
 
 def likeness(image: Tensor, ddf: Tensor, radius: int) -> Tensor:

@@ -107,14 +107,17 @@ def test_a_frame_whose_wall_is_torn_counts_as_having_none():
     assert np.isnan(walls[[7, 12]]).all() and np.isfinite(np.delete(walls, [7, 12], 0)).all()
 
 
-def test_smoothing_along_a_line_leaves_an_even_stretch():
-    first = np.stack([np.linspace(0, 90, 40), np.zeros(40)], -1)
-    stretched = np.stack([first, 0.8 * first + 3])[:, None]
-    np.testing.assert_allclose(along_lines(stretched, 2.0), stretched, atol=1e-9)
-    rough = stretched.copy()
-    rough[1, 0, ::2, 1] += 1
-    assert np.abs(np.diff(along_lines(rough, 2.0)[1, 0, 5:-5, 1])).max() < 0.1
-    assert along_lines(rough, 0) is rough
+def test_smoothing_along_a_line_keeps_the_strain():
+    line = wall_contours(labels_at(1.0))[None]
+    lines = np.concatenate([line, APEX + 0.8 * (line - APEX) + 3])
+    smooth = along_lines(lines, 3.0)
+    assert np.abs(smooth - lines).max() < 1.5, "pixels"
+    lengths = np.linalg.norm(np.diff(smooth, axis=2), axis=-1).sum(-1)
+    np.testing.assert_allclose(lengths[1] / lengths[0], 0.8)
+    rough = lines.copy()
+    rough[:, :, ::2] += 0.5
+    assert np.linalg.norm(np.diff(along_lines(rough, 3.0), axis=2), axis=-1).sum(-1) == pytest.approx(lengths, rel=0.01)
+    assert along_lines(lines, 0) is lines
 
 
 def test_a_wall_in_two_pieces_is_closed():
