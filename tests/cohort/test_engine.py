@@ -36,6 +36,7 @@ def test_each_case_is_done_once_and_a_second_start_does_nothing(client, tmp_path
     found = run_cases(work(tmp_path), names(COUNT), client)
     assert outputs(tmp_path) == expected(COUNT)
     assert {o["status"] for o in found.values()} == {"done"} and set(found) == set(names(COUNT))
+    assert set(client.cluster.scheduler.task_prefixes) <= {"case"}, "what it keeps for ever does not grow with the cases"
     assert run_cases(work(tmp_path), names(COUNT), client) == {}
     assert set(times(tmp_path).values()) == {1}
     rows = Journal(tmp_path).read()
