@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from common.cohort.engine import Journal
 from common.errors import InputError
 from common.files import written_whole
 from common.outputs import finite, statistics
-from common.record import LONGEST_PARAM, default_store, environment, metric_name
+from common.record import LONGEST_PARAM, default_store, environment, metric_name, tracking
 
 log = logging.getLogger(__name__)
 
@@ -47,21 +46,15 @@ def send(output_dir: Path, names: Sequence[str] | None = None, last: bool = True
         cohort = json.loads((output_dir / SETTINGS).read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{output_dir}: no cohort, {SETTINGS} cannot be read ({error})") from error
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    for noisy in ("alembic", "mlflow"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    from mlflow.tracking import MlflowClient
-
     store = default_store(output_dir)
     path = output_dir / SENT
     states: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     state = states.setdefault(store, {"run": None, "sent": []})
     before = json.dumps(state)
     try:
-        client = MlflowClient(store)
+        client, experiment = tracking(output_dir, cohort["bundle"])
         if state["run"] is None:
-            state["run"] = _begin(client, cohort, store, output_dir)
+            state["run"] = _begin(client, experiment, cohort, output_dir)
         _send_cases(client, state, output_dir, cohort["cases"], names)
         if last:
             _end(client, state["run"], output_dir, cohort["cases"])
@@ -95,13 +88,10 @@ def _send_cases(
     state["sent"] += taken
 
 
-def _begin(client: Any, cohort: dict[str, Any], store: str, output_dir: Path) -> str:
+def _begin(client: Any, experiment: str, cohort: dict[str, Any], output_dir: Path) -> str:
     """The run of this cohort, found by its tag where an answer was lost."""
     from mlflow.entities import Param
 
-    found = client.get_experiment_by_name(cohort["bundle"])
-    artifacts = (output_dir.resolve() / "mlartifacts").as_uri() if store.startswith("sqlite:") else None
-    experiment = found.experiment_id if found else client.create_experiment(cohort["bundle"], artifacts)
     runs = client.search_runs([experiment], f"tags.cohort = '{cohort['id']}'")
     if runs:
         return str(runs[0].info.run_id)

@@ -16,7 +16,7 @@ from common.cohort import cluster, runner
 from common.cohort.engine import Journal, alone, run_cases
 from common.cohort.runner import Limits, gpu_of, visible_gpus
 from common.errors import InputError
-from tests.cohort.work import ROOT, expected, names, outputs, work
+from tests.cohort.work import ROOT, expected, names, outputs, wait_for, work
 
 COUNT = 12
 random = random.Random(0)
@@ -36,7 +36,7 @@ def test_each_case_is_done_once_and_a_second_start_does_nothing(client, tmp_path
     found = run_cases(work(tmp_path), names(COUNT), client)
     assert outputs(tmp_path) == expected(COUNT)
     assert {o["status"] for o in found.values()} == {"done"} and set(found) == set(names(COUNT))
-    assert set(client.cluster.scheduler.task_prefixes) <= {"case"}, "what it keeps for ever does not grow with the cases"
+    assert set(client.cluster.scheduler.task_prefixes) <= {"case"}, "what it keeps for ever"
     assert run_cases(work(tmp_path), names(COUNT), client) == {}
     assert set(times(tmp_path).values()) == {1}
     rows = Journal(tmp_path).read()
@@ -151,13 +151,6 @@ def driver(output_dir, *more, seconds=0.3):
 
 def done(output_dir):
     return len(list(output_dir.glob("case*/summary.json")))
-
-
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "too long"
-        time.sleep(0.01)
 
 
 def test_a_killed_driver_goes_on_where_it_was(tmp_path):
