@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common.cohort.bundle import SETTINGS, metrics_of, results
+from common.cohort.bundle import SETTINGS, metrics_of, result
 from common.cohort.engine import Journal
 from common.errors import InputError
 from common.files import written_whole
@@ -75,10 +75,10 @@ def _send_cases(
     rows: list[Any] = []
     taken: list[str] = []
     for name in (name for name in (order if names is None else names) if name not in sent):
-        found = results(output_dir, [name])
-        if not found:
+        found = result(output_dir, name)
+        if found is None:
             continue
-        rows += _metrics(metrics_of(found[name]), output_dir / name, steps[name])
+        rows += _metrics(metrics_of(found), output_dir / name, steps[name])
         taken.append(name)
         if len(rows) > BATCH - 100:
             _log(client, state["run"], rows)
@@ -140,14 +140,14 @@ def _end(client: Any, run: str, output_dir: Path, names: Sequence[str]) -> None:
 
 def table(output_dir: Path, names: Sequence[str]) -> list[dict[str, Any]]:
     """A row a case: ``case``, ``status``, ``reason``, what it took, and its metrics."""
-    outcomes, found = Journal(output_dir).read(), results(output_dir, names)
+    outcomes = Journal(output_dir).read()
     rows = []
     for step, name in enumerate(names):
-        outcome = outcomes.get(name, {})
-        status = "done" if name in found else outcome.get("status", "missing")
+        outcome, found = outcomes.get(name, {}), result(output_dir, name)
+        status = "done" if found is not None else outcome.get("status", "missing")
         took = {f"case_{key}": outcome.get(key) for key in ("seconds", "cpu_seconds", "memory", "attempts", "worker")}
-        reason = "" if name in found else outcome.get("reason", "")
-        own = metrics_of(found[name]) if name in found else {}
+        reason = "" if found is not None else outcome.get("reason", "")
+        own = metrics_of(found) if found is not None else {}
         rows.append({"case": name, "step": step, "status": status, "reason": reason, **took, **own})
     return rows
 
