@@ -91,16 +91,17 @@ def overhead() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder, cluster.local(1, [], 2**30) as client:
         run_cases(work(folder), names(5), client)
         dask = psutil.Process(next(iter(client.run(os.getpid).values())))
-        cpu, start = sum(dask.cpu_times()[:2]) + time.process_time(), time.perf_counter()
+        worker, driver, start = sum(dask.cpu_times()[:2]), time.process_time(), time.perf_counter()
         found = run_cases(work(folder), names(count), client)
         taken = time.perf_counter() - start
-        cpu = sum(dask.cpu_times()[:2]) + time.process_time() - cpu
+        worker, driver = sum(dask.cpu_times()[:2]) - worker, time.process_time() - driver
     begun = min(o["time"] for o in found.values()) - found[names(count)[5]]["seconds"]
     steady = max(o["time"] for o in found.values()) - begun
     own = sum(o["seconds"] for o in found.values())
     return {
         "ms_a_case": round(1000 * (steady - own) / (count - 6), 2),
-        "cpu_ms_a_case": round(1000 * cpu / (count - 5), 2),
+        "driver_cpu_ms_a_case": round(1000 * driver / (count - 5), 2),
+        "worker_cpu_ms_a_case": round(1000 * worker / (count - 5), 2),
         "start_of_a_process_s": round(taken - steady, 2),
     }
 
@@ -198,14 +199,15 @@ def own_cluster(folder: Path) -> Iterator[tuple[psutil.Process, list[str]]]:
 
 def disturbed(folder: Path, out: Path, kinds: Sequence[str]) -> dict[str, Any]:
     """A run that is killed, each kind of process ``KILLS`` times in the middle of cases, and started again."""
-    chance, killed, starts, codes = random.Random(0), dict.fromkeys(kinds, 0), 0, []
-    middle = 0
+    chance, killed, starts, ends = random.Random(0), dict.fromkeys(kinds, 0), 0, []
+    writing = 0
     while starts < 30:
         starts += 1
-        with own_cluster(folder) if "scheduler" in kinds else nullcontext((None, [])) as (scheduler, where):
+        place = own_cluster(folder) if "scheduler" in kinds else nullcontext((None, []))
+        with place as (scheduler, where), tempfile.TemporaryFile("w+") as said:
             run = subprocess.Popen(
                 command(folder, "--output_dir", str(out), "--mlflow", "False", *where),
-                cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                cwd=ROOT, stdout=subprocess.DEVNULL, stderr=said,
                 env={**os.environ, "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s"},
             )  # fmt: skip
             driver, before = psutil.Process(run.pid), len(list(out.glob("case*/summary.json")))
@@ -219,15 +221,18 @@ def disturbed(folder: Path, out: Path, kinds: Sequence[str]) -> dict[str, Any]:
                 parent = driver if scheduler is None else psutil.Process()
                 own = [p for p in parent.children(recursive=True) if "common.cohort.process" in p.cmdline()]
                 if own and run.poll() is None:
-                    middle += any(out.glob(".????????.case*"))
+                    writing += any(out.glob(".????????.case*"))
                     target = {"driver": driver, "worker": own[0].parent(), "process": own[-1], "scheduler": scheduler}
                     target[kind].kill()
                     killed[kind] += 1
                     before = len(list(out.glob("case*/summary.json")))
-            codes.append(run.wait())
-        if codes[-1] == 0:
+            ends.append(str(run.wait()))
+            if run.returncode > 0:
+                said.seek(0)
+                ends[-1] += f": {said.read().splitlines()[-1]}"
+        if run.returncode == 0:
             break
-    return {"killed": killed, "while_a_case_was_being_written": middle, "exit_codes": codes}
+    return {"killed": killed, "while_files_were_written": writing, "exit_codes": ends}
 
 
 def kills() -> dict[str, Any]:
@@ -383,4 +388,5 @@ if __name__ == "__main__":
     asked = parser.parse_args().part
     if set(asked) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(set(asked) - set(PARTS)))}; there are {', '.join(PARTS)}")
-    save("cohort", {**kept("cohort"), **run(asked)})
+    found = run(asked)
+    save("cohort", kept("cohort") | found)
