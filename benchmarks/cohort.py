@@ -208,7 +208,6 @@ def disturbed(folder: Path, out: Path, kinds: Sequence[str]) -> dict[str, Any]:
             run = subprocess.Popen(
                 command(folder, "--output_dir", str(out), "--mlflow", "False", *where),
                 cwd=ROOT, stdout=subprocess.DEVNULL, stderr=said,
-                env={**os.environ, "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s"},
             )  # fmt: skip
             driver, before = psutil.Process(run.pid), len(list(out.glob("case*/summary.json")))
             while run.poll() is None:

@@ -145,8 +145,7 @@ def test_a_lost_worker_loses_its_case_for_a_moment(tmp_path):
 
 def driver(output_dir, *more, seconds=0.3):
     words = [sys.executable, "-m", "tests.cohort.work", str(output_dir), str(COUNT), str(seconds), *more]
-    patience = {**os.environ, "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s"}
-    return subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=patience)
+    return subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
 def done(output_dir):
@@ -162,7 +161,7 @@ def test_a_killed_driver_goes_on_where_it_was(tmp_path):
         process.kill()
         process.wait()
         process.stderr.close()
-        assert not psutil.wait_procs(children, 10)[1], "what it had started is gone with it"
+        assert not psutil.wait_procs(children, 60)[1], "what it had started is gone with it"
         assert count <= done(tmp_path) < COUNT
     last = driver(tmp_path)
     assert last.communicate()[1] is not None and last.returncode == 0
@@ -205,7 +204,7 @@ def test_a_killed_scheduler_loses_nothing(tmp_path, start):
         wait_for(lambda count=count: done(out) >= count)
         time.sleep(random.uniform(0, 0.3))
         scheduler.kill()
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=300)[1]
         assert process.returncode == 1 and "the scheduler is gone" in said.splitlines()[-1]
         assert "Traceback" not in said
     assert outputs(out) == expected(COUNT)
@@ -301,5 +300,5 @@ def test_waiting_for_the_first_worker(tmp_path, start):
     time.sleep(3)
     assert process.poll() is None
     start("distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "2", "--no-dashboard")
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == 0 and outputs(tmp_path / "out") == expected(COUNT)
