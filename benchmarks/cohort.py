@@ -1,21 +1,21 @@
 """Cohorts: two workers against one, the overhead of a case, memory over 2,000 cases, kills, and what a case costs.
 
 Ratios and processor seconds count; the clock's seconds are lengthened by other work on the machine. ``python -m
-benchmarks.cohort PART …`` runs some of ``speed``, ``overhead``, ``memory``, ``bundle_memory``, ``kills``,
-``mlflow`` and ``cost``.
+benchmarks.cohort PART …`` runs some of its parts; the others keep what they found last.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
-import resource
-import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +23,48 @@ import matplotlib
 import nibabel
 import numpy as np
 import psutil
+import torch
 
+from benchmarks.results import ROOT, kept, save
 from common.cases import demo_cine
-from common.cine import write_cine
+from common.cine import read_cine, write_cine
 from common.cohort import bundle, cluster
 from common.cohort.engine import run_cases
 from common.cohort.runner import Limits, Work
 from common.phantom import phantom
+from tests.cohort.server import TrackingServer
 from tests.cohort.work import names, work
 from tests.conftest import moving_cine
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-ROOT = Path(__file__).parents[1]
 CASES = 40
 MANY = 2000
 EVERY = 50  # cases between two looks at the memory
-CINE = {"farneback": [], "fft_xcorr": [], "nmsr_echo": ["motion.json"], "ants_syn": ["cine.json"]}
-VOLUME = {"voxelmorph": [], "neurreg": [], "niftyreg": [], "ssmsr_hippocampus": []}
+KILLS = 3  # of each kind of process
+FRAMES, SIZE = 50, 256  # of the cine whose cost is measured
+PART = 8  # frames of it that the slow methods have; the cost of 7 pairs is told sevenfold
+CINE: dict[str, tuple[str, list[str]]] = {
+    "farneback": ("farneback", []),
+    "fft_xcorr": ("fft_xcorr", []),
+    "cpwc_echo": ("cpwc_echo", []),
+    "strain_pipeline": ("strain_pipeline", []),
+    "nmsr_echo, motion": ("nmsr_echo", ["motion.json"]),
+    "nmsr_echo, fast": ("nmsr_echo", []),
+    "niftyreg, cine": ("niftyreg", ["cine.json"]),
+    "ants_syn, cine, quick": ("ants_syn", ["cine.json", "quick.json"]),
+    "ants_syn, cine": ("ants_syn", ["cine.json"]),
+}
+QUICK = ("farneback", "cpwc_echo", "strain_pipeline")
+VOLUME: dict[str, tuple[str, list[str]]] = {
+    "voxelmorph": ("voxelmorph", []),
+    "neurreg": ("neurreg", []),
+    "ssmsr_hippocampus": ("ssmsr_hippocampus", []),
+    "niftyreg": ("niftyreg", []),
+    "ants_syn, quick": ("ants_syn", ["quick.json"]),
+    "ants_syn": ("ants_syn", []),
+}
 
 
 def speed() -> dict[str, float]:
@@ -68,23 +91,24 @@ def overhead() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder, cluster.local(1, [], 2**30) as client:
         run_cases(work(folder), names(5), client)
         dask = psutil.Process(next(iter(client.run(os.getpid).values())))
-        cpu, start = sum(dask.cpu_times()[:2]) + time.process_time(), time.perf_counter()
+        worker, driver, start = sum(dask.cpu_times()[:2]), time.process_time(), time.perf_counter()
         found = run_cases(work(folder), names(count), client)
         taken = time.perf_counter() - start
-        cpu = sum(dask.cpu_times()[:2]) + time.process_time() - cpu
+        worker, driver = sum(dask.cpu_times()[:2]) - worker, time.process_time() - driver
     begun = min(o["time"] for o in found.values()) - found[names(count)[5]]["seconds"]
     steady = max(o["time"] for o in found.values()) - begun
     own = sum(o["seconds"] for o in found.values())
     return {
         "ms_a_case": round(1000 * (steady - own) / (count - 6), 2),
-        "cpu_ms_a_case": round(1000 * cpu / (count - 5), 2),
+        "driver_cpu_ms_a_case": round(1000 * driver / (count - 5), 2),
+        "worker_cpu_ms_a_case": round(1000 * worker / (count - 5), 2),
         "start_of_a_process_s": round(taken - steady, 2),
     }
 
 
-def tiny_list(folder: Path, count: int) -> Path:
-    """A datalist of cines of 4 frames of 64 × 64 pixels; returns it."""
-    cine, _ = moving_cine(4, (64, 64))
+def cine_list(folder: Path, count: int, frames: int = 4, size: int = 64) -> Path:
+    """A datalist of one cine many times; returns it."""
+    cine, _ = moving_cine(frames, (size, size))
     write_cine(folder / "cine.nii.gz", cine[None])
     entries = [{"image": "cine.nii.gz", "case": name} for name in names(count)]
     (folder / "list.json").write_text(json.dumps({"test": entries}))
@@ -98,9 +122,9 @@ def memory() -> dict[str, Any]:
 
 
 def bundle_memory() -> dict[str, Any]:
-    """The same over 2,000 cines of ``farneback``; ``docs/images/cohort_memory_farneback.png``."""
+    """The same over 2,000 cines of 4 × 64 × 64 pixels by ``farneback``; ``docs/images/cohort_memory_farneback.png``."""
     with tempfile.TemporaryDirectory() as text:
-        options = {"datalist": str(tiny_list(Path(text), MANY)), "dataset_dir": text, "output_dir": f"{text}/out"}
+        options = {"datalist": str(cine_list(Path(text), MANY)), "dataset_dir": text, "output_dir": f"{text}/out"}
         Path(text, "out").mkdir()
         files = bundle.config_files(ROOT / "bundles/farneback", evaluate=True)
         return resident(bundle.bundle_work(files, options), "cohort_memory_farneback")
@@ -145,47 +169,100 @@ def resident(doing: Work, picture: str) -> dict[str, Any]:
     return found
 
 
+def command(folder: Path, *more: str) -> list[str]:
+    """A run over the cines of ``folder``."""
+    return [sys.executable, "-m", "common.cohort", "--bundle", "farneback", "--fields", "True", "--figures", "False",
+            "--datalist", f"{folder}/list.json", "--dataset_dir", str(folder), *more]  # fmt: skip
+
+
+@contextmanager
+def own_cluster(folder: Path) -> Iterator[tuple[psutil.Process, list[str]]]:
+    """A scheduler and a worker of two threads; gives the scheduler and what names it on the command line."""
+    begun: list[subprocess.Popen[bytes]] = []
+    file = folder / "scheduler.json"
+    file.unlink(missing_ok=True)
+    for words in (["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"], ["worker", "--nthreads", "2"]):
+        program = [sys.executable, "-m", f"distributed.cli.dask_{words[0]}", *words[1:], "--scheduler-file", str(file)]
+        begun.append(subprocess.Popen(program, cwd=ROOT, stderr=subprocess.DEVNULL))
+    try:
+        while not (file.is_file() and file.read_text()):
+            time.sleep(0.1)
+        yield psutil.Process(begun[0].pid), ["--scheduler", json.loads(file.read_text())["address"]]
+    finally:
+        for process in begun:
+            if process.poll() is None:
+                for child in psutil.Process(process.pid).children(True):
+                    child.kill()
+                process.kill()
+            process.wait()
+
+
+def disturbed(folder: Path, out: Path, kinds: Sequence[str]) -> dict[str, Any]:
+    """A run that is killed, each kind of process ``KILLS`` times in the middle of cases, and started again."""
+    chance, killed, starts, ends = random.Random(0), dict.fromkeys(kinds, 0), 0, []
+    writing = 0
+    while starts < 30:
+        starts += 1
+        place = own_cluster(folder) if "scheduler" in kinds else nullcontext((None, []))
+        with place as (scheduler, where), tempfile.TemporaryFile("w+") as said:
+            run = subprocess.Popen(
+                command(folder, "--output_dir", str(out), "--mlflow", "False", *where),
+                cwd=ROOT, stdout=subprocess.DEVNULL, stderr=said,
+            )  # fmt: skip
+            driver, before = psutil.Process(run.pid), len(list(out.glob("case*/summary.json")))
+            while run.poll() is None:
+                time.sleep(0.05)
+                done = len(list(out.glob("case*/summary.json")))
+                if done == before or done > CASES - 3 or min(killed.values()) == KILLS:
+                    continue
+                time.sleep(chance.uniform(0, 1))
+                kind = min(killed, key=lambda kind: killed[kind])
+                parent = driver if scheduler is None else psutil.Process()
+                own = [p for p in parent.children(recursive=True) if "common.cohort.process" in p.cmdline()]
+                if own and run.poll() is None:
+                    writing += any(out.glob(".????????.case*"))
+                    target = {"driver": driver, "worker": own[0].parent(), "process": own[-1], "scheduler": scheduler}
+                    target[kind].kill()
+                    killed[kind] += 1
+                    before = len(list(out.glob("case*/summary.json")))
+            ends.append(str(run.wait()))
+            if run.returncode > 0:
+                said.seek(0)
+                ends[-1] += f": {said.read().splitlines()[-1]}"
+        if run.returncode == 0:
+            break
+    return {"killed": killed, "while_files_were_written": writing, "exit_codes": ends}
+
+
 def kills() -> dict[str, Any]:
-    """A run whose driver, workers and processes are killed at random against an undisturbed one: the same outputs."""
-    chance = random.Random(0)
+    """Runs that are killed at random against an undisturbed one: the same outputs, nothing twice, nothing half."""
+    found: dict[str, Any] = {"cases": CASES}
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        tiny_list(folder, CASES)
-        command = [sys.executable, "-m", "common.cohort", "--bundle", "farneback", "--evaluate", "--fields", "True",
-                   "--datalist", f"{text}/list.json", "--dataset_dir", text, "--mlflow", "False"]  # fmt: skip
-        subprocess.run([*command, "--output_dir", f"{text}/calm"], cwd=ROOT, check=True, capture_output=True)
-        killed = {"driver": 0, "worker": 0, "process": 0}
-        while True:
-            run = subprocess.Popen(
-                [*command, "--output_dir", f"{text}/out"],
-                cwd=ROOT,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            before, driver = time.monotonic(), psutil.Process(run.pid)
-            while run.poll() is None:
-                time.sleep(chance.uniform(0.5, 3))
-                done = len(list(Path(text, "out").glob("case*/summary.json")))
-                below = [p for p in driver.children(recursive=True) if p.is_running()] if run.poll() is None else []
-                own = [p for p in below if "common.cohort.process" in p.cmdline()]
-                if done < CASES and own and min(killed.values()) < 3:
-                    kind = min(killed, key=lambda k: killed[k])
-                    target = {"driver": driver, "worker": own[0].parent(), "process": own[-1]}[kind]
-                    if target is not None:
-                        target.send_signal(signal.SIGKILL)
-                        killed[kind] += 1
-            if run.returncode == 0 or time.monotonic() - before > 600:
-                break
-        same = all(
-            (Path(text, "out", name, "ddf.nii.gz").read_bytes() == Path(text, "calm", name, "ddf.nii.gz").read_bytes())
-            for name in names(CASES)
-        )
-        half = [p.name for p in Path(text, "out").iterdir() if p.name.startswith(".")]
-        twice = [row for row in Path(text, "out/cases.jsonl").read_text().splitlines() if '"done"' in row]
-    return {"killed": killed, "fields_equal": same, "half_written": half, "cases_done": len(twice), "cases": CASES}
+        cine_list(folder, CASES, 20, 256)
+        calm = folder / "calm"
+        words = command(folder, "--output_dir", str(calm), "--mlflow", "False")
+        subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
+        for name, kinds in (("on_this_machine", ("driver", "worker", "process")), ("on_a_scheduler", ("scheduler",))):
+            out = folder / name
+            found[name] = disturbed(folder, out, kinds)
+            rows = [json.loads(row) for row in (out / "cases.jsonl").read_text().splitlines()]
+            fields = [(out / case / "ddf.nii.gz", calm / case / "ddf.nii.gz") for case in names(CASES)]
+            found[name] |= {
+                "fields_equal": all(one.read_bytes() == other.read_bytes() for one, other in fields),
+                "files_equal": {str(f.relative_to(out)) for f in out.rglob("*")}
+                == {str(f.relative_to(calm)) for f in calm.rglob("*")},
+                "done_twice": len(rows) - len({row["case"] for row in rows if row["status"] in ("done", "found")}),
+            }
+    return found
 
 
-def mlflow() -> dict[str, float]:
+def mlflow() -> dict[str, Any]:
+    """Cases a second that the record takes into SQLite, and a run whose server is killed and comes back."""
+    return {"sqlite": sent(), "server": server()}
+
+
+def sent() -> dict[str, float]:
     """Cases a second that the record takes, into SQLite."""
     from common.cohort.record import send
 
@@ -203,50 +280,112 @@ def mlflow() -> dict[str, float]:
     return {"cases_per_s": round(MANY / taken, 1), "cpu_ms_a_case": round(1000 * cpu / MANY, 2)}
 
 
-def cost() -> dict[str, Any]:
-    """What a case takes of each bundle: processor seconds, memory, bytes; a real cine (30 × 240 × 320) or a volume.
-
-    A second case is measured, so that what a process does once is not counted.
-    """
-    found: dict[str, Any] = {}
+def server() -> dict[str, Any]:
+    """A run whose MLflow server is killed after a quarter of the cases, and is back after another: what it has."""
     with tempfile.TemporaryDirectory() as text:
-        folder = Path(text)
-        cines = {"test": [{"image": demo_cine(), "case": name} for name in ("first", "second")]}
-        (folder / "cines.json").write_text(json.dumps(cines))
-        volumes: dict[str, list[dict[str, str]]] = {"training": [], "validation": []}
-        for i in range(10):
+        folder, out = Path(text), Path(text) / "out"
+        cine_list(folder, CASES, 20, 256)
+        with TrackingServer(folder) as store:
+            run = subprocess.Popen(
+                command(folder, "--output_dir", str(out)), cwd=ROOT, stderr=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, env={**os.environ, "MLFLOW_TRACKING_URI": store.uri},
+            )  # fmt: skip
+            known = []
+            for part, act in ((CASES // 4, store.kill), (CASES // 2, store.start)):
+                while len(list(out.glob("case*/summary.json"))) < part and run.poll() is None:
+                    time.sleep(0.05)
+                known.append(run.poll() is None)
+                act()
+            code = run.wait()
+            runs = store.runs("farneback")
+            steps = [metric.step for metric in store.client().get_metric_history(runs[0].info.run_id, "mse")]
+            files = [file.path for file in store.client().list_artifacts(runs[0].info.run_id)]
+    return {
+        "exit_code": code,
+        "killed_and_started_while_it_ran": all(known),
+        "runs": len(runs),
+        "status": runs[0].info.status,
+        "cases": len(set(steps)),
+        "twice": len(steps) - len(set(steps)),
+        "files": sorted(files),
+    }
+
+
+def cost_cine(folder: Path) -> None:
+    """The built-in cine cut to ``SIZE``, played there and back: a list of two frames, to warm up, and ``FRAMES``; and
+    one with ``PART`` of them.
+    """
+    cine = read_cine(demo_cine()).as_tensor()
+    edge = (cine.shape[3] - SIZE) // 2
+    cine = torch.nn.functional.pad(cine[..., edge : edge + SIZE], (0, 0, 0, SIZE - cine.shape[2]))
+    cine = torch.cat([cine, cine.flip(1)[:, 1:]], 1)
+    for frames in (2, PART, FRAMES):
+        write_cine(folder / f"cine{frames}.nii.gz", cine[:, :frames])
+        entries = [f"cine{number}.nii.gz" for number in (2, frames)]
+        (folder / f"cines{frames}.json").write_text(json.dumps({"test": entries}))
+
+
+def cost_volumes(folder: Path) -> Path:
+    """A list of two volumes to segment: of Task04 where ``DATA_DIR`` has it, else synthetic; returns its folder."""
+    data = Path(os.environ.get("DATA_DIR", "")) / "Task04_Hippocampus"
+    if data.is_dir():
+        volumes = json.loads((ROOT / "data_lists/hippocampus.json").read_text())
+        volumes["validation"] = volumes["validation"][:2]
+    else:
+        data, volumes = folder, {"training": [], "validation": []}
+        for i in range(24):
             for kind, values in zip(("image", "label"), phantom(i), strict=True):
                 nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), folder / f"{kind}{i}.nii.gz")
             entry = {"image": f"image{i}.nii.gz", "label": f"label{i}.nii.gz"}
-            volumes["training" if i < 8 else "validation"].append(entry)
-        (folder / "volumes.json").write_text(json.dumps(volumes))
-        for name, further in (CINE | VOLUME).items():
+            volumes["training" if i < 22 else "validation"].append(entry)
+    (folder / "volumes.json").write_text(json.dumps(volumes))
+    return data
+
+
+def cost() -> dict[str, Any]:
+    """What a case takes of each bundle: processor seconds, memory, bytes; a real cine (50 × 256 × 256) or a volume.
+
+    The second of two cases is measured, so that what a process does once is not counted.
+    """
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as text, cluster.local(1, [], 2**33) as client:
+        folder = Path(text)
+        cost_cine(folder)
+        data = cost_volumes(folder)
+        for title, (name, further) in (CINE | VOLUME).items():
             files = bundle.config_files(ROOT / "bundles" / name, further=further)
-            options = {"datalist": f"{text}/{'cines' if name in CINE else 'volumes'}.json", "dataset_dir": text,
-                       "output_dir": f"{text}/{name}", **({} if name in CINE else {"labelled": True})}  # fmt: skip
-            (folder / name).mkdir()
-            done = run_cases(bundle.bundle_work(files, options), bundle.case_names(bundle.parsed(files, options)))
-            second = list(done.values())[-1]
-            size = sum(f.stat().st_size for f in (folder / name / second["case"]).glob("*"))
-            found[name] = {
-                "status": second["status"],
-                "cpu_s": round(second["cpu_seconds"], 2),
-                "memory_MiB": round(second["memory"] / 2**20),
-                "written_MB": round(size / 1e6, 2),
+            frames = FRAMES if title in QUICK else PART
+            times = (FRAMES - 1) / (frames - 1) if title in CINE else 1
+            where = (f"cines{frames}", folder) if title in CINE else ("volumes", data)
+            options = {"datalist": f"{text}/{where[0]}.json", "dataset_dir": str(where[1]),
+                       "output_dir": f"{text}/{title}"}  # fmt: skip
+            (folder / title).mkdir()
+            cases = bundle.case_names(bundle.parsed(files, options))
+            done = run_cases(bundle.bundle_work(files, options), cases, client)[cases[-1]]
+            size = sum(f.stat().st_size for f in (folder / title / cases[-1]).glob("*"))
+            found[title] = {
+                "status": done["status"],
+                "cpu_s": round(done["cpu_seconds"] * times, 1),
+                "memory_MiB": round(done["memory"] / 2**20),
+                "written_MB": round(size * times / 1e6, 2),
             }
-            print(f"  {name}: {found[name]}", flush=True)
+            print(f"  {title}: {found[title]}", flush=True)
     return found
 
 
 PARTS = {part.__name__: part for part in (speed, overhead, memory, bundle_memory, kills, mlflow, cost)}
 
 
-def run(parts: list[str] | None = None) -> dict[str, Any]:
-    """The numbers of the parts."""
-    found = {name: PARTS[name]() for name in parts or PARTS}
-    found["children_cpu_s"] = round(sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]), 1)
-    return found
+def run(parts: Sequence[str] = ()) -> dict[str, Any]:
+    """The numbers of the parts; of all where none is named."""
+    return {name: PARTS[name]() for name in parts or PARTS}
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(sys.argv[1:]), indent=1))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cohort", description=__doc__)
+    parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)} (default: all)")
+    asked = parser.parse_args().part
+    if set(asked) - set(PARTS):
+        parser.error(f"no part {', '.join(sorted(set(asked) - set(PARTS)))}; there are {', '.join(PARTS)}")
+    found = run(asked)
+    save("cohort", kept("cohort") | found)

@@ -13,6 +13,13 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks/results"
 
 
+def kept(name: str) -> dict[str, Any]:
+    """The numbers of an earlier run, without the machine; none where there was none."""
+    path = FOLDER / f"{name}.json"
+    found = json.loads(path.read_text()) if path.is_file() else {}
+    return {key: value for key, value in found.items() if key != "machine"}
+
+
 def save(name: str, found: dict[str, Any]) -> None:
     """Print the numbers and write them, with the machine, to ``benchmarks/results/<name>.json``."""
     FOLDER.mkdir(exist_ok=True)

@@ -32,7 +32,7 @@ from common.cohort.runner import Limits
 from common.errors import InputError
 from common.files import written_whole
 from common.outputs import statistics, write_csv
-from common.record import default_store, metric_name
+from common.record import LONGEST_PARAM, default_store, metric_name, tracking
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -369,20 +369,16 @@ def send(methods: Sequence[Method], output_dir: Path, params: dict[str, str]) ->
         InputError: the store can't be reached.
     """
     from mlflow.entities import Metric, Param, RunTag
-    from mlflow.tracking import MlflowClient
 
     store = default_store(output_dir)
     kept = output_dir / "runs.json"
     sent: dict[str, Any] = json.loads(kept.read_text()) if kept.is_file() else {}
     sent = sent.get(store, {"parent": None, "children": {}})
     try:
-        client = MlflowClient(store)
-        found = client.get_experiment_by_name("compare")
-        artifacts = (output_dir.resolve() / "mlartifacts").as_uri() if store.startswith("sqlite:") else None
-        experiment = found.experiment_id if found else client.create_experiment("compare", artifacts)
+        client, experiment = tracking(output_dir, "compare")
         if sent["parent"] is None:
             sent["parent"] = client.create_run(experiment, run_name=output_dir.name).info.run_id
-            client.log_batch(str(sent["parent"]), params=[Param(k, str(v)[:6000]) for k, v in params.items()])
+            client.log_batch(str(sent["parent"]), params=[Param(k, str(v)[:LONGEST_PARAM]) for k, v in params.items()])
         for method in methods:
             name = method.folder.name
             child = sent["children"].get(name, {"run": None, "cases": -1})

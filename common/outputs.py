@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -197,19 +198,19 @@ class MetricsTable:
 
 
 def write_tables(
-    output_dir: Path, rows: Sequence[dict[str, Any]], pairs: Sequence[dict[str, Any]], failed: dict[str, str]
+    output_dir: Path, rows: Sequence[dict[str, Any]], pairs: Iterable[dict[str, Any]], failed: dict[str, str]
 ) -> None:
     """``metrics.csv``, ``pairs.csv`` and ``summary.json`` of a list of cases.
 
     Args:
         output_dir: made if missing.
         rows: ``case`` and its metrics.
-        pairs: ``case``, ``pair`` and its metrics.
+        pairs: ``case``, ``pair`` and its metrics; gone through several times, so no iterator.
         failed: reason of each case that is left out.
     """
     if rows:
         write_csv(output_dir / "metrics.csv", rows)
-    if pairs:
+    if any(True for _ in pairs):
         write_csv(output_dir / "pairs.csv", pairs)
     if rows or len(failed) > 1:
         summary = {"cases": statistics(rows), "pairs": statistics(pairs), "failed": failed}
@@ -240,11 +241,16 @@ def table_text(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+def statistics(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Mean, sd (of a sample) and n of each column of numbers, leaving out what isn't finite."""
+    columns: dict[str, array[float]] = {}
+    for row in rows:
+        for column, value in row.items():
+            if column not in ("case", "pair") and isinstance(value, int | float):
+                columns.setdefault(column, array("d")).append(value)
     found = {}
-    for column in dict.fromkeys(key for row in rows for key in row if key not in ("case", "pair")):
-        values = np.array([row[column] for row in rows if isinstance(row.get(column), int | float)], dtype=float)
+    for column, numbers in columns.items():
+        values = np.asarray(numbers)
         values = values[np.isfinite(values)]
         if len(values):
             sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
@@ -252,8 +258,8 @@ def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     return found
 
 
-def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Rows of dictionaries as a table, whole or not at all."""
+def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Rows of dictionaries as a table, whole or not at all; they are gone through twice, so no iterator."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     with written_whole(path) as beside, open(beside, "w", newline="") as file:
         writer = csv.DictWriter(file, columns)

@@ -53,6 +53,7 @@ class RegistrationTrainer(SupervisedTrainer):
         max_epochs: passes over the data.
         train_data_loader: gives batches (dictionaries). A data set with ``set_epoch(n)`` is told the epoch: what it
             draws at random then depends on the seed, the epoch and the index alone, and a resumed run draws the same.
+            What the network draws (dropout) begins anew with each epoch, from the seed that torch has now.
         network: ``image [B, 2, *S]`` to ``ddf [B, d, *S]``.
         optimizer: of its parameters.
         loss_function: ``(ddf, **batch)`` to a scalar.
@@ -79,6 +80,7 @@ class RegistrationTrainer(SupervisedTrainer):
         progress: bool = True,
     ) -> None:
         self.lr_scheduler, self.bfloat16, self.clip = lr_scheduler, bfloat16, clip
+        self.seed = torch.initial_seed()
         self.loader, self.bar = train_data_loader, tqdm(disable=not progress, unit="step", mininterval=1)
         super().__init__(
             device=torch.device(device),
@@ -96,6 +98,7 @@ class RegistrationTrainer(SupervisedTrainer):
         self.add_event_handler(Events.COMPLETED, lambda _: self.bar.close())
 
     def _begin_epoch(self, engine: Engine) -> None:
+        torch.manual_seed((self.seed + 100_003 * self.state.epoch) % 2**63)
         dataset = getattr(self.loader, "dataset", None)
         for part in (dataset, getattr(self.loader, "sampler", None)):
             getattr(part, "set_epoch", lambda epoch: None)(self.state.epoch)

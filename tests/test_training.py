@@ -35,6 +35,7 @@ class Bars(torch.utils.data.Dataset):
 def trainer(folder, epochs, **settings):
     torch.manual_seed(0)
     network = RegistrationUNet(2, encoder=(8, 8), decoder=(8, 8), full=(8,))
+    network = torch.nn.Sequential(network, torch.nn.Dropout(settings.pop("dropout", 0.0)))
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
     return RegistrationTrainer(
         "cpu",
@@ -58,11 +59,12 @@ def test_the_loss_falls(tmp_path):
     assert losses[-1] < losses[0] - 0.05
 
 
-def test_a_resumed_training_ends_as_an_uninterrupted_one(tmp_path):
-    whole = trainer(tmp_path / "whole", 4)
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_a_resumed_training_ends_as_an_uninterrupted_one(tmp_path, dropout):
+    whole = trainer(tmp_path / "whole", 4, dropout=dropout)
     whole.run()
-    trainer(tmp_path / "parts", 2).run()
-    again = trainer(tmp_path / "parts", 4)
+    trainer(tmp_path / "parts", 2, dropout=dropout).run()
+    again = trainer(tmp_path / "parts", 4, dropout=dropout)
     again.run()
     for a, b in zip(whole.network.parameters(), again.network.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-6)

@@ -7,3 +7,4 @@ of them, ``bundle`` says what a case of a bundle is, and ``record`` tells MLflow
 import os
 
 os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # its own account of every connection
+os.environ.setdefault("DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED", "False")  # an hour of samples, which nobody sees

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -144,13 +144,24 @@ def digest_of(files: Sequence[Path], key: str) -> str:
     return digest.hexdigest()
 
 
-def results(output_dir: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """``summary.json`` of each finished case."""
-    found = {}
-    for name in names:
-        with suppress(FileNotFoundError):
-            found[name] = json.loads((output_dir / name / "summary.json").read_text())
+def result(output_dir: Path, name: str) -> dict[str, Any] | None:
+    """``summary.json`` of a case; None where it is not finished."""
+    try:
+        found: dict[str, Any] = json.loads((output_dir / name / "summary.json").read_text())
+    except FileNotFoundError:
+        return None
     return found
+
+
+class Pairs:
+    """The rows of all pairs of the finished cases, read whenever they are gone through: they are too many to keep."""
+
+    def __init__(self, output_dir: Path, names: Sequence[str]) -> None:
+        self.output_dir, self.names = output_dir, names
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for name in self.names:
+            yield from pair_rows(name, (result(self.output_dir, name) or {}).get("pairs"))
 
 
 def metrics_of(summary: dict[str, Any]) -> dict[str, float]:
@@ -160,10 +171,9 @@ def metrics_of(summary: dict[str, Any]) -> dict[str, float]:
 
 def tables(output_dir: Path, names: Sequence[str], failed: dict[str, str]) -> str:
     """Write ``metrics.csv``, ``pairs.csv`` and ``summary.json`` of the list, as one process would; means as text."""
-    found = results(output_dir, names)
-    rows = [{"case": name, **metrics_of(summary)} for name, summary in found.items()]
-    pairs = [row for name, summary in found.items() for row in pair_rows(name, summary.get("pairs"))]
-    write_tables(output_dir, rows, pairs, failed)
+    found = ((name, result(output_dir, name)) for name in names)
+    rows = [{"case": name, **metrics_of(summary)} for name, summary in found if summary is not None]
+    write_tables(output_dir, rows, Pairs(output_dir, names), failed)
     return statistics_text(rows) if rows else ""
 
 

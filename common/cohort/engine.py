@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 JOURNAL = "cases.jsonl"
 UNFINISHED = re.compile(r"\.[0-9a-f]{8}\.")  # as common.files.written_whole names what it is still writing
+KIND = "case"  # how keys of tasks begin: the scheduler keeps statistics of each kind for ever
 AHEAD = 2  # cases at a thread: the one that it does, and the next
 ANSWER = 5.0  # seconds until the answer of a finished task counts as lost; asked again, a finished case is found
 
@@ -197,7 +198,7 @@ def _on(client: Client, work: Work, names: Sequence[str], limits: Limits) -> Ite
                 raise ClusterLost(f"the scheduler is gone; {left} cases are left, and the same command does them")
             while waiting and len(flying) < AHEAD * threads and client.status == "running":
                 name = waiting.popleft()
-                key = f"{name}-{uuid.uuid4().hex[:8]}"
+                key = f"{KIND}-{uuid.uuid4().hex}"
                 try:
                     future = client.submit(do_case, work, name, limits, key=key, pure=False)
                 except RuntimeError:  # its connections were closed since

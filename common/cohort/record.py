@@ -10,19 +10,18 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common.cohort.bundle import SETTINGS, metrics_of, results
+from common.cohort.bundle import SETTINGS, metrics_of, result
 from common.cohort.engine import Journal
 from common.errors import InputError
 from common.files import written_whole
 from common.outputs import finite, statistics
-from common.record import LONGEST_PARAM, default_store, environment, metric_name
+from common.record import LONGEST_PARAM, default_store, environment, metric_name, tracking
 
 log = logging.getLogger(__name__)
 
@@ -47,21 +46,15 @@ def send(output_dir: Path, names: Sequence[str] | None = None, last: bool = True
         cohort = json.loads((output_dir / SETTINGS).read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{output_dir}: no cohort, {SETTINGS} cannot be read ({error})") from error
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    for noisy in ("alembic", "mlflow"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    from mlflow.tracking import MlflowClient
-
     store = default_store(output_dir)
     path = output_dir / SENT
     states: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     state = states.setdefault(store, {"run": None, "sent": []})
     before = json.dumps(state)
     try:
-        client = MlflowClient(store)
+        client, experiment = tracking(output_dir, cohort["bundle"])
         if state["run"] is None:
-            state["run"] = _begin(client, cohort, store, output_dir)
+            state["run"] = _begin(client, experiment, cohort, output_dir)
         _send_cases(client, state, output_dir, cohort["cases"], names)
         if last:
             _end(client, state["run"], output_dir, cohort["cases"])
@@ -82,10 +75,10 @@ def _send_cases(
     rows: list[Any] = []
     taken: list[str] = []
     for name in (name for name in (order if names is None else names) if name not in sent):
-        found = results(output_dir, [name])
-        if not found:
+        found = result(output_dir, name)
+        if found is None:
             continue
-        rows += _metrics(metrics_of(found[name]), output_dir / name, steps[name])
+        rows += _metrics(metrics_of(found), output_dir / name, steps[name])
         taken.append(name)
         if len(rows) > BATCH - 100:
             _log(client, state["run"], rows)
@@ -95,13 +88,10 @@ def _send_cases(
     state["sent"] += taken
 
 
-def _begin(client: Any, cohort: dict[str, Any], store: str, output_dir: Path) -> str:
+def _begin(client: Any, experiment: str, cohort: dict[str, Any], output_dir: Path) -> str:
     """The run of this cohort, found by its tag where an answer was lost."""
     from mlflow.entities import Param
 
-    found = client.get_experiment_by_name(cohort["bundle"])
-    artifacts = (output_dir.resolve() / "mlartifacts").as_uri() if store.startswith("sqlite:") else None
-    experiment = found.experiment_id if found else client.create_experiment(cohort["bundle"], artifacts)
     runs = client.search_runs([experiment], f"tags.cohort = '{cohort['id']}'")
     if runs:
         return str(runs[0].info.run_id)
@@ -150,14 +140,14 @@ def _end(client: Any, run: str, output_dir: Path, names: Sequence[str]) -> None:
 
 def table(output_dir: Path, names: Sequence[str]) -> list[dict[str, Any]]:
     """A row a case: ``case``, ``status``, ``reason``, what it took, and its metrics."""
-    outcomes, found = Journal(output_dir).read(), results(output_dir, names)
+    outcomes = Journal(output_dir).read()
     rows = []
     for step, name in enumerate(names):
-        outcome = outcomes.get(name, {})
-        status = "done" if name in found else outcome.get("status", "missing")
+        outcome, found = outcomes.get(name, {}), result(output_dir, name)
+        status = "done" if found is not None else outcome.get("status", "missing")
         took = {f"case_{key}": outcome.get(key) for key in ("seconds", "cpu_seconds", "memory", "attempts", "worker")}
-        reason = "" if name in found else outcome.get("reason", "")
-        own = metrics_of(found[name]) if name in found else {}
+        reason = "" if found is not None else outcome.get("reason", "")
+        own = metrics_of(found) if found is not None else {}
         rows.append({"case": name, "step": step, "status": status, "reason": reason, **took, **own})
     return rows
 

@@ -8,7 +8,7 @@ pixels (row, column) on the fixed frame with ``moving(p + ddf(p)) = fixed(p)``, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from itertools import count
 from pathlib import Path
@@ -24,10 +24,11 @@ from common.simulation.sequence import Settings, draw
 from common.simulation.template import Template, find_templates, read_template
 
 
-def shard() -> tuple[int, int]:
-    """Index of this loader's worker, and how many there are."""
+def numbers(length: int | None) -> Iterable[int]:
+    """The numbers below ``length`` (None: all) that this loader's worker draws: every n-th of n workers."""
     info = get_worker_info()
-    return (0, 1) if info is None else (info.id, info.num_workers)
+    first, step = (0, 1) if info is None else (info.id, info.num_workers)
+    return count(first, step) if length is None else range(first, length, step)
 
 
 class TemplateSource:
@@ -115,9 +116,7 @@ class SimulatedPairs(IterableDataset):
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        worker, workers = shard()
-        numbers = count(worker, workers) if self._length is None else range(worker, self._length, workers)
-        for number in numbers:
+        for number in numbers(self._length):
             yield from self.patient(number)
 
     def patient(self, number: int) -> Iterator[dict[str, Tensor]]:

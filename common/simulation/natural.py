@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import count
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -22,7 +21,7 @@ from torch.nn import functional
 from torch.utils.data import IterableDataset
 
 from common.errors import InputError
-from common.simulation.dataset import shard
+from common.simulation.dataset import numbers
 
 _FLO_TAG = 202021.25
 _GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -97,10 +96,9 @@ class NaturalPairs(IterableDataset):
         return len(self._triples)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        worker, workers = shard()
         order = np.random.default_rng([self._seed, self._epoch]).permutation(len(self._triples))
-        for index in order[worker::workers]:
-            item = self.pair(int(index))
+        for number in numbers(len(order)):
+            item = self.pair(int(order[number]))
             if item["ddf"].norm(dim=0).max() <= self._limit:
                 yield item
 
@@ -155,9 +153,7 @@ class ProceduralPairs(IterableDataset):
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        worker, workers = shard()
-        numbers = count(worker, workers) if self._length is None else range(worker, self._length, workers)
-        for number in numbers:
+        for number in numbers(self._length):
             yield self.pair(number)
 
     def pair(self, number: int) -> dict[str, Tensor]:

@@ -2,9 +2,6 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -31,10 +28,6 @@ QUICK = {
     **TINY, "loss": "@pyramid_loss", "loss_weights": [0.005, 0.01], "pairs_per_epoch": 4, "validation_pairs": 2,
     "batch_size": 2, "repeats": 4, "settings": SIMULATION, "augmentation": {"crop": [32, 32], "brightness": 0.05},
 }  # fmt: skip
-
-
-def words(settings):
-    return [word for key, value in settings.items() for word in (f"--{key}", json.dumps(value))]
 
 
 def config(*names, base="train.json"):
@@ -81,21 +74,6 @@ def test_the_three_stages_follow_each_other(tmp_path):
     assert config("stage3_artefacts").config["settings"]["artefact"] > 0
     paper = config("stage3_artefacts").config
     assert (paper["learning_rate"], paper["weight_decay"], paper["gaps"]) == (1e-4, 4e-4, [1, 2, 3])
-
-
-@pytest.mark.slow
-def test_training_on_two_processes(tmp_path):
-    files = [f"bundles/cpwc_echo/configs/{name}.json" for name in ("train", "multi_gpu_train")]
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29617", "-m",
-         "monai.bundle", "run", "--config_file", json.dumps(files), *words({**QUICK, "epochs": 1}),
-         "--output_dir", str(tmp_path)],
-        cwd=ROOT, capture_output=True, text=True, timeout=200, check=False,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["iteration"] == 1, "half the batches each"
-    assert (tmp_path / "model.pt").exists()
 
 
 @pytest.fixture

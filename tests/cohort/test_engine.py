@@ -16,7 +16,7 @@ from common.cohort import cluster, runner
 from common.cohort.engine import Journal, alone, run_cases
 from common.cohort.runner import Limits, gpu_of, visible_gpus
 from common.errors import InputError
-from tests.cohort.work import ROOT, expected, names, outputs, work
+from tests.cohort.work import ROOT, expected, names, outputs, wait_for, work
 
 COUNT = 12
 random = random.Random(0)
@@ -36,6 +36,7 @@ def test_each_case_is_done_once_and_a_second_start_does_nothing(client, tmp_path
     found = run_cases(work(tmp_path), names(COUNT), client)
     assert outputs(tmp_path) == expected(COUNT)
     assert {o["status"] for o in found.values()} == {"done"} and set(found) == set(names(COUNT))
+    assert set(client.cluster.scheduler.task_prefixes) <= {"case"}, "what it keeps for ever"
     assert run_cases(work(tmp_path), names(COUNT), client) == {}
     assert set(times(tmp_path).values()) == {1}
     rows = Journal(tmp_path).read()
@@ -144,19 +145,11 @@ def test_a_lost_worker_loses_its_case_for_a_moment(tmp_path):
 
 def driver(output_dir, *more, seconds=0.3):
     words = [sys.executable, "-m", "tests.cohort.work", str(output_dir), str(COUNT), str(seconds), *more]
-    patience = {**os.environ, "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s"}
-    return subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=patience)
+    return subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
 def done(output_dir):
     return len(list(output_dir.glob("case*/summary.json")))
-
-
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "too long"
-        time.sleep(0.01)
 
 
 def test_a_killed_driver_goes_on_where_it_was(tmp_path):
@@ -168,7 +161,7 @@ def test_a_killed_driver_goes_on_where_it_was(tmp_path):
         process.kill()
         process.wait()
         process.stderr.close()
-        assert not psutil.wait_procs(children, 10)[1], "what it had started is gone with it"
+        assert not psutil.wait_procs(children, 60)[1], "what it had started is gone with it"
         assert count <= done(tmp_path) < COUNT
     last = driver(tmp_path)
     assert last.communicate()[1] is not None and last.returncode == 0
@@ -211,7 +204,7 @@ def test_a_killed_scheduler_loses_nothing(tmp_path, start):
         wait_for(lambda count=count: done(out) >= count)
         time.sleep(random.uniform(0, 0.3))
         scheduler.kill()
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=300)[1]
         assert process.returncode == 1 and "the scheduler is gone" in said.splitlines()[-1]
         assert "Traceback" not in said
     assert outputs(out) == expected(COUNT)
@@ -307,5 +300,5 @@ def test_waiting_for_the_first_worker(tmp_path, start):
     time.sleep(3)
     assert process.poll() is None
     start("distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "2", "--no-dashboard")
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == 0 and outputs(tmp_path / "out") == expected(COUNT)

@@ -2,11 +2,8 @@
 
 import json
 import os
-import socket
-import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,8 @@ from common.cohort.__main__ import main
 from common.cohort.engine import Journal
 from common.cohort.record import Sender, send
 from common.errors import InputError
+from tests.cohort.server import TrackingServer
+from tests.cohort.work import wait_for
 
 NAMES = [f"c{i}" for i in range(30)]
 
@@ -120,47 +119,28 @@ def test_no_cohort(tmp_path):
         send(tmp_path)
 
 
-@pytest.mark.slow
 def test_a_server_that_dies_and_comes_back_while_cases_run(cohort, monkeypatch, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    uri = f"http://127.0.0.1:{port}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setattr(record, "INTERVAL", 0.5)
+    monkeypatch.setattr(record, "INTERVAL", 0.1)
 
-    def server():
-        words = ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--port", str(port), "--workers", "1",
-                 "--artifacts-destination", str(tmp_path / "artifacts")]  # fmt: skip
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *words], start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"{uri}/health", timeout=1)
-                return process
-            except OSError:
-                time.sleep(0.2)
-        raise AssertionError("no server")
+    def sent():
+        return len(json.loads((cohort / "mlflow.json").read_text())[server.uri]["sent"])
 
-    def kill(process):
-        os.killpg(process.pid, 9)
-        process.wait()
-
-    process = server()
-    try:
+    with TrackingServer(tmp_path) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
         with Sender(cohort) as sender:
-            for i, name in enumerate(NAMES[:-1]):
-                if i == 8:
-                    time.sleep(5)
-                    kill(process)
-                if i == 20:
-                    process = server()
+            for name in NAMES[:8]:
                 sender.add(name)
-                time.sleep(0.3)
+            wait_for(lambda: (cohort / "mlflow.json").is_file() and sent() == 8)
+            server.kill()
+            for name in NAMES[8:20]:
+                sender.add(name)
+            wait_for(lambda: sender.said)
+            assert sent() == 8
+            server.start()
+            wait_for(lambda: sent() == 20)
+            for name in NAMES[20:-1]:
+                sender.add(name)
         run = send(cohort)
         check(run, cohort)
-        assert "cases.json" in [f.path for f in MlflowClient().list_artifacts(run)]
-    finally:
-        kill(process)
+        assert [r.info.run_id for r in server.runs("b")] == [run]
+        assert "cases.json" in [f.path for f in server.client().list_artifacts(run)]

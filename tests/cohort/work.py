@@ -90,9 +90,17 @@ def expected(count):
     return {name: hashlib.sha256(content(name)).hexdigest() for name in names(count)}
 
 
+def wait_for(condition, seconds=300):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "too long"
+        time.sleep(0.01)
+
+
 def main(output_dir, count, seconds, scheduler=None):
     place = cluster.running(scheduler) if scheduler else cluster.local(2, [], 2**29)
     with engine.alone(Path(output_dir)), place as client:
+        client._timeout = 2.0  # to connect took as long as it took; a scheduler that dies is given up soon
         engine.run_cases(work(output_dir, seconds=float(seconds)), names(int(count)), client, Limits())
 
 
