@@ -76,6 +76,8 @@ def infer(request: Mapping[str, Any]) -> dict[str, Any]:
     evaluator.run_case(0)
     case = evaluator.state.output
     folder = Path(request["folder"]) / CASE
+    if case["case"] != CASE:
+        os.replace(folder.parent / case["case"], folder)
     if "tracked" in case:
         save_frames(folder / "labels.nii.gz", wall_labels(case), case["entry"]["image"], case["cine"].meta)
     found = [name for name in ("labels.nii.gz", "segmentation.nii.gz", "ddf.nii.gz") if (folder / name).is_file()]
