@@ -10,6 +10,7 @@ import gc
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,13 @@ def open_requests() -> Callable[[str], None]:
       what else a datalist's entry may carry; None where ``options`` name the input).
     - ``check``: ``image``; fails where it is neither a cine nor a volume; ``label`` too, where it must fit the image.
     - ``uncertainty``: ``image`` and ``weights`` of a segmentation network.
+    - ``train``: ``files`` and ``options`` of a training; what it prints goes to ``<folder>/log.txt``.
     """
     threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
     if threads:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
-    tasks = {"infer": infer, "check": check, "uncertainty": uncertainty_of}
+    tasks = {"infer": infer, "check": check, "uncertainty": uncertainty_of, "train": train}
 
     def do(text: str) -> None:
         request = json.loads(text)
@@ -114,7 +116,9 @@ def _blood_masks(folder: Path, entry: dict[str, Any]) -> dict[str, str]:
         if not 0 <= entry[name] < values.shape[2] or not (values[..., entry[name]] == 1).any():
             raise InputError(f"{path}: no cavity (label 1) at frame {entry[name]} of {values.shape[2]}")
         found[f"{name}_mask"] = str(folder / f"{name}.nii.gz")
-        nibabel.save(nibabel.Nifti1Image((values[..., entry[name]] == 1).astype(np.uint8), np.eye(4)), found[f"{name}_mask"])
+        nibabel.save(
+            nibabel.Nifti1Image((values[..., entry[name]] == 1).astype(np.uint8), np.eye(4)), found[f"{name}_mask"]
+        )
     return found
 
 
@@ -200,6 +204,19 @@ def _kind(path: str) -> tuple[str, tuple[int, ...]]:
         return "volume", read_volume(path)[0].shape
     except InputError as error:
         raise InputError(f"{no_cine}; as a volume: {error}") from error
+
+
+def train(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a training to its end.
+
+    Raises:
+        InputError: it can't be trained on what is there.
+    """
+    with open(Path(request["folder"]) / "log.txt", "w", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
+        parser = parsed(request["files"], request["options"])
+        for part in ("initialize", "run"):
+            content(parser, part)
+    return {}
 
 
 def uncertainty_of(request: Mapping[str, Any]) -> dict[str, Any]:

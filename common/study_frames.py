@@ -73,7 +73,9 @@ def labelled_frames(entry: dict[str, Any], count: int, size: int) -> list[Labell
     if labels.shape[1:] != frames.shape[1:] or len(labels) not in (1, len(frames)):
         raise InputError(f"{entry['label']}: the label is {tuple(labels.shape)}, the cine {tuple(frames.shape)}")
     if labels.max() >= UNTOLD:
-        raise InputError(f"{entry['label']}: labels are 1 cavity, 2 myocardium, 3 left atrium; found {int(labels.max())}")
+        raise InputError(
+            f"{entry['label']}: labels are 1 cavity, 2 myocardium, 3 left atrium; found {int(labels.max())}"
+        )
     if not (labels == 3).any():
         labels = torch.where(labels == 0, torch.full_like(labels, UNTOLD), labels)
     shown = torch.nonzero((labels == 1).any(-1).any(-1))[:, 0]

@@ -23,7 +23,7 @@ from common.errors import InputError  # noqa: E402
 def main() -> None:
     """Read the command line and serve until stopped."""
     parser = argparse.ArgumentParser(prog="python apps/monailabel", description=__doc__)
-    parser.add_argument("--studies", type=Path, help="folder of the images; made if missing")
+    parser.add_argument("--studies", help="folder of the images; made if missing")
     parser.add_argument("--sample", type=Path, help="write sample studies and atlases to this folder, and serve them")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
     parser.add_argument("--port", type=int, default=8000)

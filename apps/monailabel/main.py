@@ -12,12 +12,12 @@ from lib.strategies import MostUncertain
 from lib.studies import Studies
 from lib.trainers import SegmentationTraining
 from lib.workers import Results, Workers
-
-from common.errors import InputError
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
+
+from common.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = "nmsr_echo,ssmsr_hippocampus,cpwc_echo,strain_pipeline"

@@ -38,7 +38,7 @@ class Server:
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         (self.folder / "tmp").mkdir(exist_ok=True)
-        self.log = open(self.folder / f"server-{self.port}.log", "wb")  # noqa: SIM115
+        self.log = open(self.folder / f"server-{self.port}.log", "wb")
         command = [sys.executable, "apps/monailabel", "--port", str(self.port), *words]
         environment = {**os.environ, "TMPDIR": str(self.folder / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=self.log, stderr=self.log)

@@ -148,7 +148,9 @@ def outside(server):
 def test_refused_with_a_reason_and_without_a_trace(besieged, name):
     method, target, (body, headers), status = HOSTILE[name]
     before, studies = outside(besieged), tree(besieged.folder / "studies", [besieged.folder / "studies" / ".motion"])
-    found, content = besieged.ask(method, target.replace("FOLDER", str(besieged.folder).replace("/", "%2F")), body, headers)
+    found, content = besieged.ask(
+        method, target.replace("FOLDER", str(besieged.folder).replace("/", "%2F")), body, headers
+    )
     assert found == status, content
     if content and content[:1] == b"{":
         reason = json.loads(content)["detail"]

@@ -122,7 +122,9 @@ def test_killed_server_starts_again_with_its_studies(own_server, tmp_path):
     after = again.json("GET", "/datastore/?output=all")[1]["objects"]
     assert {name: after[name] for name in before} == before
     assert set(after) <= {*before, "late0", "late1", "late2"}
-    assert all(again.ask("POST", f"/infer/farneback?image={name}&output=json", *form(params="{}"))[0] == 200 for name in after)
+    assert all(
+        again.ask("POST", f"/infer/farneback?image={name}&output=json", *form(params="{}"))[0] == 200 for name in after
+    )
 
 
 def test_broken_list_of_studies_is_set_aside(own_server, tmp_path):

@@ -7,12 +7,12 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
 from monailabel.client import MONAILabelClient
 from torch.nn import functional
 
 from common.cases import demo_cine
 from common.cine import read_cine, write_cine
-from monai.data import MetaTensor
 
 
 @pytest.fixture
@@ -22,7 +22,11 @@ def studies(tmp_path):
     folder.mkdir()
     cine = functional.avg_pool2d(read_cine(demo_cine()).as_tensor()[0, 20:25], 2)
     noise = torch.rand(cine.shape, generator=torch.Generator().manual_seed(0))
-    for name, frames in {"clear": cine, "noisy": 0.45 * cine + 0.3 * noise * (cine > 0.02), "turned": cine.flip(1)}.items():
+    for name, frames in {
+        "clear": cine,
+        "noisy": 0.45 * cine + 0.3 * noise * (cine > 0.02),
+        "turned": cine.flip(1),
+    }.items():
         write_cine(folder / f"{name}.nii.gz", MetaTensor(frames[None], meta={"spacing": (1.0, 1.0)}))
     return folder
 
@@ -56,7 +60,9 @@ def test_least_certain_first_then_trained_on_what_was_saved(studies, own_server,
     second = client.next_sample("most_uncertain", {})["id"]
     assert second not in ("clear", first["id"])
 
-    started = client.train_start("strain_pipeline", {"epochs": 6, "size": 64, "frames": 3, "learning_rate": 0.003, "validation": 0})
+    started = client.train_start(
+        "strain_pipeline", {"epochs": 6, "size": 64, "frames": 3, "learning_rate": 0.003, "validation": 0}
+    )
     assert started["status"] == "RUNNING" and client.train_status(check_if_running=True)
     assert server.json("POST", "/train/strain_pipeline")[0] == 429
     status = wait(client)

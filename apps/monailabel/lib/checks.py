@@ -33,7 +33,9 @@ def new_name(text: str, what: str = "image") -> str:
         Refused: anything but letters, digits, ``_ . + -``, or two dots in a row.
     """
     if not NAME.fullmatch(text) or ".." in text:
-        raise Refused(400, f"{what} {shown(text)}: a name has letters, digits, _ . + - and begins with a letter or digit")
+        raise Refused(
+            400, f"{what} {shown(text)}: a name has letters, digits, _ . + - and begins with a letter or digit"
+        )
     return text
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+
 from common.cohort.bundle import config_files
 from common.echo_frames import LABELS as HEART
 from common.errors import InputError
@@ -17,7 +19,6 @@ from common.volumes import LABELS as HIPPOCAMPUS
 from lib.checks import Check, Refused, number, one_of, shown, spacing, switch
 from lib.studies import Studies
 from lib.workers import Job, Results, Workers
-from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 CINE, STUDY, VOLUME = "common.cases.CineCases", "common.strain_pipeline.StudyCases", "common.volumes.VolumeCases"
 CONTOUR_TAG = "final"
@@ -179,7 +180,9 @@ class BundleInfer(InferTask):
         folder = self.results.new()
         kept = False
         try:
-            answer = self.workers.run({"task": "infer", "folder": str(folder), **self.work(request, values)}, request.job)
+            answer = self.workers.run(
+                {"task": "infer", "folder": str(folder), **self.work(request, values)}, request.job
+            )
             kept = True
         except Refused as refused:
             raise Refused(refused.status, self.told(refused.reason, request, folder)) from refused

@@ -20,6 +20,12 @@ from urllib.parse import urlsplit
 import anyio
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
+from requests_toolbelt import MultipartEncoder
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 from lib.checks import (
     CONTOUR_SUFFIXES,
     IMAGE_SUFFIXES,
@@ -34,11 +40,6 @@ from lib.checks import (
 )
 from lib.infers import Asked, received
 from lib.workers import Job
-from requests_toolbelt import MultipartEncoder
-from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 OUTPUTS = ("all", "image", "json")
 LOOK = 0.2  # seconds between two looks at whether a client is still there
@@ -210,7 +211,7 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
             if output == "all":
                 return app.store.json()
             if output == "train":
-                return app.store.datalist(full_path=False)
+                return app.store.pairs()
             return app.store.status()
 
         return await threaded(listed)
@@ -229,7 +230,9 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
             if app.store.get_image_uri(name):
                 raise Refused(409, f"image {name}: is there already; delete it first, or take another id")
             await threaded(partial(checked, Path(place), image=file))
-            await threaded(partial(app.store.add_image, name, str(file), {"client": str(params.get("client_id", ""))[:100]}))
+            await threaded(
+                partial(app.store.add_image, name, str(file), {"client": str(params.get("client_id", ""))[:100]})
+            )
         return {"image": name}
 
     @server.delete("/datastore/")

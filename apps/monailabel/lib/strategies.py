@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from monailabel.interfaces.tasks.strategy import Strategy
+
 from common.files import written_whole
 from lib.checks import Refused
 from lib.studies import Studies
 from lib.workers import Results, Workers
-from monailabel.interfaces.tasks.strategy import Strategy
 
 AT_ONCE = 20
 

@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
+
 from common.files import written_whole
 from lib.checks import IMAGE_SUFFIXES, Refused, new_name, shown, tag_name
-from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 
 STATE = ".motion"
 """Folder of the server's own files in the studies folder."""
@@ -153,12 +154,7 @@ class Studies(LocalDatastore):
                 file.unlink(missing_ok=True)
             self.refresh()
 
-    def keep_info(self, image_id: str, info: dict[str, Any]) -> None:
-        """Remember something of an image.
-
-        Raises:
-            Refused: no such image.
-        """
-        with self.guard:
-            self.image(image_id)
-            self.update_image_info(image_id, info)
+    def pairs(self) -> list[dict[str, str]]:
+        """Images and their final labels, as paths below the folder."""
+        found = self.datalist()
+        return [{key: str(Path(path).relative_to(self.root)) for key, path in pair.items()} for pair in found]

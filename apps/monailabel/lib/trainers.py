@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
+from monailabel.interfaces.tasks.train import TrainTask
+
 from common.files import written_whole
 from lib.checks import Refused, number, shown
 from lib.infers import CONTOUR_TAG
 from lib.studies import Studies
-from monailabel.interfaces.tasks.train import TrainTask
+from lib.workers import Job, Workers
 
 CONFIGS = ("train_segmentation.json", "train_studies.json")
 PARAMETERS = {
@@ -29,7 +28,8 @@ PARAMETERS = {
     "validation": (number(0, 0.9), 0.2),
     "seed": (number(0, 2**31 - 1, whole=True), 0),
 }
-IGNORED = ("client_id", "model", "name", "device", "max_epochs_")
+IGNORED = ("client_id", "model", "name", "device")
+STRUCTURES = ("lv_cavity", "myocardium", "left_atrium")
 
 
 class SegmentationTraining(TrainTask):
@@ -50,7 +50,8 @@ class SegmentationTraining(TrainTask):
         self.target = studies.state_folder() / "segmentation.pt"
         self.bundle = root / "bundles" / "strain_pipeline"
         self.lock = threading.Lock()
-        self.process: subprocess.Popen[bytes] | None = None
+        self.worker = Workers(1, 0.0, 0, 0, root)
+        self.job: Job | None = None
         self.task: dict[str, Any] | None = None
 
     def config(self) -> dict[str, Any]:
@@ -75,7 +76,7 @@ class SegmentationTraining(TrainTask):
             Refused: one runs already, nothing is labelled, or a parameter is none.
         """
         with self.lock:
-            if self.process is not None:
+            if self.running():
                 raise Refused(429, "a training runs already; stop it, or wait")
             options = self._options(request)
             cases = self._cases(options.pop("validation"))
@@ -83,16 +84,14 @@ class SegmentationTraining(TrainTask):
             self.folder.mkdir(parents=True)
             datalist = self.folder / "datalist.json"
             datalist.write_text(json.dumps(cases, indent=1))
-            configs = [str(self.bundle / "configs" / name) for name in CONFIGS]
             options |= {"datalist": str(datalist), "output_dir": str(self.folder), "start": str(self.best_weights())}
-            words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-            command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(configs), *words]
-            log = open(self.folder / "log.txt", "wb")  # noqa: SIM115 (the process keeps it)
-            with log:
-                self.process = subprocess.Popen(
-                    command, cwd=self.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                    env={**os.environ, "TQDM_DISABLE": "1"},
-                )  # fmt: skip
+            work = {
+                "task": "train",
+                "folder": str(self.folder),
+                "files": [str(self.bundle / "configs" / name) for name in CONFIGS],
+                "options": options,
+            }
+            self.job = Job()
             self.task = {
                 "id": f"{time.time_ns():x}",
                 "status": "RUNNING",
@@ -100,8 +99,22 @@ class SegmentationTraining(TrainTask):
                 "start_ts": time.strftime("%Y-%m-%d %H:%M:%S"),
                 "images": {fold: len(entries) for fold, entries in cases.items()},
             }
-            threading.Thread(target=self._finish, args=(self.process, self.task), daemon=True).start()
+            threading.Thread(target=self._run, args=(work, self.job, self.task), daemon=True).start()
         return self.status()
+
+    def _run(self, work: dict[str, Any], job: Job, task: dict[str, Any]) -> None:
+        try:
+            self.worker.run(work, job)
+            self._publish(task)
+            status = "DONE"
+        except Refused as refused:
+            status = "STOPPED" if job.cancelled.is_set() else "ERROR"
+            task["reason"] = refused.reason.replace(f"{self.studies.root}/", "")
+        except OSError as error:
+            status, task["reason"] = "ERROR", f"the weights could not be stored ({error.strerror})"
+        self.worker.close()
+        task["end_ts"] = time.strftime("%Y-%m-%d %H:%M:%S")
+        task["status"] = status
 
     def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any]:
         """Train and wait for the end."""
@@ -141,33 +154,29 @@ class SegmentationTraining(TrainTask):
         held = min(max(held, 1), len(entries) - 1) if len(entries) > 1 and share > 0 else 0
         return {"training": entries[: len(entries) - held], "validation": entries[len(entries) - held :] or entries}
 
-    def _finish(self, process: subprocess.Popen[bytes], task: dict[str, Any]) -> None:
-        code = process.wait()
-        with self.lock:
-            if task["status"] == "RUNNING":
-                task["status"] = "DONE" if code == 0 and self._publish(task) else "ERROR"
-            task["end_ts"] = time.strftime("%Y-%m-%d %H:%M:%S")
-            self.process = None
-
-    def _publish(self, task: dict[str, Any]) -> bool:
-        made = self.folder / "segmentation.pt"
-        if not made.is_file():
-            return False
-        table = self.folder / "training.csv"
-        rows = table.read_text().splitlines() if table.is_file() else []
-        last = dict(zip(rows[0].split(","), rows[-1].split(","), strict=False)) if len(rows) > 1 else {}
-        before = self.stats()
-        about = {"trainings": before.get("trainings", 0) + 1, "start_ts": task["start_ts"], **task["images"], "last": last}
-        with written_whole(self.target) as beside:
-            shutil.copyfile(made, beside)
-        with written_whole(self.target.with_suffix(".json")) as beside:
-            beside.write_text(json.dumps(about, indent=1))
-        return True
+    def _publish(self, task: dict[str, Any]) -> None:
+        """Put the weights where requests take them from, and what is known of them beside."""
+        with open(self.folder / "training.csv", newline="") as table:
+            rows = list(csv.DictReader(table))
+        last = {name: float(value) for name, value in rows[-1].items() if value} if rows else {}
+        dice = [last[name] for name in STRUCTURES if name in last]
+        about = {
+            "trainings": self.stats().get("trainings", 0) + 1,
+            "start_ts": task["start_ts"],
+            **task["images"],
+            **({"best_metric": sum(dice) / len(dice)} if dice else {}),
+            "last": last,
+        }
+        for name, write in (
+            ("segmentation.pt", lambda beside: shutil.copyfile(self.folder / "segmentation.pt", beside)),
+            ("segmentation.json", lambda beside: beside.write_text(json.dumps(about, indent=1))),
+        ):
+            with written_whole(self.target.with_name(name)) as beside:
+                write(beside)
 
     def running(self) -> bool:
         """Whether a training runs."""
-        with self.lock:
-            return self.process is not None
+        return self.task is not None and self.task["status"] == "RUNNING"
 
     def status(self) -> dict[str, Any]:
         """Of the last training: ``status`` (RUNNING, DONE, ERROR, STOPPED) and the last lines of its log.
@@ -183,8 +192,8 @@ class SegmentationTraining(TrainTask):
 
     def stop(self) -> dict[str, Any]:
         """End the training that runs, if any; its weights are lost."""
-        with self.lock:
-            if self.process is not None and self.task is not None:
-                self.task["status"] = "STOPPED"
-                os.killpg(self.process.pid, signal.SIGKILL)
+        if self.running() and self.job is not None:
+            self.job.cancel()
+            while self.running():
+                time.sleep(0.05)
         return self.status() if self.task else {}
