@@ -59,8 +59,8 @@ def read_wall(path: str | Path, frame: int, size: tuple[int, int], points: int, 
     """Endocardium, centreline and epicardium ``[3, points, 2]`` (row, column) in pixels, as the user draws them.
 
     Args:
-        path: NIfTI (X, Y) or (X, Y, T) of labels, 1 the cavity and 2 the myocardium; or JSON as ``read_contour`` takes it, with an
-            ``epicardium`` beside the ``endocardium`` or without.
+        path: NIfTI (X, Y) or (X, Y, T) of labels, 1 the cavity and 2 the myocardium; or JSON as ``read_contour`` takes
+            it, with an ``epicardium`` beside the ``endocardium`` or without.
         frame, size: as in ``read_contour``.
         points: of each line, even.
         thickness: pixels from the endocardium to the epicardium where the latter is not given.

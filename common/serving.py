@@ -1,7 +1,7 @@
 """What a server's worker process does: one bundle on one case after the other, each with its own options.
 
-``common.cohort.process`` runs it: a request is a JSON text, its answer ``<folder>/answer.json``. Nothing is kept between
-two requests but the imported libraries, so that a case gives what ``monai.bundle run`` gives.
+``common.cohort.process`` runs it: a request is a JSON text, its answer ``<folder>/answer.json``. Nothing is kept
+between two requests but the imported libraries, so that a case gives what ``monai.bundle run`` gives.
 """
 
 from __future__ import annotations
@@ -123,10 +123,10 @@ def _blood_masks(folder: Path, entry: dict[str, Any]) -> dict[str, str]:
 
 
 def _labelled_frame(path: str) -> dict[str, int]:
-    """End-diastole, where labels (X, Y, T) show the cavity in one frame alone; nothing where the bundle has to find it."""
+    """End-diastole, where labels (X, Y, T) show the cavity in one frame alone; else the bundle has to find it."""
     values = read_labels(path)
-    frames = np.flatnonzero((values == 1).any((0, 1))) if values.ndim == 3 else []
-    return {"ed": int(frames[0])} if len(frames) == 1 else {}
+    frames = np.flatnonzero((values == 1).any((0, 1)))
+    return {"ed": int(frames[0])} if values.ndim == 3 and len(frames) == 1 else {}
 
 
 def wall_labels(case: Mapping[str, Any]) -> NDArray[np.uint8]:

@@ -33,8 +33,8 @@ DEFAULTS = {
     "hosts": "",
     "origins": "",
 }
-"""What ``--conf name value`` may name: served bundles, the folder of atlases, processes, requests that may wait, seconds
-and MiB of a request (0: half of the machine's memory), MiB of an upload, device, allowed Host and Origin headers."""
+"""What ``--conf name value`` may name: served bundles, the folder of atlases, processes, requests that may wait,
+seconds and MiB of a request (0: half of the machine's memory), MiB of an upload, device, Host and Origin headers."""
 
 
 class MotionApp(MONAILabelApp):

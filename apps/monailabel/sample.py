@@ -1,4 +1,4 @@
-"""Sample studies, without network: the cine that ships with pydicom, and synthetic volumes with atlases of their own."""
+"""Sample studies, without network: the cine that ships with pydicom, and synthetic volumes with their atlases."""
 
 from __future__ import annotations
 

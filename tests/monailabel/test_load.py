@@ -31,6 +31,15 @@ def test_fifty_at_once_then_one_more(own_server):
     assert len(server.workers()) == 1
 
 
+def test_process_is_kept_while_nothing_is_asked(own_server):
+    server = own_server(*FAST)
+    assert server.ask(*ASK)[0] == 200
+    before = [p.pid for p in server.workers()]
+    time.sleep(15)  # longer than the threads of a server live that have nothing to do
+    assert server.ask(*ASK)[0] == 200
+    assert [p.pid for p in server.workers()] == before
+
+
 def test_more_than_may_wait_are_refused(own_server):
     server = own_server(*FAST, "--conf", "waiting", "2")
     with ThreadPoolExecutor(12) as pool:

@@ -123,6 +123,8 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
     @asynccontextmanager
     async def form_of(request: Request) -> AsyncIterator[FormData]:
         async with request.form(max_files=4, max_fields=16, max_part_size=LONGEST_PARAMS) as form:
+            if not form and request.headers.get("content-length", "0") != "0":
+                raise Refused(400, "the form is broken, or is none")
             yield form
 
     def text(form: FormData, name: str) -> str:
