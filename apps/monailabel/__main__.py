@@ -46,7 +46,10 @@ def main() -> None:
     hosts = [*local, *names] if names or given.host in local[:2] else ["*"]
     origins = tuple(name.strip() for name in app.conf["origins"].split(",") if name.strip())
     print(f"{len(app.store.list_images())} images in {studies}, http://{given.host}:{given.port}", flush=True)
-    uvicorn.run(make_server(app, hosts, origins), host=given.host, port=given.port, log_level="info", access_log=False)
+    uvicorn.run(
+        make_server(app, hosts, origins),
+        host=given.host, port=given.port, log_level="info", access_log=False, timeout_graceful_shutdown=5,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

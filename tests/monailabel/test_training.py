@@ -69,7 +69,9 @@ def test_least_certain_first_then_trained_on_what_was_saved(studies, own_server,
     assert status["status"] == "DONE", status["details"]
     assert (studies / ".motion" / "segmentation.pt").is_file() and not client.train_status(check_if_running=True)
     stats = client.info()["train_stats"]["strain_pipeline"]
-    assert stats["trainings"] == 1 and float(stats["last"]["lv_cavity"]) > 0
+    assert stats["trainings"] == 1 and stats["training"] == 2
+    assert stats["last"]["val_lv_cavity"] > 0.3 and stats["best_metric"] > 0.3
+    assert any("epoch 6" in line for line in status["details"]) and str(studies) not in str(status)
     assert client.next_sample("most_uncertain", {})["id"] == second  # asked again: the weights are others
     again = {k: v for k, v in json.loads((studies / ".motion" / "uncertainty.json").read_text()).items()}
     assert again[second][1] != scores[second]

@@ -29,7 +29,8 @@ PARAMETERS = {
     "seed": (number(0, 2**31 - 1, whole=True), 0),
 }
 IGNORED = ("client_id", "model", "name", "device")
-STRUCTURES = ("lv_cavity", "myocardium", "left_atrium")
+MEASURED = ("val_lv_cavity", "val_myocardium")
+"""Columns of the training's table whose mean is shown as its accuracy; an atrium need not be labelled."""
 
 
 class SegmentationTraining(TrainTask):
@@ -159,7 +160,7 @@ class SegmentationTraining(TrainTask):
         with open(self.folder / "training.csv", newline="") as table:
             rows = list(csv.DictReader(table))
         last = {name: float(value) for name, value in rows[-1].items() if value} if rows else {}
-        dice = [last[name] for name in STRUCTURES if name in last]
+        dice = [last[name] for name in MEASURED if name in last]
         about = {
             "trainings": self.stats().get("trainings", 0) + 1,
             "start_ts": task["start_ts"],
@@ -187,8 +188,9 @@ class SegmentationTraining(TrainTask):
         if self.task is None:
             raise Refused(404, "no training has been started")
         log = self.folder / "log.txt"
-        lines = log.read_text(errors="replace").splitlines()[-20:] if log.is_file() else []
-        return {**self.task, "details": [line.replace(f"{self.studies.root}/", "") for line in lines]}
+        text = log.read_text(errors="replace") if log.is_file() else ""
+        lines = [line.strip() for line in text.splitlines() if line.strip() and "step/s" not in line]
+        return {**self.task, "details": [line.replace(f"{self.studies.root}/", "") for line in lines[-20:]]}
 
     def stop(self) -> dict[str, Any]:
         """End the training that runs, if any; its weights are lost."""

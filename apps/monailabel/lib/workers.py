@@ -61,6 +61,7 @@ class Workers:
         self.work = Work("common.serving:open_requests", {}, str(root), str(root))
         self.free = threading.Semaphore(count)
         self.idle: list[tuple[int, Runner, int]] = []  # slot, process, requests done
+        self.busy: list[Runner] = []
         self.slots = list(range(count))
         self.lock = threading.Lock()
         self.here = 0  # requests that wait or run
@@ -90,6 +91,8 @@ class Workers:
 
     def _run(self, request: dict[str, Any], job: Job) -> dict[str, Any]:
         slot, runner, done = self._take()
+        with self.lock:
+            self.busy.append(runner)
         with job.lock:
             job.runner = runner
             if job.cancelled.is_set():
@@ -125,6 +128,7 @@ class Workers:
         if done >= REQUESTS and not runner.stopped:
             runner.close()
         with self.lock:
+            self.busy.remove(runner)
             if runner.stopped:
                 self.slots.append(slot)
             else:
@@ -136,10 +140,11 @@ class Workers:
             return {"workers": self.count, "requests": self.here}
 
     def close(self) -> None:
-        """End the processes that wait."""
+        """End all processes; what they are doing is left undone."""
         with self.lock:
-            for _, runner, _ in self.idle:
+            for runner in [*self.busy, *(runner for _, runner, _ in self.idle)]:
                 runner.close()
+            self.slots += [slot for slot, _, _ in self.idle]
             self.idle.clear()
 
 
