@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import shutil
 import threading
 import time
@@ -17,6 +18,8 @@ from lib.checks import Refused, number, shown
 from lib.infers import CONTOUR_TAG
 from lib.studies import Studies
 from lib.workers import Job, Workers
+
+log = logging.getLogger(__name__)
 
 CONFIGS = ("train_segmentation.json", "train_studies.json")
 PARAMETERS = {
@@ -111,8 +114,9 @@ class SegmentationTraining(TrainTask):
         except Refused as refused:
             status = "STOPPED" if job.cancelled.is_set() else "ERROR"
             task["reason"] = refused.reason.replace(f"{self.studies.root}/", "")
-        except OSError as error:
-            status, task["reason"] = "ERROR", f"the weights could not be stored ({error.strerror})"
+        except Exception as error:
+            log.exception("training")
+            status, task["reason"] = "ERROR", f"{type(error).__name__}: the server's log says more"
         self.worker.close()
         task["end_ts"] = time.strftime("%Y-%m-%d %H:%M:%S")
         task["status"] = status
@@ -187,8 +191,8 @@ class SegmentationTraining(TrainTask):
         """
         if self.task is None:
             raise Refused(404, "no training has been started")
-        log = self.folder / "log.txt"
-        text = log.read_text(errors="replace") if log.is_file() else ""
+        said = self.folder / "log.txt"
+        text = said.read_text(errors="replace") if said.is_file() else ""
         lines = [line.strip() for line in text.splitlines() if line.strip() and "step/s" not in line]
         return {**self.task, "details": [line.replace(f"{self.studies.root}/", "") for line in lines[-20:]]}
 

@@ -16,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from common.cohort.runner import Limits, Runner, Work, gpu_of
 from common.serving import ANSWER, CASE
 from lib.checks import Refused
@@ -119,7 +121,7 @@ class Workers:
             slot = self.slots.pop()
         try:
             return slot, STARTER.submit(Runner, self.work, self.limits.threads, gpu_of(slot)).result(), 0
-        except OSError as error:
+        except (OSError, psutil.Error) as error:
             with self.lock:
                 self.slots.append(slot)
             raise Refused(503, f"no process can be started ({error})") from error
