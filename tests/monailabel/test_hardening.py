@@ -197,7 +197,7 @@ def test_studies_elsewhere_are_refused(tmp_path):
 
     for words, said in [
         (["--studies", "http://127.0.0.1:1/dicom"], "local folder"),
-        (["--studies", str(tmp_path), "--conf", "bundles", "../x"], "no bundle"),
+        (["--studies", str(tmp_path), "--conf", "bundles", "../x"], "there is none"),
         (["--studies", str(tmp_path), "--conf", "nothing", "1"], "unknown"),
     ]:
         ended = subprocess.run(
