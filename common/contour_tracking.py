@@ -31,7 +31,7 @@ def read_contour(path: str | Path, frame: int, size: tuple[int, int], name: str 
 
     Args:
         path: JSON of points ``[P, 2]``, of ``[T, P, 2]`` or of a dictionary with ``name`` of either; or a NIfTI (X, Y)
-            of labels, 1 the cavity and 2 the myocardium.
+            or (X, Y, T) of labels, 1 the cavity and 2 the myocardium.
         frame: which of T is taken.
         size: (rows, columns) of the cine; the contour must lie inside.
         name: of the contour in a dictionary.
@@ -40,7 +40,7 @@ def read_contour(path: str | Path, frame: int, size: tuple[int, int], name: str 
         InputError: it can't be read, is no contour, or leaves the image.
     """
     if str(path).endswith((".nii", ".nii.gz")):
-        return myocardial_contours(_read_labels(path, size), name=str(path))[0]
+        return myocardial_contours(_read_labels(path, frame, size), name=str(path))[0]
     try:
         content = json.loads(Path(path).read_text())
         points = np.asarray(content[name] if isinstance(content, dict) else content, dtype=np.float64)
@@ -59,8 +59,8 @@ def read_wall(path: str | Path, frame: int, size: tuple[int, int], points: int, 
     """Endocardium, centreline and epicardium ``[3, points, 2]`` (row, column) in pixels, as the user draws them.
 
     Args:
-        path: NIfTI (X, Y) of labels, 1 the cavity and 2 the myocardium; or JSON as ``read_contour`` takes it, with an
-            ``epicardium`` beside the ``endocardium`` or without.
+        path: NIfTI (X, Y) or (X, Y, T) of labels, 1 the cavity and 2 the myocardium; or JSON as ``read_contour`` takes
+            it, with an ``epicardium`` beside the ``endocardium`` or without.
         frame, size: as in ``read_contour``.
         points: of each line, even.
         thickness: pixels from the endocardium to the epicardium where the latter is not given.
@@ -69,7 +69,7 @@ def read_wall(path: str | Path, frame: int, size: tuple[int, int], points: int, 
         InputError: it can't be read, its lines cross, or it leaves the image.
     """
     if str(path).endswith((".nii", ".nii.gz")):
-        return wall_contours(_read_labels(path, size), points, str(path))
+        return wall_contours(_read_labels(path, frame, size), points, str(path))
     endo = read_contour(path, frame, size)
     if "epicardium" in json.loads(Path(path).read_text()):
         epi = read_contour(path, frame, size, "epicardium")
@@ -89,11 +89,13 @@ def read_wall(path: str | Path, frame: int, size: tuple[int, int], points: int, 
     return np.stack([line + share * thickness * outward for share in (0.0, 0.5, 1.0)])
 
 
-def _read_labels(path: str | Path, size: tuple[int, int]) -> NDArray[np.integer]:
+def _read_labels(path: str | Path, frame: int, size: tuple[int, int]) -> NDArray[np.integer]:
     try:
         mask = np.squeeze(np.asarray(nibabel.load(path).dataobj)).T  # type: ignore[attr-defined]
     except Exception as error:
         raise InputError(f"{path}: no readable mask ({error})") from error
+    if mask.ndim == 3 and frame < len(mask):
+        mask = mask[frame]
     if mask.shape != size:
         raise InputError(f"{path}: the mask is {mask.shape}, the frames are {size}")
     return mask

@@ -1,0 +1,75 @@
+"""Which study to label next: the one whose segmentation is the least certain."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from monailabel.interfaces.tasks.strategy import Strategy
+
+from common.files import written_whole
+from lib.checks import Refused
+from lib.studies import Studies
+from lib.workers import Results, Workers
+
+AT_ONCE = 20
+
+
+class MostUncertain(Strategy):
+    """The image without a final label whose segmentation has the greatest entropy (``common.serving.uncertainty``).
+
+    What was found is kept in the studies' folder until the image or the weights change. A call computes up to
+    ``AT_ONCE`` that are missing; the others wait for the next call. What is no cine is never picked.
+
+    Args:
+        workers, results: where the segmentation runs.
+        weights: gives the file of its weights.
+    """
+
+    def __init__(self, workers: Workers, results: Results, weights: Callable[[], Path]) -> None:
+        super().__init__("The unlabelled cine whose segmentation is the least certain")
+        self.workers, self.results, self.weights = workers, results, weights
+
+    def __call__(self, request: dict[str, Any], datastore: Studies) -> dict[str, Any] | None:
+        found = self.scores(datastore, request.get("job"))
+        if not found:
+            return None
+        best = max(sorted(found), key=lambda name: found[name])
+        return {"id": best, "uncertainty": found[best], "scored": len(found)}
+
+    def scores(self, studies: Studies, job: Any = None) -> dict[str, float]:
+        """Uncertainty of each unlabelled cine, as far as it is known."""
+        studies.look()
+        path = studies.state_folder() / "uncertainty.json"
+        known: dict[str, list[Any]] = json.loads(path.read_text()) if path.is_file() else {}
+        weights = self.weights()
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+        computed, found = 0, {}
+        for name in studies.get_unlabeled_images():
+            image = studies.image(name)
+            state = [digest, image.stat().st_mtime_ns, image.stat().st_size]
+            entry = known.get(name)
+            if (entry is None or entry[0] != state) and computed < AT_ONCE:
+                known[name] = entry = [state, self._score(image, weights, job)]
+                computed += 1
+            if entry is not None and entry[0] == state and entry[1] is not None:
+                found[name] = entry[1]
+        if computed:
+            with written_whole(path) as beside:
+                beside.write_text(json.dumps(known))
+        return found
+
+    def _score(self, image: Path, weights: Path, job: Any) -> float | None:
+        folder = self.results.new()
+        try:
+            request = {"task": "uncertainty", "folder": str(folder), "image": str(image), "weights": str(weights)}
+            return self.workers.run(request, job)["uncertainty"]
+        except Refused as refused:
+            if refused.status in (499, 503):
+                raise
+            return None
+        finally:
+            self.results.done(folder, False)
