@@ -95,8 +95,11 @@ def test_properties_of_training(path, monkeypatch):
     """As MONAI's ``TrainProperties`` has them; nothing is built: that would need the data sets."""
     monkeypatch.setattr(ConfigWorkflow, "_get_property", ConfigWorkflow._get_prop_id)
     own = ROOT / "bundles" / path
-    base = own.parent / "train.json"
-    files = [str(file) for file in ([base, own] if base.is_file() and own != base else [own])]
+    base = next(
+        own.parent / f"train{of}.json" for of in ("", "_segmentation") if (own.parent / f"train{of}.json").is_file()
+    )
+    whole = '"trainer": {' in own.read_text()
+    files = [str(file) for file in ([own] if whole else [base, own])]
     assert ConfigWorkflow(files, workflow_type="train", logging_file=False).check_properties() == []
 
 
