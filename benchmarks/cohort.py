@@ -33,7 +33,7 @@ from common.cohort.engine import run_cases
 from common.cohort.runner import Limits, Work
 from common.phantom import phantom
 from tests.cohort.server import TrackingServer
-from tests.cohort.work import names, work
+from tests.cohort.work import end, names, work
 from tests.conftest import moving_cine
 
 matplotlib.use("Agg")
@@ -189,12 +189,7 @@ def own_cluster(folder: Path) -> Iterator[tuple[psutil.Process, list[str]]]:
             time.sleep(0.1)
         yield psutil.Process(begun[0].pid), ["--scheduler", json.loads(file.read_text())["address"]]
     finally:
-        for process in begun:
-            if process.poll() is None:
-                for child in psutil.Process(process.pid).children(True):
-                    child.kill()
-                process.kill()
-            process.wait()
+        end(begun)
 
 
 def disturbed(folder: Path, out: Path, kinds: Sequence[str]) -> dict[str, Any]:

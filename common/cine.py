@@ -831,7 +831,11 @@ def _largest(mask: np.ndarray) -> np.ndarray:
 
 def _filled(mask: np.ndarray, radius: int) -> np.ndarray:
     """Close gaps of up to twice the radius and fill what is enclosed."""
+    return ndimage.binary_fill_holes(closed(mask, radius) | mask)
+
+
+def closed(mask: np.ndarray, radius: int) -> np.ndarray:
+    """The morphological closing of ``mask [H, W]`` by a disc of ``radius`` pixels, over the picture's edge too."""
     padded = np.pad(mask, radius + 1)
     widened = ndimage.distance_transform_edt(~padded) <= radius
-    closed = ndimage.distance_transform_edt(widened) > radius
-    return ndimage.binary_fill_holes(closed[radius + 1 : -radius - 1, radius + 1 : -radius - 1] | mask)
+    return (ndimage.distance_transform_edt(widened) > radius)[radius + 1 : -radius - 1, radius + 1 : -radius - 1]

@@ -245,7 +245,32 @@ def labelled_frame(
     return LabelledFrame(name, image, label, spacing, square, sector)
 
 
-class SegmentationFrames(RandomItems):
+class LabelledFrames(RandomItems):
+    """Frames with their labels, changed at random.
+
+    Args:
+        frames: all of them, in memory.
+        size: of the square.
+        augmentation: fields of ``FrameAugmentation``; none leaves the frames as they are.
+        seed: of the augmentation.
+    """
+
+    def __init__(
+        self, frames: Sequence[LabelledFrame], size: int, augmentation: dict[str, float] | None, seed: int
+    ) -> None:
+        super().__init__(len(frames), seed)
+        self.frames, self.size = frames, size
+        self.augmentation = FrameAugmentation(**augmentation) if augmentation else None
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """``image [1, S, S]`` in [0, 1] and ``label [1, S, S]`` (whole numbers)."""
+        frame = self.frames[index]
+        random = np.random.default_rng((self.seed, self.epoch, index))
+        image, label = changed(frame, self.augmentation, random, self.size)
+        return {"image": image[None], "label": label[None].long()}
+
+
+class SegmentationFrames(LabelledFrames):
     """End-diastolic and end-systolic frames of CAMUS-like patients with their masks, in memory.
 
     Files are ``<folder>/<patient>/<patient>_4CH_ED.nii.gz`` (``…_ES``) and ``…_gt.nii.gz``, grey values 0 to 255.
@@ -280,22 +305,12 @@ class SegmentationFrames(RandomItems):
         if not split:
             raise InputError("no split: name the file of the folds with --split FILE")
         names = read_split(split, fold)[:patients]
-        self.frames = [
+        frames = [
             read_labelled_frame(Path(folder) / name / f"{name}_4CH_{phase}.nii.gz", size)
             for name in names
             for phase in PHASES
         ]
-        self.frames += extra
-        self.augmentation = FrameAugmentation(**augmentation) if augmentation else None
-        self.size = size
-        super().__init__(len(self.frames), seed)
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """``image [1, S, S]`` in [0, 1] and ``label [1, S, S]`` (whole numbers)."""
-        frame = self.frames[index]
-        random = np.random.default_rng((self.seed, self.epoch, index))
-        image, label = changed(frame, self.augmentation, random, self.size)
-        return {"image": image[None], "label": label[None].long()}
+        super().__init__([*frames, *extra], size, augmentation, seed)
 
 
 def changed(

@@ -25,7 +25,7 @@ from torch.nn import functional
 from common.apical import APICAL, apical
 from common.beats import Beat, by_tracked_cavity, find_beats
 from common.cases import CineCases
-from common.cine import COLOUR_FLOW, sector_mask
+from common.cine import COLOUR_FLOW, closed, sector_mask
 from common.contour_tracking import read_wall
 from common.contours import wall_contours
 from common.ddf import warp
@@ -267,10 +267,7 @@ def joined(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         wall = labels == 2
         if ndimage.label(wall)[1] < 2:
             return labels
-        padded = np.pad(wall, radius + 1)
-        near = ndimage.distance_transform_edt(~padded) <= radius
-        closed = (ndimage.distance_transform_edt(near) > radius)[radius + 1 : -radius - 1, radius + 1 : -radius - 1]
-        labels = np.where(closed & (labels == 0), 2, labels).astype(np.uint8)
+        labels = np.where(closed(wall, radius) & (labels == 0), 2, labels).astype(np.uint8)
     return labels
 
 

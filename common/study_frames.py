@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from common.cases import read_datalist
 from common.cine import read_cine
-from common.echo_frames import UNTOLD, FrameAugmentation, LabelledFrame, changed, labelled_frame
+from common.echo_frames import UNTOLD, LabelledFrame, LabelledFrames, labelled_frame
 from common.errors import InputError
-from common.pairs import RandomItems
 from common.serving import read_labels
 
 
-class StudyFrames(RandomItems):
+class StudyFrames(LabelledFrames):
     """The labelled frames of a datalist's cines, in memory.
 
     A frame is labelled where it shows the cavity (label 1). Where a cine's labels have no left atrium (3), it counts as
@@ -46,18 +43,10 @@ class StudyFrames(RandomItems):
         seed: int = 0,
     ) -> None:
         entries = read_datalist(datalist, fold, dataset_dir)
-        self.frames = [frame for entry in entries for frame in labelled_frames(entry, frames, size)]
-        if not self.frames:
+        found = [frame for entry in entries for frame in labelled_frames(entry, frames, size)]
+        if not found:
             raise InputError(f"{datalist}: no frame of '{fold}' has a labelled cavity (label 1)")
-        self.augmentation = FrameAugmentation(**augmentation) if augmentation else None
-        self.size = size
-        super().__init__(len(self.frames), seed)
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """``image [1, S, S]`` in [0, 1] and ``label [1, S, S]`` (whole numbers)."""
-        random = np.random.default_rng((self.seed, self.epoch, index))
-        image, label = changed(self.frames[index], self.augmentation, random, self.size)
-        return {"image": image[None], "label": label[None].long()}
+        super().__init__(found, size, augmentation, seed)
 
 
 def labelled_frames(entry: dict[str, Any], count: int, size: int) -> list[LabelledFrame]:

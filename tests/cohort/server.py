@@ -13,13 +13,18 @@ from pathlib import Path
 from typing import Any
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 class TrackingServer:
     """A server on a free port that keeps its runs in ``folder``; a context that ends it."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.uri = f"http://127.0.0.1:{port}"
         self.words = ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--port", str(port), "--workers", "1",
                       "--artifacts-destination", str(folder / "artifacts")]  # fmt: skip

@@ -16,7 +16,7 @@ from common.cohort import cluster, runner
 from common.cohort.engine import Journal, alone, run_cases
 from common.cohort.runner import Limits, gpu_of, visible_gpus
 from common.errors import InputError
-from tests.cohort.work import ROOT, expected, names, outputs, wait_for, work
+from tests.cohort.work import ROOT, end, expected, names, outputs, wait_for, work
 
 COUNT = 12
 MANY = 36  # more than three schedulers see done
@@ -181,12 +181,7 @@ def start():
         return begun[-1]
 
     yield start
-    for process in begun:
-        if process.poll() is None:
-            for child in psutil.Process(process.pid).children(True):
-                child.kill()
-            process.kill()
-        process.wait()
+    end(begun)
 
 
 def test_a_killed_scheduler_loses_nothing(tmp_path, start):

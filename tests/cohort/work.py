@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 from common.cohort import cluster, engine
 from common.cohort.runner import Limits, Work
 from common.errors import InputError
@@ -27,6 +29,16 @@ def work(output_dir, **arguments):
 
 def names(count):
     return [f"case{i:04d}" for i in range(count)]
+
+
+def end(begun):
+    """Kill processes, with what they started, and wait for them."""
+    for process in begun:
+        if process.poll() is None:
+            for child in psutil.Process(process.pid).children(True):
+                child.kill()
+            process.kill()
+        process.wait()
 
 
 def content(name):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import psutil
 from monai.data import MetaTensor
 
 from common.cine import write_cine
+from tests.cohort.server import free_port
 from tests.conftest import moving_cine
 
 ROOT = Path(__file__).parents[2]
@@ -33,9 +33,7 @@ class Server:
 
     def __init__(self, folder, *words):
         self.folder, self.words = Path(folder), words
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         (self.folder / "tmp").mkdir(exist_ok=True)
         self.log = open(self.folder / f"server-{self.port}.log", "wb")
