@@ -18,8 +18,8 @@ import torch
 from monai.bundle import ConfigParser
 from torch import Tensor
 
-from common.cases import CineCases
-from common.cine import sector_mask
+from common.cine.cases import CineCases
+from common.cine.sector import sector_mask
 from common.ddf import folding
 from common.engine import peak_memory
 from common.metrics import reconstruction

@@ -19,7 +19,7 @@ from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.cases import case_name, read_datalist
+from common.cine.cases import case_name, read_datalist
 from common.ddf import warp
 from common.errors import InputError
 from common.ncc import inside, local_ncc, masked_mean

@@ -14,7 +14,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from common.cine import sector_mask
+from common.cine.sector import sector_mask
 from common.echo_frames import FrameSquare
 from common.errors import InputError
 from common.networks.segmentation_unet import SegmentationUNet

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from common.cases import CineCases
+from common.cine.cases import CineCases
 from common.ddf import downsample
 from common.errors import InputError
 from common.pairs import RandomItems

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu, wilcoxon
 
-from common.cases import read_datalist
+from common.cine.cases import read_datalist
 from common.cohort.bundle import bundle_work, digest_of, parsed, uses_gpu
 from common.cohort.engine import ClusterLost, alone, reasons, run_cases
 from common.cohort.options import FAILED, add_options, machines

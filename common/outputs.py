@@ -17,7 +17,7 @@ from ignite.engine import Events
 from torch import Tensor
 
 from common import figures
-from common.cine import write_cine
+from common.cine.write import write_cine
 from common.ddf import save_cine_ddf, smooth, warp
 from common.engine import CaseEvaluator, CaseEvents, peak_memory
 from common.files import written_whole

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from common.cases import read_datalist
+from common.cine.cases import read_datalist
 from common.ddf import warp
 from common.phantom import random_field
 from common.volumes import SIZE, load_case, one_hot, phantom_entries, task04

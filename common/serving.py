@@ -22,7 +22,7 @@ from monai.bundle import ConfigParser
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.cine import read_cine
+from common.cine.read import read_cine
 from common.cine_networks import load_segmentation, segment_cine
 from common.cohort.bundle import content, parsed
 from common.errors import InputError

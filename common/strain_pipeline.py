@@ -24,8 +24,9 @@ from torch.nn import functional
 
 from common.apical import APICAL, apical
 from common.beats import Beat, by_tracked_cavity, find_beats
-from common.cases import CineCases
-from common.cine import COLOUR_FLOW, closed, sector_mask
+from common.cine.cases import CineCases
+from common.cine.dicom import COLOUR_FLOW
+from common.cine.sector import closed, sector_mask
 from common.contour_tracking import read_wall
 from common.contours import wall_contours
 from common.ddf import warp

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from common.cases import read_datalist
-from common.cine import read_cine
+from common.cine.cases import read_datalist
+from common.cine.read import read_cine
 from common.echo_frames import UNTOLD, LabelledFrame, LabelledFrames, labelled_frame
 from common.errors import InputError
 from common.serving import read_labels

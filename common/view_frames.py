@@ -17,7 +17,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from common.cine import DICOM_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, read_cine, sector_mask
+from common.cine.dicom import DICOM_SUFFIXES
+from common.cine.folder import IMAGE_SUFFIXES
+from common.cine.read import read_cine
+from common.cine.sector import sector_mask
+from common.cine.video import VIDEO_SUFFIXES
 from common.echo_frames import UNTOLD, FrameAugmentation, FrameSquare, LabelledFrame, SegmentationFrames, changed
 from common.errors import InputError
 from common.files import written_whole

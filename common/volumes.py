@@ -18,7 +18,7 @@ from nibabel.orientations import OrientationError, apply_orientation, inv_ornt_a
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from common.cases import case_name, read_datalist
+from common.cine.cases import case_name, read_datalist
 from common.ddf import sample, smooth
 from common.errors import InputError
 from common.phantom import phantom

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from common.cases import demo_cine
-from common.cine import read_cine
+from common.cine.cases import demo_cine
+from common.cine.read import read_cine
 from common.cine_networks import (
     classify_view,
     largest_pieces,

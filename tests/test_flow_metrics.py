@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.cases import CineCases, two_frames
+from common.cine.cases import CineCases, two_frames
 from common.ddf import load_ddf
 from common.errors import InputError
 from common.flow_metrics import CarriedLabels, TruthMetrics, contour_distances

@@ -8,7 +8,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from common.cine import write_cine
+from common.cine.write import write_cine
 from common.contour_tracking import read_contour
 from common.echo_frames import UNTOLD
 from common.errors import InputError

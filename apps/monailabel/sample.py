@@ -10,8 +10,9 @@ import numpy as np
 from monai.data import MetaTensor
 from torch.nn import functional
 
-from common.cases import demo_cine
-from common.cine import read_cine, write_cine
+from common.cine.cases import demo_cine
+from common.cine.read import read_cine
+from common.cine.write import write_cine
 from common.phantom import phantom
 from common.volumes import phantom_entries
 

@@ -21,7 +21,7 @@ from distributed import Client
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 
-from common.cine import write_cine
+from common.cine.write import write_cine
 from common.cohort.engine import alone, reasons, run_cases
 from common.cohort.runner import Limits, Work
 from common.ddf import save_cine_ddf

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from common.cine import write_cine
+from common.cine.write import write_cine
 from common.ddf import load_ddf
 from common.errors import input_error_in
 from common.simulation.dataset import TemplateSource, settings_from

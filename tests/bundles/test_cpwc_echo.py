@@ -8,7 +8,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from common.cine import write_cine
+from common.cine.write import write_cine
 from common.ddf import load_ddf
 from common.errors import input_error_in
 from common.networks.pwc_net import PWCNet

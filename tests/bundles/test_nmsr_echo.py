@@ -13,8 +13,9 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from common.cases import demo_cine
-from common.cine import read_cine, write_cine
+from common.cine.cases import demo_cine
+from common.cine.read import read_cine
+from common.cine.write import write_cine
 from common.ddf import folding, load_ddf, warp
 from common.errors import InputError, input_error_in
 from common.networks.registration_unet import RegistrationUNet

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from common.cine import write_cine
+from common.cine.write import write_cine
 from common.cohort import bundle as bundles
 from common.cohort.__main__ import arguments, run
 from common.ddf import load_ddf

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.cine import read_cine
+from common.cine.read import read_cine
 from common.ddf import load_ddf
 from common.errors import InputError
 from common.simulation.__main__ import main

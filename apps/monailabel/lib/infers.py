@@ -20,7 +20,7 @@ from lib.checks import Check, Refused, number, one_of, shown, spacing, switch
 from lib.studies import Studies
 from lib.workers import Job, Results, Workers
 
-CINE, STUDY, VOLUME = "common.cases.CineCases", "common.strain_pipeline.StudyCases", "common.volumes.VolumeCases"
+CINE, STUDY, VOLUME = "common.cine.cases.CineCases", "common.strain_pipeline.StudyCases", "common.volumes.VolumeCases"
 CONTOUR_TAG = "final"
 IGNORED = ("client_id", "label_info", "result_extension", "result_dtype", "result_compress", "device", "logging")
 """What MONAI Label's own clients send along, and nothing here depends on."""

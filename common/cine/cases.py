@@ -14,7 +14,8 @@ from monai.data import MetaTensor
 from pydicom import examples
 from torch.utils.data import Dataset
 
-from common.cine import frame_pairs, read_cine, sector_mask
+from common.cine.read import frame_pairs, read_cine
+from common.cine.sector import sector_mask
 from common.contours import blood_pool_masks
 from common.errors import InputError
 

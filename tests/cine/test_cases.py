@@ -5,8 +5,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from common.cases import CineCases, case_name, demo_cine, read_datalist, read_mask
-from common.cine import write_cine
+from common.cine.cases import CineCases, case_name, demo_cine, read_datalist, read_mask
+from common.cine.write import write_cine
 from common.errors import InputError
 from tests.conftest import moving_cine
 
