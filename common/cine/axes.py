@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from common.cine.loop import Loop, unit_range
-from common.errors import InputError
+from common.core.errors import InputError
 
 SLOWEST_FRAME_TIME = 0.2
 

@@ -16,8 +16,8 @@ from torch.utils.data import Dataset
 
 from common.cine.read import frame_pairs, read_cine
 from common.cine.sector import sector_mask
-from common.contours import blood_pool_masks
-from common.errors import InputError
+from common.core.errors import InputError
+from common.ventricle.contours import blood_pool_masks
 
 SUFFIXES = (".nii.gz", ".nii", ".dcm", ".mha", ".mhd", ".mp4", ".avi", ".gif", ".mov")
 

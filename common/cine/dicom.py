@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from common.cine.loop import Loop, first_channel, millimetres, one_line, quiet, unit_range
-from common.errors import InputError
+from common.core.errors import InputError
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 COLOUR_FLOW = 2  # RegionDataType (0018,6014)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from common.cine.loop import Loop, one_line, unit_range
-from common.errors import InputError
+from common.core.errors import InputError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 

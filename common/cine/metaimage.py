@@ -9,7 +9,7 @@ import numpy as np
 
 from common.cine.axes import axes_to_frames
 from common.cine.loop import Loop, one_line
-from common.errors import InputError
+from common.core.errors import InputError
 
 METAIMAGE_TYPES = {
     "UCHAR": "u1",

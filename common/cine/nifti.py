@@ -10,7 +10,7 @@ import numpy as np
 
 from common.cine.axes import axes_to_frames
 from common.cine.loop import Loop, one_line, quiet
-from common.errors import InputError
+from common.core.errors import InputError
 
 TIME_SERIES_INTENT = 2001
 MM_PER_UNIT = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}

@@ -28,7 +28,7 @@ from common.cine.loop import Loop, millimetres
 from common.cine.metaimage import read_metaimage
 from common.cine.nifti import read_nifti
 from common.cine.video import VIDEO_SUFFIXES, read_gif, read_video
-from common.errors import InputError
+from common.core.errors import InputError
 
 
 def read_cine(path: str | os.PathLike[str], spacing: float | Sequence[float] | None = None) -> MetaTensor:

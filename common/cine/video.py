@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from common.cine.loop import Loop, first_channel, one_line, unit_range
-from common.errors import InputError
+from common.core.errors import InputError
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm")
 
