@@ -31,6 +31,7 @@ from common.cohort.options import FAILED, add_options, machines
 from common.cohort.runner import Limits
 from common.core.errors import InputError
 from common.core.files import written_whole
+from common.core.folders import case_names
 from common.core.tracking import LONGEST_PARAM, default_store, metric_name, tracking
 from common.evaluation.writer import statistics, write_csv
 
@@ -423,7 +424,6 @@ def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """
     output_dir = Path(arguments.output_dir)
     entries = read_datalist(arguments.datalist, arguments.fold, arguments.dataset_dir)
-    names = [entry["case"] for entry in entries]
     content = Path(arguments.datalist).read_text()
     key = content + arguments.fold + str(Path(arguments.dataset_dir).resolve())
     lines_file = json.loads(content).get("compare", "compare.json")
@@ -432,6 +432,7 @@ def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         for bundle in arguments.bundles
         for method in methods_of(Path(arguments.bundle_dir) / bundle, output_dir, key, lines_file)
     ]
+    names = case_names(entries, methods[0].folder, arguments.dataset_dir)
     options = {name: str(getattr(arguments, name)) for name in ("datalist", "dataset_dir", "fold")}
     about = f"{Path(arguments.datalist).name}, {arguments.fold}, {len(names)} cases. p: paired Wilcoxon test."
     gpu = any(uses_gpu(parsed(method.configs, options)) for method in methods)
