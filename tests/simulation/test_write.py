@@ -15,7 +15,7 @@ from common.simulation.anatomy import left_ventricle
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.sequence import draw
 from tests.simulation.test_template import stored
-from tests.test_mesh import painted
+from tests.ventricle.test_mesh import painted
 
 SETTINGS = {"shape": [64, 48], "scatterers": 5000}
 
