@@ -21,6 +21,7 @@ from skimage.draw import polygon
 from skimage.measure import find_contours
 from skimage.segmentation import active_contour
 
+from common.core.arrays import largest_component
 from common.core.errors import InputError
 from common.ventricle.mesh import myocardial_contours, paired_contours
 
@@ -41,7 +42,7 @@ def mask_contour(mask: ArrayLike) -> np.ndarray:
     Raises:
         InputError: the mask is empty, or not two-dimensional.
     """
-    component = np.pad(ndimage.binary_fill_holes(_largest_component(mask)), 1)
+    component = np.pad(ndimage.binary_fill_holes(largest_component(_plane(mask))), 1)
     contour = max(find_contours(component.astype(float), 0.5), key=len)[:-1] - 1
     if _signed_area(contour) < 0:
         contour = contour[::-1]
@@ -64,7 +65,7 @@ def fit_contour(mask: ArrayLike, points: int = 100) -> np.ndarray:
     Raises:
         InputError: the mask is empty or smaller than 9 pixels, or not two-dimensional.
     """
-    component = ndimage.binary_fill_holes(_largest_component(mask))
+    component = ndimage.binary_fill_holes(largest_component(_plane(mask)))
     rows, columns = np.nonzero(component)
     if len(rows) < SMALLEST_MASK:
         raise InputError(f"the mask has only {len(rows)} connected pixels; a contour needs {SMALLEST_MASK}")
@@ -204,11 +205,6 @@ def _plane(mask: ArrayLike, name: str = "the mask") -> np.ndarray:
     if not plane.any():
         raise InputError(f"{name} is empty")
     return plane
-
-
-def _largest_component(mask: ArrayLike) -> np.ndarray:
-    labels, _ = ndimage.label(_plane(mask))
-    return labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
 
 
 def _size(mask: np.ndarray) -> str:

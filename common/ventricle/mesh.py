@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import measure
 
+from common.core.arrays import largest_component
 from common.core.errors import InputError
 
 Array = NDArray[np.float64]
@@ -122,7 +123,7 @@ def myocardial_contours(
     for label, what in ((cavity, "cavity"), (myocardium, "myocardium")):
         if not (mask == label).any():
             raise InputError(f"{name}: no {what} (label {label}) in the mask; labels found: {np.unique(mask).tolist()}")
-    inside, wall = _largest(mask == cavity), _largest(mask == myocardium)
+    inside, wall = largest_component(mask == cavity), largest_component(mask == myocardium)
     contour = _outline(inside)
     touching = ndimage.map_coordinates(ndimage.distance_transform_edt(~np.pad(wall, 8)), (contour + 8).T, order=1) < 2.5
     if touching.mean() < 0.3 or touching.all():
@@ -205,13 +206,6 @@ def wall_mesh(inner: Array, outer: Array, layers: int = 5, closed: bool = False,
     if (areas <= 0).any():
         raise InputError(f"{name}: the inner and the outer contour cross ({(areas <= 0).sum()} triangles turned over)")
     return Mesh(nodes, triangles, columns, layers, closed)
-
-
-def _largest(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    labels, count = ndimage.label(region)
-    if count < 2:
-        return region
-    return labels == 1 + int(np.argmax(ndimage.sum_labels(region, labels, range(1, count + 1))))
 
 
 def _outline(region: NDArray[np.bool_]) -> Array:
