@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,67 +15,14 @@ from torch.utils.data import Dataset
 
 from common.cine.read import frame_pairs, read_cine
 from common.cine.sector import sector_mask
+from common.core.datalist import case_name, read_datalist
 from common.core.errors import InputError
 from common.ventricle.contours import blood_pool_masks
-
-SUFFIXES = (".nii.gz", ".nii", ".dcm", ".mha", ".mhd", ".mp4", ".avi", ".gif", ".mov")
 
 
 def demo_cine() -> str:
     """Path of the apical four-chamber cine (DICOM, 30 frames) that ships with pydicom."""
     return str(examples.get_path("ybr_color"))
-
-
-def case_name(path: str | Path) -> str:
-    """The file's name without its format: ``a/b.nii.gz`` is ``b``."""
-    name = Path(path).name
-    for suffix in SUFFIXES:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
-
-
-def read_datalist(path: str | Path, fold: str, dataset_dir: str | Path = ".") -> list[dict[str, Any]]:
-    """One fold of a datalist in the decathlon's JSON format.
-
-    Args:
-        path: of the datalist: ``{"training": [{"image": …}, …], "validation": […], "test": […]}``.
-        fold: which of its lists.
-        dataset_dir: folder that relative paths start from.
-
-    Returns:
-        The entries, each with a ``case`` and with absolute or ``dataset_dir``-joined paths for ``image``, ``label`` and
-        what else ends in a name of a file (``*_mask``, ``*_image``).
-
-    Raises:
-        InputError: no such file or fold, or not of this format, or two cases of one name.
-    """
-    try:
-        content = json.loads(Path(path).read_text())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise InputError(f"{path}: not a JSON datalist ({error})") from error
-    if not isinstance(content, dict) or not isinstance(content.get(fold), list):
-        folds = [k for k, v in content.items() if isinstance(v, list)] if isinstance(content, dict) else []
-        raise InputError(f"{path}: has no list '{fold}' (it has: {', '.join(folds) or 'none'})")
-    entries = []
-    for item in content[fold]:
-        entry = {"image": item} if isinstance(item, str) else dict(item)
-        if "image" not in entry:
-            raise InputError(f"{path}: an entry of '{fold}' has no 'image': {item}")
-        for key, value in entry.items():
-            if isinstance(value, str) and (key in ("image", "label") or key.endswith(("_mask", "_image"))):
-                entry[key] = str(Path(dataset_dir) / value)
-        entry.setdefault("case", case_name(entry["image"]))
-        entries.append(entry)
-    names = [entry["case"] for entry in entries]
-    if len(set(names)) < len(names):
-        twice = sorted({n for n in names if names.count(n) > 1})
-        raise InputError(f"{path}: '{fold}' names a case twice: {', '.join(twice[:3])}")
-    if not entries:
-        raise InputError(f"{path}: the list '{fold}' is empty")
-    return entries
 
 
 class CineCases(Dataset):
@@ -183,7 +129,8 @@ def two_frames(first: str | Path, last: str | Path, spacing: Sequence[float] | f
         raise InputError(f"{last}: {tuple(frames[1].shape)}, the frame at end-diastole is {tuple(frames[0].shape)}")
     own = (spacing,) * 2 if isinstance(spacing, int | float) else tuple(spacing or steps[0])
     notes = ["Two frames, end-diastole and end-systole, registered directly."]
-    meta = {"spacing": own, "frame_times": None, "regions": [], "source": str(first), "notes": notes}
+    meta: dict[str, Any] = {"spacing": own, "frame_times": None, "regions": [], "r_waves": None, "colour_flow": False}
+    meta |= {"source": str(first), "notes": notes}
     return MetaTensor(torch.stack(frames)[None], meta=meta)
 
 

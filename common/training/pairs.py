@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from common.cine.cases import read_datalist
+from common.core.datalist import read_datalist
 from common.fields.ddf import warp
 from common.volume.cases import SIZE, load_case, one_hot, phantom_entries, task04
 from common.volume.phantom import random_field
