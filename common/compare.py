@@ -22,17 +22,17 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu, wilcoxon
 
-from common.cine.cases import read_datalist
 from common.cohort.bundle import bundle_work, digest_of, parsed, uses_gpu
 from common.cohort.engine import Client, ClusterLost, alone, reasons, run_cases
 from common.cohort.options import FAILED, add_options, machines
 from common.cohort.runner import Limits
+from common.core.datalist import read_datalist
 from common.core.errors import InputError
 from common.core.files import written_whole
 from common.core.folders import case_names
 from common.core.plots import plt
+from common.core.tables import statistics, write_csv
 from common.core.tracking import LONGEST_PARAM, default_store, metric_name, tracking
-from common.evaluation.writer import statistics, write_csv
 
 log = logging.getLogger(__name__)
 
@@ -428,7 +428,7 @@ def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         for bundle in arguments.bundles
         for method in methods_of(Path(arguments.bundle_dir) / bundle, output_dir, key, lines_file)
     ]
-    names = case_names(entries, methods[0].folder, arguments.dataset_dir)
+    names = case_names(entries, methods[0].folder)
     options = {name: str(getattr(arguments, name)) for name in ("datalist", "dataset_dir", "fold")}
     about = f"{Path(arguments.datalist).name}, {arguments.fold}, {len(names)} cases. p: paired Wilcoxon test."
     gpu = any(uses_gpu(parsed(method.configs, options)) for method in methods)

@@ -17,8 +17,8 @@ from common.cohort.engine import Journal, alone, reasons, run_cases
 from common.cohort.options import FAILED, add_options, batch_system, machines
 from common.cohort.record import Sender, send
 from common.core.errors import InputError
+from common.core.tables import write_csv
 from common.core.tracking import default_store
-from common.evaluation.writer import write_csv
 
 SHOWN = 20  # failures that are printed
 

@@ -20,8 +20,8 @@ from common.cohort.bundle import SETTINGS, metrics_of, result
 from common.cohort.engine import Journal
 from common.core.errors import InputError
 from common.core.files import written_whole
+from common.core.tables import finite, statistics
 from common.core.tracking import LONGEST_PARAM, default_store, environment, metric_name, tracking
-from common.evaluation.writer import finite, statistics
 
 log = logging.getLogger(__name__)
 

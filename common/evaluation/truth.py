@@ -52,12 +52,11 @@ class TruthMetrics:
     ``pairs`` ``epe_mm``; and to the case ``profile_mm``, the mean error over the beat along the endocardium.
 
     Args:
-        dataset_dir: folder that the entry's paths start from.
         radius: of the NLCC window.
     """
 
-    def __init__(self, dataset_dir: str = ".", radius: int = 10) -> None:
-        self.dataset_dir, self.radius = Path(dataset_dir), radius
+    def __init__(self, radius: int = 10) -> None:
+        self.radius = radius
 
     def attach(self, engine: CaseEvaluator) -> None:
         engine.add_event_handler(CaseEvents.CASE_DONE, self)
@@ -68,11 +67,11 @@ class TruthMetrics:
         if "ddf" not in entry:
             return
         case.setdefault("metrics", {})
-        pairs = self._pairs(case, self.dataset_dir / entry["ddf"], self.dataset_dir / entry["mask"])
+        pairs = self._pairs(case, Path(entry["ddf"]), Path(entry["mask"]))
         case["pairs"] = {**(case.get("pairs") or {}), **{key: values.tolist() for key, values in pairs.items()}}
         case["metrics"].update({key: float(values.nanmean()) for key, values in pairs.items()})
         if "contours" in entry:
-            contours, summary = (self._json(self.dataset_dir / entry[key]) for key in ("contours", "summary"))
+            contours, summary = (self._json(Path(entry[key])) for key in ("contours", "summary"))
             scores, case["profile_mm"] = self._contours(case, contours, int(summary["end_systole_frame"]))
             case["metrics"].update(scores)
 
@@ -141,15 +140,9 @@ class CarriedLabels:
     ``data_lists/camus.json`` has them; the case's first frame is end-diastole, its last end-systole. Adds to the case's
     ``metrics``: ``dice_cavity``, ``dice_myocardium``, ``dice_atrium``, and ``dm_mm`` and ``dh_mm`` of the propagated
     endocardium against that of the ES label (section III-D.1), in mm where the spacing is known.
-
-    Args:
-        dataset_dir: folder that the entry's paths start from.
     """
 
     LABELS: ClassVar[dict[int, str]] = {1: "cavity", 2: "myocardium", 3: "atrium"}
-
-    def __init__(self, dataset_dir: str = ".") -> None:
-        self.dataset_dir = Path(dataset_dir)
 
     def attach(self, engine: CaseEvaluator) -> None:
         engine.add_event_handler(CaseEvents.CASE_DONE, self)
@@ -159,7 +152,7 @@ class CarriedLabels:
         entry = case.get("entry", {})
         if "ed_label" not in entry:
             return
-        paths = [self.dataset_dir / entry[f"{phase}_label"] for phase in ("ed", "es")]
+        paths = [Path(entry[f"{phase}_label"]) for phase in ("ed", "es")]
         ed, es = (self._labels(path, case["pred"].shape[2:]) for path in paths)
         spacing = case["cine"].meta["spacing"]
         carried = torch.stack([(ed == value).float() for value in range(4)])[None]

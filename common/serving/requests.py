@@ -27,7 +27,7 @@ from common.cine.read import read_cine
 from common.cohort.bundle import content, parsed
 from common.core.errors import InputError
 from common.core.files import written_whole
-from common.evaluation.writer import finite
+from common.core.tables import finite
 from common.strain_pipeline.files import lines_by_frame
 from common.strain_pipeline.image_networks import load_segmentation, segment_cine
 from common.volume.cases import read_volume

@@ -78,7 +78,7 @@ def write_cases(
     work = Work("common.simulation.write:patient_writer", arguments, str(output_dir))
     made = _summaries(output_dir, names, recipe)
     templates = source.arguments.get("folder")
-    check_targets([output_dir / n for n in names if n not in made], [templates] if templates else [])
+    check_targets([output_dir / n for n in names if n not in made], [str(templates)] if templates else [])
     listed = Path(datalist) if datalist else output_dir / "datalist.json"
     if listed.exists() and not _is_of_simulation(listed):
         raise InputError(f"{listed}: is there, and no simulation wrote it; take another folder or name")

@@ -226,13 +226,7 @@ class StrainTruth:
 
     Adds ``gls_true`` and ``gls_error`` (end-systolic strain of the first beat's endocardium, found less true, in points
     of %), ``ed_error`` and ``es_error`` (frames) to the metrics.
-
-    Args:
-        dataset_dir: folder that the entry's paths start from.
     """
-
-    def __init__(self, dataset_dir: str = ".") -> None:
-        self.dataset_dir = Path(dataset_dir)
 
     def attach(self, engine: CaseEvaluator) -> None:
         engine.add_event_handler(CaseEvents.CASE_DONE, self)
@@ -241,7 +235,7 @@ class StrainTruth:
         case: dict[str, Any] = engine.state.output
         if "summary" not in case["entry"]:
             return
-        path = self.dataset_dir / case["entry"]["summary"]
+        path = Path(case["entry"]["summary"])
         try:
             truth = json.loads(path.read_text())
             es, curve = int(truth["end_systole_frame"]), truth["strain"]["global"]

@@ -18,7 +18,7 @@ from nibabel.orientations import OrientationError, apply_orientation, inv_ornt_a
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from common.cine.cases import case_name, read_datalist
+from common.core.datalist import case_name, read_datalist
 from common.core.errors import InputError
 from common.core.folders import finished
 from common.fields.ddf import sample, smooth
