@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import nibabel
@@ -6,6 +7,7 @@ import pytest
 import torch
 
 from common.core.errors import InputError
+from common.core.files import PROGRAM
 from common.volume.cases import (
     SIZE,
     Grid,
@@ -147,7 +149,8 @@ def test_a_label_is_missed_only_where_it_is_needed(tmp_path, volume):
 
 def test_finished_cases_are_left_out(tmp_path):
     (tmp_path / "synthetic_target_1").mkdir()
-    (tmp_path / "synthetic_target_1" / "summary.json").write_text("{}")
+    made = {"program": PROGRAM, "method": "m", "input": "synthetic_target_1"}
+    (tmp_path / "synthetic_target_1" / "summary.json").write_text(json.dumps(made))
     assert [e["case"] for e in VolumeCases(done_dir=str(tmp_path)).entries] == [
         "synthetic_target_0",
         "synthetic_target_2",
