@@ -124,8 +124,10 @@ def settings(files: Sequence[Path], options: dict[str, Any]) -> dict[str, Any]:
     """What results depend on, for ``cohort.json``: two runs of one digest may share a folder."""
     own = {key: value for key, value in options.items() if key not in ("output_dir", "datalist")}
     key = json.dumps(own, sort_keys=True, default=str)
+    parser = parsed(files, options)
     return {
         "bundle": files[0].parents[1].name,
+        **{name: content(parser, name) for name in ("experiment", "preset", "fold") if name in parser},
         "configs": [str(path) for path in files],
         **options,
         "digest": digest_of(files, key),
