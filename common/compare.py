@@ -33,6 +33,7 @@ from common.errors import InputError
 from common.files import written_whole
 from common.outputs import statistics, write_csv
 from common.record import LONGEST_PARAM, default_store, metric_name, tracking
+from common.worst_fold import write_worst
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -49,6 +50,7 @@ COSTS: Columns = {
     "seconds_per_pair": ("seconds a pair", 1, 3),
     "memory_mib": ("memory, MiB", 1, 0),
 }
+LIKENESS: Columns = {"mse": ("MSE ·10⁻³", 1e3, 3), **COSTS}
 DISTANCES: Columns = {"dm_mm": ("d_m, mm", 1, 2), "dh_mm": ("d_H, mm", 1, 2)}
 
 
@@ -57,19 +59,35 @@ class Kind:
     """What is compared on one kind of cases.
 
     Attributes:
-        metric: that decides which method is the best, and that a case of this kind has.
+        metric: that decides which method is the best, and that a case of this kind has; None where there is no truth.
         larger: the larger, the better.
         columns: of the table.
         boxes: metrics that the box plot shows.
     """
 
-    metric: str
+    metric: str | None
     larger: bool
     columns: Columns
     boxes: tuple[str, ...]
 
 
 KINDS = (
+    Kind(
+        "track_mm",
+        False,
+        {
+            "track_mm": ("EPE first to last, mm", 1, 2),
+            "epe_mm": ("EPE a frame, mm", 1, 3),
+            "rotation": ("disc: rotation, % off", 1, 1),
+            "disc_strain": ("disc: strain, points", 1, 2),
+            "block_depth": ("block: strain in depth, points off", 1, 2),
+            "block_lateral": ("block: lateral strain, points off", 1, 2),
+            "ring_radial": ("ring: radial strain, points off", 1, 2),
+            "ring_circumferential": ("ring: circumferential strain, points off", 1, 2),
+            **COSTS,
+        },
+        ("track_mm", "epe_mm"),
+    ),
     Kind(
         "epe_mm",
         False,
@@ -111,6 +129,7 @@ KINDS = (
         ("dice_head", "dice_body", "dice"),
     ),
 )
+UNKNOWN = Kind(None, True, LIKENESS, ("nlcc",))  # likeness is shown, and decides nothing
 CORRELATED = ("gls", "mapse")  # found and true values of a case, whose correlation is told
 
 
@@ -212,26 +231,34 @@ def run(
 
 
 def kind_of(methods: Sequence[Method]) -> Kind:
-    """The kind of what the methods were run on, by the metrics of their cases; the last where nothing is finished."""
-    known = {metric for method in methods for case in method.cases.values() for metric in case}
-    return next((kind for kind in KINDS if kind.metric in known), KINDS[-1])
+    """The kind of what the methods were run on, by the metrics of their cases; ``UNKNOWN`` where none of them is told
+    by truth."""
+    known = {
+        metric
+        for method in methods
+        for case in method.cases.values()
+        for metric, value in case.items()
+        if np.isfinite(value)
+    }
+    return next((kind for kind in KINDS if kind.metric in known), UNKNOWN)
 
 
 def against_best(methods: Sequence[Method]) -> tuple[str | None, dict[str, tuple[float, float]]]:
     """The best method by the mean of its kind's metric, and the tests of each other against it.
 
-    Only a method that finished most cases can be the best.
+    Only a method that finished most cases can be the best, and none where there is no truth.
 
     Returns:
-        The best's title (None where nothing is finished) and two-sided p by title: of the paired Wilcoxon test on the
+        The best's title (None where there is none) and two-sided p by title: of the paired Wilcoxon test on the
         cases that both finished, and of the Mann-Whitney U test of all of both; NaN with fewer than two.
     """
-    most = max((len(m.cases) for m in methods), default=0)
-    if not most:
-        return None, {}
     kind = kind_of(methods)
+    if kind.metric is None:
+        return None, {}
+    finite = {m.title: _finite(m, kind.metric) for m in methods}
+    most = max(map(len, finite.values()))
     sign = -1 if kind.larger else 1
-    means = {m.title: sign * np.nanmean(_values(m, kind.metric)) for m in methods if len(m.cases) == most}
+    means = {title: sign * float(values.mean()) for title, values in finite.items() if len(values) == most}
     best = min(means, key=lambda title: means[title])
     of_best = next(m for m in methods if m.title == best)
     found = {}
@@ -241,7 +268,7 @@ def against_best(methods: Sequence[Method]) -> tuple[str | None, dict[str, tuple
         both = [name for name in method.cases if name in of_best.cases]
         difference = _values(method, kind.metric, both) - _values(of_best, kind.metric, both)
         difference = difference[np.isfinite(difference)]
-        samples = [x[np.isfinite(x)] for x in (_values(of_best, kind.metric), _values(method, kind.metric))]
+        samples = [finite[best], finite[method.title]]
         paired = unpaired = float("nan")
         if len(difference) > 1:
             paired = float(wilcoxon(difference).pvalue) if difference.any() else 1.0
@@ -257,6 +284,12 @@ def _values(method: Method, metric: str, names: Iterable[str] | None = None) -> 
     return np.array([method.cases[name].get(metric, float("nan")) for name in names], dtype=float)
 
 
+def _finite(method: Method, metric: str) -> NDArray[np.float64]:
+    """A metric of the cases that have it."""
+    values = _values(method, metric)
+    return values[np.isfinite(values)]
+
+
 def rows(methods: Sequence[Method]) -> list[dict[str, Any]]:
     """The table's rows as numbers: ``<metric>`` and ``<metric>_sd`` in the files' units, ``n``, ``failed``, ``p``."""
     best, p = against_best(methods)
@@ -266,7 +299,8 @@ def rows(methods: Sequence[Method]) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"method": method.title, "n": len(method.cases), "failed": len(method.failed)}
         for metric in kind_of(methods).columns:
             if metric in found:
-                row |= {metric: found[metric]["mean"], f"{metric}_sd": found[metric]["sd"]}
+                sd = found[metric]["sd"] if found[metric]["n"] > 1 else float("nan")
+                row |= {metric: found[metric]["mean"], f"{metric}_sd": sd}
         for index in CORRELATED:
             truth, error = (_values(method, f"{index}_{part}") for part in ("true", "error"))
             if np.isfinite(truth + error).sum() > 2:
@@ -282,8 +316,8 @@ def rows(methods: Sequence[Method]) -> list[dict[str, Any]]:
     return table
 
 
-def markdown(table: Sequence[dict[str, Any]], about: str, kind: Kind = KINDS[-1]) -> str:
-    """The table as Markdown, ``mean ± sd``."""
+def markdown(table: Sequence[dict[str, Any]], about: str, kind: Kind = UNKNOWN) -> str:
+    """The table as Markdown, ``mean ± sd`` (of one case its value)."""
     shown = [metric for metric in kind.columns if any(metric in row for row in table)]
     indices = [index for index in CORRELATED if any(f"{index}_correlation" in row for row in table)]
     headings = [kind.columns[m][0] for m in shown] + [f"{index.upper()} r" for index in indices]
@@ -293,11 +327,9 @@ def markdown(table: Sequence[dict[str, Any]], about: str, kind: Kind = KINDS[-1]
         cells = []
         for metric in shown:
             _, factor, digits = kind.columns[metric]
-            cells.append(
-                f"{factor * row[metric]:.{digits}f} ± {factor * row[f'{metric}_sd']:.{digits}f}"
-                if metric in row
-                else ""
-            )
+            mean, sd = (factor * row.get(name, float("nan")) for name in (metric, f"{metric}_sd"))
+            spread = f" ± {sd:.{digits}f}" if np.isfinite(sd) else ""
+            cells.append(f"{mean:.{digits}f}{spread}" if metric in row else "")
         cells += [f"{row[f'{i}_correlation']:.3f}" if f"{i}_correlation" in row else "" for i in indices]
         cells.append(f"{row['n']}" + (f", {row['failed']} failed: {row['reason']}" if row["failed"] else ""))
         cells += [_probability(row[test]) for test in ("p_against_best", "p_mann_whitney")]
@@ -310,27 +342,35 @@ def _probability(p: float | str) -> str:
 
 
 def box_plot(methods: Sequence[Method], path: Path) -> None:
-    """The metrics that the kind names, a box a method."""
-    kind, done = kind_of(methods), [m for m in methods if m.cases]
-    figure, axes = plt.subplots(1, len(kind.boxes), figsize=(14, 0.36 * len(done) + 1.4), sharey=True)
-    for axis, metric in zip(axes, kind.boxes, strict=True):
+    """The metrics that the kind names and that cases have, a box a method; nothing where there are none."""
+    kind = kind_of(methods)
+    shown = [metric for metric in kind.boxes if any(len(_finite(m, metric)) for m in methods)]
+    done = [m for m in methods if any(len(_finite(m, metric)) for metric in shown)]
+    if not shown:
+        return
+    size = (14 / 3 * len(shown), 0.36 * len(done) + 1.4)
+    figure, axes = plt.subplots(1, len(shown), figsize=size, sharey=True, squeeze=False)
+    for axis, metric in zip(axes[0], shown, strict=True):
         heading, factor, _ = kind.columns[metric]
-        values = [factor * _values(m, metric) for m in done]
-        axis.boxplot([v[np.isfinite(v)] for v in values], orientation="horizontal", widths=0.6, showmeans=True)
+        values = [factor * _finite(m, metric) for m in done]
+        axis.boxplot(values, orientation="horizontal", widths=0.6, showmeans=True)
         axis.set_yticks(range(1, len(done) + 1), [m.title for m in done])
         axis.set_xlabel(heading)
         axis.grid(axis="x", alpha=0.3)
-    axes[0].invert_yaxis()
+    axes[0, 0].invert_yaxis()
     _save(figure, path)
 
 
 def truth_plot(methods: Sequence[Method], path: Path) -> None:
     """Is the better similarity the truer motion? NLCC against endpoint error in the myocardium, a point a method."""
+    found = {m.title: [_finite(m, metric) for metric in ("nlcc_myocardium", "epe_mm")] for m in methods}
+    points = {title: (x.mean(), y.mean()) for title, (x, y) in found.items() if len(x) and len(y)}
+    if not points:
+        return
     figure, axis = plt.subplots(figsize=(7, 5))
-    for method in methods:
-        x, y = (np.nanmean(_values(method, metric)) for metric in ("nlcc_myocardium", "epe_mm"))
+    for title, (x, y) in points.items():
         axis.plot(x, y, "o", color="tab:blue")
-        axis.annotate(method.title, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=8)
+        axis.annotate(title, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=8)
     axis.set_xlabel("NLCC in the myocardium")
     axis.set_ylabel("endpoint error a frame, mm")
     axis.grid(alpha=0.3)
@@ -339,12 +379,14 @@ def truth_plot(methods: Sequence[Method], path: Path) -> None:
 
 def profile_plot(methods: Sequence[Method], path: Path) -> None:
     """Error along the normalised endocardial contour from base over apex to base (Evain et al. 2022, Fig. 6)."""
+    found = {m.title: [p for p in map(m.profile, m.cases) if p] for m in methods}
+    if not any(found.values()):
+        return
     figure, axis = plt.subplots(figsize=(7, 4.5))
-    for method in methods:
-        profiles = [p for p in map(method.profile, method.cases) if p]
+    for title, profiles in found.items():
         if profiles:
             mean = np.mean(profiles, axis=0)
-            axis.plot(np.linspace(0, 1, len(mean)), mean, label=method.title)
+            axis.plot(np.linspace(0, 1, len(mean)), mean, label=title)
     axis.set_xlabel("normalised position, base – apex – base")
     axis.set_ylabel("mean error over the beat, mm")
     axis.set_ylim(bottom=0)
@@ -416,24 +458,41 @@ def send(methods: Sequence[Method], output_dir: Path, params: dict[str, str]) ->
 def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Run everything and write ``table.md``, ``table.csv`` (rows), ``cases.csv`` and ``boxes.png``; returns the rows.
 
-    Of simulated cines also ``nlcc_epe.png`` and ``profile.png``.
+    Of simulated cines also ``nlcc_epe.png`` and ``profile.png``. With several folds each has its folder of these, and
+    ``worst.md`` and ``worst.csv`` have a line a method with what it is in its worst fold.
 
     Raises:
-        InputError: the datalist or a bundle is not there.
+        InputError: the datalist, a fold or a bundle is not there.
     """
-    output_dir = Path(arguments.output_dir)
-    entries = read_datalist(arguments.datalist, arguments.fold, arguments.dataset_dir)
-    names = [entry["case"] for entry in entries]
-    content = Path(arguments.datalist).read_text()
-    key = content + arguments.fold + str(Path(arguments.dataset_dir).resolve())
-    lines_file = json.loads(content).get("compare", "compare.json")
+    output_dir, folds = Path(arguments.output_dir), list(dict.fromkeys(arguments.folds or [arguments.fold]))
+    if len(folds) == 1:
+        return compare_fold(arguments, folds[0], output_dir)
+    for fold in folds:
+        read_datalist(arguments.datalist, fold, arguments.dataset_dir)
+    tables = {fold: compare_fold(arguments, fold, output_dir / fold) for fold in folds}
+    kinds = {fold: kind_named(table) for fold, table in tables.items()}
+    print(write_worst(tables, kinds, output_dir, f"{Path(arguments.datalist).name}: {', '.join(folds)}."))
+    return [row for table in tables.values() for row in table]
+
+
+def compare_fold(arguments: argparse.Namespace, fold: str, output_dir: Path) -> list[dict[str, Any]]:
+    """As ``compare``, of one fold."""
+    entries = read_datalist(arguments.datalist, fold, arguments.dataset_dir)
+    names = [entry["case"] for entry in entries[: arguments.cases or None]]
+    content = json.loads(Path(arguments.datalist).read_text())
+    key = json.dumps([content[fold], fold, str(Path(arguments.dataset_dir).resolve())])
     methods = [
         method
         for bundle in arguments.bundles
-        for method in methods_of(Path(arguments.bundle_dir) / bundle, output_dir, key, lines_file)
+        for method in methods_of(
+            Path(arguments.bundle_dir) / bundle, output_dir, key, content.get("compare", "compare.json")
+        )
+        if not arguments.methods or method.title in arguments.methods
     ]
-    options = {name: str(getattr(arguments, name)) for name in ("datalist", "dataset_dir", "fold")}
-    about = f"{Path(arguments.datalist).name}, {arguments.fold}, {len(names)} cases. p: paired Wilcoxon test."
+    if not methods:
+        raise InputError(f"no method of {', '.join(arguments.bundles)} is called {', '.join(arguments.methods)}")
+    options = {name: str(getattr(arguments, name)) for name in ("datalist", "dataset_dir")} | {"fold": fold}
+    about = f"{Path(arguments.datalist).name}, {fold}, {len(names)} cases. p: paired Wilcoxon test."
     gpu = any(uses_gpu(parsed(method.configs, options)) for method in methods)
     place, limits = machines(arguments, gpu, len(names))
     with place as client:
@@ -447,6 +506,11 @@ def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     except InputError as error:
         log.warning("%s; nothing is lost: the same command sends it later", error)
     return table
+
+
+def kind_named(table: Sequence[dict[str, Any]]) -> Kind:
+    """The kind of a table's rows."""
+    return next((kind for kind in KINDS if any(kind.metric in row for row in table)), UNKNOWN)
 
 
 def write_tables(methods: Sequence[Method], output_dir: Path, about: str) -> list[dict[str, Any]]:
@@ -474,6 +538,9 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--datalist", required=True)
     found.add_argument("--dataset_dir", required=True)
     found.add_argument("--fold", default="validation")
+    found.add_argument("--folds", nargs="+", help="several: a table each, and one of the worst of them")
+    found.add_argument("--cases", type=int, default=0, help="the first so many of a fold (default: all)")
+    found.add_argument("--methods", nargs="+", default=[], metavar="TITLE", help="these lines alone (default: all)")
     found.add_argument("--bundles", nargs="+", required=True)
     found.add_argument("--bundle_dir", default="bundles")
     found.add_argument("--output_dir", default="output/compare")

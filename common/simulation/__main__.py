@@ -1,5 +1,7 @@
-"""``python -m common.simulation``: ``write`` makes cines, ``testset`` those of a list, ``physics`` bodies through PyMUST,
-``figures`` the pictures."""
+"""``python -m common.simulation``: ``write`` makes cines, ``testset`` those of a list, ``figures`` the pictures.
+
+``physics`` makes bodies of known motion through PyMUST.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     testset.add_argument("--datalist", type=Path, default=Path("data_lists/simulated.json"))
     testset.add_argument("--templates", type=Path, required=True, help="folder of CAMUS patients")
     testset.add_argument("--output_dir", type=Path, required=True)
+    testset.add_argument("--folds", nargs="+", help="some of its worlds (default: all)")
+    testset.add_argument("--cases", type=int, default=0, help="the first so many of each (default: all)")
     testset.add_argument("--device", default="cpu")
     add_options(testset)
     physics = commands.add_parser("physics", help="a disc, a block and a ring through PyMUST (minutes a body)")
@@ -75,7 +79,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         place, limits = machines(options, "cuda" in options.device, read_recipe(options.datalist)["count"])
         with place as client:
             failed = write_testset(
-                options.datalist, options.templates, options.output_dir, options.device, client, limits
+                options.datalist,
+                options.templates,
+                options.output_dir,
+                options.device,
+                client,
+                limits,
+                options.folds,
+                options.cases,
             )
         if failed:
             raise InputError(f"{len(failed)} cases could not be made; the first: {failed[0]}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,8 @@ def body_frames(
 
 
 def body_fields(body: Body, grid: ImageGrid, at: float, to: float) -> tuple[Tensor, Tensor]:
-    """Displacement [2, H, W] in pixels of what each pixel shows at ``at``, when ``to`` is done; and [H, W] of the body."""
+    """Displacement [2, H, W] in pixels, until ``to``, of what each pixel shows at ``at``; and the pixels [H, W] of the
+    body."""
     points = grid.points().numpy()
     field = body.displaced(points, at, to) / grid.spacing
     covered = torch.from_numpy(body.covers(points, at)).view(grid.shape)
@@ -160,7 +162,7 @@ def _write_case(folder: Path, body: Body, recipe: dict[str, Any], scanner: Scann
     images = body_frames(body, shares, scanner, recipe["scatterers"], recipe["seed"], progress)
     cine = MetaTensor(images[None], meta={"spacing": grid.spacing, "frame_times": None})
     write_cine(folder / "cine.nii.gz", cine)
-    steps = list(zip(shares[:-1], shares[1:], strict=True))
+    steps = list(pairwise(shares))
     back, forward = ([body_fields(body, grid, *pair) for pair in pairs] for pairs in ([s[::-1] for s in steps], steps))
     save_cine_ddf(folder / "ddf.nii.gz", torch.stack([field for field, _ in back]))
     save_cine_ddf(folder / "forward.nii.gz", torch.stack([field for field, _ in forward]))
