@@ -31,7 +31,7 @@ def test_every_world_has_the_same_patients_without_and_with_artefacts():
 
 def test_some_cases_of_some_worlds(tmp_path, data_dir):
     small = {"artefact": 0.0, "scatterers": 5000, "shape": [64, 64]}
-    recipe = {"seed": 1, "frames": 3, "count": 2, "templates": ["patient0200", "patient0233"]}
+    recipe = {"seed": 1, "frames": 12, "count": 2, "templates": ["patient0200", "patient0233"]}
     recipe["folds"] = {"still": small, "moving": {**small, "moving": True}, "never": small}
     path = tmp_path / "list.json"
     path.write_text(json.dumps({"recipe": recipe}))
