@@ -6,20 +6,12 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu, wilcoxon
 
-from common.compare import (
-    Method,
-    against_best,
-    compare,
-    kind_of,
-    markdown,
-    methods_of,
-    parser,
-    rows,
-    send,
-    write_tables,
-)
-from common.errors import InputError
-from common.phantom import phantom
+from common.compare.__main__ import compare, parser, write_tables
+from common.compare.methods import Method, methods_of
+from common.compare.record import send
+from common.compare.table import against_best, kind_of, markdown, rows
+from common.core.errors import InputError
+from common.volume.phantom import phantom
 from tests.bundles.running import ROOT
 
 

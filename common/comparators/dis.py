@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from common.comparators.classical import ClassicalMethod
-from common.errors import InputError
+from common.core.errors import InputError
 
 PRESETS = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
@@ -42,10 +42,11 @@ class DenseInverseSearch(ClassicalMethod):
 
     def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
         """The field ``[2, H, W]`` in pixels."""
-        search = cv2.DISOpticalFlow_create(PRESETS[self.speed])
+        search = cv2.DISOpticalFlow.create(PRESETS[self.speed])
         if self.finest is not None:
             search.setFinestScale(self.finest)
         if self.refinement is not None:
             search.setVariationalRefinementIterations(self.refinement)
         bytes_of = [(image.clip(0, 1) * 255).round().astype(np.uint8) for image in (fixed, moving)]
-        return search.calc(*bytes_of, None)[..., ::-1].transpose(2, 0, 1)
+        flow = search.calc(*bytes_of, None)  # type: ignore[call-overload]
+        return flow[..., ::-1].transpose(2, 0, 1)

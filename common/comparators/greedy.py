@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from common.comparators.classical import ClassicalMethod
-from common.errors import InputError
+from common.core.errors import InputError
 
 METRICS = ("NCC", "WNCC", "SSD", "NMI")
 

@@ -6,7 +6,7 @@ import numpy as np
 from skimage.registration import optical_flow_ilk
 
 from common.comparators.classical import ClassicalMethod
-from common.errors import InputError
+from common.core.errors import InputError
 
 
 class IterativeLucasKanade(ClassicalMethod):

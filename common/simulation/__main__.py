@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from common.cohort.options import add_options, machines
-from common.errors import InputError, one_line_errors
+from common.core.errors import InputError, one_line_errors
 from common.simulation.anatomy import VIEWS
 from common.simulation.bodies import BODIES
 from common.simulation.dataset import TemplateSource, settings_from

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import InputError
+from common.core.errors import InputError
 
 Array = NDArray[np.float64]
 
@@ -75,7 +75,7 @@ def _block() -> Body:
 
     return Body(
         "block",
-        lambda points: (np.abs(points - CENTRE) <= BLOCK_HALF).all(1),
+        lambda points: np.asarray((np.abs(points - CENTRE) <= BLOCK_HALF).all(1)),
         lambda points, share: (points - CENTRE) * stretch(share) + CENTRE,
         lambda points, share: (points - CENTRE) / stretch(share) + CENTRE,
         (BLOCK_HALF[0], BLOCK_HALF[1] / (1 - BLOCK_SQUEEZE)),

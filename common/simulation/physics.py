@@ -20,10 +20,10 @@ from monai.data import MetaTensor
 from torch import Tensor
 from tqdm import tqdm
 
-from common.cine import write_cine
-from common.ddf import save_cine_ddf
-from common.errors import InputError
-from common.files import written_whole
+from common.cine.write import write_cine
+from common.core.errors import InputError
+from common.core.files import written_whole
+from common.fields.ddf import save_cine_ddf
 from common.simulation.bodies import BODIES, CENTRE, Array, Body, body_named
 from common.simulation.grid import ImageGrid
 from common.simulation.image import Probe, Scanner

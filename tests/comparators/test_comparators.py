@@ -10,9 +10,9 @@ from common.comparators.ffd import BSplineRegistration, NiftyReg, basis, bending
 from common.comparators.greedy import GreedyRegistration
 from common.comparators.ilk import IterativeLucasKanade
 from common.comparators.tvl1 import TotalVariationFlow
-from common.ddf import identity_grid, warp
-from common.errors import InputError
-from common.phantom import random_field
+from common.core.errors import InputError
+from common.fields.ddf import identity_grid, warp
+from common.volume.phantom import random_field
 
 
 def greedy():

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from common.errors import InputError
+from common.core.errors import InputError
+from common.fields.points import track
 from common.simulation.bodies import BLOCK_SQUEEZE, BODIES, CENTRE, DISC_ANGLE, body_named, errors, measured_points
 from common.simulation.physics import body_fields, picture_grid
-from common.tracking import track
 
 bodies = pytest.mark.parametrize("name", BODIES)
 

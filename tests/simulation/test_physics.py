@@ -6,9 +6,9 @@ import json
 import pytest
 import torch
 
-from common.cases import CineCases
-from common.ddf import load_ddf, warp
-from common.errors import InputError
+from common.cine.cases import CineCases
+from common.core.errors import InputError
+from common.fields.ddf import load_ddf, warp
 from common.simulation.bodies import body_named
 from common.simulation.physics import PROBE, body_scatterers, write_bodies
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from common.cases import read_datalist
-from common.errors import InputError
+from common.cine.cases import read_datalist
+from common.core.errors import InputError
 from common.simulation.dataset import settings_from
 from common.simulation.testset import read_recipe, write_testset
 from tests.bundles.running import ROOT
