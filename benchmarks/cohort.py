@@ -32,7 +32,7 @@ from common.cine.write import write_cine
 from common.cohort import bundle, cluster
 from common.cohort.engine import run_cases
 from common.cohort.runner import Limits, Work
-from common.phantom import phantom
+from common.volume.phantom import phantom
 from tests.cohort.server import TrackingServer
 from tests.cohort.work import end, names, work
 from tests.conftest import moving_cine

@@ -13,8 +13,8 @@ from torch.nn import functional
 from common.cine.cases import demo_cine
 from common.cine.read import read_cine
 from common.cine.write import write_cine
-from common.phantom import phantom
-from common.volumes import phantom_entries
+from common.volume.cases import phantom_entries
+from common.volume.phantom import phantom
 
 
 def write_sample(folder: Path) -> tuple[Path, Path]:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from common.cine.loop import Loop, unit_range
-from common.errors import InputError
+from common.core.errors import InputError
 
 SLOWEST_FRAME_TIME = 0.2
 DARK = 0.03  # of the largest value: outside the sector

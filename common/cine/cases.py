@@ -19,8 +19,8 @@ from common.cine.read import CINE_SUFFIXES, frame_pairs, read_cine
 from common.cine.scale import squared
 from common.cine.sector import sector_mask
 from common.cine.study import StudyCine, cines_of, is_dicomdir, listing
-from common.contours import blood_pool_masks
-from common.errors import InputError
+from common.core.errors import InputError
+from common.ventricle.contours import blood_pool_masks
 
 SUFFIXES = (".igs.mha", ".igs.mhd", ".seq.nrrd", *CINE_SUFFIXES)
 LEAST_SIZE = 21  # pixels: the window of the local correlation that every method is measured by

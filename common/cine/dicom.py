@@ -12,7 +12,7 @@ import numpy as np
 from common.cine.dicom_pixels import dicom_frames
 from common.cine.dicom_regions import COLOUR_FLOW, dicom_spacing, image_region, ultrasound_regions, within
 from common.cine.loop import Loop, one_line, quiet
-from common.errors import InputError
+from common.core.errors import InputError
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 ENHANCED_US_VOLUME = "1.2.840.10008.5.1.4.1.1.6.2"

@@ -11,7 +11,7 @@ import numpy as np
 from natsort import natsorted
 
 from common.cine.loop import FirstChannel, Loop, check_size, one_line, quiet, unit_range
-from common.errors import InputError
+from common.core.errors import InputError
 
 STACK_SUFFIXES = (".tif", ".tiff")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", *STACK_SUFFIXES)

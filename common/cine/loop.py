@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import psutil
 
-from common.errors import InputError
+from common.core.errors import InputError
 
 BYTES_PER_PIXEL = 4  # float32
 BLOCK = 4  # pixels whose mean colour is looked at: the grey of a palette may be dithered of colours

@@ -14,7 +14,7 @@ import numpy as np
 
 from common.cine.axes import Axes, axes_to_frames
 from common.cine.loop import Loop, check_size, one_line
-from common.errors import InputError
+from common.core.errors import InputError
 
 METAIMAGE_SUFFIXES = (".mha", ".mhd")
 METAIMAGE_TYPES = {

@@ -11,7 +11,7 @@ import numpy as np
 
 from common.cine.axes import Axes, axes_to_frames
 from common.cine.loop import Loop, check_size, one_line, quiet
-from common.errors import InputError
+from common.core.errors import InputError
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 TIME_SERIES_INTENT = 2001

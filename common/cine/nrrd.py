@@ -10,7 +10,7 @@ import numpy as np
 
 from common.cine.axes import Axes, axes_to_frames
 from common.cine.loop import Loop, check_size, one_line
-from common.errors import InputError
+from common.core.errors import InputError
 
 NRRD_SUFFIXES = (".nrrd", ".nhdr")
 DEFLATED = 1040  # bytes that a byte of gzip may unfold to

@@ -36,7 +36,7 @@ from common.cine.nrrd import NRRD_SUFFIXES, read_nrrd
 from common.cine.scale import keep_possible
 from common.cine.study import is_dicomdir, the_only_cine
 from common.cine.video import VIDEO_SUFFIXES, read_video
-from common.errors import InputError
+from common.core.errors import InputError
 
 CINE_SUFFIXES = (
     *NIFTI_SUFFIXES, *METAIMAGE_SUFFIXES, *NRRD_SUFFIXES, ".gif", *VIDEO_SUFFIXES, *DICOM_SUFFIXES, *STACK_SUFFIXES,

@@ -22,7 +22,7 @@ from common.cine.metaimage import METAIMAGE_SUFFIXES
 from common.cine.nifti import NIFTI_SUFFIXES
 from common.cine.nrrd import NRRD_SUFFIXES
 from common.cine.video import VIDEO_SUFFIXES
-from common.errors import InputError
+from common.core.errors import InputError
 
 OTHER_SUFFIXES = (
     *NIFTI_SUFFIXES, *METAIMAGE_SUFFIXES, *NRRD_SUFFIXES, ".gif", *VIDEO_SUFFIXES, *STACK_SUFFIXES,

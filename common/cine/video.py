@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from common.cine.loop import FirstChannel, Loop, check_size, one_line, unit_range
-from common.errors import InputError
+from common.core.errors import InputError
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".ts")
 PIXELS_PER_BYTE = 1e5  # a still, blank frame of a modern codec takes a few bytes

@@ -12,8 +12,8 @@ import torch
 from monai.data import MetaTensor
 
 from common.cine.nifti import TIME_SERIES_INTENT
-from common.errors import InputError
-from common.files import written_whole
+from common.core.errors import InputError
+from common.core.files import written_whole
 
 WRITTEN_SUFFIXES = (".nii.gz", ".nii", ".mp4", ".gif")
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from common.cine.read import read_cine
 from common.cine.write import write_cine
-from common.errors import InputError
+from common.core.errors import InputError
 from tests.cine.made import (
     DEMO,
     H,

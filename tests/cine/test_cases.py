@@ -7,7 +7,7 @@ import pytest
 
 from common.cine.cases import CineCases, case_name, demo_cine, read_datalist, read_mask
 from common.cine.write import write_cine
-from common.errors import InputError
+from common.core.errors import InputError
 from tests.conftest import moving_cine
 
 

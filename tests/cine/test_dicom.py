@@ -14,7 +14,7 @@ from pydicom.uid import (
 )
 
 from common.cine.read import read_cine
-from common.errors import InputError
+from common.core.errors import InputError
 from tests.cine.made import (
     H,
     T,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from common.cine.read import read_cine
-from common.errors import InputError
+from common.core.errors import InputError
 from tests.cine.made import (
     loop,
     maximal_difference,

@@ -10,7 +10,7 @@ import torch
 
 from common.cine.read import frame_pairs, read_cine
 from common.cine.sector import sector_mask
-from common.errors import InputError
+from common.core.errors import InputError
 from tests.cine.made import (
     DEMO,
     H,

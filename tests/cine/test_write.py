@@ -10,7 +10,7 @@ import torch
 
 from common.cine.read import read_cine
 from common.cine.write import write_cine
-from common.errors import InputError
+from common.core.errors import InputError
 from tests.cine.made import (
     T,
     cine_of,
