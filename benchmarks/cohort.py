@@ -26,12 +26,13 @@ import psutil
 import torch
 
 from benchmarks.results import ROOT, kept, save
-from common.cases import demo_cine
-from common.cine import read_cine, write_cine
+from common.cine.cases import demo_cine
+from common.cine.read import read_cine
+from common.cine.write import write_cine
 from common.cohort import bundle, cluster
 from common.cohort.engine import run_cases
 from common.cohort.runner import Limits, Work
-from common.phantom import phantom
+from common.volume.phantom import phantom
 from tests.cohort.server import TrackingServer
 from tests.cohort.work import end, names, work
 from tests.conftest import moving_cine

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from benchmarks.results import ROOT
 from common.comparators.farneback import Farneback
 from common.comparators.fft_xcorr import FFTXCorr
-from common.pairwise import PairwiseInferer
+from common.registration.pairwise import PairwiseInferer
 
 NETWORKS = {"ncc_flow": [], "small_pwc": ["small_pwc"], "pwc_net": ["pwc_net"], "c_pwc_net": ["c_pwc_net"]}
 SIZE, PAPER_SIZE = (256, 256), (448, 384)

@@ -14,9 +14,9 @@ import torch
 from monai.bundle import ConfigParser
 
 from benchmarks.results import ROOT
-from common.atlas import AtlasSegmentation
-from common.metrics import segmentation_scores
-from common.volumes import LABELS
+from common.registration.atlas import AtlasSegmentation
+from common.registration.metrics import segmentation_scores
+from common.volume.cases import LABELS
 
 METHODS = {
     "ssmsr": ("ssmsr_hippocampus", []),

@@ -15,7 +15,7 @@ import torch
 from monai.losses import LocalNormalizedCrossCorrelationLoss
 from torch import nn
 
-from common.ncc import LocalNCCLoss
+from common.fields.ncc import LocalNCCLoss
 
 CASES = {
     "768x1024 radius 6": ((768, 1024), 6),

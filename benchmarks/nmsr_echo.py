@@ -18,12 +18,12 @@ import torch
 from monai.bundle import ConfigParser
 from torch import Tensor
 
-from common.cases import CineCases
-from common.cine import sector_mask
-from common.ddf import folding
-from common.engine import peak_memory
-from common.metrics import reconstruction
-from common.ncc import masked_mean
+from common.cine.cases import CineCases
+from common.cine.sector import sector_mask
+from common.evaluation.evaluator import peak_memory
+from common.fields.ddf import folding
+from common.fields.ncc import masked_mean
+from common.registration.metrics import reconstruction
 from common.simulation.anatomy import view
 from common.simulation.sequence import Settings, draw
 

@@ -24,15 +24,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu, wilcoxon
 
-from common.cases import read_datalist
+from common.cine.cases import read_datalist
 from common.cohort.bundle import bundle_work, digest_of, parsed, uses_gpu
 from common.cohort.engine import ClusterLost, alone, reasons, run_cases
 from common.cohort.options import FAILED, add_options, machines
 from common.cohort.runner import Limits
-from common.errors import InputError
-from common.files import written_whole
-from common.outputs import statistics, write_csv
-from common.record import LONGEST_PARAM, default_store, metric_name, tracking
+from common.core.errors import InputError
+from common.core.files import written_whole
+from common.core.tracking import LONGEST_PARAM, default_store, metric_name, tracking
+from common.evaluation.writer import statistics, write_csv
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

@@ -18,8 +18,8 @@ from common.compare import (
     send,
     write_tables,
 )
-from common.errors import InputError
-from common.phantom import phantom
+from common.core.errors import InputError
+from common.volume.phantom import phantom
 from tests.bundles.running import ROOT
 
 

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from common.cases import demo_cine
-from common.cine import write_cine
+from common.cine.cases import demo_cine
+from common.cine.write import write_cine
 from tests.bundles.running import ROOT
 from tests.conftest import moving_cine
 

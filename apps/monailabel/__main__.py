@@ -17,7 +17,7 @@ from lib.server import make_server  # noqa: E402
 from main import DEFAULTS, MotionApp  # noqa: E402
 from sample import write_sample  # noqa: E402
 
-from common.errors import InputError  # noqa: E402
+from common.core.errors import InputError  # noqa: E402
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
-from common.errors import InputError
+from common.core.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = "nmsr_echo,ssmsr_hippocampus,cpwc_echo,strain_pipeline"

@@ -10,10 +10,11 @@ import numpy as np
 from monai.data import MetaTensor
 from torch.nn import functional
 
-from common.cases import demo_cine
-from common.cine import read_cine, write_cine
-from common.phantom import phantom
-from common.volumes import phantom_entries
+from common.cine.cases import demo_cine
+from common.cine.read import read_cine
+from common.cine.write import write_cine
+from common.volume.cases import phantom_entries
+from common.volume.phantom import phantom
 
 
 def write_sample(folder: Path) -> tuple[Path, Path]:

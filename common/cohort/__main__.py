@@ -16,9 +16,9 @@ from common.cohort.cluster import queued
 from common.cohort.engine import Journal, alone, reasons, run_cases
 from common.cohort.options import FAILED, add_options, batch_system, machines
 from common.cohort.record import Sender, send
-from common.errors import InputError
-from common.outputs import write_csv
-from common.record import default_store
+from common.core.errors import InputError
+from common.core.tracking import default_store
+from common.evaluation.writer import write_csv
 
 SHOWN = 20  # failures that are printed
 

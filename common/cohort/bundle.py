@@ -13,9 +13,9 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from common.cohort.runner import Work
-from common.errors import InputError, input_error_in
-from common.files import written_whole
-from common.outputs import pair_rows, statistics_text, write_tables
+from common.core.errors import InputError, input_error_in
+from common.core.files import written_whole
+from common.evaluation.writer import pair_rows, statistics_text, write_tables
 
 SCALES = ".scales"  # folder of what a case that takes long keeps to go on with
 SETTINGS = "cohort.json"

@@ -17,7 +17,7 @@ from distributed import Client, Nanny, Scheduler, SpecCluster, Status
 from distributed.system import MEMORY_LIMIT
 
 from common.cohort.runner import visible_gpus
-from common.errors import InputError
+from common.core.errors import InputError
 
 logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it would say, the engine says
 SMALLEST = 2 * 2**30  # bytes a worker, where the number of workers is ours to choose

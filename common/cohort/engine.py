@@ -28,12 +28,12 @@ from tqdm import tqdm
 
 from common.cohort.process import attempt, opened
 from common.cohort.runner import CaseRunners, Limits, Work, do_case, stop_runners
-from common.errors import InputError
+from common.core.errors import InputError
 
 log = logging.getLogger(__name__)
 
 JOURNAL = "cases.jsonl"
-UNFINISHED = re.compile(r"\.[0-9a-f]{8}\.")  # as common.files.written_whole names what it is still writing
+UNFINISHED = re.compile(r"\.[0-9a-f]{8}\.")  # as common.core.files.written_whole names what it is still writing
 KIND = "case"  # how keys of tasks begin: the scheduler keeps statistics of each kind for ever
 AHEAD = 2  # cases at a thread: the one that it does, and the next
 ANSWER = 5.0  # seconds until the answer of a finished task counts as lost; asked again, a finished case is found

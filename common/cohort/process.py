@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from common.errors import input_error_in
+from common.core.errors import input_error_in
 
 Do = Callable[[str], Any]
 

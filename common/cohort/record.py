@@ -18,10 +18,10 @@ from typing import Any
 
 from common.cohort.bundle import SETTINGS, metrics_of, result
 from common.cohort.engine import Journal
-from common.errors import InputError
-from common.files import written_whole
-from common.outputs import finite, statistics
-from common.record import LONGEST_PARAM, default_store, environment, metric_name, tracking
+from common.core.errors import InputError
+from common.core.files import written_whole
+from common.core.tracking import LONGEST_PARAM, default_store, environment, metric_name, tracking
+from common.evaluation.writer import finite, statistics
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import torch
 from ants.internal import get_pointer_string
 from torch import Tensor, nn
 
-from common.errors import InputError
+from common.core.errors import InputError
 
 THREADS = "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"
 SEED = "ANTS_RANDOM_SEED"

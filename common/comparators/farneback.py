@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.errors import InputError
+from common.core.errors import InputError
 
 
 class Farneback(nn.Module):

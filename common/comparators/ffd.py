@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.ddf import downsample, rescale, warp
-from common.errors import InputError
-from common.ncc import LocalNCCLoss
-from common.testtime import scaled
+from common.core.errors import InputError
+from common.fields.ddf import downsample, rescale, warp
+from common.fields.ncc import LocalNCCLoss
+from common.registration.testtime import scaled
 
 
 @lru_cache(maxsize=64)

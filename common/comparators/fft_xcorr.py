@@ -18,7 +18,7 @@ from pymust.utils import Param
 from scipy.interpolate import RegularGridInterpolator
 from torch import Tensor, nn
 
-from common.errors import InputError
+from common.core.errors import InputError
 
 STEPS_OF_A_WINDOW = 4  # window positions along an axis that cubic interpolation to the next size needs
 

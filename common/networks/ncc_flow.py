@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.ddf import rescale, warp
+from common.fields.ddf import rescale, warp
 from common.networks.pwc_net import convolution, flow_layer, traced_size
 
 DILATIONS = (1, 2, 4, 8, 4, 2, 1)

@@ -18,8 +18,8 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.ddf import rescale, warp
-from common.errors import InputError
+from common.core.errors import InputError
+from common.fields.ddf import rescale, warp
 
 SLOPE = 0.1  # of every LeakyReLU
 DILATIONS = (1, 2, 4, 8, 16, 1)

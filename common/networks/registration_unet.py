@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.ddf import exponentiate
+from common.fields.ddf import exponentiate
 
 CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
 

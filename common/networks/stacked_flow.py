@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.ddf import rescale, warp
-from common.errors import InputError
+from common.core.errors import InputError
+from common.fields.ddf import rescale, warp
 from common.networks.pwc_net import SLOPE, cost_volume, doubling, flow_layer, normalised, traced_size
 
 STAGES = ("correlation", "second", "third", "small", "fusion")

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from common.errors import InputError
-from common.files import written_whole
+from common.core.errors import InputError
+from common.core.files import written_whole
 
 
 def save_weights(network: nn.Module, path: str | Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.cohort.options import add_options, machines
-from common.errors import InputError, one_line_errors
+from common.core.errors import InputError, one_line_errors
 from common.simulation.anatomy import VIEWS
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.testset import read_recipe, write_testset

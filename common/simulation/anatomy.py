@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from common.errors import InputError
-from common.mesh import Array, Mesh, arc_length, at_fractions, inside_outlines, myocardial_mesh, wall_mesh
+from common.core.errors import InputError
 from common.simulation.grid import ImageGrid
 from common.simulation.template import Template
+from common.ventricle.mesh import Array, Mesh, arc_length, at_fractions, inside_outlines, myocardial_mesh, wall_mesh
 
 BLOOD, MYOCARDIUM, FIBROUS, FAT, LIVER, AIR = -46.0, -19.0, -7.0, -26.0, -23.0, -34.0  # dB below white
 _STEP = 0.5  # mm a pixel of the painting

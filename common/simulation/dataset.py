@@ -18,7 +18,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from common.errors import InputError
+from common.core.errors import InputError
 from common.simulation.anatomy import VIEWS, view
 from common.simulation.sequence import Settings, draw
 from common.simulation.template import Template, find_templates, read_template

@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from common.files import written_whole
+from common.core.files import written_whole
 from common.simulation.anatomy import VIEWS, view
 from common.simulation.artefacts import ARTEFACTS
 from common.simulation.image import PROBES, Probe, Scanner

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from common.errors import InputError
+from common.core.errors import InputError
 
 
 @dataclass(frozen=True)

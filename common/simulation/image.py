@@ -25,7 +25,7 @@ from scipy.interpolate import interp1d
 from torch import Tensor
 from torch.nn import functional
 
-from common.errors import InputError
+from common.core.errors import InputError
 from common.simulation.grid import ImageGrid
 
 SPEED_OF_SOUND = 1540e3  # mm/s

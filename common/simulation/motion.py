@@ -1,9 +1,9 @@
 """Motion of the left ventricle over a beat that is known exactly, at every point of the image and at any two times.
 
-The wall is the mesh of ``common.mesh`` (Evain et al. 2022, section II-A.3). Its nodes go from end-diastole to a
-prescribed end-systole and back by a physiological time course, and turn and shift as a whole. Around the wall the plane
-is triangulated too, and the displacement of the wall is carried into it by a screened Laplace equation that fades with
-distance: the map is affine in each triangle and continuous everywhere, so that forward and backward fields are
+The wall is the mesh of ``common.ventricle.mesh`` (Evain et al. 2022, section II-A.3). Its nodes go from end-diastole to
+a prescribed end-systole and back by a physiological time course, and turn and shift as a whole. Around the wall the
+plane is triangulated too, and the displacement of the wall is carried into it by a screened Laplace equation that fades
+with distance: the map is affine in each triangle and continuous everywhere, so that forward and backward fields are
 evaluated by barycentric coordinates alone, with no inversion by iteration. Points are (depth, lateral) in mm from the
 probe, float64; times are in seconds from end-diastole.
 """
@@ -24,9 +24,9 @@ from scipy.spatial import Delaunay, cKDTree
 from torch import Tensor
 from torch.nn import functional
 
-from common.errors import InputError
-from common.mesh import Array, Mesh, arc_length, inside_outlines, signed_areas
+from common.core.errors import InputError
 from common.simulation.grid import ImageGrid
+from common.ventricle.mesh import Array, Mesh, arc_length, inside_outlines, signed_areas
 
 HEART_RATES = (30.0, 220.0)  # beats/min that make sense
 GLS_RANGE = (-0.40, 0.0)

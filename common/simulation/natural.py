@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import IterableDataset
 
-from common.errors import InputError
+from common.core.errors import InputError
 from common.simulation.dataset import numbers
 
 _FLO_TAG = 202021.25

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from common.errors import InputError
+from common.core.errors import InputError
 from common.simulation.image import SPEED_OF_SOUND, Probe
 
 _THRESHOLD = -60.0  # dB: weaker frequencies of the pulse are left out

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from common.errors import InputError
-from common.mesh import Array
+from common.core.errors import InputError
 from common.simulation.artefacts import Artefact
 from common.simulation.grid import ImageGrid
 from common.simulation.motion import Motion, time_course
 from common.simulation.template import Template
 from common.simulation.worlds import World, signed_distance
+from common.ventricle.mesh import Array
 
 _BORDER = 0.5  # mm: the half-width of the blending
 _BAND = 5.0  # mm around the wall that moving scatterers reach into

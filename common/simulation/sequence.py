@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.errors import InputError
-from common.mesh import Array, inside_outlines
+from common.core.errors import InputError
 from common.simulation.artefacts import ARTEFACTS, Artefact
 from common.simulation.grid import ImageGrid
 from common.simulation.image import PROBES, Probe, Scanner
@@ -24,6 +23,7 @@ from common.simulation.motion import Defect, Motion, prescribed_end_systole
 from common.simulation.scatterers import Scatterers
 from common.simulation.template import Template
 from common.simulation.worlds import World, draw_world
+from common.ventricle.mesh import Array, inside_outlines
 
 SEGMENTS = 6
 _CHUNK = 4  # frames in memory at once

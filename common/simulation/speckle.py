@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.errors import InputError
+from common.core.errors import InputError
 from common.simulation.grid import ImageGrid
 from common.simulation.image import PROBES, Scanner
 

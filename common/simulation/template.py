@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from common.errors import InputError
-from common.mesh import Array, Mesh, inside_outlines, myocardial_contours, myocardial_mesh
+from common.core.errors import InputError
 from common.simulation.grid import ImageGrid
+from common.ventricle.mesh import Array, Mesh, inside_outlines, myocardial_contours, myocardial_mesh
 
 GAMMA = 0.3  # with a dynamic range of 60 dB, compression undoes it nearly linearly
 _GRAIN = 0.35  # mm: the recorded speckle is smoothed by this before new speckle is drawn

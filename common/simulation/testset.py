@@ -14,7 +14,7 @@ from typing import Any
 from distributed import Client
 
 from common.cohort.runner import Limits
-from common.errors import InputError
+from common.core.errors import InputError
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.write import write_cases
 

@@ -21,12 +21,12 @@ from distributed import Client
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 
-from common.cine import write_cine
+from common.cine.write import write_cine
 from common.cohort.engine import alone, reasons, run_cases
 from common.cohort.runner import Limits, Work
-from common.ddf import save_cine_ddf
-from common.errors import InputError
-from common.files import written_whole
+from common.core.errors import InputError
+from common.core.files import written_whole
+from common.fields.ddf import save_cine_ddf
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.sequence import Settings, Simulation, draw
 

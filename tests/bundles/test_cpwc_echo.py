@@ -8,12 +8,12 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from common.cine import write_cine
-from common.ddf import load_ddf
-from common.errors import input_error_in
+from common.cine.write import write_cine
+from common.core.errors import input_error_in
+from common.fields.ddf import load_ddf
 from common.networks.pwc_net import PWCNet
 from common.networks.weights import save_weights
-from common.training import TrainingCheckpoint
+from common.training.trainer import TrainingCheckpoint
 from tests.bundles.running import ROOT, run_here
 from tests.conftest import moving_cine
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from nibabel import Nifti1Image, save
 
-from common.errors import input_error_in
-from common.phantom import phantom
+from common.core.errors import input_error_in
+from common.volume.phantom import phantom
 from tests.bundles.running import run_here
 
 VARIANTS = {

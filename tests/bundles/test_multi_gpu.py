@@ -10,7 +10,7 @@ import psutil
 import pytest
 import torch
 
-from common.cine import write_cine
+from common.cine.write import write_cine
 from tests.bundles.running import ROOT
 from tests.bundles.test_cpwc_echo import QUICK, SIMULATION
 from tests.cohort.work import wait_for

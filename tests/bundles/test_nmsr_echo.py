@@ -13,10 +13,11 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from common.cases import demo_cine
-from common.cine import read_cine, write_cine
-from common.ddf import folding, load_ddf, warp
-from common.errors import InputError, input_error_in
+from common.cine.cases import demo_cine
+from common.cine.read import read_cine
+from common.cine.write import write_cine
+from common.core.errors import InputError, input_error_in
+from common.fields.ddf import folding, load_ddf, warp
 from common.networks.registration_unet import RegistrationUNet
 from common.networks.weights import save_weights
 from tests.bundles.running import ROOT, run_command, run_here
@@ -271,14 +272,14 @@ def test_tracking_server_that_is_down_costs_nothing(tmp_path, monkeypatch, capfd
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     run_here(INFERENCE, output_dir=str(tmp_path / "out"), **(QUICK | {"mlflow": True}))
     assert (tmp_path / "out/examples_ybr_color/ddf.nii.gz").exists()
-    assert "python -m common.record" in capfd.readouterr().err
+    assert "python -m common.core.tracking" in capfd.readouterr().err
     store = f"sqlite:///{tmp_path}/later.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     monkeypatch.chdir(tmp_path)
 
     from mlflow.tracking import MlflowClient
 
-    from common.record import send
+    from common.core.tracking import send
 
     run = MlflowClient(store).get_run(send(tmp_path / "out"))
     assert run.data.params["preset"] == "fast"

@@ -15,8 +15,8 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
 
-from common.cine import read_cine
-from common.errors import input_error_in
+from common.cine.read import read_cine
+from common.core.errors import input_error_in
 from tests.bundles.running import run_here
 from tests.heart import SIZE, write_heart
 

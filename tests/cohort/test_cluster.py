@@ -8,7 +8,7 @@ import pytest
 from common.cohort import cluster
 from common.cohort.__main__ import main
 from common.cohort.engine import run_cases
-from common.errors import InputError
+from common.core.errors import InputError
 from tests.cohort.work import expected, names, outputs, work
 
 JOB = """

@@ -15,7 +15,7 @@ import pytest
 from common.cohort import cluster, runner
 from common.cohort.engine import Journal, alone, run_cases
 from common.cohort.runner import Limits, gpu_of, visible_gpus
-from common.errors import InputError
+from common.core.errors import InputError
 from tests.cohort.work import ROOT, end, expected, names, outputs, wait_for, work
 
 COUNT = 12

@@ -13,7 +13,7 @@ from common.cohort import record
 from common.cohort.__main__ import main
 from common.cohort.engine import Journal
 from common.cohort.record import Sender, send
-from common.errors import InputError
+from common.core.errors import InputError
 from tests.cohort.server import TrackingServer
 from tests.cohort.work import wait_for
 

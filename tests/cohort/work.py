@@ -15,8 +15,8 @@ import psutil
 
 from common.cohort import cluster, engine
 from common.cohort.runner import Limits, Work
-from common.errors import InputError
-from common.files import written_whole
+from common.core.errors import InputError
+from common.core.files import written_whole
 
 ROOT = Path(__file__).parents[2]
 SIZE = 50_000  # bytes of a case

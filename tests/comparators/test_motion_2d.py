@@ -7,14 +7,14 @@ from scipy import ndimage
 
 from common.comparators.farneback import Farneback
 from common.comparators.fft_xcorr import FFTXCorr
-from common.ddf import identity_grid, warp
-from common.errors import InputError
-from common.losses import RegistrationLoss
+from common.core.errors import InputError
+from common.fields.ddf import identity_grid, warp
 from common.networks.ncc_flow import NCCFlow
 from common.networks.registration_unet import RegistrationUNet
 from common.networks.weights import load_weights
-from common.pairwise import PairwiseInferer, consistent
-from common.testtime import MultiScaleTestTimeTraining
+from common.registration.losses import RegistrationLoss
+from common.registration.pairwise import PairwiseInferer, consistent
+from common.registration.testtime import MultiScaleTestTimeTraining
 from tests.bundles.running import ROOT
 from tests.conftest import moving_cine, rotation
 

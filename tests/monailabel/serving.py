@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 from monai.data import MetaTensor
 
-from common.cine import write_cine
+from common.cine.write import write_cine
 from tests.cohort.server import free_port
 from tests.conftest import moving_cine
 

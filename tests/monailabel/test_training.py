@@ -11,8 +11,9 @@ from monai.data import MetaTensor
 from monailabel.client import MONAILabelClient
 from torch.nn import functional
 
-from common.cases import demo_cine
-from common.cine import read_cine, write_cine
+from common.cine.cases import demo_cine
+from common.cine.read import read_cine
+from common.cine.write import write_cine
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.errors import InputError
+from common.core.errors import InputError
 from common.simulation.artefacts import (
     ARTEFACTS,
     Attenuation,

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from common.ddf import warp
-from common.errors import InputError
+from common.core.errors import InputError
+from common.fields.ddf import warp
 from common.simulation.dataset import SimulatedPairs, TemplateSource
 
 SETTINGS = {"shape": [64, 64], "scatterers": 8000, "artefact": 0.2}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.errors import InputError
+from common.core.errors import InputError
 from common.simulation.grid import ImageGrid
 from common.simulation.image import PROBES, Probe, Scanner
 

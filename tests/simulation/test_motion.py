@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from common.ddf import compose
-from common.errors import InputError
-from common.mesh import myocardial_mesh
+from common.core.errors import InputError
+from common.fields.ddf import compose
 from common.simulation.anatomy import left_ventricle
 from common.simulation.grid import ImageGrid
 from common.simulation.motion import (
@@ -18,6 +17,7 @@ from common.simulation.motion import (
     systole,
     time_course,
 )
+from common.ventricle.mesh import myocardial_mesh
 
 BOUNDS = ((-10.0, -90.0), (150.0, 90.0))
 GRID = ImageGrid((96, 80), (1.2, 1.0), (5.0, -40.0))

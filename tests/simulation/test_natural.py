@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from common.ddf import warp
-from common.errors import InputError
+from common.core.errors import InputError
+from common.fields.ddf import warp
 from common.simulation.natural import NaturalPairs, ProceduralPairs, read_flo, read_pfm
 
 FLOW = np.stack([np.full((20, 30), 2.0), np.full((20, 30), -3.0)]).astype(np.float32)  # rows, columns

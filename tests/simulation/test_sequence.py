@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from common.ddf import compose, warp
-from common.errors import InputError
-from common.ncc import nlcc
+from common.core.errors import InputError
+from common.fields.ddf import compose, warp
+from common.fields.ncc import nlcc
 from common.simulation.anatomy import VIEWS, view
 from common.simulation.grid import ImageGrid
 from common.simulation.image import PROBES, Scanner

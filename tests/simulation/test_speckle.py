@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from common.ddf import warp
-from common.errors import InputError
-from common.ncc import nlcc
+from common.core.errors import InputError
+from common.fields.ddf import warp
+from common.fields.ncc import nlcc
 from common.simulation.grid import ImageGrid
 from common.simulation.image import PROBES, Scanner
 from common.simulation.speckle import SHAPES, Body, Flow, Speckle, draw_speckle

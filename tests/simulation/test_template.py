@@ -4,7 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from common.errors import InputError
+from common.core.errors import InputError
 from common.simulation.anatomy import left_ventricle
 from common.simulation.template import find_templates, read_template, sector_of, template_from_frame
 from tests.test_mesh import painted

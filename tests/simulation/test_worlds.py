@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from common.errors import InputError
+from common.core.errors import InputError
 from common.simulation.anatomy import view
 from common.simulation.sequence import Settings, draw
-from common.simulation.worlds import ANATOMICAL, Chamber, Leaflet, Whole, World, opening, signed_distance
+from common.simulation.surroundings import Chamber, Leaflet, Whole, opening
+from common.simulation.worlds import ANATOMICAL, World, signed_distance
 
 SMALL = Settings(artefact=0.0, probes=("reference",), scatterers=20_000, shape=(96, 96))
 WHOLE = Whole((80.0, 5.0), 0.08, (4.0, -3.0), 3.0, 0.7)

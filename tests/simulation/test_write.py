@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from common.cine import read_cine
-from common.ddf import load_ddf
-from common.errors import InputError
+from common.cine.read import read_cine
+from common.core.errors import InputError
+from common.fields.ddf import load_ddf
 from common.simulation.__main__ import main
 from common.simulation.anatomy import left_ventricle
 from common.simulation.dataset import TemplateSource, settings_from

@@ -12,15 +12,19 @@ from typing import Any
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from common.cohort.bundle import config_files
-from common.echo_frames import LABELS as HEART
-from common.errors import InputError
-from common.serving import CASE
-from common.volumes import LABELS as HIPPOCAMPUS
+from common.core.errors import InputError
+from common.serving.requests import CASE
+from common.training.frames import LABELS as HEART
+from common.volume.cases import LABELS as HIPPOCAMPUS
 from lib.checks import Check, Refused, number, one_of, shown, spacing, switch
 from lib.studies import Studies
 from lib.workers import Job, Results, Workers
 
-CINE, STUDY, VOLUME = "common.cases.CineCases", "common.strain_pipeline.StudyCases", "common.volumes.VolumeCases"
+CINE, STUDY, VOLUME = (
+    "common.cine.cases.CineCases",
+    "common.strain_pipeline.pipeline.StudyCases",
+    "common.volume.cases.VolumeCases",
+)
 CONTOUR_TAG = "final"
 IGNORED = ("client_id", "label_info", "result_extension", "result_dtype", "result_compress", "device", "logging")
 """What MONAI Label's own clients send along, and nothing here depends on."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from monailabel.interfaces.tasks.strategy import Strategy
 
-from common.files import written_whole
+from common.core.files import written_whole
 from lib.checks import Refused
 from lib.studies import Studies
 from lib.workers import Results, Workers
@@ -19,7 +19,7 @@ AT_ONCE = 20
 
 
 class MostUncertain(Strategy):
-    """The image without a final label whose segmentation has the greatest entropy (``common.serving.uncertainty``).
+    """The unlabelled image of the greatest entropy of segmentation (``common.serving.requests.uncertainty``).
 
     What was found is kept in the studies' folder until the image or the weights change. A call computes up to
     ``AT_ONCE`` that are missing; the others wait for the next call. What is no cine is never picked.

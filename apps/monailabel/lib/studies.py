@@ -15,7 +15,7 @@ from typing import Any
 
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 
-from common.files import written_whole
+from common.core.files import written_whole
 from lib.checks import IMAGE_SUFFIXES, Refused, new_name, shown, tag_name
 
 STATE = ".motion"

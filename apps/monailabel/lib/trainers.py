@@ -13,7 +13,7 @@ from typing import Any
 
 from monailabel.interfaces.tasks.train import TrainTask
 
-from common.files import written_whole
+from common.core.files import written_whole
 from lib.checks import Refused, number, shown
 from lib.infers import CONTOUR_TAG
 from lib.studies import Studies

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from common.cohort.runner import Limits, Runner, Work, gpu_of
-from common.serving import ANSWER, CASE
+from common.serving.requests import ANSWER, CASE
 from lib.checks import Refused
 
 REQUESTS = 50  # of a process, before another takes its place
@@ -60,7 +60,7 @@ class Workers:
         self.count, self.waiting = count, waiting
         threads = int(os.environ.get("OMP_NUM_THREADS", "0")) or max(1, (os.cpu_count() or 1) // count)
         self.limits = Limits(seconds, memory, retries=0, threads=threads)
-        self.work = Work("common.serving:open_requests", {}, str(root), str(root))
+        self.work = Work("common.serving.requests:open_requests", {}, str(root), str(root))
         self.free = threading.Semaphore(count)
         self.idle: list[tuple[int, Runner, int]] = []  # slot, process, requests done
         self.busy: list[Runner] = []
@@ -69,7 +69,7 @@ class Workers:
         self.here = 0  # requests that wait or run
 
     def run(self, request: dict[str, Any], job: Job | None = None) -> dict[str, Any]:
-        """Do a request (``common.serving.open_requests``); its answer.
+        """Do a request (``common.serving.requests.open_requests``); its answer.
 
         Raises:
             Refused: too many wait, the input is at fault, it took too long or too much memory, or its client is gone.

@@ -1,0 +1,1 @@
+"""Bundles outside the repository."""

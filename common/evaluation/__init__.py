@@ -1,0 +1,1 @@
+"""A case from data to files: evaluator, writers, truth, agreement, figures."""

@@ -1,0 +1,180 @@
+"""A given end-diastolic contour carried through a cine, and the strain curves of it (Evain et al. 2022, III-D)."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import nibabel
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from common.core.errors import InputError
+from common.core.files import written_whole
+from common.evaluation.evaluator import CaseEvaluator, CaseEvents
+from common.fields.points import track
+from common.ventricle import strain
+from common.ventricle.contours import wall_contours, wall_lines
+from common.ventricle.mesh import Array, arc_length, at_fractions, myocardial_contours
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+
+def read_contour(path: str | Path, frame: int, size: tuple[int, int], name: str = "endocardium") -> Array:
+    """An endocardial contour ``[P, 2]`` (row, column) in pixels, from one base over the apex to the other.
+
+    Args:
+        path: JSON of points ``[P, 2]``, of ``[T, P, 2]`` or of a dictionary with ``name`` of either; or a NIfTI (X, Y)
+            or (X, Y, T) of labels, 1 the cavity and 2 the myocardium.
+        frame: which of T is taken.
+        size: (rows, columns) of the cine; the contour must lie inside.
+        name: of the contour in a dictionary.
+
+    Raises:
+        InputError: it can't be read, is no contour, or leaves the image.
+    """
+    if str(path).endswith((".nii", ".nii.gz")):
+        return myocardial_contours(_read_labels(path, frame, size), name=str(path))[0]
+    try:
+        content = json.loads(Path(path).read_text())
+        points = np.asarray(content[name] if isinstance(content, dict) else content, dtype=np.float64)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: no readable contour ({type(error).__name__})") from error
+    if points.ndim == 3 and 0 <= frame < len(points):
+        points = points[frame]
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
+        raise InputError(f"{path}: a contour is at least 3 points (row, column), this is {points.shape}")
+    if (points < 0).any() or (points > np.array(size) - 1).any():
+        raise InputError(f"{path}: the contour leaves the image of {size[0]} × {size[1]} pixels")
+    return points
+
+
+def read_wall(path: str | Path, frame: int, size: tuple[int, int], points: int, thickness: float) -> Array:
+    """Endocardium, centreline and epicardium ``[3, points, 2]`` (row, column) in pixels, as the user draws them.
+
+    Args:
+        path: NIfTI (X, Y) or (X, Y, T) of labels, 1 the cavity and 2 the myocardium; or JSON as ``read_contour`` takes
+            it, with an ``epicardium`` beside the ``endocardium`` or without.
+        frame, size: as in ``read_contour``.
+        points: of each line, even.
+        thickness: pixels from the endocardium to the epicardium where the latter is not given.
+
+    Raises:
+        InputError: it can't be read, its lines cross, or it leaves the image.
+    """
+    if str(path).endswith((".nii", ".nii.gz")):
+        return wall_contours(_read_labels(path, frame, size), points, str(path))
+    endo = read_contour(path, frame, size)
+    if "epicardium" in json.loads(Path(path).read_text()):
+        epi = read_contour(path, frame, size, "epicardium")
+        if endo[0, 1] > endo[-1, 1]:
+            endo, epi = endo[::-1], epi[::-1]
+        return wall_lines(endo, epi, points, str(path))
+    if endo[0, 1] > endo[-1, 1]:
+        endo = endo[::-1]
+    apex = int(np.linalg.norm(endo - endo[[0, -1]].mean(0), axis=1).argmax())
+    steps = np.arange(points // 2) / (points // 2 - 0.5)
+    length = arc_length(endo)
+    middle = length[apex] / length[-1]
+    line = at_fractions(endo, np.concatenate([middle * steps, 1 - (1 - middle) * steps[::-1]]))
+    tangent = np.gradient(ndimage.gaussian_filter1d(line, 2, axis=0, mode="nearest"), axis=0)
+    outward = np.stack([-tangent[:, 1], tangent[:, 0]], -1) / np.linalg.norm(tangent, axis=1, keepdims=True)
+    outward *= np.sign(((line - line.mean(0)) * outward).sum())
+    return np.stack([line + share * thickness * outward for share in (0.0, 0.5, 1.0)])
+
+
+def _read_labels(path: str | Path, frame: int, size: tuple[int, int]) -> NDArray[np.integer]:
+    try:
+        mask = np.squeeze(np.asarray(nibabel.load(path).dataobj)).T  # type: ignore[attr-defined]
+    except Exception as error:
+        raise InputError(f"{path}: no readable mask ({error})") from error
+    if mask.ndim == 3 and frame < len(mask):
+        mask = mask[frame]
+    if mask.shape != size:
+        raise InputError(f"{path}: the mask is {mask.shape}, the frames are {size}")
+    return mask
+
+
+class ContourTracking:
+    """Carries a contour from its frame through the cine by the fields found, and computes GLS and MAPSE.
+
+    Puts ``contours [T, P, 2]`` and ``strain`` (a list a curve) into the case, and ``gls`` and ``mapse`` (peak-systolic,
+    %) and, with a known spacing, ``mapse_mm`` into its metrics. To be attached before what writes the case.
+
+    Args:
+        contour: as ``read_contour`` takes it; an entry of a datalist may name its own under ``contour``. None with no
+            entry's does nothing.
+        ed: the frame in which the contour is known.
+        es: end-systole; None takes the smallest cavity.
+    """
+
+    def __init__(self, contour: str | None = None, ed: int = 0, es: int | None = None) -> None:
+        self.contour, self.ed, self.es = contour, ed, es
+
+    def attach(self, engine: CaseEvaluator) -> None:
+        engine.add_event_handler(CaseEvents.CASE_DONE, self)
+
+    def __call__(self, engine: CaseEvaluator) -> None:
+        case: dict[str, Any] = engine.state.output
+        path = case.get("entry", {}).get("contour", self.contour)
+        if path is None:
+            return
+        frames = len(case["pred"]) + 1
+        for name, frame in (("ED", self.ed), ("ES", self.es)):
+            if frame is not None and not 0 <= frame < frames:
+                raise InputError(f"{path}: {name} at frame {frame}, the cine has frames 0 to {frames - 1}")
+        size = (case["cine"].shape[2], case["cine"].shape[3])
+        start = torch.from_numpy(read_contour(path, self.ed, size)).float()
+        contours = track(start, case["pred"], self.ed).double().numpy()
+        spacing = case["cine"].meta["spacing"]
+        es = strain.end_systole(contours, spacing) if self.es is None else self.es
+        curves = {"gls": strain.gls(contours, spacing, self.ed), "mapse": strain.mapse(contours, spacing, self.ed)}
+        peaks = {name: 100 * strain.peak_systolic(curve, self.ed, es) for name, curve in curves.items()}
+        if spacing is not None:
+            curves["mapse_mm"] = strain.mapse_mm(contours, spacing, self.ed)
+            peaks["mapse_mm"] = float(curves["mapse_mm"][es])
+        case["contours"], case["es"] = contours, es
+        case["strain"] = {name: curve.tolist() for name, curve in curves.items()}
+        case.setdefault("metrics", {}).update(peaks)
+
+
+class StrainWriter:
+    """Writes ``contours.json``, ``strain.csv`` (a row a frame) and ``strain.png`` of a tracked contour.
+
+    To be attached after the writer of the case's folder; cases without a contour have none of them.
+    """
+
+    def attach(self, engine: CaseEvaluator) -> None:
+        engine.add_event_handler(CaseEvents.CASE_DONE, self)
+
+    def __call__(self, engine: CaseEvaluator) -> None:
+        case = engine.state.output
+        if "strain" not in case or "folder" not in case:
+            return
+        folder, times = Path(case["folder"]), case["cine"].meta["frame_times"]
+        with written_whole(folder / "contours.json") as beside:
+            beside.write_text(json.dumps({"endocardium": case["contours"].round(3).tolist(), "es": case["es"]}))
+        curves: dict[str, list[float]] = case["strain"]
+        with written_whole(folder / "strain.csv") as beside, open(beside, "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["frame", "seconds", *curves])
+            for t, values in enumerate(zip(*curves.values(), strict=True)):
+                writer.writerow([t, times[t] if times else "", *(round(v, 6) for v in values)])
+        figure, axis = plt.subplots(figsize=(6, 3.5))
+        along = times or list(range(len(curves["gls"])))
+        for name in ("gls", "mapse"):
+            axis.plot(along, 100 * np.asarray(curves[name]), label=name.upper())
+        axis.axvline(along[case["es"]], color="0.6", linewidth=0.8)
+        axis.set_xlabel("s" if times else "frame")
+        axis.set_ylabel("strain, %")
+        axis.legend()
+        figure.tight_layout()
+        with written_whole(folder / "strain.png") as beside:
+            figure.savefig(beside, dpi=110)
+        plt.close(figure)

@@ -1,0 +1,186 @@
+"""How true a cine's motion is, where it is known (simulated cines): the geometric and clinical scores of c-PWC-Net.
+
+Evain et al. 2022, section III-D: endpoint error in the myocardium, a frame and accumulated from end-diastole (ED) to
+end-systole (ES); mean and Hausdorff distance of the propagated against the true endocardium; strain.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import nibabel
+import numpy as np
+import torch
+from scipy.spatial.distance import cdist
+from torch import Tensor
+
+from common.core.errors import InputError
+from common.evaluation.evaluator import CaseEvaluator, CaseEvents
+from common.fields.ddf import load_ddf, warp
+from common.fields.ncc import nlcc
+from common.fields.points import track
+from common.registration.flow_loss import endpoint_error
+from common.registration.metrics import segmentation_scores
+from common.ventricle import strain
+from common.ventricle.mesh import at_fractions, myocardial_contours
+
+SAMPLES = 200  # points along a contour between which distances are taken
+
+
+def contour_distances(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Mean absolute (d_m) and Hausdorff (d_H) distance of two open polylines ``[P, 2]``, in their unit.
+
+    Both are sampled evenly; each point's distance to the other curve counts, both ways.
+    """
+    a, b = (at_fractions(np.asarray(c, dtype=np.float64), np.linspace(0, 1, SAMPLES)) for c in (found, truth))
+    between = cdist(a, b)
+    there, back = between.min(1), between.min(0)
+    return float((there.mean() + back.mean()) / 2), float(max(there.max(), back.max()))
+
+
+class TruthMetrics:
+    """Scores against the truth that a simulated case's datalist entry names; cases without one are left alone.
+
+    An entry holds ``ddf``, ``mask``, ``contours`` and ``summary`` as ``python -m common.simulation write`` makes them.
+    Adds to the case's ``metrics``: ``epe_px``, ``epe_mm`` (a frame), ``epe_es_mm`` (contour points, ED to ES),
+    ``nlcc_myocardium`` (radius 10), ``dm_mm`` and ``dh_mm`` (mean over the frames after the first), ``gls_error`` and
+    ``mapse_error`` (peak-systolic, found less true, in points of %), beside ``gls_true`` and ``mapse_true``; to the
+    ``pairs`` ``epe_mm``; and to the case ``profile_mm``, the mean error over the beat along the endocardium.
+
+    Args:
+        dataset_dir: folder that the entry's paths start from.
+        radius: of the NLCC window.
+    """
+
+    def __init__(self, dataset_dir: str = ".", radius: int = 10) -> None:
+        self.dataset_dir, self.radius = Path(dataset_dir), radius
+
+    def attach(self, engine: CaseEvaluator) -> None:
+        engine.add_event_handler(CaseEvents.CASE_DONE, self)
+
+    def __call__(self, engine: CaseEvaluator) -> None:
+        case = engine.state.output
+        entry = case.get("entry", {})
+        if "ddf" not in entry:
+            return
+        case.setdefault("metrics", {})
+        pairs = self._pairs(case, self.dataset_dir / entry["ddf"], self.dataset_dir / entry["mask"])
+        case["pairs"] = {**(case.get("pairs") or {}), **{key: values.tolist() for key, values in pairs.items()}}
+        case["metrics"].update({key: float(values.nanmean()) for key, values in pairs.items()})
+        if "contours" in entry:
+            contours, summary = (self._json(self.dataset_dir / entry[key]) for key in ("contours", "summary"))
+            scores, case["profile_mm"] = self._contours(case, contours, int(summary["end_systole_frame"]))
+            case["metrics"].update(scores)
+
+    def _pairs(self, case: dict[str, Any], field: Path, mask: Path) -> dict[str, Tensor]:
+        truth, ddf = load_ddf(field), case["pred"]
+        try:
+            valid = np.asarray(nibabel.load(mask).dataobj)  # type: ignore[attr-defined]
+        except Exception as error:
+            raise InputError(f"{mask}: no readable mask ({error})") from error
+        valid_pairs = torch.from_numpy(np.ascontiguousarray(valid.transpose(2, 1, 0)) > 0)[:, None]
+        truth, valid_pairs = truth[: len(ddf)], valid_pairs[: len(ddf)]
+        if truth.shape != ddf.shape:
+            raise InputError(f"{field}: the true field is {tuple(truth.shape)}, the cine's {tuple(ddf.shape)}")
+        scale = torch.tensor(case["cine"].meta["spacing"] or (float("nan"),) * 2).view(1, 2, 1, 1)
+        rows = {"epe_px": endpoint_error(ddf, truth, valid_pairs)}
+        rows["epe_mm"] = endpoint_error(ddf * scale, truth * scale, valid_pairs)
+        image = case["image"]
+        found = []
+        for t in range(len(ddf)):
+            pair = slice(t, t + 1)
+            warped = warp(image[pair, :1], ddf[pair])
+            found.append(nlcc(image[pair, 1:], warped, self.radius, valid_pairs[pair]))
+        rows["nlcc_myocardium"] = torch.cat(found)
+        return rows
+
+    def _contours(
+        self, case: dict[str, Any], contours: dict[str, Any], es: int
+    ) -> tuple[dict[str, float], list[float] | None]:
+        spacing = case["cine"].meta["spacing"]
+        frames = len(case["pred"]) + 1
+        es = min(es, frames - 1)
+        truth = {key: np.asarray(values, dtype=np.float64)[:frames] for key, values in contours.items()}
+        found = {
+            key: track(torch.from_numpy(values[0]).float(), case["pred"]).double().numpy()
+            for key, values in truth.items()
+        }
+        off = np.concatenate([strain.scaled(found[key][es] - truth[key][es], spacing) for key in truth])
+        inner, true_inner = (strain.scaled(c["endocardium"], spacing) for c in (found, truth))
+        distances = np.array([contour_distances(a, b) for a, b in zip(inner[1:], true_inner[1:], strict=True)])
+        scores = {
+            "epe_es_mm": float(np.linalg.norm(off, axis=-1).mean()),
+            "dm_mm": float(distances[:, 0].mean()),
+            "dh_mm": float(distances[:, 1].mean()),
+        }
+        for name, curve in (("gls", strain.gls), ("mapse", strain.mapse)):
+            peaks = [strain.peak_systolic(curve(c), 0, es) for c in (inner, true_inner)]
+            scores[f"{name}_true"] = 100 * peaks[1]
+            scores[f"{name}_error"] = 100 * (peaks[0] - peaks[1])
+            scores[f"{name}_absolute_error"] = abs(scores[f"{name}_error"])
+        if spacing is None:
+            return {key: value for key, value in scores.items() if not key.endswith("_mm")}, None
+        return scores, np.linalg.norm(inner - true_inner, axis=-1).mean(0).round(4).tolist()
+
+    @staticmethod
+    def _json(path: Path) -> dict[str, Any]:
+        try:
+            return dict(json.loads(path.read_text()))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read ({error})") from error
+
+
+class CarriedLabels:
+    """Scores of a pair of labelled frames: labels and endocardium carried from end-diastole to end-systole.
+
+    For entries with ``ed_label`` and ``es_label`` (1 cavity, 2 myocardium, 3 left atrium; NIfTI (X, Y)), as
+    ``data_lists/camus.json`` has them; the case's first frame is end-diastole, its last end-systole. Adds to the case's
+    ``metrics``: ``dice_cavity``, ``dice_myocardium``, ``dice_atrium``, and ``dm_mm`` and ``dh_mm`` of the propagated
+    endocardium against that of the ES label (section III-D.1), in mm where the spacing is known.
+
+    Args:
+        dataset_dir: folder that the entry's paths start from.
+    """
+
+    LABELS: ClassVar[dict[int, str]] = {1: "cavity", 2: "myocardium", 3: "atrium"}
+
+    def __init__(self, dataset_dir: str = ".") -> None:
+        self.dataset_dir = Path(dataset_dir)
+
+    def attach(self, engine: CaseEvaluator) -> None:
+        engine.add_event_handler(CaseEvents.CASE_DONE, self)
+
+    def __call__(self, engine: CaseEvaluator) -> None:
+        case = engine.state.output
+        entry = case.get("entry", {})
+        if "ed_label" not in entry:
+            return
+        paths = [self.dataset_dir / entry[f"{phase}_label"] for phase in ("ed", "es")]
+        ed, es = (self._labels(path, case["pred"].shape[2:]) for path in paths)
+        spacing = case["cine"].meta["spacing"]
+        carried = torch.stack([(ed == value).float() for value in range(4)])[None]
+        for ddf in case["pred"]:
+            carried = warp(carried, ddf[None])
+        scores = segmentation_scores(carried[0].argmax(0), es, self.LABELS, spacing or (1.0, 1.0))
+        case.setdefault("metrics", {}).update({f"dice_{name}": scores[f"dice_{name}"] for name in self.LABELS.values()})
+        if spacing is None:
+            return
+        (start, _), (truth, _) = (
+            myocardial_contours(x.numpy(), spacing, name=str(path)) for x, path in zip((ed, es), paths, strict=True)
+        )
+        points = torch.from_numpy(start / spacing).float()
+        found = strain.scaled(track(points, case["pred"])[-1].double().numpy(), spacing)
+        case["metrics"].update(zip(("dm_mm", "dh_mm"), contour_distances(found, truth), strict=True))
+
+    @staticmethod
+    def _labels(path: Path, shape: Sequence[int]) -> Tensor:
+        try:
+            values = np.squeeze(np.asarray(nibabel.load(path).dataobj)).T  # type: ignore[attr-defined]
+        except Exception as error:
+            raise InputError(f"{path}: no readable labels ({error})") from error
+        if values.shape != tuple(shape):
+            raise InputError(f"{path}: the labels are {values.shape}, the frames {tuple(shape)}")
+        return torch.from_numpy(np.ascontiguousarray(values).astype(np.int64))

@@ -1,0 +1,280 @@
+"""Handlers that measure, write and print what a bundle found of each case (the files that every bundle leaves)."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from array import array
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Events
+from torch import Tensor
+
+from common.cine.write import write_cine
+from common.core.files import written_whole
+from common.evaluation import figures
+from common.evaluation.evaluator import CaseEvaluator, CaseEvents, peak_memory
+from common.fields.ddf import save_cine_ddf, smooth, warp
+from common.fields.points import grid_points, track
+from common.registration.metrics import reconstruction, regularity
+from common.registration.testtime import bounding_box
+
+TISSUE = 0.03  # mean brightness from which the film shows points: in the dark there is nothing to follow
+
+
+class ReconstructionMetrics:
+    """MSE, NLCC and folding of each case, after each scale where the inferer tells them.
+
+    Puts ``table`` (a row a stage: ``stage``, ``mse``, ``nlcc``, ``seconds``), ``pairs`` (a list a column) and
+    ``metrics`` (one number a column) into the engine's output.
+
+    Args:
+        radius: of the NLCC window; the papers measure with 10 and register with 6.
+    """
+
+    def __init__(self, radius: int = 10) -> None:
+        self.radius = radius
+
+    def attach(self, engine: CaseEvaluator) -> None:
+        engine.add_event_handler(CaseEvents.CASE_DONE, self)
+
+    def __call__(self, engine: CaseEvaluator) -> None:
+        case = engine.state.output
+        image, mask, ddf = case["image"], case.get("mask"), case["pred"]
+        stages: list[tuple[str, Any, float]] = [("before", None, 0.0)]
+        for result in getattr(engine.inferer, "results", [])[:-1]:
+            stages.append((f"scale {Fraction(result.scale).limit_denominator(64)}", result.ddf, result.seconds))
+        results = getattr(engine.inferer, "results", None)
+        last = f"scale {Fraction(results[-1].scale).limit_denominator(64)}" if results else "after"
+        stages.append((last, ddf.__getitem__, results[-1].seconds if results else case["seconds"]))
+        case["table"], case["metrics"] = [], {}
+        for stage, field, seconds in stages:
+            found = reconstruction(image, mask, field, self.radius)
+            mean = {key: float(values.mean()) for key, values in found.items()}
+            case["table"].append({"stage": stage, **mean, "seconds": seconds})
+            suffix = "" if field is ddf.__getitem__ else f"@{stage.removeprefix('scale ')}"
+            case["metrics"].update({f"{key}{suffix}": value for key, value in mean.items()})
+        found.update(regularity(ddf, mask))
+        case["pairs"] = {key: values.tolist() for key, values in found.items()}
+        case["metrics"].update({key: float(values.mean()) for key, values in found.items()})
+        case["metrics"].update(seconds=case["seconds"], seconds_per_pair=case["seconds"] / len(ddf))
+
+
+class CaseWriter:
+    """Writes ``<output_dir>/<case>/``, whole or not at all, with its ``summary.json`` last.
+
+    Args:
+        output_dir: made if missing.
+        ddf, figures, warped: which files are wanted beside ``summary.json``.
+        method: name that ``summary.json`` carries.
+    """
+
+    def __init__(
+        self, output_dir: str, ddf: bool = True, figures: bool = True, warped: bool = False, method: str = ""
+    ) -> None:
+        self.output_dir, self.method = Path(output_dir), method
+        self.ddf, self.figures, self.warped = ddf, figures, warped
+
+    def attach(self, engine: CaseEvaluator) -> None:
+        engine.add_event_handler(CaseEvents.CASE_DONE, self)
+
+    def __call__(self, engine: CaseEvaluator) -> None:
+        case = engine.state.output
+        with written_whole(self.output_dir / case["case"]) as folder:
+            folder.mkdir()
+            summary = self.write(folder, case, engine)
+            with open(folder / "summary.json", "w") as file:
+                json.dump(finite({"case": case["case"], "method": self.method, **summary}), file, indent=1)
+        case["folder"] = self.output_dir / case["case"]
+
+    def write(self, folder: Path, case: dict[str, Any], engine: CaseEvaluator) -> dict[str, Any]:
+        """Write the files of a case into ``folder`` and return what its summary says."""
+        raise NotImplementedError
+
+
+class CineWriter(CaseWriter):
+    """The folder of a cine: field, pictures, film, and the warped cine where asked."""
+
+    def write(self, folder: Path, case: dict[str, Any], engine: CaseEvaluator) -> dict[str, Any]:
+        if self.ddf:
+            save_cine_ddf(folder / "ddf.nii.gz", case["pred"])
+        if self.warped:
+            self._write_warped(folder, case)
+        if self.figures:
+            draw(folder, case, getattr(engine.inferer, "results", []))
+        meta = case["cine"].meta
+        return {
+            "source": str(meta["source"]),
+            "frames": case["cine"].shape[1],
+            "size": list(case["cine"].shape[2:]),
+            "spacing": meta["spacing"],
+            "frame_times": meta["frame_times"],
+            "notes": meta["notes"],
+            "field": "ddf.nii.gz (X, Y, T-1, 1, 2), (x, y) in pixels: frame t at p + ddf(p) is frame t+1 at p",
+            "table": case.get("table"),
+            "metrics": case.get("metrics"),
+            "pairs": case.get("pairs"),
+            "profile_mm": case.get("profile_mm"),
+            "peak_memory_bytes": peak_memory(),
+        }
+
+    @staticmethod
+    def _write_warped(folder: Path, case: dict[str, Any]) -> None:
+        warped = case["cine"].clone()
+        for t, ddf in enumerate(case["pred"]):
+            warped[0, t + 1] = warp(case["cine"][None, :, t].as_tensor(), ddf[None])[0, 0]
+        write_cine(folder / "warped.nii.gz", warped)
+
+
+def draw(folder: Path, case: dict[str, Any], results: Sequence[Any] = ()) -> None:
+    """The pictures of one cine: ``arrows.png`` (a panel a scale), ``warped.png``, ``tracked.mp4``, ``tracked.png``.
+
+    Args:
+        folder: exists.
+        case: with ``cine``, ``image``, ``mask`` and ``pred`` as a ``CaseEvaluator`` leaves it.
+        results: ``ScaleResult``s, where there are intermediate fields.
+    """
+    image, ddf, frames = case["image"], case["pred"], case["cine"][0].as_tensor()
+    mask = case["mask"][0, 0] if case.get("mask") is not None else torch.ones_like(frames[0], dtype=torch.bool)
+    t = int(ddf.square().sum(1).mean((1, 2)).argmax())  # the pair that moves most shows most
+    pair = slice(t, t + 1)
+    fields = [r.ddf(pair)[0] for r in results[:-1]] + [ddf[t]]
+    titles = [f"scale {Fraction(r.scale).limit_denominator(64)}" for r in results] or [f"frame {t} to {t + 1}"]
+    figures.arrows(image[t, 0], fields, titles, mask, folder / "arrows.png")
+    rows, columns = (slice(*edges) for edges in bounding_box(mask[None, None], mask.shape))
+    moving, warped, fixed = (
+        torch.where(mask, frame, 0)[rows, columns]
+        for frame in (image[t, 0], warp(image[pair, :1], ddf[pair])[0, 0], image[t, 1])
+    )
+    figures.warped_beside_fixed(moving, warped, fixed, folder / "warped.png")
+    tissue = mask & (smooth(frames.mean(0)[None, None], 3.0)[0, 0] > TISSUE)
+    points = track(grid_points(tissue if tissue.any() else mask, max(6, round(min(mask.shape) / 24))), ddf)
+    figures.tracked_film(frames, points, folder / "tracked.mp4", folder / "tracked.png")
+
+
+class MetricsTable:
+    """``metrics.csv`` (a row a case), ``pairs.csv`` and ``summary.json`` (mean, sd, n of each column) of a whole run.
+
+    Args:
+        output_dir: made if missing.
+        show: print the table of each case and where its files are.
+    """
+
+    def __init__(self, output_dir: str, show: bool = True) -> None:
+        self.output_dir, self.show = Path(output_dir), show
+
+    def attach(self, engine: CaseEvaluator) -> None:
+        engine.add_event_handler(Events.STARTED, self._begin)
+        engine.add_event_handler(CaseEvents.CASE_DONE, self._row)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _begin(self, engine: CaseEvaluator) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.pair_rows: list[dict[str, Any]] = []
+
+    def _row(self, engine: CaseEvaluator) -> None:
+        case = engine.state.output
+        self.rows.append({"case": case["case"], **case["metrics"]})
+        self.pair_rows += pair_rows(case["case"], case.get("pairs"))
+        if self.show:
+            print("\n" + (case.get("report") or f"{case['case']}: {len(case['pred'])} pairs"))
+            for note in case["cine"].meta["notes"] if "cine" in case else ():
+                print(f"  note: {note}")
+            if case.get("table"):
+                print(table_text(case["table"]))
+            if "folder" in case:
+                print(f"  written to {case['folder']}{'/'}")
+
+    def _write(self, engine: CaseEvaluator) -> None:
+        write_tables(self.output_dir, self.rows, self.pair_rows, engine.state.failed)
+        if self.show and len(self.rows) > 1:
+            print(statistics_text(self.rows))
+
+
+def write_tables(
+    output_dir: Path, rows: Sequence[dict[str, Any]], pairs: Iterable[dict[str, Any]], failed: dict[str, str]
+) -> None:
+    """``metrics.csv``, ``pairs.csv`` and ``summary.json`` of a list of cases.
+
+    Args:
+        output_dir: made if missing.
+        rows: ``case`` and its metrics.
+        pairs: ``case``, ``pair`` and its metrics; gone through several times, so no iterator.
+        failed: reason of each case that is left out.
+    """
+    if rows:
+        write_csv(output_dir / "metrics.csv", rows)
+    if any(True for _ in pairs):
+        write_csv(output_dir / "pairs.csv", pairs)
+    if rows or len(failed) > 1:
+        summary = {"cases": statistics(rows), "pairs": statistics(pairs), "failed": failed}
+        with written_whole(output_dir / "summary.json") as beside:
+            beside.write_text(json.dumps(finite(summary), indent=1))
+
+
+def statistics_text(rows: Sequence[dict[str, Any]]) -> str:
+    """Mean and sd of each column as lines for the terminal."""
+    lines = [f"\n{len(rows)} cases, mean ± sd:"]
+    lines += [f"  {name:<20} {found['mean']:.4g} ± {found['sd']:.2g}" for name, found in statistics(rows).items()]
+    return "\n".join(lines)
+
+
+def pair_rows(case: str, columns: dict[str, list[float]] | None) -> list[dict[str, Any]]:
+    """A row a pair, of a list a column."""
+    columns = columns or {}
+    values = zip(*columns.values(), strict=True)
+    return [{"case": case, "pair": t, **dict(zip(columns, row, strict=True))} for t, row in enumerate(values)]
+
+
+def table_text(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows of ``stage``, ``mse``, ``nlcc``, ``seconds`` as lines for the terminal."""
+    lines = [f"  {'':<12}{'MSE ·10⁻³':>10}{'NLCC':>8}{'seconds':>9}"]
+    for row in rows:
+        seconds = f"{row['seconds']:.1f}" if row["seconds"] else ""
+        lines.append(f"  {row['stage']:<12}{row['mse'] * 1e3:>10.3f}{row['nlcc']:>8.3f}{seconds:>9}")
+    return "\n".join(lines)
+
+
+def statistics(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean, sd (of a sample) and n of each column of numbers, leaving out what isn't finite."""
+    columns: dict[str, array[float]] = {}
+    for row in rows:
+        for column, value in row.items():
+            if column not in ("case", "pair") and isinstance(value, int | float):
+                columns.setdefault(column, array("d")).append(value)
+    found = {}
+    for column, numbers in columns.items():
+        values = np.asarray(numbers)
+        values = values[np.isfinite(values)]
+        if len(values):
+            sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+            found[column] = {"mean": float(values.mean()), "sd": sd, "n": len(values)}
+    return found
+
+
+def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Rows of dictionaries as a table, whole or not at all; they are gone through twice, so no iterator."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with written_whole(path) as beside, open(beside, "w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def finite(value: Any) -> Any:
+    """The same for JSON: tensors to lists, NaN and infinities to null."""
+    if isinstance(value, dict):
+        return {key: finite(v) for key, v in value.items()}
+    if isinstance(value, Tensor | np.ndarray):
+        return finite(value.tolist())
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

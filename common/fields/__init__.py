@@ -1,0 +1,1 @@
+"""Displacement fields: warp, compose, invert; local NCC; points carried by fields."""

@@ -1,0 +1,239 @@
+"""Dense displacement fields (DDF): warp, compose, rescale, invert, exponentiate, Jacobian, files.
+
+A field ``ddf [B, d, *S]`` is in voxels, in array axis order, on the fixed image's grid, and pulls back:
+``warped(p) = moving(p + ddf(p))``. Pixel centres lie at whole numbers; resampling keeps the image's edges in place
+(``align_corners=False``), so a length scales by the ratio of the sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from common.core.errors import InputError
+from common.core.files import written_whole
+from common.fields.ncc import masked_mean
+
+VECTOR_INTENT = 1007
+LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
+@lru_cache(maxsize=16)
+def _identity(size: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    axes = [torch.arange(n, device=device, dtype=dtype) for n in size]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
+
+
+def identity_grid(size: Sequence[int], like: Tensor) -> Tensor:
+    """Coordinates of the pixel centres, ``[1, d, *S]`` in pixels, on the device and in the type of ``like``."""
+    made = (
+        _identity.__wrapped__ if torch.compiler.is_compiling() else _identity
+    )  # an export's tensors aren't to be kept
+    return made(tuple(size), like.device, like.dtype)
+
+
+def sample(image: Tensor, points: Tensor, mode: str = "bilinear", padding: str = "border") -> Tensor:
+    """Values of an image at points.
+
+    Args:
+        image: ``[B, C, *S]``.
+        points: ``[B, d, *P]`` in pixels, array axis order.
+        mode: ``bilinear`` (linear in 3D too), ``nearest`` (no gradient) or ``bicubic`` (2D).
+        padding: ``border`` repeats the edge, ``zeros`` puts 0 outside.
+
+    Returns:
+        ``[B, C, *P]``.
+    """
+    size = image.shape[2:]
+    scale = points.new_tensor([2 / max(n - 1, 1) for n in size])
+    grid = (points.movedim(1, -1) * scale - 1).flip(-1)
+    return functional.grid_sample(image, grid, mode=mode, padding_mode=padding, align_corners=True)
+
+
+def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear", padding: str = "border") -> Tensor:
+    """``image(p + ddf(p))`` for ``image [B, C, *S]`` and ``ddf [B, d, *S]``: ``[B, C, *S]``.
+
+    Raises:
+        ValueError: batch, dimension or size don't fit.
+    """
+    if ddf.dim() != image.dim() or ddf.shape[1] != image.dim() - 2 or ddf.shape[2:] != image.shape[2:]:
+        raise ValueError(f"a field for an image {tuple(image.shape)} has d={image.dim() - 2}, got {tuple(ddf.shape)}")
+    return sample(image, identity_grid(ddf.shape[2:], ddf) + ddf, mode, padding)
+
+
+def compose(first: Tensor, second: Tensor) -> Tensor:
+    """The one field that does what ``first`` and then ``second`` do: ``second(p) + first(p + second(p))``.
+
+    ``warp(warp(image, first), second)`` is ``warp(image, compose(first, second))`` up to interpolation. It is
+    φ¹∘φ², the first line of SSMSR eq. 5. The expanded lines there, and NMSR eq. 4, exchange the two fields under the
+    sum, which does not pull back the image that the next scale was registered to.
+
+    Args:
+        first, second: ``[B, d, *S]`` in voxels.
+    """
+    return second + warp(first, second)
+
+
+def rescale(ddf: Tensor, size: Sequence[int]) -> Tensor:
+    """P₂ of NMSR eq. 4: the field on a grid of ``size``, its vectors in the new grid's voxels.
+
+    Args:
+        ddf: ``[B, d, *S]``.
+        size: d whole numbers.
+    """
+    old = ddf.shape[2:]
+    if tuple(size) == tuple(old):
+        return ddf
+    ratio = ddf.new_tensor([n / o for n, o in zip(size, old, strict=True)]).view(1, -1, *(1,) * len(old))
+    return functional.interpolate(ddf, size=tuple(size), mode=LINEAR[len(old)], align_corners=False) * ratio
+
+
+def downsample(image: Tensor, size: Sequence[int]) -> Tensor:
+    """P₁ of NMSR eq. 1: ``image [B, C, *S]`` averaged onto a smaller grid (area means: no aliasing)."""
+    return (
+        image if tuple(size) == tuple(image.shape[2:]) else functional.interpolate(image, size=tuple(size), mode="area")
+    )
+
+
+def invert(ddf: Tensor, iterations: int = 50, tolerance: float = 1e-3) -> Tensor:
+    """The inverse field by fixed-point iteration, ``v ← −u(p + v(p))`` (Chen et al. 2008).
+
+    Args:
+        ddf: ``[B, d, *S]`` in voxels, without folding.
+        iterations: at most.
+        tolerance: largest change of a vector, in voxels, at which the iteration stops.
+
+    Returns:
+        ``v [B, d, *S]`` with ``compose(u, v) ≈ 0``; outside the image the edge's field is taken.
+    """
+    inverse = -ddf
+    for _ in range(iterations):
+        previous, inverse = inverse, -warp(ddf, inverse)
+        if (inverse - previous).abs().amax() < tolerance:
+            break
+    return inverse
+
+
+def exponentiate(velocity: Tensor, squarings: int = 7) -> Tensor:
+    """Displacement of a stationary velocity field after unit time, by scaling and squaring (Arsigny et al. 2006).
+
+    Args:
+        velocity: ``[B, d, *S]`` in voxels per unit time.
+        squarings: the field is halved and composed with itself so many times.
+    """
+    ddf = velocity / 2**squarings
+    for _ in range(squarings):
+        ddf = compose(ddf, ddf)
+    return ddf
+
+
+@lru_cache(maxsize=16)
+def _gaussian_matrix(n: int, sigma: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """``[n, n]``, row i the Gaussian around pixel i; what lies outside counts for the edge."""
+    radius = max(1, round(3 * sigma))
+    offsets = torch.arange(-radius, radius + 1, device=device)
+    kernel = torch.softmax(-offsets.to(dtype).square() / (2 * sigma**2), 0)
+    columns = (torch.arange(n, device=device)[:, None] + offsets).clamp_(0, n - 1)
+    matrix = torch.zeros(n, n, device=device, dtype=dtype)
+    return matrix.scatter_add_(1, columns, kernel.expand(n, -1))
+
+
+def smooth(ddf: Tensor, sigma: float) -> Tensor:
+    """``ddf [B, d, *S]`` convolved with a Gaussian of ``sigma`` voxels (cut at 3σ; the edge is repeated).
+
+    As a product with a banded matrix an axis: the gradient of a single-channel convolution would take 40 % of a step of
+    registration.
+    """
+    if sigma <= 0:
+        return ddf
+    for axis in range(2, ddf.dim()):
+        matrix = _gaussian_matrix(ddf.shape[axis], sigma, ddf.device, ddf.dtype)
+        ddf = (ddf.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
+    return ddf
+
+
+def gradient(ddf: Tensor) -> Tensor:
+    """∂u_i/∂x_j by central differences (one-sided at the edges): ``[B, d, d, *S]``, i before j, per voxel."""
+    axes = tuple(range(2, ddf.dim()))
+    return torch.stack(torch.gradient(ddf, dim=axes), dim=2)
+
+
+def jacobian_determinant(ddf: Tensor) -> Tensor:
+    """det(I + ∇u) of ``ddf [B, d, *S]``: ``[B, *S]``, the local change of area or volume; ≤ 0 where it folds."""
+    jacobian = gradient(ddf).movedim((1, 2), (-2, -1)) + torch.eye(ddf.shape[1], device=ddf.device, dtype=ddf.dtype)
+    if ddf.shape[1] == 2:
+        return jacobian[..., 0, 0] * jacobian[..., 1, 1] - jacobian[..., 0, 1] * jacobian[..., 1, 0]
+    return torch.linalg.det(jacobian)
+
+
+def folding(ddf: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Part of the voxels, in [0, 1], at which each field ``[B, d, *S]`` folds: ``[B]``; ``mask [1 or B, 1, *S]``."""
+    return masked_mean((jacobian_determinant(ddf) <= 0).float()[:, None], mask)
+
+
+def save_volume_ddf(path: str | Path, ddf: Tensor, affine: np.ndarray) -> None:
+    """Write a volume's field as ITK and ANTs apply it: NIfTI vector (X, Y, Z, 1, 3), mm, LPS.
+
+    Args:
+        path: ``….nii.gz``; written whole or not at all.
+        ddf: ``[3, X, Y, Z]`` in voxels of the fixed grid.
+        affine: 4×4, voxel to RAS mm, of the fixed grid.
+    """
+    to_lps = np.diag([-1.0, -1.0, 1.0]) @ np.asarray(affine, dtype=float)[:3, :3]
+    _save_vectors(path, np.einsum("ij,jxyz->xyzi", to_lps, ddf.double().numpy(force=True)), affine)
+
+
+def save_cine_ddf(path: str | Path, ddf: Tensor) -> None:
+    """Write the fields of a cine: NIfTI vector (X, Y, T−1, 1, 2), components (x, y) in pixels.
+
+    Args:
+        path: ``….nii.gz``; written whole or not at all.
+        ddf: ``[T−1, 2, H, W]`` in pixels, (row, column).
+    """
+    _save_vectors(path, ddf.flip(1).permute(3, 2, 0, 1).numpy(force=True), np.eye(4))
+
+
+def _save_vectors(path: str | Path, vectors: np.ndarray, affine: np.ndarray) -> None:
+    image = nibabel.Nifti1Image(np.ascontiguousarray(vectors[..., None, :], dtype=np.float32), affine)
+    image.header.set_intent(VECTOR_INTENT)
+    with written_whole(path) as beside:
+        nibabel.save(image, beside)
+
+
+def between_grids(ddf: Tensor, fixed_affine: np.ndarray, moving_affine: np.ndarray) -> Tensor:
+    """The same mapping for a moving image that lies elsewhere: from its voxels to millimetres, and to fixed voxels.
+
+    ``ddf [B, 3, *S]`` leads from voxel p of the fixed grid to voxel p + u of a moving grid of the same size. What comes
+    back is v, in voxels of the fixed grid, with ``fixed_affine(p + v) = moving_affine(p + u)`` in millimetres.
+    """
+    matrix = np.linalg.inv(fixed_affine) @ moving_affine
+    grid = identity_grid(ddf.shape[2:], ddf)
+    linear, shift = (torch.as_tensor(part, dtype=ddf.dtype) for part in (matrix[:3, :3], matrix[:3, 3]))
+    return torch.einsum("ij,bjxyz->bixyz", linear, grid + ddf) + shift.view(1, 3, 1, 1, 1) - grid
+
+
+def load_ddf(path: str | Path) -> Tensor:
+    """Read a field as it was saved: a cine's ``[T−1, 2, H, W]`` in pixels, a volume's ``[1, 3, X, Y, Z]`` in voxels.
+
+    Raises:
+        InputError: the file is missing, is no NIfTI, or holds no vector field.
+    """
+    try:
+        image = nibabel.load(path)
+        vectors = np.asarray(image.dataobj, dtype=np.float32)  # type: ignore[attr-defined]
+    except Exception as error:
+        raise InputError(f"{path}: no readable displacement field ({error})") from error
+    if vectors.ndim != 5 or vectors.shape[3] != 1 or vectors.shape[4] not in (2, 3):
+        raise InputError(f"{path}: a field is (X, Y, Z, 1, 3) or (X, Y, T−1, 1, 2), this is {vectors.shape}")
+    vectors = vectors[:, :, :, 0]
+    if vectors.shape[-1] == 2:
+        return torch.from_numpy(np.ascontiguousarray(vectors.transpose(2, 3, 1, 0)[:, ::-1]))
+    from_lps = np.linalg.inv(np.diag([-1.0, -1.0, 1.0]) @ image.affine[:3, :3])  # type: ignore[attr-defined]
+    return torch.from_numpy(np.einsum("ij,xyzj->ixyz", from_lps, vectors)[None].astype(np.float32))

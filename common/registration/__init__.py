@@ -1,0 +1,1 @@
+"""What registers: test-time training, pairwise inference, losses, atlases."""

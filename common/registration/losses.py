@@ -1,0 +1,165 @@
+"""What registration minimises: −NCC² + λ·smoothness (NMSR eq. 2, 3; SSMSR eq. 1, 2), and the intensities' error."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.modules.loss import _Loss
+
+from common.fields.ddf import warp
+from common.fields.ncc import LocalNCCLoss, masked_mean
+from common.registration.metrics import soft_dice
+
+
+def diffusion(ddf: Tensor) -> Tensor:
+    """L_S: the mean over voxels of Σᵢⱼ (∂uᵢ/∂xⱼ)² by forward differences, as the papers take them.
+
+    Args:
+        ddf: ``[B, d, *S]`` in voxels.
+
+    Returns:
+        A scalar. The mean (the papers' sum over |Ω|) keeps λ the same at every scale.
+    """
+    return torch.stack([ddf.diff(dim=axis).square().mean() for axis in range(2, ddf.dim())]).sum() * ddf.shape[1]
+
+
+class RegistrationLoss(_Loss):
+    """−NCC² over the mask, plus λ·diffusion, plus the error of the intensities if asked.
+
+    Args:
+        radius: of the NCC window in pixels.
+        smoothness: λ of the papers, 10 there; a call may give another.
+        intensity: weight of the mean square error of the intensities; 0 as in the papers.
+        eps: variance under which a window counts as flat.
+    """
+
+    def __init__(self, radius: int = 6, smoothness: float = 10.0, intensity: float = 0.0, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.similarity = LocalNCCLoss(radius, eps)
+        self.smoothness, self.intensity = smoothness, intensity
+
+    def extra_repr(self) -> str:
+        return f"smoothness={self.smoothness}, intensity={self.intensity}"
+
+    def forward(
+        self,
+        ddf: Tensor,
+        image: Tensor,
+        mask: Tensor | None = None,
+        smoothness: float | None = None,
+        velocity: Tensor | None = None,
+        **batch: Tensor,
+    ) -> Tensor:
+        """The loss of one batch; what else it holds (labels to validate with, say) is not looked at.
+
+        Args:
+            ddf: ``[B, d, *S]`` in voxels.
+            image: ``[B, 2, *S]``, moving and fixed.
+            mask: ``[B or 1, 1, *S]`` in [0, 1]; None takes every pixel.
+            smoothness: λ of this call.
+            velocity: what is smoothed instead of ``ddf``, on its own grid, where the field comes from one.
+        """
+        moving, fixed = image[:, :1], image[:, 1:]
+        warped = warp(moving, ddf)
+        weight = self.smoothness if smoothness is None else smoothness
+        loss = self.similarity(warped, fixed, mask) + weight * diffusion(ddf if velocity is None else velocity)
+        if self.intensity:
+            loss = loss + self.intensity * masked_mean((warped - fixed).square(), mask).mean()
+        return loss
+
+
+class LabelledLoss(RegistrationLoss):
+    """``RegistrationLoss`` plus 1 − Dice of the warped memberships: labels supervise, at training time alone.
+
+    Args:
+        overlap: weight of the labels' part.
+        kwargs: of ``RegistrationLoss``.
+    """
+
+    def __init__(self, overlap: float = 1.0, **kwargs: float) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]
+        self.overlap = overlap
+
+    def forward(  # type: ignore[override]
+        self,
+        ddf: Tensor,
+        image: Tensor,
+        mask: Tensor | None = None,
+        label: Tensor | None = None,
+        smoothness: float | None = None,
+        velocity: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of a batch; ``label [B, 2, C, *S]`` holds the memberships of moving and fixed, no background.
+
+        Raises:
+            ValueError: no label.
+        """
+        if label is None:
+            raise ValueError("a labelled loss needs the labels of both images")
+        overlap = soft_dice(warp(label[:, 0], ddf), label[:, 1])
+        return super().forward(ddf, image, mask, smoothness, velocity) + self.overlap * (1 - overlap.mean())
+
+
+class MembershipRegistrationLoss(LabelledLoss):
+    """``LabelledLoss`` of pairs that carry memberships beside the intensities.
+
+    At test time the moving memberships are an atlas's labels, and the fixed ones what a network predicts of the target.
+    """
+
+    def forward(  # type: ignore[override]
+        self,
+        ddf: Tensor,
+        image: Tensor,
+        mask: Tensor | None = None,
+        smoothness: float | None = None,
+        velocity: Tensor | None = None,
+        **batch: Tensor,
+    ) -> Tensor:
+        """As ``RegistrationLoss``, of ``image [B, 2 (1 + C), *S]``: moving intensities and memberships, then fixed."""
+        moving, fixed = image.chunk(2, 1)
+        pair = torch.cat([moving[:, :1], fixed[:, :1]], 1)
+        label = torch.stack([moving[:, 1:], fixed[:, 1:]], 1)
+        return super().forward(ddf, pair, mask, label, smoothness, velocity)
+
+
+class FieldLoss(RegistrationLoss):
+    """``RegistrationLoss`` plus the mean square error of the field: NeurReg's supervision (Zhu et al. 2020).
+
+    Args:
+        regression: weight of the field's part, per squared voxel.
+        kwargs: of ``RegistrationLoss``.
+    """
+
+    def __init__(self, regression: float = 1.0, **kwargs: float) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]
+        self.regression = regression
+
+    def forward(self, ddf: Tensor, image: Tensor, mask: Tensor | None = None, field: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """The loss of a batch; ``field [B, d, *S]`` in voxels is the one that the pair was simulated with.
+
+        Raises:
+            ValueError: no field.
+        """
+        if field is None:
+            raise ValueError("a field loss needs the simulated field")
+        error = masked_mean((ddf - field).square(), mask).mean()
+        return super().forward(ddf, image, mask) + self.regression * error
+
+
+class MembershipLoss(_Loss):
+    """1 − Dice, plus the cross-entropy, of predicted memberships: what teaches ``Memberships``.
+
+    Args:
+        entropy: weight of the cross-entropy.
+    """
+
+    def __init__(self, entropy: float = 1.0) -> None:
+        super().__init__()
+        self.entropy = entropy
+
+    def forward(self, memberships: Tensor, label: Tensor, **batch: Tensor) -> Tensor:
+        """The loss of a batch: ``memberships [B, N, 1 + C, *S]``, background first, and ``label [B, N, C, *S]``."""
+        found, truth = memberships.flatten(0, 1).float(), label.flatten(0, 1)
+        whole = torch.cat([1 - truth.sum(1, keepdim=True), truth], 1)
+        overlap = soft_dice(found[:, 1:], truth).mean()
+        return 1 - overlap - self.entropy * (whole * found.clamp(min=1e-6).log()).sum(1).mean()

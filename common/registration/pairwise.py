@@ -1,0 +1,161 @@
+"""A network on all frame pairs of a cine, some at a time, with the papers' forward-backward composition; at a size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from monai.inferers import Inferer
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from common.fields.ddf import compose, downsample, rescale, warp
+from common.registration.testtime import bounding_box, scaled
+
+
+def consistent(ddf: Tensor, back: Tensor) -> Tensor:
+    """The mean of a field and of what the opposite one says of it (Evain et al. 2022, section II-B.5).
+
+    The paper follows a point by F_f, takes the backward motion F_b there, and averages F_f and −F_b. Here the point is
+    the fixed pixel p: ``(ddf(p) − back(p + ddf(p))) / 2``; two fields that undo each other give ``ddf``.
+
+    Args:
+        ddf: ``[B, 2, H, W]`` in pixels, on the fixed grid.
+        back: likewise with moving and fixed exchanged, on the moving image's grid.
+    """
+    return (ddf - warp(back, ddf)) / 2
+
+
+class PairwiseInferer(Inferer):
+    """Runs ``network`` on the pairs of a case, some at a time.
+
+    Args:
+        batch_size: pairs at a time.
+        composition: register each pair in both directions and compose (``consistent``); twice the time.
+        progress: show a bar.
+
+    ``inconsistency`` is then ``[N, 1, H, W]`` of the last call: how many pixels the two directions miss each other by.
+    """
+
+    def __init__(self, batch_size: int = 4, composition: bool = False, progress: bool = True) -> None:
+        super().__init__()
+        self.batch_size, self.composition, self.progress = batch_size, composition, progress
+        self.inconsistency: Tensor | None = None
+
+    def __call__(self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """Fields of the pairs.
+
+        Args:
+            inputs: ``[N, 2, H, W]``: moving, fixed; unit range.
+            network: of the contract; put into evaluation mode.
+            mask: not looked at.
+
+        Returns:
+            ``[N, 2, H, W]`` in pixels, on the CPU.
+        """
+        network.eval()
+        device = next((p.device for p in network.parameters()), inputs.device)
+        found, missed = [], []
+        with torch.no_grad(), tqdm(total=len(inputs), unit="pair", disable=not self.progress, mininterval=0.5) as bar:
+            for batch in inputs.split(self.batch_size):
+                batch = batch.to(device).float()
+                ddf = network(batch)
+                if self.composition:
+                    back = network(batch.flip(1))
+                    missed.append((ddf + warp(back, ddf)).norm(dim=1, keepdim=True).float().cpu())
+                    ddf = consistent(ddf, back)
+                found.append(ddf.float().cpu())
+                bar.update(len(batch))
+        self.inconsistency = torch.cat(missed) if missed else None
+        return torch.cat(found)
+
+
+class SpannedInferer(Inferer):
+    """Corrects the motion from frame to frame by registration over several frames.
+
+    A step of motion between neighbouring frames is small beside the speckle's own changes, and what is estimated of it
+    falls short; over several frames that is less so, and the shortfall of one frame after the other adds up. Each run
+    of ``span`` pairs is composed and compared with the field found between its first and its last frame; what is
+    missing is shared out evenly among its pairs, and each pair takes the mean of the runs that it is in.
+
+    Args:
+        inferer: what registers; its ``inconsistency`` is that of neighbouring frames.
+        span: pairs; 1 leaves the fields as they are.
+    """
+
+    def __init__(self, inferer: Inferer, span: int = 3) -> None:
+        super().__init__()
+        if span < 1:
+            raise ValueError(f"a span of {span} pairs, expected at least 1")
+        self.inferer, self.span = inferer, span
+        self.inconsistency: Tensor | None = None
+
+    def __call__(self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """Fields ``[N, 2, H, W]`` in pixels of the pairs of one cine, ``inputs [N, 2, H, W]``: pair t is its frames t,
+        t + 1. Pairs that do not follow each other, and fewer than ``span``, are left as they are."""
+        ddf = self.inferer(inputs, network, mask=mask)
+        self.inconsistency = getattr(self.inferer, "inconsistency", None)
+        runs = len(inputs) - self.span + 1
+        if self.span == 1 or runs < 1 or not torch.equal(inputs[1:, 0], inputs[:-1, 1]):
+            return ddf
+        ends = torch.stack([inputs[:runs, 0], inputs[self.span - 1 :, 1]], 1)
+        missing = self.inferer(ends, network, mask=None if mask is None or len(mask) == 1 else mask[self.span - 1 :])
+        composed = ddf[self.span - 1 :]
+        for back in range(2, self.span + 1):
+            start = self.span - back
+            composed = compose(ddf[start : start + runs], composed)
+        missing = (missing - composed) / self.span
+        shares, counts = torch.zeros_like(ddf), ddf.new_zeros(len(ddf), 1, 1, 1)
+        for step in range(self.span):
+            shares[step : step + runs] += missing
+            counts[step : step + runs] += 1
+        return ddf + shares / counts
+
+    def forget(self) -> None:
+        """As the inner inferer does."""
+        getattr(self.inferer, "forget", lambda: None)()
+
+
+class SizedInferer(Inferer):
+    """Runs another inferer on the box around the mask, made smaller where it is larger than the motion is wanted for.
+
+    Args:
+        inferer: what registers; its ``inconsistency``, where it has one, is given at the full size too.
+        longest: pixels along the longer side of the box, at most.
+    """
+
+    def __init__(self, inferer: Inferer, longest: int = 320) -> None:
+        super().__init__()
+        self.inferer, self.longest = inferer, longest
+        self.inconsistency: Tensor | None = None
+
+    def __call__(self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """Fields ``[N, 2, H, W]`` of ``inputs [N, 2, H, W]``, in its pixels, on the CPU; beyond the box its edge goes
+        on.
+
+        Args:
+            inputs: moving, fixed; unit range.
+            network: of the contract.
+            mask: ``[1 or N, 1, H, W]`` bool.
+        """
+        box = bounding_box(mask, inputs.shape[2:])
+        crop: Any = (..., *(slice(*edges) for edges in box))
+        inner = [stop - start for start, stop in box]
+        factor = min(1.0, self.longest / max(inner))
+        size = scaled(inner, factor)
+        small = downsample(inputs[crop].float(), size)
+        small_mask = None if mask is None else downsample(mask[crop].float(), size) > 0.5
+        ddf = self.inferer(small, network, mask=small_mask)
+        missed = getattr(self.inferer, "inconsistency", None)
+        margin = [m for (a, b), n in zip(box[::-1], inputs.shape[:1:-1], strict=True) for m in (a, n - b)]
+
+        def full(values: Tensor) -> Tensor:
+            return functional.pad(values, margin, mode="replicate") if any(margin) else values
+
+        self.inconsistency = None if missed is None else full(functional.interpolate(missed, inner) / factor)
+        return full(rescale(ddf, inner))
+
+    def forget(self) -> None:
+        """As the inner inferer does."""
+        getattr(self.inferer, "forget", lambda: None)()

@@ -1,0 +1,1 @@
+"""Requests of the servers, answered in a process of their own."""

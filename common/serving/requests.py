@@ -1,0 +1,243 @@
+"""What a server's worker process does: one bundle on one case after the other, each with its own options.
+
+``common.cohort.process`` runs it: a request is a JSON text, its answer ``<folder>/answer.json``. Nothing is kept
+between two requests but the imported libraries, so that a case gives what ``monai.bundle run`` gives.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import cv2
+import nibabel
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from numpy.typing import NDArray
+from torch import Tensor
+
+from common.cine.read import read_cine
+from common.cohort.bundle import content, parsed
+from common.core.errors import InputError
+from common.core.files import written_whole
+from common.evaluation.writer import finite
+from common.strain_pipeline.files import lines_by_frame
+from common.strain_pipeline.image_networks import load_segmentation, segment_cine
+from common.volume.cases import read_volume
+
+CASE = "case"
+ANSWER = "answer.json"
+SHOWN_FRAMES = 16  # of a cine, to tell how uncertain its segmentation is
+
+
+def open_requests() -> Callable[[str], None]:
+    """The function that does a request.
+
+    A request is a JSON object with ``folder`` (absolute, it exists; all files go there) and ``task``:
+
+    - ``infer``: ``files`` (configurations, merged in their order), ``options`` (over them) and ``entry`` (``image`` and
+      what else a datalist's entry may carry; None where ``options`` name the input).
+    - ``check``: ``image``; fails where it is neither a cine nor a volume; ``label`` too, where it must fit the image.
+    - ``uncertainty``: ``image`` and ``weights`` of a segmentation network.
+    - ``train``: ``files`` and ``options`` of a training; what it prints goes to ``<folder>/log.txt``.
+    """
+    threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
+    if threads:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+    tasks = {"infer": infer, "check": check, "uncertainty": uncertainty_of, "train": train}
+
+    def do(text: str) -> None:
+        request = json.loads(text)
+        answer = tasks[request["task"]](request)
+        with written_whole(Path(request["folder"]) / ANSWER) as beside:
+            beside.write_text(json.dumps(finite(answer)))
+        gc.collect()
+
+    return do
+
+
+def infer(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a bundle: ``summary`` as it writes it, ``result`` (the file that a viewer takes) and ``files``, by name.
+
+    The result is the field (``ddf.nii.gz``), the labels of a volume (``segmentation.nii.gz``) or, of the strain
+    pipeline, the labels of the cine's frames (``labels.nii.gz``).
+
+    Raises:
+        InputError: the case can't be done.
+    """
+    parser = _parsed(request)
+    content(parser, "initialize")
+    evaluator = content(parser, "evaluator")
+    evaluator.run_case(0)
+    case = evaluator.state.output
+    folder = Path(request["folder"]) / CASE
+    if case["case"] != CASE:
+        os.replace(folder.parent / case["case"], folder)
+    if "tracked" in case:
+        save_frames(folder / "labels.nii.gz", wall_labels(case), case["entry"]["image"], case["cine"].meta)
+    found = [name for name in ("labels.nii.gz", "segmentation.nii.gz", "ddf.nii.gz") if (folder / name).is_file()]
+    return {
+        "summary": json.loads((folder / "summary.json").read_text()),
+        "result": found[0] if found else None,
+        "files": sorted(path.name for path in folder.iterdir() if path.is_file()),
+    }
+
+
+def _parsed(request: Mapping[str, Any]) -> ConfigParser:
+    folder, options = Path(request["folder"]), dict(request["options"])
+    if request.get("entry"):
+        entry = {**request["entry"], "case": CASE}
+        if "blood_mask" in entry:
+            entry |= _blood_masks(folder, entry)
+        if str(entry.get("contour", "")).endswith((".nii", ".nii.gz")) and "ed" not in entry:
+            entry |= _labelled_frame(entry["contour"])
+        datalist = folder / "datalist.json"
+        datalist.write_text(json.dumps({"served": [entry]}))
+        options |= {"datalist": str(datalist), "dataset_dir": "/", "fold": "served"}
+    options |= {"output_dir": str(folder), "mlflow": False}
+    return parsed(request["files"], options)
+
+
+def _blood_masks(folder: Path, entry: dict[str, Any]) -> dict[str, str]:
+    """The cavity at end-diastole and end-systole as a file each, of one label map (X, Y, T)."""
+    path = entry.pop("blood_mask")
+    values = read_labels(path)
+    if values.ndim != 3 or "ed" not in entry or "es" not in entry:
+        raise InputError(f"{path}: blood needs ed, es and labels (X, Y, T) of these frames; this is {values.shape}")
+    found = {}
+    for name in ("ed", "es"):
+        if not 0 <= entry[name] < values.shape[2] or not (values[..., entry[name]] == 1).any():
+            raise InputError(f"{path}: no cavity (label 1) at frame {entry[name]} of {values.shape[2]}")
+        found[f"{name}_mask"] = str(folder / f"{name}.nii.gz")
+        nibabel.save(
+            nibabel.Nifti1Image((values[..., entry[name]] == 1).astype(np.uint8), np.eye(4)), found[f"{name}_mask"]
+        )
+    return found
+
+
+def _labelled_frame(path: str) -> dict[str, int]:
+    """End-diastole, where labels (X, Y, T) show the cavity in one frame alone; else the bundle has to find it."""
+    values = read_labels(path)
+    frames = np.flatnonzero((values == 1).any((0, 1)))
+    return {"ed": int(frames[0])} if values.ndim == 3 and len(frames) == 1 else {}
+
+
+def wall_labels(case: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """Labels ``[T, H, W]`` of a measured cine: 1 cavity, 2 myocardium, 3 left atrium.
+
+    In the frames of the beats cavity and myocardium lie between the tracked lines, which strain was measured on; in the
+    others they are those of the segmentation, and so is the atrium.
+    """
+    labels = case["labels"].numpy().copy()
+    for t, lines in lines_by_frame(dict(case), 1).items():
+        atrium = labels[t] == 3
+        labels[t] = 3 * atrium
+        endo, _, epi = (np.round(line[:, ::-1] * 16).astype(np.int32) for line in lines)
+        cv2.fillPoly(labels[t], [np.concatenate([epi, endo[::-1]])], 2, cv2.LINE_8, 4)
+        cv2.fillPoly(labels[t], [endo], 1, cv2.LINE_8, 4)
+    return labels
+
+
+def save_frames(path: Path, labels: NDArray[np.uint8], source: str, meta: Mapping[str, Any]) -> None:
+    """Write labels ``[T, H, W]`` as NIfTI (X, Y, T), on the grid of the cine where that is NIfTI itself."""
+    if source.endswith((".nii", ".nii.gz")):
+        like: Any = nibabel.load(source)
+        affine, zooms = like.affine, like.header.get_zooms()
+        steps = (*zooms[:2], zooms[3] if len(zooms) > 3 else zooms[2])
+    else:
+        row, column = meta["spacing"] or (1.0, 1.0)
+        times = meta["frame_times"]
+        steps = (column, row, (times[-1] - times[0]) / (len(times) - 1) if times else 1.0)
+        affine = np.diag([*steps, 1.0])
+    image = nibabel.Nifti1Image(labels.transpose(2, 1, 0), affine)
+    image.header.set_zooms(steps)
+    nibabel.save(image, path)
+
+
+def read_labels(path: str | Path) -> NDArray[np.uint8]:
+    """A label map as it is stored, (X, Y), (X, Y, T) or (X, Y, Z), single dimensions left out.
+
+    Raises:
+        InputError: unreadable, or values that are no labels.
+    """
+    try:
+        values = np.squeeze(np.asarray(nibabel.load(path).dataobj))  # type: ignore[attr-defined]
+    except Exception as error:
+        raise InputError(f"{path}: no readable label map ({type(error).__name__})") from error
+    if values.ndim not in (2, 3) or values.size == 0:
+        raise InputError(f"{path}: a label map is (X, Y), (X, Y, T) or (X, Y, Z), this is {values.shape}")
+    if not np.isfinite(values).all() or (values != np.round(values)).any() or values.min() < 0 or values.max() > 255:
+        raise InputError(f"{path}: labels are whole numbers from 0 to 255")
+    return values.astype(np.uint8)
+
+
+def check(request: Mapping[str, Any]) -> dict[str, Any]:
+    """What an image is: ``kind`` (``cine`` or ``volume``) and ``shape``, (T, rows, columns) or (X, Y, Z).
+
+    Raises:
+        InputError: it is neither, or the label doesn't lie on it.
+    """
+    kind, shape = _kind(request["image"])
+    if "label" in request:
+        own = shape if kind == "volume" else shape[::-1]
+        found = read_labels(request["label"]).shape
+        if found not in (own, own[:2] if kind == "cine" else own):
+            raise InputError(f"{request['label']}: the label is {found}, its image {own}")
+    return {"kind": kind, "shape": shape}
+
+
+def _kind(path: str) -> tuple[str, tuple[int, ...]]:
+    try:
+        return "cine", tuple(read_cine(path).shape[1:])
+    except InputError as error:
+        if not path.endswith((".nii", ".nii.gz")):
+            raise
+        no_cine = error
+    try:
+        return "volume", read_volume(path)[0].shape
+    except InputError as error:
+        raise InputError(f"{no_cine}; as a volume: {error}") from error
+
+
+def train(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a training to its end.
+
+    Raises:
+        InputError: it can't be trained on what is there.
+    """
+    with open(Path(request["folder"]) / "log.txt", "w", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
+        parser = parsed(request["files"], request["options"])
+        for part in ("initialize", "run"):
+            content(parser, part)
+    return {}
+
+
+def uncertainty_of(request: Mapping[str, Any]) -> dict[str, Any]:
+    """``uncertainty`` of a cine's segmentation; the mean over up to ``SHOWN_FRAMES`` of its frames.
+
+    Raises:
+        InputError: it is no cine, or the weights can't be read.
+    """
+    cine = read_cine(request["image"]).as_tensor()[0]
+    frames = cine[torch.linspace(0, len(cine) - 1, min(SHOWN_FRAMES, len(cine))).round().long()]
+    memberships = segment_cine(frames, load_segmentation(request["weights"]), smooth=False)
+    return {"uncertainty": uncertainty(memberships)}
+
+
+def uncertainty(memberships: Tensor) -> float:
+    """Mean entropy of memberships ``[T, C, H, W]``, as a part of the greatest, in [0, 1], where a structure may be.
+
+    That is where the background has less than 0.95. Where nothing may be, nothing was found: 1.
+    """
+    somewhere = memberships[:, 0] < 0.95
+    if not somewhere.any():
+        return 1.0
+    entropy = -(memberships * memberships.clamp(min=1e-12).log()).sum(1) / np.log(memberships.shape[1])
+    return float(entropy[somewhere].mean())

@@ -1,0 +1,1 @@
+"""From an apical cine to a strain report."""

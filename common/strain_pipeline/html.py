@@ -1,0 +1,300 @@
+"""A report of strain as one HTML file that opens offline: plots as SVG, the cine with its moving contour, numbers.
+
+Everything is in the file; a content security policy keeps a browser from fetching anything else. The functions here
+turn numbers into pieces of HTML, ``page`` puts pieces together; they know nothing of how the numbers were found.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from common.ventricle.views import LEVELS, RING
+
+Array = NDArray[np.float64]
+
+SEGMENT_COLOURS = ("#d55e00", "#e69f00", "#cc79a7", "#009e73", "#56b4e9", "#0072b2")  # Okabe and Ito's, base to base
+CAUTION = "Research use only, not for diagnosis."
+WIDEST = 480  # pixels of an embedded frame
+_JPEG = 82
+
+_STYLE = """
+body{font:15px/1.45 system-ui,sans-serif;color:#1c2430;background:#f4f5f7;margin:0}
+main{max-width:1080px;margin:0 auto;padding:20px}
+h1{font-size:24px;margin:0 0 2px}h2{font-size:19px;margin:0 0 10px}h3{font-size:15px;margin:14px 0 6px}
+section{background:#fff;border:1px solid #dde1e7;border-radius:8px;padding:16px 18px;margin:14px 0}
+.caution{background:#7a1f1f;color:#fff;padding:6px 12px;border-radius:6px;display:inline-block;margin:8px 0}
+.warnings{border-left:5px solid #d98c00;background:#fff8e8}
+.columns{display:flex;flex-wrap:wrap;gap:22px}.columns>*{flex:1 1 320px;min-width:0}
+.big{font-size:38px;font-weight:650;line-height:1.1}.unit{font-size:18px;font-weight:400}.muted{color:#5d6878}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+th,td{padding:3px 8px;text-align:right;border-bottom:1px solid #e8ebef}
+th:first-child,td:first-child{text-align:left}th{font-weight:600;color:#48525f}
+.out td{color:#98a1ad}.dot{display:inline-block;width:10px;height:10px;border-radius:50%;margin-right:7px}
+.player{position:relative;background:#000;border-radius:6px;overflow:hidden}
+.player img,.player svg{display:block;width:100%;height:auto}.player svg{position:absolute;inset:0;height:100%}
+.controls{display:flex;gap:10px;align-items:center;margin-top:8px}.controls input[type=range]{flex:1}
+button{font:inherit;padding:3px 12px}svg text{font:12px system-ui,sans-serif;fill:#3c4653}
+@media print{body{background:#fff}section{break-inside:avoid}.controls{display:none}}
+"""
+
+_SCRIPT = """
+for(const box of document.querySelectorAll('[data-player]')){
+const data=JSON.parse(box.querySelector('script').textContent),img=box.querySelector('img'),
+lines=box.querySelectorAll('polyline'),range=box.querySelector('input[type=range]'),
+button=box.querySelector('button'),label=box.querySelector('output'),shown=box.querySelector('input[type=checkbox]');
+let frame=0,timer=null;
+function show(t){frame=t;img.src='data:image/jpeg;base64,'+data.frames[t];range.value=t;
+const points=data.lines[t];
+lines.forEach((line,k)=>line.setAttribute('points',points&&shown.checked?points[k]:''));
+label.textContent='frame '+t+(data.marks[t]?' · '+data.marks[t]:'');}
+function next(){show(frame<data.first||frame>=data.last?data.first:frame+1);}
+function play(on){clearInterval(timer);timer=on?setInterval(next,data.step):null;
+button.textContent=on?'Pause':'Play';}
+button.onclick=()=>play(!timer);range.oninput=()=>{play(false);show(+range.value);};shown.onchange=()=>show(frame);
+show(data.first);play(!matchMedia('(prefers-reduced-motion: reduce)').matches);}
+"""
+
+
+def page(title: str, subtitle: str, sections: Sequence[str]) -> str:
+    """The whole document. ``title`` and ``subtitle`` are text, ``sections`` are HTML."""
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>'
+        f"<style>{_STYLE}</style></head>\n<body><main><h1>{escape(title)}</h1>"
+        f'<div class="muted">{escape(subtitle)}</div><div class="caution">{CAUTION}</div>\n'
+        + "\n".join(sections)
+        + f"\n</main><script>{_SCRIPT}</script></body></html>\n"
+    )
+
+
+def section(heading: str, *parts: str, kind: str = "") -> str:
+    """A box with a heading (text) and its parts (HTML)."""
+    return f'<section class="{kind}"><h2>{escape(heading)}</h2>{"".join(parts)}</section>'
+
+
+def columns(*parts: str) -> str:
+    """Parts (HTML) beside each other, below where the page is narrow."""
+    return f'<div class="columns">{"".join(f"<div>{part}</div>" for part in parts)}</div>'
+
+
+def bullets(texts: Sequence[str]) -> str:
+    """A list of texts."""
+    return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>"
+
+
+def figure_of(value: float | None, unit: str, caption: str, digits: int = 1) -> str:
+    """One large number with its unit and what it is; a dash where it is not known."""
+    shown = number(value, digits) + (f' <span class="unit">{escape(unit)}</span>' if value is not None else "")
+    return f'<div class="big">{shown}</div><div class="muted">{escape(caption)}</div>'
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """A number with a true minus sign, or a dash where it is not known."""
+    return "–" if value is None or not np.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], colours: Sequence[str] = (), out: Sequence[int] = ()
+) -> str:
+    """A table of texts.
+
+    Args:
+        head, rows: the first cell of a row is its name.
+        colours: of a dot before each row's name.
+        out: rows that are shown faintly.
+    """
+    body = []
+    for k, row in enumerate(rows):
+        dot = f'<span class="dot" style="background:{colours[k]}"></span>' if colours else ""
+        cells = "".join(f"<td>{dot if c == 0 else ''}{escape(text)}</td>" for c, text in enumerate(row))
+        body.append(f'<tr class="{"out" if k in out else ""}">{cells}</tr>')
+    top = "".join(f"<th>{escape(text)}</th>" for text in head)
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+
+
+def curves(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    x_label: str,
+    y_label: str,
+    colours: Sequence[str] = SEGMENT_COLOURS,
+    marks: Mapping[str, float] | None = None,
+    size: tuple[int, int] = (480, 260),
+) -> str:
+    """Lines over a common axis, as SVG.
+
+    Args:
+        series: name to x and y.
+        x_label, y_label: of the axes, with units.
+        colours: of the lines, in order.
+        marks: name to x of vertical lines.
+        size: width and height of the drawing.
+    """
+    width, height = size
+    left, right, top, bottom = 46, 10, 16, 38
+    xs = np.concatenate([np.asarray(x, dtype=float) for x, _ in series.values()])
+    ys = np.concatenate([np.asarray(y, dtype=float) for _, y in series.values()])
+    x_ticks, y_ticks = ticks(xs.min(), xs.max()), ticks(min(ys.min(), 0), max(ys.max(), 0))
+    low, high = min(y_ticks[0], ys.min()), max(y_ticks[-1], ys.max())
+    span_x, span_y = (xs.max() - xs.min()) or 1.0, (high - low) or 1.0
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        across, up = (x - xs.min()) / span_x, (y - low) / span_y
+        return left + across * (width - left - right), height - bottom - up * (height - top - bottom)
+
+    parts = []
+    for y in y_ticks:
+        row = at(xs.min(), y)[1]
+        colour = "#9aa4b0" if y == 0 else "#e6e9ee"
+        parts.append(f'<line x1="{left}" x2="{width - right}" y1="{row:.1f}" y2="{row:.1f}" stroke="{colour}"/>')
+        parts.append(f'<text x="{left - 6}" y="{row + 4:.1f}" text-anchor="end">{tick_text(y)}</text>')
+    for x in (t for t in x_ticks if xs.min() <= t <= xs.max()):
+        column = at(x, low)[0]
+        parts.append(f'<text x="{column:.1f}" y="{height - bottom + 16}" text-anchor="middle">{tick_text(x)}</text>')
+    for name, x in (marks or {}).items():
+        column = at(x, low)[0]
+        parts.append(
+            f'<line x1="{column:.1f}" x2="{column:.1f}" y1="{top}" y2="{height - bottom}" stroke="#5d6878" '
+            f'stroke-dasharray="4 3"/><text x="{column:.1f}" y="{top - 4}" text-anchor="middle">{escape(name)}</text>'
+        )
+    for (name, (along, up)), colour in zip(series.items(), colours, strict=False):
+        points = " ".join("{:.1f},{:.1f}".format(*at(a, b)) for a, b in zip(along, up, strict=True))
+        parts.append(
+            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"><title>{escape(name)}</title>'
+            "</polyline>"
+        )
+    parts.append(f'<text x="{(left + width) / 2}" y="{height - 4}" text-anchor="middle">{escape(x_label)}</text>')
+    parts.append(
+        f'<text x="12" y="{(height - bottom) / 2}" text-anchor="middle" '
+        f'transform="rotate(-90 12 {(height - bottom) / 2})">{escape(y_label)}</text>'
+    )
+    return f'<svg role="img" viewBox="0 0 {width} {height}" width="100%">{"".join(parts)}</svg>'
+
+
+def ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Round numbers from below ``low`` to above ``high``, 1, 2 or 5 times a power of ten apart."""
+    rough = max(high - low, 1e-9) / about
+    power = 10 ** np.floor(np.log10(rough))
+    step = float(next(m for m in (1, 2, 5, 10) if m * power >= rough) * power)
+    first, last = int(np.floor(low / step + 1e-9)), int(np.ceil(high / step - 1e-9))
+    inside = [k * step for k in range(first, last + 1)]
+    return inside if len(inside) > 1 else [low, high]
+
+
+def tick_text(value: float) -> str:
+    """A tick's number without superfluous zeros."""
+    return f"{value:.6g}".replace("-", "−")
+
+
+def bullseye(values: Mapping[str, float | None], size: int = 380) -> str:
+    """The 18-segment bull's-eye as SVG: base outside, apex inside, anterior at the top.
+
+    Args:
+        values: segment's name to strain in %; None, or a segment that is missing, is grey.
+        size: pixels a side.
+    """
+    centre, step = size / 2, (size / 2 - 34) / 3
+    parts = []
+    for ring, level in enumerate(LEVELS):
+        outer = (3 - ring) * step
+        for k, wall in enumerate(RING):
+            middle = -90 - 60 * k
+            value = values.get(f"{level} {wall}")
+            shape = sector(centre, outer - step, outer, middle - 30, middle + 30)
+            parts.append(
+                f'<path d="{shape}" fill="{strain_colour(value)}" stroke="#fff" stroke-width="1.5">'
+                f"<title>{level} {wall}: {number(value)} %</title></path>"
+            )
+            angle, place = np.radians(middle), outer - step / 2
+            parts.append(
+                f'<text x="{centre + place * np.cos(angle):.1f}" y="{centre + place * np.sin(angle) + 4:.1f}" '
+                f'text-anchor="middle" style="fill:{"#fff" if value is not None and value < -14 else "#1c2430"}">'
+                f"{number(value)}</text>"
+            )
+            if ring == 0:
+                place = 3 * step + 14
+                anchor = "middle" if k % 3 == 0 else ("end" if np.cos(angle) < 0 else "start")
+                x = centre + place * np.cos(angle) + (0 if k % 3 == 0 else -14 * np.cos(angle))
+                y = centre + place * np.sin(angle) + 4
+                parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{wall}</text>')
+    wide = 60
+    box = f"{-wide} 0 {size + 2 * wide} {size}"
+    return f'<svg role="img" class="bullseye" viewBox="{box}" width="100%">{"".join(parts)}</svg>'
+
+
+def sector(centre: float, inner: float, outer: float, first: float, last: float) -> str:
+    """SVG path of a piece of a ring from angle ``first`` to ``last`` (degrees, clockwise from the right)."""
+    corners = [
+        (centre + radius * np.cos(np.radians(angle)), centre + radius * np.sin(np.radians(angle)))
+        for radius, angle in ((inner, first), (outer, first), (outer, last), (inner, last))
+    ]
+    a, b, c, d = ("{:.2f} {:.2f}".format(*corner) for corner in corners)
+    return f"M{a}L{b}A{outer:.2f} {outer:.2f} 0 0 1 {c}L{d}A{inner:.2f} {inner:.2f} 0 0 0 {a}Z"
+
+
+def strain_colour(value: float | None) -> str:
+    """Red for −25 % and less, pale for 0, blue for +10 % and more; grey where it is not known."""
+    if value is None or not np.isfinite(value):
+        return "#d7dbe1"
+    pale, end = np.array([250, 240, 232]), np.array([160, 18, 28] if value < 0 else [40, 90, 190])
+    share = min(1.0, -value / 25 if value < 0 else value / 10)
+    return "#" + "".join(f"{round(c):02x}" for c in pale + share * (end - pale))
+
+
+def player(
+    frames: NDArray[np.uint8],
+    lines: Mapping[int, Sequence[Array]],
+    colours: Sequence[str],
+    marks: Mapping[int, str],
+    step: float = 60.0,
+) -> str:
+    """A cine that plays where there are contours, which move over it, and a slider over all frames.
+
+    Args:
+        frames: ``[T, H, W]`` grey values.
+        lines: frame to polylines ``[P, 2]`` (row, column) in pixels, as many in every frame that has any.
+        colours: of the polylines.
+        marks: what is said of a frame.
+        step: ms a frame.
+    """
+    count, height, width = frames.shape
+    scale = min(1.0, WIDEST / width)
+    small = [cv2.resize(f, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else f for f in frames]
+    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG]
+    coded = [base64.b64encode(cv2.imencode(".jpg", f, quality)[1].tobytes()).decode() for f in small]
+    low, wide = small[0].shape[:2]
+    texts = {
+        t: [" ".join(f"{column + 0.5:.1f},{row + 0.5:.1f}" for row, column in line) for line in found]
+        for t, found in lines.items()
+    }
+    first, last = min(texts, default=0), max(texts, default=count - 1)
+    data = {
+        "frames": coded,
+        "lines": texts,
+        "marks": dict(marks),
+        "step": max(20.0, step),
+        "first": first,
+        "last": last,
+    }
+    drawn = "".join(
+        f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{width / 240:.2f}" '
+        'stroke-linejoin="round"/>'
+        for points, colour in zip(texts.get(first, []), colours, strict=False)
+    )
+    stored = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
+    return (
+        f'<div data-player><div class="player"><img alt="cine" width="{wide}" height="{low}" '
+        f'src="data:image/jpeg;base64,{coded[first]}"><svg viewBox="0 0 {width} {height}">{drawn}</svg></div>'
+        f'<div class="controls"><button type="button">Play</button><input type="range" aria-label="frame" min="0" '
+        f'max="{count - 1}" value="{first}"><output></output>'
+        f'<label><input type="checkbox" checked> contour</label></div>'
+        f'<script type="application/json">{stored}</script></div>'
+    )

@@ -1,0 +1,257 @@
+"""What is measured of a tracked wall: strain of the ventricle and of its segments, timing, volumes, and their quality.
+
+Definitions are those of ``common.ventricle.strain``; strains are in % here, times in ms after end-diastole. A number
+that the cine does not carry (mm without spacing, times without frame times, drift of a beat that is cut off) is None.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.core.errors import InputError
+from common.evaluation.evaluator import CaseEvaluator, CaseEvents
+from common.strain_pipeline.pipeline import LINES, TrackedBeat, timed
+from common.ventricle import strain
+
+Array = NDArray[np.float64]
+Numbers = dict[str, float | None]
+
+SEGMENTS = 6
+
+
+class StrainMeasures:
+    """Step 6: puts ``strain`` into the case, a dictionary a beat, and the means over the beats into its ``metrics``.
+
+    A beat has ``ed``, ``es``, ``end`` and ``whole``; ``numbers``, ``segments`` (a dictionary each) and ``curves``
+    (name to a list of % from ``ed`` to ``end``). GLS is the strain of the whole line, without the segments that are
+    rejected; with more than ``most_rejected`` of those it is None.
+
+    Args:
+        line: whose strain is the GLS and the segments': ``endocardium``, ``centreline`` (the paper's), ``epicardium``.
+        compensate: take an even drift away from the curves of whole beats; the raw drift is reported all the same.
+        least_nlcc: of a segment that is kept.
+        most_missed: part of the ventricle's length that the two directions of a segment's motion miss each other by, a
+            frame, at most.
+        most_outside: part of a segment that may leave the sector.
+        most_rejected: segments.
+        mirrored: the picture's left and right are exchanged, as some laboratories show the four-chamber view.
+    """
+
+    def __init__(
+        self,
+        line: str = "endocardium",
+        compensate: bool = True,
+        least_nlcc: float = 0.3,
+        most_missed: float = 0.01,
+        most_outside: float = 0.34,
+        most_rejected: int = 2,
+        mirrored: bool = False,
+    ) -> None:
+        if line not in LINES:
+            raise InputError(f"line {line!r}: expected one of {', '.join(LINES)}")
+        self.line, self.compensate, self.mirrored = line, compensate, mirrored
+        self.least_nlcc, self.most_missed = least_nlcc, most_missed
+        self.most_outside, self.most_rejected = most_outside, most_rejected
+
+    def attach(self, engine: CaseEvaluator) -> None:
+        engine.add_event_handler(CaseEvents.CASE_DONE, self)
+
+    def __call__(self, engine: CaseEvaluator) -> None:
+        case: dict[str, Any] = engine.state.output
+        meta = case["cine"].meta
+        with timed(case, "strain"):
+            case["strain"] = [
+                self.measure(found, meta["spacing"], meta["frame_times"], case["view"].segments(self.mirrored))
+                for found in case["tracked"]
+            ]
+        case["line"] = self.line
+        for result in case["strain"]:
+            out = [f"{s['name']} ({s['rejected']})" for s in result["segments"] if s["rejected"]]
+            if out:
+                case["warnings"].append(f"Beat from frame {result['ed']}: left out are {', '.join(out)}.")
+            if result["numbers"]["gls"] is None:
+                case["warnings"].append(
+                    f"Beat from frame {result['ed']}: no GLS, more than {self.most_rejected} segments are left out."
+                )
+        numbers = [result["numbers"] for result in case["strain"]]
+        case["means"] = {key: mean([n[key] for n in numbers]) for key in numbers[0]}
+        metrics = case.setdefault("metrics", {})
+        metrics.update({key: math.nan if value is None else value for key, value in case["means"].items()})
+        metrics["beats"] = len(numbers)
+        metrics["rejected_segments"] = sum(bool(s["rejected"]) for r in case["strain"] for s in r["segments"])
+
+    def measure(
+        self, found: TrackedBeat, spacing: Sequence[float] | None, times: Sequence[float] | None, names: Sequence[str]
+    ) -> dict[str, Any]:
+        """Everything of one beat.
+
+        Args:
+            found: the tracked wall.
+            spacing: mm a pixel (row, column), or None.
+            times: of all frames of the cine, s, or None.
+            names: of the six segments.
+        """
+        beat = found.beat
+        es, end = beat.es - beat.ed, beat.end - beat.ed
+        seconds = None if times is None else np.asarray(times[beat.ed : beat.end + 1]) - times[beat.ed]
+        lines = dict(zip(LINES, found.lines.transpose(1, 0, 2, 3), strict=True))
+        main, endo = lines[self.line], lines["endocardium"]
+        lengths = strain.segment_lengths(main, spacing, SEGMENTS)
+        rejected = self._rejected(found, main[0])
+        kept = [k for k, reason in enumerate(rejected) if not reason]
+        raw = {
+            "gls": strain.lagrangian(lengths[kept].sum(0)) if SEGMENTS - len(kept) <= self.most_rejected else None,
+            "gls_centreline": strain.gls(lines["centreline"], spacing),
+            "mapse": strain.mapse(endo, spacing),
+            **{name: strain.lagrangian(row) for name, row in zip(names, lengths, strict=True)},
+        }
+        compensate = self.compensate and beat.whole
+        curves = {
+            name: 100 * (strain.without_drift(curve, 0, end) if compensate else curve)
+            for name, curve in raw.items()
+            if curve is not None
+        }
+        numbers = {"gls": None, **timing(curves.get("gls"), es, end, beat.whole, seconds, "gls_")}
+        numbers["gls"] = numbers.pop("gls_end_systolic")
+        numbers["gls_uncompensated"] = None if raw["gls"] is None else 100 * float(raw["gls"][es])
+        numbers["drift"] = 100 * strain.drift(raw["gls"], 0, end) if beat.whole and raw["gls"] is not None else None
+        numbers["gls_centreline"] = float(curves["gls_centreline"][es])
+        numbers["mapse"] = float(curves["mapse"][: es + 1].min())
+        numbers |= in_millimetres(endo, spacing, es)
+        numbers["heart_rate"] = 60 / float(seconds[-1]) if seconds is not None and beat.whole else None
+        segments = []
+        for k, name in enumerate(names):
+            row = timing(None if rejected[k] else curves[name], es, end, beat.whole, seconds)
+            segments.append({"name": name, "rejected": rejected[k], **row, **self._quality(found, k)})
+        peaks = [s["time_to_peak_ms"] for s in segments if s["time_to_peak_ms"] is not None]
+        spread = strain.mechanical_dispersion(peaks)
+        numbers["mechanical_dispersion_ms"] = None if math.isnan(spread) else spread
+        return {
+            "ed": beat.ed,
+            "es": beat.es,
+            "end": beat.end,
+            "whole": beat.whole,
+            "compensated": compensate,
+            "numbers": numbers,
+            "segments": segments,
+            "curves": {name: curve.tolist() for name, curve in curves.items()},
+        }
+
+    def _quality(self, found: TrackedBeat, k: int) -> Numbers:
+        part = self._part(found, k)
+        missed = None if found.missed is None else float(found.missed[part].mean())
+        return {"nlcc": float(found.nlcc[part].mean()), "missed_px": missed}
+
+    @staticmethod
+    def _part(found: TrackedBeat, k: int) -> slice:
+        first, last = strain.segment_bounds(len(found.nlcc), SEGMENTS)[[k, k + 1]]
+        return slice(int(first), int(last) + 1)
+
+    def _rejected(self, found: TrackedBeat, line: Array) -> list[str | None]:
+        """Why each segment is left out, or None."""
+        size = float(np.linalg.norm(line - line[[0, -1]].mean(0), axis=1).max())
+        reasons: list[str | None] = []
+        for k in range(SEGMENTS):
+            quality, outside = self._quality(found, k), float(found.outside[self._part(found, k)].mean())
+            nlcc, missed = quality["nlcc"], quality["missed_px"]
+            assert nlcc is not None
+            if outside > self.most_outside:
+                reasons.append(f"{outside:.0%} of it outside the sector")
+            elif nlcc < self.least_nlcc:
+                reasons.append(f"frames unlike after registration, NLCC {nlcc:.2f}")
+            elif missed is not None and missed > self.most_missed * size:
+                reasons.append(f"forward and backward motion {missed:.2f} px apart")
+            else:
+                reasons.append(None)
+        return reasons
+
+
+def timing(curve: Array | None, es: int, end: int, whole: bool, seconds: Array | None, prefix: str = "") -> Numbers:
+    """End-systolic, peak-systolic and peak strain, post-systolic index, time to peak and strain rates of a curve in %.
+
+    Args:
+        curve: of one beat, %; None gives None everywhere.
+        es, end: frames from end-diastole.
+        whole: whether the beat goes to its end; what comes after systole is None otherwise.
+        seconds: of the frames from end-diastole, or None.
+        prefix: of the names.
+    """
+    names = (
+        "end_systolic", "peak_systolic", "peak", "post_systolic_index", "time_to_peak_ms", "systolic_rate",
+        "early_diastolic_rate",
+    )  # fmt: skip
+    found: Numbers = dict.fromkeys(names)
+    if curve is not None:
+        found["end_systolic"] = float(curve[es])
+        found["peak_systolic"] = strain.peak_systolic(curve, 0, es)
+        rate = None if seconds is None else strain.strain_rate(curve / 100, seconds.tolist())
+        if rate is not None:
+            found["systolic_rate"] = float(rate[: es + 1].min())
+        if whole:
+            lowest, frame = strain.peak(curve, 0, end)
+            index = strain.post_systolic_index(float(curve[es]), lowest)
+            found["peak"] = lowest
+            found["post_systolic_index"] = None if math.isnan(index) else index
+            if seconds is not None and rate is not None:
+                found["time_to_peak_ms"] = 1000 * float(seconds[frame])
+                found["early_diastolic_rate"] = float(rate[es:].max())
+    return {prefix + name: value for name, value in found.items()}
+
+
+def in_millimetres(endo: Array, spacing: Sequence[float] | None, es: int) -> Numbers:
+    """MAPSE in mm, volumes in ml and ejection fraction in %, of an endocardium ``[n, P, 2]``; None without spacing."""
+    names = ("mapse_mm", "end_diastolic_volume_ml", "end_systolic_volume_ml", "ejection_fraction")
+    if spacing is None:
+        return dict.fromkeys(names)
+    volumes = [strain.disc_volume(endo[t], spacing) for t in (0, es)]
+    values = (float(strain.mapse_mm(endo, spacing)[: es + 1].max()), *volumes, strain.ejection_fraction(*volumes))
+    return dict(zip(names, values, strict=True))
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """Mean of what is known; None where nothing is."""
+    known = [v for v in values if v is not None]
+    return sum(known) / len(known) if known else None
+
+
+class StrainTruth:
+    """Errors against the truth of a simulated case (``flow_metrics.TruthMetrics`` says what its entry holds).
+
+    Adds ``gls_true`` and ``gls_error`` (end-systolic strain of the first beat's endocardium, found less true, in points
+    of %), ``ed_error`` and ``es_error`` (frames) to the metrics.
+
+    Args:
+        dataset_dir: folder that the entry's paths start from.
+    """
+
+    def __init__(self, dataset_dir: str = ".") -> None:
+        self.dataset_dir = Path(dataset_dir)
+
+    def attach(self, engine: CaseEvaluator) -> None:
+        engine.add_event_handler(CaseEvents.CASE_DONE, self)
+
+    def __call__(self, engine: CaseEvaluator) -> None:
+        case: dict[str, Any] = engine.state.output
+        if "summary" not in case["entry"]:
+            return
+        path = self.dataset_dir / case["entry"]["summary"]
+        try:
+            truth = json.loads(path.read_text())
+            es, curve = int(truth["end_systole_frame"]), truth["strain"]["global"]
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{path}: no readable truth ({error})") from error
+        beat = case["strain"][0]
+        found = beat["numbers"]["gls"]
+        case["metrics"] |= {
+            "gls_true": 100 * curve[es],
+            "gls_error": math.nan if found is None else found - 100 * curve[es],
+            "ed_error": beat["ed"],
+            "es_error": beat["es"] - es,
+        }

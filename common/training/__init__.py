@@ -1,0 +1,1 @@
+"""Trainers, data sets and records of trainings."""

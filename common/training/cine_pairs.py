@@ -1,0 +1,76 @@
+"""Frame pairs of many cines to train a registration network on (VoxelMorph's training; the V of NMSR_V)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from common.cine.cases import CineCases
+from common.core.errors import InputError
+from common.fields.ddf import downsample
+from common.registration.testtime import bounding_box, scaled
+from common.training.pairs import RandomItems
+
+
+class CinePairs(RandomItems):
+    """Random pieces of random frame pairs, at random scales, in both time directions.
+
+    Args:
+        input, datalist, fold, dataset_dir: as in ``CineCases``; the cines are kept in memory.
+        length: pairs an epoch.
+        crop: (rows, columns) of a piece, after scaling.
+        scales: the scales that the network will be used at.
+        gap: largest distance of the two frames.
+        seed: of what is drawn.
+
+    Raises:
+        InputError: a cine can't be read.
+    """
+
+    def __init__(
+        self,
+        input: str | None = None,
+        datalist: str | None = None,
+        fold: str = "training",
+        dataset_dir: str = ".",
+        length: int = 400,
+        crop: Sequence[int] = (128, 128),
+        scales: Sequence[float] = (1.0,),
+        gap: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(length, seed)
+        self.crop, self.scales, self.gap = tuple(crop), tuple(scales), gap
+        cases = CineCases(input, datalist, fold, dataset_dir)
+        self.cines = [self._inside_sector(cases[i]) for i in range(len(cases))]
+        if gap < 1:
+            raise InputError(f"gap must be at least 1, got {gap}")
+
+    @staticmethod
+    def _inside_sector(case: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        mask = case["mask"].any(0, keepdim=True)
+        rows, columns = (slice(*edges) for edges in bounding_box(mask, mask.shape[2:]))
+        return case["cine"].as_tensor()[0, :, None, rows, columns], mask[..., rows, columns].float()
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """``image [2, *crop]`` (moving, fixed) and ``mask [1, *crop]``."""
+        random = self._generator(index)
+
+        def draw(n: int) -> int:
+            return int(torch.randint(n, (1,), generator=random))
+
+        frames, mask = self.cines[draw(len(self.cines))]
+        size = scaled(frames.shape[2:], self.scales[draw(len(self.scales))])
+        gap = 1 + draw(min(self.gap, len(frames) - 1))
+        first = draw(len(frames) - gap)
+        order = [first, first + gap] if draw(2) else [first + gap, first]
+        both = downsample(torch.cat([frames[order], mask]), size)
+        margin = [max(0, want - have) for want, have in zip(self.crop, size, strict=True)]
+        both = functional.pad(both, (0, margin[1], 0, margin[0]), mode="replicate" if min(size) > 1 else "constant")
+        top, left = (draw(have - want + 1) for want, have in zip(self.crop, both.shape[2:], strict=True))
+        piece = both[:, 0, top : top + self.crop[0], left : left + self.crop[1]]
+        return {"image": piece[:2], "mask": piece[2:]}

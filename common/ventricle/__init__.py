@@ -1,0 +1,1 @@
+"""The left ventricle: mesh, contours, beats, strain, Kalman filter, views."""

@@ -1,0 +1,221 @@
+"""Length, strain and excursion of the left ventricle from a contour followed through a cine.
+
+Evain et al. 2022, section III-D.2: the endocardial contour's length gives the global longitudinal strain (GLS), the
+distance from the apex to the middle of the base the mitral annular plane systolic excursion (MAPSE), both as Lagrangian
+strain against end-diastole (eq. 2). Contours are open polylines ``[T, P, 2]`` (row, column) in pixels, from one base
+over the apex to the other; ``spacing`` is mm a pixel (row, column), or None where unknown.
+
+Segments, strain rate, timing and drift are those of Voigt et al. 2015 (10.1093/ehjci/jeu184), the volume is that of the
+method of discs (Lang et al. 2015, 10.1093/ehjci/jev014).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from common.core.errors import InputError
+
+Array = NDArray[np.float64]
+
+
+def scaled(contours: ArrayLike, spacing: Sequence[float] | None) -> Array:
+    """Contours ``[..., P, 2]`` in mm, or in pixels where the spacing is unknown."""
+    return np.asarray(contours, dtype=np.float64) * np.asarray(spacing or (1.0, 1.0), dtype=np.float64)
+
+
+def length(contours: ArrayLike, spacing: Sequence[float] | None = None) -> Array:
+    """Length of each polyline ``[..., P, 2]`` in mm (pixels without spacing): ``[...]``."""
+    return np.asarray(np.linalg.norm(np.diff(scaled(contours, spacing), axis=-2), axis=-1).sum(-1))
+
+
+def long_axis(contours: ArrayLike, spacing: Sequence[float] | None = None, ed: int = 0) -> Array:
+    """Distance from the apex to the middle of the base in each frame, mm (pixels without spacing): ``[T]``.
+
+    The apex is the contour's point that lies furthest from the middle of the base at frame ``ed``; the same material
+    point is the apex in every frame.
+    """
+    points = scaled(contours, spacing)
+    base = (points[:, 0] + points[:, -1]) / 2
+    apex = int(np.linalg.norm(points[ed] - base[ed], axis=-1).argmax())
+    return np.asarray(np.linalg.norm(points[:, apex] - base, axis=-1))
+
+
+def lagrangian(lengths: ArrayLike, ed: int = 0) -> Array:
+    """(L − L_ED) / L_ED as a fraction (eq. 2): ``[T]`` of lengths ``[T]``.
+
+    Raises:
+        InputError: no such frame, or a length of 0 at end-diastole.
+    """
+    values = np.asarray(lengths, dtype=np.float64)
+    if not 0 <= ed < len(values):
+        raise InputError(f"end-diastole at frame {ed}: the cine has frames 0 to {len(values) - 1}")
+    if not values[ed] > 0:
+        raise InputError("the contour has no length at end-diastole")
+    return values / values[ed] - 1
+
+
+def gls(contours: ArrayLike, spacing: Sequence[float] | None = None, ed: int = 0) -> Array:
+    """Global longitudinal strain of the whole line as a fraction, negative where it shortens: ``[T]``.
+
+    Pixels that aren't square need the spacing; with square ones it does not matter.
+    """
+    return lagrangian(length(contours, spacing), ed)
+
+
+def mapse(contours: ArrayLike, spacing: Sequence[float] | None = None, ed: int = 0) -> Array:
+    """MAPSE as the paper takes it: the long axis's strain, a fraction, negative where it shortens: ``[T]``."""
+    return lagrangian(long_axis(contours, spacing, ed), ed)
+
+
+def mapse_mm(contours: ArrayLike, spacing: Sequence[float] | None, ed: int = 0) -> Array:
+    """Shortening of the long axis since end-diastole in mm, positive in systole: ``[T]``.
+
+    Raises:
+        InputError: the spacing is unknown.
+    """
+    if spacing is None:
+        raise InputError("MAPSE in mm needs the pixels' spacing, which this cine does not tell")
+    axis = long_axis(contours, spacing, ed)
+    return axis[ed] - axis
+
+
+def peak_systolic(strain: ArrayLike, ed: int, es: int) -> float:
+    """The least strain from end-diastole to end-systole, a fraction (section III-D.2).
+
+    Args:
+        strain: ``[T]``.
+        ed, es: frames; where ES comes first in the cine, the frames between them count all the same.
+    """
+    first, last = sorted((ed, es))
+    return float(np.asarray(strain, dtype=np.float64)[first : last + 1].min())
+
+
+def cavity_areas(contours: ArrayLike, spacing: Sequence[float] | None = None) -> NDArray[np.float64]:
+    """Areas ``[T]`` between contours ``[T, P, 2]`` and the line across their base, mm² or, without spacing, pixels²."""
+    points = scaled(contours, spacing)
+    ahead = np.roll(points, -1, axis=1)
+    return 0.5 * np.abs((points[..., 1] * ahead[..., 0] - ahead[..., 1] * points[..., 0]).sum(-1))
+
+
+def end_systole(contours: ArrayLike, spacing: Sequence[float] | None = None) -> int:
+    """Frame at which the area between the contour and its base is smallest: a surrogate of aortic-valve closure."""
+    return int(cavity_areas(contours, spacing).argmin())
+
+
+def segment_bounds(points: int, count: int = 6) -> NDArray[np.int64]:
+    """First points of ``count`` segments of a line of ``points``, and its last point: ``[count + 1]``."""
+    return np.rint(np.linspace(0, points - 1, count + 1)).astype(np.int64)
+
+
+def segment_lengths(contours: ArrayLike, spacing: Sequence[float] | None = None, count: int = 6) -> Array:
+    """Lengths ``[count, T]`` of the segments of contours ``[T, P, 2]``, mm (pixels without spacing), from base to base.
+
+    With as many points on either side of the apex (``contours.wall_contours``), the first half of the segments are
+    basal, mid and apical on one wall, the others apical, mid and basal on the other.
+    """
+    points = scaled(contours, spacing)
+    bounds = segment_bounds(points.shape[1], count)
+    return np.stack([length(points[:, a : b + 1]) for a, b in pairwise(bounds)])
+
+
+def strain_rate(curve: ArrayLike, times: Sequence[float]) -> Array:
+    """Derivative of a strain curve ``[T]`` by central differences, 1/s.
+
+    Args:
+        times: of the frames, s.
+    """
+    return np.gradient(np.asarray(curve, dtype=np.float64), np.asarray(times, dtype=np.float64))
+
+
+def drift(curve: ArrayLike, ed: int, end: int) -> float:
+    """What a strain curve ``[T]`` has not come back to at ``end``, the end-diastole after ``ed``: a fraction."""
+    values = np.asarray(curve, dtype=np.float64)
+    return float(values[end] - values[ed])
+
+
+def without_drift(curve: ArrayLike, ed: int, end: int) -> Array:
+    """A strain curve ``[T]`` less a drift that grows evenly from ``ed`` to ``end``."""
+    values = np.asarray(curve, dtype=np.float64)
+    return values - drift(values, ed, end) * (np.arange(len(values)) - ed) / (end - ed)
+
+
+def peak(curve: ArrayLike, ed: int, end: int) -> tuple[float, int]:
+    """The least strain of a whole beat, a fraction, and its frame."""
+    frame = ed + int(np.asarray(curve, dtype=np.float64)[ed : end + 1].argmin())
+    return float(np.asarray(curve)[frame]), frame
+
+
+def post_systolic_index(end_systolic: float, peak: float) -> float:
+    """100 · (peak − end-systolic) / peak, in %; NaN where the segment never shortens."""
+    return 100 * (peak - end_systolic) / peak if peak < 0 else float("nan")
+
+
+def mechanical_dispersion(times_to_peak: ArrayLike) -> float:
+    """Standard deviation (of a sample) of the segments' times to peak strain, in their unit; NaN of fewer than two."""
+    values = np.asarray(times_to_peak, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+
+
+def disc_diameters(contour: ArrayLike, spacing: Sequence[float], discs: int = 20) -> tuple[Array, float]:
+    """Widths of a cavity across its long axis, from the base to the apex.
+
+    Args:
+        contour: endocardium ``[P, 2]``, closed by a straight base.
+        spacing: mm a pixel (row, column).
+        discs: of equal height; each is measured in its middle.
+
+    Returns:
+        ``[discs]`` and the long axis's length, mm.
+    """
+    points = scaled(contour, spacing)
+    base = (points[0] + points[-1]) / 2
+    apex = points[np.linalg.norm(points - base, axis=1).argmax()]
+    height = float(np.linalg.norm(apex - base))
+    axis = (apex - base) / height
+    along, across = (points - base) @ axis, (points - base) @ np.array([-axis[1], axis[0]])
+    ahead_along, ahead_across = np.roll(along, -1), np.roll(across, -1)
+    widths = []
+    for level in (np.arange(discs) + 0.5) / discs * height:
+        crossed = (along <= level) != (ahead_along <= level)
+        share = (level - along[crossed]) / (ahead_along[crossed] - along[crossed])
+        where = np.sort(across[crossed] + share * (ahead_across[crossed] - across[crossed]))
+        widths.append(float(np.sum(where[1::2] - where[::2])))
+    return np.array(widths), height
+
+
+def disc_volume(
+    contour: ArrayLike,
+    spacing: Sequence[float] | None,
+    other: ArrayLike | None = None,
+    other_spacing: Sequence[float] | None = None,
+    discs: int = 20,
+) -> float:
+    """Volume of the cavity in ml by the method of discs, from one view or from two at a right angle (biplane).
+
+    Args:
+        contour: endocardium ``[P, 2]`` in pixels.
+        spacing: mm a pixel (row, column).
+        other, other_spacing: of the second view; the longer axis of the two counts.
+        discs: how many.
+
+    Raises:
+        InputError: the spacing is unknown.
+    """
+    if spacing is None or (other is not None and other_spacing is None):
+        raise InputError("a volume needs the pixels' spacing, which this cine does not tell")
+    widths, height = disc_diameters(contour, spacing, discs)
+    across = widths
+    if other is not None and other_spacing is not None:
+        across, second = disc_diameters(other, other_spacing, discs)
+        height = max(height, second)
+    return float(np.pi / 4 * np.sum(widths * across) * height / discs / 1000)
+
+
+def ejection_fraction(end_diastolic: float, end_systolic: float) -> float:
+    """Part of the end-diastolic volume that is ejected, in %."""
+    return 100 * (end_diastolic - end_systolic) / end_diastolic

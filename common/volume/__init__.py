@@ -1,0 +1,1 @@
+"""Volumes as cases on a common grid."""

@@ -1,0 +1,184 @@
+"""Bundles outside the repository: what their zips hold, where a zipped bundle finds itself, and that it runs."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from monai.bundle import ConfigParser
+
+from common.bundle.package import bundle_folder, main, package
+from common.core.errors import InputError, input_error_in
+from tests.bundles.running import ROOT
+
+BUNDLES = sorted(path.name for path in (ROOT / "bundles").iterdir())
+WHEEL = "cardiac_motion_bundles-0.1.0-py3-none-any.whl"
+CARRIED = {
+    "ants_syn": "voxelmorph", "neurreg": "voxelmorph", "niftyreg": "voxelmorph", "strain_pipeline": "cpwc_echo",
+}  # fmt: skip
+QUICK = {
+    "ants_syn": "--candidates 1 --ants quick",
+    "cpwc_echo": "--frames 3",
+    "farneback": "--frames 3",
+    "fft_xcorr": "--frames 3",
+    "neurreg": "--candidates 2",
+    "niftyreg": "--candidates 1 --steps 2",
+    "nmsr_echo": "--frames 3 --steps 1",
+    "ssmsr_hippocampus": "--candidates 2 --finalists 1 --steps [1,1]",
+    "strain_pipeline": "",
+    "voxelmorph": "--candidates 2",
+}
+
+
+@pytest.fixture(scope="module")
+def unzipped(tmp_path_factory):
+    """A folder in which all bundles were unzipped."""
+    zips, folder = tmp_path_factory.mktemp("zips"), tmp_path_factory.mktemp("unzipped")
+    for name in BUNDLES:
+        with zipfile.ZipFile(package(ROOT / "bundles" / name, zips, WHEEL)) as file:
+            file.extractall(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_a_zip_is_whole(name, unzipped):
+    folder, source = unzipped / name, ROOT / "bundles" / name
+    for path in source.rglob("*"):
+        assert (folder / path.relative_to(source)).exists()
+    for path in folder.rglob("*.json"):
+        json.loads(path.read_text())
+        assert '"bundles/' not in path.read_text(), "another bundle's files, or the repository's root"
+    page = (folder / "docs/README.md").read_text()
+    assert f"pip install {WHEEL}" in page
+    assert set(re.findall(r"[\w/]+/configs/\w+\.json", page)) <= {
+        f"{name}/configs/{path.name}" for path in (folder / "configs").iterdir()
+    }
+    for page in folder.rglob("*.md"):
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+            assert "://" in target or (page.parent / target).is_file(), f"{page}: {target}"
+        for target in re.findall(r"[\w/]*\bdata_lists/\w+\.json", page.read_text()):
+            assert (unzipped / target).is_file()
+
+
+@pytest.mark.parametrize("name, other", CARRIED.items())
+def test_weights_of_another_bundle_come_along_with_their_terms(name, other, unzipped, monkeypatch):
+    monkeypatch.chdir(unzipped)
+    parser = ConfigParser()
+    parser.read_config(f"{name}/configs/inference.json")
+    carried = Path(parser.get_parsed_content("motion_weights" if other == "cpwc_echo" else "selector_weights"))
+    assert carried == Path(name, "models", f"{other}.pt")
+    terms = Path(name, "docs", f"data_license_{other}.txt")
+    for ours, theirs in ((carried, "models/model.pt"), (terms, "docs/data_license.txt")):
+        assert (unzipped / ours).read_bytes() == (ROOT / "bundles" / other / theirs).read_bytes()
+
+
+def test_the_same_bundle_is_the_same_zip(tmp_path):
+    first, second = (package(ROOT / "bundles/farneback", tmp_path / part, WHEEL).read_bytes() for part in "ab")
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    "words, found",
+    [
+        ("run --config_file here/NAME/configs/inference.json", "here/NAME"),
+        ("run --config_file=here/NAME/configs/inference.json --seed 1", "here/NAME"),
+        ("run --config_file ['here/NAME/configs/inference.json','here/NAME/configs/evaluate.json']", "here/NAME"),
+        ("run --config-file ['own.json','here/NAME/configs/inference.json']", "here/NAME"),
+        ("run --config_file own.json", None),
+        ("serve", None),
+    ],
+)
+def test_where_a_bundle_lies(words, found, tmp_path, monkeypatch):
+    for place in ("here/NAME", "NAME"):
+        (tmp_path / place / "configs").mkdir(parents=True)
+        (tmp_path / place / "configs/metadata.json").write_text("{}")
+    monkeypatch.setattr(sys, "argv", ["monai.bundle", *words.split()])
+    monkeypatch.chdir(tmp_path)
+    assert bundle_folder("NAME") == (found or "NAME")
+    if found is None:
+        monkeypatch.chdir(tmp_path / "NAME")
+        assert bundle_folder("NAME") == "."
+    monkeypatch.chdir(tmp_path / "NAME/configs")
+    monkeypatch.setattr(sys, "argv", ["monai.bundle", "run", "--config_file", "inference.json"])
+    assert bundle_folder("NAME") == ".."
+
+
+def test_a_bundle_that_cannot_be_found_is_one_line(unzipped, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="--bundle_root FOLDER"):
+        bundle_folder("voxelmorph")
+    parser = ConfigParser()
+    parser.read_config(unzipped / "voxelmorph/configs/inference.json")
+    with pytest.raises(RuntimeError) as caught:
+        parser.get_parsed_content("network_def")
+    assert "--bundle_root FOLDER" in str(input_error_in(caught.value))
+    parser.update({"bundle_root": str(unzipped / "voxelmorph")})
+    assert sum(p.numel() for p in parser.get_parsed_content("network_def").parameters()) > 1e5
+
+
+def test_what_cannot_be_packed(tmp_path, monkeypatch, capsys):
+    with pytest.raises(InputError, match="no bundle"):
+        package(tmp_path, tmp_path, WHEEL)
+    monkeypatch.chdir(tmp_path)
+    for arguments, reason in (([], "holds no wheel"), (["--output_dir", "there"], "no such folder")):
+        (tmp_path / "there").mkdir(exist_ok=True)
+        (tmp_path / "there" / WHEEL).touch()
+        with pytest.raises(SystemExit, match=reason):
+            main(arguments)
+    (tmp_path / "bundles/x/configs").mkdir(parents=True)
+    (tmp_path / "bundles/x/configs/metadata.json").write_text('{"version": "1"}')
+    (tmp_path / "bundles/x/configs/inference.json").write_text('{"weights": "bundles/y/models/model.pt"}')
+    with pytest.raises(SystemExit, match=r"x: names bundles/y/models/model\.pt, which is not there"):
+        main(["--output_dir", "there"])
+    assert [path.name for path in (tmp_path / "there").iterdir()] == [WHEEL], "no half a zip"
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """Python of a fresh environment that has the project's wheel, beside the tests' packages, and an empty folder."""
+    pytest.importorskip("build", reason="the package 'build' makes the wheel")
+    folder = tmp_path_factory.mktemp("elsewhere")
+    subprocess.run([sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)], check=True, timeout=300)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True, timeout=100)
+    python = folder / "venv/bin/python"
+    ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    site = Path(subprocess.run(ask, check=True, timeout=60, capture_output=True, text=True).stdout.strip())
+    here = {str(Path(pytest.__file__).parents[1]), *(path for path in sys.path if path.endswith("site-packages"))}
+    (site / "tested_with.pth").write_text("\n".join(sorted(here)))
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--no-deps",
+        "--no-index",
+        "--ignore-installed",
+    ]
+    subprocess.run([*install, str(next(folder.glob("*.whl")))], check=True, timeout=100)
+    (folder / "empty").mkdir()
+    return python, folder / "empty"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BUNDLES)
+def test_a_zipped_bundle_runs_from_any_folder(name, unzipped, elsewhere):
+    python, empty = elsewhere
+    quiet = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    ours = subprocess.run(
+        [python, "-c", "import common; print(common.__file__)"], cwd=empty, env=quiet, capture_output=True, text=True,
+        timeout=60, check=True,
+    )  # fmt: skip
+    assert Path(ours.stdout.strip()).is_relative_to(python.parents[1]), "the wheel, not the repository"
+    command = ["-m", "monai.bundle", "run", "--config_file", str(unzipped / name / "configs/inference.json")]
+    options = [*QUICK[name].split(), "--figures", "False", "--mlflow", "False"]
+    done = subprocess.run(
+        [python, *command, *options], cwd=empty, env=quiet, capture_output=True, text=True, timeout=400, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    assert list((empty / "output" / name).glob("*/summary.json"))

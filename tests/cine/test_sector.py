@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from common.cine.read import read_cine
+from common.cine.sector import sector_mask
+from tests.cine.made import (
+    DEMO,
+    phantom,
+)
+
+
+def test_sector_mask_of_a_phantom() -> None:
+    frames, sector = phantom()
+    cine = torch.from_numpy(frames)[None]
+    exact = sector_mask(cine, radius=0).numpy()
+    assert 2 * (exact & sector).sum() / (exact.sum() + sector.sum()) > 0.97
+    mask = sector_mask(cine).numpy()
+    assert mask[sector].mean() > 0.999
+    assert not mask[150].any() and not mask[20:110, 190:196].any() and not mask[10:20, 5:50].any()
+    assert not mask[30:90:20, 30:34].any()
+
+
+@pytest.mark.parametrize("radius", [4, 16])
+def test_sector_mask_is_widened_by_the_radius(radius: int) -> None:
+    frames = np.zeros((5, 120, 120), dtype=np.float32)
+    frames[:, 40:80, 40:80] = np.random.default_rng(0).uniform(0.2, 0.9, (5, 40, 40))
+    mask = sector_mask(torch.from_numpy(frames)[None], radius).numpy()
+    assert np.flatnonzero(mask[60]).tolist() == list(range(40 - radius, 80 + radius))
+
+
+def test_sector_mask_of_the_demo_leaves_out_the_text() -> None:
+    mask = sector_mask(read_cine(DEMO))
+    assert mask[100, 160] and not mask[:30, :60].any() and not mask[:, 290:].any() and not mask[225:].any()
+
+
+def test_sector_mask_without_echo_is_everything() -> None:
+    assert sector_mask(torch.zeros(1, 3, 20, 20)).all()

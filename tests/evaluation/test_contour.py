@@ -1,0 +1,117 @@
+"""A contour carried through a motion that is known, its curves and files, and contours that can't be used."""
+
+import csv
+import json
+from types import SimpleNamespace
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from common.core.errors import InputError
+from common.evaluation.contour import ContourTracking, StrainWriter, read_contour
+from common.fields.ddf import identity_grid
+
+SIZE = (96, 80)
+FRAMES = 5
+
+
+def contour(points=41):
+    angle = np.linspace(0, np.pi, points)
+    return np.stack([70 - 45 * np.sin(angle), 40 - 18 * np.cos(angle)], -1)
+
+
+def shrinking(factor=0.97):
+    """Fields of a shrinking about the image's middle: material at x goes to c + factor (x − c)."""
+    grid = identity_grid(SIZE, torch.zeros(1))
+    middle = torch.tensor([(n - 1) / 2 for n in SIZE]).view(1, 2, 1, 1)
+    return ((grid - middle) * (1 / factor - 1)).repeat(FRAMES - 1, 1, 1, 1)
+
+
+def case(spacing=(0.5, 0.5)):
+    cine = MetaTensor(torch.zeros(1, FRAMES, *SIZE), meta={"spacing": spacing, "frame_times": None})
+    return {"case": "a", "cine": cine, "pred": shrinking(), "entry": {}}
+
+
+def run(handler, item):
+    handler(SimpleNamespace(state=SimpleNamespace(output=item)))
+    return item
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "ed.json").write_text(json.dumps(contour().tolist()))
+    return str(tmp_path / "ed.json")
+
+
+def test_uniform_shrinking_is_its_strain(tmp_path, file):
+    item = run(ContourTracking(file), case())
+    expected = 0.97 ** np.arange(FRAMES) - 1
+    assert item["strain"]["gls"] == pytest.approx(expected, abs=2e-3)
+    assert item["strain"]["mapse"] == pytest.approx(expected, abs=2e-3)
+    assert item["es"] == FRAMES - 1
+    assert item["metrics"]["gls"] == pytest.approx(100 * expected[-1], abs=0.2)
+    assert item["metrics"]["mapse_mm"] == pytest.approx(-expected[-1] * 45 * 0.5, abs=0.1)
+    item["folder"] = tmp_path
+    run(StrainWriter(), item)
+    with open(tmp_path / "strain.csv") as table:
+        rows = list(csv.DictReader(table))
+    assert len(rows) == FRAMES and float(rows[-1]["gls"]) == pytest.approx(expected[-1], abs=2e-3)
+    assert np.asarray(json.loads((tmp_path / "contours.json").read_text())["endocardium"]).shape == (FRAMES, 41, 2)
+    assert (tmp_path / "strain.png").stat().st_size > 1000
+
+
+def test_known_in_a_later_frame_it_is_carried_back_too(file):
+    item = run(ContourTracking(file, ed=2, es=4), case())
+    assert item["strain"]["gls"][0] == pytest.approx(0.97**-2 - 1, abs=3e-3)
+
+
+def test_without_spacing_there_are_no_millimetres(file):
+    item = run(ContourTracking(file), case(spacing=None))
+    assert "mapse_mm" not in item["metrics"] and item["metrics"]["gls"] < 0
+
+
+def test_without_a_contour_nothing_is_done(tmp_path):
+    item = run(ContourTracking(), case())
+    assert "strain" not in item
+    run(StrainWriter(), {**item, "folder": tmp_path})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_mask_gives_its_endocardium(tmp_path):
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
+    inside = lambda a, b: (((70 - rows) / a) ** 2 + ((columns - 40) / b) ** 2 < 1) & (rows < 70)  # noqa: E731
+    mask = (inside(55, 28).astype(np.uint8)) * 2
+    mask[inside(45, 18)] = 1
+    nibabel.save(nibabel.Nifti1Image(mask.T, np.eye(4)), tmp_path / "ed.nii.gz")
+    found = read_contour(tmp_path / "ed.nii.gz", 0, SIZE)
+    assert abs(found[:, 0].min() - 25) < 2.5 and abs(np.ptp(found[:, 1]) - 36) < 3
+    with pytest.raises(InputError, match="the frames are"):
+        read_contour(tmp_path / "ed.nii.gz", 0, (96, 96))
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (None, "no readable contour"),
+        ("not JSON", "no readable contour"),
+        ({"epicardium": []}, "no readable contour"),
+        ([[1, 2], [3, 4]], "at least 3 points"),
+        ((contour() + [0, 40]).tolist(), "leaves the image of 96 × 80"),
+    ],
+)
+def test_contours_that_cannot_be_used(tmp_path, content, words):
+    path = tmp_path / "contour.json"
+    if content is not None:
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+    with pytest.raises(InputError, match=words) as caught:
+        read_contour(path, 0, SIZE)
+    assert "contour.json" in str(caught.value)
+
+
+def test_frames_that_are_not_there(file):
+    for options in ({"ed": 5}, {"es": 9}):
+        with pytest.raises(InputError, match="the cine has frames 0 to 4"):
+            run(ContourTracking(file, **options), case())

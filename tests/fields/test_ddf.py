@@ -1,0 +1,185 @@
+import math
+
+import itk
+import nibabel
+import numpy as np
+import pytest
+import torch
+
+from common.core.errors import InputError
+from common.fields import ddf as fields
+
+
+def smooth_field(size, amplitude, seed=0, sigma=6.0):
+    torch.manual_seed(seed)
+    noise = fields.smooth(torch.randn(1, len(size), *size), sigma)
+    return amplitude * noise / noise.abs().max()
+
+
+def smooth_image(size, seed=1):
+    torch.manual_seed(seed)
+    image = fields.smooth(torch.rand(1, 1, *size), 1.5)
+    return (image - image.min()) / (image.max() - image.min())
+
+
+def itk_warp(image, ddf):
+    """The same by ITK: (i, j, k) are its last to first index, so components and axes turn round."""
+    moving = itk.image_from_array(image[0, 0].numpy())
+    vectors = ddf[0].flip(0).movedim(0, -1).contiguous().numpy()
+    field = itk.image_from_array(vectors, ttype=itk.Image[itk.Vector[itk.F, image.dim() - 2], image.dim() - 2])
+    return torch.from_numpy(itk.array_from_image(itk.warp_image_filter(
+        moving, displacement_field=field, output_parameters_from_image=moving
+    )))  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [(48, 57), (24, 30, 20)])
+def test_warp_is_itks(size):
+    image, ddf = smooth_image(size), smooth_field(size, 3.0)
+    ours, theirs = fields.warp(image, ddf)[0, 0], itk_warp(image, ddf)
+    inside = tuple(slice(4, n - 4) for n in size)  # ITK puts 0 where the moving image ends
+    assert (ours[inside] - theirs[inside]).abs().max() < 1e-4
+
+
+def test_warp_pulls_back():
+    image = torch.zeros(1, 1, 8, 9)
+    image[0, 0, 5, 3] = 1
+    ddf = torch.zeros(1, 2, 8, 9)
+    ddf[:, 0], ddf[:, 1] = 2, -1
+    assert fields.warp(image, ddf)[0, 0, 3, 4] == 1  # warped(3, 4) = moving(3 + 2, 4 − 1)
+
+
+def test_warp_gradient():
+    image = torch.rand(1, 1, 6, 7, dtype=torch.float64, requires_grad=True)
+    ddf = (0.3 + 0.2 * torch.rand(1, 2, 6, 7, dtype=torch.float64)).requires_grad_()
+    assert torch.autograd.gradcheck(fields.warp, (image, ddf))
+
+
+def test_compose_is_warping_twice():
+    size = (64, 64)
+    grid = fields.identity_grid(size, torch.zeros(1))
+    image = (0.5 + 0.25 * (grid[:, 0] / 5).sin() + 0.25 * (grid[:, 1] / 4).cos())[:, None]
+    first, second = torch.zeros(1, 2, *size), torch.zeros(1, 2, *size)
+    first[:, 0], second[:, 1] = 4 * (grid[:, 1] / 10).sin(), 4 * (grid[:, 0] / 10).cos()
+    twice = fields.warp(fields.warp(image, first), second)
+    once = fields.warp(image, fields.compose(first, second))
+    inside = (..., slice(8, -8), slice(8, -8))
+    right = (twice - once)[inside].abs().max()
+    swapped = (twice - fields.warp(image, fields.compose(second, first)))[inside].abs().max()
+    assert right < 0.2 * swapped
+
+
+def test_compose_of_translations_adds():
+    a, b = torch.full((1, 2, 9, 9), 1.5), torch.full((1, 2, 9, 9), -0.5)
+    torch.testing.assert_close(fields.compose(a, b), a + b)
+
+
+def test_rescale_keeps_the_motion():
+    """An affine motion, sampled on a coarse grid (pixel centres at (i + 1/2)·s − 1/2) and brought to the fine one."""
+    size, scale = (40, 60), 0.25
+
+    def affine(points):
+        return torch.stack([0.05 * points[:, 0] - 0.02 * points[:, 1] + 1, 0.03 * points[:, 1] + 0.5], 1)
+
+    fine = fields.identity_grid(size, torch.zeros(1))
+    coarse = (fields.identity_grid((10, 15), torch.zeros(1)) + 0.5) / scale - 0.5
+    found = fields.rescale(affine(coarse) * scale, size)
+    inside = (..., slice(2, -2), slice(2, -2))
+    torch.testing.assert_close(found[inside], affine(fine)[inside], atol=1e-4, rtol=1e-4)
+    assert fields.rescale(fine, size) is fine
+
+
+def test_inverse_undoes():
+    ddf = smooth_field((50, 60), 3.0)
+    rest = fields.compose(ddf, fields.invert(ddf))[..., 6:-6, 6:-6]
+    assert rest.abs().max() < 0.01
+
+
+def test_exponential_of_a_rotation_generator():
+    """exp of v = A·x, A skew, is the rotation by its angle (Arsigny et al. 2006)."""
+    size, angle = (41, 41), 0.3
+    grid = fields.identity_grid(size, torch.zeros(1)) - 20
+    velocity = angle * torch.stack([-grid[:, 1], grid[:, 0]], 1)
+    c, s = math.cos(angle), math.sin(angle)
+    rotated = torch.stack([c * grid[:, 0] - s * grid[:, 1], s * grid[:, 0] + c * grid[:, 1]], 1) - grid
+    error = (fields.exponentiate(velocity, 8) - rotated)[..., 12:29, 12:29]
+    assert error.abs().max() < 0.02
+    back = fields.compose(fields.exponentiate(velocity, 8), fields.exponentiate(-velocity, 8))
+    assert back[..., 12:29, 12:29].abs().max() < 0.01
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_jacobian_of_an_affine_motion(dims):
+    size = (9, 10, 11)[:dims]
+    torch.manual_seed(0)
+    matrix = 0.2 * torch.randn(dims, dims)
+    ddf = torch.einsum("ij,bj...->bi...", matrix, fields.identity_grid(size, torch.zeros(1)))
+    expected = torch.linalg.det(torch.eye(dims) + matrix)
+    torch.testing.assert_close(fields.jacobian_determinant(ddf), expected.expand(1, *size), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        fields.gradient(ddf)[0, :, :, 3, 4].reshape(dims, dims, -1)[..., 0], matrix, atol=1e-4, rtol=0
+    )
+
+
+def test_folding_counts_the_mirrored_part():
+    ddf = torch.zeros(1, 2, 20, 20)
+    ddf[:, 1, :, 10:] = -2 * torch.arange(10.0)  # columns run backwards from 10 on
+    mask = torch.zeros(1, 1, 20, 20)
+    mask[..., 12:] = 1
+    assert fields.folding(ddf, mask) == 1
+    assert 0.4 < fields.folding(ddf) < 0.6
+    assert fields.folding(torch.zeros(1, 2, 9, 9)) == 0
+
+
+def test_smooth_is_the_gaussian_and_keeps_constants():
+    impulse = torch.zeros(1, 2, 31, 31)
+    impulse[..., 15, 15] = 1
+    seen = fields.smooth(impulse, 2.0)
+    assert abs(seen.sum() / 2 - 1) < 1e-5
+    assert abs((seen[0, 0].sum(0) * (torch.arange(31) - 15).square()).sum() - 4.0) < 0.1
+    torch.testing.assert_close(fields.smooth(torch.ones(1, 3, 8, 8, 8), 1.0), torch.ones(1, 3, 8, 8, 8))
+
+
+def test_cine_field_on_disk(tmp_path):
+    ddf = torch.rand(4, 2, 6, 7)
+    fields.save_cine_ddf(tmp_path / "ddf.nii.gz", ddf)
+    image = nibabel.load(tmp_path / "ddf.nii.gz")
+    assert image.shape == (7, 6, 4, 1, 2) and image.header["intent_code"] == 1007
+    assert np.allclose(image.dataobj[3, 2, 1, 0], ddf[1].flip(0)[:, 2, 3])
+    torch.testing.assert_close(fields.load_ddf(tmp_path / "ddf.nii.gz"), ddf)
+
+
+def test_volume_field_on_disk_is_what_itk_applies(tmp_path):
+    """Oblique, anisotropic, flipped grid: ITK's own warp of the file gives our warp."""
+    size = (20, 24, 18)
+    image, ddf = smooth_image(size), smooth_field(size, 2.0)
+    affine = np.array([[-1.2, 0.1, 0, 5], [0.1, 0.9, 0.2, -3], [0, -0.15, 1.5, 2], [0, 0, 0, 1]])
+    q, _ = np.linalg.qr(affine[:3, :3])
+    affine[:3, :3] = q * np.array([1.2, 0.9, 1.5])
+    nibabel.save(nibabel.Nifti1Image(image[0, 0].numpy(), affine), tmp_path / "moving.nii.gz")
+    fields.save_volume_ddf(tmp_path / "ddf.nii.gz", ddf[0], affine)
+    moving = itk.imread(str(tmp_path / "moving.nii.gz"), itk.F)
+    field = itk.imread(str(tmp_path / "ddf.nii.gz"), itk.Vector[itk.F, 3])
+    theirs = itk.array_from_image(itk.warp_image_filter(
+        moving, displacement_field=field, output_parameters_from_image=moving
+    ))  # fmt: skip
+    ours = fields.warp(image, ddf)[0, 0].permute(2, 1, 0).numpy()
+    inside = (slice(3, -3),) * 3
+    assert np.abs(ours - theirs)[inside].max() < 1e-4
+    torch.testing.assert_close(fields.load_ddf(tmp_path / "ddf.nii.gz"), ddf, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("content", ["missing", "text", "image"])
+def test_no_field_on_disk(tmp_path, content):
+    path = tmp_path / "ddf.nii.gz"
+    if content == "text":
+        path.write_text("no field")
+    elif content == "image":
+        nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4), np.float32), np.eye(4)), path)
+    with pytest.raises(InputError, match=r"ddf\.nii\.gz"):
+        fields.load_ddf(path)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 8, 8), (1, 2, 8, 9), (1, 2, 8, 8, 8)])
+def test_field_must_fit_the_image(shape):
+    with pytest.raises(ValueError, match="a field for an image"):
+        fields.warp(torch.zeros(1, 1, 8, 8), torch.zeros(shape))

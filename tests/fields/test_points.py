@@ -1,0 +1,53 @@
+import pytest
+import torch
+
+from common.fields.ddf import identity_grid, invert
+from common.fields.points import field_at, grid_points, step_backward, step_forward, track
+from tests.conftest import rotation
+
+SIZE = (60, 70)
+
+
+def rotating_ddf(angle):
+    """The contract's field of a rotation by ``angle`` a frame: pixel p of frame t+1 was at R(−angle)·p."""
+    grid = identity_grid(SIZE, torch.zeros(1))[0].movedim(0, -1)
+    return (rotation(grid, -angle, SIZE) - grid).movedim(-1, 0)
+
+
+@pytest.fixture
+def points():
+    return grid_points(torch.ones(SIZE), 9)[10:-10] * 0.6 + 12.3
+
+
+def test_points_turn_with_the_tissue(points):
+    """The sign: material moves with the inverse of the field that pulls the image back."""
+    found = step_forward(points, rotating_ddf(0.1))
+    torch.testing.assert_close(found, rotation(points, 0.1, SIZE), atol=2e-3, rtol=0)
+
+
+def test_backward_undoes_forward(points):
+    ddf = rotating_ddf(0.1)
+    torch.testing.assert_close(step_backward(step_forward(points, ddf), ddf), points, atol=3e-3, rtol=0)
+
+
+def test_forward_is_the_inverse_field(points):
+    ddf = rotating_ddf(0.05)
+    by_field = points + field_at(invert(ddf[None])[0], points)
+    torch.testing.assert_close(step_forward(points, ddf), by_field, atol=5e-3, rtol=0)
+
+
+@pytest.mark.parametrize("start", [0, 2, 4])
+def test_track_from_any_frame(points, start):
+    ddf = rotating_ddf(0.04).expand(4, -1, -1, -1)
+    path = track(points, ddf, start)
+    assert path.shape == (5, len(points), 2)
+    for t in range(5):
+        torch.testing.assert_close(path[t], rotation(points, 0.04 * (t - start), SIZE), atol=1e-2, rtol=0)
+
+
+def test_grid_points_stay_inside():
+    mask = torch.zeros(40, 50)
+    mask[10:20, 5:45] = 1
+    found = grid_points(mask, 5)
+    assert len(found) == 2 * 8
+    assert mask[found[:, 0].long(), found[:, 1].long()].all()

@@ -1,0 +1,39 @@
+import torch
+
+from common.fields.ddf import identity_grid, warp
+from common.registration.losses import RegistrationLoss, diffusion
+
+
+def test_diffusion_by_forward_differences():
+    """A checkerboard, whose central differences vanish, and an affine field of known slope."""
+    board = (identity_grid((8, 8), torch.zeros(1)).sum(1, keepdim=True) % 2).expand(1, 2, 8, 8)
+    assert diffusion(board) == 4  # two components, two axes, a step of 1 each
+    grid = identity_grid((9, 7), torch.zeros(1))
+    slope = torch.stack([0.3 * grid[:, 0] + 0.1 * grid[:, 1], -0.2 * grid[:, 1]], 1)
+    torch.testing.assert_close(diffusion(slope), torch.tensor(0.09 + 0.01 + 0.04))
+
+
+def test_terms_add_up():
+    torch.manual_seed(0)
+    image, ddf = torch.rand(2, 2, 24, 24), torch.rand(2, 2, 24, 24)
+    mask = torch.rand(1, 1, 24, 24)
+    plain = RegistrationLoss(3, smoothness=0.0)(ddf, image, mask)
+    both = RegistrationLoss(3, smoothness=7.0, intensity=2.0)(ddf, image, mask)
+    error = (warp(image[:, :1], ddf) - image[:, 1:]).square()
+    expected = plain + 7 * diffusion(ddf) + 2 * (error * mask).sum((1, 2, 3)).div(mask.sum()).mean()
+    torch.testing.assert_close(both, expected)
+    given = RegistrationLoss(3, smoothness=7.0, intensity=2.0)(ddf, image, mask, smoothness=0.0, velocity=ddf)
+    torch.testing.assert_close(given, both - 7 * diffusion(ddf))
+
+
+def test_loss_is_least_at_the_truth():
+    torch.manual_seed(0)
+    wide = torch.nn.functional.interpolate(torch.rand(1, 1, 20, 20), size=(60, 60), mode="bicubic").clamp(0, 1)
+    image = torch.cat([wide[..., 4:52, 4:52], wide[..., 4:52, 6:54]], 1)  # fixed(p) = moving(p + (0, 2))
+    loss = RegistrationLoss(4, smoothness=1.0)
+    values = []
+    for shift in (0.0, 1.0, 2.0, 3.0):
+        ddf = torch.zeros(1, 2, 48, 48)
+        ddf[:, 1] = shift
+        values.append(float(loss(ddf, image)))
+    assert values.index(min(values)) == 2

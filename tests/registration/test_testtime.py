@@ -1,0 +1,183 @@
+import pytest
+import torch
+
+from common.core.errors import InputError
+from common.fields.ddf import folding, identity_grid
+from common.networks.registration_unet import RegistrationUNet
+from common.registration.losses import RegistrationLoss
+from common.registration.testtime import MultiScaleTestTimeTraining, bounding_box, per_scale
+from tests.conftest import moving_cine, rotation
+
+SIZE = (72, 80)
+
+
+def pairs(frames=4):
+    cine, angle = moving_cine(frames, SIZE)
+    return torch.stack([cine[:-1], cine[1:]], 1), angle
+
+
+def true_ddf(angle):
+    """Pull-back of a rotation by ``angle`` a frame: frame t+1 at p shows what frame t shows at R(−angle)·p."""
+    grid = identity_grid(SIZE, torch.zeros(1))[0].movedim(0, -1)
+    return (rotation(grid, -angle, SIZE) - grid).movedim(-1, 0)
+
+
+def endpoint_error(ddf, angle, margin=10):
+    inside = (..., slice(margin, -margin), slice(margin, -margin))
+    return (ddf - true_ddf(angle))[inside].square().sum(1).sqrt().mean().item()
+
+
+def inferer(**changes):
+    settings = {
+        "scales": [0.25, 0.5, 1.0], "steps": [20, 20, 20], "field_scales": [0.25, 0.5, 1.0], "squarings": 5,
+        "loss": RegistrationLoss(4, intensity=50.0), "smoothness": 1.0, "progress": False, "batch_size": 2,
+    }  # fmt: skip
+    return MultiScaleTestTimeTraining(**{**settings, **changes})
+
+
+def network(**settings):
+    torch.manual_seed(0)
+    return RegistrationUNet(2, encoder=(8, 16, 16), decoder=(16, 16, 8), full=(8,), **settings)
+
+
+@pytest.mark.parametrize("squarings", [0, 5])
+def test_field_finds_a_rotation(squarings):
+    image, angle = pairs()
+    register = inferer(squarings=squarings)
+    ddf = register(image, network())
+    assert ddf.shape == (3, 2, *SIZE)
+    assert endpoint_error(ddf, angle) < 0.1 < endpoint_error(torch.zeros_like(ddf), angle)
+    assert folding(ddf).max() == 0
+    assert [r.scale for r in register.results] == [0.25, 0.5, 1.0]
+    assert all(r.ddf().shape == ddf.shape for r in register.results)
+    errors = [endpoint_error(r.ddf(), angle) for r in register.results]
+    assert errors[2] < errors[0]
+
+
+@pytest.mark.parametrize("carry_weights", [True, False])
+def test_network_finds_a_rotation(carry_weights):
+    image, angle = pairs()
+    register = inferer(
+        scales=[0.5, 1.0], steps=[150, 60], field_scales=[], squarings=0, carry_weights=carry_weights,
+        learning_rate=3e-3, smoothness=0.1, batch_size=3,
+    )  # fmt: skip
+    start = network()
+    before = [p.clone() for p in start.parameters()]
+    ddf = register(image, start)
+    assert endpoint_error(ddf, angle) < 0.45 < endpoint_error(torch.zeros_like(ddf), angle)
+    assert all(torch.equal(a, b) for a, b in zip(before, start.parameters(), strict=True)), "the given network is kept"
+
+
+def test_network_then_field_compose():
+    image, angle = pairs()
+    register = inferer(scales=[0.5, 1.0], steps=[100, 25], field_scales=[1.0], learning_rate=3e-3)
+    assert endpoint_error(register(image, network(squarings=5)), angle) < 0.15
+
+
+def test_volumes():
+    torch.manual_seed(0)
+    moving = torch.nn.functional.interpolate(torch.rand(1, 1, 7, 8, 6), size=(28, 32, 24), mode="trilinear")
+    image = torch.cat([moving, moving.roll(-2, 3)], 1)  # fixed(p) = moving(p + 2) along the second axis
+    register = inferer(scales=[0.5, 1.0], steps=[30, 20], field_scales=[0.5, 1.0], loss=RegistrationLoss(2))
+    ddf = register(image, RegistrationUNet(3))
+    inside = ddf[0, :, 6:-6, 6:-6, 6:-6]
+    assert (inside[1] - 2).abs().mean() < 0.15
+    assert inside[[0, 2]].abs().mean() < 0.15
+
+
+def test_only_the_masks_box_is_computed():
+    image, angle = pairs()
+    mask = torch.zeros(1, 1, *SIZE, dtype=torch.bool)
+    mask[..., 16:56, 14:64] = True
+    register = inferer()
+    ddf = register(image, network(), mask=mask)
+    assert ddf.shape == (3, 2, *SIZE)
+    assert register.results[-1].box == ((12, 60), (10, 68))
+    inside = (ddf - true_ddf(angle))[..., 20:52, 18:60].square().sum(1).sqrt().mean()
+    assert inside < 0.1
+    assert torch.equal(ddf[..., 0, :], ddf[..., 11, :]), "the edge is repeated outside"
+
+
+def test_same_seed_same_field():
+    image, _ = pairs(9)
+    settings = {"field_scales": [1.0], "steps": [4, 4, 4]}
+    first, second = (inferer(seed=3, **settings)(image, network()) for _ in range(2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, inferer(seed=4, **settings)(image, network()))
+
+
+@pytest.mark.parametrize("field_scales", [[], [0.5, 1.0], [1.0]])
+def test_killed_run_goes_on_to_the_same_field(tmp_path, monkeypatch, field_scales):
+    image, _ = pairs()
+    settings = {"field_scales": field_scales, "steps": [4, 4, 4], "checkpoint_dir": tmp_path}
+    undisturbed = inferer(**{**settings, "checkpoint_dir": None})(image, network())
+    killed = inferer(**settings)
+    at_scale = killed._at_scale
+
+    def die_at_the_last(scale, *rest):
+        if scale == 1.0:
+            raise KeyboardInterrupt
+        return at_scale(scale, *rest)
+
+    monkeypatch.setattr(killed, "_at_scale", die_at_the_last)
+    with pytest.raises(KeyboardInterrupt):
+        killed(image, network())
+    resumed = inferer(**settings)
+    scales = []
+    at_scale = resumed._at_scale
+    monkeypatch.setattr(resumed, "_at_scale", lambda scale, *rest: scales.append(scale) or at_scale(scale, *rest))
+    assert torch.equal(resumed(image, network()), undisturbed)
+    assert scales == [1.0], "the scales that were done are not done again"
+
+    other = inferer(**{**settings, "smoothness": 2.0})
+    at_scale = other._at_scale
+    monkeypatch.setattr(other, "_at_scale", lambda scale, *rest: scales.append(scale) or at_scale(scale, *rest))
+    other(image, network())
+    assert scales == [1.0, 0.25, 0.5, 1.0], "other settings begin anew"
+    other.forget()
+    assert not list(tmp_path.iterdir())
+
+
+def test_damaged_checkpoint_begins_anew(tmp_path):
+    image, _ = pairs()
+    settings = {"steps": [2, 2, 2], "checkpoint_dir": tmp_path}
+    expected = inferer(**settings)(image, network())
+    (tmp_path / ".scales.pt").write_bytes(b"not a checkpoint")
+    assert torch.equal(inferer(**settings)(image, network()), expected)
+
+
+def test_plateau_ends_a_scale():
+    image = torch.full((4, 2, *SIZE), 0.5)
+    register = inferer(scales=[1.0], steps=500, field_scales=[], patience=3, batch_size=2, loss=RegistrationLoss(4))
+    register(image, network())
+    assert register.results[0].steps <= 10
+
+
+@pytest.mark.parametrize(
+    "changes, reason",
+    [
+        ({"scales": [0.05, 1.0], "steps": 2, "field_scales": []}, "scale 1/20 leaves 4×4 of 72×80 pixels"),
+        ({"scales": [1.0, 0.5], "steps": 2, "field_scales": []}, "scales must rise"),
+        ({"scales": [0.0, 1.0], "steps": 2, "field_scales": []}, "scales must rise"),
+        ({"scales": [], "steps": [], "field_scales": []}, "scales must rise"),
+        ({"steps": [1, 2]}, "2 values for 3 scales"),
+        ({"field_scales": [0.25]}, "must be the finest"),
+    ],
+)
+def test_settings_that_leave_nothing(changes, reason):
+    with pytest.raises(InputError, match=reason):
+        inferer(**changes)(pairs()[0], network())
+
+
+def test_empty_mask():
+    with pytest.raises(InputError, match="mask is empty"):
+        inferer()(pairs()[0], network(), mask=torch.zeros(1, 1, *SIZE))
+
+
+def test_bounding_box():
+    mask = torch.zeros(2, 1, 9, 8, 7)
+    mask[0, 0, 2, 3, 4] = mask[1, 0, 6, 3, 1] = 1
+    assert bounding_box(mask, (9, 8, 7)) == ((2, 7), (3, 4), (1, 5))
+    assert bounding_box(mask, (9, 8, 7), 2) == ((0, 9), (1, 6), (0, 7))
+    assert bounding_box(None, (9, 8, 7), 2) == ((0, 9), (0, 8), (0, 7))
+    assert per_scale(2, 3, "steps") == [2, 2, 2]

@@ -1,0 +1,128 @@
+"""A server's requests: a bundle's answer, checks of files, how uncertain a segmentation is; frames of saved labels."""
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from common.cine.write import write_cine
+from common.core.errors import InputError
+from common.evaluation.contour import read_contour
+from common.serving.requests import ANSWER, open_requests, uncertainty, wall_labels
+from common.training.frames import UNTOLD
+from common.training.study_frames import StudyFrames
+from tests.bundles.running import ROOT
+from tests.conftest import moving_cine
+
+
+@pytest.fixture
+def cine(tmp_path):
+    """A NIfTI cine of four frames, 72 × 80."""
+    path = tmp_path / "speckle.nii.gz"
+    frames, _ = moving_cine()
+    write_cine(path, MetaTensor(frames[None], meta={"spacing": (0.5, 0.4), "frame_times": [0, 0.1, 0.2, 0.3]}))
+    return path
+
+
+def ask(folder, **request):
+    open_requests()(json.dumps({"folder": str(folder), **request}))
+    return json.loads((folder / ANSWER).read_text())
+
+
+def save(path, values):
+    nibabel.save(nibabel.Nifti1Image(np.asarray(values, np.uint8), np.eye(4)), path)
+    return str(path)
+
+
+def test_bundle_on_one_case_with_its_options(cine, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    files = ["bundles/farneback/configs/inference.json"]
+    entry = {"image": str(cine), "spacing": [0.7, 0.7]}
+    found = ask(tmp_path, task="infer", files=files, options={"frames": 3, "figures": False}, entry=entry)
+    assert found["result"] == "ddf.nii.gz" and found["files"] == ["ddf.nii.gz", "summary.json"]
+    assert found["summary"]["frames"] == 3 and found["summary"]["spacing"] == [0.7, 0.7]
+    assert nibabel.load(tmp_path / "case" / "ddf.nii.gz").shape == (80, 72, 2, 1, 2)
+    with pytest.raises(InputError, match="has no option nonsense"):
+        ask(tmp_path, task="infer", files=files, options={"nonsense": 1}, entry=entry)
+
+
+def test_check_tells_cine_volume_and_label(cine, tmp_path):
+    assert ask(tmp_path, task="check", image=str(cine)) == {"kind": "cine", "shape": [4, 72, 80]}
+    random = np.random.default_rng(0).integers(0, 200, (30, 31, 32))
+    volume = tmp_path / "volume.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(random.astype(np.float32), np.eye(4)), volume)
+    assert ask(tmp_path, task="check", image=str(volume))["kind"] == "volume"
+    for shape in ((80, 72, 4), (80, 72)):
+        ask(tmp_path, task="check", image=str(cine), label=save(tmp_path / "label.nii.gz", np.ones(shape)))
+    for shape, said in (
+        ((72, 80, 4), "the label is"),
+        ((80, 72, 5), "the label is"),
+        ((80, 72, 2, 2), "a label map is"),
+    ):
+        with pytest.raises(InputError, match=said):
+            ask(tmp_path, task="check", image=str(cine), label=save(tmp_path / "label.nii.gz", np.ones(shape)))
+    (tmp_path / "text.nii.gz").write_text("no image")
+    with pytest.raises(InputError):
+        ask(tmp_path, task="check", image=str(tmp_path / "text.nii.gz"))
+
+
+def test_uncertainty_of_known_memberships():
+    sure, split = torch.zeros(2, 4, 8, 8), torch.zeros(2, 4, 8, 8)
+    sure[:, 1] = 1
+    split[:, :2] = 0.5
+    nothing = torch.zeros(2, 4, 8, 8)
+    nothing[:, 0] = 1
+    assert uncertainty(sure) == pytest.approx(0, abs=1e-6)
+    assert uncertainty(split) == pytest.approx(0.5)  # one bit of two
+    assert uncertainty(torch.full((2, 4, 8, 8), 0.25)) == pytest.approx(1)
+    assert uncertainty(nothing) == 1
+
+
+def test_wall_labels_lie_between_the_lines():
+    class Tracked:
+        class beat:
+            ed = 1
+
+        lines = np.array([[[[20, 10], [5, 15], [20, 20]], [[20, 9], [4, 15], [20, 21]], [[20, 8], [3, 15], [20, 22]]]])
+
+    labels = torch.full((3, 30, 30), 3, dtype=torch.uint8)
+    labels[:, :12] = 2
+    found = wall_labels({"labels": labels, "tracked": [Tracked]})
+    assert (found[[0, 2]] == labels[[0, 2]].numpy()).all()
+    assert found[1, 15, 15] == 1 and found[1, 19, 10] in (1, 2) and found[1, 4, 15] == 2
+    assert found[1, 5, 2] == 0 and found[1, 25, 15] == 3  # the segmentation's wall is gone, the atrium stays
+
+
+def test_contour_of_a_frame_of_many(tmp_path):
+    values = np.zeros((40, 50, 3))
+    values[14:26, 10:40, 1] = 2
+    values[17:23, 13:40, 1] = 1
+    path = save(tmp_path / "labels.nii.gz", values)
+    alone = save(tmp_path / "alone.nii.gz", values[..., 1])
+    assert np.array_equal(read_contour(path, 1, (50, 40)), read_contour(alone, 0, (50, 40)))
+    with pytest.raises(InputError):
+        read_contour(path, 0, (50, 40))
+
+
+def test_frames_of_saved_labels(cine, tmp_path):
+    values = np.zeros((80, 72, 4))
+    values[30:50, 20:50, 1:] = 2
+    values[34:46, 24:50, 1:] = 1
+    save(tmp_path / "label.nii.gz", values)
+    datalist = tmp_path / "list.json"
+    datalist.write_text(json.dumps({"training": [{"image": "speckle.nii.gz", "label": "label.nii.gz"}]}))
+    frames = StudyFrames(str(datalist), dataset_dir=str(tmp_path), frames=2, size=64)
+    assert [frame.name for frame in frames.frames] == ["speckle_1", "speckle_3"]
+    item = frames[0]
+    assert item["image"].shape == item["label"].shape == (1, 64, 64)
+    assert set(item["label"].unique().tolist()) <= {0, 1, 2, UNTOLD} and (item["label"] == UNTOLD).any()
+    values[0, 0, 1] = 3
+    save(tmp_path / "label.nii.gz", values)
+    with_atrium = StudyFrames(str(datalist), dataset_dir=str(tmp_path), size=64)
+    assert len(with_atrium) == 3 and not any((with_atrium[i]["label"] == UNTOLD).any() for i in range(3))
+    save(tmp_path / "label.nii.gz", np.zeros((80, 72, 4)))
+    with pytest.raises(InputError, match="no frame of 'training' has a labelled cavity"):
+        StudyFrames(str(datalist), dataset_dir=str(tmp_path), size=64)

@@ -1,0 +1,118 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from common.cine.cases import demo_cine
+from common.cine.read import read_cine
+from common.core.errors import InputError
+from common.networks.segmentation_unet import SegmentationUNet
+from common.networks.view_classifier import VIEWS, ViewClassifier
+from common.networks.weights import save_weights
+from common.strain_pipeline.image_networks import (
+    classify_view,
+    largest_pieces,
+    load_segmentation,
+    load_view_classifier,
+    segment_cine,
+)
+
+
+class Threshold(nn.Module):
+    """Pixels brighter than 1/2 are the LV cavity."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(40.0))
+
+    def forward(self, image):
+        cavity = self.scale * (image - 0.5)
+        return torch.cat([torch.zeros_like(image), cavity, *[torch.full_like(image, -40.0)] * 2], 1)
+
+
+def disc_cine(radii, size=(150, 190), centre=(80.0, 90.0)):
+    """A sector of moving speckle, dim, with a bright disc of the given radii in its frames: ``[T, H, W]``."""
+    torch.manual_seed(0)
+    rows, columns = torch.meshgrid(*(torch.arange(float(n)) for n in size), indexing="ij")
+    sector = (torch.hypot(rows - 10, columns - 95) < 130) & ((columns - 95).abs() < 0.8 * (rows - 10))
+    distance = torch.hypot(rows - centre[0], columns - centre[1])
+    frames = [torch.where(distance < radius, 0.9, 0.1 + 0.1 * torch.rand(size)) * sector for radius in radii]
+    return torch.stack(frames)
+
+
+def test_a_disc_comes_back_on_the_cines_own_pixels():
+    cine = disc_cine([30.0] * 4)
+    found = segment_cine(cine, Threshold())
+    assert found.shape == (4, 4, 150, 190)
+    assert torch.allclose(found.sum(1), torch.ones(4, 150, 190), atol=1e-5)
+    truth = cine > 0.5
+    dice = 2 * ((found[:, 1] > 0.5) & truth).sum() / ((found[:, 1] > 0.5).sum() + truth.sum())
+    assert dice > 0.985
+    rows, columns = torch.nonzero(found[0, 1] > 0.5).float().unbind(1)
+    assert abs(rows.mean() - 80) < 0.2 and abs(columns.mean() - 90) < 0.2
+
+
+def test_smoothing_keeps_a_still_cine_and_calms_a_lone_frame():
+    still = disc_cine([30.0] * 5)
+    assert torch.allclose(segment_cine(still, Threshold()), segment_cine(still, Threshold(), smooth=False), atol=0.2)
+    area = lambda cine, **kw: (segment_cine(cine, Threshold(), **kw)[:, 1] > 0.5).sum((1, 2)).float()  # noqa: E731
+    jump = disc_cine([30.0, 30.0, 38.0, 30.0, 30.0])
+    assert area(jump)[2] < area(jump, smooth=False)[2] * 0.85
+
+
+def test_small_pieces_are_taken_away():
+    memberships = torch.zeros(1, 3, 20, 20)
+    memberships[:, 0] = 0.2
+    memberships[:, 2] = 0.1
+    memberships[:, 1, 2:12, 2:12] = 0.7
+    memberships[:, 1, 16:18, 16:18] = 0.7
+    found = largest_pieces(memberships)
+    assert (found.argmax(1)[0, 2:12, 2:12] == 1).all() and (found.argmax(1)[0, 16:18, 16:18] == 0).all()
+    assert torch.allclose(found.sum(1), torch.ones(1, 20, 20))
+
+
+def test_one_frame_is_segmented():
+    assert segment_cine(disc_cine([30.0]), Threshold()).shape == (1, 4, 150, 190)
+
+
+def test_views_are_probabilities_by_name():
+    found = classify_view(disc_cine([30.0] * 3), ViewClassifier(filters=4))
+    assert tuple(found) == VIEWS and len(VIEWS) == 8
+    assert abs(sum(found.values()) - 1) < 1e-5
+
+
+def test_loaders_take_the_widths_of_the_weights(tmp_path):
+    unet, classifier = SegmentationUNet((4, 6, 8)), ViewClassifier(filters=4)
+    save_weights(unet, tmp_path / "s.pt")
+    save_weights(classifier, tmp_path / "v.pt")
+    assert load_segmentation(tmp_path / "s.pt").widths == (4, 6, 8)
+    assert load_view_classifier(tmp_path / "v.pt").filters == 4
+    with pytest.raises(InputError, match="not weights of a SegmentationUNet"):
+        load_segmentation(tmp_path / "v.pt")
+    with pytest.raises(InputError, match="not weights of a ViewClassifier"):
+        load_view_classifier(tmp_path / "s.pt")
+
+
+@pytest.mark.parametrize("load", [load_segmentation, load_view_classifier])
+def test_missing_weights_are_one_line(load, tmp_path):
+    with pytest.raises(InputError, match=r"none\.pt: no such weights; train them"):
+        load(tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize("run", [segment_cine, classify_view])
+def test_wrong_shapes(run):
+    with pytest.raises(ValueError, match=r"expected a cine \[T, H, W\], got \(1, 3, 8, 8\)"):
+        run(torch.zeros(1, 3, 8, 8), Threshold())
+
+
+def test_committed_weights_know_a_recorded_four_chamber_cine():
+    """pydicom's example, of another machine than CAMUS's: its view, and the wall between cavity and what is around."""
+    models = Path(__file__).parents[2] / "bundles/strain_pipeline/models"
+    cine = read_cine(demo_cine())[0, :2].as_tensor()
+    assert classify_view(cine, load_view_classifier(models / "view.pt"))["apical_4ch"] > 0.9
+    found = segment_cine(cine, load_segmentation(models / "segmentation.pt")).argmax(1)
+    areas = [(found == value).sum((1, 2)).float().mean() for value in (1, 2, 3)]
+    assert all(1000 < area < 5000 for area in areas), "of 76,800 pixels"
+    rows = [torch.nonzero(found == value)[:, 1].float().mean() for value in (1, 3)]
+    assert rows[0] < rows[1], "the atrium lies below the cavity"

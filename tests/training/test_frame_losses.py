@@ -1,0 +1,112 @@
+import json
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, DistributedSampler
+
+from common.networks.segmentation_unet import SegmentationUNet
+from common.training.frame_losses import StructureDice, accuracy, segmentation_loss
+from common.training.frames import SegmentationFrames
+from common.training.record import TrainingRecord
+from common.training.trainer import RegistrationTrainer, RegistrationValidator, TrainingCheckpoint, Validate
+from tests.recorded_frames import write_patients
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_patients(tmp_path_factory.mktemp("recorded") / "patients")
+
+
+def trainer(folder, output, epochs, mlflow=False):
+    torch.manual_seed(0)
+    network = SegmentationUNet((4, 8, 8))
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-2)
+    frames = SegmentationFrames(
+        str(folder), str(folder / "split.json"), size=32, augmentation={"rotation": 5.0, "gamma": 0.2}
+    )
+    record = TrainingRecord(str(output), "test", {"network": "tiny"}, mlflow)
+    validator = RegistrationValidator(
+        "cpu", DataLoader(frames, 2), network, segmentation_loss, measures={"wall": StructureDice(2)}
+    )
+    return RegistrationTrainer(
+        "cpu",
+        epochs,
+        DataLoader(frames, 2, sampler=DistributedSampler(frames, 1, 0, seed=0)),
+        network,
+        optimizer,
+        segmentation_loss,
+        lr_scheduler=torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=9),
+        train_handlers=[
+            Validate(validator, record=record),
+            TrainingCheckpoint(f"{output}/checkpoint.pt"),
+            record,
+        ],
+        progress=False,
+    )
+
+
+def test_a_resumed_training_is_the_same(folder, tmp_path):
+    whole = trainer(folder, tmp_path / "whole", 4)
+    whole.run()
+    trainer(folder, tmp_path / "parts", 2).run()
+    resumed = trainer(folder, tmp_path / "parts", 4)
+    resumed.run()
+    for a, b in zip(whole.network.state_dict().values(), resumed.network.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    tables = [(tmp_path / name / "training.csv").read_text() for name in ("whole", "parts")]
+    assert tables[0] == tables[1] and len(tables[0].splitlines()) == 5
+    assert tables[0].splitlines()[0] == "epoch,train_loss,val_loss,val_wall"
+
+
+def test_the_curve_goes_to_mlflow_while_it_trains_and_a_resumed_training_goes_on_with_it(folder, tmp_path, monkeypatch):
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlruns.db")
+    first = trainer(folder, tmp_path, 2, mlflow=True)
+    (tmp_path / "examples.png").write_bytes(b"picture")
+    seen = []
+
+    def look(engine):
+        (run,) = client.search_runs([client.get_experiment_by_name("test").experiment_id])
+        seen.append((run.info.status, len(client.get_metric_history(run.info.run_id, "train_loss"))))
+
+    first.add_event_handler("EPOCH_COMPLETED", look)
+    first.run()
+    trainer(folder, tmp_path, 3, mlflow=True).run()
+    assert seen == [("RUNNING", 1), ("RUNNING", 2)]
+    (run,) = client.search_runs([client.get_experiment_by_name("test").experiment_id])
+    assert run.data.params["network"] == "tiny" and run.info.run_name == "training" and run.info.status == "FINISHED"
+    curve = client.get_metric_history(run.info.run_id, "train_loss")
+    kept = {row["epoch"]: row["train_loss"] for row in TrainingRecord(str(tmp_path), "test").rows()}
+    assert {m.step: m.value for m in curve} == kept and len(curve) == len(kept) == 3
+    assert {a.path for a in client.list_artifacts(run.info.run_id)} == {"training.csv", "examples.png"}
+
+
+def test_a_store_that_is_down_costs_no_training(folder, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    trainer(folder, tmp_path, 2, mlflow=True).run()
+    assert "its curve is in" in caplog.text
+    curves = json.loads((tmp_path / "record.json").read_text())["curves"]
+    assert len(curves["train_loss"]) == 2 and len((tmp_path / "training.csv").read_text().splitlines()) == 3
+
+
+def test_a_record_that_is_off_keeps_the_table_alone(tmp_path):
+    record = TrainingRecord(str(tmp_path), "test", enabled=False)
+    record({"train_loss": 0.5}, 1)
+    record({"train_loss": 0.25}, 2)
+    record({"train_loss": 0.125}, 2)
+    assert record.rows() == [{"epoch": 1, "train_loss": 0.5}, {"epoch": 2, "train_loss": 0.125}]
+    record._end(None)
+    assert not (tmp_path / "record.json").exists()
+
+
+def test_dice_of_a_structure_and_accuracy():
+    label = torch.zeros(2, 1, 4, 4, dtype=torch.long)
+    label[0, 0, :2, :2] = 2
+    logits = torch.zeros(2, 3, 4, 4)
+    logits[0, 2, :2, :3] = 1
+    dice = StructureDice(2)(logits, label)
+    assert dice[0] == pytest.approx(2 * 4 / (6 + 4)) and torch.isnan(dice[1])
+    assert accuracy(torch.eye(3), torch.tensor([0, 1, 0])).tolist() == [1, 1, 0]

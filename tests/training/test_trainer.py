@@ -1,0 +1,186 @@
+import json
+
+import pytest
+import torch
+from ignite.engine import Events
+
+from common.core.errors import InputError
+from common.networks.registration_unet import RegistrationUNet
+from common.networks.weights import load_weights, save_weights
+from common.registration.losses import FieldLoss, LabelledLoss, RegistrationLoss
+from common.registration.metrics import warped_dice
+from common.training.pairs import SimulatedPairs, SubjectPairs, Subjects
+from common.training.trainer import RegistrationTrainer, RegistrationValidator, TrainingCheckpoint, Validate, Weights
+
+
+class Bars(torch.utils.data.Dataset):
+    """Pairs of a bar and the bar two pixels on, at a place that the epoch and the index decide."""
+
+    def __init__(self, length=4):
+        self.length, self.epoch = length, 0
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        at = 10 + (7 * self.epoch + 3 * index) % 12
+        rows = torch.arange(32.0)[:, None].expand(32, 32)
+        bar = torch.stack([torch.exp(-((rows - c) ** 2) / 18) for c in (at, at + 2)])
+        return {"image": bar, "mask": torch.ones(1, 32, 32, dtype=torch.bool)}
+
+
+def trainer(folder, epochs, **settings):
+    torch.manual_seed(0)
+    network = RegistrationUNet(2, encoder=(8, 8), decoder=(8, 8), full=(8,))
+    network = torch.nn.Sequential(network, torch.nn.Dropout(settings.pop("dropout", 0.0)))
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    return RegistrationTrainer(
+        "cpu",
+        epochs,
+        torch.utils.data.DataLoader(Bars(), batch_size=2),
+        network,
+        optimizer,
+        RegistrationLoss(radius=2, smoothness=0.01),
+        lr_scheduler=torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0.1, 40),
+        train_handlers=[TrainingCheckpoint(f"{folder}/checkpoint.pt"), *settings.pop("handlers", [])],
+        progress=False,
+        **settings,
+    )
+
+
+def test_the_loss_falls(tmp_path):
+    engine = trainer(tmp_path, 25)
+    losses = []
+    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda e: losses.append(e.state.metrics["loss"]))
+    engine.run()
+    assert losses[-1] < losses[0] - 0.05
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_a_resumed_training_ends_as_an_uninterrupted_one(tmp_path, dropout):
+    whole = trainer(tmp_path / "whole", 4, dropout=dropout)
+    whole.run()
+    trainer(tmp_path / "parts", 2, dropout=dropout).run()
+    again = trainer(tmp_path / "parts", 4, dropout=dropout)
+    again.run()
+    for a, b in zip(whole.network.parameters(), again.network.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+    assert again.state.epoch == 4
+
+
+def test_bfloat16_keeps_float32_fields_and_clipping_bounds_the_step(tmp_path):
+    engine = trainer(tmp_path, 1, bfloat16=True, clip=1e-3)
+    engine.run()
+    assert engine.state.output["pred"].dtype == torch.float32
+    norm = sum(float(p.grad.square().sum()) for p in engine.network.parameters()) ** 0.5
+    assert norm <= 1.001e-3
+
+
+def test_weights_and_validation_are_written_every_interval(tmp_path, capsys):
+    found = []
+    engine = trainer(tmp_path, 2, handlers=[Weights(str(tmp_path / "model.pt"))])
+    validator = RegistrationValidator(
+        "cpu",
+        torch.utils.data.DataLoader(Bars(), batch_size=2),
+        engine.network,
+        engine.loss_function,
+        measures={"reach": lambda ddf, **batch: ddf.abs().amax()},
+    )
+    Validate(validator, record=lambda metrics, epoch: found.append((epoch, metrics))).attach(engine)
+    engine.run()
+    assert [epoch for epoch, _ in found] == [1, 2]
+    assert set(found[0][1]) == {"train_loss", "val_loss", "val_reach"}
+    assert "val_reach" in capsys.readouterr().out
+    state = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert all(v.dtype == torch.float16 for v in state.values())
+
+
+def test_weights_come_back_in_the_networks_precision(tmp_path):
+    network = RegistrationUNet(2)
+    save_weights(network, tmp_path / "w.pt")
+    other = load_weights(RegistrationUNet(2), tmp_path / "w.pt")
+    for a, b in zip(network.parameters(), other.parameters(), strict=True):
+        assert b.dtype == torch.float32 and torch.allclose(a, b, atol=1e-3)
+
+
+def test_bad_weights_end_in_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"none.pt: no such weights; train them"):
+        load_weights(RegistrationUNet(2), tmp_path / "none.pt")
+    (tmp_path / "text.pt").write_text("no weights")
+    with pytest.raises(InputError, match=r"text.pt: no readable weights"):
+        load_weights(RegistrationUNet(2), tmp_path / "text.pt")
+    save_weights(RegistrationUNet(3), tmp_path / "other.pt")
+    with pytest.raises(InputError, match=r"other.pt: these are weights of another network"):
+        load_weights(RegistrationUNet(2), tmp_path / "other.pt")
+    network = RegistrationUNet(2)
+    assert load_weights(network, None) is network
+
+
+@pytest.fixture(scope="module")
+def subjects():
+    return Subjects(labelled=True)
+
+
+def test_subject_pairs_follow_the_seed_the_epoch_and_the_index(subjects):
+    pairs = SubjectPairs(subjects, length=5, deformation=1.0, gamma=0.2, seed=3)
+    first = pairs[1]
+    assert first["image"].shape == (2, 48, 64, 48)
+    assert first["mask"].shape == (1, 48, 64, 48) and first["mask"].dtype == torch.bool
+    assert first["label"].shape == (2, 2, 48, 64, 48)
+    assert torch.equal(first["image"], pairs[1]["image"])
+    assert not torch.equal(first["image"], pairs[2]["image"])
+    pairs.set_epoch(1)
+    assert not torch.equal(first["image"], pairs[1]["image"])
+
+
+def test_a_pair_is_never_one_subject_twice_and_labels_stay_at_home_when_not_asked(subjects):
+    pairs = SubjectPairs(subjects, length=30, labelled=False)
+    for index in range(30):
+        pair = pairs[index]
+        assert not torch.equal(*pair["image"]) and "label" not in pair
+
+
+def test_a_simulated_field_explains_its_pair(subjects):
+    pair = SimulatedPairs(subjects, noise=0.0)[0]
+    loss = FieldLoss(regression=1.0, radius=2, smoothness=0.0)
+    batch = {key: value[None] for key, value in pair.items()}
+    at_truth = loss(batch["field"], **batch)
+    at_zero = loss(torch.zeros_like(batch["field"]), **batch)
+    assert at_truth < -0.9 < at_zero
+    with pytest.raises(ValueError, match="simulated field"):
+        loss(batch["field"], batch["image"])
+
+
+def test_the_labelled_loss_rewards_labels_that_meet(subjects):
+    label = subjects.label[:1]
+    moving = label.roll(2, dims=2)
+    image = torch.cat([subjects.image[:1].roll(2, dims=2), subjects.image[:1]], 1)
+    pair = {"image": image, "label": torch.stack([moving, label], 1)}
+    loss = LabelledLoss(overlap=1.0, radius=2, smoothness=0.0)
+    shift = torch.zeros(1, 3, 48, 64, 48)
+    shift[:, 0] = 2
+    assert loss(shift, **pair) < loss(torch.zeros_like(shift), **pair) - 0.1
+    assert warped_dice(shift, **pair).min() > 0.99
+    with pytest.raises(ValueError, match="needs the labels"):
+        loss(shift, image)
+
+
+def test_synthetic_training_needs_no_data(tmp_path, monkeypatch):
+    from tests.bundles.running import run_here
+
+    for bundle, extra in (("ssmsr_hippocampus", ["ssmsr_hippocampus/configs/train_labelled.json"]), ("neurreg", [])):
+        run_here(
+            f"{bundle}/configs/train.json",
+            *extra,
+            output_dir=str(tmp_path / bundle),
+            epochs=1,
+            pairs_per_epoch=2,
+            validation_pairs=1,
+            encoder=[4, 4],
+            decoder=[4, 4],
+        )
+        assert (tmp_path / bundle / "model.pt").stat().st_size < 30e6
+        assert json.dumps(sorted(p.name for p in (tmp_path / bundle).iterdir())) == '["checkpoint.pt", "model.pt"]'

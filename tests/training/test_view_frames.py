@@ -1,0 +1,155 @@
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+
+from common.core.errors import InputError
+from common.networks.view_classifier import VIEWS
+from common.training.frame_evaluation import evaluate_segmentation, evaluate_view, view_scores
+from common.training.frames import FrameSquare
+from common.training.view_frames import ViewFrames, disturbed, folder_frames, simulated_frames
+from tests.recorded_frames import write_patients
+
+
+def picture(seed):
+    random = np.random.default_rng(seed)
+    frame = np.zeros((60, 80), dtype=np.uint8)
+    frame[5:55, 10:70] = random.integers(20, 200, (50, 60))
+    return frame
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A folder a view, with a picture in one and a cine in the other."""
+    (tmp_path / "own/apical_2ch").mkdir(parents=True)
+    (tmp_path / "own/other").mkdir()
+    iio.imwrite(tmp_path / "own/apical_2ch/a.png", picture(0))
+    iio.imwrite(tmp_path / "own/other/b.gif", np.stack([picture(k) for k in range(12)]))
+    return tmp_path / "own"
+
+
+def test_a_folder_a_view(own):
+    found = folder_frames(own)
+    assert [VIEWS[f.view] for f in found] == ["apical_2ch", *["other"] * 8]
+    assert found[0].frame.square == FrameSquare((60, 80), 0, 10, 60, 160)
+    dataset = ViewFrames(images=str(own), size=64)
+    assert len(dataset) == 9 and dataset[0]["image"].shape == (1, 64, 64) and int(dataset[0]["label"]) == 1
+
+
+def test_own_folders_that_cannot_be_used(own, tmp_path):
+    with pytest.raises(InputError, match="no folder with a folder for each view"):
+        folder_frames(tmp_path / "none")
+    (own / "a4c").mkdir()
+    with pytest.raises(InputError, match="a4c: no view of that name, expected one of apical_4ch"):
+        folder_frames(own)
+    (own / "a4c").rename(own / "apical_4ch")
+    with pytest.raises(InputError, match="apical_4ch: no picture and no cine in it"):
+        folder_frames(own)
+    (own / "apical_4ch/bad.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"bad\.png: no readable picture"):
+        folder_frames(own)
+    with pytest.raises(InputError, match="no frames of known view"):
+        ViewFrames()
+
+
+def test_simulated_frames_are_kept_and_the_same_again(tmp_path):
+    path = tmp_path / "simulated.pt"
+    made = simulated_frames(1, 1, 5, path)
+    kept = simulated_frames(1, 1, 5, path)
+    assert [f.view for f in made] == list(range(8)) == [f.view for f in kept]
+    assert all(torch.equal(a.frame.image, b.frame.image) for a, b in zip(made, kept, strict=True))
+    assert made[0].frame.image.shape == (160, 160) and made[0].frame.image.float().std() > 10
+    with pytest.raises(InputError, match=r"simulated\.pt: simulated with .*remove it or name another"):
+        simulated_frames(2, 1, 5, path)
+
+
+def test_recorded_frames_count_twice_when_disturbed(tmp_path):
+    folder = write_patients(tmp_path / "patients")
+    settings = {"folder": str(folder), "split": str(folder / "split.json"), "size": 32}
+    plain, both = ViewFrames(**settings), ViewFrames(**settings, disturb=True)
+    assert [int(plain[i]["label"]) for i in range(4)] == [0] * 4
+    assert [int(both[i]["label"]) for i in range(8)] == [0] * 4 + [7] * 4
+    assert torch.equal(both[1]["image"], plain[1]["image"]) and not torch.equal(both[5]["image"], plain[1]["image"])
+    again = both[5]["image"]
+    assert torch.equal(again, both[5]["image"])
+    both.set_epoch(1)
+    assert not torch.equal(again, both[5]["image"])
+
+
+def test_hearts_simulated_from_recorded_frames_are_four_chamber(tmp_path):
+    folder = write_patients(tmp_path / "patients")
+    dataset = ViewFrames(
+        folder=str(folder),
+        split=str(folder / "split.json"),
+        recorded_hearts=2,
+        recorded_frames=2,
+        size=32,
+        disturb=True,
+    )
+    sizes = {name: len(part) for name, part in dataset.parts.items()}
+    assert sizes == {"recorded": 4, "simulated_from_recorded": 2, "disturbed": 6, "others": 0}
+    assert [item.view for item in dataset.frames] == [0] * 6 + [7] * 6
+
+
+def test_a_disturbed_frame_keeps_its_grey_values():
+    image = torch.rand(48, 48)
+    for seed in range(6):
+        found = disturbed(image, np.random.default_rng(seed))
+        assert not torch.equal(found, image)
+        assert torch.equal(found.flatten().sort().values, image.flatten().sort().values)
+
+
+def test_scores_of_views():
+    truth = torch.tensor([0, 0, 0, 1, 1, 2])
+    scores = view_scores(torch.tensor([0, 0, 1, 1, 1, 2]), truth)
+    assert scores["accuracy"] == pytest.approx(5 / 6) and scores["frames"] == 6
+    assert scores["f1"] == pytest.approx({VIEWS[0]: 0.8, VIEWS[1]: 0.8, VIEWS[2]: 1.0})
+    assert scores["macro_f1"] == pytest.approx(2.6 / 3)
+    assert scores["confusion"][0][:3] == [2, 1, 0]
+
+
+class Certain(torch.nn.Module):
+    """Always the second view."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias = torch.nn.Parameter(torch.eye(8)[1])
+
+    def forward(self, image):
+        return self.bias.expand(len(image), 8)
+
+
+def test_evaluation_of_views(own, tmp_path):
+    summary = evaluate_view(Certain(), ViewFrames(images=str(own), size=32), str(tmp_path / "out"))
+    assert summary["others"]["accuracy"] == pytest.approx(1 / 9) and "recorded" not in summary
+    lines = (tmp_path / "out/metrics.csv").read_text().splitlines()
+    assert lines[0] == "case,view,found,share" and len(lines) == 10
+
+
+class Grey(torch.nn.Module):
+    """Bright is the wall, dark is the cavity above the base and the atrium below."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(50.0))
+
+    def forward(self, image):
+        size = image.shape[-1]
+        rows = torch.arange(size)[:, None].expand(size, size)
+        dark, below = (image < 0.2) & (image > 0), rows > 0.54 * size
+        background = (image >= 0.2) & (image < 0.55)
+        parts = [background | (image == 0), dark & ~below, image >= 0.55, dark & below]
+        return torch.cat([self.scale * part.float() for part in parts], 1)
+
+
+def test_evaluation_of_segmentation(tmp_path):
+    from common.training.frames import SegmentationFrames
+
+    folder = write_patients(tmp_path / "patients")
+    frames = SegmentationFrames(str(folder), str(folder / "split.json"), "valid", size=128)
+    summary = evaluate_segmentation(Grey(), frames, str(tmp_path / "out"))
+    assert summary["all"]["dice_lv_cavity"]["n"] == 4 and summary["ED"]["dice_lv_cavity"]["n"] == 2
+    for name in ("lv_cavity", "myocardium", "left_atrium"):
+        assert summary["all"][f"dice_{name}"]["mean"] > 0.9
+        assert summary["all"][f"hd_{name}"]["mean"] >= summary["all"][f"hd95_{name}"]["mean"]
+    assert len((tmp_path / "out/metrics.csv").read_text().splitlines()) == 5

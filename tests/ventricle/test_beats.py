@@ -1,0 +1,96 @@
+"""Beats found in areas of a known course."""
+
+import numpy as np
+import pytest
+
+from common.core.errors import InputError
+from common.simulation.motion import systole, time_course
+from common.ventricle.beats import Beat, by_tracked_cavity, find_beats
+
+RATE = 60.0
+STEP = 0.02
+FRAMES = round(60 / RATE / STEP)  # a beat
+
+
+def areas(first=0, last=FRAMES, noise=0.0):
+    """Area of a cavity that ejects 45 %, over frames of a beat of 50 frames, and their times."""
+    times = np.arange(first, last + 1) * STEP
+    area = 1000 * (1 - 0.45 * time_course(times, RATE))
+    area *= 1 + np.random.default_rng(0).normal(0, noise, len(area))
+    return area, list(times - times[0])
+
+
+def near(found, ed, es, end):
+    return abs(found.ed - ed) <= 1 and abs(found.es - es) <= 1 and abs(found.end - end) <= 2
+
+
+ES = round(systole(RATE)[1] / STEP)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_one_beat_from_one_end_diastole_to_the_next(noise):
+    (beat,) = find_beats(*areas(noise=noise))
+    assert near(beat, 0, ES, FRAMES) and beat.whole
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.005])
+def test_beats_one_by_one_wherever_the_cine_begins(noise):
+    found = find_beats(*areas(20, 28 + 3 * FRAMES, noise))
+    assert len(found) == 3
+    for k, beat in enumerate(found[:2]):
+        assert near(beat, FRAMES * (k + 1) - 20, FRAMES * (k + 1) - 20 + ES, FRAMES * (k + 2) - 20) and beat.whole
+    assert not found[2].whole and near(found[2], 3 * FRAMES - 20, 3 * FRAMES - 20 + ES, 8 + 3 * FRAMES)
+
+
+def test_times_may_be_unknown():
+    (beat,) = find_beats(areas()[0])
+    assert near(beat, 0, ES, FRAMES)
+
+
+def test_r_waves_are_end_diastole():
+    found = find_beats(*areas(0, 2 * FRAMES), r_waves=[-0.9, 0.06, 1.06, 9.0])
+    assert [b.ed for b in found] == [3, 53]
+    assert found[0].end == 53
+
+
+def test_a_cine_that_ends_just_before_end_systole():
+    assert find_beats(*areas(0, ES - 1)) == [Beat(0, ES - 1, ES - 1, False)]
+
+
+def test_what_is_given_is_taken():
+    area, times = areas(0, 2 * FRAMES)
+    assert find_beats(area, times, ed=2, es=15) == [Beat(2, 15, FRAMES, True)]
+    (beat,) = find_beats(area, times, ed=FRAMES)
+    assert beat.ed == FRAMES and abs(beat.es - FRAMES - ES) <= 1
+    (beat,) = find_beats(area, times, es=FRAMES + ES)
+    assert abs(beat.ed - FRAMES) <= 1
+
+
+@pytest.mark.parametrize(
+    ("part", "given", "words"),
+    [
+        ((ES, FRAMES), {}, "half a beat"),
+        ((0, ES - 9), {}, "half a beat"),
+        ((0, FRAMES), {"ed": 20, "es": 20}, "end-systole comes after end-diastole"),
+        ((0, FRAMES), {"ed": 30, "es": 10}, "end-systole comes after end-diastole"),
+        ((0, FRAMES), {"ed": 90}, "ED at frame 90, the cine has frames 0 to 50"),
+        ((0, FRAMES), {"es": -1}, "ES at frame -1"),
+        ((ES, FRAMES), {"es": 2}, "no end-diastole before the given ES"),
+    ],
+)
+def test_what_holds_no_beat(part, given, words):
+    with pytest.raises(InputError, match=words):
+        find_beats(*areas(*part), **given)
+
+
+def test_a_cavity_that_does_not_change():
+    with pytest.raises(InputError, match="no beat is seen"):
+        find_beats(1000 + np.random.default_rng(0).normal(0, 5, 40))
+
+
+def test_end_systole_by_the_tracked_cavity():
+    areas = 100 - 30 * np.sin(np.linspace(0, np.pi, 21)) - np.linspace(0, 20, 21)
+    assert by_tracked_cavity(Beat(5, 12, 25, whole=True), areas) == Beat(5, 15, 25, True)
+    assert by_tracked_cavity(Beat(5, 12, 25, whole=False), areas).es > 15, "a beat cut off keeps its drift"
+    cut = Beat(5, 25, 25, whole=False)
+    assert by_tracked_cavity(cut, areas) == cut

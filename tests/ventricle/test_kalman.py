@@ -1,0 +1,96 @@
+"""The Kalman filter and smoother against analytic motion, a loop from the textbook and a batch estimate."""
+
+import numpy as np
+import pytest
+
+from common.core.errors import InputError
+from common.ventricle.kalman import process_noise, smooth_points, transition
+
+
+def motion(frames=20, points=5, step=1.0):
+    """Places and velocities of points of constant acceleration, [T, P, 2]."""
+    random = np.random.default_rng(0)
+    start, speed, push = (random.normal(0, s, (points, 2)) for s in (50, 2, 0.3))
+    t = np.arange(frames)[:, None, None] * step
+    return start + speed * t + push * t**2 / 2, speed + push * t
+
+
+@pytest.mark.parametrize("smoother", [False, True])
+def test_constant_acceleration_is_found_exactly(smoother):
+    places, velocities = motion()
+    found = smooth_points(places, velocities, 0.1, 0.01, 0.0, smoother=smoother)
+    first = 2 if not smoother else 0  # the filter knows of the acceleration after the second frame
+    np.testing.assert_allclose(found[0][first:], places[first:], atol=0.02)
+    np.testing.assert_allclose(found[1][first:], velocities[first:], atol=0.01)
+    exact = smooth_points(places, velocities, 1e-9, 1e-9, 1.0, smoother=smoother)
+    np.testing.assert_allclose(exact[0], places, atol=1e-5)
+
+
+def test_noise_falls_and_the_smoother_is_better_than_the_filter():
+    places, velocities = motion(60, 40)
+    random = np.random.default_rng(1)
+    noisy = places + random.normal(0, 1.0, places.shape), velocities + random.normal(0, 0.2, velocities.shape)
+    rms = {
+        smoother: np.sqrt(np.mean((smooth_points(*noisy, 1.0, 0.04, 1e-6, smoother=smoother)[0] - places) ** 2))
+        for smoother in (False, True)
+    }
+    assert rms[True] < 0.6 * rms[False] and rms[False] < 0.7
+
+
+def test_equals_the_textbook_loop():
+    """One point and axis at a time with 2×2 innovations inverted, as books have it."""
+    random = np.random.default_rng(2)
+    places, velocities = random.normal(0, 5, (9, 3, 2)), random.normal(0, 1, (9, 3, 2))
+    r = random.uniform(0.5, 2, (9, 3, 2)), random.uniform(0.1, 0.4, (9, 3, 2))
+    times = np.cumsum(random.uniform(0.5, 1.5, 9))
+    found = smooth_points(places, velocities, *r, 0.3, times)
+    h = np.array([[1.0, 0, 0], [0, 1.0, 0]])
+    for p in range(3):
+        for axis in range(2):
+            z = np.stack([places[:, p, axis], velocities[:, p, axis]], -1)
+            noise = [np.diag([r[0][t, p, axis], r[1][t, p, axis]]) for t in range(9)]
+            wide = 1e4 * (1 + np.abs(places).max() + np.abs(velocities).max())
+            x, c = np.array([*z[0], 0]), np.diag([*np.diag(noise[0]), wide])
+            xs, cs, xp, cp = [x], [c], [], []
+            for t in range(1, 9):
+                f = transition(times[t] - times[t - 1])
+                x, c = f @ x, f @ c @ f.T + process_noise(times[t] - times[t - 1], 0.3)
+                xp.append(x)
+                cp.append(c)
+                k = c @ h.T @ np.linalg.inv(h @ c @ h.T + noise[t])
+                x, c = x + k @ (z[t] - h @ x), (np.eye(3) - k @ h) @ c
+                xs.append(x)
+                cs.append(c)
+            for t in range(7, -1, -1):
+                g = cs[t] @ transition(times[t + 1] - times[t]).T @ np.linalg.inv(cp[t])
+                xs[t] = xs[t] + g @ (xs[t + 1] - xp[t])
+            np.testing.assert_allclose(found[0][:, p, axis], np.stack(xs)[:, 0], atol=1e-5)
+            np.testing.assert_allclose(found[1][:, p, axis], np.stack(xs)[:, 1], atol=1e-5)
+
+
+def test_what_is_not_measured_is_bridged():
+    places, velocities = motion(15)
+    variance = np.full(places.shape, 1e-6)
+    variance[5:9] = np.inf
+    broken = places.copy()
+    broken[5:9] = np.nan
+    found, _ = smooth_points(broken, velocities, variance, variance, 1e-8)
+    np.testing.assert_allclose(found, places, atol=0.01)
+
+
+def test_a_better_measurement_counts_more():
+    places = np.stack([np.zeros((10, 2, 2)), np.ones((10, 2, 2))])[:, :, :1].sum(0)
+    variance = np.where(np.arange(10) % 2, 1e-3, 1e3)[:, None, None]
+    measured = np.where(np.arange(10) % 2, 0.0, 1.0)[:, None, None] + 0 * places
+    found, _ = smooth_points(measured, 0 * places, variance, np.inf, 1e-4)
+    assert np.abs(found).max() < 0.2
+
+
+def test_what_cannot_be():
+    places, velocities = motion(4)
+    with pytest.raises(InputError, match=r"\[T, P, 2\]"):
+        smooth_points(places, velocities[:3], 1, 1, 1)
+    with pytest.raises(InputError, match="rising times"):
+        smooth_points(places, velocities, 1, 1, 1, times=[0, 1, 1, 2])
+    with pytest.raises(InputError, match="first frame"):
+        smooth_points(places, velocities, np.inf, 1, 1)

@@ -1,0 +1,152 @@
+"""Strain of contours whose deformation is known."""
+
+import numpy as np
+import pytest
+
+from common.core.errors import InputError
+from common.ventricle.strain import (
+    disc_diameters,
+    disc_volume,
+    drift,
+    ejection_fraction,
+    end_systole,
+    gls,
+    lagrangian,
+    length,
+    long_axis,
+    mapse,
+    mapse_mm,
+    mechanical_dispersion,
+    peak,
+    peak_systolic,
+    post_systolic_index,
+    segment_lengths,
+    strain_rate,
+    without_drift,
+)
+
+
+def ventricle(points=201):
+    """Half an ellipse, base below, in pixels."""
+    angle = np.linspace(0, np.pi, points)
+    return np.stack([100 - 60 * np.sin(angle), 80 - 25 * np.cos(angle)], -1)
+
+
+def test_translation_and_rotation_are_no_strain():
+    shape = ventricle()
+    turn = np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
+    moved = np.stack([shape, shape + [3.0, -7.0], shape @ turn.T])
+    assert gls(moved) == pytest.approx(0, abs=1e-12)
+    assert mapse(moved) == pytest.approx(0, abs=1e-12)
+    assert mapse_mm(moved, (0.5, 0.5)) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.1])
+def test_uniform_stretch(factor):
+    moved = np.stack([ventricle(), factor * ventricle()])
+    assert gls(moved) == pytest.approx([0, factor - 1])
+    assert mapse(moved, (0.5, 0.5)) == pytest.approx([0, factor - 1])
+
+
+def test_long_axis_of_known_length():
+    shape = ventricle()
+    shorter = shape.copy()
+    shorter[:, 0] = 100 - 0.75 * (100 - shape[:, 0])
+    moved = np.stack([shape, shorter])
+    assert long_axis(moved) == pytest.approx([60, 45])
+    assert mapse(moved) == pytest.approx([0, -0.25])
+    assert mapse_mm(moved, (0.4, 0.9)) == pytest.approx([0, 15 * 0.4])
+
+
+def test_length_takes_the_spacing_of_each_axis():
+    line = np.array([[[0.0, 0.0], [3.0, 4.0]]])
+    assert length(line) == pytest.approx([5])
+    assert length(line, (2.0, 2.0)) == pytest.approx([10])
+    assert length(line, (1.0, 2.0)) == pytest.approx([np.hypot(3, 8)])
+
+
+def test_any_frame_can_be_end_diastole():
+    moved = np.stack([0.8 * ventricle(), ventricle()])
+    assert gls(moved, ed=1) == pytest.approx([-0.2, 0])
+    assert peak_systolic(gls(moved, ed=1), 1, 0) == pytest.approx(-0.2)
+
+
+def test_peak_is_looked_for_in_systole_alone():
+    assert peak_systolic([0, -0.1, -0.15, -0.2], 0, 2) == -0.15
+
+
+def test_end_systole_is_the_smallest_cavity():
+    assert end_systole(np.stack([f * ventricle() for f in (1, 0.9, 0.7, 0.8)])) == 2
+
+
+def test_what_cannot_be():
+    with pytest.raises(InputError, match="end-diastole at frame 2"):
+        gls(np.stack([ventricle()] * 2), ed=2)
+    with pytest.raises(InputError, match="no length"):
+        lagrangian([0.0, 1.0])
+    with pytest.raises(InputError, match="spacing"):
+        mapse_mm(np.stack([ventricle()] * 2), None)
+
+
+def test_segments_are_parts_of_the_whole():
+    shape = ventricle(120)
+    turn = np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
+    moved = np.stack([shape, shape + [4.0, 2.0], shape @ turn.T, 0.8 * shape])
+    lengths = segment_lengths(moved)
+    assert lengths.shape == (6, 4)
+    np.testing.assert_allclose(lengths.sum(0), length(moved))
+    np.testing.assert_allclose(lengths / lengths[:, :1] - 1, np.tile([0, 0, 0, -0.2], (6, 1)), atol=1e-12)
+
+
+def test_one_segment_that_shortens_shows_alone():
+    line = np.stack([np.zeros(121), np.arange(121.0)], -1)
+    shorter = line.copy()
+    shorter[20:40, 1] = 20 + 0.5 * (line[20:40, 1] - 20)
+    shorter[40:, 1] -= 10
+    strains = segment_lengths(np.stack([line, shorter]))
+    np.testing.assert_allclose(strains[:, 1] / strains[:, 0] - 1, [0, -0.5, 0, 0, 0, 0], atol=1e-12)
+
+
+def test_strain_rate_of_a_parabola():
+    times = np.linspace(0, 1, 21)
+    np.testing.assert_allclose(strain_rate(-0.2 * times**2, times)[1:-1], -0.4 * times[1:-1], atol=1e-12)
+
+
+def test_an_even_drift_is_taken_away_and_nothing_else():
+    beat = -0.2 * np.sin(np.linspace(0, np.pi, 31)) ** 2
+    drifting = beat + 0.03 * np.arange(31) / 30
+    assert drift(drifting, 0, 30) == pytest.approx(0.03)
+    np.testing.assert_allclose(without_drift(drifting, 0, 30), beat, atol=1e-12)
+    np.testing.assert_allclose(without_drift(beat, 0, 30), beat, atol=1e-12)
+
+
+def test_peak_and_what_comes_after_systole():
+    curve = [0, -0.1, -0.15, -0.18, -0.05]
+    assert peak(curve, 0, 4) == (-0.18, 3)
+    assert post_systolic_index(-0.15, -0.18) == pytest.approx(100 / 6)
+    assert np.isnan(post_systolic_index(0.05, 0.01))
+    assert mechanical_dispersion([300, 340, np.nan]) == pytest.approx(np.std([300, 340], ddof=1))
+    assert np.isnan(mechanical_dispersion([300]))
+
+
+def test_volume_of_an_ellipsoid():
+    """Half an ellipsoid of semi-axes 80, 30 and 20 mm, cut at its equator, seen from two sides."""
+    angle = np.linspace(0, np.pi, 2001)
+    wide, narrow = (np.stack([160 - 160 * np.sin(angle), 100 - 2 * r * np.cos(angle)], -1) for r in (30, 20))
+    spacing = (0.5, 0.5)
+    exact = 2 / 3 * np.pi * 80 / 1000
+    assert disc_volume(wide, spacing) == pytest.approx(exact * 30 * 30, rel=2e-3)
+    assert disc_volume(wide, spacing, narrow, spacing) == pytest.approx(exact * 30 * 20, rel=2e-3)
+    widths, height = disc_diameters(wide, spacing, 40)
+    level = (np.arange(40) + 0.5) / 40
+    assert height == pytest.approx(80)
+    np.testing.assert_allclose(widths, 60 * np.sqrt(1 - level**2), rtol=1e-3)
+    assert ejection_fraction(120.0, 48.0) == pytest.approx(60)
+
+
+def test_volume_does_not_change_as_the_heart_turns():
+    shape = ventricle()
+    turn = np.array([[np.cos(1.1), -np.sin(1.1)], [np.sin(1.1), np.cos(1.1)]])
+    assert disc_volume(shape @ turn.T, (0.4, 0.4)) == pytest.approx(disc_volume(shape, (0.4, 0.4)))
+    with pytest.raises(InputError, match="spacing"):
+        disc_volume(shape, None)
