@@ -50,8 +50,9 @@ def read_datalist(path: str | Path, fold: str, dataset_dir: str | Path = ".") ->
         dataset_dir: folder that relative paths start from.
 
     Returns:
-        The entries, each with a ``case`` and with absolute or ``dataset_dir``-joined paths for ``image``, ``label`` and
-        what else ends in a name of a file (``*_mask``, ``*_image``).
+        The entries, each with a ``case`` (the image's name where none is given) and with absolute or
+        ``dataset_dir``-joined paths for ``image``, ``label`` and what else ends in a name of a file (``*_mask``,
+        ``*_image``).
 
     Raises:
         InputError: no such file or fold, or not of this format, or two cases of one name.
@@ -73,15 +74,14 @@ def read_datalist(path: str | Path, fold: str, dataset_dir: str | Path = ".") ->
         for key, value in entry.items():
             if isinstance(value, str) and (key in ("image", "label") or key.endswith(("_mask", "_image"))):
                 entry[key] = str(Path(dataset_dir) / value)
-        entry.setdefault("case", case_name(entry["image"]))
         entries.append(entry)
-    names = [entry["case"] for entry in entries]
+    names = [entry["case"] for entry in entries if "case" in entry]
     if len(set(names)) < len(names):
         twice = sorted({n for n in names if names.count(n) > 1})
         raise InputError(f"{path}: '{fold}' names a case twice: {', '.join(twice[:3])}")
     if not entries:
         raise InputError(f"{path}: the list '{fold}' is empty")
-    return entries
+    return [{"case": case_name(entry["image"]), **entry} for entry in entries]
 
 
 class CineCases(Dataset):
@@ -122,11 +122,8 @@ class CineCases(Dataset):
         else:
             paths = [input] if isinstance(input, str) else list(input or [demo_cine()])
             entries = [entry for path in paths for entry in cine_entries(path)]
-            names = [entry["case"] for entry in entries]
-            if len(set(names)) < len(names):
-                raise InputError(f"{', '.join(map(str, paths))}: two cines of one name; their results need two folders")
         self.entries = [{**{k: v for k, v in given.items() if v is not None}, **entry} for entry in entries]
-        self.frames, self.square = frames, square
+        self.frames, self.square, self.dataset_dir = frames, square, dataset_dir
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -216,13 +213,6 @@ def two_frames(first: str | Path, last: str | Path, spacing: Sequence[float] | f
         raise InputError(f"{last}: {tuple(frames[1].shape)}, the frame at end-diastole is {tuple(frames[0].shape)}")
     own = (spacing,) * 2 if isinstance(spacing, int | float) else tuple(spacing or steps[0])
     notes = ["Two frames, end-diastole and end-systole, registered directly."]
-    meta = {
-        "spacing": own,
-        "aspect": own[0] / own[1],
-        "frame_times": None,
-        "times_are": "acquired",
-        "regions": [],
-        "source": str(first),
-        "notes": notes,
-    }
+    meta: dict[str, Any] = {"spacing": own, "aspect": own[0] / own[1], "frame_times": None, "times_are": "acquired"}
+    meta |= {"regions": [], "r_waves": None, "colour_flow": False, "source": str(first), "notes": notes}
     return MetaTensor(torch.stack(frames)[None], meta=meta)
