@@ -19,7 +19,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import nibabel
 import numpy as np
 import psutil
@@ -32,13 +31,11 @@ from common.cine.write import write_cine
 from common.cohort import bundle, cluster
 from common.cohort.engine import run_cases
 from common.cohort.runner import Limits, Work
+from common.core.plots import plt
 from common.volume.phantom import phantom
 from tests.cohort.server import TrackingServer
 from tests.cohort.work import end, names, work
 from tests.conftest import moving_cine
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 CASES = 40
 MANY = 2000

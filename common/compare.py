@@ -17,25 +17,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-from distributed import Client
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu, wilcoxon
 
 from common.cine.cases import read_datalist
 from common.cohort.bundle import bundle_work, digest_of, parsed, uses_gpu
-from common.cohort.engine import ClusterLost, alone, reasons, run_cases
+from common.cohort.engine import Client, ClusterLost, alone, reasons, run_cases
 from common.cohort.options import FAILED, add_options, machines
 from common.cohort.runner import Limits
 from common.core.errors import InputError
 from common.core.files import written_whole
+from common.core.plots import plt
 from common.core.tracking import LONGEST_PARAM, default_store, metric_name, tracking
 from common.evaluation.writer import statistics, write_csv
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 log = logging.getLogger(__name__)
 

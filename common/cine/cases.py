@@ -14,6 +14,7 @@ from monai.data import MetaTensor
 from pydicom import examples
 from torch.utils.data import Dataset
 
+from common.cine.labels import read_mask
 from common.cine.read import frame_pairs, read_cine
 from common.cine.sector import sector_mask
 from common.core.errors import InputError
@@ -185,25 +186,3 @@ def two_frames(first: str | Path, last: str | Path, spacing: Sequence[float] | f
     notes = ["Two frames, end-diastole and end-systole, registered directly."]
     meta = {"spacing": own, "frame_times": None, "regions": [], "source": str(first), "notes": notes}
     return MetaTensor(torch.stack(frames)[None], meta=meta)
-
-
-def read_mask(path: str | Path) -> np.ndarray:
-    """A 2D mask ``[H, W]`` bool from a NIfTI (X, Y) or a picture: everything above 0 (of a label map: label 1).
-
-    Raises:
-        InputError: it can't be read or isn't 2D.
-    """
-    try:
-        if str(path).endswith((".nii", ".nii.gz")):
-            values = np.squeeze(np.asarray(nibabel.load(path).dataobj)).T  # type: ignore[attr-defined]
-        else:
-            import imageio.v3 as iio
-
-            values = np.asarray(iio.imread(path))
-            values = values[..., 0] if values.ndim == 3 else values
-    except Exception as error:
-        raise InputError(f"{path}: no readable mask ({error})") from error
-    if values.ndim != 2:
-        raise InputError(f"{path}: a mask is 2D, this is {values.shape}")
-    labels = np.unique(values[values > 0])
-    return values == 1 if len(labels) > 1 and labels[0] == 1 else values > 0

@@ -1,13 +1,41 @@
-"""Masks as arrays: the largest connected component and the closing, by scikit-image."""
+"""Sizes, boxes and pieces of arrays."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from skimage.measure import label
 from skimage.morphology import isotropic_closing
+from torch import Tensor
+
+from common.core.errors import InputError
 
 Mask = NDArray[np.bool_]
+
+
+def scale_size(size: Sequence[int], scale: float) -> tuple[int, ...]:
+    """``size`` times ``scale``, in whole pixels."""
+    return tuple(round(n * scale) for n in size)
+
+
+def bounding_box(mask: Tensor | None, size: Sequence[int], margin: int = 0) -> tuple[tuple[int, int], ...]:
+    """First and last (exclusive) index along each axis of what is true in ``mask [N, 1, *S]``, and ``margin`` around.
+
+    Raises:
+        InputError: the mask is empty.
+    """
+    if mask is None:
+        return tuple((0, n) for n in size)
+    seen = mask.bool().flatten(0, 1).any(0)
+    if not seen.any():
+        raise InputError("the mask is empty: no pixel is left to register")
+    edges = []
+    for axis, n in enumerate(size):
+        index = seen.movedim(axis, 0).flatten(1).any(1).nonzero()
+        edges.append((max(int(index[0]) - margin, 0), min(int(index[-1]) + 1 + margin, n)))
+    return tuple(edges)
 
 
 def largest_component(mask: ArrayLike) -> Mask:

@@ -15,17 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from ignite.engine import Events
 from numpy.typing import ArrayLike
 
 from common.core.errors import InputError, one_line_errors
 from common.core.files import written_whole
+from common.core.plots import plt
 from common.evaluation.evaluator import CaseEvaluator, CaseEvents
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 
 def agreement(found: ArrayLike, reference: ArrayLike) -> dict[str, float]:

@@ -17,13 +17,14 @@ from ignite.engine import Events
 from torch import Tensor
 
 from common.cine.write import write_cine
+from common.core.arrays import bounding_box
 from common.core.files import written_whole
 from common.evaluation import figures
 from common.evaluation.evaluator import CaseEvaluator, CaseEvents, peak_memory
-from common.fields.ddf import save_cine_ddf, smooth, warp
+from common.fields.ddf import smooth, warp
+from common.fields.files import save_cine_ddf
 from common.fields.points import grid_points, track
 from common.registration.metrics import reconstruction, regularity
-from common.registration.testtime import bounding_box
 
 TISSUE = 0.03  # mean brightness from which the film shows points: in the dark there is nothing to follow
 

@@ -92,7 +92,7 @@ class _LocalNCC(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         fixed, warped, slope, *rest = ctx.saved_tensors
         width = 2 * ctx.radius + 1
         scale = 2 / width ** (fixed.dim() - 2)
@@ -133,7 +133,7 @@ def local_ncc(fixed: Tensor, warped: Tensor, radius: int, eps: float = EPS) -> T
         raise ValueError(f"expected [B, C, *S] in 2D or 3D, got {tuple(fixed.shape)}")
     if radius < 1 or min(fixed.shape[2:]) < 2 * radius + 1:
         raise ValueError(f"windows of radius {radius} do not fit into an image of {tuple(fixed.shape[2:])}")
-    ncc: Tensor = _LocalNCC.apply(fixed, warped, radius, eps)
+    ncc: Tensor = _LocalNCC.apply(fixed, warped, radius, eps)  # type: ignore[no-untyped-call]
     return ncc
 
 

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from common.cine.cases import case_name, read_datalist
+from common.core.arrays import bounding_box
 from common.core.errors import InputError
 from common.fields.ddf import warp
 from common.fields.ncc import inside, local_ncc, masked_mean
-from common.registration.testtime import bounding_box
 from common.volume.cases import SIZE, Grid, load_case, one_hot, phantom_entries, task04
 
 log = logging.getLogger(__name__)

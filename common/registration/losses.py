@@ -11,7 +11,7 @@ from torch.nn.modules.loss import _Loss
 
 from common.fields.ddf import warp
 from common.fields.ncc import LocalNCCLoss, masked_mean
-from common.registration.metrics import soft_dice
+from common.registration.overlap import soft_dice
 
 
 def diffusion(ddf: Tensor) -> Tensor:

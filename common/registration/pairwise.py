@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from common.core.arrays import bounding_box, scale_size
 from common.fields.ddf import compose, downsample, rescale, warp
-from common.registration.testtime import bounding_box, scaled
 
 
 def consistent(ddf: Tensor, back: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ class SizedInferer(Inferer):
         crop: Any = (..., *(slice(*edges) for edges in box))
         inner = [stop - start for start, stop in box]
         factor = min(1.0, self.longest / max(inner))
-        size = scaled(inner, factor)
+        size = scale_size(inner, factor)
         small = downsample(inputs[crop].float(), size)
         small_mask = None if mask is None else downsample(mask[crop].float(), size) > 0.5
         ddf = self.inferer(small, network, mask=small_mask)

@@ -11,8 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from distributed import Client
-
+from common.cohort.engine import Client
 from common.cohort.runner import Limits
 from common.core.errors import InputError
 from common.simulation.dataset import TemplateSource, settings_from

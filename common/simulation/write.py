@@ -17,16 +17,15 @@ from typing import Any
 import nibabel
 import numpy as np
 import torch
-from distributed import Client
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 
 from common.cine.write import write_cine
-from common.cohort.engine import alone, reasons, run_cases
+from common.cohort.engine import Client, alone, reasons, run_cases
 from common.cohort.runner import Limits, Work
 from common.core.errors import InputError
 from common.core.files import written_whole
-from common.fields.ddf import save_cine_ddf
+from common.fields.files import save_cine_ddf
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.sequence import Settings, Simulation, draw
 

@@ -19,11 +19,12 @@ from tqdm import tqdm
 
 from common.core.files import written_whole
 from common.evaluation.writer import finite, statistics, write_csv
-from common.networks.view_classifier import VIEWS
-from common.registration.metrics import segmentation_scores
+from common.registration.overlap import segmentation_scores
 from common.strain_pipeline.image_networks import segment_cine
-from common.training.frames import LABELS, SegmentationFrames
+from common.training.frames import SegmentationFrames
 from common.training.view_frames import ViewFrames
+from common.ventricle.labels import LABELS
+from common.ventricle.views import VIEWS
 
 
 def evaluate_segmentation(network: nn.Module, dataset: SegmentationFrames, output_dir: str) -> dict[str, Any]:

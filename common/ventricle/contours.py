@@ -199,7 +199,7 @@ def _on_circle(points: int) -> np.ndarray:
 
 
 def _plane(mask: ArrayLike, name: str = "the mask") -> np.ndarray:
-    plane = np.asarray(mask) != 0
+    plane: np.ndarray = np.asarray(mask) != 0
     if plane.ndim != 2:
         raise InputError(f"{name} has shape {plane.shape}; expected [H, W]")
     if not plane.any():

@@ -5,7 +5,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from common.cine.cases import CineCases, case_name, demo_cine, read_datalist, read_mask
+from common.cine.cases import CineCases, case_name, demo_cine, read_datalist
+from common.cine.labels import read_mask
 from common.cine.write import write_cine
 from common.core.errors import InputError
 from tests.conftest import moving_cine

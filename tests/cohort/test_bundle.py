@@ -14,7 +14,7 @@ from common.cine.write import write_cine
 from common.cohort import bundle as bundles
 from common.cohort.__main__ import arguments, run
 from common.core.errors import InputError
-from common.fields.ddf import load_ddf
+from common.fields.files import load_ddf
 from tests.bundles.running import ROOT, run_here
 from tests.conftest import moving_cine
 

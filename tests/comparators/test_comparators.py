@@ -9,7 +9,7 @@ from common.comparators.ants import AntsRegistration
 from common.comparators.ffd import BSplineRegistration, NiftyReg, basis, bending_energy, spline_field
 from common.core.errors import InputError
 from common.fields.ddf import identity_grid, warp
-from common.volume.phantom import random_field
+from common.fields.random import random_field
 
 METHODS = {
     "ants quick": lambda: AntsRegistration("quick"),

@@ -1,11 +1,13 @@
 import pytest
 import torch
 
+from common.core.arrays import bounding_box
 from common.core.errors import InputError
-from common.fields.ddf import folding, identity_grid, warp
+from common.fields.ddf import identity_grid, warp
+from common.fields.regularity import folding
 from common.networks.registration_unet import RegistrationUNet
 from common.registration.losses import RegistrationLoss
-from common.registration.testtime import MultiScaleTestTimeTraining, bounding_box, per_scale
+from common.registration.testtime import MultiScaleTestTimeTraining, per_scale
 from tests.conftest import moving_cine, rotation
 
 SIZE = (72, 80)
