@@ -2,7 +2,8 @@
 
 A field ``ddf [B, d, *S]`` is in voxels, in array axis order, on the fixed image's grid, and pulls back:
 ``warped(p) = moving(p + ddf(p))``. Pixel centres lie at whole numbers; resampling keeps the image's edges in place
-(``align_corners=False``), so a length scales by the ratio of the sizes.
+(``align_corners=False``), so a length scales by the ratio of the sizes. Warp and scaling-and-squaring are written here
+because MONAI's ``Warp`` and ``DVF2DDF`` rebuild their grid at every call and neither sample points nor compose fields.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def exponentiate(velocity: Tensor, squarings: int = 7) -> Tensor:
         velocity: ``[B, d, *S]`` in voxels per unit time.
         squarings: the field is halved and composed with itself so many times.
     """
-    ddf = velocity / 2**squarings
+    ddf = velocity / float(2**squarings)
     for _ in range(squarings):
         ddf = compose(ddf, ddf)
     return ddf

@@ -19,7 +19,8 @@ def jacobian_determinant(ddf: Tensor) -> Tensor:
     jacobian = gradient(ddf).movedim((1, 2), (-2, -1)) + torch.eye(ddf.shape[1], device=ddf.device, dtype=ddf.dtype)
     if ddf.shape[1] == 2:
         return jacobian[..., 0, 0] * jacobian[..., 1, 1] - jacobian[..., 0, 1] * jacobian[..., 1, 0]
-    return torch.linalg.det(jacobian)
+    determinant: Tensor = torch.linalg.det(jacobian)
+    return determinant
 
 
 def folding(ddf: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -241,7 +241,8 @@ class AtlasSegmentation(Inferer):
     def _register(self, pairs: Tensor, network: nn.Module, mask: Tensor | None) -> Tensor:
         kwargs = {} if isinstance(self.inferer, SimpleInferer) else {"mask": mask}
         if not self.crop:
-            return self.inferer(pairs, network, **kwargs)
+            whole: Tensor = self.inferer(pairs, network, **kwargs)
+            return whole
         size = pairs.shape[2:]
         box = bounding_box(mask, size)
         part: Any = (..., *(slice(*edges) for edges in box))

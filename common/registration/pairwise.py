@@ -94,7 +94,7 @@ class SpannedInferer(Inferer):
     def __call__(self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Fields ``[N, 2, H, W]`` in pixels of the pairs of one cine, ``inputs [N, 2, H, W]``: pair t is its frames t,
         t + 1. Pairs that do not follow each other, and fewer than ``span``, are left as they are."""
-        ddf = self.inferer(inputs, network, mask=mask)
+        ddf: Tensor = self.inferer(inputs, network, mask=mask)
         self.inconsistency = getattr(self.inferer, "inconsistency", None)
         runs = len(inputs) - self.span + 1
         if self.span == 1 or runs < 1 or not torch.equal(inputs[1:, 0], inputs[:-1, 1]):

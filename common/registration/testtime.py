@@ -195,7 +195,7 @@ class MultiScaleTestTimeTraining(Inferer):
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            return loss.item()
+            return float(loss.item())
 
         def shuffled() -> Iterator[Tensor]:
             while True:
@@ -243,7 +243,7 @@ class MultiScaleTestTimeTraining(Inferer):
             optimiser.zero_grad()
             (loss * unknown.numel()).backward()  # a sum over the grid: Adam's eps then means the same at every size
             optimiser.step()
-            return loss.item()
+            return float(loss.item())
 
         def begin(engine: Engine) -> None:
             nonlocal unknown, start, optimiser

@@ -94,7 +94,7 @@ def fit_contour(mask: ArrayLike, points: int = 100) -> np.ndarray:
             convergence=0.002,
         )
         contour = _evenly(contour, points)
-    return contour + corner
+    return np.asarray(contour + corner)
 
 
 def wall_contours(labels: ArrayLike, points: int = 120, name: str = "mask") -> np.ndarray:
@@ -190,7 +190,7 @@ def smooth_boundary(contours: np.ndarray, samples: int = BOUNDARY_POINTS) -> np.
     count, points, _ = contours.shape
     values = contours.transpose(1, 0, 2).reshape(points, -1)
     curve = RBFInterpolator(_on_circle(points), values, kernel="thin_plate_spline", smoothing=RBF_SMOOTHING)
-    return curve(_on_circle(samples)).reshape(samples, count, 2).transpose(1, 0, 2)
+    return np.asarray(curve(_on_circle(samples)).reshape(samples, count, 2).transpose(1, 0, 2))
 
 
 def _on_circle(points: int) -> np.ndarray:
@@ -199,7 +199,7 @@ def _on_circle(points: int) -> np.ndarray:
 
 
 def _plane(mask: ArrayLike, name: str = "the mask") -> np.ndarray:
-    plane = np.asarray(mask) != 0
+    plane: np.ndarray = np.asarray(mask) != 0
     if plane.ndim != 2:
         raise InputError(f"{name} has shape {plane.shape}; expected [H, W]")
     if not plane.any():

@@ -211,7 +211,7 @@ def wall_mesh(inner: Array, outer: Array, layers: int = 5, closed: bool = False,
 def _outline(region: NDArray[np.bool_]) -> Array:
     pad = 8
     smooth = ndimage.gaussian_filter(np.pad(region, pad).astype(np.float64), _SMOOTHING)
-    return max(measure.find_contours(smooth, 0.5), key=len)[:-1] - pad
+    return np.asarray(max(measure.find_contours(smooth, 0.5), key=len)[:-1] - pad)
 
 
 def _longest_run(points: Array, keep: NDArray[np.bool_]) -> Array:
@@ -219,7 +219,7 @@ def _longest_run(points: Array, keep: NDArray[np.bool_]) -> Array:
     points, keep = np.roll(points, -start, axis=0), np.roll(keep, -start)
     labels, count = ndimage.label(keep)
     longest = 1 + int(np.argmax(np.bincount(labels[labels > 0])[1:])) if count else 0
-    return points[labels == longest]
+    return np.asarray(points[labels == longest])
 
 
 def _between(points: Array, start: int, end: int, via: int) -> Array:
