@@ -15,7 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from common.core.files import written_whole
+from common.core.files import PROGRAM, written_whole
+
+
+def metrics_of(summary: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a case; what was not finite is NaN."""
+    return {key: float("nan") if value is None else value for key, value in (summary.get("metrics") or {}).items()}
 
 
 def write_tables(
@@ -34,7 +39,7 @@ def write_tables(
     if any(True for _ in pairs):
         write_csv(output_dir / "pairs.csv", pairs)
     if rows or len(failed) > 1:
-        summary = {"cases": statistics(rows), "pairs": statistics(pairs), "failed": failed}
+        summary = {"program": PROGRAM, "cases": statistics(rows), "pairs": statistics(pairs), "failed": failed}
         with written_whole(output_dir / "summary.json") as beside:
             beside.write_text(json.dumps(finite(summary), indent=1))
 
