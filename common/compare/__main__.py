@@ -26,6 +26,7 @@ from common.compare.table import kind_of, markdown, rows
 from common.compare.worst import write_worst
 from common.core.errors import InputError
 from common.core.files import written_whole
+from common.core.folders import case_names
 from common.core.tracking import default_store
 from common.evaluation.writer import write_csv
 
@@ -55,7 +56,6 @@ def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 def compare_fold(arguments: argparse.Namespace, fold: str, output_dir: Path) -> list[dict[str, Any]]:
     """As ``compare``, of one fold."""
     entries = read_datalist(arguments.datalist, fold, arguments.dataset_dir)
-    names = [entry["case"] for entry in entries[: arguments.cases or None]]
     content = json.loads(Path(arguments.datalist).read_text())
     key = json.dumps([content[fold], fold, str(Path(arguments.dataset_dir).resolve())])
     methods = [
@@ -68,6 +68,7 @@ def compare_fold(arguments: argparse.Namespace, fold: str, output_dir: Path) -> 
     ]
     if not methods:
         raise InputError(f"no method of {', '.join(arguments.bundles)} is called {', '.join(arguments.methods)}")
+    names = case_names(entries[: arguments.cases or None], methods[0].folder, arguments.dataset_dir)
     options = {name: str(getattr(arguments, name)) for name in ("datalist", "dataset_dir")} | {"fold": fold}
     about = f"{Path(arguments.datalist).name}, {fold}, {len(names)} cases. p: paired Wilcoxon test."
     gpu = any(uses_gpu(parsed(method.configs, options)) for method in methods)

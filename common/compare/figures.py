@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from common.compare.methods import Method
 from common.compare.table import finite, kind_of
 from common.core.files import written_whole
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
+from common.core.plots import plt
 
 
 def box_plot(methods: Sequence[Method], path: Path) -> None:

@@ -18,13 +18,14 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from common.core.errors import InputError
+from common.evaluation.bodies import errors, measured_points
 from common.evaluation.evaluator import CaseEvaluator, CaseEvents
-from common.fields.ddf import load_ddf, warp
+from common.fields.ddf import warp
+from common.fields.files import load_ddf
 from common.fields.ncc import nlcc
 from common.fields.points import track
 from common.registration.flow_loss import endpoint_error
-from common.registration.metrics import segmentation_scores
-from common.simulation.bodies import errors, measured_points
+from common.registration.overlap import segmentation_scores
 from common.ventricle import strain
 from common.ventricle.mesh import at_fractions, myocardial_contours
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from common.core.arrays import bounding_box, scale_size
 from common.fields.ddf import compose, downsample, rescale, warp
-from common.registration.testtime import bounding_box, scaled
 
 
 def consistent(ddf: Tensor, back: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ class SpannedInferer(Inferer):
     def __call__(self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Fields ``[N, 2, H, W]`` in pixels of the pairs of one cine, ``inputs [N, 2, H, W]``: pair t is its frames t,
         t + 1. Pairs that do not follow each other, and fewer than ``span``, are left as they are."""
-        ddf = self.inferer(inputs, network, mask=mask)
+        ddf: Tensor = self.inferer(inputs, network, mask=mask)
         self.inconsistency = getattr(self.inferer, "inconsistency", None)
         runs = len(inputs) - self.span + 1
         if self.span == 1 or runs < 1 or not torch.equal(inputs[1:, 0], inputs[:-1, 1]):
@@ -143,7 +143,7 @@ class SizedInferer(Inferer):
         crop: Any = (..., *(slice(*edges) for edges in box))
         inner = [stop - start for start, stop in box]
         factor = min(1.0, self.longest / max(inner))
-        size = scaled(inner, factor)
+        size = scale_size(inner, factor)
         small = downsample(inputs[crop].float(), size)
         small_mask = None if mask is None else downsample(mask[crop].float(), size) > 0.5
         ddf = self.inferer(small, network, mask=small_mask)

@@ -15,11 +15,11 @@ from typing import Any
 
 from common.cohort.options import add_options, machines
 from common.core.errors import InputError, one_line_errors
-from common.simulation.anatomy import VIEWS
-from common.simulation.bodies import BODIES
+from common.evaluation.bodies import BODIES
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.testset import read_recipe, write_testset
 from common.simulation.write import write_cases
+from common.ventricle.views import VIEWS
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -19,9 +19,10 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from common.core.errors import InputError
-from common.simulation.anatomy import VIEWS, view
+from common.simulation.anatomy import view
 from common.simulation.sequence import Settings, draw
 from common.simulation.template import Template, find_templates, read_template
+from common.ventricle.views import VIEWS
 
 
 def numbers(length: int | None) -> Iterable[int]:

@@ -1,4 +1,4 @@
-"""Cines of ``common.simulation.bodies`` through PyMUST: a physical simulator that shares nothing with the training's.
+"""Cines of ``common.evaluation.bodies`` through PyMUST: a physical simulator that shares nothing with the training's.
 
 Scatterers of the body's own in water, one diverging wave a frame (``reference.pymust_echoes``), white noise, the
 display of ``image.Scanner``. A frame takes seconds to tens of seconds, so cases are written once and kept. A case holds
@@ -23,8 +23,8 @@ from tqdm import tqdm
 from common.cine.write import write_cine
 from common.core.errors import InputError
 from common.core.files import written_whole
-from common.fields.ddf import save_cine_ddf
-from common.simulation.bodies import BODIES, CENTRE, Array, Body, body_named
+from common.evaluation.bodies import BODIES, CENTRE, Array, Body, body_named
+from common.fields.files import save_cine_ddf
 from common.simulation.grid import ImageGrid
 from common.simulation.image import Probe, Scanner
 from common.simulation.reference import pymust_echoes

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from distributed import Client
-
+from common.cohort.engine import Client
 from common.cohort.runner import Limits
 from common.core.errors import InputError
 from common.simulation.dataset import TemplateSource, settings_from

@@ -25,7 +25,7 @@ from common.core.errors import InputError
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.natural import NaturalPairs, ProceduralPairs
 from common.simulation.sequence import Simulation, draw
-from common.training.pairs import RandomItems
+from common.training.items import RandomItems
 
 Item = dict[str, Tensor]
 

@@ -9,7 +9,7 @@ import torch
 
 from common.cine.write import write_cine
 from common.core.errors import input_error_in
-from common.fields.ddf import load_ddf
+from common.fields.files import load_ddf
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.write import write_cases
 from tests.bundles.running import run_command, run_here

@@ -12,7 +12,7 @@ from common.comparators.ilk import IterativeLucasKanade
 from common.comparators.tvl1 import TotalVariationFlow
 from common.core.errors import InputError
 from common.fields.ddf import identity_grid, warp
-from common.volume.phantom import random_field
+from common.fields.random import random_field
 
 
 def greedy():

@@ -8,8 +8,9 @@ import torch
 
 from common.cine.cases import CineCases
 from common.core.errors import InputError
-from common.fields.ddf import load_ddf, warp
-from common.simulation.bodies import body_named
+from common.evaluation.bodies import body_named
+from common.fields.ddf import warp
+from common.fields.files import load_ddf
 from common.simulation.physics import PROBE, body_scatterers, write_bodies
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("pymust") is None, reason="needs PyMUST")

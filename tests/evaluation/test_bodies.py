@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from common.core.errors import InputError
+from common.evaluation.bodies import BLOCK_SQUEEZE, BODIES, CENTRE, DISC_ANGLE, body_named, errors, measured_points
 from common.fields.points import track
-from common.simulation.bodies import BLOCK_SQUEEZE, BODIES, CENTRE, DISC_ANGLE, body_named, errors, measured_points
 from common.simulation.physics import body_fields, picture_grid
 
 bodies = pytest.mark.parametrize("name", BODIES)

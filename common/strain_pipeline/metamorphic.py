@@ -3,7 +3,7 @@
 A wall's line is drawn once, on the cine as it is, and carried through it and through its variants: every second frame
 dropped, time reversed, mirrored, turned, scaled, compressed again, noisy. A measure of motion owes all of them the same
 strain. From beat to beat it owes nearly the same, a closed beat brings the line back to its length, and a still picture
-does not move. ``python -m common.evaluation.metamorphic --bundle NAME --input FILE …`` prints the table.
+does not move. ``python -m common.strain_pipeline.metamorphic --bundle NAME --input FILE …`` prints the table.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from torch.nn import functional
 from common.cine.cases import case_name
 from common.cine.read import frame_pairs, read_cine
 from common.cine.sector import sector_mask
+from common.core.arrays import bounding_box, scale_size
 from common.core.errors import InputError, one_line_errors
 from common.core.files import written_whole
 from common.evaluation.writer import write_csv
 from common.fields.ddf import downsample
 from common.fields.points import track
-from common.registration.testtime import bounding_box, scaled
 from common.strain_pipeline.image_networks import load_segmentation, segment_cine
 from common.strain_pipeline.pipeline import nearest, walls_of
 from common.ventricle import strain
@@ -111,7 +111,7 @@ def turned(cine: Recording, degrees: float = 10.0) -> Recording:
 
 def resized(cine: Recording, factor: float) -> Recording:
     """``factor`` times as many pixels along each axis."""
-    size = scaled(cine.frames.shape[1:], factor)
+    size = scale_size(cine.frames.shape[1:], factor)
     exact = np.array(size) / cine.frames.shape[1:]
     frames = functional.interpolate(
         cine.frames[:, None].float(), size, mode="bilinear", align_corners=False, antialias=factor < 1
@@ -220,7 +220,7 @@ def recording(path: str | Path, weights: str | Path, beats: int = 2) -> Recordin
     cine = read_cine(path)
     box = bounding_box(sector_mask(cine)[None, None], cine.shape[2:])
     crop = cine.as_tensor()[0][:, box[0][0] : box[0][1], box[1][0] : box[1][1]]
-    size = scaled(crop.shape[1:], min(1.0, LONGEST / max(crop.shape[1:])))
+    size = scale_size(crop.shape[1:], min(1.0, LONGEST / max(crop.shape[1:])))
     frames = downsample(crop[:, None], size)[:, 0]
     memberships = segment_cine(frames, load_segmentation(weights))
     walls, reasons = walls_of(memberships.argmax(1).to(torch.uint8).numpy(), 120)
@@ -301,7 +301,7 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print and write the table."""
     parser = argparse.ArgumentParser(
-        prog="python -m common.evaluation.metamorphic", description=(__doc__ or "").splitlines()[0]
+        prog="python -m common.strain_pipeline.metamorphic", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--bundle", required=True, help="name of one in bundles/, or its folder")
     parser.add_argument("--configs", nargs="*", default=[], help="its files that change inference.json")
