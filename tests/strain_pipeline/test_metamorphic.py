@@ -7,7 +7,7 @@ from pydicom import examples
 
 from common.comparators.dis import DenseInverseSearch
 from common.core.errors import InputError
-from common.evaluation.metamorphic import (
+from common.strain_pipeline.metamorphic import (
     VARIANTS,
     Recording,
     beat_strain,
