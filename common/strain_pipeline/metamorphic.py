@@ -308,6 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--input", nargs="+", required=True, type=Path, help="apical cines")
     parser.add_argument("--output_dir", type=Path, default=Path("output/metamorphic"))
     parser.add_argument("--beats", type=int, default=2, help="of a cine, from its first")
+    parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS), metavar="VARIANT")
     parser.add_argument("--segmentation", type=Path, default=Path("bundles/strain_pipeline/models/segmentation.pt"))
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the bundle, JSON")
     options = parser.parse_args(arguments)
@@ -320,12 +321,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except ValueError:
             overrides[key] = value
     motion, rows = motion_of(bundle, options.configs, overrides), []
-    name = "_".join([bundle.name, *(Path(c).stem for c in options.configs)])
+    name = "_".join([bundle.name, *(Path(c).stem for c in options.configs), *options.set]).replace("/", "_")
     for path in options.input:
         kept = options.output_dir / "recordings" / f"{case_name(path)}_{options.beats}.npz"
         if not kept.is_file():
             save_recording(recording(path, options.segmentation, options.beats), kept)
-        rows.append({"cine": case_name(path), **metamorphic(load_recording(kept), motion)})
+        rows.append({"cine": case_name(path), **metamorphic(load_recording(kept), motion, options.variants)})
         write_csv(options.output_dir / f"{name}.csv", rows)
         with written_whole(options.output_dir / f"{name}.md") as beside:
             beside.write_text(markdown(rows))

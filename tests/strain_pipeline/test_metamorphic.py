@@ -144,3 +144,25 @@ def test_the_command_prints_and_writes_a_table(tmp_path, monkeypatch, capsys):
     text = (tmp_path / "dis.md").read_text()
     assert text in capsys.readouterr().out and "| examples_ybr_color | -" in text
     assert (tmp_path / "recordings/examples_ybr_color_2.npz").is_file() and (tmp_path / "dis.csv").is_file()
+
+
+CINES = {
+    "a4c_normal": "cines/a4c_normal.mp4",
+    "A4C": "study_three_apical/A4C",
+    "A2C": "study_three_apical/A2C",
+    "ALAX": "study_three_apical/ALAX",
+}
+
+
+@pytest.fixture(scope="module")
+def recorded(data_dir, tmp_path_factory):
+    """Recordings by name, the line drawn once in each; the one that ships with pydicom among them."""
+    known = {}
+
+    def get(name):
+        if name not in known:
+            path = data_dir / CINES[name] if name in CINES else examples.get_path("ybr_color")
+            known[name] = recording(path, WEIGHTS)
+        return known[name]
+
+    return get
