@@ -21,7 +21,8 @@ from ignite.engine import Events
 
 from common.core.errors import InputError
 from common.core.files import written_whole
-from common.evaluation.evaluator import CaseEvaluator, CaseEvents, peak_memory
+from common.core.memory import peak_memory
+from common.evaluation.evaluator import CaseEvaluator, CaseEvents
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,9 @@ from torch import Tensor
 from common.cine.write import write_cine
 from common.core.arrays import bounding_box
 from common.core.files import written_whole
+from common.core.memory import peak_memory
 from common.evaluation import figures
-from common.evaluation.evaluator import CaseEvaluator, CaseEvents, peak_memory
+from common.evaluation.evaluator import CaseEvaluator, CaseEvents
 from common.fields.ddf import smooth, warp
 from common.fields.files import save_cine_ddf
 from common.fields.points import grid_points, track

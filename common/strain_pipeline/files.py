@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from common.core.errors import InputError
 from common.core.files import written_whole
-from common.evaluation.evaluator import CaseEvaluator, CaseEvents, peak_memory
+from common.core.memory import peak_memory
+from common.evaluation.evaluator import CaseEvaluator, CaseEvents
 from common.evaluation.writer import CaseWriter, finite
 from common.strain_pipeline import html as report
 from common.strain_pipeline.dicom_sr import is_dicom, write_sr

@@ -13,8 +13,8 @@ import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
 from common.core.files import written_whole
+from common.core.memory import peak_memory
 from common.core.tracking import LONGEST_PARAM, RECORD, default_store, environment, send_or_keep, tracking
-from common.evaluation.evaluator import peak_memory
 from common.evaluation.writer import write_csv
 
 log = logging.getLogger(__name__)
