@@ -353,7 +353,7 @@ def cost() -> dict[str, Any]:
             options = {"datalist": f"{text}/{where[0]}.json", "dataset_dir": str(where[1]),
                        "output_dir": f"{text}/{title}"}  # fmt: skip
             (folder / title).mkdir()
-            cases = bundle.case_names(bundle.parsed(files, options))
+            cases = list(bundle.case_names(bundle.parsed(files, options)).values())
             done = run_cases(bundle.bundle_work(files, options), cases, client)[cases[-1]]
             size = sum(f.stat().st_size for f in (folder / title / cases[-1]).glob("*"))
             found[title] = {

@@ -45,7 +45,7 @@ def test_datalist(tmp_path):
         ('{"training": []}', r"no list 'test' \(it has: training\)"),
         ('{"test": []}', "is empty"),
         ('{"test": [{"label": "a"}]}', "no 'image'"),
-        ('{"test": ["a.nii", "b/a.nii.gz"]}', "names a case twice: a"),
+        ('{"test": [{"case": "a", "image": "a.nii"}, {"case": "a", "image": "b.nii"}]}', "names a case twice: a"),
     ],
 )
 def test_datalist_that_is_none(tmp_path, text, reason):

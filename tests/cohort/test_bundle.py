@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -96,7 +97,7 @@ def test_only_what_failed_before(cines, tmp_path, capsys):
         (cines / f"{name}.nii.gz").unlink()
     assert cohort(cines, out, *options) == 3
     write_cines(cines)
-    (out / "c0/summary.json").unlink()
+    shutil.rmtree(out / "c0")
     assert cohort(cines, out, *options, "--retry-failed") == 0
     assert "2 of 3 cases to do" in capsys.readouterr().out
     assert not (out / "c0/summary.json").exists()
