@@ -125,5 +125,5 @@ def test_end_systole_on_an_end_diastole_belongs_to_the_beat_before():
     area, times = areas(0, 3 * FRAMES)
     (beat,) = find_beats(area, times, es=2 * FRAMES + ES)
     assert abs(beat.ed - 2 * FRAMES) <= 1, "the last end-diastole before it, not the second"
-    with pytest.raises(InputError, match="^a.dcm: no end-systole after the given ED, frame 70: half a beat"):
+    with pytest.raises(InputError, match=r"^a\.dcm: no end-systole after the given ED, frame 70: half a beat"):
         find_beats(area[:72], times[:72], ed=70, name="a.dcm")
