@@ -29,8 +29,9 @@ RING = ("anterior", "anteroseptal", "inferoseptal", "inferior", "inferolateral",
 class ApicalView:
     """A view and its walls, left and right in the usual orientation.
 
-    >>> APICAL["apical_4ch"].segments()[:3]
-    ['basal inferoseptal', 'mid inferoseptal', 'apical inferoseptal']
+    Examples:
+        >>> APICAL["apical_4ch"].segments()[:3]
+        ['basal inferoseptal', 'mid inferoseptal', 'apical inferoseptal']
     """
 
     name: str
@@ -60,8 +61,9 @@ def apical(name: str) -> ApicalView:
     Raises:
         InputError: no apical view has this name.
 
-    >>> apical("A2C").walls
-    ('inferior', 'anterior')
+    Examples:
+        >>> apical("A2C").walls
+        ('inferior', 'anterior')
     """
     for view in APICAL.values():
         if name.lower() in (view.name, view.short.lower()):
