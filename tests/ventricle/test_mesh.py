@@ -118,7 +118,7 @@ def test_contours_that_cross_are_refused(ventricle):
 
 
 def arch(radius, legs=40.0, points=161):
-    """Two upright walls and half a circle over them, even by length: ``[points, 2]`` about column 50, base at row 80."""
+    """Two walls and half a circle over them, even by length: ``[points, 2]`` about column 50, base at row 80."""
     bend = np.linspace(0, np.pi, 400)
     top = np.stack([80 - legs - radius * np.sin(bend), 50 - radius * np.cos(bend)], axis=1)
     whole = np.concatenate([[[80.0, 50 - radius]], top, [[80.0, 50 + radius]]])
