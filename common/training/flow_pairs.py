@@ -45,6 +45,7 @@ class Augmentation:
         translation: greatest shift of the moving image against the fixed one along either axis, whole pixels.
         margin: pixels by which the mask is widened first. A contour on the wall's border takes its motion from the
             pixels on either side, and the simulated field goes on smoothly beyond the wall.
+        ground: what the mask becomes where an item's own ``ground`` is 1: tissue that is known to stand still.
     """
 
     crop: tuple[int, int] | None = None
@@ -55,6 +56,7 @@ class Augmentation:
     scale: float = 0.0
     translation: int = 0
     margin: int = 0
+    ground: float = 0.2
 
     def __call__(self, item: Item, random: np.random.Generator) -> Item:
         """A changed copy of ``item``."""
@@ -62,6 +64,8 @@ class Augmentation:
         spacing = item["spacing"]
         if self.margin:
             mask = functional.max_pool2d(mask, 2 * self.margin + 1, 1, self.margin)
+        if "ground" in item:
+            mask = torch.cat([mask, item["ground"]])
         if self.scale:
             image, field, mask, spacing = _enlarged(image, field, mask, spacing, math.exp(random.normal(0, self.scale)))
         if self.translation:
@@ -75,6 +79,8 @@ class Augmentation:
                     field[axis] *= -1
         if self.crop is not None:
             image, field, mask = _cropped(image, field, mask, self.crop, random)
+        if len(mask) > 1:
+            mask = torch.maximum(mask[:1], self.ground * mask[1:])
         return {"image": self._grey(image, random), "field": field, "mask": mask, "spacing": spacing}
 
     def _grey(self, image: Tensor, random: np.random.Generator) -> Tensor:
@@ -97,7 +103,7 @@ def _enlarged(
     ratio = torch.tensor([n / o for n, o in zip(size, old, strict=True)])
     both = torch.cat([image, field, mask])[None]
     image, field, mask = functional.interpolate(both, size=size, mode="bilinear", align_corners=False)[0].split(
-        (2, 2, 1)
+        (2, 2, len(mask))
     )
     return image, field * ratio[:, None, None], (mask > 0.999).float(), spacing / ratio
 
