@@ -1,4 +1,5 @@
-"""``python -m common.simulation``: ``write`` makes cines, ``testset`` those of a list, ``figures`` the pictures."""
+"""``python -m common.simulation``: ``write`` makes cines, ``testset`` those of a list, ``pairs`` what a network
+trains on, ``figures`` the pictures."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from common.cohort.options import add_options, machines
 from common.core.errors import InputError, one_line_errors
 from common.simulation.anatomy import VIEWS
 from common.simulation.dataset import TemplateSource, settings_from
+from common.simulation.recording import Recording
+from common.simulation.rendered import WORLDS, write_pairs, write_recipe
 from common.simulation.testset import read_recipe, write_testset
 from common.simulation.write import write_cases
 
@@ -46,6 +49,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     testset.add_argument("--output_dir", type=Path, required=True)
     testset.add_argument("--device", default="cpu")
     add_options(testset)
+    pairs = commands.add_parser("pairs", help="training pairs of every world, as files would show them")
+    pairs.add_argument("--output_dir", type=Path, required=True)
+    pairs.add_argument("--templates", type=Path, help="folder of CAMUS-like patients; parametric anatomy without it")
+    pairs.add_argument("--split", type=Path, help="JSON of lists of template names")
+    pairs.add_argument("--fold", default="train", help="of the split")
+    pairs.add_argument("--worlds", nargs="+", default=list(WORLDS), choices=list(WORLDS))
+    pairs.add_argument("--count", type=int, default=100, help="patients of each world")
+    pairs.add_argument("--seed", type=int, default=0)
+    pairs.add_argument("--settings", type=Path, help="JSON of fields of common.simulation.sequence.Settings")
+    pairs.add_argument("--clean", action="store_true", help="as the scanner shows them, not as a file does")
     figures = commands.add_parser("figures", help="the pictures of docs/simulation.md")
     figures.add_argument("--output_dir", type=Path, default=Path("docs/images"))
     options = parser.parse_args(arguments)
@@ -54,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from common.simulation.figures import write_figures
 
         write_figures(options.output_dir)
+        return
+    if options.command == "pairs":
+        _write_pairs(options)
         return
     if options.command == "testset":
         place, limits = machines(options, "cuda" in options.device, read_recipe(options.datalist)["count"])
@@ -85,6 +101,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     if failed:
         raise InputError(f"{len(failed)} of {options.count} patients could not be made; the first: {failed[0]}")
+
+
+def _write_pairs(options: argparse.Namespace) -> None:
+    names = None
+    if options.split is not None and options.templates is not None:
+        lists = _json(options.split)
+        if options.fold not in lists:
+            raise InputError(f"{options.split}: no list '{options.fold}'")
+        names = lists[options.fold]
+    settings = settings_from(_json(options.settings) if options.settings else None)
+    recording = None if options.clean else Recording()
+    source = TemplateSource(options.templates, names)
+    write_recipe(options.output_dir, options.worlds, options.seed, settings, recording)
+    lost = write_pairs(options.output_dir, source, options.worlds, options.count, options.seed, settings, recording)
+    if lost:
+        logging.warning("%d of %d patients could not be made", lost, options.count * len(options.worlds))
 
 
 def _json(path: Path) -> dict[str, Any]:

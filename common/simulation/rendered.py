@@ -8,6 +8,7 @@ them, ``spacing`` [2] in mm a pixel. It is drawn from the seed, the world and it
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -217,11 +218,18 @@ def read_pair(path: Path, which: np.random.Generator | int) -> Item:
     }
 
 
-def recipe(worlds: Sequence[str], seed: int, settings: Settings, recording: Recording | None) -> dict[str, Any]:
-    """What a folder was rendered from, for a file beside it."""
-    return {
-        "worlds": list(worlds),
-        "seed": seed,
-        "settings": asdict(settings),
-        "recording": None if recording is None else asdict(recording),
-    }
+def write_recipe(
+    output_dir: str | Path, worlds: Sequence[str], seed: int, settings: Settings, recording: Recording | None
+) -> None:
+    """Say beside the pairs what they are rendered from, in ``seed_<seed>.json``.
+
+    Raises:
+        InputError: the folder has pairs of that seed that were rendered from something else.
+    """
+    path = Path(output_dir) / f"seed_{seed:04d}.json"
+    made = {"settings": asdict(settings), "recording": None if recording is None else asdict(recording)}
+    made = json.loads(json.dumps(made))
+    if path.exists() and {k: v for k, v in json.loads(path.read_text()).items() if k != "worlds"} != made:
+        raise InputError(f"{path}: pairs of this seed were rendered from other settings; take another seed or folder")
+    with written_whole(path) as beside:
+        beside.write_text(json.dumps({"worlds": list(worlds), **made}, indent=1))

@@ -24,6 +24,7 @@ from torch.nn import functional
 from common.core.errors import InputError
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.natural import NaturalPairs, ProceduralPairs
+from common.simulation.rendered import Shards
 from common.simulation.sequence import Simulation, draw
 from common.training.pairs import RandomItems
 
@@ -324,3 +325,48 @@ class SimulatedFlowPairs(_Pairs):
             while len(self._simulations) > self.open:
                 self._simulations.popitem(last=False)
         return self._simulations[key]
+
+
+class RenderedFlowPairs(_Pairs):
+    """Pairs that ``python -m common.simulation pairs`` has rendered to disk, and may still be rendering.
+
+    Which files there are is looked up anew in every epoch; with the same files an item depends on the seed, the epoch
+    and its index alone.
+
+    Args:
+        folder: of the pairs, a sub-folder a world.
+        worlds: their weights; in equal parts where None.
+        length: pairs an epoch.
+        unmoved: share of pairs in which both images are the fixed one, whose motion is none.
+        augmentation: fields of ``Augmentation``.
+        seed: of everything.
+
+    Raises:
+        InputError: no pairs in the folder.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        worlds: dict[str, float] | None = None,
+        length: int = 1000,
+        unmoved: float = 0.04,
+        augmentation: dict[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(length, seed, augmentation)
+        self.shards, self.unmoved = Shards(folder, worlds), unmoved
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other pairs, and of what has been rendered since."""
+        super().set_epoch(epoch)
+        self.shards.refresh()
+
+    def _pair(self, index: int) -> Item:
+        random = np.random.default_rng([self.seed, self.epoch, index, 6])
+        _, item = self.shards.draw(random)
+        if random.random() < self.unmoved:
+            both = item["image"][1:].expand(2, -1, -1)
+            everywhere = torch.ones_like(item["mask"])
+            item |= {"image": both, "field": torch.zeros_like(item["field"]), "mask": everywhere}
+        return item
