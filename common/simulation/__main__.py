@@ -15,6 +15,7 @@ from common.cohort.options import add_options, machines
 from common.core.errors import InputError, one_line_errors
 from common.simulation.anatomy import VIEWS
 from common.simulation.dataset import TemplateSource, settings_from
+from common.simulation.prior import fitted, read_contours, write_prior
 from common.simulation.recording import Recording
 from common.simulation.rendered import WORLDS, write_pairs, write_recipe
 from common.simulation.testset import read_recipe, write_testset
@@ -54,11 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pairs.add_argument("--templates", type=Path, help="folder of CAMUS-like patients; parametric anatomy without it")
     pairs.add_argument("--split", type=Path, help="JSON of lists of template names")
     pairs.add_argument("--fold", default="train", help="of the split")
+    pairs.add_argument("--prior", type=float, default=0.4, help="share of hearts that move as one of the prior does")
     pairs.add_argument("--worlds", nargs="+", default=list(WORLDS), choices=list(WORLDS))
     pairs.add_argument("--count", type=int, default=100, help="patients of each world")
     pairs.add_argument("--seed", type=int, default=0)
     pairs.add_argument("--settings", type=Path, help="JSON of fields of common.simulation.sequence.Settings")
     pairs.add_argument("--clean", action="store_true", help="as the scanner shows them, not as a file does")
+    prior = commands.add_parser("prior", help="the prior of ventricles that comes with the project, made anew")
+    prior.add_argument("--contours", type=Path, required=True, help="npz of expert contours [P, 2, n, 2], (x, y)")
+    prior.add_argument("--output", type=Path, required=True, help="JSON file")
     figures = commands.add_parser("figures", help="the pictures of docs/simulation.md")
     figures.add_argument("--output_dir", type=Path, default=Path("docs/images"))
     options = parser.parse_args(arguments)
@@ -67,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from common.simulation.figures import write_figures
 
         write_figures(options.output_dir)
+        return
+    if options.command == "prior":
+        write_prior(fitted(read_contours(options.contours)), options.output)
         return
     if options.command == "pairs":
         _write_pairs(options)
@@ -112,7 +120,7 @@ def _write_pairs(options: argparse.Namespace) -> None:
         names = lists[options.fold]
     settings = settings_from(_json(options.settings) if options.settings else None)
     recording = None if options.clean else Recording()
-    source = TemplateSource(options.templates, names)
+    source = TemplateSource(options.templates, names, prior=options.prior)
     write_recipe(options.output_dir, options.worlds, options.seed, settings, recording)
     lost = write_pairs(options.output_dir, source, options.worlds, options.count, options.seed, settings, recording)
     if lost:
