@@ -10,7 +10,9 @@ from benchmarks.results import save
 
 if __name__ == "__main__":
     known = sorted(
-        f.stem for f in Path(__file__).parent.glob("*.py") if f.stem not in ("__init__", "__main__", "results")
+        f.stem
+        for f in Path(__file__).parent.glob("*.py")
+        if f.stem not in ("__init__", "__main__", "results", "fields")
     )
     names = sys.argv[1:] or known
     if set(names) - set(known):

@@ -19,7 +19,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import nibabel
 import numpy as np
 import psutil
@@ -32,13 +31,11 @@ from common.cine.write import write_cine
 from common.cohort import bundle, cluster
 from common.cohort.engine import run_cases
 from common.cohort.runner import Limits, Work
+from common.core.plots import plt
 from common.volume.phantom import phantom
 from tests.cohort.server import TrackingServer
 from tests.cohort.work import end, names, work
 from tests.conftest import moving_cine
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 CASES = 40
 MANY = 2000
@@ -356,7 +353,7 @@ def cost() -> dict[str, Any]:
             options = {"datalist": f"{text}/{where[0]}.json", "dataset_dir": str(where[1]),
                        "output_dir": f"{text}/{title}"}  # fmt: skip
             (folder / title).mkdir()
-            cases = bundle.case_names(bundle.parsed(files, options))
+            cases = list(bundle.case_names(bundle.parsed(files, options)).values())
             done = run_cases(bundle.bundle_work(files, options), cases, client)[cases[-1]]
             size = sum(f.stat().st_size for f in (folder / title / cases[-1]).glob("*"))
             found[title] = {

@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser
 
 from benchmarks.results import ROOT
 from common.registration.atlas import AtlasSegmentation
-from common.registration.metrics import segmentation_scores
+from common.registration.overlap import segmentation_scores
 from common.volume.cases import LABELS
 
 METHODS = {

@@ -21,8 +21,8 @@ from torch import Tensor
 from common.cine.cases import CineCases
 from common.cine.sector import sector_mask
 from common.evaluation.evaluator import peak_memory
-from common.fields.ddf import folding
 from common.fields.ncc import masked_mean
+from common.fields.regularity import folding
 from common.registration.metrics import reconstruction
 from common.simulation.anatomy import view
 from common.simulation.sequence import Settings, draw

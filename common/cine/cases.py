@@ -14,12 +14,17 @@ from monai.data import MetaTensor
 from pydicom import examples
 from torch.utils.data import Dataset
 
-from common.cine.read import frame_pairs, read_cine
+from common.cine.folder import IMAGE_SUFFIXES
+from common.cine.labels import read_mask
+from common.cine.read import CINE_SUFFIXES, frame_pairs, read_cine
+from common.cine.scale import squared
 from common.cine.sector import sector_mask
+from common.cine.study import StudyCine, cines_of, is_dicomdir, listing
 from common.core.errors import InputError
 from common.ventricle.contours import blood_pool_masks
 
-SUFFIXES = (".nii.gz", ".nii", ".dcm", ".mha", ".mhd", ".mp4", ".avi", ".gif", ".mov")
+SUFFIXES = (".igs.mha", ".igs.mhd", ".seq.nrrd", *CINE_SUFFIXES)
+LEAST_SIZE = 21  # pixels: the window of the local correlation that every method is measured by
 
 
 def demo_cine() -> str:
@@ -45,8 +50,9 @@ def read_datalist(path: str | Path, fold: str, dataset_dir: str | Path = ".") ->
         dataset_dir: folder that relative paths start from.
 
     Returns:
-        The entries, each with a ``case`` and with absolute or ``dataset_dir``-joined paths for ``image``, ``label`` and
-        what else ends in a name of a file (``*_mask``, ``*_image``).
+        The entries, each with a ``case`` (the image's name where none is given) and with absolute or
+        ``dataset_dir``-joined paths for ``image``, ``label`` and what else ends in a name of a file (``*_mask``,
+        ``*_image``).
 
     Raises:
         InputError: no such file or fold, or not of this format, or two cases of one name.
@@ -68,23 +74,22 @@ def read_datalist(path: str | Path, fold: str, dataset_dir: str | Path = ".") ->
         for key, value in entry.items():
             if isinstance(value, str) and (key in ("image", "label") or key.endswith(("_mask", "_image"))):
                 entry[key] = str(Path(dataset_dir) / value)
-        entry.setdefault("case", case_name(entry["image"]))
         entries.append(entry)
-    names = [entry["case"] for entry in entries]
+    names = [entry["case"] for entry in entries if "case" in entry]
     if len(set(names)) < len(names):
         twice = sorted({n for n in names if names.count(n) > 1})
         raise InputError(f"{path}: '{fold}' names a case twice: {', '.join(twice[:3])}")
     if not entries:
         raise InputError(f"{path}: the list '{fold}' is empty")
-    return entries
+    return [{"case": case_name(entry["image"]), **entry} for entry in entries]
 
 
 class CineCases(Dataset):
     """Cines as cases: all frame pairs of each, with the mask to register in.
 
     Args:
-        input: a file or a folder of images, or a list of them; None with no datalist is the cine that ships with
-            pydicom.
+        input: a file or a folder of images, a study folder or a DICOMDIR, whose cines are all taken, or a list of
+            these; None with no datalist is the cine that ships with pydicom.
         datalist, fold, dataset_dir: a list of cines instead (``read_datalist``). An entry may carry ``spacing``, and
             ``ed``, ``es``, ``ed_mask``, ``es_mask`` for blood; with ``es_image`` its ``image`` is one frame at
             end-diastole, and the cine these two frames.
@@ -92,6 +97,7 @@ class CineCases(Dataset):
         ed_mask, es_mask, ed, es: LV cavity masks (a picture or NIfTI, X × Y) at those frames: blood is tracked, with
             the myocardium removed (NMSR section 3).
         frames: read so many frames at most, from the first; 0 reads all.
+        square: bring cines whose pixels aren't square to square ones (``scale.squared``).
     """
 
     def __init__(
@@ -106,6 +112,7 @@ class CineCases(Dataset):
         ed: int | None = None,
         es: int | None = None,
         frames: int = 0,
+        square: bool = False,
     ) -> None:
         given = {"spacing": spacing, "ed_mask": ed_mask, "es_mask": es_mask, "ed": ed, "es": es}
         if datalist and input:
@@ -114,12 +121,9 @@ class CineCases(Dataset):
             entries = read_datalist(datalist, fold, dataset_dir)
         else:
             paths = [input] if isinstance(input, str) else list(input or [demo_cine()])
-            entries = [{"image": str(path), "case": case_name(path)} for path in paths]
-            names = [entry["case"] for entry in entries]
-            if len(set(names)) < len(names):
-                raise InputError(f"{', '.join(map(str, paths))}: two cines of one name; their results need two folders")
+            entries = [entry for path in paths for entry in cine_entries(path)]
         self.entries = [{**{k: v for k, v in given.items() if v is not None}, **entry} for entry in entries]
-        self.frames = frames
+        self.frames, self.square, self.dataset_dir = frames, square, dataset_dir
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -134,7 +138,13 @@ class CineCases(Dataset):
         if "es_image" in entry:
             cine = two_frames(entry["image"], entry["es_image"], entry.get("spacing"))
         else:
-            cine = read_cine(entry["image"], entry.get("spacing"))
+            cine = read_cine(entry.get("files", entry["image"]), entry.get("spacing"))
+        if min(cine.shape[2:]) < LEAST_SIZE:
+            raise InputError(
+                f"{entry['image']}: frames of {cine.shape[3]} × {cine.shape[2]} pixels; motion is measured from "
+                f"{LEAST_SIZE} × {LEAST_SIZE} on"
+            )
+        cine = squared(cine) if self.square else cine
         if self.frames:
             times = cine.meta["frame_times"]
             cine = MetaTensor(cine[:, : max(self.frames, 2)], meta=cine.meta)
@@ -162,6 +172,26 @@ class CineCases(Dataset):
         return torch.as_tensor(blood_pool_masks(ed_mask, es_mask, int(entry["ed"]), int(entry["es"]), frames))
 
 
+def cine_entries(path: str | Path) -> list[dict[str, Any]]:
+    """Entries of all cines of a path: a file's or a folder of images' own, or those of a study, which are listed.
+
+    Raises:
+        InputError: a study without a cine.
+    """
+    place = Path(path)
+    pictures = place.is_dir() and any(p.suffix.lower() in IMAGE_SUFFIXES for p in place.iterdir())
+    if pictures or not (place.is_dir() or is_dicomdir(place)):
+        return [{"image": str(path), "case": case_name(path)}]
+    found = cines_of(place)
+    print(f"{path}: {len(found)} cine{'s' if len(found) > 1 else ''}\n{listing(found)}")
+    return [_entry(cine) for cine in found]
+
+
+def _entry(cine: StudyCine) -> dict[str, Any]:
+    entry: dict[str, Any] = {"image": str(cine.files[0]), "case": cine.name}
+    return entry if len(cine.files) == 1 else {**entry, "files": [str(file) for file in cine.files]}
+
+
 def two_frames(first: str | Path, last: str | Path, spacing: Sequence[float] | float | None = None) -> MetaTensor:
     """A cine ``[1, 2, H, W]`` of two stored frames, NIfTI (X, Y) of one size and scale, bytes or unit range.
 
@@ -183,27 +213,6 @@ def two_frames(first: str | Path, last: str | Path, spacing: Sequence[float] | f
         raise InputError(f"{last}: {tuple(frames[1].shape)}, the frame at end-diastole is {tuple(frames[0].shape)}")
     own = (spacing,) * 2 if isinstance(spacing, int | float) else tuple(spacing or steps[0])
     notes = ["Two frames, end-diastole and end-systole, registered directly."]
-    meta = {"spacing": own, "frame_times": None, "regions": [], "source": str(first), "notes": notes}
+    meta: dict[str, Any] = {"spacing": own, "aspect": own[0] / own[1], "frame_times": None, "times_are": "acquired"}
+    meta |= {"regions": [], "r_waves": None, "colour_flow": False, "source": str(first), "notes": notes}
     return MetaTensor(torch.stack(frames)[None], meta=meta)
-
-
-def read_mask(path: str | Path) -> np.ndarray:
-    """A 2D mask ``[H, W]`` bool from a NIfTI (X, Y) or a picture: everything above 0 (of a label map: label 1).
-
-    Raises:
-        InputError: it can't be read or isn't 2D.
-    """
-    try:
-        if str(path).endswith((".nii", ".nii.gz")):
-            values = np.squeeze(np.asarray(nibabel.load(path).dataobj)).T  # type: ignore[attr-defined]
-        else:
-            import imageio.v3 as iio
-
-            values = np.asarray(iio.imread(path))
-            values = values[..., 0] if values.ndim == 3 else values
-    except Exception as error:
-        raise InputError(f"{path}: no readable mask ({error})") from error
-    if values.ndim != 2:
-        raise InputError(f"{path}: a mask is 2D, this is {values.shape}")
-    labels = np.unique(values[values > 0])
-    return values == 1 if len(labels) > 1 and labels[0] == 1 else values > 0

@@ -75,10 +75,11 @@ def run(options: argparse.Namespace, own: dict[str, Any]) -> int:
     given |= {"fold": options.fold} if options.fold else {}
     given |= {"output_dir": str(output_dir.resolve()), **own}
     parser = bundles.parsed(files, given)
-    names = bundles.case_names(parser)
+    placed = bundles.case_names(parser)
+    names = list(placed.values())
     work = bundles.bundle_work(files, given)
     with alone(output_dir):
-        bundles.keep_settings(output_dir, bundles.settings(files, given), names)
+        kept = bundles.keep_settings(output_dir, bundles.settings(files, given), names, placed)
         before = Journal(output_dir).read()
         chosen = names
         if options.retry_failed:
@@ -93,20 +94,21 @@ def run(options: argparse.Namespace, own: dict[str, Any]) -> int:
                     before |= run_cases(work, left, cluster, limits, options.bundle, lambda o: sender.add(o["case"]))
         wrong = reasons(before)
         failed = {name: before[name] for name in names if name in wrong and not work.finished(name)}
-        return finish(options, output_dir, names, failed, len(left), time.monotonic() - start)
+        return finish(options, output_dir, names, kept["cases"], failed, len(left), time.monotonic() - start)
 
 
 def finish(
     options: argparse.Namespace,
     output_dir: Path,
     names: Sequence[str],
+    all_names: Sequence[str],
     failed: dict[str, Any],
     count: int,
     taken: float,
 ) -> int:
-    """The tables of the list, what failed, and MLflow; returns the exit code."""
+    """The tables of all cases of the folder, what failed of the list, and MLflow; returns the exit code."""
     try:
-        text = bundles.tables(output_dir, names, reasons(failed))
+        text = bundles.tables(output_dir, all_names, reasons(failed))
         (output_dir / "failed.csv").unlink(missing_ok=True)
         if failed:
             columns = ("case", "status", "reason", "attempts", "seconds", "worker")

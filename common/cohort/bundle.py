@@ -13,9 +13,10 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from common.cohort.runner import Work
+from common.core import folders
 from common.core.errors import InputError, input_error_in
 from common.core.files import written_whole
-from common.evaluation.writer import pair_rows, statistics_text, write_tables
+from common.evaluation.writer import metrics_of, pair_rows, statistics_text, write_tables
 
 SCALES = ".scales"  # folder of what a case that takes long keeps to go on with
 SETTINGS = "cohort.json"
@@ -72,9 +73,15 @@ def content(parser: ConfigParser, name: str) -> Any:
         raise found from error
 
 
-def case_names(parser: ConfigParser) -> list[str]:
-    """The cases of a bundle's data set, in its order."""
-    return [str(entry["case"]) for entry in content(parser, "dataset").entries]
+def case_names(parser: ConfigParser) -> dict[str, str]:
+    """The inputs of a bundle's data set, in its order, and the folder in ``output_dir`` that each one's results go to.
+
+    Raises:
+        InputError: ``common.core.folders.case_names`` refuses one.
+    """
+    dataset = content(parser, "dataset")
+    names = folders.case_names(dataset.entries, str(parser["output_dir"]), getattr(dataset, "dataset_dir", "."))
+    return {folders.source_of(entry): name for entry, name in zip(dataset.entries, names, strict=True)}
 
 
 def uses_gpu(parser: ConfigParser) -> bool:
@@ -104,7 +111,14 @@ def open_bundle(files: Sequence[str], options: dict[str, Any]) -> Callable[[str]
     parser = parsed(files, {**options, "mlflow": False})
     content(parser, "initialize")
     evaluator, seed = content(parser, "evaluator"), parser["seed"]
-    index = {str(entry["case"]): i for i, entry in enumerate(evaluator.dataset.entries)}
+    entries = evaluator.dataset.entries
+    path = Path(options["output_dir"]) / SETTINGS
+    if path.is_file():
+        placed = json.loads(path.read_text()).get("folders", {})
+        evaluator.place([placed.get(folders.source_of(entry), entry["case"]) for entry in entries])
+    else:
+        evaluator.place()
+    index = {str(entry["case"]): i for i, entry in enumerate(entries)}
     keeps = getattr(evaluator.inferer, "checkpoint_dir", None)
 
     def do(name: str) -> None:
@@ -164,11 +178,6 @@ class Pairs:
             yield from pair_rows(name, (result(self.output_dir, name) or {}).get("pairs"))
 
 
-def metrics_of(summary: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a case; what was not finite is NaN."""
-    return {key: float("nan") if value is None else value for key, value in (summary.get("metrics") or {}).items()}
-
-
 def tables(output_dir: Path, names: Sequence[str], failed: dict[str, str]) -> str:
     """Write ``metrics.csv``, ``pairs.csv`` and ``summary.json`` of the list, as one process would; means as text."""
     found = ((name, result(output_dir, name)) for name in names)
@@ -177,10 +186,13 @@ def tables(output_dir: Path, names: Sequence[str], failed: dict[str, str]) -> st
     return statistics_text(rows) if rows else ""
 
 
-def keep_settings(output_dir: Path, now: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def keep_settings(
+    output_dir: Path, now: dict[str, Any], names: Sequence[str], placed: dict[str, str] | None = None
+) -> dict[str, Any]:
     """Write ``cohort.json``, or check it against what was written; returns it.
 
-    ``cases`` keeps its order when the list grows: a case's place is its step in MLflow.
+    ``cases`` keeps its order when the list grows: a case's place is its step in MLflow. ``folders`` says
+    which input's results go where.
 
     Raises:
         InputError: the folder holds the results of other settings.
@@ -193,6 +205,7 @@ def keep_settings(output_dir: Path, now: dict[str, Any], names: Sequence[str]) -
     kept = before.get("cases", [])
     known = set(kept)
     now = {**now, "id": before.get("id", os.urandom(8).hex()), "cases": kept + [n for n in names if n not in known]}
+    now["folders"] = {**before.get("folders", {}), **(placed or {})}
     with written_whole(path) as beside:
         beside.write_text(json.dumps(now, indent=1, default=str))
     return now

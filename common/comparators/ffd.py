@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from common.core.arrays import scale_size
 from common.core.errors import InputError
 from common.fields.ddf import downsample, rescale, warp
 from common.fields.ncc import LocalNCCLoss
-from common.registration.testtime import scaled
 
 
 @lru_cache(maxsize=64)
@@ -88,7 +88,7 @@ class BSplineRegistration(nn.Module):
 
     def _register(self, image: Tensor) -> Tensor:
         window = 2 * self.loss.radius + 1
-        sizes = [scaled(image.shape[2:], 0.5**level) for level in reversed(range(self.levels))]
+        sizes = [scale_size(image.shape[2:], 0.5**level) for level in reversed(range(self.levels))]
         field = image.new_zeros(1, image.dim() - 2, *sizes[0])
         for size in (s for s in sizes if min(s) >= window):
             pair = downsample(image, size)

@@ -13,14 +13,13 @@ class InputError(ValueError):
 
 
 def input_error_in(error: BaseException | None) -> InputError | None:
-    """The ``InputError`` that ``error`` is, or was raised from (MONAI wraps what a config's parts raise)."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, InputError):
-            return error
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
-    return None
+    """The ``InputError`` that ``error`` is, or was raised ``from`` (MONAI wraps what a config's parts raise).
+
+    What is raised while one is handled, but not from it, is a defect of its own.
+    """
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__
+    return error
 
 
 def one_line_errors() -> None:

@@ -178,7 +178,7 @@ def send(output_dir: Path) -> str:
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"the tracking store {store} took no record ({reason})") from error
-    return run_id
+    return str(run_id)
 
 
 def metric_name(column: str) -> str:

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import nibabel
 import numpy as np
 import torch
@@ -16,14 +15,12 @@ from scipy import ndimage
 
 from common.core.errors import InputError
 from common.core.files import written_whole
+from common.core.plots import plt
 from common.evaluation.evaluator import CaseEvaluator, CaseEvents
 from common.fields.points import track
 from common.ventricle import strain
 from common.ventricle.contours import wall_contours, wall_lines
 from common.ventricle.mesh import Array, arc_length, at_fractions, myocardial_contours
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 
 def read_contour(path: str | Path, frame: int, size: tuple[int, int], name: str = "endocardium") -> Array:

@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from common.core.errors import InputError, input_error_in
+from common.core.folders import case_names
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +36,13 @@ class CaseEvaluator(Evaluator):
     ``engine.state.failed`` maps the cases that could not be done to the reason.
 
     Args:
-        dataset: gives dictionaries with ``case``, ``image`` and, if any, ``mask``.
+        dataset: gives dictionaries with ``case``, ``image`` and, if any, ``mask``; its ``entries`` are those of a list.
         network: under the contract ``image [B, 2, *S]`` to ``ddf [B, d, *S]``.
         inferer: MONAI inferer; a ``MultiScaleTestTimeTraining``, say. One that keeps checkpoints is told to
             ``forget()`` them when the case's outputs are written.
         val_handlers: writers, metrics and records, attached in this order.
+        output_dir: where the results go; before anything is computed each case gets a folder there that is no input
+            and no other case's (``common.core.folders``).
     """
 
     def __init__(
@@ -49,8 +52,9 @@ class CaseEvaluator(Evaluator):
         network: nn.Module,
         inferer: Inferer | None = None,
         val_handlers: Sequence[Any] | None = None,
+        output_dir: str | None = None,
     ) -> None:
-        self.dataset = dataset
+        self.dataset, self.output_dir, self.placed = dataset, output_dir, output_dir is None
         self.inferer = inferer or SimpleInferer()
         super().__init__(
             torch.device(device) if isinstance(device, str) else device,
@@ -61,12 +65,31 @@ class CaseEvaluator(Evaluator):
         )
         self.network = network.to(self.state.device)
 
+    def place(self, names: Sequence[str] | None = None) -> None:
+        """Give the cases the names of their folders.
+
+        Args:
+            names: where they are known.
+
+        Raises:
+            InputError: ``common.core.folders.case_names`` refuses one.
+        """
+        if self.placed and names is None:
+            return
+        entries = self.dataset.entries  # type: ignore[attr-defined]
+        if names is None:
+            names = case_names(entries, str(self.output_dir), getattr(self.dataset, "dataset_dir", "."))
+        for entry, name in zip(entries, names, strict=True):
+            entry["case"] = name
+        self.placed = True
+
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
         """Go through the cases.
 
         Raises:
-            InputError: a case failed; raised after the others are done.
+            InputError: results can't go where they are to; or a case failed, raised after the others are done.
         """
+        self.place()
         self.state.failed = {}
         super().run(global_epoch)
         failed = self.state.failed
@@ -82,6 +105,7 @@ class CaseEvaluator(Evaluator):
         Raises:
             InputError: the case can't be done.
         """
+        self.place()
         self.state.failed = {}
         self.fire_event(Events.STARTED)
         self._iteration(self, index)

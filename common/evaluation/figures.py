@@ -7,12 +7,10 @@ from pathlib import Path
 
 import cv2
 import imageio.v3 as iio
-import matplotlib
 import numpy as np
 from torch import Tensor
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
+from common.core.plots import plt
 
 
 def arrows(

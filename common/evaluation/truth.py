@@ -18,12 +18,14 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from common.core.errors import InputError
+from common.evaluation.bodies import errors, measured_points
 from common.evaluation.evaluator import CaseEvaluator, CaseEvents
-from common.fields.ddf import load_ddf, warp
+from common.fields.ddf import warp
+from common.fields.files import load_ddf
 from common.fields.ncc import nlcc
 from common.fields.points import track
 from common.registration.flow_loss import endpoint_error
-from common.registration.metrics import segmentation_scores
+from common.registration.overlap import segmentation_scores
 from common.ventricle import strain
 from common.ventricle.mesh import at_fractions, myocardial_contours
 
@@ -48,7 +50,8 @@ class TruthMetrics:
     Adds to the case's ``metrics``: ``epe_px``, ``epe_mm`` (a frame), ``epe_es_mm`` (contour points, ED to ES),
     ``nlcc_myocardium`` (radius 10), ``dm_mm`` and ``dh_mm`` (mean over the frames after the first), ``gls_error`` and
     ``mapse_error`` (peak-systolic, found less true, in points of %), beside ``gls_true`` and ``mapse_true``; to the
-    ``pairs`` ``epe_mm``; and to the case ``profile_mm``, the mean error over the beat along the endocardium.
+    ``pairs`` ``epe_mm``; and to the case ``profile_mm``, the mean error over the beat along the endocardium. An entry
+    of ``common.simulation.physics`` has a ``body`` instead of contours, and its errors are added (``bodies.errors``).
 
     Args:
         dataset_dir: folder that the entry's paths start from.
@@ -74,6 +77,12 @@ class TruthMetrics:
             contours, summary = (self._json(self.dataset_dir / entry[key]) for key in ("contours", "summary"))
             scores, case["profile_mm"] = self._contours(case, contours, int(summary["end_systole_frame"]))
             case["metrics"].update(scores)
+        if "body" in entry:
+            origin = self._json(self.dataset_dir / entry["summary"])["origin"]
+            spacing = case["cine"].meta["spacing"]
+            start = (measured_points(entry["body"]) - origin) / spacing
+            found = track(torch.from_numpy(start).float(), case["pred"])[-1].double().numpy()
+            case["metrics"].update(errors(entry["body"], found * spacing + origin))
 
     def _pairs(self, case: dict[str, Any], field: Path, mask: Path) -> dict[str, Tensor]:
         truth, ddf = load_ddf(field), case["pred"]

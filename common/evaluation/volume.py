@@ -13,9 +13,11 @@ from torch import Tensor
 from common.evaluation import figures
 from common.evaluation.evaluator import CaseEvaluator, CaseEvents, peak_memory
 from common.evaluation.writer import CaseWriter
-from common.fields.ddf import between_grids, folding, save_volume_ddf
+from common.fields.ddf import between_grids
+from common.fields.files import save_volume_ddf
+from common.fields.regularity import folding, log_jacobian_sd
 from common.registration.atlas import AtlasSegmentation, Segmentation
-from common.registration.metrics import log_jacobian_sd, segmentation_scores
+from common.registration.overlap import segmentation_scores
 from common.volume.cases import LABELS
 
 

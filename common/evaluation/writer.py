@@ -17,13 +17,15 @@ from ignite.engine import Events
 from torch import Tensor
 
 from common.cine.write import write_cine
-from common.core.files import written_whole
+from common.core.arrays import bounding_box
+from common.core.files import PROGRAM, SUMMARY, summary_of, written_whole
+from common.core.folders import source_of
 from common.evaluation import figures
 from common.evaluation.evaluator import CaseEvaluator, CaseEvents, peak_memory
-from common.fields.ddf import save_cine_ddf, smooth, warp
+from common.fields.ddf import smooth, warp
+from common.fields.files import save_cine_ddf
 from common.fields.points import grid_points, track
 from common.registration.metrics import reconstruction, regularity
-from common.registration.testtime import bounding_box
 
 TISSUE = 0.03  # mean brightness from which the film shows points: in the dark there is nothing to follow
 
@@ -89,8 +91,9 @@ class CaseWriter:
         with written_whole(self.output_dir / case["case"]) as folder:
             folder.mkdir()
             summary = self.write(folder, case, engine)
-            with open(folder / "summary.json", "w") as file:
-                json.dump(finite({"case": case["case"], "method": self.method, **summary}), file, indent=1)
+            made = {"program": PROGRAM, "input": source_of(case["entry"]), "case": case["case"], "method": self.method}
+            with open(folder / SUMMARY, "w") as file:
+                json.dump(finite({**made, **summary}), file, indent=1)
         case["folder"] = self.output_dir / case["case"]
 
     def write(self, folder: Path, case: dict[str, Any], engine: CaseEvaluator) -> dict[str, Any]:
@@ -192,9 +195,35 @@ class MetricsTable:
                 print(f"  written to {case['folder']}{'/'}")
 
     def _write(self, engine: CaseEvaluator) -> None:
-        write_tables(self.output_dir, self.rows, self.pair_rows, engine.state.failed)
-        if self.show and len(self.rows) > 1:
-            print(statistics_text(self.rows))
+        rows, pairs = earlier_rows(self.output_dir, [row["case"] for row in self.rows])
+        if self.show and rows:
+            print(f"\nThe tables of {self.output_dir}/ hold {len(rows)} cases of earlier runs too.")
+        rows, pairs = rows + self.rows, pairs + self.pair_rows
+        write_tables(self.output_dir, rows, pairs, engine.state.failed)
+        if self.show and len(rows) > 1:
+            print(statistics_text(rows))
+
+
+def earlier_rows(output_dir: Path, names: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of cases and of their pairs that earlier runs of the same method left in a folder.
+
+    Args:
+        output_dir: with a folder a case.
+        names: the cases of this run, whose folders are there.
+    """
+    methods = {(summary_of(output_dir / name) or {}).get("method") for name in names[:1]}
+    rows, pairs = [], []
+    for folder in sorted(output_dir.iterdir()) if methods else ():
+        summary = summary_of(folder) if folder.is_dir() and folder.name not in names else None
+        if summary is not None and summary.get("method") in methods and summary.get("metrics"):
+            rows.append({"case": folder.name, **metrics_of(summary)})
+            pairs += pair_rows(folder.name, summary.get("pairs"))
+    return rows, pairs
+
+
+def metrics_of(summary: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a case; what was not finite is NaN."""
+    return {key: float("nan") if value is None else value for key, value in (summary.get("metrics") or {}).items()}
 
 
 def write_tables(
@@ -213,7 +242,7 @@ def write_tables(
     if any(True for _ in pairs):
         write_csv(output_dir / "pairs.csv", pairs)
     if rows or len(failed) > 1:
-        summary = {"cases": statistics(rows), "pairs": statistics(pairs), "failed": failed}
+        summary = {"program": PROGRAM, "cases": statistics(rows), "pairs": statistics(pairs), "failed": failed}
         with written_whole(output_dir / "summary.json") as beside:
             beside.write_text(json.dumps(finite(summary), indent=1))
 

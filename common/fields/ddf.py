@@ -1,27 +1,21 @@
-"""Dense displacement fields (DDF): warp, compose, rescale, invert, exponentiate, Jacobian, files.
+"""Dense displacement fields (DDF): warp, compose, rescale, invert, exponentiate.
 
 A field ``ddf [B, d, *S]`` is in voxels, in array axis order, on the fixed image's grid, and pulls back:
 ``warped(p) = moving(p + ddf(p))``. Pixel centres lie at whole numbers; resampling keeps the image's edges in place
-(``align_corners=False``), so a length scales by the ratio of the sizes.
+(``align_corners=False``), so a length scales by the ratio of the sizes. Warp and scaling-and-squaring are written here
+because MONAI's ``Warp`` and ``DVF2DDF`` rebuild their grid at every call and neither sample points nor compose fields.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 
-import nibabel
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from common.core.errors import InputError
-from common.core.files import written_whole
-from common.fields.ncc import masked_mean
-
-VECTOR_INTENT = 1007
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
@@ -128,7 +122,7 @@ def exponentiate(velocity: Tensor, squarings: int = 7) -> Tensor:
         velocity: ``[B, d, *S]`` in voxels per unit time.
         squarings: the field is halved and composed with itself so many times.
     """
-    ddf = velocity / 2**squarings
+    ddf = velocity / float(2**squarings)
     for _ in range(squarings):
         ddf = compose(ddf, ddf)
     return ddf
@@ -159,54 +153,6 @@ def smooth(ddf: Tensor, sigma: float) -> Tensor:
     return ddf
 
 
-def gradient(ddf: Tensor) -> Tensor:
-    """∂u_i/∂x_j by central differences (one-sided at the edges): ``[B, d, d, *S]``, i before j, per voxel."""
-    axes = tuple(range(2, ddf.dim()))
-    return torch.stack(torch.gradient(ddf, dim=axes), dim=2)
-
-
-def jacobian_determinant(ddf: Tensor) -> Tensor:
-    """det(I + ∇u) of ``ddf [B, d, *S]``: ``[B, *S]``, the local change of area or volume; ≤ 0 where it folds."""
-    jacobian = gradient(ddf).movedim((1, 2), (-2, -1)) + torch.eye(ddf.shape[1], device=ddf.device, dtype=ddf.dtype)
-    if ddf.shape[1] == 2:
-        return jacobian[..., 0, 0] * jacobian[..., 1, 1] - jacobian[..., 0, 1] * jacobian[..., 1, 0]
-    return torch.linalg.det(jacobian)
-
-
-def folding(ddf: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Part of the voxels, in [0, 1], at which each field ``[B, d, *S]`` folds: ``[B]``; ``mask [1 or B, 1, *S]``."""
-    return masked_mean((jacobian_determinant(ddf) <= 0).float()[:, None], mask)
-
-
-def save_volume_ddf(path: str | Path, ddf: Tensor, affine: np.ndarray) -> None:
-    """Write a volume's field as ITK and ANTs apply it: NIfTI vector (X, Y, Z, 1, 3), mm, LPS.
-
-    Args:
-        path: ``….nii.gz``; written whole or not at all.
-        ddf: ``[3, X, Y, Z]`` in voxels of the fixed grid.
-        affine: 4×4, voxel to RAS mm, of the fixed grid.
-    """
-    to_lps = np.diag([-1.0, -1.0, 1.0]) @ np.asarray(affine, dtype=float)[:3, :3]
-    _save_vectors(path, np.einsum("ij,jxyz->xyzi", to_lps, ddf.double().numpy(force=True)), affine)
-
-
-def save_cine_ddf(path: str | Path, ddf: Tensor) -> None:
-    """Write the fields of a cine: NIfTI vector (X, Y, T−1, 1, 2), components (x, y) in pixels.
-
-    Args:
-        path: ``….nii.gz``; written whole or not at all.
-        ddf: ``[T−1, 2, H, W]`` in pixels, (row, column).
-    """
-    _save_vectors(path, ddf.flip(1).permute(3, 2, 0, 1).numpy(force=True), np.eye(4))
-
-
-def _save_vectors(path: str | Path, vectors: np.ndarray, affine: np.ndarray) -> None:
-    image = nibabel.Nifti1Image(np.ascontiguousarray(vectors[..., None, :], dtype=np.float32), affine)
-    image.header.set_intent(VECTOR_INTENT)
-    with written_whole(path) as beside:
-        nibabel.save(image, beside)
-
-
 def between_grids(ddf: Tensor, fixed_affine: np.ndarray, moving_affine: np.ndarray) -> Tensor:
     """The same mapping for a moving image that lies elsewhere: from its voxels to millimetres, and to fixed voxels.
 
@@ -217,23 +163,3 @@ def between_grids(ddf: Tensor, fixed_affine: np.ndarray, moving_affine: np.ndarr
     grid = identity_grid(ddf.shape[2:], ddf)
     linear, shift = (torch.as_tensor(part, dtype=ddf.dtype) for part in (matrix[:3, :3], matrix[:3, 3]))
     return torch.einsum("ij,bjxyz->bixyz", linear, grid + ddf) + shift.view(1, 3, 1, 1, 1) - grid
-
-
-def load_ddf(path: str | Path) -> Tensor:
-    """Read a field as it was saved: a cine's ``[T−1, 2, H, W]`` in pixels, a volume's ``[1, 3, X, Y, Z]`` in voxels.
-
-    Raises:
-        InputError: the file is missing, is no NIfTI, or holds no vector field.
-    """
-    try:
-        image = nibabel.load(path)
-        vectors = np.asarray(image.dataobj, dtype=np.float32)  # type: ignore[attr-defined]
-    except Exception as error:
-        raise InputError(f"{path}: no readable displacement field ({error})") from error
-    if vectors.ndim != 5 or vectors.shape[3] != 1 or vectors.shape[4] not in (2, 3):
-        raise InputError(f"{path}: a field is (X, Y, Z, 1, 3) or (X, Y, T−1, 1, 2), this is {vectors.shape}")
-    vectors = vectors[:, :, :, 0]
-    if vectors.shape[-1] == 2:
-        return torch.from_numpy(np.ascontiguousarray(vectors.transpose(2, 3, 1, 0)[:, ::-1]))
-    from_lps = np.linalg.inv(np.diag([-1.0, -1.0, 1.0]) @ image.affine[:3, :3])  # type: ignore[attr-defined]
-    return torch.from_numpy(np.einsum("ij,xyzj->ixyz", from_lps, vectors)[None].astype(np.float32))

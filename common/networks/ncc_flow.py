@@ -147,7 +147,7 @@ class Stage(nn.Module):
         self.before = _silent(before, width) if deep and before else None
         with torch.no_grad():
             for layer in self.trunk:
-                layer[0].weight *= 0.3  # type: ignore[index, operator]  # a residual adds little at first
+                layer[0].weight *= 0.3  # type: ignore[index]  # a residual adds little at first
             nn.init.normal_(self.flow.weight, std=1e-3)  # training begins at no motion
 
     def forward(self, image: Tensor, flow: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor]:

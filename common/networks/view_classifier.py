@@ -13,10 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from common.simulation.anatomy import VIEWS as ANATOMY
-
-VIEWS = tuple(ANATOMY)
-"""The paper's eight classes in the order of the network's outputs; ``other`` is its unknown."""
+from common.ventricle.views import VIEWS
 
 
 class Inception(nn.Module):

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from common.cine.cases import case_name, read_datalist
+from common.core.arrays import bounding_box
 from common.core.errors import InputError
 from common.fields.ddf import warp
 from common.fields.ncc import inside, local_ncc, masked_mean
-from common.registration.testtime import bounding_box
 from common.volume.cases import SIZE, Grid, load_case, one_hot, phantom_entries, task04
 
 log = logging.getLogger(__name__)
@@ -241,7 +241,8 @@ class AtlasSegmentation(Inferer):
     def _register(self, pairs: Tensor, network: nn.Module, mask: Tensor | None) -> Tensor:
         kwargs = {} if isinstance(self.inferer, SimpleInferer) else {"mask": mask}
         if not self.crop:
-            return self.inferer(pairs, network, **kwargs)
+            whole: Tensor = self.inferer(pairs, network, **kwargs)
+            return whole
         size = pairs.shape[2:]
         box = bounding_box(mask, size)
         part: Any = (..., *(slice(*edges) for edges in box))

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.modules.loss import _Loss
 
+from common.fields.ncc import masked_mean
+
 FLOWNET = (0.005, 0.01, 0.02, 0.08, 0.32)  # FlowNet's weights, from the finest level to the coarsest
 
 
@@ -96,11 +98,7 @@ def endpoint_error(ddf: Tensor, field: Tensor, mask: Tensor | None = None, **bat
         ddf, field: ``[B, 2, H, W]`` in pixels.
         mask: ``[B, 1, H, W]``.
     """
-    error = (ddf - field).norm(dim=1, keepdim=True)
-    if mask is None:
-        return error.flatten(1).mean(1)
-    weight = mask.to(error)
-    return (error * weight).flatten(1).sum(1) / weight.flatten(1).sum(1)
+    return masked_mean(torch.linalg.vector_norm(ddf - field, dim=1, keepdim=True), mask)
 
 
 def endpoint_error_mm(ddf: Tensor, field: Tensor, mask: Tensor, spacing: Tensor, **batch: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
-"""What registration minimises: −NCC² + λ·smoothness (NMSR eq. 2, 3; SSMSR eq. 1, 2), and the intensities' error."""
+"""What registration minimises: −NCC² + λ·smoothness (NMSR eq. 2, 3; SSMSR eq. 1, 2), and the intensities' error.
+
+Forward differences are written here: MONAI's ``DiffusionLoss`` takes central ones, which are zero on a checkerboard.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from torch.nn.modules.loss import _Loss
 
 from common.fields.ddf import warp
 from common.fields.ncc import LocalNCCLoss, masked_mean
-from common.registration.metrics import soft_dice
+from common.registration.overlap import soft_dice
 
 
 def diffusion(ddf: Tensor) -> Tensor:
@@ -62,7 +65,7 @@ class RegistrationLoss(_Loss):
         moving, fixed = image[:, :1], image[:, 1:]
         warped = warp(moving, ddf)
         weight = self.smoothness if smoothness is None else smoothness
-        loss = self.similarity(warped, fixed, mask) + weight * diffusion(ddf if velocity is None else velocity)
+        loss: Tensor = self.similarity(warped, fixed, mask) + weight * diffusion(ddf if velocity is None else velocity)
         if self.intensity:
             loss = loss + self.intensity * masked_mean((warped - fixed).square(), mask).mean()
         return loss

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from common.core.arrays import bounding_box, scale_size
 from common.fields.ddf import compose, downsample, rescale, warp
-from common.registration.testtime import bounding_box, scaled
 
 
 def consistent(ddf: Tensor, back: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ class SpannedInferer(Inferer):
     def __call__(self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Fields ``[N, 2, H, W]`` in pixels of the pairs of one cine, ``inputs [N, 2, H, W]``: pair t is its frames t,
         t + 1. Pairs that do not follow each other, and fewer than ``span``, are left as they are."""
-        ddf = self.inferer(inputs, network, mask=mask)
+        ddf: Tensor = self.inferer(inputs, network, mask=mask)
         self.inconsistency = getattr(self.inferer, "inconsistency", None)
         runs = len(inputs) - self.span + 1
         if self.span == 1 or runs < 1 or not torch.equal(inputs[1:, 0], inputs[:-1, 1]):
@@ -118,16 +118,17 @@ class SpannedInferer(Inferer):
 
 
 class SizedInferer(Inferer):
-    """Runs another inferer on the box around the mask, made smaller where it is larger than the motion is wanted for.
+    """Runs another inferer on the box around the mask, made as large as what registers knows pictures to be.
 
     Args:
         inferer: what registers; its ``inconsistency``, where it has one, is given at the full size too.
         longest: pixels along the longer side of the box, at most.
+        shortest: pixels along that side, at least; 0 leaves small boxes as they are.
     """
 
-    def __init__(self, inferer: Inferer, longest: int = 320) -> None:
+    def __init__(self, inferer: Inferer, longest: int = 320, shortest: int = 0) -> None:
         super().__init__()
-        self.inferer, self.longest = inferer, longest
+        self.inferer, self.longest, self.shortest = inferer, longest, shortest
         self.inconsistency: Tensor | None = None
 
     def __call__(self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
@@ -142,9 +143,13 @@ class SizedInferer(Inferer):
         box = bounding_box(mask, inputs.shape[2:])
         crop: Any = (..., *(slice(*edges) for edges in box))
         inner = [stop - start for start, stop in box]
-        factor = min(1.0, self.longest / max(inner))
-        size = scaled(inner, factor)
-        small = downsample(inputs[crop].float(), size)
+        factor = max(min(1.0, self.longest / max(inner)), self.shortest / max(inner))
+        size = scale_size(inner, factor)
+        small = inputs[crop].float()
+        if factor > 1:
+            small = functional.interpolate(small, size, mode="bilinear", align_corners=False)
+        else:
+            small = downsample(small, size)
         small_mask = None if mask is None else downsample(mask[crop].float(), size) > 0.5
         ddf = self.inferer(small, network, mask=small_mask)
         missed = getattr(self.inferer, "inconsistency", None)

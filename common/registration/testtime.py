@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from common.core.arrays import bounding_box, scale_size
 from common.core.errors import InputError
 from common.core.files import written_whole
 from common.fields.ddf import compose, downsample, exponentiate, rescale, smooth, warp
@@ -194,7 +195,7 @@ class MultiScaleTestTimeTraining(Inferer):
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            return loss.item()
+            return float(loss.item())
 
         def shuffled() -> Iterator[Tensor]:
             while True:
@@ -222,7 +223,7 @@ class MultiScaleTestTimeTraining(Inferer):
         pairs, mask = self._at_scale(scale, inputs, mask, state.prior)
         device = next(state.network.parameters()).device
         size = pairs.shape[2:]
-        grid = scaled(inputs.shape[2:], min(scale, self.field_resolution))
+        grid = scale_size(inputs.shape[2:], min(scale, self.field_resolution))
         if state.velocity is None:
             velocity = torch.zeros(len(pairs), len(grid), *grid)
         else:
@@ -242,7 +243,7 @@ class MultiScaleTestTimeTraining(Inferer):
             optimiser.zero_grad()
             (loss * unknown.numel()).backward()  # a sum over the grid: Adam's eps then means the same at every size
             optimiser.step()
-            return loss.item()
+            return float(loss.item())
 
         def begin(engine: Engine) -> None:
             nonlocal unknown, start, optimiser
@@ -281,7 +282,7 @@ class MultiScaleTestTimeTraining(Inferer):
         self, scale: float, inputs: Tensor, mask: Tensor | None, prior: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """Mˢ and Iˢ of NMSR eq. 1, ``[N, 2, *S·s]``, and the mask at that scale."""
-        size = scaled(inputs.shape[2:], scale)
+        size = scale_size(inputs.shape[2:], scale)
         parts = []
         for start in range(0, len(inputs), self.batch_size):
             part = inputs[start : start + self.batch_size]
@@ -293,7 +294,7 @@ class MultiScaleTestTimeTraining(Inferer):
         return torch.cat(parts), None if mask is None else downsample(mask, size)
 
     def _check_size(self, scale: float, size: Sequence[int], box: Sequence[int]) -> None:
-        left, window = scaled(box, scale), 2 * self.loss.similarity.radius + 1
+        left, window = scale_size(box, scale), 2 * self.loss.similarity.radius + 1
         if min(left) < window:
             name = Fraction(scale).limit_denominator(64)
             raise InputError(
@@ -352,29 +353,6 @@ def per_scale(value: float | Sequence[float], count: int, name: str) -> list[flo
     if len(values) != count:
         raise InputError(f"{name} {value} has {len(values)} values for {count} scales")
     return values
-
-
-def scaled(size: Sequence[int], scale: float) -> tuple[int, ...]:
-    """``size`` times ``scale``, in whole pixels."""
-    return tuple(round(n * scale) for n in size)
-
-
-def bounding_box(mask: Tensor | None, size: Sequence[int], margin: int = 0) -> tuple[tuple[int, int], ...]:
-    """First and last (exclusive) index along each axis of what is true in ``mask [N, 1, *S]``, and ``margin`` around.
-
-    Raises:
-        InputError: the mask is empty.
-    """
-    if mask is None:
-        return tuple((0, n) for n in size)
-    seen = mask.bool().flatten(0, 1).any(0)
-    if not seen.any():
-        raise InputError("the mask is empty: no pixel is left to register")
-    edges = []
-    for axis, n in enumerate(size):
-        index = seen.movedim(axis, 0).flatten(1).any(1).nonzero()
-        edges.append((max(int(index[0]) - margin, 0), min(int(index[-1]) + 1 + margin, n)))
-    return tuple(edges)
 
 
 def _of(mask: Tensor | None, index: Tensor, device: torch.device) -> Tensor | None:

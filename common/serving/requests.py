@@ -22,6 +22,7 @@ from monai.bundle import ConfigParser
 from numpy.typing import NDArray
 from torch import Tensor
 
+from common.cine.labels import read_labels
 from common.cine.read import read_cine
 from common.cohort.bundle import content, parsed
 from common.core.errors import InputError
@@ -159,23 +160,6 @@ def save_frames(path: Path, labels: NDArray[np.uint8], source: str, meta: Mappin
     image = nibabel.Nifti1Image(labels.transpose(2, 1, 0), affine)
     image.header.set_zooms(steps)
     nibabel.save(image, path)
-
-
-def read_labels(path: str | Path) -> NDArray[np.uint8]:
-    """A label map as it is stored, (X, Y), (X, Y, T) or (X, Y, Z), single dimensions left out.
-
-    Raises:
-        InputError: unreadable, or values that are no labels.
-    """
-    try:
-        values = np.squeeze(np.asarray(nibabel.load(path).dataobj))  # type: ignore[attr-defined]
-    except Exception as error:
-        raise InputError(f"{path}: no readable label map ({type(error).__name__})") from error
-    if values.ndim not in (2, 3) or values.size == 0:
-        raise InputError(f"{path}: a label map is (X, Y), (X, Y, T) or (X, Y, Z), this is {values.shape}")
-    if not np.isfinite(values).all() or (values != np.round(values)).any() or values.min() < 0 or values.max() > 255:
-        raise InputError(f"{path}: labels are whole numbers from 0 to 255")
-    return values.astype(np.uint8)
 
 
 def check(request: Mapping[str, Any]) -> dict[str, Any]:

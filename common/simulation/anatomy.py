@@ -20,6 +20,7 @@ from common.simulation.grid import ImageGrid
 from common.simulation.prior import drawn_ventricle
 from common.simulation.template import Template
 from common.ventricle.mesh import Array, Mesh, arc_length, at_fractions, inside_outlines, myocardial_mesh, wall_mesh
+from common.ventricle.views import VIEWS
 
 BLOOD, MYOCARDIUM, FIBROUS, FAT, LIVER, AIR = -46.0, -19.0, -7.0, -26.0, -23.0, -34.0  # dB below white
 _STEP = 0.5  # mm a pixel of the painting
@@ -361,7 +362,7 @@ def other(random: np.random.Generator) -> Template:
     return _template(canvas, mesh, canvas.place((mesh.nodes - canvas._origin) * 0.93), "other", random)
 
 
-VIEWS: dict[str, Callable[[np.random.Generator], Template]] = {
+PAINTERS: dict[str, Callable[[np.random.Generator], Template]] = {
     "apical_4ch": apical_4ch,
     "apical_2ch": apical_2ch,
     "apical_long_axis": apical_long_axis,
@@ -383,9 +384,9 @@ def view(name: str, seed: int | Sequence[int] = 0) -> Template:
     Raises:
         InputError: an unknown view.
     """
-    if name not in VIEWS:
+    if name not in PAINTERS:
         raise InputError(f"view {name!r} is unknown, expected one of {', '.join(VIEWS)}")
-    return VIEWS[name](np.random.default_rng(seed))
+    return PAINTERS[name](np.random.default_rng(seed))
 
 
 def _finished(

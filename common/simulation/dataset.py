@@ -19,10 +19,11 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from common.core.errors import InputError
-from common.simulation.anatomy import VIEWS, apical_of_prior, view
+from common.simulation.anatomy import apical_of_prior, view
 from common.simulation.prior import drawn_end_systole
 from common.simulation.sequence import Settings, draw
 from common.simulation.template import Template, find_templates, read_template
+from common.ventricle.views import VIEWS
 
 _PRIOR = 78  # of the seed of what the prior decides
 

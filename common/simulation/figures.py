@@ -10,11 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,11 +18,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from common.core.files import written_whole
-from common.simulation.anatomy import VIEWS, view
+from common.core.plots import plt
+from common.simulation.anatomy import view
 from common.simulation.artefacts import ARTEFACTS
 from common.simulation.image import PROBES, Probe, Scanner
 from common.simulation.reference import pymust_echoes
 from common.simulation.sequence import Settings, Simulation, draw, probe_for
+from common.ventricle.views import VIEWS
 
 CLEAN = Settings(artefact=0.0, probes=("reference",), gls=(-0.2, -0.05), defect=0.0, shape=(320, 420))
 COLOURS = 200  # of a saved picture, that keep it small

@@ -17,16 +17,16 @@ from typing import Any
 import nibabel
 import numpy as np
 import torch
-from distributed import Client
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 
 from common.cine.write import write_cine
-from common.cohort.engine import alone, reasons, run_cases
+from common.cohort.engine import Client, alone, reasons, run_cases
 from common.cohort.runner import Limits, Work
 from common.core.errors import InputError
-from common.core.files import written_whole
-from common.fields.ddf import save_cine_ddf
+from common.core.files import PROGRAM, written_whole
+from common.core.folders import check_targets
+from common.fields.files import save_cine_ddf
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.sequence import Settings, Simulation, draw
 
@@ -76,13 +76,18 @@ def write_cases(
     names = [f"{number:04d}_{source.name(number)}" for number in range(count)]
     arguments = {"output_dir": str(output_dir), "source": source.arguments, "device": device, **recipe}
     work = Work("common.simulation.write:patient_writer", arguments, str(output_dir))
-    _summaries(output_dir, names, recipe)
+    made = _summaries(output_dir, names, recipe)
+    templates: Any = source.arguments.get("folder")
+    check_targets([output_dir / n for n in names if n not in made], [str(templates)] if templates else [])
+    listed = Path(datalist) if datalist else output_dir / "datalist.json"
+    if listed.exists() and not _is_of_simulation(listed):
+        raise InputError(f"{listed}: is there, and no simulation wrote it; take another folder or name")
     with alone(output_dir):
         failed = reasons(run_cases(work, names, client, limits, "patients"))
     entries: dict[str, list[dict[str, Any]]] = {name: [] for name in SPLITS}
     for name, summary in _summaries(output_dir, names, recipe).items():
         entries[_split_of(summary["template"], int(name.split("_")[0]), split)].append(_entry(name, summary))
-    _write_datalist(Path(datalist) if datalist else output_dir / "datalist.json", entries, recipe)
+    _write_datalist(listed, entries, recipe)
     return list(failed.values())
 
 
@@ -145,6 +150,7 @@ def write_case(folder: Path, simulation: Simulation, drawn: dict[str, Any]) -> N
     (folder / "contours.json").write_text(json.dumps(contours))
     strains = simulation.strains()
     summary = {
+        "program": PROGRAM,
         **drawn,
         "view": simulation.view,
         "spacing": list(grid.spacing),
@@ -198,6 +204,13 @@ def _write_datalist(path: Path, entries: dict[str, list[dict[str, Any]]], recipe
     }
     with written_whole(path) as beside:
         beside.write_text(json.dumps(content, indent=1))
+
+
+def _is_of_simulation(path: Path) -> bool:
+    try:
+        return "recipe" in json.loads(path.read_text())
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _save_frames(path: Path, frames: NDArray[np.uint8], spacing: tuple[float, float], step: float) -> None:

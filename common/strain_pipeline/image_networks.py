@@ -1,6 +1,6 @@
 """The image networks of the strain pipeline on a cine: where the left heart is in each frame, and which view it shows.
 
-Both take the square around the imaging sector (``common.training.frames.FrameSquare``), so neither needs the spacing,
+Both take the square around the imaging sector (``common.cine.square.FrameSquare``), so neither needs the spacing,
 and marks and text beside the sector are blackened first. Østvik et al. 2018, 10.1007/978-3-030-00889-5_35, sections 2.1
 and 2.2; the paper leaves temporal consistency to the Kalman filter, here the logits are smoothed over time as well.
 """
@@ -15,16 +15,17 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from common.cine.sector import sector_mask
+from common.cine.square import FrameSquare
 from common.core.errors import InputError
 from common.networks.segmentation_unet import SegmentationUNet
-from common.networks.view_classifier import VIEWS, ViewClassifier
+from common.networks.view_classifier import ViewClassifier
 from common.networks.weights import load_weights, read_weights
-from common.training.frames import FrameSquare
+from common.ventricle.views import VIEWS
 
 FRAMES_FOR_VIEW = 32
 TIME_SIGMA = 1.0  # frames
 INFERENCE_SIZE = 224  # trained at 256; a smaller square shows the network more of the heart (docs/TRAINING.md)
-WALL = 2  # in ``common.training.frames.LABELS``
+WALL = 2  # in ``common.ventricle.labels.LABELS``
 _BEYOND = 20.0  # logit of the background outside the square
 
 

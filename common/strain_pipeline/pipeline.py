@@ -23,7 +23,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from common.cine.cases import CineCases
-from common.cine.dicom import COLOUR_FLOW
 from common.cine.sector import closed, sector_mask
 from common.core.errors import InputError
 from common.evaluation.contour import read_wall
@@ -88,23 +87,13 @@ class StudyCases(CineCases):
         """A case as ``CineCases`` gives it.
 
         Raises:
-            InputError: colour Doppler, or two images side by side.
+            InputError: colour Doppler.
         """
         case = super().__getitem__(index)
         meta, source = case["cine"].meta, self.entries[index]["image"]
         if meta["colour_flow"]:
             raise InputError(f"{source}: colour Doppler; strain is measured in grey-scale cines")
-        regions = [r for r in meta["regions"] if r["spatial_format"] == 1 and r["data_type"] != COLOUR_FLOW]
-        if len(regions) > 1 and any(apart(a, b) for a in regions for b in regions):
-            raise InputError(f"{source}: {len(regions)} images side by side in each frame; crop to one of them")
         return case
-
-
-def apart(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    """Whether two ultrasound regions (``cine.ultrasound_regions``) share no pixel."""
-    if None in (*(a[k] for k in ("x0", "y0", "x1", "y1")), *(b[k] for k in ("x0", "y0", "x1", "y1"))):
-        return False
-    return a["x1"] < b["x0"] or b["x1"] < a["x0"] or a["y1"] < b["y0"] or b["y1"] < a["y0"]
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from common.cine.cases import CineCases
+from common.core.arrays import bounding_box, scale_size
 from common.core.errors import InputError
 from common.fields.ddf import downsample
-from common.registration.testtime import bounding_box, scaled
-from common.training.pairs import RandomItems
+from common.training.items import RandomItems
 
 
 class CinePairs(RandomItems):
@@ -64,7 +64,7 @@ class CinePairs(RandomItems):
             return int(torch.randint(n, (1,), generator=random))
 
         frames, mask = self.cines[draw(len(self.cines))]
-        size = scaled(frames.shape[2:], self.scales[draw(len(self.scales))])
+        size = scale_size(frames.shape[2:], self.scales[draw(len(self.scales))])
         gap = 1 + draw(min(self.gap, len(frames) - 1))
         first = draw(len(frames) - gap)
         order = [first, first + gap] if draw(2) else [first + gap, first]

@@ -26,7 +26,7 @@ from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.natural import NaturalPairs, ProceduralPairs
 from common.simulation.rendered import Shards
 from common.simulation.sequence import Simulation, draw
-from common.training.pairs import RandomItems
+from common.training.items import RandomItems
 
 Item = dict[str, Tensor]
 

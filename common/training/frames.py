@@ -1,9 +1,7 @@
 """Frames to train the segmentation and the view of an echocardiogram on: recorded, simulated, or a user's own.
 
-A frame enters a network as a square around its imaging sector, aspect kept, resized to the network's size (Østvik et
-al. 2018, 10.1007/978-3-030-00889-5_35: 256² for segmentation, section 2.2; 128² for the view, section 2.1).
-``FrameSquare`` is that mapping, there and back. Data sets give dictionaries ``image [1, S, S]`` in [0, 1] and
-``label``; an item depends on the seed, the epoch and its index alone, so a resumed training draws the same.
+A frame enters a network as the square of ``common.cine.square``. Data sets give dictionaries ``image [1, S, S]`` in
+[0, 1] and ``label``.
 """
 
 from __future__ import annotations
@@ -18,71 +16,18 @@ from typing import Any
 import nibabel
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from common.cine.square import FrameSquare
 from common.core.errors import InputError
 from common.simulation.template import sector_of
-from common.training.pairs import RandomItems
+from common.training.items import RandomItems
 
-LABELS = {1: "lv_cavity", 2: "myocardium", 3: "left_atrium"}
 UNTOLD = 4
 """Label of a pixel that is background or left atrium, where nobody says which."""
 PHASES = ("ED", "ES")
 _LIT = 4 / 255  # grey value from which a pixel of a recorded frame counts as echo
-
-
-@dataclass(frozen=True)
-class FrameSquare:
-    """A square of a frame's pixels, which may reach over the frame's edge, resized to ``size``².
-
-    Attributes:
-        shape: (rows, columns) of the frame.
-        top, left: its first row and column.
-        side: pixels.
-        size: of the resized square.
-    """
-
-    shape: tuple[int, int]
-    top: int
-    left: int
-    side: int
-    size: int
-
-    @classmethod
-    def around(cls, mask: Tensor | NDArray[np.bool_], size: int) -> FrameSquare:
-        """The least square about the true pixels of ``mask [H, W]``, centred on their bounding box.
-
-        Raises:
-            InputError: nothing in the mask.
-        """
-        array = np.asarray(mask)
-        if array.ndim != 2 or not array.any():
-            raise InputError(f"no imaging sector: the mask {array.shape} is empty or not [H, W]")
-        rows, columns = (np.flatnonzero(array.any(axis)) for axis in (1, 0))
-        side = int(max(np.ptp(rows), np.ptp(columns))) + 1
-        top, left = (int(found[0] + found[-1] + 1 - side) // 2 for found in (rows, columns))
-        return cls((array.shape[0], array.shape[1]), top, left, side, size)
-
-    def take(self, frames: Tensor) -> Tensor:
-        """``frames [N, H, W]`` to ``[N, 1, size, size]``; black beyond the frame."""
-        if tuple(frames.shape[1:]) != self.shape:
-            raise ValueError(f"expected [N, {self.shape[0]}, {self.shape[1]}], got {tuple(frames.shape)}")
-        height, width = self.shape
-        right, bottom = self.left + self.side - width, self.top + self.side - height
-        square = functional.pad(frames, (-self.left, right, -self.top, bottom))
-        return functional.interpolate(
-            square[:, None], (self.size, self.size), mode="bilinear", align_corners=False, antialias=True
-        )
-
-    def put(self, maps: Tensor, beyond: Sequence[float]) -> Tensor:
-        """``maps [N, C, size, size]`` on the frame's pixels, ``[N, C, H, W]``; ``beyond[c]`` outside the square."""
-        square = functional.interpolate(maps, (self.side, self.side), mode="bilinear", align_corners=False)
-        height, width = self.shape
-        margins = (self.left, width - self.left - self.side, self.top, height - self.top - self.side)
-        outside = maps.new_tensor(list(beyond))[:, None, None]
-        return functional.pad(square - outside, margins) + outside
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from common.cine.cases import read_datalist
 from common.fields.ddf import warp
+from common.fields.random import random_deformation
+from common.training.items import RandomItems
 from common.volume.cases import SIZE, load_case, one_hot, phantom_entries, task04
-from common.volume.phantom import random_field
 
 
 class Subjects:
@@ -45,23 +45,6 @@ class Subjects:
 
     def __len__(self) -> int:
         return len(self.image)
-
-
-class RandomItems(Dataset):
-    """Items drawn from the seed, the epoch and the index alone."""
-
-    def __init__(self, length: int, seed: int) -> None:
-        self.length, self.seed, self.epoch = length, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw other items."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.length
-
-    def _generator(self, index: int) -> torch.Generator:
-        return torch.Generator().manual_seed((self.seed * 1009 + self.epoch) * 100_003 + index)
 
 
 class SubjectPairs(RandomItems):
@@ -143,11 +126,3 @@ class SimulatedPairs(RandomItems):
         image = torch.cat([moving, warp(moving, field)], 1)
         image = image + self.noise * torch.randn(image.shape, generator=random)
         return {"image": image[0], "mask": mask[0], "field": field[0]}
-
-
-def random_deformation(size: Sequence[int], deviation: float, generator: torch.Generator) -> Tensor:
-    """A random smooth field ``[1, d, *size]`` of ``deviation`` voxels: a shift, a slow and a faster part together."""
-    size = tuple(size)
-    shift = torch.randn(1, len(size), *(1,) * len(size), generator=generator)
-    slow, fast = random_field(size, 1.0, 24, generator), random_field(size, 1.0, 10, generator)
-    return deviation * (0.5 * shift + 0.7 * slow + 0.5 * fast)

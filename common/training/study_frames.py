@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from common.cine.cases import read_datalist
+from common.cine.labels import read_labels
 from common.cine.read import read_cine
 from common.core.errors import InputError
-from common.serving.requests import read_labels
 from common.training.frames import UNTOLD, LabelledFrame, LabelledFrames, labelled_frame
 
 

@@ -105,7 +105,7 @@ class RegistrationTrainer(SupervisedTrainer):
         self.bar.total = self.state.max_epochs * self.state.epoch_length
         self.bar.n = (self.state.epoch - 1) * self.state.epoch_length
 
-    def _iteration(self, engine: Any, batchdata: Batch) -> dict[str, Any]:  # type: ignore[override]
+    def _iteration(self, engine: Any, batchdata: Batch) -> dict[str, Any]:
         self.network.train()
         self.optimizer.zero_grad()
         ddf, loss = batch_loss(self, batchdata)

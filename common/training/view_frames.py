@@ -21,15 +21,16 @@ from common.cine.dicom import DICOM_SUFFIXES
 from common.cine.folder import IMAGE_SUFFIXES
 from common.cine.read import read_cine
 from common.cine.sector import sector_mask
+from common.cine.square import FrameSquare
 from common.cine.video import VIDEO_SUFFIXES
 from common.core.errors import InputError
 from common.core.files import written_whole
-from common.networks.view_classifier import VIEWS
 from common.simulation.anatomy import view
 from common.simulation.sequence import Settings, draw
-from common.training.frames import UNTOLD, FrameAugmentation, FrameSquare, LabelledFrame, SegmentationFrames, changed
-from common.training.pairs import RandomItems
+from common.training.frames import UNTOLD, FrameAugmentation, LabelledFrame, SegmentationFrames, changed
+from common.training.items import RandomItems
 from common.training.simulated_frames import simulated_labelled_frames
+from common.ventricle.views import VIEWS
 
 FRAMES_OF_A_CINE = 8
 CINE_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".gif", *VIDEO_SUFFIXES, *DICOM_SUFFIXES)

@@ -121,14 +121,19 @@ def by_tracked_cavity(beat: Beat, areas: ArrayLike) -> Beat:
 
 def _starts(smooth: Array, span: float, apart: int) -> list[int]:
     """End-diastoles: peaks of the area, each taken in the middle of its plateau; cines are cut at R waves, so the first
-    frame stands for a peak little above it."""
+    frame stands for a peak little above it, and the last one for a peak where ``WHOLE`` of the stroke has come back."""
     padded = np.pad(smooth, 1, constant_values=smooth.min() - 1)
     peaks, _ = find_peaks(padded, prominence=PROMINENCE * span, distance=apart, plateau_size=(1, None))
     found = {_middle(smooth, int(p) - 1, smooth[int(p) - 1] - PLATEAU * span) for p in peaks}
     first = min(found, default=0)
     if first and smooth[:first].min() >= smooth[first] - FIRST * span:
         found = found - {first} | {0}
-    return sorted(found)
+    starts = sorted(found)
+    if len(starts) > 1 and starts[-1] == len(smooth) - 1:
+        least = smooth[starts[-2] :].min()
+        if smooth[-1] - least < WHOLE * (smooth[starts[-2]] - least):
+            starts.pop()
+    return starts
 
 
 def _middle(smooth: Array, at: int, level: float) -> int:

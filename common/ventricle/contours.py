@@ -21,6 +21,7 @@ from skimage.draw import polygon
 from skimage.measure import find_contours
 from skimage.segmentation import active_contour
 
+from common.core.arrays import largest_component
 from common.core.errors import InputError
 from common.ventricle.mesh import myocardial_contours, paired_contours
 
@@ -41,7 +42,7 @@ def mask_contour(mask: ArrayLike) -> np.ndarray:
     Raises:
         InputError: the mask is empty, or not two-dimensional.
     """
-    component = np.pad(ndimage.binary_fill_holes(_largest_component(mask)), 1)
+    component = np.pad(ndimage.binary_fill_holes(largest_component(_plane(mask))), 1)
     contour = max(find_contours(component.astype(float), 0.5), key=len)[:-1] - 1
     if _signed_area(contour) < 0:
         contour = contour[::-1]
@@ -64,7 +65,7 @@ def fit_contour(mask: ArrayLike, points: int = 100) -> np.ndarray:
     Raises:
         InputError: the mask is empty or smaller than 9 pixels, or not two-dimensional.
     """
-    component = ndimage.binary_fill_holes(_largest_component(mask))
+    component = ndimage.binary_fill_holes(largest_component(_plane(mask)))
     rows, columns = np.nonzero(component)
     if len(rows) < SMALLEST_MASK:
         raise InputError(f"the mask has only {len(rows)} connected pixels; a contour needs {SMALLEST_MASK}")
@@ -93,7 +94,7 @@ def fit_contour(mask: ArrayLike, points: int = 100) -> np.ndarray:
             convergence=0.002,
         )
         contour = _evenly(contour, points)
-    return contour + corner
+    return np.asarray(contour + corner)
 
 
 def wall_contours(labels: ArrayLike, points: int = 120, name: str = "mask") -> np.ndarray:
@@ -189,7 +190,7 @@ def smooth_boundary(contours: np.ndarray, samples: int = BOUNDARY_POINTS) -> np.
     count, points, _ = contours.shape
     values = contours.transpose(1, 0, 2).reshape(points, -1)
     curve = RBFInterpolator(_on_circle(points), values, kernel="thin_plate_spline", smoothing=RBF_SMOOTHING)
-    return curve(_on_circle(samples)).reshape(samples, count, 2).transpose(1, 0, 2)
+    return np.asarray(curve(_on_circle(samples)).reshape(samples, count, 2).transpose(1, 0, 2))
 
 
 def _on_circle(points: int) -> np.ndarray:
@@ -198,17 +199,12 @@ def _on_circle(points: int) -> np.ndarray:
 
 
 def _plane(mask: ArrayLike, name: str = "the mask") -> np.ndarray:
-    plane = np.asarray(mask) != 0
+    plane: np.ndarray = np.asarray(mask) != 0
     if plane.ndim != 2:
         raise InputError(f"{name} has shape {plane.shape}; expected [H, W]")
     if not plane.any():
         raise InputError(f"{name} is empty")
     return plane
-
-
-def _largest_component(mask: ArrayLike) -> np.ndarray:
-    labels, _ = ndimage.label(_plane(mask))
-    return labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
 
 
 def _size(mask: np.ndarray) -> str:

@@ -5,6 +5,7 @@ model and the measurement z = [x, y, vx, vy] of each point: the place that the s
 that the motion network gives it. The state of an axis is place, velocity and acceleration; its noise is a white jerk.
 The axes do not couple, and a measurement is taken in one number after the other, so no matrix is inverted, and one that
 is missing has an infinite variance. The smoother is that of Rauch, Tung and Striebel (1965, 10.2514/3.3166).
+Written here because filterpy and pykalman filter one point at a time; all points of all lines go at once here.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import measure
 
+from common.core.arrays import largest_component
 from common.core.errors import InputError
 
 Array = NDArray[np.float64]
@@ -122,7 +123,7 @@ def myocardial_contours(
     for label, what in ((cavity, "cavity"), (myocardium, "myocardium")):
         if not (mask == label).any():
             raise InputError(f"{name}: no {what} (label {label}) in the mask; labels found: {np.unique(mask).tolist()}")
-    inside, wall = _largest(mask == cavity), _largest(mask == myocardium)
+    inside, wall = largest_component(mask == cavity), largest_component(mask == myocardium)
     contour = _outline(inside)
     touching = ndimage.map_coordinates(ndimage.distance_transform_edt(~np.pad(wall, 8)), (contour + 8).T, order=1) < 2.5
     if touching.mean() < 0.3 or touching.all():
@@ -207,17 +208,10 @@ def wall_mesh(inner: Array, outer: Array, layers: int = 5, closed: bool = False,
     return Mesh(nodes, triangles, columns, layers, closed)
 
 
-def _largest(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    labels, count = ndimage.label(region)
-    if count < 2:
-        return region
-    return labels == 1 + int(np.argmax(ndimage.sum_labels(region, labels, range(1, count + 1))))
-
-
 def _outline(region: NDArray[np.bool_]) -> Array:
     pad = 8
     smooth = ndimage.gaussian_filter(np.pad(region, pad).astype(np.float64), _SMOOTHING)
-    return max(measure.find_contours(smooth, 0.5), key=len)[:-1] - pad
+    return np.asarray(max(measure.find_contours(smooth, 0.5), key=len)[:-1] - pad)
 
 
 def _longest_run(points: Array, keep: NDArray[np.bool_]) -> Array:
@@ -225,7 +219,7 @@ def _longest_run(points: Array, keep: NDArray[np.bool_]) -> Array:
     points, keep = np.roll(points, -start, axis=0), np.roll(keep, -start)
     labels, count = ndimage.label(keep)
     longest = 1 + int(np.argmax(np.bincount(labels[labels > 0])[1:])) if count else 0
-    return points[labels == longest]
+    return np.asarray(points[labels == longest])
 
 
 def _between(points: Array, start: int, end: int, via: int) -> Array:

@@ -55,7 +55,7 @@ def lagrangian(lengths: ArrayLike, ed: int = 0) -> Array:
         raise InputError(f"end-diastole at frame {ed}: the cine has frames 0 to {len(values) - 1}")
     if not values[ed] > 0:
         raise InputError("the contour has no length at end-diastole")
-    return values / values[ed] - 1
+    return np.asarray(values / values[ed] - 1)
 
 
 def gls(contours: ArrayLike, spacing: Sequence[float] | None = None, ed: int = 0) -> Array:
@@ -80,7 +80,7 @@ def mapse_mm(contours: ArrayLike, spacing: Sequence[float] | None, ed: int = 0) 
     if spacing is None:
         raise InputError("MAPSE in mm needs the pixels' spacing, which this cine does not tell")
     axis = long_axis(contours, spacing, ed)
-    return axis[ed] - axis
+    return np.asarray(axis[ed] - axis)
 
 
 def peak_systolic(strain: ArrayLike, ed: int, es: int) -> float:
@@ -98,7 +98,7 @@ def cavity_areas(contours: ArrayLike, spacing: Sequence[float] | None = None) ->
     """Areas ``[T]`` between contours ``[T, P, 2]`` and the line across their base, mm² or, without spacing, pixels²."""
     points = scaled(contours, spacing)
     ahead = np.roll(points, -1, axis=1)
-    return 0.5 * np.abs((points[..., 1] * ahead[..., 0] - ahead[..., 1] * points[..., 0]).sum(-1))
+    return np.asarray(0.5 * np.abs((points[..., 1] * ahead[..., 0] - ahead[..., 1] * points[..., 0]).sum(-1)))
 
 
 def end_systole(contours: ArrayLike, spacing: Sequence[float] | None = None) -> int:
@@ -128,7 +128,8 @@ def strain_rate(curve: ArrayLike, times: Sequence[float]) -> Array:
     Args:
         times: of the frames, s.
     """
-    return np.gradient(np.asarray(curve, dtype=np.float64), np.asarray(times, dtype=np.float64))
+    rate: Array = np.gradient(np.asarray(curve, dtype=np.float64), np.asarray(times, dtype=np.float64))
+    return rate
 
 
 def drift(curve: ArrayLike, ed: int, end: int) -> float:

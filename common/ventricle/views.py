@@ -1,4 +1,4 @@
-"""The three apical views: their names, the walls that they cut, and the segments of the 18-segment model.
+"""Views of the heart; of the three apical ones the walls that they cut and the segments of the 18-segment model.
 
 Voigt et al. 2015 (10.1093/ehjci/jeu184), Fig. 5: each view shows two walls, each wall a basal, a mid and an apical
 segment. In the usual orientation the first of the two walls is on the left of the picture.
@@ -10,6 +10,17 @@ from dataclasses import dataclass
 
 from common.core.errors import InputError
 
+VIEWS = (
+    "apical_4ch",
+    "apical_2ch",
+    "apical_long_axis",
+    "parasternal_long_axis",
+    "parasternal_short_axis",
+    "subcostal_4ch",
+    "inferior_vena_cava",
+    "other",
+)
+"""The eight classes of Østvik et al. 2018 in the order of the classifier's outputs; ``other`` is their unknown."""
 LEVELS = ("basal", "mid", "apical")
 RING = ("anterior", "anteroseptal", "inferoseptal", "inferior", "inferolateral", "anterolateral")  # of a bull's-eye
 

@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 
 from common.cine.cases import case_name, read_datalist
 from common.core.errors import InputError
+from common.core.folders import finished
 from common.fields.ddf import sample, smooth
 from common.volume.phantom import phantom
 
@@ -268,7 +269,7 @@ class VolumeCases(Dataset):
         datalist, fold, dataset_dir: a list of volumes instead, in the decathlon's format.
         download: fetch Task04_Hippocampus into ``dataset_dir``.
         labelled: a case without label is an error.
-        done_dir: leave out cases whose ``<done_dir>/<case>/summary.json`` is there.
+        done_dir: leave out cases whose results are there.
         size: of the common grid.
     """
 
@@ -294,7 +295,7 @@ class VolumeCases(Dataset):
         else:
             self.entries = phantom_entries("target", 3)
         if done_dir is not None:
-            self.entries = [e for e in self.entries if not (Path(done_dir) / e["case"] / "summary.json").is_file()]
+            self.entries = [entry for entry in self.entries if not finished(done_dir, entry)]
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -5,24 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from common.fields.ddf import identity_grid, rescale, warp
+from common.fields.ddf import identity_grid, warp
+from common.fields.random import random_field
 
 SHAPE = (36, 50, 36)
-
-
-def random_field(size: tuple[int, ...], amplitude: float, spacing: int, generator: torch.Generator) -> torch.Tensor:
-    """A smooth random displacement ``[1, d, *size]`` in voxels.
-
-    Args:
-        size: of the grid.
-        amplitude: standard deviation in voxels at the control points.
-        spacing: of the control points in voxels; between them the field is linear.
-        generator: of the random numbers.
-    """
-    coarse = [max(2, round(n / spacing)) for n in size]
-    field = torch.randn(1, len(size), *coarse, generator=generator)
-    ratio = torch.tensor([n / m for n, m in zip(size, coarse, strict=True)]).view(1, -1, *(1,) * len(size))
-    return amplitude * rescale(field / ratio, size)
 
 
 def phantom(seed: int, shape: tuple[int, int, int] = SHAPE) -> tuple[np.ndarray, np.ndarray]:

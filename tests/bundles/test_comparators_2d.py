@@ -2,20 +2,34 @@
 
 import csv
 import json
+from importlib.util import find_spec
 
 import pytest
 import torch
 
 from common.cine.write import write_cine
 from common.core.errors import input_error_in
-from common.fields.ddf import load_ddf
+from common.fields.files import load_ddf
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.write import write_cases
 from tests.bundles.running import run_command, run_here
 from tests.conftest import moving_cine, rotation
 
-BUNDLES = ("farneback", "fft_xcorr")
-BAD_OPTION = {"fft_xcorr": ({"windows": [8, 16]}, "falling"), "farneback": ({"levels": 0}, "at least 1")}
+BAD_OPTION = {
+    "farneback": ({"levels": 0}, "at least 1"),
+    "fft_xcorr": ({"windows": [8, 16]}, "falling"),
+    "dis": ({"speed": "slow"}, "DIS preset must be one of ultrafast, fast, medium; got slow"),
+    "ilk": ({"radius": 0}, "at least 1"),
+    "tvl1": ({"attachment": 0}, "positive"),
+    "greedy": ({"metric": "MI"}, "greedy's metric must be one of NCC"),
+}
+NEEDS = {"greedy": "picsl_greedy"}
+BUNDLES = [
+    pytest.param(
+        name, marks=pytest.mark.skipif(find_spec(NEEDS.get(name, "torch")) is None, reason=f"needs {NEEDS.get(name)}")
+    )
+    for name in BAD_OPTION
+]
 QUICK = {"mlflow": False, "figures": False}
 
 

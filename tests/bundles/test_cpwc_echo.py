@@ -10,7 +10,7 @@ from monai.bundle import ConfigParser
 
 from common.cine.write import write_cine
 from common.core.errors import input_error_in
-from common.fields.ddf import load_ddf
+from common.fields.files import load_ddf
 from common.networks.pwc_net import PWCNet
 from common.networks.weights import save_weights
 from common.training.trainer import TrainingCheckpoint

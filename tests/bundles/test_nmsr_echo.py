@@ -17,7 +17,9 @@ from common.cine.cases import demo_cine
 from common.cine.read import read_cine
 from common.cine.write import write_cine
 from common.core.errors import InputError, input_error_in
-from common.fields.ddf import folding, load_ddf, warp
+from common.fields.ddf import warp
+from common.fields.files import load_ddf
+from common.fields.regularity import folding
 from common.networks.registration_unet import RegistrationUNet
 from common.networks.weights import save_weights
 from tests.bundles.running import ROOT, run_command, run_here

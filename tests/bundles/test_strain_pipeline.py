@@ -271,9 +271,6 @@ def bad_cine(kind, folder, heart):
         return gif(folder / "colour.gif", frames)
     if kind == "doppler":
         return str(as_dicom(folder / "cf.dcm", heart, regions=[(0, 0, SIZE - 1, SIZE - 1, 1), (20, 20, 90, 90, 2)]))
-    if kind == "two":
-        halves = [(0, 0, SIZE // 2 - 1, SIZE - 1, 1), (SIZE // 2, 0, SIZE - 1, SIZE - 1, 1)]
-        return str(as_dicom(folder / "two.dcm", heart, regions=halves))
     if kind == "one":
         return gif(folder / "one.gif", np.zeros((1, 40, 40), dtype=np.uint8))
     return None
@@ -295,7 +292,6 @@ def bad_cine(kind, folder, heart):
         ("one", {}, "only 1 frame"),
         ("colour", {}, "colour Doppler"),
         ("doppler", {}, "colour Doppler"),
-        ("two", {}, "2 images side by side"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_clear_line(kind, settings, words, hearts, tmp_path):

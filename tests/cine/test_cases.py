@@ -5,7 +5,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from common.cine.cases import CineCases, case_name, demo_cine, read_datalist, read_mask
+from common.cine.cases import CineCases, case_name, demo_cine, read_datalist
+from common.cine.labels import read_mask
 from common.cine.write import write_cine
 from common.core.errors import InputError
 from tests.conftest import moving_cine
@@ -44,7 +45,7 @@ def test_datalist(tmp_path):
         ('{"training": []}', r"no list 'test' \(it has: training\)"),
         ('{"test": []}', "is empty"),
         ('{"test": [{"label": "a"}]}', "no 'image'"),
-        ('{"test": ["a.nii", "b/a.nii.gz"]}', "names a case twice: a"),
+        ('{"test": [{"case": "a", "image": "a.nii"}, {"case": "a", "image": "b.nii"}]}', "names a case twice: a"),
     ],
 )
 def test_datalist_that_is_none(tmp_path, text, reason):

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from common.cine.write import write_cine
 from common.cohort import bundle as bundles
 from common.cohort.__main__ import arguments, run
 from common.core.errors import InputError
-from common.fields.ddf import load_ddf
+from common.fields.files import load_ddf
 from tests.bundles.running import ROOT, run_here
 from tests.conftest import moving_cine
 
@@ -96,7 +97,7 @@ def test_only_what_failed_before(cines, tmp_path, capsys):
         (cines / f"{name}.nii.gz").unlink()
     assert cohort(cines, out, *options) == 3
     write_cines(cines)
-    (out / "c0/summary.json").unlink()
+    shutil.rmtree(out / "c0")
     assert cohort(cines, out, *options, "--retry-failed") == 0
     assert "2 of 3 cases to do" in capsys.readouterr().out
     assert not (out / "c0/summary.json").exists()

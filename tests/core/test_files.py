@@ -1,10 +1,12 @@
 import errno
+import json
 import subprocess
 import sys
 
 import pytest
 
 from common.core.errors import InputError, input_error_in
+from common.core.files import PROGRAM as OURS
 from common.core.files import written_whole
 
 
@@ -20,13 +22,32 @@ def test_whole_or_not_at_all(tmp_path):
     assert path.read_text() == "new" and len(list(path.parent.iterdir())) == 1
 
 
-def test_folder_replaces_an_older_one(tmp_path):
+def write_folder(path, text):
+    with written_whole(path) as beside:
+        beside.mkdir()
+        (beside / text).write_text(text)
+        (beside / "summary.json").write_text(json.dumps({"program": OURS}))
+
+
+def test_folder_replaces_an_older_one_of_this_program(tmp_path):
     path = tmp_path / "case"
     for text in ("old", "new"):
-        with written_whole(path) as beside:
-            beside.mkdir()
-            (beside / text).write_text(text)
-    assert [f.name for f in path.iterdir()] == ["new"] and len(list(tmp_path.iterdir())) == 1
+        write_folder(path, text)
+    assert {f.name for f in path.iterdir()} == {"new", "summary.json"} and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("summary", [None, "{}", "not JSON", '["program"]'])
+def test_a_folder_of_others_is_never_replaced(tmp_path, summary):
+    path = tmp_path / "case"
+    path.mkdir()
+    (path / "notes.txt").write_text("must survive")
+    if summary is not None:
+        (path / "summary.json").write_text(summary)
+    with pytest.raises(InputError, match="did not make"):
+        write_folder(path, "new")
+    with pytest.raises(InputError, match="did not make"), written_whole(path) as beside:
+        beside.write_text("a file over the folder")
+    assert (path / "notes.txt").read_text() == "must survive" and len(list(tmp_path.iterdir())) == 1
 
 
 def test_what_the_system_refuses_names_the_path(tmp_path):
@@ -46,6 +67,15 @@ def test_found_in_a_chain():
     except RuntimeError as error:
         assert str(input_error_in(error)) == "the file"
     assert input_error_in(ValueError("a defect")) is None
+
+
+def test_a_defect_while_bad_input_is_handled_is_a_defect():
+    with pytest.raises(KeyError) as caught:
+        try:
+            raise InputError("the file")
+        except InputError:
+            {}["a bug"]
+    assert input_error_in(caught.value) is None
 
 
 PROGRAM = "from common.core.errors import InputError, one_line_errors; one_line_errors(); raise {}"

@@ -11,7 +11,7 @@ import torch
 from common.cine.cases import CineCases, two_frames
 from common.core.errors import InputError
 from common.evaluation.truth import CarriedLabels, TruthMetrics, contour_distances
-from common.fields.ddf import load_ddf
+from common.fields.files import load_ddf
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.write import write_cases
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from common.registration.metrics import log_jacobian_sd, segmentation_scores
+from common.fields.regularity import log_jacobian_sd
+from common.registration.overlap import segmentation_scores
 from common.volume.phantom import phantom
 from tests.bundles.running import run_command, run_here
 

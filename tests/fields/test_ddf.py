@@ -1,12 +1,9 @@
 import math
 
 import itk
-import nibabel
-import numpy as np
 import pytest
 import torch
 
-from common.core.errors import InputError
 from common.fields import ddf as fields
 
 
@@ -107,29 +104,6 @@ def test_exponential_of_a_rotation_generator():
     assert back[..., 12:29, 12:29].abs().max() < 0.01
 
 
-@pytest.mark.parametrize("dims", [2, 3])
-def test_jacobian_of_an_affine_motion(dims):
-    size = (9, 10, 11)[:dims]
-    torch.manual_seed(0)
-    matrix = 0.2 * torch.randn(dims, dims)
-    ddf = torch.einsum("ij,bj...->bi...", matrix, fields.identity_grid(size, torch.zeros(1)))
-    expected = torch.linalg.det(torch.eye(dims) + matrix)
-    torch.testing.assert_close(fields.jacobian_determinant(ddf), expected.expand(1, *size), atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(
-        fields.gradient(ddf)[0, :, :, 3, 4].reshape(dims, dims, -1)[..., 0], matrix, atol=1e-4, rtol=0
-    )
-
-
-def test_folding_counts_the_mirrored_part():
-    ddf = torch.zeros(1, 2, 20, 20)
-    ddf[:, 1, :, 10:] = -2 * torch.arange(10.0)  # columns run backwards from 10 on
-    mask = torch.zeros(1, 1, 20, 20)
-    mask[..., 12:] = 1
-    assert fields.folding(ddf, mask) == 1
-    assert 0.4 < fields.folding(ddf) < 0.6
-    assert fields.folding(torch.zeros(1, 2, 9, 9)) == 0
-
-
 def test_smooth_is_the_gaussian_and_keeps_constants():
     impulse = torch.zeros(1, 2, 31, 31)
     impulse[..., 15, 15] = 1
@@ -137,46 +111,6 @@ def test_smooth_is_the_gaussian_and_keeps_constants():
     assert abs(seen.sum() / 2 - 1) < 1e-5
     assert abs((seen[0, 0].sum(0) * (torch.arange(31) - 15).square()).sum() - 4.0) < 0.1
     torch.testing.assert_close(fields.smooth(torch.ones(1, 3, 8, 8, 8), 1.0), torch.ones(1, 3, 8, 8, 8))
-
-
-def test_cine_field_on_disk(tmp_path):
-    ddf = torch.rand(4, 2, 6, 7)
-    fields.save_cine_ddf(tmp_path / "ddf.nii.gz", ddf)
-    image = nibabel.load(tmp_path / "ddf.nii.gz")
-    assert image.shape == (7, 6, 4, 1, 2) and image.header["intent_code"] == 1007
-    assert np.allclose(image.dataobj[3, 2, 1, 0], ddf[1].flip(0)[:, 2, 3])
-    torch.testing.assert_close(fields.load_ddf(tmp_path / "ddf.nii.gz"), ddf)
-
-
-def test_volume_field_on_disk_is_what_itk_applies(tmp_path):
-    """Oblique, anisotropic, flipped grid: ITK's own warp of the file gives our warp."""
-    size = (20, 24, 18)
-    image, ddf = smooth_image(size), smooth_field(size, 2.0)
-    affine = np.array([[-1.2, 0.1, 0, 5], [0.1, 0.9, 0.2, -3], [0, -0.15, 1.5, 2], [0, 0, 0, 1]])
-    q, _ = np.linalg.qr(affine[:3, :3])
-    affine[:3, :3] = q * np.array([1.2, 0.9, 1.5])
-    nibabel.save(nibabel.Nifti1Image(image[0, 0].numpy(), affine), tmp_path / "moving.nii.gz")
-    fields.save_volume_ddf(tmp_path / "ddf.nii.gz", ddf[0], affine)
-    moving = itk.imread(str(tmp_path / "moving.nii.gz"), itk.F)
-    field = itk.imread(str(tmp_path / "ddf.nii.gz"), itk.Vector[itk.F, 3])
-    theirs = itk.array_from_image(itk.warp_image_filter(
-        moving, displacement_field=field, output_parameters_from_image=moving
-    ))  # fmt: skip
-    ours = fields.warp(image, ddf)[0, 0].permute(2, 1, 0).numpy()
-    inside = (slice(3, -3),) * 3
-    assert np.abs(ours - theirs)[inside].max() < 1e-4
-    torch.testing.assert_close(fields.load_ddf(tmp_path / "ddf.nii.gz"), ddf, atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("content", ["missing", "text", "image"])
-def test_no_field_on_disk(tmp_path, content):
-    path = tmp_path / "ddf.nii.gz"
-    if content == "text":
-        path.write_text("no field")
-    elif content == "image":
-        nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4), np.float32), np.eye(4)), path)
-    with pytest.raises(InputError, match=r"ddf\.nii\.gz"):
-        fields.load_ddf(path)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 8, 8), (1, 2, 8, 9), (1, 2, 8, 8, 8)])

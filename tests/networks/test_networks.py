@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from common.core.errors import InputError
-from common.fields.ddf import jacobian_determinant
+from common.fields.regularity import jacobian_determinant
 from common.networks.registration_unet import RegistrationUNet
 from common.networks.weights import load_weights, save_weights
 

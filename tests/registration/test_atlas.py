@@ -6,13 +6,15 @@ import pytest
 import torch
 
 from common.core.errors import InputError
-from common.fields.ddf import between_grids, folding, identity_grid, warp
+from common.fields.ddf import between_grids, identity_grid, warp
+from common.fields.random import random_field
+from common.fields.regularity import folding
 from common.networks.registration_unet import RegistrationUNet
 from common.registration.atlas import Atlases, AtlasSegmentation, similarity
 from common.registration.losses import MembershipRegistrationLoss, RegistrationLoss
 from common.registration.testtime import MultiScaleTestTimeTraining
 from common.volume.cases import load_case, one_hot, phantom_entries
-from common.volume.phantom import phantom, random_field
+from common.volume.phantom import phantom
 
 
 class Still(torch.nn.Module):

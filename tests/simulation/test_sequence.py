@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from common.cine.study import VIEWS
 from common.core.errors import InputError
 from common.fields.ddf import compose, warp
 from common.fields.ncc import nlcc
-from common.simulation.anatomy import VIEWS, view
+from common.simulation.anatomy import view
 from common.simulation.grid import ImageGrid
 from common.simulation.image import PROBES, Scanner
 from common.simulation.motion import Motion, prescribed_end_systole

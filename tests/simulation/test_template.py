@@ -7,7 +7,7 @@ import pytest
 from common.core.errors import InputError
 from common.simulation.anatomy import left_ventricle
 from common.simulation.template import find_templates, read_template, sector_of, template_from_frame
-from tests.test_mesh import painted
+from tests.ventricle.test_mesh import painted
 
 SPACING = (0.5, 0.5)
 SHAPE = (240, 260)

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from common.bundle.package import main
 from common.cine.read import read_cine
 from common.core.errors import InputError
-from common.fields.ddf import load_ddf
-from common.simulation.__main__ import main
+from common.fields.files import load_ddf
 from common.simulation.anatomy import left_ventricle
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.sequence import draw
 from tests.simulation.test_template import stored
-from tests.test_mesh import painted
+from tests.ventricle.test_mesh import painted
 
 SETTINGS = {"shape": [64, 48], "scatterers": 5000}
 

@@ -8,7 +8,7 @@ from common.cine.cases import demo_cine
 from common.cine.read import read_cine
 from common.core.errors import InputError
 from common.networks.segmentation_unet import SegmentationUNet
-from common.networks.view_classifier import VIEWS, ViewClassifier
+from common.networks.view_classifier import ViewClassifier
 from common.networks.weights import save_weights
 from common.strain_pipeline.image_networks import (
     classify_view,
@@ -17,6 +17,7 @@ from common.strain_pipeline.image_networks import (
     load_view_classifier,
     segment_cine,
 )
+from common.ventricle.views import VIEWS
 
 
 class Threshold(nn.Module):

@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from common.networks.segmentation_unet import SegmentationUNet
-from common.networks.view_classifier import VIEWS, Inception, PReLU, ViewClassifier
+from common.networks.view_classifier import Inception, PReLU, ViewClassifier
 from common.training.frame_losses import segmentation_loss, view_loss
 from common.training.frames import UNTOLD
+from common.ventricle.views import VIEWS
 
 
 def parameters(network):

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from common.cine.square import FrameSquare
 from common.core.errors import InputError
-from common.training.frames import FrameAugmentation, FrameSquare, SegmentationFrames, read_labelled_frame
+from common.training.frames import FrameAugmentation, SegmentationFrames, read_labelled_frame
 from tests.recorded_frames import write_patients
 
 CHANGES = {

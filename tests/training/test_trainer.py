@@ -8,7 +8,7 @@ from common.core.errors import InputError
 from common.networks.registration_unet import RegistrationUNet
 from common.networks.weights import load_weights, save_weights
 from common.registration.losses import FieldLoss, LabelledLoss, RegistrationLoss
-from common.registration.metrics import warped_dice
+from common.registration.overlap import warped_dice
 from common.training.pairs import SimulatedPairs, SubjectPairs, Subjects
 from common.training.trainer import RegistrationTrainer, RegistrationValidator, TrainingCheckpoint, Validate, Weights
 

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 import torch
 
+from common.cine.square import FrameSquare
 from common.core.errors import InputError
-from common.networks.view_classifier import VIEWS
 from common.training.frame_evaluation import evaluate_segmentation, evaluate_view, view_scores
-from common.training.frames import FrameSquare
 from common.training.view_frames import ViewFrames, disturbed, folder_frames, simulated_frames
+from common.ventricle.views import VIEWS
 from tests.recorded_frames import write_patients
 
 

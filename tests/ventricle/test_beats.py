@@ -57,6 +57,16 @@ def test_a_cine_that_ends_just_before_end_systole():
     assert find_beats(*areas(0, ES - 1)) == [Beat(0, ES - 1, ES - 1, False)]
 
 
+@pytest.mark.parametrize(("back", "whole"), [(0.0, False), (0.25, False), (0.45, False), (0.8, True), (1.0, True)])
+def test_a_beat_is_whole_when_most_of_what_was_ejected_has_come_back(back, whole):
+    """A cavity of 100 that ejects 40, stays so, and fills to ``back`` of what it ejected in the last frames."""
+    area = np.r_[np.full(10, 100.0), np.linspace(100, 60, 20), np.full(10, 60.0), np.linspace(60, 60 + 40 * back, 10)]
+    area = np.r_[area, np.full(10, area[-1])]
+    (beat,) = find_beats(area, list(np.arange(len(area)) * STEP))
+    assert beat.ed <= 10 and 29 <= beat.es <= 49 and beat.end == 59
+    assert beat.whole is whole
+
+
 def test_what_is_given_is_taken():
     area, times = areas(0, 2 * FRAMES)
     assert find_beats(area, times, ed=2, es=15) == [Beat(2, 15, FRAMES, True)]

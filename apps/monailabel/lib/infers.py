@@ -14,7 +14,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from common.cohort.bundle import config_files
 from common.core.errors import InputError
 from common.serving.requests import CASE
-from common.training.frames import LABELS as HEART
+from common.ventricle.labels import LABELS as HEART
 from common.volume.cases import LABELS as HIPPOCAMPUS
 from lib.checks import Check, Refused, number, one_of, shown, spacing, switch
 from lib.studies import Studies
