@@ -135,9 +135,7 @@ class PassesFlowLoss(_Loss):
             together, so that large steps do not drown small ones.
     """
 
-    def __init__(
-        self, gamma: float = 0.6, eps: float = 1e-6, likelihood: float = 0.02, relative: float = 0.0
-    ) -> None:
+    def __init__(self, gamma: float = 0.6, eps: float = 1e-6, likelihood: float = 0.02, relative: float = 0.0) -> None:
         super().__init__()
         self.gamma, self.eps, self.likelihood, self.relative = gamma, eps, likelihood, relative
 

@@ -18,6 +18,7 @@ from common.strain_pipeline.metamorphic import (
     metamorphic,
     missed_limits,
     motion_of,
+    recording,
     save_recording,
     turned,
 )
