@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import torch
 from monai.data import MetaTensor
@@ -19,6 +18,7 @@ from common.cine.read import CINE_SUFFIXES, frame_pairs, read_cine
 from common.cine.scale import squared
 from common.cine.sector import sector_mask
 from common.cine.study import StudyCine, cines_of, is_dicomdir, listing
+from common.core.arrays import NEARLY_WHOLE, load_nifti
 from common.core.errors import InputError
 from common.ventricle.contours import blood_pool_masks
 
@@ -203,8 +203,10 @@ def two_frames(first: str | Path, last: str | Path, spacing: Sequence[float] | f
     frames, steps = [], []
     for path in (first, last):
         try:
-            stored: Any = nibabel.load(path)
-            values = np.squeeze(np.asarray(stored.dataobj, dtype=np.float32)).T
+            stored, values = load_nifti(path)
+            values = np.squeeze(values.astype(np.float32)).T
+        except InputError:
+            raise
         except Exception as error:
             raise InputError(f"{path}: no readable frame ({error})") from error
         if values.ndim != 2 or not np.isfinite(values).all():
@@ -235,15 +237,18 @@ def read_mask(path: str | Path) -> np.ndarray:
     """
     try:
         if str(path).endswith((".nii", ".nii.gz")):
-            values = np.squeeze(np.asarray(nibabel.load(path).dataobj)).T  # type: ignore[attr-defined]
+            values = np.squeeze(load_nifti(path)[1]).T
         else:
             import imageio.v3 as iio
 
             values = np.asarray(iio.imread(path))
             values = values[..., 0] if values.ndim == 3 else values
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"{path}: no readable mask ({error})") from error
     if values.ndim != 2:
         raise InputError(f"{path}: a mask is 2D, this is {values.shape}")
+    values = np.round(values) if np.abs(values - np.round(values)).max() <= NEARLY_WHOLE else values
     labels = np.unique(values[values > 0])
     return values == 1 if len(labels) > 1 and labels[0] == 1 else values > 0

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from natsort import natsorted
 
-from common.cine.loop import FirstChannel, Loop, check_size, one_line, quiet, unit_range
+from common.cine.loop import FirstChannel, Loop, one_line, quiet, unit_range
+from common.core.arrays import check_size
 from common.core.errors import InputError
 
 STACK_SUFFIXES = (".tif", ".tiff")

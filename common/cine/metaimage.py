@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from common.cine.axes import Axes, axes_to_frames
-from common.cine.loop import Loop, check_size, one_line
+from common.cine.loop import Loop, one_line
+from common.core.arrays import DEFLATED, check_size
 from common.core.errors import InputError
 
 METAIMAGE_SUFFIXES = (".mha", ".mhd")
@@ -32,7 +33,6 @@ METAIMAGE_TYPES = {
     "DOUBLE": "f8",
 }
 LONGEST_HEADER, LONGEST_LINE = 1 << 26, 1 << 20  # bytes; a tracked sequence has some hundred bytes a frame
-DEFLATED = 1040  # bytes that a byte of zlib may unfold to
 TIME_KINDS = ("list", "time")
 STAMP = re.compile(r"Seq_Frame(\d+)_Timestamp")
 

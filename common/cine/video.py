@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from common.cine.loop import FirstChannel, Loop, check_size, one_line, unit_range
+from common.cine.loop import FirstChannel, Loop, one_line, unit_range
+from common.core.arrays import check_size
 from common.core.errors import InputError
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".ts")

@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.cine.read import read_cine
+from common.cine.scale import pixel_steps, squared
 from common.cohort.bundle import content, parsed
+from common.core.arrays import NEARLY_WHOLE, load_nifti
 from common.core.errors import InputError
 from common.core.files import written_whole
 from common.evaluation.writer import finite
@@ -152,10 +154,13 @@ def save_frames(path: Path, labels: NDArray[np.uint8], source: str, meta: Mappin
         affine, zooms = like.affine, like.header.get_zooms()
         steps = (*zooms[:2], zooms[3] if len(zooms) > 3 else zooms[2])
     else:
-        row, column = meta["spacing"] or (1.0, 1.0)
+        row, column = (step * z for step, z in zip(pixel_steps(meta), meta.get("zoom", (1.0, 1.0)), strict=True))
         times = meta["frame_times"]
         steps = (column, row, (times[-1] - times[0]) / (len(times) - 1) if times else 1.0)
         affine = np.diag([*steps, 1.0])
+    height, width = (round(n / z) for n, z in zip(labels.shape[1:], meta.get("zoom", (1.0, 1.0)), strict=True))
+    if (height, width) != labels.shape[1:]:  # measured on square pixels
+        labels = np.stack([cv2.resize(t, (width, height), interpolation=cv2.INTER_NEAREST) for t in labels])
     image = nibabel.Nifti1Image(labels.transpose(2, 1, 0), affine)
     image.header.set_zooms(steps)
     nibabel.save(image, path)
@@ -168,14 +173,17 @@ def read_labels(path: str | Path) -> NDArray[np.uint8]:
         InputError: unreadable, or values that are no labels.
     """
     try:
-        values = np.squeeze(np.asarray(nibabel.load(path).dataobj))  # type: ignore[attr-defined]
+        values = np.squeeze(load_nifti(path)[1])
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"{path}: no readable label map ({type(error).__name__})") from error
     if values.ndim not in (2, 3) or values.size == 0:
         raise InputError(f"{path}: a label map is (X, Y), (X, Y, T) or (X, Y, Z), this is {values.shape}")
-    if not np.isfinite(values).all() or (values != np.round(values)).any() or values.min() < 0 or values.max() > 255:
+    whole = np.round(values)
+    if not (np.abs(values - whole) <= NEARLY_WHOLE).all() or whole.min() < 0 or whole.max() > 255:
         raise InputError(f"{path}: labels are whole numbers from 0 to 255")
-    return values.astype(np.uint8)
+    return whole.astype(np.uint8)
 
 
 def check(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,7 +233,7 @@ def uncertainty_of(request: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: it is no cine, or the weights can't be read.
     """
-    cine = read_cine(request["image"]).as_tensor()[0]
+    cine = squared(read_cine(request["image"])).as_tensor()[0]
     frames = cine[torch.linspace(0, len(cine) - 1, min(SHOWN_FRAMES, len(cine))).round().long()]
     memberships = segment_cine(frames, load_segmentation(request["weights"]), smooth=False)
     return {"uncertainty": uncertainty(memberships)}

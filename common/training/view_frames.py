@@ -17,11 +17,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from common.cine.dicom import DICOM_SUFFIXES
 from common.cine.folder import IMAGE_SUFFIXES
-from common.cine.read import read_cine
+from common.cine.read import CINE_SUFFIXES, read_cine
+from common.cine.scale import squared
 from common.cine.sector import sector_mask
-from common.cine.video import VIDEO_SUFFIXES
 from common.core.errors import InputError
 from common.core.files import written_whole
 from common.networks.view_classifier import VIEWS
@@ -32,7 +31,6 @@ from common.training.pairs import RandomItems
 from common.training.simulated_frames import simulated_labelled_frames
 
 FRAMES_OF_A_CINE = 8
-CINE_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".gif", *VIDEO_SUFFIXES, *DICOM_SUFFIXES)
 _SHAPE = (160, 160)
 _BEAT = 12  # frames of a simulated beat, of which some are drawn
 
@@ -108,7 +106,7 @@ def folder_frames(folder: str | Path) -> list[ViewFrame]:
 
 def _own(file: Path) -> list[LabelledFrame]:
     if not file.name.lower().endswith(IMAGE_SUFFIXES):
-        cine = read_cine(file)
+        cine = squared(read_cine(file))
         square = FrameSquare.around(sector_mask(cine, 0, still=True), _SHAPE[0])
         chosen = np.unique(np.linspace(0, cine.shape[1] - 1, FRAMES_OF_A_CINE).round().astype(int))
         images = (cine.as_tensor()[0, chosen] * 255).round().to(torch.uint8)
