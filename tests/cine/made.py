@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 from fractions import Fraction
 from pathlib import Path
@@ -186,3 +187,24 @@ def write_video_dicom(path: Path, content: bytes, syntax: UID, count: int, **tag
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.save_as(path, enforce_file_format=True)
     return path
+
+
+def nrrd_bytes(values: np.ndarray, encoding: str = "raw", **fields: str) -> bytes:
+    head = {
+        "type": "uint8", "dimension": str(values.ndim), "sizes": " ".join(map(str, values.shape[::-1])),
+        "encoding": encoding, "kinds": "domain domain time", "spacings": "0.3 0.4 0.02", **fields,
+    }  # fmt: skip
+    data = values.tobytes()
+    text = "NRRD0005\n" + "".join(f"{key}: {value}\n" for key, value in head.items())
+    return text.encode("latin-1", "replace") + b"\n" + (gzip.compress(data) if encoding == "gzip" else data)
+
+
+def metaimage_bytes(values: np.ndarray, data: bytes | None = None, **fields: str) -> bytes:
+    head = {
+        "ObjectType": "Image", "NDims": str(values.ndim), "BinaryData": "True", "BinaryDataByteOrderMSB": "False",
+        "CompressedData": "False", "TransformMatrix": "1 0 0 0 1 0 0 0 1", "Offset": "0 0 0",
+        "ElementSpacing": "0.3 0.4 0.02", "DimSize": " ".join(map(str, values.shape[::-1])),
+        "ElementType": "MET_UCHAR", **fields, "ElementDataFile": "LOCAL",
+    }  # fmt: skip
+    text = "".join(f"{key} = {value}\n" for key, value in head.items())
+    return text.encode("latin-1", "replace") + (values.tobytes() if data is None else data)

@@ -34,7 +34,16 @@ from pydicom.sequence import Sequence
 from common.cine.read import read_cine
 from common.cine.write import write_cine
 from common.core.errors import InputError
-from tests.cine.made import cine_of, loop, region, video_bytes, write_dicom, write_video_dicom
+from tests.cine.made import (
+    cine_of,
+    loop,
+    metaimage_bytes,
+    nrrd_bytes,
+    region,
+    video_bytes,
+    write_dicom,
+    write_video_dicom,
+)
 
 UNEVEN = [0, 0.1, 0.3, 0.4, 0.5, 1]
 MOST_MEMORY = 1 << 30  # bytes more than before
@@ -99,27 +108,6 @@ def palette(path: Path) -> None:
         tags[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, 16]
         tags[f"{colour}PaletteColorLookupTableData"] = (ramp << 8).tobytes()
     write_dicom(path, loop(), photometric="PALETTE COLOR", **tags)
-
-
-def nrrd_bytes(values: np.ndarray, encoding: str = "raw", **fields: str) -> bytes:
-    head = {
-        "type": "uint8", "dimension": str(values.ndim), "sizes": " ".join(map(str, values.shape[::-1])),
-        "encoding": encoding, "kinds": "domain domain time", "spacings": "0.3 0.4 0.02", **fields,
-    }  # fmt: skip
-    data = values.tobytes()
-    text = "NRRD0005\n" + "".join(f"{key}: {value}\n" for key, value in head.items())
-    return text.encode("latin-1", "replace") + b"\n" + (gzip.compress(data) if encoding == "gzip" else data)
-
-
-def metaimage_bytes(values: np.ndarray, data: bytes | None = None, **fields: str) -> bytes:
-    head = {
-        "ObjectType": "Image", "NDims": str(values.ndim), "BinaryData": "True", "BinaryDataByteOrderMSB": "False",
-        "CompressedData": "False", "TransformMatrix": "1 0 0 0 1 0 0 0 1", "Offset": "0 0 0",
-        "ElementSpacing": "0.3 0.4 0.02", "DimSize": " ".join(map(str, values.shape[::-1])),
-        "ElementType": "MET_UCHAR", **fields, "ElementDataFile": "LOCAL",
-    }  # fmt: skip
-    text = "".join(f"{key} = {value}\n" for key, value in head.items())
-    return text.encode("latin-1", "replace") + (values.tobytes() if data is None else data)
 
 
 def tiff(path: Path) -> None:
