@@ -42,6 +42,8 @@ def read_metaimage(path: Path) -> Loop:
     fields, position = _header(path)
     try:
         sizes = [int(n) for n in fields["DimSize"].split()]
+        if not sizes:
+            raise InputError(f"{path}: DimSize is empty")
         values = _values(path, fields, sizes, position)
         stated = fields.get("ElementSpacing") or fields.get("ElementSize")
         zooms = [abs(float(v)) for v in stated.split()] if stated else [1.0] * len(sizes)
