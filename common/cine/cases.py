@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import torch
 from monai.data import MetaTensor
@@ -21,6 +20,7 @@ from common.cine.sector import sector_mask
 from common.cine.study import StudyCine, cines_of, is_dicomdir, listing
 from common.core.datalist import case_name, read_datalist
 from common.core.errors import InputError
+from common.core.stored import load_nifti
 from common.ventricle.contours import blood_pool_masks
 
 LEAST_SIZE = 21  # pixels: the window of the local correlation that every method is measured by
@@ -148,8 +148,10 @@ def two_frames(first: str | Path, last: str | Path, spacing: Sequence[float] | f
     frames, steps = [], []
     for path in (first, last):
         try:
-            stored: Any = nibabel.load(path)
-            values = np.squeeze(np.asarray(stored.dataobj, dtype=np.float32)).T
+            stored, values = load_nifti(path)
+            values = np.squeeze(values.astype(np.float32)).T
+        except InputError:
+            raise
         except Exception as error:
             raise InputError(f"{path}: no readable frame ({error})") from error
         if values.ndim != 2 or not np.isfinite(values).all():

@@ -17,6 +17,7 @@ import torch
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
+from common.cine.scale import pixel_steps
 from common.core.errors import InputError
 from common.evaluation.bodies import errors, measured_points
 from common.evaluation.evaluator import CaseEvaluator, CaseEvents
@@ -108,7 +109,7 @@ class TruthMetrics:
     def _contours(
         self, case: dict[str, Any], contours: dict[str, Any], es: int
     ) -> tuple[dict[str, float], list[float] | None]:
-        spacing = case["cine"].meta["spacing"]
+        spacing, steps = case["cine"].meta["spacing"], pixel_steps(case["cine"].meta)
         frames = len(case["pred"]) + 1
         es = min(es, frames - 1)
         truth = {key: np.asarray(values, dtype=np.float64)[:frames] for key, values in contours.items()}
@@ -116,8 +117,8 @@ class TruthMetrics:
             key: track(torch.from_numpy(values[0]).float(), case["pred"]).double().numpy()
             for key, values in truth.items()
         }
-        off = np.concatenate([strain.scaled(found[key][es] - truth[key][es], spacing) for key in truth])
-        inner, true_inner = (strain.scaled(c["endocardium"], spacing) for c in (found, truth))
+        off = np.concatenate([strain.scaled(found[key][es] - truth[key][es], steps) for key in truth])
+        inner, true_inner = (strain.scaled(c["endocardium"], steps) for c in (found, truth))
         distances = np.array([contour_distances(a, b) for a, b in zip(inner[1:], true_inner[1:], strict=True)])
         scores = {
             "epe_es_mm": float(np.linalg.norm(off, axis=-1).mean()),
@@ -162,11 +163,11 @@ class CarriedLabels:
             return
         paths = [Path(entry[f"{phase}_label"]) for phase in ("ed", "es")]
         ed, es = (self._labels(path, case["pred"].shape[2:]) for path in paths)
-        spacing = case["cine"].meta["spacing"]
+        spacing, steps = case["cine"].meta["spacing"], pixel_steps(case["cine"].meta)
         carried = torch.stack([(ed == value).float() for value in range(4)])[None]
         for ddf in case["pred"]:
             carried = warp(carried, ddf[None])
-        scores = segmentation_scores(carried[0].argmax(0), es, self.LABELS, spacing or (1.0, 1.0))
+        scores = segmentation_scores(carried[0].argmax(0), es, self.LABELS, steps)
         case.setdefault("metrics", {}).update({f"dice_{name}": scores[f"dice_{name}"] for name in self.LABELS.values()})
         if spacing is None:
             return

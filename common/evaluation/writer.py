@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from ignite.engine import Events
 
+from common.cine.scale import aspect_of
 from common.cine.write import write_cine
 from common.core.arrays import bounding_box
 from common.core.files import PROGRAM, SUMMARY, summary_of, written_whole
@@ -114,7 +115,10 @@ class CineWriter(CaseWriter):
             "frames": case["cine"].shape[1],
             "size": list(case["cine"].shape[2:]),
             "spacing": meta["spacing"],
+            "aspect": aspect_of(meta),
             "frame_times": meta["frame_times"],
+            "times_are": meta.get("times_are"),
+            "crop": meta.get("crop"),
             "notes": meta["notes"],
             "field": "ddf.nii.gz (X, Y, T-1, 1, 2), (x, y) in pixels: frame t at p + ddf(p) is frame t+1 at p",
             "table": case.get("table"),
@@ -141,21 +145,22 @@ def draw(folder: Path, case: dict[str, Any], results: Sequence[Any] = ()) -> Non
         results: ``ScaleResult``s, where there are intermediate fields.
     """
     image, ddf, frames = case["image"], case["pred"], case["cine"][0].as_tensor()
+    aspect = aspect_of(case["cine"].meta)
     mask = case["mask"][0, 0] if case.get("mask") is not None else torch.ones_like(frames[0], dtype=torch.bool)
     t = int(ddf.square().sum(1).mean((1, 2)).argmax())  # the pair that moves most shows most
     pair = slice(t, t + 1)
     fields = [r.ddf(pair)[0] for r in results[:-1]] + [ddf[t]]
     titles = [f"scale {Fraction(r.scale).limit_denominator(64)}" for r in results] or [f"frame {t} to {t + 1}"]
-    figures.arrows(image[t, 0], fields, titles, mask, folder / "arrows.png")
+    figures.arrows(image[t, 0], fields, titles, mask, folder / "arrows.png", aspect=aspect)
     rows, columns = (slice(*edges) for edges in bounding_box(mask[None, None], mask.shape))
     moving, warped, fixed = (
         torch.where(mask, frame, 0)[rows, columns]
         for frame in (image[t, 0], warp(image[pair, :1], ddf[pair])[0, 0], image[t, 1])
     )
-    figures.warped_beside_fixed(moving, warped, fixed, folder / "warped.png")
+    figures.warped_beside_fixed(moving, warped, fixed, folder / "warped.png", aspect)
     tissue = mask & (smooth(frames.mean(0)[None, None], 3.0)[0, 0] > TISSUE)
     points = track(grid_points(tissue if tissue.any() else mask, max(6, round(min(mask.shape) / 24))), ddf)
-    figures.tracked_film(frames, points, folder / "tracked.mp4", folder / "tracked.png")
+    figures.tracked_film(frames, points, folder / "tracked.mp4", folder / "tracked.png", aspect=aspect)
 
 
 class MetricsTable:
