@@ -6,18 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu, wilcoxon
 
-from common.compare import (
-    Method,
-    against_best,
-    compare,
-    kind_of,
-    markdown,
-    methods_of,
-    parser,
-    rows,
-    send,
-    write_tables,
-)
+from common.compare.__main__ import compare, parser, write_tables
+from common.compare.methods import Method, methods_of
+from common.compare.record import send
+from common.compare.table import against_best, kind_of, markdown, rows
 from common.core.errors import InputError
 from common.volume.phantom import phantom
 from tests.bundles.running import ROOT
@@ -59,8 +51,8 @@ def test_only_cases_that_both_finished_are_paired():
 
 
 def test_the_table_says_mean_sd_n_and_what_failed():
-    table = rows([method("good", GOOD), method("broken", [], {"c0": "no program"})])
-    text = markdown(table, "about")
+    methods = [method("good", GOOD), method("broken", [], {"c0": "no program"})]
+    text = markdown(rows(methods), "about", kind_of(methods))
     assert f"{100 * np.mean(GOOD):.2f} ± {100 * np.std(GOOD, ddof=1):.2f}" in text
     assert "| 6 | best | best |" in text
     assert "0, 1 failed: no program" in text
@@ -95,6 +87,29 @@ def test_the_smaller_endpoint_error_is_the_better_and_plots_are_written(tmp_path
     assert "gls_correlation" not in rows([good])[0]  # of two cases
 
 
+def test_without_truth_likeness_is_shown_and_nothing_is_the_best(tmp_path, recwarn):
+    alike = Method("alike", [], Path("alike"), {"c0": {"nlcc": 0.9, "seconds": 1.0}, "c1": {"nlcc": 0.8}})
+    less = Method("less", [], Path("less"), {"c0": {"nlcc": 0.5}, "c1": {"nlcc": 0.4, "epe_mm": float("nan")}})
+    assert kind_of([alike, less]).metric is None and against_best([alike, less]) == (None, {})
+    table = write_tables([alike, less, Method("none", [], Path("none"))], tmp_path, "about")
+    assert "best" not in [row["p_against_best"] for row in table]
+    assert "NLCC" in (tmp_path / "table.md").read_text() and (tmp_path / "boxes.png").is_file()
+    assert not [w for w in recwarn if "empty slice" in str(w.message)]
+
+
+def test_one_box_plot_a_metric_that_cases_have(tmp_path, recwarn):
+    only = Method("m", [], tmp_path / "m", {"c0": {"epe_mm": 0.1, "epe_es_mm": float("nan")}})
+    (tmp_path / "m/c0").mkdir(parents=True)
+    (tmp_path / "m/c0/summary.json").write_text("{}")
+    write_tables([only], tmp_path, "about")
+    assert (tmp_path / "boxes.png").is_file() and "| 0.100 |" in (tmp_path / "table.md").read_text()
+    assert not (tmp_path / "nlcc_epe.png").exists() and not (tmp_path / "profile.png").exists()
+    nothing = Method("m", [], Path("m"), {"c0": {"seconds": 1.0}})
+    write_tables([nothing], tmp_path / "nothing", "about")
+    assert not (tmp_path / "nothing/boxes.png").exists()
+    assert not [w for w in recwarn if "empty slice" in str(w.message)]
+
+
 def test_tables_are_written_with_a_box_plot(tmp_path):
     write_tables([method("good", GOOD), method("worse", WORSE)], tmp_path, "about")
     assert {p.name for p in tmp_path.iterdir()} == {"table.md", "table.csv", "cases.csv", "boxes.png"}
@@ -119,18 +134,18 @@ def test_runs_are_children_of_one_parent_and_sent_once(tmp_path, monkeypatch):
     methods = [method("good", GOOD), method("worse", WORSE, {"c9": "broken"})]
     write_tables(methods, tmp_path, "about")
     for _ in range(2):
-        send(methods, tmp_path, {"fold": "validation"})
+        send(methods, tmp_path, {"datalist": "runs.json", "fold": "validation"})
     client = MlflowClient(store)
     runs = client.search_runs([client.get_experiment_by_name("compare").experiment_id])
     parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
     children = {r.info.run_name: r for r in runs if "mlflow.parentRunId" in r.data.tags}
-    assert len(parents) == 1 and set(children) == {"good", "worse"}
+    assert len(parents) == 1 and set(children) == {"runs validation · good", "runs validation · worse"}
     assert {r.data.tags["mlflow.parentRunId"] for r in children.values()} == {parents[0].info.run_id}
-    assert set(children["good"].data.metrics) == set(children["worse"].data.metrics)
-    assert children["good"].data.metrics["mean_nlcc_at_1_8"] == 0.5
-    assert children["good"].data.metrics["mean_dice"] == pytest.approx(np.mean(GOOD))
-    assert len(client.get_metric_history(children["good"].info.run_id, "dice")) == len(GOOD)
-    assert children["worse"].info.status == "FAILED"
+    assert set(children["runs validation · good"].data.metrics) == set(children["runs validation · worse"].data.metrics)
+    assert children["runs validation · good"].data.metrics["scales/nlcc_at_1_8"] == 0.5
+    assert children["runs validation · good"].data.metrics["dice"] == pytest.approx(np.mean(GOOD))
+    assert len(client.get_metric_history(children["runs validation · good"].info.run_id, "cases/dice")) == len(GOOD)
+    assert children["runs validation · worse"].info.status == "FAILED"
 
 
 def test_a_store_that_is_down_costs_no_result(tmp_path, monkeypatch):
@@ -157,6 +172,27 @@ def synthetic_list(tmp_path):
     path = tmp_path / "list.json"
     path.write_text(json.dumps(content))
     return path
+
+
+def test_several_folds_give_a_table_each_and_the_worst(synthetic_list, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    content = json.loads(synthetic_list.read_text())
+    content["other"] = content["validation"][::-1]
+    synthetic_list.write_text(json.dumps(content))
+    words = f"--datalist {synthetic_list} --dataset_dir {tmp_path} --bundles voxelmorph --output_dir {tmp_path / 'out'}"
+    arguments = parser().parse_args([*words.split(), "--here", "--folds", "validation", "other", "--cases", "1"])
+    table = compare(arguments)
+    assert [row["n"] for row in table] == [1, 1]
+    assert (tmp_path / "out/validation/table.md").is_file() and (tmp_path / "out/other/table.md").is_file()
+    worst = min(table, key=lambda row: row["dice"])
+    assert f"{100 * worst['dice']:.2f} (" in (tmp_path / "out/worst.md").read_text()
+    assert "worst fold" in capsys.readouterr().out
+    arguments.folds = ["validation", "nowhere"]
+    with pytest.raises(InputError, match="has no list 'nowhere'"):
+        compare(arguments)
+    arguments.folds, arguments.methods = None, ["nothing"]
+    with pytest.raises(InputError, match="no method of voxelmorph is called nothing"):
+        compare(arguments)
 
 
 def test_a_comparison_goes_on_where_it_was_and_a_bad_case_leaves_a_row(synthetic_list, tmp_path, monkeypatch, capsys):

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from monai.data import MetaTensor
 
+from common.cine.scale import file_size
 from common.core.case import Case
 
 
@@ -18,7 +19,11 @@ class CineMeta:
     Attributes:
         source: path.
         spacing: (row, column) in mm/px, None where it isn't known.
+        aspect: a pixel's height over its width.
+        zoom: (row, column) pixels for one of the file's, where they were brought to square ones.
+        crop: (top, left, bottom, right) of what was kept of the file's frames; None is all.
         frame_times: s, from 0; None where they aren't known.
+        times_are: ``acquired``, or ``playback`` where the times are those at which the file is to be shown.
         r_waves: s, None where there are none.
         regions: of a DICOM ultrasound image, one dictionary each.
         colour_flow: whether it is colour Doppler.
@@ -27,11 +32,20 @@ class CineMeta:
 
     source: str
     spacing: tuple[float, float] | None = None
+    aspect: float = 1.0
+    zoom: tuple[float, float] = (1.0, 1.0)
+    crop: tuple[int, int, int, int] | None = None
     frame_times: Sequence[float] | None = None
+    times_are: str | None = None
     r_waves: Sequence[float] | None = None
     regions: Sequence[Mapping[str, Any]] = ()
     colour_flow: bool = False
     notes: Sequence[str] = ()
+
+    @property
+    def steps(self) -> tuple[float, float]:
+        """(row, column) size of a pixel: mm where the spacing is known, else in widths of a pixel."""
+        return self.spacing or (self.aspect, 1.0)
 
     @classmethod
     def of(cls, cine: MetaTensor) -> CineMeta:
@@ -61,3 +75,8 @@ class CineCase(Case):
     def size(self) -> tuple[int, int]:
         """Rows and columns of a frame."""
         return self.cine.shape[2], self.cine.shape[3]
+
+    @property
+    def file_size(self) -> tuple[int, int]:
+        """Rows and columns of a frame of the file."""
+        return file_size(self.cine, self.cine.meta)

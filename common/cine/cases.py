@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import torch
 from monai.data import MetaTensor
@@ -14,13 +13,19 @@ from pydicom import examples
 from torch.utils.data import Dataset
 
 from common.cine.case import CineCase
+from common.cine.folder import IMAGE_SUFFIXES
 from common.cine.labels import read_mask
 from common.cine.read import frame_pairs, read_cine
+from common.cine.scale import squared
 from common.cine.sector import sector_mask
+from common.cine.study import StudyCine, cines_of, is_dicomdir, listing
 from common.core.case import Entry
 from common.core.datalist import case_name, read_datalist
 from common.core.errors import InputError
+from common.core.stored import load_nifti
 from common.ventricle.contours import blood_pool_masks
+
+LEAST_SIZE = 21  # pixels: the window of the local correlation that every method is measured by
 
 
 def demo_cine() -> str:
@@ -32,8 +37,8 @@ class CineCases(Dataset):
     """Cines as cases: all frame pairs of each, with the mask to register in.
 
     Args:
-        input: a file or a folder of images, or a list of them; None with no datalist is the cine that ships with
-            pydicom.
+        input: a file or a folder of images, a study folder or a DICOMDIR, whose cines are all taken, or a list of
+            these; None with no datalist is the cine that ships with pydicom.
         datalist, fold, dataset_dir: a list of cines instead (``read_datalist``). An entry may carry ``spacing``, and
             ``ed``, ``es``, ``ed_mask``, ``es_mask`` for blood; with ``es_image`` its ``image`` is one frame at
             end-diastole, and the cine these two frames.
@@ -41,6 +46,7 @@ class CineCases(Dataset):
         ed_mask, es_mask, ed, es: LV cavity masks (a picture or NIfTI, X × Y) at those frames: blood is tracked, with
             the myocardium removed (NMSR section 3).
         frames: read so many frames at most, from the first; 0 reads all.
+        square: bring cines whose pixels aren't square to square ones (``scale.squared``).
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class CineCases(Dataset):
         ed: int | None = None,
         es: int | None = None,
         frames: int = 0,
+        square: bool = False,
     ) -> None:
         given = {"spacing": spacing, "ed_mask": ed_mask, "es_mask": es_mask, "ed": ed, "es": es}
         if datalist and input:
@@ -63,9 +70,9 @@ class CineCases(Dataset):
             entries = read_datalist(datalist, fold, dataset_dir)
         else:
             paths = [input] if isinstance(input, str) else list(input or [demo_cine()])
-            entries = [{"image": str(path), "case": case_name(path)} for path in paths]
+            entries = [entry for path in paths for entry in cine_entries(path)]
         self.entries = [{**{k: v for k, v in given.items() if v is not None}, **entry} for entry in entries]
-        self.frames = frames
+        self.frames, self.square = frames, square
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -80,7 +87,13 @@ class CineCases(Dataset):
         if "es_image" in entry:
             cine = two_frames(entry["image"], entry["es_image"], entry.get("spacing"))
         else:
-            cine = read_cine(entry["image"], entry.get("spacing"))
+            cine = read_cine(entry.get("files", entry["image"]), entry.get("spacing"))
+        if min(cine.shape[2:]) < LEAST_SIZE:
+            raise InputError(
+                f"{entry['image']}: frames of {cine.shape[3]} × {cine.shape[2]} pixels; motion is measured from "
+                f"{LEAST_SIZE} × {LEAST_SIZE} on"
+            )
+        cine = squared(cine) if self.square else cine
         if self.frames:
             times = cine.meta["frame_times"]
             cine = MetaTensor(cine[:, : max(self.frames, 2)], meta=cine.meta)
@@ -108,6 +121,26 @@ class CineCases(Dataset):
         return torch.as_tensor(blood_pool_masks(ed_mask, es_mask, int(entry["ed"]), int(entry["es"]), frames))
 
 
+def cine_entries(path: str | Path) -> list[dict[str, Any]]:
+    """Entries of all cines of a path: a file's or a folder of images' own, or those of a study, which are listed.
+
+    Raises:
+        InputError: a study without a cine.
+    """
+    place = Path(path)
+    pictures = place.is_dir() and any(p.suffix.lower() in IMAGE_SUFFIXES for p in place.iterdir())
+    if pictures or not (place.is_dir() or is_dicomdir(place)):
+        return [{"image": str(path), "case": case_name(path)}]
+    found = cines_of(place)
+    print(f"{path}: {len(found)} cine{'s' if len(found) > 1 else ''}\n{listing(found)}")
+    return [_entry(cine) for cine in found]
+
+
+def _entry(cine: StudyCine) -> dict[str, Any]:
+    entry: dict[str, Any] = {"image": str(cine.files[0]), "case": cine.name}
+    return entry if len(cine.files) == 1 else {**entry, "files": [str(file) for file in cine.files]}
+
+
 def two_frames(first: str | Path, last: str | Path, spacing: Sequence[float] | float | None = None) -> MetaTensor:
     """A cine ``[1, 2, H, W]`` of two stored frames, NIfTI (X, Y) of one size and scale, bytes or unit range.
 
@@ -117,8 +150,10 @@ def two_frames(first: str | Path, last: str | Path, spacing: Sequence[float] | f
     frames, steps = [], []
     for path in (first, last):
         try:
-            stored: Any = nibabel.load(path)
-            values = np.squeeze(np.asarray(stored.dataobj, dtype=np.float32)).T
+            stored, values = load_nifti(path)
+            values = np.squeeze(values.astype(np.float32)).T
+        except InputError:
+            raise
         except Exception as error:
             raise InputError(f"{path}: no readable frame ({error})") from error
         if values.ndim != 2 or not np.isfinite(values).all():
@@ -129,6 +164,6 @@ def two_frames(first: str | Path, last: str | Path, spacing: Sequence[float] | f
         raise InputError(f"{last}: {tuple(frames[1].shape)}, the frame at end-diastole is {tuple(frames[0].shape)}")
     own = (spacing,) * 2 if isinstance(spacing, int | float) else tuple(spacing or steps[0])
     notes = ["Two frames, end-diastole and end-systole, registered directly."]
-    meta: dict[str, Any] = {"spacing": own, "frame_times": None, "regions": [], "r_waves": None, "colour_flow": False}
-    meta |= {"source": str(first), "notes": notes}
+    meta: dict[str, Any] = {"spacing": own, "aspect": own[0] / own[1], "frame_times": None, "times_are": "acquired"}
+    meta |= {"regions": [], "r_waves": None, "colour_flow": False, "source": str(first), "notes": notes}
     return MetaTensor(torch.stack(frames)[None], meta=meta)

@@ -1,169 +1,233 @@
-"""DICOM ultrasound: pixels, calibrated regions and frame times (PS3.3 C.7.6.5 and C.8.5.5)."""
+"""DICOM ultrasound: what a file is, its frames, and what its header says of them (PS3.3 C.7.6.5, C.7.6.6 and C.8.5)."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from common.cine.loop import Loop, first_channel, millimetres, one_line, quiet, unit_range
+from common.cine.dicom_pixels import dicom_frames
+from common.cine.dicom_regions import COLOUR_FLOW, dicom_spacing, image_region, ultrasound_regions, within
+from common.cine.loop import Loop, one_line, quiet
 from common.core.errors import InputError
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
-COLOUR_FLOW = 2  # RegionDataType (0018,6014)
+ENHANCED_US_VOLUME = "1.2.840.10008.5.1.4.1.1.6.2"
+SLICE_VECTORS = ("GridFrameOffsetVector", "SliceLocationVector", "SliceVector")
+POSITIONS = (
+    ("PlanePositionSequence", "ImagePositionPatient"), ("PlanePositionVolumeSequence", "ImagePositionVolume"),
+)  # fmt: skip
+LATEST_BEAT = 86400.0  # s
 
 
-def read_dicom(path: Path) -> Loop:
+def is_dicom_file(path: Path) -> bool:
+    """Whether a file is DICOM, with the preamble of PS3.10 or without."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(132)
+    except OSError:
+        return False
+    if head[128:132] == b"DICM":
+        return True
+    if head[:2] not in (b"\x02\x00", b"\x08\x00") or head[3:4] != b"\x00":
+        return False
+    try:
+        return str(read_header(path, pixels=False).get("SOPClassUID", "")).startswith("1.2.840.10008.")
+    except InputError:
+        return False
+
+
+def read_header(path: Path, pixels: bool = True) -> Any:
+    """A pydicom dataset, of a file with the preamble or without.
+
+    Args:
+        path: of the file.
+        pixels: read the pixel data too.
+
+    Raises:
+        InputError: not DICOM, or cut off.
+    """
     import pydicom
+    from pydicom.errors import InvalidDicomError
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     with quiet("pydicom"):
         try:
-            dataset = pydicom.dcmread(path)
-            present = "PixelData" in dataset
+            try:
+                dataset: Any = pydicom.dcmread(path, stop_before_pixels=not pixels)
+            except InvalidDicomError:
+                dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True)
+                if "SOPClassUID" not in dataset and "Rows" not in dataset:
+                    raise
+            if "TransferSyntaxUID" not in dataset.file_meta:
+                implicit, little = dataset.original_encoding
+                explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+                dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
         except Exception as error:
             raise InputError(f"{path}: not a readable DICOM file, or a truncated one: {one_line(error)}") from error
-        if not present:
-            raise InputError(f"{path}: the DICOM file has no pixel data, or is truncated before it")
-        try:
-            loop = Loop(np.empty(0))
-            loop.frames = _dicom_frames(path, dataset, loop)
-            if len(loop.frames) > 1:
-                _refuse_slices(path, dataset)
-            loop.regions = ultrasound_regions(dataset)
-            loop.colour_flow |= any(region["data_type"] == COLOUR_FLOW for region in loop.regions)
-            loop.spacing = _dicom_spacing(dataset, loop.regions, loop.frames.shape[1:], loop.notes)
-            loop.frame_times = _dicom_times(dataset, len(loop.frames), loop.notes)
-            r_waves = dataset.get("RWaveTimeVector")
-            if r_waves:
-                loop.r_waves = [float(time) / 1000 for time in np.atleast_1d(r_waves)]
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(f"{path}: the DICOM header can't be understood: {one_line(error)}") from error
+    return dataset
+
+
+def read_dicom(path: Path, files: Sequence[Path] = ()) -> Loop:
+    """Read a file of many frames, or files of one frame each, in their order.
+
+    Args:
+        path: of the file, or of the first.
+        files: all of them, where there are several.
+    """
+    loops, headers = [], []
+    for file in files or [path]:
+        dataset = read_header(file)
+        with quiet("pydicom"):
+            try:
+                loops.append(_read(file, dataset))
+                headers.append({key: dataset.get(key) for key in ("AcquisitionDateTime", *FILE_TIMES)})
+                headers[-1]["position"] = str(dataset.get("ImagePositionPatient"))
+            except InputError:
+                raise
+            except Exception as error:
+                raise InputError(f"{file}: the DICOM header can't be understood: {one_line(error)}") from error
+    loop = loops[0]
+    if len(loops) == 1:
+        return loop
+    for file, other in zip(files, loops, strict=True):
+        if other.frames.shape[1:] != loop.frames.shape[1:] or len(other.frames) != 1:
+            raise InputError(f"{file}: not one frame of the size of {path.name}, {_size(loop)}: {_size(other)}")
+    if len({header["position"] for header in headers}) > 1:
+        raise InputError(f"{path}: {len(files)} slices at different positions, a 3D volume; expected a 2D cine")
+    loop.frames = np.concatenate([other.frames for other in loops])
+    loop.notes = [note for note in loop.notes if "frame times" not in note]
+    loop.notes.insert(0, f"{len(files)} files of one frame each, in the order of their instance numbers.")
+    loop.frame_times = _times_of_files(headers)
+    if loop.frame_times is None:
+        dataset = read_header(path, pixels=False)
+        _set_times(loop, dataset, len(files))
     return loop
 
 
-def _dicom_frames(path: Path, dataset: Any, loop: Loop) -> np.ndarray:
-    from pydicom.pixels import apply_color_lut, pixel_array
+def _size(loop: Loop) -> str:
+    return " × ".join(str(n) for n in loop.frames.shape)
 
-    declared = int(dataset.get("NumberOfFrames") or 1)
-    try:
-        values = pixel_array(dataset)
-    except Exception as error:
-        syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
-        kind = getattr(syntax, "name", "no transfer syntax")
-        raise InputError(f"{path}: truncated or undecodable pixel data ({kind}): {one_line(error)}") from error
-    samples = int(dataset.SamplesPerPixel)
-    photometric = str(dataset.PhotometricInterpretation)
-    bits = int(dataset.get("BitsStored") or dataset.BitsAllocated)
-    values = values.reshape(-1, int(dataset.Rows), int(dataset.Columns), *([samples] if samples > 1 else []))
-    if len(values) != declared:
-        raise InputError(f"{path}: {declared} frames declared but {len(values)} can be decoded")
-    if photometric == "PALETTE COLOR":
-        values = apply_color_lut(values, dataset)
-        bits = values.dtype.itemsize * 8
-    if values.ndim == 4:
-        values = first_channel(values, loop)
-    if not np.issubdtype(values.dtype, np.integer):
-        return unit_range(values, loop.notes)
-    maximum = 2**bits - 1
-    if np.issubdtype(values.dtype, np.signedinteger):
-        values = values.astype(np.int64) + 2 ** (bits - 1)
-    elif values.dtype.itemsize * 8 > bits:
-        values = values & maximum
-    if photometric == "MONOCHROME1":
-        values = maximum - values
-    return unit_range(values, loop.notes, maximum)
+
+def _read(path: Path, dataset: Any) -> Loop:
+    if "PixelData" not in dataset:
+        raise InputError(f"{path}: the DICOM file has no pixel data, or is truncated before it")
+    _refuse_slices(path, dataset)
+    loop = Loop()
+    loop.frames = dicom_frames(path, dataset, loop)
+    coloured = loop.colour_flow
+    loop.regions = ultrasound_regions(dataset)
+    loop.crop = image_region(loop.regions, loop.frames.shape[1:], loop.notes)
+    if loop.crop is not None:
+        top, left, bottom, right = loop.crop
+        loop.frames = loop.frames[:, top:bottom, left:right]
+        loop.regions = within(loop.regions, loop.crop)
+        coloured = False  # colour on another image says nothing of this one
+    loop.colour_flow = coloured or any(region["data_type"] == COLOUR_FLOW for region in loop.regions)
+    loop.spacing = dicom_spacing(dataset, loop.regions, loop.frames.shape[1:], loop.notes)
+    loop.aspect = _aspect(dataset)
+    stated = loop.frame_times
+    _set_times(loop, dataset, len(loop.frames))
+    if loop.frame_times is None and stated is not None:
+        loop.frame_times, loop.times_are = stated, "playback"
+        loop.notes.append("The frame times are those of the playback of the video inside.")
+    loop.r_waves = _r_waves(dataset)
+    loop.view = view_words(dataset)
+    return loop
 
 
 def _refuse_slices(path: Path, dataset: Any) -> None:
-    spatial = ("GridFrameOffsetVector", "SliceLocationVector")
     functional = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    positions = {
-        str(group.PlanePositionSequence[0].get("ImagePositionPatient"))
+    places = {
+        str(group[sequence].value[0].get(keyword))
         for group in functional
-        if group.get("PlanePositionSequence")
+        for sequence, keyword in POSITIONS
+        if sequence in group and group[sequence].value
     }
-    if any(keyword in dataset for keyword in spatial) or len(positions) > 1:
+    several = int(dataset.get("NumberOfFrames") or 1) > 1
+    if several and (any(keyword in dataset for keyword in SLICE_VECTORS) or len(places) > 1):
         raise InputError(f"{path}: a 3D volume, its frames are slices at different positions; expected a 2D cine")
+    if dataset.get("SOPClassUID") == ENHANCED_US_VOLUME:
+        raise InputError(f"{path}: a 3D volume (Enhanced US Volume); expected a 2D cine")
 
 
-def ultrasound_regions(dataset: Any) -> list[dict[str, Any]]:
-    """The items of SequenceOfUltrasoundRegions (0018,6011) of a pydicom dataset, one dict each.
-
-    ``x0``, ``y0``, ``x1``, ``y1``: the region's first and last column and row in pixels; ``spatial_format`` (1 = 2D)
-    and ``data_type`` (1 = tissue, 2 = colour flow) as in DICOM PS3.3 C.8.5.5; ``units``: DICOM's codes (x, y), 3 = cm;
-    ``delta``: (x, y) in those units; ``spacing``: (row, column) in mm/px where both units are cm, otherwise None.
-    """
-    regions = []
-    for item in dataset.get("SequenceOfUltrasoundRegions") or []:
-        units = (item.get("PhysicalUnitsXDirection"), item.get("PhysicalUnitsYDirection"))
-        delta = (item.get("PhysicalDeltaX"), item.get("PhysicalDeltaY"))
-        spacing = None
-        if units == (3, 3) and delta[0] and delta[1] and np.isfinite(delta).all():
-            spacing = (abs(float(delta[1])) * 10, abs(float(delta[0])) * 10)
-        regions.append(
-            {
-                "x0": item.get("RegionLocationMinX0"),
-                "y0": item.get("RegionLocationMinY0"),
-                "x1": item.get("RegionLocationMaxX1"),
-                "y1": item.get("RegionLocationMaxY1"),
-                "spatial_format": item.get("RegionSpatialFormat"),
-                "data_type": item.get("RegionDataType"),
-                "units": units,
-                "delta": delta,
-                "spacing": spacing,
-            }
-        )
-    return regions
+def _aspect(dataset: Any) -> float:
+    """PixelAspectRatio (0028,0034) is the height and the width of a pixel, as whole numbers."""
+    stated = dataset.get("PixelAspectRatio")
+    if stated is None or isinstance(stated, str) or len(stated) != 2:
+        return 1.0
+    height, width = (float(value) for value in stated)
+    return height / width if height > 0 and width > 0 else 1.0
 
 
-def _dicom_spacing(
-    dataset: Any, regions: list[dict[str, Any]], size: tuple[int, ...], notes: list[str]
-) -> tuple[float, float] | None:
-    height, width = size
-    placed = [r for r in regions if None not in (r["x0"], r["y0"], r["x1"], r["y1"])]
-    for r in placed:
-        # some makers count the last pixel, others the one after it
-        if r["x1"] > width or r["y1"] > height or r["x0"] >= r["x1"] or r["y0"] >= r["y1"]:
-            notes.append(
-                f"The header's ultrasound region spans x {r['x0']} to {r['x1']} and y {r['y0']} to {r['y1']}, but the "
-                f"frames are {width} × {height} pixels: they were resized or cropped after it was written, so its "
-                "spacing isn't used."
-            )
-            return None
-    tissue = [r for r in placed if r["spatial_format"] == 1 and r["data_type"] == 1 and r["spacing"]]
-    tissue = tissue or [r for r in placed if r["spatial_format"] == 1 and r["data_type"] == 2 and r["spacing"]]
-    if tissue:
-        largest = max(tissue, key=lambda r: (r["x1"] - r["x0"]) * (r["y1"] - r["y0"]))
-        if any(not np.allclose(r["spacing"], largest["spacing"], rtol=0.01) for r in tissue):
-            notes.append(
-                f"{len(tissue)} image regions differ in spacing: {millimetres(largest['spacing'])} is the largest's."
-            )
-        return largest["spacing"]
-    pixel_spacing = dataset.get("PixelSpacing")
-    if pixel_spacing and len(pixel_spacing) == 2 and min(float(v) for v in pixel_spacing) > 0:
-        return float(pixel_spacing[0]), float(pixel_spacing[1])
-    notes.append("The header gives no spacing in mm: lengths are in pixels.")
-    return None
+def _r_waves(dataset: Any) -> list[float] | None:
+    found = dataset.get("RWaveTimeVector")
+    times = [] if found is None else [float(time) / 1000 for time in np.atleast_1d(found)]
+    times = [time for time in times if np.isfinite(time) and abs(time) < LATEST_BEAT]
+    return times or None
 
 
-def _dicom_times(dataset: Any, count: int, notes: list[str]) -> list[float] | None:
+def _set_times(loop: Loop, dataset: Any, count: int) -> None:
+    """Frame times from the header: FrameTimeVector, a frame time, or a rate that is one of display."""
+    loop.times_are, loop.frame_times = "acquired", None
     vector = dataset.get("FrameTimeVector")
     if vector is not None:
         steps = np.atleast_1d(np.asarray(vector, dtype=float))
-        if len(steps) == count and np.all(steps[1:] > 0):
-            return [float(t) for t in np.cumsum(np.concatenate([[0.0], steps[1:]])) / 1000]
-        notes.append(f"FrameTimeVector isn't {count} increasing times, one a frame: not used.")
+        if len(steps) == count and np.all(steps[1:] > 0) and np.isfinite(steps).all():
+            loop.frame_times = [float(t) for t in np.cumsum(np.concatenate([[0.0], steps[1:]])) / 1000]
+            return
+        loop.notes.append(f"FrameTimeVector isn't {count} increasing times, one a frame: not used.")
     for keyword in ("FrameTime", "ActualFrameDuration"):
-        step = float(dataset.get(keyword) or 0)
-        if step > 0:
-            return [t * step / 1000 for t in range(count)]
+        step = _positive(dataset, keyword)
+        if step:
+            loop.frame_times = [t * step / 1000 for t in range(count)]
+            return
     for keyword in ("CineRate", "RecommendedDisplayFrameRate"):
-        rate = float(dataset.get(keyword) or 0)
-        if rate > 0:
-            notes.append(f"Frame times come from {keyword}, a rate for display: {rate:g} frames/s.")
-            return [t / rate for t in range(count)]
-    notes.append("The header gives no frame times.")
+        rate = _positive(dataset, keyword)
+        if rate:
+            loop.notes.append(f"Frame times come from {keyword}, a rate for display: {rate:g} frames/s.")
+            loop.frame_times, loop.times_are = [t / rate for t in range(count)], "playback"
+            return
+    loop.notes.append("The header gives no frame times.")
+
+
+def _positive(dataset: Any, keyword: str) -> float | None:
+    value = dataset.get(keyword)
+    number = float(value) if value not in (None, "") and not isinstance(value, list) else 0.0
+    return number if np.isfinite(number) and number > 0 else None
+
+
+FILE_TIMES = ("TriggerTime", "AcquisitionTime", "ContentTime")  # ms; clock times
+
+
+def _times_of_files(headers: Sequence[dict[str, Any]]) -> list[float] | None:
+    """Times of files of one frame each, from the first of the headers' times that increases from file to file."""
+    for keyword in ("AcquisitionDateTime", *FILE_TIMES):
+        stated = [header[keyword] for header in headers]
+        if any(value in (None, "") for value in stated):
+            continue
+        times = [float(v) / 1000 if keyword == "TriggerTime" else _seconds(str(v)) for v in stated]
+        steps = np.diff(times)
+        if (steps > 0).all():
+            return [float(t - times[0]) for t in times]
+    return None
+
+
+def _seconds(clock: str) -> float:
+    """Seconds since midnight of a DICOM time (HHMMSS.FFFFFF), or of the end of a date and time."""
+    found = re.search(r"(\d\d)(\d\d)(\d\d(?:\.\d+)?)(?:[+-]\d{4})?$", clock)
+    return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else float("nan")
+
+
+def view_words(dataset: Any) -> str | None:
+    """What the header says of the view: ViewCodeSequence (0054,0220), ViewName (0008,2127) or SeriesDescription."""
+    codes = [
+        str(code.get("CodeMeaning") or code.get("CodeValue") or "") for code in dataset.get("ViewCodeSequence") or []
+    ]
+    for words in (*codes, str(dataset.get("ViewName") or ""), str(dataset.get("SeriesDescription") or "")):
+        if words.strip():
+            return " ".join(words.split())[:80]
     return None

@@ -1,4 +1,4 @@
-"""What a format's reader hands on, and what the readers share: the scale of values, colour, and quiet libraries."""
+"""What a format's reader hands on, and what the readers share: the scale of values, colour, limits, quiet libraries."""
 
 from __future__ import annotations
 
@@ -7,32 +7,77 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+
+BLOCK = 4  # pixels whose mean colour is looked at: the grey of a palette may be dithered of colours
+COLOURED = 0.2  # spread of the channels, as a part of the largest value
+LIT = 0.4  # of the largest value
 
 
 @dataclass
 class Loop:
-    """What a format's reader found: frames ``[T, H, W]`` in [0, 1], and what ``meta`` will carry."""
+    """What a format's reader found: frames ``[T, H, W]`` in [0, 1], and what ``meta`` will carry.
 
-    frames: np.ndarray
+    Attributes:
+        spacing: (row, column) in mm/px.
+        aspect: a pixel's height over its width, where ``spacing`` is unknown.
+        times_are: whether ``frame_times`` are those of the acquisition, or those at which the file is to be shown.
+        view: what the file says of the view, in its words.
+        crop: (top, left, bottom, right) of what was kept of the file's frames; None is all.
+    """
+
+    frames: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.float32))
     spacing: tuple[float, float] | None = None
+    aspect: float = 1.0
     frame_times: list[float] | None = None
+    times_are: Literal["acquired", "playback"] = "acquired"
     regions: list[dict[str, Any]] = field(default_factory=list)
     r_waves: list[float] | None = None
     colour_flow: bool = False
+    view: str | None = None
+    crop: tuple[int, int, int, int] | None = None
     notes: list[str] = field(default_factory=list)
 
 
+class FirstChannel:
+    """Takes colour frames one by one, keeps their first channel and how much of them is coloured."""
+
+    def __init__(self) -> None:
+        self.pixels = self.coloured = self.lit = self.lit_and_coloured = 0
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        """The first channel ``[H, W]`` of ``[H, W, C]``, of integers."""
+        tall, wide = (max(n // BLOCK, 1) for n in frame.shape[:2])
+        blocks = frame[: tall * BLOCK, : wide * BLOCK, :3]
+        colour = blocks.reshape(tall, blocks.shape[0] // tall, wide, -1, 3).mean((1, 3)) / np.iinfo(frame.dtype).max
+        coloured, lit = np.ptp(colour, axis=-1) > COLOURED, colour.max(-1) > LIT
+        self.pixels += coloured.size
+        self.coloured += int(coloured.sum())
+        self.lit += int(lit.sum())
+        self.lit_and_coloured += int((coloured & lit).sum())
+        return np.ascontiguousarray(frame[..., 0])
+
+    def tell(self, loop: Loop) -> None:
+        """Note colour that covers more than labels and marks do; a tint colours all that is bright, Doppler a part."""
+        share = self.coloured / max(self.pixels, 1)
+        if share > 0.03:
+            loop.notes.append(
+                f"{share:.0%} of the pixels are coloured (a Doppler or tinted image?): the first channel is used."
+            )
+            loop.colour_flow = self.lit_and_coloured < 0.8 * self.lit
+
+
 def millimetres(spacing: Sequence[float]) -> str:
+    """How a spacing (row, column) is written in a note."""
     return f"{spacing[0]:.4g} × {spacing[1]:.4g} mm/px"
 
 
 def unit_range(values: np.ndarray, notes: list[str], maximum: float | None = None) -> np.ndarray:
     """Scale to [0, 1]: by ``maximum`` where known, bytes by 255, integers that fit a byte too, else by min and max."""
     if maximum is not None:
-        return np.clip(values.astype(np.float32) / maximum, 0, 1)
+        return np.clip(values.astype(np.float32) / np.float32(maximum), 0, 1)
     if values.dtype == np.uint8:
         return values.astype(np.float32) / 255
     if values.dtype == bool or values.size == 0:
@@ -42,28 +87,15 @@ def unit_range(values: np.ndarray, notes: list[str], maximum: float | None = Non
         notes.append(f"Values are whole numbers up to {high:g} in {values.dtype}: divided by 255.")
         return values.astype(np.float32) / 255
     if not (np.isfinite(low) and np.isfinite(high)) or (low >= 0 and high <= 1):
-        return values.astype(np.float32)
+        with np.errstate(over="ignore"):
+            return values.astype(np.float32)
     notes.append(f"Values run from {low:g} to {high:g}: scaled to [0, 1] by their minimum and maximum.")
-    return ((values.astype(np.float64) - low) / max(high - low, np.finfo(float).tiny)).astype(np.float32)
-
-
-def first_channel(values: np.ndarray, loop: Loop) -> np.ndarray:
-    """``[T, H, W, C]`` to its first channel, noting colour that covers more than labels and marks do.
-
-    A tint colours all that is bright, Doppler a part of it.
-    """
-    colour = values[:: max(len(values) // 8, 1), ..., :3].astype(np.int32) / np.iinfo(values.dtype).max
-    coloured = np.ptp(colour, axis=-1) > 0.2
-    share = coloured.mean()
-    if share > 0.03:
-        loop.notes.append(
-            f"{share:.0%} of the pixels are coloured (a Doppler or tinted image?): the first channel is used."
-        )
-        loop.colour_flow = bool(coloured[colour.max(-1) > 0.4].mean() < 0.8)
-    return values[..., 0]
+    half = values.astype(np.float64) / 2  # the difference of two numbers may exceed the largest one
+    return ((half - low / 2) / max(high / 2 - low / 2, np.finfo(float).tiny)).astype(np.float32)
 
 
 def one_line(error: BaseException) -> str:
+    """What an exception says, in one line of at most 200 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else text[:200] + "…"
 

@@ -3,10 +3,14 @@
 A cine is a ``MetaTensor`` of shape ``[1, T, H, W]``, float32 in [0, 1], whose ``meta`` carries
 
 - ``spacing``: (row, column) in mm/px, or None where the file doesn't say. It is never guessed.
+- ``aspect``: a pixel's height over its width; 1 where the file says nothing (``common.cine.scale.pixel_steps``).
 - ``frame_times``: T seconds that start at 0, or None.
+- ``times_are``: "acquired", or "playback" where the times are those at which a file is shown.
 - ``regions``: the regions of a DICOM ultrasound image, one dict each (see ``ultrasound_regions``).
+- ``crop``: (top, left, bottom, right) of what was kept of the file's frames, or None where all was.
 - ``r_waves``: R wave times in seconds, or None (DICOM only).
 - ``colour_flow``: whether a DICOM region, or colour on a part of the echo, says that this is colour Doppler.
+- ``view``: what the file says of the view, in its words, or None.
 - ``source``: the path; ``notes``: sentences about what the file left open or contradicted.
 
 Colour is reduced to its first channel, and 8-bit values are divided by 255 (NMSR section 3; SSMSR section III-A).
@@ -22,21 +26,33 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from common.cine.dicom import DICOM_SUFFIXES, read_dicom
-from common.cine.folder import IMAGE_SUFFIXES, read_folder
+from common.cine.dicom import DICOM_SUFFIXES, is_dicom_file, read_dicom
+from common.cine.folder import IMAGE_SUFFIXES, STACK_SUFFIXES, read_folder, read_images
+from common.cine.gif import read_gif
 from common.cine.loop import Loop, millimetres
-from common.cine.metaimage import read_metaimage
-from common.cine.nifti import read_nifti
-from common.cine.video import VIDEO_SUFFIXES, read_gif, read_video
+from common.cine.metaimage import METAIMAGE_SUFFIXES, read_metaimage
+from common.cine.nifti import NIFTI_SUFFIXES, read_nifti
+from common.cine.nrrd import NRRD_SUFFIXES, read_nrrd
+from common.cine.scale import keep_possible
+from common.cine.study import is_dicomdir, the_only_cine
+from common.cine.video import VIDEO_SUFFIXES, read_video
 from common.core.errors import InputError
 
+CINE_SUFFIXES = (
+    *NIFTI_SUFFIXES, *METAIMAGE_SUFFIXES, *NRRD_SUFFIXES, ".gif", *VIDEO_SUFFIXES, *DICOM_SUFFIXES, *STACK_SUFFIXES,
+)  # fmt: skip
+BLACK = 0.06  # the 99.9th percentile of a cine that hardly shows anything
 
-def read_cine(path: str | os.PathLike[str], spacing: float | Sequence[float] | None = None) -> MetaTensor:
-    """Read a cine loop from a file or a folder of images.
+Source = str | os.PathLike[str]
+
+
+def read_cine(path: Source | Sequence[Source], spacing: float | Sequence[float] | None = None) -> MetaTensor:
+    """Read a cine loop from a file, from a folder of images, or from files of one DICOM frame each.
 
     Args:
-        path: DICOM ultrasound multi-frame; NIfTI (X, Y, T) or (X, Y, 1, T); MetaImage; AVI, MP4, MOV, MKV, WebM or
-            GIF; or a folder of png, jpg, bmp or tif images, taken in natural order (2 before 10).
+        path: DICOM; NIfTI (X, Y, T) or (X, Y, 1, T); MetaImage; NRRD; a video (``VIDEO_SUFFIXES``) or GIF; a TIFF of
+            several pages; a folder of png, jpg, bmp or tif images, taken in natural order (2 before 10); a folder or a
+            DICOMDIR that holds one cine; or a list of DICOM files, one a frame, in their order.
         spacing: (row, column) in mm/px, or one number for both; takes the place of what the file says.
 
     Returns:
@@ -46,26 +62,37 @@ def read_cine(path: str | os.PathLike[str], spacing: float | Sequence[float] | N
         InputError: the file is missing, empty, truncated, of an unknown kind, a 3D volume, has fewer than two frames,
             values that aren't finite, blank frames or nothing but identical ones; or ``spacing`` isn't positive.
     """
-    path = Path(path)
     given = _checked_spacing(spacing)
-    loop = _reader(path)(path)
-    _check_frames(path, loop.frames)
+    files = [Path(path)] if isinstance(path, str | os.PathLike) else [Path(file) for file in path]
+    if not files:
+        raise InputError("a cine of no files")
+    source = files[0]
+    with np.errstate(all="ignore"):  # what isn't finite is found out below
+        loop = read_dicom(source, files) if len(files) > 1 else _reader(source)(source)
+        _check_frames(source, loop.frames)
+        keep_possible(loop)
     if given is not None:
         if loop.spacing is not None and not np.allclose(given, loop.spacing, rtol=1e-3):
-            loop.notes.append(
-                f"The spacing given, {millimetres(given)}, replaces the file's {millimetres(loop.spacing)}."
-            )
-        loop.spacing = given
+            stated = millimetres(loop.spacing)
+            loop.notes.append(f"The spacing given, {millimetres(given)}, replaces the file's {stated}.")
+        loop.spacing, loop.aspect = given, given[0] / given[1]
     meta = {
         "spacing": loop.spacing,
+        "aspect": loop.aspect,
         "frame_times": loop.frame_times,
+        "times_are": loop.times_are,
         "regions": loop.regions,
+        "crop": loop.crop,
         "r_waves": loop.r_waves,
         "colour_flow": loop.colour_flow,
-        "source": str(path),
+        "view": loop.view,
+        "source": str(source),
         "notes": loop.notes,
     }
-    return MetaTensor(torch.from_numpy(np.ascontiguousarray(loop.frames, dtype=np.float32))[None], meta=meta)
+    frames = np.ascontiguousarray(loop.frames, dtype=np.float32)
+    if np.quantile(frames[:: max(1, len(frames) // 16), ::2, ::2], 0.999) < BLACK:
+        loop.notes.append(f"The cine is nearly black: no pixel is brighter than {frames.max():.0%} of the range.")
+    return MetaTensor(torch.from_numpy(frames)[None], meta=meta)
 
 
 def frame_pairs(cine: torch.Tensor) -> torch.Tensor:
@@ -89,8 +116,10 @@ def _checked_spacing(spacing: float | Sequence[float] | None) -> tuple[float, fl
 def _reader(path: Path) -> Callable[[Path], Loop]:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
-    if path.is_dir():
-        return read_folder
+    if path.is_dir() or is_dicomdir(path):
+        return _read_directory
+    if not path.is_file():
+        raise InputError(f"{path}: neither a file nor a folder")
     try:
         with path.open("rb") as file:
             head = file.read(132)
@@ -101,18 +130,27 @@ def _reader(path: Path) -> Callable[[Path], Loop]:
     name = path.name.lower()
     if head[128:132] == b"DICM" or name.endswith(DICOM_SUFFIXES):
         return read_dicom
-    if name.endswith((".nii", ".nii.gz")):
-        return read_nifti
-    if name.endswith((".mha", ".mhd")):
-        return read_metaimage
-    if name.endswith(".gif"):
-        return read_gif
-    if name.endswith(VIDEO_SUFFIXES):
-        return read_video
+    readers = (
+        (NIFTI_SUFFIXES, read_nifti), (METAIMAGE_SUFFIXES, read_metaimage), (NRRD_SUFFIXES, read_nrrd),
+        ((".gif",), read_gif), (VIDEO_SUFFIXES, read_video), (STACK_SUFFIXES, read_images),
+    )  # fmt: skip
+    for suffixes, reader in readers:
+        if name.endswith(suffixes):
+            return reader
     if name.endswith(IMAGE_SUFFIXES):
         raise InputError(f"{path}: a single image; a cine is a folder of at least two images, or a video")
-    kinds = "DICOM, .nii, .nii.gz, .mha, .mhd, .gif, " + ", ".join(VIDEO_SUFFIXES)
-    raise InputError(f"{path}: not a cine file of a known kind ({kinds}, or a folder of images)")
+    if is_dicom_file(path):
+        return read_dicom
+    kinds = ", ".join(dict.fromkeys(CINE_SUFFIXES))
+    raise InputError(f"{path}: not a cine file of a known kind (DICOM, {kinds}, or a folder of images)")
+
+
+def _read_directory(path: Path) -> Loop:
+    """A folder of images is a cine; any other folder, and a DICOMDIR, has to hold exactly one."""
+    if path.is_dir() and any(p.suffix.lower() in IMAGE_SUFFIXES for p in path.iterdir()):
+        return read_folder(path)
+    files = the_only_cine(path)
+    return read_dicom(files[0], files) if len(files) > 1 else _reader(files[0])(files[0])
 
 
 def _check_frames(path: Path, frames: np.ndarray) -> None:

@@ -104,8 +104,6 @@ def open_bundle(files: Sequence[str], options: dict[str, Any]) -> Callable[[str]
     import torch
     from monai.utils import set_determinism
 
-    from common.registration.result import RegistrationInferer
-
     threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
     if threads:
         torch.set_num_threads(threads)
@@ -121,13 +119,12 @@ def open_bundle(files: Sequence[str], options: dict[str, Any]) -> Callable[[str]
     else:
         evaluator.place()
     index = {str(entry["case"]): i for i, entry in enumerate(entries)}
-    inferer = evaluator.inferer
-    keeps = inferer.checkpoints() if isinstance(inferer, RegistrationInferer) else None
+    keeps = evaluator.checkpoints()
 
     def do(name: str) -> None:
         set_determinism(seed)
         if keeps is not None:
-            inferer.keep_checkpoints(keeps / SCALES / name)
+            evaluator.keep_checkpoints(keeps / SCALES / name)
         evaluator.run_case(index[name])
         if keeps is not None:
             for folder in (keeps / SCALES / name, keeps / SCALES):
@@ -141,8 +138,10 @@ def settings(files: Sequence[Path], options: dict[str, Any]) -> dict[str, Any]:
     """What results depend on, for ``cohort.json``: two runs of one digest may share a folder."""
     own = {key: value for key, value in options.items() if key not in ("output_dir", "datalist")}
     key = json.dumps(own, sort_keys=True, default=str)
+    parser = parsed(files, options)
     return {
         "bundle": files[0].parents[1].name,
+        **{name: content(parser, name) for name in ("experiment", "preset", "fold") if name in parser},
         "configs": [str(path) for path in files],
         **options,
         "digest": digest_of(files, key),

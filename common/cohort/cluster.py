@@ -18,6 +18,7 @@ from distributed.system import MEMORY_LIMIT
 
 from common.cohort.runner import visible_gpus
 from common.core.errors import InputError
+from common.core.extras import required
 
 logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it would say, the engine says
 SMALLEST = 2 * 2**30  # bytes a worker, where the number of workers is ours to choose
@@ -110,10 +111,9 @@ def queued(system: str, path: str | Path) -> Any:
         the cluster and ``jobs``.
 
     Raises:
-        InputError: the file can't be used; it is named.
+        InputError: the file can't be used; it is named. Or dask-jobqueue is not installed.
     """
-    import dask_jobqueue
-
+    dask_jobqueue = required("dask_jobqueue", f"a list of cases on {system}")
     try:
         options = yaml.safe_load(Path(path).read_text())
     except OSError as error:

@@ -7,17 +7,18 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import ants
 import numpy as np
 import torch
-from ants.internal import get_pointer_string
 from torch import Tensor, nn
 
 from common.core.errors import InputError
+from common.core.extras import required
 
 THREADS = "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"
 SEED = "ANTS_RANDOM_SEED"
+NEEDS = "ANTs' registration"
 
 
 PRESETS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -41,7 +42,7 @@ class AntsRegistration(nn.Module):
         threads: of ITK; with one thread the same seed gives the same field.
 
     Raises:
-        InputError: no such preset.
+        InputError: no such preset, or ANTsPy is not installed.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class AntsRegistration(nn.Module):
         if preset not in PRESETS:
             raise InputError(f"ANTs preset must be one of {', '.join(PRESETS)}; got {preset}")
         self.preset, self.radius, self.seed, self.threads = preset, radius, seed, threads
+        required("ants", NEEDS)
         self.iterations = tuple(iterations or PRESETS[preset][1])
 
     def forward(self, image: Tensor) -> Tensor:
@@ -64,6 +66,7 @@ class AntsRegistration(nn.Module):
         return torch.stack([torch.from_numpy(self._register(*pair)) for pair in pairs]).to(image.device)
 
     def _register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+        ants = required("ants", NEEDS)
         with tempfile.TemporaryDirectory() as folder, environment(self.threads, self.seed):
             prefix = str(Path(folder) / "ants")
             images = ants.from_numpy(fixed), ants.from_numpy(moving)
@@ -78,10 +81,10 @@ class AntsRegistration(nn.Module):
             field = ants.image_read(composed).numpy()
         return np.moveaxis(field, -1, 0).astype(np.float32)
 
-    def _arguments(self, images: tuple[ants.ANTsImage, ants.ANTsImage], prefix: str) -> list[str]:
+    def _arguments(self, images: tuple[Any, Any], prefix: str) -> list[str]:
         """Of ``antsRegistration``: one deformable stage with local cross-correlation, from the identity."""
         axes, levels = images[0].dimension, len(self.iterations)
-        fixed, moving = map(get_pointer_string, images)
+        fixed, moving = map(required("ants.internal", NEEDS).get_pointer_string, images)
         return [
             "--dimensionality", str(axes), "--float", "1", "--random-seed", str(self.seed), "--output", prefix,
             "--use-histogram-matching", "0",

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 
 import numpy as np
-import pymust
 import torch
-from pymust.utils import Param
 from scipy.interpolate import RegularGridInterpolator
 from torch import Tensor, nn
 
 from common.core.errors import InputError
+from common.core.extras import required
 
+NEEDS = "block matching"
 STEPS_OF_A_WINDOW = 4  # window positions along an axis that cubic interpolation to the next size needs
 
 
@@ -34,7 +34,7 @@ class FFTXCorr(nn.Module):
         overlap: of neighbouring windows in %.
 
     Raises:
-        InputError: windows that don't fall, or an overlap outside 0 to 90.
+        InputError: windows that don't fall, an overlap outside 0 to 90, or PyMUST is not installed.
     """
 
     def __init__(self, windows: Sequence[int] = (32, 16, 8), overlap: float = 75.0) -> None:
@@ -43,6 +43,7 @@ class FFTXCorr(nn.Module):
             raise InputError(f"windows {list(windows)}: expected falling sides of at least 4 pixels")
         if not 0 <= overlap <= 90:
             raise InputError(f"overlap {overlap}: expected 0 to 90 %")
+        required("pymust", NEEDS)
         self.windows, self.overlap = tuple(int(w) for w in windows), float(overlap)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -64,7 +65,8 @@ class FFTXCorr(nn.Module):
         side = max(*fixed.shape, self._least())  # sptrack takes square images alone
         both = np.stack([fixed, moving], -1)
         margin = [(0, side - n) for n in fixed.shape]
-        param = Param()
+        pymust = required("pymust", NEEDS)
+        param = pymust.utils.Param()
         param.winsize = np.array([[w, w] for w in self.windows])
         param.overlap = self.overlap
         with redirect_stdout(io.StringIO()), np.errstate(all="ignore"):

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
+from numpy.typing import ArrayLike, NDArray
+from skimage.measure import label
+from skimage.morphology import isotropic_closing
 from torch import Tensor
 
 from common.core.errors import InputError
+
+Mask = NDArray[np.bool_]
 
 
 def scale_size(size: Sequence[int], scale: float) -> tuple[int, ...]:
@@ -35,9 +38,29 @@ def bounding_box(mask: Tensor | None, size: Sequence[int], margin: int = 0) -> t
     return tuple(edges)
 
 
-def largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The largest connected piece (over edges and faces, not corners) of ``mask [*S]``; the mask where it is empty."""
-    pieces, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    return pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
+def largest_component(mask: ArrayLike) -> Mask:
+    """The largest connected piece of a mask of any dimension; pixels that share a side are connected.
+
+    Of two equal ones the first in the array's order stays; an empty mask stays empty.
+
+    Examples:
+        >>> largest_component([[1, 1, 0, 1], [0, 0, 0, 0]]).astype(int)
+        array([[1, 1, 0, 0],
+               [0, 0, 0, 0]])
+    """
+    whole = np.asarray(mask, dtype=bool)
+    pieces = label(whole, connectivity=1)
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    return np.asarray(whole & (pieces == sizes.argmax()))
+
+
+def closed(mask: ArrayLike, radius: int) -> Mask:
+    """The morphological closing of a mask by a disc or ball of ``radius`` pixels, over the picture's edge too.
+
+    Examples:
+        >>> closed([[1, 1, 1], [1, 0, 1], [1, 1, 1]], 1).all()
+        np.True_
+    """
+    whole = np.pad(np.asarray(mask, dtype=bool), radius + 1)
+    return np.asarray(isotropic_closing(whole, radius)[(slice(radius + 1, -radius - 1),) * whole.ndim])

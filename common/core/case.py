@@ -49,7 +49,7 @@ class Entry:
         ed_mask, es_mask: cavity at those.
         contour: of the endocardium or the wall, as the user draws it.
         assumed_view: apical view that the user says it is.
-        ddf, mask, contours, summary: truth of a simulated cine.
+        ddf, mask, contours, summary, body: truth of a simulated cine.
         phantom: number of a synthetic volume.
     """
 
@@ -71,6 +71,7 @@ class Entry:
     mask: str | None = None
     contours: str | None = None
     summary: str | None = None
+    body: str | None = None
     phantom: int | None = None
 
     @classmethod

@@ -10,9 +10,9 @@ from typing import Any
 from common.core.errors import InputError
 
 SUFFIXES = (
-    *(".nii.gz", ".nii", ".mha", ".mhd", ".nrrd"),
-    *(".dcm", ".dicom", ".ima"),
-    *(".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".gif"),
+    *(".nii.gz", ".nii", ".igs.mha", ".igs.mhd", ".mha", ".mhd", ".seq.nrrd", ".nrrd", ".nhdr"),
+    *(".dcm", ".dicom", ".ima", ".gif", ".tif", ".tiff"),
+    *(".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".ts"),
 )  # of the files that a case is read from
 PATHS = ("image", "label", "mask", "ddf", "contour", "contours", "summary")  # keys of an entry that name a file
 PATH_ENDINGS = ("_image", "_label", "_mask")  # and how others end that do
@@ -52,7 +52,8 @@ def read_datalist(path: str | Path, fold: str, dataset_dir: str | Path = ".") ->
         dataset_dir: folder that relative paths start from.
 
     Returns:
-        The entries, each with a ``case`` and with its paths as ``resolved_entry`` joins them.
+        The entries, each with a ``case`` (the image's name where none is given) and its paths as ``resolved_entry``
+        joins them.
 
     Raises:
         InputError: no such file or fold, or not of this format, or two cases of one name.

@@ -1,7 +1,8 @@
 """How well a measurement agrees with its reference: bias, limits of agreement, errors, and the Bland-Altman plot.
 
 Bland and Altman 1986 (10.1016/S0140-6736(86)90837-8); Østvik et al. 2018 (10.1007/978-3-030-00889-5_35), Fig. 2: the
-difference (found less reference) over the mean of both, with the bias and the bias ± 1.96 standard deviations.
+difference (found less reference) over the mean of both, with the bias and the bias ± 1.96 standard deviations. By hand:
+statsmodels' ``mean_diff_plot`` draws but does not give the numbers, which are what is reported.
 """
 
 from __future__ import annotations

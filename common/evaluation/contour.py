@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,8 +15,10 @@ from scipy import ndimage
 from torch import Tensor
 
 from common.cine.case import CineCase
+from common.cine.scale import from_file_grid
 from common.core.errors import InputError
 from common.core.plots import plt
+from common.core.stored import NEARLY_WHOLE, load_nifti
 from common.evaluation.scores import Scores
 from common.fields.points import track
 from common.ventricle import strain
@@ -54,7 +55,14 @@ def read_contour(path: str | Path, frame: int, size: tuple[int, int], name: str 
     return points
 
 
-def read_wall(path: str | Path, frame: int, size: tuple[int, int], points: int, thickness: float) -> Array:
+def read_wall(
+    path: str | Path,
+    frame: int,
+    size: tuple[int, int],
+    points: int,
+    thickness: float,
+    zoom: tuple[float, float] = (1.0, 1.0),
+) -> Array:
     """Endocardium, centreline and epicardium ``[3, points, 2]`` (row, column) in pixels, as the user draws them.
 
     Args:
@@ -63,15 +71,20 @@ def read_wall(path: str | Path, frame: int, size: tuple[int, int], points: int, 
         frame, size: as in ``read_contour``.
         points: of each line, even.
         thickness: pixels from the endocardium to the epicardium where the latter is not given.
+        zoom: pixels (row, column) of the lines that are wanted for one of the file's (``scale.squared``).
 
     Raises:
         InputError: it can't be read, its lines cross, or it leaves the image.
     """
     if str(path).endswith((".nii", ".nii.gz")):
-        return wall_contours(_read_labels(path, frame, size), points, str(path))
-    endo = read_contour(path, frame, size)
+        labels = _read_labels(path, frame, size)
+        if zoom != (1.0, 1.0):
+            at = [((np.arange(round(n * z)) + 0.5) / z).astype(int) for n, z in zip(size, zoom, strict=True)]
+            labels = labels[np.ix_(*at)]
+        return wall_contours(labels, points, str(path))
+    endo = from_file_grid(read_contour(path, frame, size), {"zoom": zoom})
     if "epicardium" in json.loads(Path(path).read_text()):
-        epi = read_contour(path, frame, size, "epicardium")
+        epi = from_file_grid(read_contour(path, frame, size, "epicardium"), {"zoom": zoom})
         if endo[0, 1] > endo[-1, 1]:
             endo, epi = endo[::-1], epi[::-1]
         return wall_lines(endo, epi, points, str(path))
@@ -90,11 +103,14 @@ def read_wall(path: str | Path, frame: int, size: tuple[int, int], points: int, 
 
 def _read_labels(path: str | Path, frame: int, size: tuple[int, int]) -> NDArray[np.integer]:
     try:
-        mask = np.squeeze(np.asarray(nibabel.load(path).dataobj)).T  # type: ignore[attr-defined]
+        mask = np.squeeze(load_nifti(path)[1]).T
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"{path}: no readable mask ({error})") from error
     if mask.ndim == 3 and frame < len(mask):
         mask = mask[frame]
+    mask = np.round(mask) if np.isfinite(mask).all() and np.abs(mask - np.round(mask)).max() <= NEARLY_WHOLE else mask
     if mask.shape != size:
         raise InputError(f"{path}: the mask is {mask.shape}, the frames are {size}")
     return mask
@@ -141,9 +157,9 @@ def track_contour(
             raise InputError(f"{path}: {name} at frame {frame}, the cine has frames 0 to {frames - 1}")
     start = torch.from_numpy(read_contour(path, ed, case.size)).float()
     points = track(start, ddf, ed).double().numpy()
-    spacing = case.meta.spacing
-    es = strain.end_systole(points, spacing) if es is None else es
-    curves = {"gls": strain.gls(points, spacing, ed), "mapse": strain.mapse(points, spacing, ed)}
+    spacing, steps = case.meta.spacing, case.meta.steps
+    es = strain.end_systole(points, steps) if es is None else es
+    curves = {"gls": strain.gls(points, steps, ed), "mapse": strain.mapse(points, steps, ed)}
     peaks = {name: 100 * strain.peak_systolic(curve, ed, es) for name, curve in curves.items()}
     if spacing is not None:
         curves["mapse_mm"] = strain.mapse_mm(points, spacing, ed)

@@ -123,6 +123,15 @@ class CaseEvaluator(Evaluator):
         """Where the files of a case go."""
         return self.output_dir / case.name
 
+    def checkpoints(self) -> Path | None:
+        """The folder in which the inferer keeps what an unfinished case goes on with, if it does."""
+        return self.inferer.checkpoints() if isinstance(self.inferer, RegistrationInferer) else None
+
+    def keep_checkpoints(self, folder: Path) -> None:
+        """Keep them in another folder, where any are kept."""
+        if isinstance(self.inferer, RegistrationInferer):
+            self.inferer.keep_checkpoints(folder)
+
     def place(self, names: Sequence[str] | None = None) -> None:
         """Give the cases the names of their folders.
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from common.cine.case import CineCase
 from common.core.errors import InputError
+from common.evaluation.bodies import errors, measured_points
 from common.evaluation.scores import Scores
 from common.fields.ddf import warp
 from common.fields.files import load_ddf
@@ -51,7 +52,8 @@ def truth_scores(case: CineCase, ddf: Tensor, radius: int = 10) -> Scores:
     The metrics are ``epe_px``, ``epe_mm`` (a frame), ``epe_es_mm`` (contour points, ED to ES), ``nlcc_myocardium``,
     ``dm_mm`` and ``dh_mm`` (mean over the frames after the first), ``gls_error`` and ``mapse_error`` (peak-systolic,
     found less true, in points of %), beside ``gls_true`` and ``mapse_true``; of each pair the first two and
-    ``nlcc_myocardium``; and ``profile_mm``, the mean error over the beat along the endocardium.
+    ``nlcc_myocardium``; and ``profile_mm``, the mean error over the beat along the endocardium. An entry of
+    ``common.simulation.physics`` has a ``body`` instead of contours, and its errors are added (``bodies.errors``).
 
     Args:
         case: the cine.
@@ -72,6 +74,11 @@ def truth_scores(case: CineCase, ddf: Tensor, radius: int = 10) -> Scores:
     if entry.contours is not None and entry.summary is not None:
         contours, summary = (read_json(Path(path)) for path in (entry.contours, entry.summary))
         scores |= _contour_scores(case, ddf, contours, int(summary["end_systole_frame"]))
+    if entry.body is not None and entry.summary is not None:
+        origin, spacing = read_json(Path(entry.summary))["origin"], case.meta.spacing
+        start = (measured_points(entry.body) - origin) / spacing
+        end = track(torch.from_numpy(start).float(), ddf)[-1].double().numpy()
+        scores |= Scores(errors(entry.body, end * spacing + origin))
     return scores
 
 
@@ -98,13 +105,13 @@ def _pair_scores(case: CineCase, ddf: Tensor, field: Path, mask: Path, radius: i
 
 
 def _contour_scores(case: CineCase, ddf: Tensor, contours: dict[str, Any], es: int) -> Scores:
-    spacing = case.meta.spacing
+    spacing, steps = case.meta.spacing, case.meta.steps
     frames = len(ddf) + 1
     es = min(es, frames - 1)
     truth = {key: np.asarray(values, dtype=np.float64)[:frames] for key, values in contours.items()}
     found = {key: track(torch.from_numpy(values[0]).float(), ddf).double().numpy() for key, values in truth.items()}
-    off = np.concatenate([strain.scaled(found[key][es] - truth[key][es], spacing) for key in truth])
-    inner, true_inner = (strain.scaled(c["endocardium"], spacing) for c in (found, truth))
+    off = np.concatenate([strain.scaled(found[key][es] - truth[key][es], steps) for key in truth])
+    inner, true_inner = (strain.scaled(c["endocardium"], steps) for c in (found, truth))
     distances = np.array([contour_distances(a, b) for a, b in zip(inner[1:], true_inner[1:], strict=True)])
     scores = {
         "epe_es_mm": float(np.linalg.norm(off, axis=-1).mean()),
@@ -157,7 +164,7 @@ def carried_label_scores(case: CineCase, ddf: Tensor) -> Scores:
     carried = torch.stack([(ed == value).float() for value in range(4)])[None]
     for field in ddf:
         carried = warp(carried, field[None])
-    found = segmentation_scores(carried[0].argmax(0), es, LABELS, spacing or (1.0, 1.0))
+    found = segmentation_scores(carried[0].argmax(0), es, LABELS, case.meta.steps)
     scores = Scores({f"dice_{name}": found[f"dice_{name}"] for name in LABELS.values()})
     if spacing is None:
         return scores

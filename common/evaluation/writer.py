@@ -14,6 +14,7 @@ from monai.data import MetaTensor
 from torch import Tensor
 
 from common.cine.case import CineCase
+from common.cine.scale import aspect_of
 from common.cine.write import write_cine
 from common.core.arrays import bounding_box
 from common.core.case import Entry
@@ -87,7 +88,10 @@ def write_cine_case(
             "frames": case.cine.shape[1],
             "size": case.size,
             "spacing": meta.spacing,
+            "aspect": aspect_of(case.cine.meta),
             "frame_times": meta.frame_times,
+            "times_are": meta.times_are,
+            "crop": meta.crop,
             "notes": meta.notes,
             "field": "ddf.nii.gz (X, Y, T-1, 1, 2), (x, y) in pixels: frame t at p + ddf(p) is frame t+1 at p",
             "table": scores.table,
@@ -114,21 +118,22 @@ def draw(folder: Path, case: CineCase, result: RegistrationResult) -> None:
         case, result: a cine and its fields.
     """
     image, ddf, frames = case.image, result.ddf, case.cine.as_tensor()[0]
+    aspect = aspect_of(case.cine.meta)
     mask = case.mask[0, 0] if case.mask is not None else torch.ones_like(frames[0], dtype=torch.bool)
     t = int(ddf.square().sum(1).mean((1, 2)).argmax())  # the pair that moves most shows most
     pair = slice(t, t + 1)
     fields = [stage.ddf(pair)[0] for stage in result.stages[:-1]] + [ddf[t]]
     titles = [stage.title for stage in result.stages] or [f"frame {t} to {t + 1}"]
-    pictures.arrows(image[t, 0], fields, titles, mask, folder / "arrows.png")
+    pictures.arrows(image[t, 0], fields, titles, mask, folder / "arrows.png", aspect=aspect)
     rows, columns = (slice(*edges) for edges in bounding_box(mask[None, None], mask.shape))
     moving, warped, fixed = (
         torch.where(mask, frame, 0)[rows, columns]
         for frame in (image[t, 0], warp(image[pair, :1], ddf[pair])[0, 0], image[t, 1])
     )
-    pictures.warped_beside_fixed(moving, warped, fixed, folder / "warped.png")
+    pictures.warped_beside_fixed(moving, warped, fixed, folder / "warped.png", aspect)
     tissue = mask & (smooth(frames.mean(0)[None, None], 3.0)[0, 0] > TISSUE)
     points = track(grid_points(tissue if tissue.any() else mask, max(6, round(min(mask.shape) / 24))), ddf)
-    pictures.tracked_film(frames, points, folder / "tracked.mp4", folder / "tracked.png")
+    pictures.tracked_film(frames, points, folder / "tracked.mp4", folder / "tracked.png", aspect=aspect)
 
 
 class MetricsTable:

@@ -3,12 +3,14 @@
 PWC-Net (``pwc_net``) has to learn from its flow loss what makes two patches alike, which takes natural images and days.
 Speckle tracking knows: local NCC. Here the cost volume is the local NCC of the images themselves at full resolution,
 for all shifts of a few pixels, so that its peak is sub-pixel evidence from the first step on; what is learned is what
-block matching lacks: where the wall is, which peaks to believe, and how a wall moves between them. Coarse to fine, the
-moving image warped by what is known so far, as in PWC-Net; the last stage runs more than once, with the same weights.
+block matching lacks: where the wall is, which peaks to believe, how a wall moves between them, and what around it
+stands still. Coarse to fine, the moving image warped by what is known so far, as in PWC-Net; the last stage runs more
+than once, with the same weights.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -20,14 +22,28 @@ from common.fields.ddf import rescale, warp
 from common.networks.pwc_net import convolution, flow_layer, traced_size
 
 DILATIONS = (1, 2, 4, 8, 4, 2, 1)
+CONTEXT = (1, 2, 4)
+START = 0.1  # pixels: the scale of the error that training begins with
+
+
+def _box(image: Tensor, radius: int) -> Tensor:
+    """Means over windows of ``2·radius + 1`` of ``image [B, 1, H, W]``, of what of them lies in it."""
+    for axis in (2, 3):
+        margin = (0, 0, radius, radius) if axis == 2 else (radius, radius)
+        size = image.shape[axis]
+        counted = torch.cat([image, torch.ones_like(image[:1])])
+        padded = functional.pad(counted, margin)
+        total = padded.narrow(axis, 0, size).clone()
+        for start in range(1, 2 * radius + 1):
+            total += padded.narrow(axis, start, size)
+        image = total[:-1] / total[-1:]
+    return image
 
 
 def standardised(image: Tensor, radius: int, eps: float = 1e-4) -> Tensor:
     """``image [B, 1, H, W]`` less its local mean, over its local standard deviation (window of ``2·radius + 1``)."""
-    mean = functional.avg_pool2d(image, 2 * radius + 1, 1, radius, count_include_pad=False)
-    centred = image - mean
-    variance = functional.avg_pool2d(centred.square(), 2 * radius + 1, 1, radius, count_include_pad=False)
-    return centred / (variance + eps).sqrt()
+    centred = image - _box(image, radius)
+    return centred / (_box(centred.square(), radius) + eps).sqrt()
 
 
 def ncc_volume(fixed: Tensor, moving: Tensor, search: int, stride: int = 4, radius: int = 4) -> Tensor:
@@ -36,18 +52,74 @@ def ncc_volume(fixed: Tensor, moving: Tensor, search: int, stride: int = 4, radi
     Args:
         fixed, moving: ``[B, 1, H, W]``, H and W multiples of ``stride``.
         search: greatest shift in pixels along either axis.
-        stride: of the grid in pixels; each of its places looks at a window of twice that size.
+        stride: of the grid in pixels, even; each of its places looks at a window of twice that size.
         radius: of the window of the local mean and deviation.
 
     Returns:
         ``[B, (2·search + 1)², H / stride, W / stride]``, about −1 to 1, shifts by rows from (−search, −search).
     """
-    height, width = fixed.shape[2:]
-    fixed = standardised(fixed, radius)
-    around = functional.pad(standardised(moving, radius), (search,) * 4)
-    shifts = range(2 * search + 1)
-    products = torch.cat([fixed * around[:, :, i : i + height, j : j + width] for i in shifts for j in shifts], 1)
-    return functional.avg_pool2d(products, 2 * stride, stride, stride // 2, count_include_pad=False)
+    return _volume(standardised(fixed, radius), standardised(moving, radius), search, stride)
+
+
+def _volume(fixed: Tensor, moving: Tensor, search: int, stride: int) -> Tensor:
+    """``ncc_volume`` of standardised images: sums over blocks first, since each window is made of four of them."""
+    batch, (height, width), half, count = len(fixed), fixed.shape[2:], stride // 2, 2 * search + 1
+    fixed = functional.pad(fixed, (half,) * 4)
+    around = functional.pad(moving, (half + search,) * 4)
+    tall, wide = height + stride, width + stride
+    ones = torch.ones_like(fixed[:1, :, half : half + height, half : half + width])
+    area = _blocks(functional.pad(ones, (half,) * 4), 1, 1, tall, wide, stride)
+    found = []
+    for i in range(count):
+        strip = around[:, :, i : i + tall]
+        products = torch.cat([fixed * strip[..., j : j + wide] for j in range(count)], 1)
+        found.append(_blocks(products, batch, count, tall, wide, stride) / area)
+    return torch.cat(found, 1)
+
+
+def _blocks(values: Tensor, batch: int, channels: int, tall: int, wide: int, stride: int) -> Tensor:
+    rows = values.view(batch, channels, tall // stride, stride, wide).sum(3)
+    rows = rows[:, :, 1:] + rows[:, :, :-1]
+    columns = rows.view(batch, channels, tall // stride - 1, wide // stride, stride).sum(4)
+    return columns[..., 1:] + columns[..., :-1]
+
+
+def _silent(inputs: int, outputs: int) -> nn.Conv2d:
+    """A 1×1 convolution that gives nothing until it is trained."""
+    layer = nn.Conv2d(inputs, outputs, 1)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
+class Context(nn.Module):
+    """What lies around each place, from a half and a quarter of the grid; nothing until it is trained.
+
+    Args:
+        width: channels that it reads and adds to.
+        deep: its own.
+    """
+
+    def __init__(self, width: int, deep: int) -> None:
+        super().__init__()
+        self.down, self.further = convolution(width, deep, stride=2), convolution(deep, deep, stride=2)
+        self.near = nn.ModuleList(convolution(deep, deep, dilation=d) for d in CONTEXT)
+        self.far = nn.ModuleList(convolution(deep, deep, dilation=d) for d in CONTEXT)
+        self.out = _silent(deep, width)
+        with torch.no_grad():
+            for layer in (*self.near, *self.far):
+                layer[0].weight *= 0.3
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, width, h, w]`` to what is added to it."""
+        near = self.down(x)
+        far = self.further(near)
+        for layer in self.far:
+            far = far + layer(far)
+        near = near + functional.interpolate(far, near.shape[2:], mode="bilinear", align_corners=False)
+        for layer in self.near:
+            near = near + layer(near)
+        return functional.interpolate(self.out(near), x.shape[2:], mode="bilinear", align_corners=False)
 
 
 class Stage(nn.Module):
@@ -57,9 +129,11 @@ class Stage(nn.Module):
         search: of the NCC volume, pixels of this stage's images.
         width: channels of the trunk.
         stride: of its grid.
+        deep: channels of ``Context``; 0 for none, and nothing from the pass before.
+        before: channels of the pass before.
     """
 
-    def __init__(self, search: int, width: int, stride: int = 4) -> None:
+    def __init__(self, search: int, width: int, stride: int = 4, deep: int = 0, before: int = 0) -> None:
         super().__init__()
         self.search, self.stride = search, stride
         halvings = stride.bit_length() - 1
@@ -68,28 +142,46 @@ class Stage(nn.Module):
         self.begin = convolution((2 * search + 1) ** 2 + widths[-1] + 2, width)
         self.trunk = nn.ModuleList(convolution(width, width, dilation=d) for d in DILATIONS)
         self.flow = flow_layer(width)
+        self.context = Context(width, deep) if deep else None
+        self.still = _silent(1, width) if deep else None
+        self.before = _silent(before, width) if deep and before else None
         with torch.no_grad():
             for layer in self.trunk:
-                layer[0].weight *= 0.3  # type: ignore[index, operator]  # a residual adds little at first
+                layer[0].weight *= 0.3  # type: ignore[index]  # a residual adds little at first
             nn.init.normal_(self.flow.weight, std=1e-3)  # training begins at no motion
 
-    def forward(self, image: Tensor, flow: Tensor) -> Tensor:
-        """``image [B, 2, H, W]`` and the flow so far ``[B, 2, H / stride, W / stride]`` (pixels of the image) to the
-        next flow."""
+    def forward(self, image: Tensor, flow: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The next flow and the trunk's features.
+
+        Args:
+            image: ``[B, 2, H, W]``.
+            flow: so far, ``[B, 2, H / stride, W / stride]`` in pixels of the image.
+            before: features of the pass before, on any grid.
+        """
         moving, fixed = image[:, :1], image[:, 1:]
         flow = flow.float()
         with torch.no_grad(), torch.autocast(image.device.type, enabled=False):  # half precision has no sub-pixels
+            target = standardised(fixed, 4)
+            unmoved = None if self.still is None else _volume(target, standardised(moving, 4), 0, self.stride)
             moving = warp(moving, rescale(flow.detach() / self.stride, image.shape[2:]))
-            volume = ncc_volume(fixed, moving, self.search, self.stride)
+            volume = _volume(target, standardised(moving, 4), self.search, self.stride)
         seen = self.appearance(torch.cat([moving, fixed], 1) - 0.5)
         x = self.begin(torch.cat([volume, seen, flow.detach()], 1))
+        if self.still is not None:
+            x = x + self.still(unmoved)
+        if self.before is not None and before is not None:
+            if before.shape[2:] != x.shape[2:]:
+                before = functional.interpolate(before, x.shape[2:], mode="bilinear", align_corners=False)
+            x = x + self.before(before)
+        if self.context is not None:
+            x = x + self.context(x)
         for layer in self.trunk:
             x = x + layer(x)
-        return flow + self.flow(x).float()
+        return flow + self.flow(x).float(), x
 
 
 class NCCFlow(nn.Module):
-    """A displacement field from an image pair (contract network).
+    """A displacement field from an image pair (contract network), and how far it may be wrong.
 
     Any size is taken: the pair is padded by its edge, and the field cropped.
 
@@ -99,19 +191,27 @@ class NCCFlow(nn.Module):
         widths: of each stage.
         passes: runs of each stage.
         stride: of the flow's grid in pixels of a stage.
+        deep: channels of each stage's ``Context``; 0 for none.
     """
 
     def __init__(
         self,
-        scales: Sequence[int] = (2, 1, 0),
-        searches: Sequence[int] = (3, 3, 3),
-        widths: Sequence[int] = (64, 64, 64),
-        passes: Sequence[int] = (1, 1, 2),
+        scales: Sequence[int] = (3, 2, 1, 0),
+        searches: Sequence[int] = (3, 3, 3, 3),
+        widths: Sequence[int] = (64, 64, 64, 64),
+        passes: Sequence[int] = (1, 1, 1, 2),
         stride: int = 4,
+        deep: int = 96,
     ) -> None:
         super().__init__()
         self.scales, self.passes, self.stride = tuple(scales), tuple(passes), stride
-        self.stages = nn.ModuleList(Stage(s, w, stride) for s, w in zip(searches, widths, strict=True))
+        earlier = [0 if passes[0] == 1 else widths[0], *widths[:-1]]
+        self.stages = nn.ModuleList(
+            Stage(s, w, stride, deep, b) for s, w, b in zip(searches, widths, earlier, strict=True)
+        )
+        self.spread = nn.Conv2d(widths[-1], 2, 3, padding=1)
+        nn.init.zeros_(self.spread.weight)
+        nn.init.constant_(self.spread.bias, math.log(START))  # type: ignore[arg-type]
 
     def forward(self, image: Tensor, pyramid: bool = False) -> Tensor | list[Tensor]:
         """The field of a pair.
@@ -121,11 +221,21 @@ class NCCFlow(nn.Module):
             pyramid: give the estimates of all passes instead, for a loss.
 
         Returns:
-            ``ddf [B, 2, H, W]`` in pixels; or a list of such fields, the last the best.
+            ``ddf [B, 2, H, W]`` in pixels; or a list of such fields, the last the best and with two channels more: the
+            logarithm of the scale, in pixels, of a Laplace distribution of its error along rows and columns.
 
         Raises:
             ValueError: another shape.
         """
+        fields, scale = self._estimates(image)
+        return [*fields[:-1], torch.cat([fields[-1], scale], 1)] if pyramid else fields[-1]
+
+    def with_deviation(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The field ``[B, 2, H, W]`` of a pair and the standard deviation of its error, likewise, in pixels."""
+        fields, scale = self._estimates(image)
+        return fields[-1], math.sqrt(2) * scale.exp()
+
+    def _estimates(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
         if image.dim() != 4 or image.shape[1] != 2:
             raise ValueError(f"expected [B, 2, H, W], got {tuple(image.shape)}")
         image = traced_size(image)
@@ -134,15 +244,48 @@ class NCCFlow(nn.Module):
         image = functional.pad(image, (0, beside, 0, below), mode="replicate")
         whole = image.shape[2:]
         fields: list[Tensor] = []
+        features: Tensor | None = None
         flow = image.new_zeros(len(image), 2, *(n // multiple for n in whole))
         for stage, halvings, passes in zip(self.stages, self.scales, self.passes, strict=True):
             scaled = functional.avg_pool2d(image, 2**halvings) if halvings else image
             flow = rescale(flow, [n // self.stride for n in scaled.shape[2:]])
             for _ in range(passes):
-                flow = stage(scaled, flow)
+                flow, features = stage(scaled, flow, features)
                 fields.append(flow * 2**halvings)  # pixels of the whole image
+        assert features is not None
+        scale = self.spread(features.detach()).float()
+        scale = functional.interpolate(scale, whole, mode="bilinear", align_corners=False)
         full = [
             rescale(field * (field.shape[2] / whole[0]), whole)[:, :, : size[0], : size[1]]
-            for field in (fields if pyramid else fields[-1:])
+            for field in (fields if self.training else fields[-1:])
         ]
-        return full if pyramid else full[-1]
+        return full, scale[:, :, : size[0], : size[1]]
+
+
+def grown(network: NCCFlow, state: dict[str, Tensor]) -> NCCFlow:
+    """``network`` with the weights of one of fewer stages, or without contexts: its fields are those of that one.
+
+    The stages that are there are the finest of the network; coarser ones are silenced, and so begin at no motion.
+
+    Args:
+        network: the larger one, newly made.
+        state: of the smaller one.
+
+    Raises:
+        ValueError: the weights belong to no smaller network of this kind.
+    """
+    stages = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("stages."))
+    new = len(network.stages) - stages
+    own = network.state_dict()
+    renamed = {}
+    for key, value in state.items():
+        part = key.split(".")
+        name = ".".join(["stages", str(int(part[1]) + new), *part[2:]]) if part[0] == "stages" else key
+        if name not in own or own[name].shape != value.shape:
+            raise ValueError(f"weights '{key}' have no place in the larger network")
+        renamed[name] = value.float()
+    network.load_state_dict(renamed, strict=False)
+    for stage in network.stages[: max(new, 0)]:
+        nn.init.zeros_(stage.flow.weight)  # type: ignore[union-attr, arg-type]
+        nn.init.zeros_(stage.flow.bias)  # type: ignore[union-attr, arg-type]
+    return network

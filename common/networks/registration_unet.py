@@ -1,4 +1,7 @@
-"""The registration U-Net of NMSR and SSMSR: VoxelMorph's (Balakrishnan et al. 2019), in 2D and 3D."""
+"""The registration U-Net of NMSR and SSMSR: VoxelMorph's (Balakrishnan et al. 2019), in 2D and 3D.
+
+Written here because MONAI's ``VoxelMorph`` with a field at half resolution scales it the wrong way and fails in 2D.
+"""
 
 from __future__ import annotations
 

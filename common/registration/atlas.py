@@ -278,7 +278,14 @@ class AtlasSegmentation(RegistrationInferer):
 
 
 def similarity(fixed: Tensor, moving: Tensor, mask: Tensor | None, radius: int = 2) -> Tensor:
-    """NLCC of each of ``moving [n, 1, *S]`` with ``fixed [1, 1, *S]`` over the mask: ``[n]`` in [0, 1]."""
+    """NLCC of each of ``moving [n, 1, *S]`` with ``fixed [1, 1, *S]`` over the mask: ``[n]`` in [0, 1].
+
+    Examples:
+        >>> fixed = torch.rand(1, 1, 12, 12, 12, generator=torch.Generator().manual_seed(0))
+        >>> other = torch.rand(1, 1, 12, 12, 12, generator=torch.Generator().manual_seed(1))
+        >>> similarity(fixed, torch.cat([other, fixed]), None).argmax().item()
+        1
+    """
     crop: Any = (..., *(slice(*edges) for edges in bounding_box(mask, fixed.shape[2:], margin=radius)))
     fixed, moving = fixed[crop], moving[crop]
     weight = None if mask is None else inside(mask[crop], radius)

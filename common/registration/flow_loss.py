@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.modules.loss import _Loss
 
+from common.fields.ncc import masked_mean
+
 FLOWNET = (0.005, 0.01, 0.02, 0.08, 0.32)  # FlowNet's weights, from the finest level to the coarsest
 
 
@@ -95,16 +97,25 @@ def endpoint_error(ddf: Tensor, field: Tensor, mask: Tensor | None = None, **bat
     Args:
         ddf, field: ``[B, 2, H, W]`` in pixels.
         mask: ``[B, 1, H, W]``.
+
+    Examples:
+        >>> truth = torch.zeros(1, 2, 4, 4)
+        >>> ddf = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
+        >>> endpoint_error(ddf, truth).tolist()
+        [5.0]
     """
-    error = (ddf - field).norm(dim=1, keepdim=True)
-    if mask is None:
-        return error.flatten(1).mean(1)
-    weight = mask.to(error)
-    return (error * weight).flatten(1).sum(1) / weight.flatten(1).sum(1)
+    return masked_mean(torch.linalg.vector_norm(ddf - field, dim=1, keepdim=True), mask)
 
 
 def endpoint_error_mm(ddf: Tensor, field: Tensor, mask: Tensor, spacing: Tensor, **batch: Tensor) -> Tensor:
-    """``endpoint_error`` in mm, with ``spacing [B, 2]`` in mm a pixel (row, column)."""
+    """``endpoint_error`` in mm, with ``spacing [B, 2]`` in mm a pixel (row, column).
+
+    Examples:
+        >>> truth, mask = torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4)
+        >>> ddf = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
+        >>> endpoint_error_mm(ddf, truth, mask, torch.tensor([[2.0, 2.0]])).tolist()
+        [10.0]
+    """
     scale = spacing[:, :, None, None].to(ddf)
     return endpoint_error(ddf * scale, field * scale, mask)
 
@@ -112,14 +123,21 @@ def endpoint_error_mm(ddf: Tensor, field: Tensor, mask: Tensor, spacing: Tensor,
 class PassesFlowLoss(_Loss):
     """``Σ_k γ^(K−k) · mean |w_k − w_GT|`` over the valid pixels, of the estimates of K passes at the image's size.
 
+    Each pair counts alike, however much of it is valid. Where the last estimate has two channels more, the logarithms
+    of the scale ``b`` of its error, it adds their likelihood ``|error| / b + log b`` (Laplace), to which the field is a
+    constant: the scale learns what the error is and leaves it alone.
+
     Args:
         gamma: γ, the weight of a pass over that of the next (Teed and Deng 2020, eq. 7).
         eps: added under the root, in squared pixels.
+        likelihood: weight of the likelihood.
+        relative: pixels; where positive, a pair's errors are divided by this and the mean length of its true motion
+            together, so that large steps do not drown small ones.
     """
 
-    def __init__(self, gamma: float = 0.6, eps: float = 1e-6) -> None:
+    def __init__(self, gamma: float = 0.6, eps: float = 1e-6, likelihood: float = 0.02, relative: float = 0.0) -> None:
         super().__init__()
-        self.gamma, self.eps = gamma, eps
+        self.gamma, self.eps, self.likelihood, self.relative = gamma, eps, likelihood, relative
 
     def forward(
         self, ddf: Tensor | Sequence[Tensor], field: Tensor, mask: Tensor | None = None, **batch: Tensor
@@ -127,14 +145,24 @@ class PassesFlowLoss(_Loss):
         """The loss of a batch.
 
         Args:
-            ddf: a field, or those of all passes, ``[B, 2, H, W]`` in pixels.
-            field: the truth, likewise.
-            mask: ``[B, 1, H, W]``, 1 where the truth is known; everywhere where None.
+            ddf: a field, or those of all passes, ``[B, 2, H, W]`` in pixels, the last with two channels more or none.
+            field: the truth ``[B, 2, H, W]``.
+            mask: ``[B, 1, H, W]``, 1 where the truth is known, less where it counts less; everywhere where None.
         """
         fields = [ddf] if isinstance(ddf, Tensor) else list(ddf)
         weight = torch.ones_like(field[:, :1]) if mask is None else mask.to(field)
+        weight = weight / weight.flatten(1).sum(1).clamp(min=1.0)[:, None, None, None]
+        if self.relative:
+            length = (field.norm(dim=1, keepdim=True) * weight).flatten(1).sum(1)
+            weight = weight / (self.relative + length)[:, None, None, None]
         terms = [
-            self.gamma ** (len(fields) - 1 - k) * ((estimate - field).square().sum(1, keepdim=True) + self.eps).sqrt()
+            self.gamma ** (len(fields) - 1 - k)
+            * ((estimate[:, :2] - field).square().sum(1, keepdim=True) + self.eps).sqrt()
             for k, estimate in enumerate(fields)
         ]
-        return (torch.stack(terms).sum(0) * weight).sum() / weight.sum().clamp(min=1.0)
+        if fields[-1].shape[1] == 4:
+            mean, scale = fields[-1].split(2, 1)
+            terms.append(
+                self.likelihood * ((mean.detach() - field).abs() * (-scale).exp() + scale).mean(1, keepdim=True)
+            )
+        return (torch.stack(terms).sum(0) * weight).flatten(1).sum(1).mean()

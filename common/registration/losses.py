@@ -1,4 +1,7 @@
-"""What registration minimises: −NCC² + λ·smoothness (NMSR eq. 2, 3; SSMSR eq. 1, 2), and the intensities' error."""
+"""What registration minimises: −NCC² + λ·smoothness (NMSR eq. 2, 3; SSMSR eq. 1, 2), and the intensities' error.
+
+Forward differences are written here: MONAI's ``DiffusionLoss`` takes central ones, which are zero on a checkerboard.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,12 @@ def diffusion(ddf: Tensor) -> Tensor:
 
     Returns:
         A scalar. The mean (the papers' sum over |Ω|) keeps λ the same at every scale.
+
+    Examples:
+        >>> ddf = torch.zeros(1, 2, 5, 5)
+        >>> ddf[0, 0] = 0.5 * torch.arange(5.0)  # one of four derivatives is 1/2
+        >>> diffusion(ddf).item()
+        0.25
     """
     return torch.stack([ddf.diff(dim=axis).square().mean() for axis in range(2, ddf.dim())]).sum() * ddf.shape[1]
 
@@ -62,7 +71,7 @@ class RegistrationLoss(_Loss):
         moving, fixed = image[:, :1], image[:, 1:]
         warped = warp(moving, ddf)
         weight = self.smoothness if smoothness is None else smoothness
-        loss = self.similarity(warped, fixed, mask) + weight * diffusion(ddf if velocity is None else velocity)
+        loss: Tensor = self.similarity(warped, fixed, mask) + weight * diffusion(ddf if velocity is None else velocity)
         if self.intensity:
             loss = loss + self.intensity * masked_mean((warped - fixed).square(), mask).mean()
         return loss

@@ -24,6 +24,11 @@ def consistent(ddf: Tensor, back: Tensor) -> Tensor:
     Args:
         ddf: ``[B, 2, H, W]`` in pixels, on the fixed grid.
         back: likewise with moving and fixed exchanged, on the moving image's grid.
+
+    Examples:
+        >>> ddf = torch.full((1, 2, 4, 4), 1.0)
+        >>> consistent(ddf, -1.5 * ddf).unique().tolist()
+        [1.25]
     """
     return (ddf - warp(back, ddf)) / 2
 
@@ -114,18 +119,19 @@ class SpannedInferer(RegistrationInferer):
 
 
 class SizedInferer(RegistrationInferer):
-    """Runs another inferer on the box around the mask, made smaller where it is larger than the motion is wanted for.
+    """Runs another inferer on the box around the mask, made as large as what registers knows pictures to be.
 
     Args:
         inferer: what registers.
         longest: pixels along the longer side of the box, at most.
+        shortest: pixels along that side, at least; 0 leaves small boxes as they are.
     """
 
     inferer: Inferer
 
-    def __init__(self, inferer: Inferer, longest: int = 320) -> None:
+    def __init__(self, inferer: Inferer, longest: int = 320, shortest: int = 0) -> None:
         super().__init__()
-        self.inferer, self.longest = inferer, longest
+        self.inferer, self.longest, self.shortest = inferer, longest, shortest
 
     def __call__(  # type: ignore[override]
         self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
@@ -142,9 +148,13 @@ class SizedInferer(RegistrationInferer):
         box = bounding_box(mask, inputs.shape[2:])
         crop: Any = (..., *(slice(*edges) for edges in box))
         inner = [stop - start for start, stop in box]
-        factor = min(1.0, self.longest / max(inner))
+        factor = max(min(1.0, self.longest / max(inner)), self.shortest / max(inner))
         size = scale_size(inner, factor)
-        small = downsample(inputs[crop].float(), size)
+        small = inputs[crop].float()
+        if factor > 1:
+            small = functional.interpolate(small, size, mode="bilinear", align_corners=False)
+        else:
+            small = downsample(small, size)
         small_mask = None if mask is None else downsample(mask[crop].float(), size) > 0.5
         result = register(small, network, self.inferer, small_mask, part)
         missed = result.inconsistency

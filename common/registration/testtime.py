@@ -170,7 +170,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            return loss.item()
+            return float(loss.item())
 
         def shuffled() -> Iterator[Tensor]:
             while True:
@@ -218,7 +218,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
             optimiser.zero_grad()
             (loss * unknown.numel()).backward()  # a sum over the grid: Adam's eps then means the same at every size
             optimiser.step()
-            return loss.item()
+            return float(loss.item())
 
         def begin(engine: Engine) -> None:
             nonlocal unknown, start, optimiser
@@ -339,6 +339,10 @@ def per_scale(value: float | Sequence[float], count: int, name: str) -> list[flo
 
     Raises:
         InputError: another number of values.
+
+    Examples:
+        >>> per_scale(10.0, 3, "smoothness"), per_scale([1, 2, 3], 3, "steps")
+        ([10.0, 10.0, 10.0], [1, 2, 3])
     """
     values = [value] * count if isinstance(value, int | float) else list(value)
     if len(values) != count:

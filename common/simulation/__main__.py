@@ -1,4 +1,8 @@
-"""``python -m common.simulation``: ``write`` makes cines, ``testset`` those of a list, ``figures`` the pictures."""
+"""``python -m common.simulation``: ``write`` makes cines, ``testset`` those of a list, ``figures`` the pictures.
+
+``pairs`` renders what a network trains on, ``prior`` fits hearts to contours, ``physics`` makes bodies of known motion
+through PyMUST.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,11 @@ from typing import Any
 
 from common.cohort.options import add_options, machines
 from common.core.errors import InputError, one_line_errors
+from common.evaluation.bodies import BODIES
 from common.simulation.dataset import TemplateSource, settings_from
+from common.simulation.prior import fitted, read_contours, write_prior
+from common.simulation.recording import Recording
+from common.simulation.rendered import WORLDS, write_pairs, write_recipe
 from common.simulation.testset import read_recipe, write_testset
 from common.simulation.write import write_cases
 from common.ventricle.views import VIEWS
@@ -44,8 +52,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     testset.add_argument("--datalist", type=Path, default=Path("data_lists/simulated.json"))
     testset.add_argument("--templates", type=Path, required=True, help="folder of CAMUS patients")
     testset.add_argument("--output_dir", type=Path, required=True)
+    testset.add_argument("--folds", nargs="+", help="some of its worlds (default: all)")
+    testset.add_argument("--cases", type=int, default=0, help="the first so many of each (default: all)")
     testset.add_argument("--device", default="cpu")
     add_options(testset)
+    pairs = commands.add_parser("pairs", help="training pairs of every world, as files would show them")
+    pairs.add_argument("--output_dir", type=Path, required=True)
+    pairs.add_argument("--templates", type=Path, help="folder of CAMUS-like patients; parametric anatomy without it")
+    pairs.add_argument("--split", type=Path, help="JSON of lists of template names")
+    pairs.add_argument("--fold", default="train", help="of the split")
+    pairs.add_argument("--prior", type=float, default=0.4, help="share of hearts that move as one of the prior does")
+    pairs.add_argument("--worlds", nargs="+", default=list(WORLDS), choices=list(WORLDS))
+    pairs.add_argument("--count", type=int, default=100, help="patients of each world")
+    pairs.add_argument("--seed", type=int, default=0)
+    pairs.add_argument("--settings", type=Path, help="JSON of fields of common.simulation.sequence.Settings")
+    pairs.add_argument("--clean", action="store_true", help="as the scanner shows them, not as a file does")
+    prior = commands.add_parser("prior", help="the prior of ventricles that comes with the project, made anew")
+    prior.add_argument("--contours", type=Path, required=True, help="npz of expert contours [P, 2, n, 2], (x, y)")
+    prior.add_argument("--output", type=Path, required=True, help="JSON file")
+    physics = commands.add_parser("physics", help="a disc, a block and a ring through PyMUST (minutes a body)")
+    physics.add_argument("--output_dir", type=Path, required=True)
+    physics.add_argument("--bodies", nargs="+", default=list(BODIES), choices=list(BODIES))
+    physics.add_argument("--frames", type=int, default=16, help="from rest to the whole motion")
+    physics.add_argument("--scatterers", type=int, default=6000, help="of a body")
+    physics.add_argument("--size", type=int, default=192, help="pixels a side")
+    physics.add_argument("--seeds", type=int, nargs="+", default=[0], help="a case of each body for each")
     figures = commands.add_parser("figures", help="the pictures of docs/simulation.md")
     figures.add_argument("--output_dir", type=Path, default=Path("docs/images"))
     options = parser.parse_args(arguments)
@@ -55,11 +86,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         write_figures(options.output_dir)
         return
+    if options.command == "prior":
+        write_prior(fitted(read_contours(options.contours)), options.output)
+        return
+    if options.command == "pairs":
+        _write_pairs(options)
+        return
+    if options.command == "physics":
+        from common.simulation.physics import write_bodies
+
+        write_bodies(
+            options.output_dir, options.bodies, options.frames, options.scatterers, options.size, options.seeds
+        )
+        return
     if options.command == "testset":
         place, limits = machines(options, "cuda" in options.device, read_recipe(options.datalist)["count"])
         with place as client:
             failed = write_testset(
-                options.datalist, options.templates, options.output_dir, options.device, client, limits
+                options.datalist,
+                options.templates,
+                options.output_dir,
+                options.device,
+                client,
+                limits,
+                options.folds,
+                options.cases,
             )
         if failed:
             raise InputError(f"{len(failed)} cases could not be made; the first: {failed[0]}")
@@ -85,6 +136,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     if failed:
         raise InputError(f"{len(failed)} of {options.count} patients could not be made; the first: {failed[0]}")
+
+
+def _write_pairs(options: argparse.Namespace) -> None:
+    names = None
+    if options.split is not None and options.templates is not None:
+        lists = _json(options.split)
+        if options.fold not in lists:
+            raise InputError(f"{options.split}: no list '{options.fold}'")
+        names = lists[options.fold]
+    settings = settings_from(_json(options.settings) if options.settings else None)
+    recording = None if options.clean else Recording()
+    source = TemplateSource(options.templates, names, prior=options.prior)
+    write_recipe(options.output_dir, options.worlds, options.seed, settings, recording)
+    lost = write_pairs(options.output_dir, source, options.worlds, options.count, options.seed, settings, recording)
+    if lost:
+        logging.warning("%d of %d patients could not be made", lost, options.count * len(options.worlds))
 
 
 def _json(path: Path) -> dict[str, Any]:

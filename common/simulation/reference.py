@@ -1,7 +1,7 @@
 """The same scatterers through PyMUST (Garcia 2022, 10.1016/j.cmpb.2022.106726), the physical simulator of the paper.
 
 ``simus`` computes the radio-frequency signals of a phased array, ``rf2iq`` demodulates and ``dasmtx`` beamforms them. A
-transmit event takes seconds, so this is for checks and for a few frames. Needs ``pip install pymust``.
+transmit event takes seconds, so this is for checks and for a few frames. Needs the extra ``simulation``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from common.core.errors import InputError
+from common.core.extras import required
 from common.simulation.image import SPEED_OF_SOUND, Probe
 
 _THRESHOLD = -60.0  # dB: weaker frequencies of the pulse are left out
@@ -50,10 +50,7 @@ def pymust_echoes(
     Raises:
         InputError: PyMUST is not installed.
     """
-    try:
-        import pymust
-    except ImportError:
-        raise InputError("reference simulation: PyMUST is not installed (pip install pymust)") from None
+    pymust = required("pymust", "the reference simulation")
     depth, lateral = (points[:, k].double().cpu().numpy() * 1e-3 for k in (0, 1))
     coefficients = amplitudes.double().cpu().numpy()
     param = _parameters(pymust, probe)

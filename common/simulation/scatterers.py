@@ -1,9 +1,9 @@
 """The scatterers of a simulated heart: where they are and how strong, at any time of the beat.
 
 Evain et al. 2022, section II-A.1: uniform in the sector, each with a reflection coefficient drawn from a normal
-distribution scaled by the brightness of its place. Those of the wall move with it. Those around it stand still
-(``Template.still``), or follow the motion's smooth extension. Where both meet, the two sets are blended over the
-border as it moves, by weights whose squares add up to one, so that the mean power has no seam.
+distribution scaled by the brightness of its place. Those of the wall move with it; what those around it do, the world
+says (``worlds``). Where two sets meet, they are blended over the border as it moves, by weights whose squares add up to
+one, so that the mean power has no seam.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from common.simulation.artefacts import Artefact
 from common.simulation.grid import ImageGrid
 from common.simulation.motion import Motion, time_course
 from common.simulation.template import Template
+from common.simulation.worlds import World, signed_distance
 from common.ventricle.mesh import Array
 
 _BORDER = 0.5  # mm: the half-width of the blending
 _BAND = 5.0  # mm around the wall that moving scatterers reach into
 _COARSE = 2.0  # mm between the points at which the distance to the wall is computed
+_THICKNESS, _LEAFLET = 1.6, 0.6  # mm across a leaflet, and its brightness
 _MARGIN = 3.0  # mm, and a fifth of it in degrees: scatterers beyond the sector
 
 
@@ -37,22 +39,25 @@ class Scatterers:
         motion: of that wall.
         count: scatterers in the sector, moving or still.
         seed: of places and strengths.
-        still: whether the tissue around the wall stands still; the template's own choice by default.
+        world: around the wall; the template's own choice by default (``Template.still``).
 
     Attributes:
         density: scatterers a mm².
+        still: some of the tissue does not move with the motion.
 
     Raises:
         InputError: a count that is not positive.
     """
 
     def __init__(
-        self, template: Template, motion: Motion, count: int = 200_000, seed: int = 0, still: bool | None = None
+        self, template: Template, motion: Motion, count: int = 200_000, seed: int = 0, world: World | None = None
     ) -> None:
         if count < 1:
             raise InputError(f"scatterers: count {count} must be positive")
         self.motion, device = motion, motion.device
-        self.still = template.still if still is None else still
+        own = ("wall", "still") if template.still else ("plane", "moving")
+        self.world = world or World(motion, *own)
+        self.still = self.world.region != "plane"
         self._half_angle, self._depth = math.radians(template.width) / 2, template.depth
         self.density = count / (self._half_angle * template.depth**2)
         generator = torch.Generator().manual_seed(seed)
@@ -68,6 +73,14 @@ class Scatterers:
             still_places = self._uniform(generator)
             levels.append(self._brightness(torch.as_tensor(template.background()), template.grid, still_places))
             self._places = still_places.to(device)
+        self._own = self.world.own(places[seen].to(device))
+        self._along, self._across = torch.empty(0), torch.empty(0)
+        if self.world.leaflets:
+            longest = max(leaflet.length for leaflet in self.world.leaflets)
+            number = max(1, round(longest * _THICKNESS * self.density))
+            self._along = torch.rand(number, generator=generator).to(device)
+            self._across = (torch.rand(number, generator=generator) - 0.5).to(device) * _THICKNESS
+            levels.append(torch.full((number * len(self.world.leaflets),), _LEAFLET))
         self._level = torch.cat(levels).to(device)
         self._unit = torch.randn(len(self._level), generator=generator).to(device)
 
@@ -82,8 +95,11 @@ class Scatterers:
         ``frames`` numbers the times for the artefacts that change from frame to frame.
         """
         moment = np.asarray(times, dtype=np.float64)
-        moving = self.motion.positions(self._triangle, self._barycentric, moment)
-        places = torch.cat([moving, self._places.expand(len(moment), -1, -1)], dim=1)
+        places = self.world.heart(self._triangle, self._barycentric, self._own, moment)
+        if self.still:
+            places = torch.cat([places, self.world.ground(self._places, moment)], dim=1)
+        if self.world.leaflets:
+            places = torch.cat([places, self.world.leaflet_places(self._along, self._across, moment)], dim=1)
         units = self._unit.expand(len(moment), -1)
         contraction = time_course(moment, self.motion.heart_rate)
         for artefact in artefacts:
@@ -91,15 +107,15 @@ class Scatterers:
         amplitudes = units * self._level
         if self.still:
             amplitudes = amplitudes * self._blend(places, moment)
-        return places, amplitudes
+        return self.world.seen(places, moment), amplitudes
 
     def _moving(self, start: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         triangles = self.motion.triangles
         corner = start[triangles]
         keep = self._near_sector(corner.reshape(-1, 2)).reshape(-1, 3).any(1)
         if self.still:
-            wall = start[: len(self.motion.mesh.nodes)]
-            near = torch.cdist(start, wall).amin(1) < _BAND
+            outlines = self.world.outlines(np.zeros(1))
+            near = signed_distance(start, outlines)[0] < _BAND
             keep &= near[triangles].any(1)
         chosen = torch.nonzero(keep)[:, 0]
         ab, ac = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
@@ -134,33 +150,16 @@ class Scatterers:
         return _sample(brightness[None, None], grid, inside[None])[0]
 
     def _blend(self, places: Tensor, times: np.ndarray) -> Tensor:
-        outlines = [self.motion.wall(times)[:, o] for o in self.motion.mesh.outlines()]
+        outlines = self.world.outlines(times)
         everything = np.concatenate(outlines, axis=1)
         low, high = everything.min((0, 1)) - 4 * _COARSE, everything.max((0, 1)) + 4 * _COARSE
         shape = tuple(int(n) for n in np.ceil((high - low) / _COARSE) + 1)
         grid = ImageGrid((shape[0], shape[1]), (_COARSE, _COARSE), (float(low[0]), float(low[1])))
         distance = signed_distance(grid.points(places.device).float(), outlines).reshape(len(times), 1, *grid.shape)
         share = 0.5 - 0.5 * torch.tanh(_sample(distance, grid, places) / _BORDER)
-        moving = len(self._triangle)
-        return torch.cat([share[:, :moving], 1 - share[:, moving:]], dim=1).clamp_min(0).sqrt()
-
-
-def signed_distance(points: Tensor, outlines: Sequence[np.ndarray]) -> Tensor:
-    """Distance [T, P] in mm of points [P, 2] to closed outlines [T, K, 2], negative inside (even-odd)."""
-    squared, inside = None, None
-    for outline in outlines:
-        a = torch.as_tensor(outline, dtype=torch.float32, device=points.device)[:, :, None]
-        b = torch.roll(a, -1, dims=1)
-        edge, gap = b - a, points - a
-        along = ((gap * edge).sum(-1) / (edge * edge).sum(-1).clamp_min(1e-12)).clamp(0, 1)
-        nearest = (gap - along[..., None] * edge).square().sum(-1).amin(1)
-        spans = (points[:, 0] >= torch.minimum(a, b)[..., 0]) & (points[:, 0] < torch.maximum(a, b)[..., 0])
-        slope = edge[..., 1] / torch.where(edge[..., 0] == 0, 1.0, edge[..., 0])
-        crossed = (spans & (points[:, 1] < a[..., 1] + gap[..., 0] * slope)).sum(1) % 2 == 1
-        squared = nearest if squared is None else torch.minimum(squared, nearest)
-        inside = crossed if inside is None else inside ^ crossed
-    assert squared is not None and inside is not None
-    return torch.where(inside, -squared.sqrt(), squared.sqrt())
+        moving, ground = len(self._triangle), len(self._triangle) + len(self._places)
+        parts = [share[:, :moving], 1 - share[:, moving:ground], torch.ones_like(share[:, ground:])]
+        return torch.cat(parts, dim=1).clamp_min(0).sqrt()
 
 
 def _sample(image: Tensor, grid: ImageGrid, places: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ in the wall where the tissue around it stands still, in the whole sector where i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,12 @@ from common.simulation.image import PROBES, Probe, Scanner
 from common.simulation.motion import Defect, Motion, prescribed_end_systole
 from common.simulation.scatterers import Scatterers
 from common.simulation.template import Template
+from common.simulation.worlds import World, draw_world
 from common.ventricle.mesh import Array, inside_outlines
 
 SEGMENTS = 6
 _CHUNK = 4  # frames in memory at once
+_WORLD = 77  # of the seed of the world's own numbers
 _ATTEMPTS = 20  # to draw a motion that folds nothing
 
 
@@ -45,6 +47,8 @@ class Settings:
         scatterers: in the sector.
         shape: (rows, columns) of the images.
         moving: the tissue around the wall moves too, whatever the template says.
+        worlds: weights of the worlds that one is drawn from for every patient (``worlds.ANATOMICAL``); the template's
+            own, or ``moving``, where None. Patients, motions, scatterers and artefacts are the same in every world.
     """
 
     probes: tuple[str, ...] = ("reference", "vendor_a", "vendor_b", "vendor_c", "vendor_d", "vendor_e")
@@ -58,6 +62,7 @@ class Settings:
     scatterers: int = 200_000
     shape: tuple[int, int] = (256, 256)
     moving: bool = False
+    worlds: Mapping[str, float] | None = None
 
 
 class Simulation:
@@ -121,28 +126,39 @@ class Simulation:
             ddf [T, 2, H, W] in pixels on the fixed frame; mask [T, H, W] of the pixels where it is the motion of what
             the image shows, within the sector in both frames.
         """
-        probe = self.scanner.probe
-        ddf, inside, wall = self.motion.fields(self.grid, float(self.times[fixed]), self.times[list(moving)].tolist())
-        points = self.grid.points(ddf.device).float().T.reshape(2, *self.grid.shape)
-        there = points + ddf * ddf.new_tensor(self.grid.spacing)[:, None, None]
-        mask = inside & self.scanner.sector & (there.norm(dim=1) <= probe.depth)
-        mask = mask & (torch.atan2(there[:, 1], there[:, 0]).abs() <= probe.half_angle)
-        return ddf, mask & wall if self.scatterers.still else mask
+        found = self.labelled(fixed, moving)
+        return found["ddf"], found["mask"]
+
+    def labelled(self, fixed: int, moving: Sequence[int]) -> dict[str, Tensor]:
+        """``fields``, and ``ground`` [T, H, W]: tissue that stands still or hardly moves, clear of what does move."""
+        probe, grid, world = self.scanner.probe, self.grid, self.scatterers.world
+        points = grid.points(self.motion.device)
+        found = world.displacement(points, float(self.times[fixed]), self.times[list(moving)].tolist())
+        there = points + found["moved"]
+        seen = (there.norm(dim=-1) <= probe.depth) & (
+            torch.atan2(there[..., 1], there[..., 0]).abs() <= probe.half_angle
+        )
+        seen = seen.reshape(-1, *grid.shape) & self.scanner.sector
+        pixels = (found["moved"] / points.new_tensor(grid.spacing)).movedim(-1, 1).reshape(-1, 2, *grid.shape)
+        mask, ground = (seen & found[key].reshape(grid.shape) for key in ("region", "ground"))
+        return {"ddf": pixels.float(), "mask": mask, "ground": ground}
 
     def pair(self, fixed: int, moving: int) -> dict[str, Tensor]:
-        """What a network trains on: ``image`` [2, H, W] (moving, fixed), ``ddf`` [2, H, W], ``mask`` [1, H, W] and
-        ``spacing`` [2] in mm a pixel (row, column)."""
+        """What a network trains on: ``image`` [2, H, W] (moving, fixed), ``ddf`` [2, H, W], ``mask`` [1, H, W],
+        ``ground`` [1, H, W] (as ``mask``, of tissue that hardly moves) and ``spacing`` [2] in mm a pixel (row,
+        column)."""
         first, second = sorted((fixed, moving))
         images = self.frames([first, second]) if first != second else self.frames([first]).expand(2, -1, -1)
-        (ddf,), mask = self.fields(fixed, [moving])
+        found = {key: value[0] for key, value in self.labelled(fixed, [moving]).items()}
         image = images if moving <= fixed else images.flip(0)
-        spacing = torch.tensor(self.grid.spacing, dtype=torch.float32, device=ddf.device)
-        return {"image": image, "ddf": ddf, "mask": mask.float(), "spacing": spacing}
+        spacing = torch.tensor(self.grid.spacing, dtype=torch.float32, device=image.device)
+        mask, ground = (found[key][None].float() for key in ("mask", "ground"))
+        return {"image": image, "ddf": found["ddf"], "mask": mask, "ground": ground, "spacing": spacing}
 
     def labels(self, frame: int) -> Tensor:
         """Labels [H, W] uint8 of a frame, 1 the cavity and 2 the myocardium, as CAMUS numbers them."""
         wall = self.motion.wall(self.times[[frame]])[0]
-        points = self.grid.points().numpy()
+        points = self.scatterers.world.unseen(self.grid.points(), float(self.times[frame])).numpy()
         labels = np.zeros(len(points), dtype=np.uint8)
         labels[inside_outlines(points, [wall[:: self.motion.mesh.layers]])] = 1
         labels[inside_outlines(points, [wall[o] for o in self.motion.mesh.outlines()])] = 2
@@ -151,7 +167,8 @@ class Simulation:
     def contours(self) -> dict[str, Array]:
         """``endocardium`` and ``epicardium`` of every frame, [T, 36, 2] in pixels (row, column)."""
         origin, spacing = np.asarray(self.grid.origin), np.asarray(self.grid.spacing)
-        inner, outer = self.motion.contours(self.times)
+        world = self.scatterers.world
+        inner, outer = (world.seen(torch.from_numpy(c), self.times).numpy() for c in self.motion.contours(self.times))
         return {"endocardium": (inner - origin) / spacing, "epicardium": (outer - origin) / spacing}
 
     def strains(self) -> dict[str, Any]:
@@ -206,8 +223,11 @@ def draw(
         if present:
             artefacts.append(kind(float(strength * settings.severity), own))
     grid = ImageGrid.of_sector(probe.depth, probe.half_angle, settings.shape)
-    still = False if settings.moving else None
-    scatterers = Scatterers(template, motion, settings.scatterers, int(random.integers(2**31)), still)
+    world = World(motion) if settings.moving else None
+    if settings.worlds is not None:
+        world, around = draw_world(np.random.default_rng([*np.atleast_1d(seed), _WORLD]), settings.worlds, motion)
+        drawn |= around
+    scatterers = Scatterers(template, motion, settings.scatterers, int(random.integers(2**31)), world)
     times = np.linspace(0, motion.period, frames)
     drawn |= {
         "probe": name,

@@ -1,13 +1,14 @@
 """A fixed test set from a list that carries its own recipe (``data_lists/simulated.json``).
 
 The list's ``recipe`` holds ``seed``, ``frames`` of a beat, ``count`` of virtual patients, names of ``templates`` (taken
-in turn), and under ``folds`` the settings of each of its lists: the same patients, motions and scatterers, with and
-without artefacts. The cases of a list ``F`` go into the folder ``F``.
+in turn), and under ``folds`` the settings of each of its lists: the same patients in every world, without and with
+artefacts. The cases of a list ``F`` go into the folder ``F``.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,10 @@ def write_testset(
     device: str = "cpu",
     client: Client | None = None,
     limits: Limits | None = None,
+    folds: Sequence[str] | None = None,
+    cases: int = 0,
 ) -> list[str]:
-    """Write the cases of every fold of a list; those that are there are kept.
+    """Write the cases of a list; those that are there are kept.
 
     Args:
         datalist: with a recipe.
@@ -50,12 +53,14 @@ def write_testset(
         output_dir: of the test set, ``dataset_dir`` of who uses the list.
         device: where frames are computed.
         client, limits: of ``common.cohort.engine.run_cases``.
+        folds: some of the recipe's; all by default.
+        cases: the first so many of each fold; 0 for all.
 
     Returns:
         the errors of patients that could not be made.
 
     Raises:
-        InputError: no recipe, a template that is missing, or cases of another recipe in the folder.
+        InputError: no recipe, no such fold, a template that is missing, or cases of another recipe in the folder.
     """
     recipe, failed = read_recipe(datalist), []
     source = TemplateSource(templates, recipe["templates"])
@@ -63,11 +68,16 @@ def write_testset(
     if found != recipe["templates"]:
         lost = sorted(set(recipe["templates"]) - set(found))
         raise InputError(f"{templates}: lacks {len(lost)} of the test set's templates: {', '.join(lost[:5])}")
-    for fold, changes in recipe["folds"].items():
+    unknown = sorted(set(folds or ()) - set(recipe["folds"]))
+    if unknown:
+        raise InputError(f"{datalist}: its recipe has no fold {unknown[0]} (it has: {', '.join(recipe['folds'])})")
+    count = min(cases or recipe["count"], recipe["count"])
+    for fold in folds or recipe["folds"]:
+        changes = recipe["folds"][fold]
         failed += write_cases(
             Path(output_dir) / fold,
             source,
-            recipe["count"],
+            count,
             recipe["frames"],
             recipe["seed"],
             settings_from(changes),

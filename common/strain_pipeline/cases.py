@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from common.cine.case import CineCase
 from common.cine.cases import CineCases
-from common.cine.dicom import COLOUR_FLOW
 from common.core.errors import InputError
 
 
@@ -40,7 +39,7 @@ class StudyCases(CineCases):
         es: int | Sequence[int | None] | None = None,
         contour: str | Sequence[str | None] | None = None,
     ) -> None:
-        super().__init__(input, datalist, fold, dataset_dir, spacing, frames=frames)
+        super().__init__(input, datalist, fold, dataset_dir, spacing, frames=frames, square=True)
         said: dict[str, Any] = {"view": view, "ed": ed, "es": es, "contour": contour}
         for name, given in said.items():
             values = list(given) if isinstance(given, list | tuple) else [given] * len(self.entries)
@@ -54,20 +53,9 @@ class StudyCases(CineCases):
         """A case as ``CineCases`` gives it.
 
         Raises:
-            InputError: colour Doppler, or two images side by side.
+            InputError: colour Doppler.
         """
         case = super().__getitem__(index)
-        meta, source = case.meta, case.entry.image
-        if meta.colour_flow:
-            raise InputError(f"{source}: colour Doppler; strain is measured in grey-scale cines")
-        regions = [r for r in meta.regions if r["spatial_format"] == 1 and r["data_type"] != COLOUR_FLOW]
-        if len(regions) > 1 and any(beside(a, b) for a in regions for b in regions):
-            raise InputError(f"{source}: {len(regions)} images side by side in each frame; crop to one of them")
+        if case.meta.colour_flow:
+            raise InputError(f"{case.entry.image}: colour Doppler; strain is measured in grey-scale cines")
         return case
-
-
-def beside(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Whether two ultrasound regions (``cine.ultrasound_regions``) share no pixel."""
-    if None in (*(a[k] for k in ("x0", "y0", "x1", "y1")), *(b[k] for k in ("x0", "y0", "x1", "y1"))):
-        return False
-    return a["x1"] < b["x0"] or b["x1"] < a["x0"] or a["y1"] < b["y0"] or b["y1"] < a["y0"]

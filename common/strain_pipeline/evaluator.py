@@ -72,7 +72,7 @@ class StrainEvaluator(CaseEvaluator):
         with timed(seconds, "tracking"):
             tracked = track_wall(case, wall, result, self.fusion)
         with timed(seconds, "strain"):
-            measured = self.measures(tracked, case.meta.spacing, case.meta.frame_times, view.view)
+            measured = self.measures(tracked, case.meta, view.view)
         scores = measured.scores | strain_truth_scores(case, measured)
         study = StrainCase(case, result, scores, self.folder_of(case), view, wall, tracked, measured, seconds)
         return write_strain_case(study, self.weights, self.figures)

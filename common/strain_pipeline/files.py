@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.cine.case import CineCase
+from common.cine.scale import on_file_grid
 from common.core.memory import peak_memory
 from common.evaluation.writer import case_folder
 from common.strain_pipeline import html as report
@@ -30,6 +31,9 @@ from common.ventricle.strain import segment_bounds
 Array = NDArray[np.float64]
 
 
+CAPTION = 26  # pixels below a frame of the film
+TIMED = ("ms", "1/s", "beats/min")
+DOUBT = " (by the playback rate)"
 OUTLINE = ("#ffffff", "#9fd0ff")  # endocardium, epicardium
 
 NUMBERS = (
@@ -72,7 +76,7 @@ def write_strain_case(study: StrainCase, weights: Mapping[str, str], figures: bo
         lines = lines_by_frame(study.tracked, 1)
         contours: dict[str, list[Any]] = {"frames": sorted(lines)}
         for k, name in enumerate(LINES):
-            contours[name] = [np.round(lines[t][k], 2).tolist() for t in sorted(lines)]
+            contours[name] = [np.round(on_file_grid(lines[t][k], case.cine.meta), 2).tolist() for t in sorted(lines)]
         (beside / "contours.json").write_text(json.dumps(contours))
         if figures:
             start = time.perf_counter()
@@ -92,9 +96,12 @@ def write_strain_case(study: StrainCase, weights: Mapping[str, str], figures: bo
             "view_given": study.view.given,
             "view_probabilities": study.view.probabilities,
             "frames": case.cine.shape[1],
-            "size": case.size,
+            "size": case.file_size,
             "spacing": case.meta.spacing,
+            "zoom": case.cine.meta.get("zoom"),
             "frame_times": case.meta.frame_times,
+            "times_are": case.meta.times_are,
+            "times_doubted": measured.times_doubted,
             "notes": case.meta.notes,
             "warnings": study.warnings,
             "contour": case.entry.contour,
@@ -144,7 +151,10 @@ def marks_of(beats: Sequence[BeatStrain]) -> dict[int, str]:
 
 
 def write_film(path: Path, study: StrainCase, rate: float = 12.5) -> None:
-    """The beats with the wall's lines and segments drawn over them, as MP4 at ``rate`` frames a second."""
+    """The beats with the wall's lines and segments drawn over them, as MP4 at ``rate`` frames a second.
+
+    What is said of a frame stands below it.
+    """
     frames, lines = grey_values(study.case), lines_by_frame(study.tracked, 1)
     marks = marks_of(study.measured.beats)
     zoom = max(1, round(640 / frames.shape[2]))
@@ -156,7 +166,8 @@ def write_film(path: Path, study: StrainCase, rate: float = 12.5) -> None:
             ink = tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
             cv2.polylines(picture, [np.ascontiguousarray(points)], False, ink, 2, cv2.LINE_AA, 4)
         text = f"frame {t}" + (f", {marks[t]}" if t in marks else "")
-        corner = (8, picture.shape[0] - 10)
+        picture = np.pad(picture, ((0, CAPTION), (0, 0), (0, 0)))
+        corner = (8, picture.shape[0] - 8)
         cv2.putText(picture, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (230, 230, 230), 1, cv2.LINE_AA)
         drawn.append(picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2])
     iio.imwrite(path, drawn, fps=rate, codec="libx264", macro_block_size=2)
@@ -181,7 +192,7 @@ def case_sections(study: StrainCase) -> list[str]:
             report.columns(cine, big + facts + "".join(plot_of(beat, times) for beat in beats)),
         ),
         report.section(f"{view.short} · segments", segment_table(mean_segments(beats), measured.line)),
-        report.section(f"{view.short} · numbers", number_table(beats, measured.means)),
+        report.section(f"{view.short} · numbers", number_table(beats, measured.means, measured.times_doubted)),
     ]
 
 
@@ -192,7 +203,7 @@ def notes_of(study: StrainCase) -> list[str]:
     words = ", ".join(f"{name.replace('_', ' ')} {share:.2f}" for name, share in found)
     said.append(f"View {'given by the user; the classifier says' if study.view.given else 'found'}: {words}.")
     if study.case.meta.spacing is None:
-        said.append("The pixels' spacing is unknown: strains take them as square, and nothing is given in mm or ml.")
+        said.append("The pixels' spacing is unknown: nothing is given in mm or ml.")
     if study.case.entry.contour:
         said.append(f"The contour at end-diastole is the user's, {study.case.entry.contour}.")
     return said
@@ -228,11 +239,14 @@ def segment_table(rows: Sequence[dict[str, Any]], line: str) -> str:
     return report.table([f"Segment, {line}", *(label for _, label, _ in keys)], body, SEGMENT_COLOURS, out)
 
 
-def number_table(beats: Sequence[BeatStrain], means: Mapping[str, float | None]) -> str:
-    """A row a number, a column a beat and one of their mean."""
+def number_table(beats: Sequence[BeatStrain], means: Mapping[str, float | None], doubted: bool = False) -> str:
+    """A row a number, a column a beat and one of their mean; those that rest on a doubted frame time are marked."""
     several = beats if len(beats) > 1 else []
     body = [
-        [f"{label}, {unit}", *(number(values[key], digits) for values in (means, *(b["numbers"] for b in several)))]
+        [
+            f"{label}, {unit}{DOUBT if doubted and unit in TIMED else ''}",
+            *(number(values[key], digits) for values in (means, *(b["numbers"] for b in several))),
+        ]
         for key, label, unit, digits in NUMBERS
     ]
     head = ["", "mean" if several else "value", *(f"beat {k + 1}" for k in range(len(several)))]

@@ -15,7 +15,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from common.cine.case import CineCase
+from common.cine.case import CineCase, CineMeta
 from common.core.errors import InputError
 from common.evaluation.scores import Scores
 from common.evaluation.truth import read_json
@@ -28,6 +28,9 @@ Array = NDArray[np.float64]
 Numbers = dict[str, float | None]
 
 SEGMENTS = 6
+SLOWEST_HEART, FASTEST_HEART = 35.0, 200.0  # beats/min
+FEWEST_SYSTOLIC = 10  # frames from end-diastole to end-systole
+SLOWEST_CINE = 30.0  # frames/s
 
 
 class BeatStrain(TypedDict):
@@ -51,12 +54,14 @@ class Measured:
         line: whose strain is the GLS and the segments'.
         beats: each beat.
         means: of the beats' numbers.
-        warnings: what is left out.
+        times_doubted: whether times rest on a file's playback alone.
+        warnings: what is left out, and what is doubted.
     """
 
     line: str
     beats: tuple[BeatStrain, ...]
     means: Numbers
+    times_doubted: bool
     warnings: tuple[str, ...]
 
     @property
@@ -100,23 +105,18 @@ class StrainMeasures:
         self.least_nlcc, self.most_missed = least_nlcc, most_missed
         self.most_outside, self.most_rejected = most_outside, most_rejected
 
-    def __call__(
-        self,
-        tracked: Sequence[TrackedBeat],
-        spacing: Sequence[float] | None,
-        times: Sequence[float] | None,
-        view: ApicalView,
-    ) -> Measured:
+    def __call__(self, tracked: Sequence[TrackedBeat], meta: CineMeta, view: ApicalView) -> Measured:
         """Measure a cine.
 
         Args:
             tracked: the wall in each beat.
-            spacing: mm a pixel (row, column), or None.
-            times: of all frames of the cine, s, or None.
+            meta: spacing and times of the cine.
             view: whose segments they are.
         """
-        beats = tuple(self.measure(found, spacing, times, view.segments(self.mirrored)) for found in tracked)
-        warnings = []
+        names, times = view.segments(self.mirrored), meta.frame_times
+        beats = tuple(self.measure(found, meta.spacing, times, names, meta.steps) for found in tracked)
+        doubted = times_doubted(beats, meta.times_are)
+        warnings = timing_warnings(beats, times, doubted)
         for beat in beats:
             out = [f"{s['name']} ({s['rejected']})" for s in beat["segments"] if s["rejected"]]
             if out:
@@ -126,10 +126,15 @@ class StrainMeasures:
                     f"Beat from frame {beat['ed']}: no GLS, more than {self.most_rejected} segments are left out."
                 )
         means = {key: mean([beat["numbers"][key] for beat in beats]) for key in beats[0]["numbers"]}
-        return Measured(self.line, beats, means, tuple(warnings))
+        return Measured(self.line, beats, means, doubted, tuple(warnings))
 
     def measure(
-        self, found: TrackedBeat, spacing: Sequence[float] | None, times: Sequence[float] | None, names: Sequence[str]
+        self,
+        found: TrackedBeat,
+        spacing: Sequence[float] | None,
+        times: Sequence[float] | None,
+        names: Sequence[str],
+        steps: Sequence[float] | None = None,
     ) -> BeatStrain:
         """Everything of one beat.
 
@@ -138,19 +143,21 @@ class StrainMeasures:
             spacing: mm a pixel (row, column), or None.
             times: of all frames of the cine, s, or None.
             names: of the six segments.
+            steps: size of a pixel (row, column) in any unit, where the spacing is unknown; None takes it as square.
         """
+        steps = spacing or steps
         beat = found.beat
         es, end = beat.es - beat.ed, beat.end - beat.ed
         seconds = None if times is None else np.asarray(times[beat.ed : beat.end + 1]) - times[beat.ed]
         lines = dict(zip(LINES, found.lines.transpose(1, 0, 2, 3), strict=True))
         main, endo = lines[self.line], lines["endocardium"]
-        lengths = strain.segment_lengths(main, spacing, SEGMENTS)
+        lengths = strain.segment_lengths(main, steps, SEGMENTS)
         rejected = self._rejected(found, main[0])
         kept = [k for k, reason in enumerate(rejected) if not reason]
         raw = {
             "gls": strain.lagrangian(lengths[kept].sum(0)) if SEGMENTS - len(kept) <= self.most_rejected else None,
-            "gls_centreline": strain.gls(lines["centreline"], spacing),
-            "mapse": strain.mapse(endo, spacing),
+            "gls_centreline": strain.gls(lines["centreline"], steps),
+            "mapse": strain.mapse(endo, steps),
             **{name: strain.lagrangian(row) for name, row in zip(names, lengths, strict=True)},
         }
         compensate = self.compensate and beat.whole
@@ -212,6 +219,54 @@ class StrainMeasures:
             else:
                 reasons.append(None)
         return reasons
+
+
+def times_doubted(beats: Sequence[BeatStrain], times_are: str | None) -> bool:
+    """Whether times rest on a file's playback alone, without two whole beats of a possible heart rate.
+
+    Args:
+        beats: as ``StrainMeasures.measure`` gives them.
+        times_are: as a cine's ``meta`` says.
+    """
+    rates = [rate for beat in beats if (rate := beat["numbers"]["heart_rate"]) is not None]
+    return times_are == "playback" and not (len(rates) > 1 and all(possible(rate) for rate in rates))
+
+
+def possible(heart_rate: float) -> bool:
+    """Whether a heart beats so often a minute."""
+    return SLOWEST_HEART <= heart_rate <= FASTEST_HEART
+
+
+def timing_warnings(beats: Sequence[BeatStrain], times: Sequence[float] | None, doubted: bool) -> list[str]:
+    """What a reader of rates, times and peaks must know of the frames' times.
+
+    Args:
+        beats: as ``StrainMeasures.measure`` gives them.
+        times: of the cine's frames, s, or None.
+        doubted: as ``times_doubted`` says.
+    """
+    said = []
+    if doubted:
+        said.append(
+            "The frame times are those of the file's playback: heart rate, times to peak and strain rates are right "
+            "only if it plays as fast as it was acquired."
+        )
+    for beat in beats:
+        rate, frames = beat["numbers"]["heart_rate"], beat["es"] - beat["ed"] + 1
+        if rate is not None and not possible(rate):
+            said.append(
+                f"The beat from frame {beat['ed']}: a heart rate of {rate:.0f} beats/min is hardly possible; either "
+                "the frame times or the beat are wrong."
+            )
+        if frames < FEWEST_SYSTOLIC:
+            said.append(
+                f"The beat from frame {beat['ed']}: only {frames} frames in systole; a peak may lie between two."
+            )
+    if times is not None and len(times) > 1:
+        speed = (len(times) - 1) / (times[-1] - times[0])
+        if speed < SLOWEST_CINE:
+            said.append(f"{speed:.0f} frames/s are few: peaks may be missed, and rates are too small.")
+    return said
 
 
 def timing(curve: Array | None, es: int, end: int, whole: bool, seconds: Array | None, prefix: str = "") -> Numbers:

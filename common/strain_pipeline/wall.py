@@ -67,7 +67,7 @@ def wall_of(case: CineCase, memberships: Tensor, points: int = 120) -> Wall:
     if entry.contour is not None:
         beats = beats[:1]
         thick = float(np.nanmedian(np.linalg.norm(lines[:, 2] - lines[:, 0], axis=-1)))
-        lines[beats[0].ed] = read_wall(entry.contour, beats[0].ed, case.size, points, thick)
+        lines[beats[0].ed] = read_wall(entry.contour, beats[0].ed, case.file_size, points, thick, meta.zoom)
     seen = np.asarray(np.isfinite(lines).all((1, 2, 3)))
     kept = tuple(beat for beat in beats if seen[beat.ed : beat.es + 1].any())
     if not kept:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from monai.metrics import compute_hausdorff_distance
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -99,17 +100,15 @@ def evaluate_view(network: nn.Module, dataset: ViewFrames, output_dir: str, batc
 
 def view_scores(found: Tensor, truth: Tensor) -> dict[str, Any]:
     """Scores of found against true numbers of views, ``[N]`` each; F1 over the views that ``truth`` holds."""
-    confusion = torch.zeros(len(VIEWS), len(VIEWS), dtype=torch.long)
-    confusion.index_put_((truth, found), torch.ones_like(truth), accumulate=True)
-    right = confusion.diagonal()
-    score = 2 * right / (confusion.sum(0) + confusion.sum(1))
-    occurs = confusion.sum(1) > 0
+    occurs = truth.unique().tolist()
+    pair = truth.numpy(force=True), found.numpy(force=True)
+    score = f1_score(*pair, labels=occurs, average=None, zero_division=0)
     return {
         "frames": len(truth),
-        "accuracy": float(right.sum() / len(truth)),
-        "macro_f1": float(score[occurs].mean()),
-        "f1": {name: float(value) for name, value, there in zip(VIEWS, score, occurs, strict=True) if there},
-        "confusion": confusion.tolist(),
+        "accuracy": float(accuracy_score(*pair)),
+        "macro_f1": float(score.mean()),
+        "f1": {VIEWS[view]: float(value) for view, value in zip(occurs, score, strict=True)},
+        "confusion": confusion_matrix(*pair, labels=range(len(VIEWS))).tolist(),
     }
 
 

@@ -65,6 +65,11 @@ def find_beats(
 
     Raises:
         InputError: ``ed`` and ``es`` contradict each other or the cine, or no whole systole is in it.
+
+    Examples:
+        >>> areas = 1000 - 200 * (1 - np.cos(2 * np.pi * np.arange(51) / 25))  # two beats of 25 frames
+        >>> find_beats(areas, list(0.04 * np.arange(51)))
+        [Beat(ed=0, es=12, end=25, whole=True), Beat(ed=25, es=37, end=50, whole=True)]
     """
     values = np.asarray(areas, dtype=np.float64)
     last = len(values) - 1
@@ -109,6 +114,10 @@ def by_tracked_cavity(beat: Beat, areas: ArrayLike) -> Beat:
     Args:
         beat: as found before it was tracked.
         areas: inside the tracked endocardium, of the frames from ``beat.ed`` to ``beat.end``.
+
+    Examples:
+        >>> by_tracked_cavity(Beat(0, 2, 4, True), [100.0, 80.0, 70.0, 60.0, 100.0])
+        Beat(ed=0, es=3, end=4, whole=True)
     """
     values = np.asarray(areas, dtype=np.float64)
     if beat.es == beat.end:
@@ -121,14 +130,19 @@ def by_tracked_cavity(beat: Beat, areas: ArrayLike) -> Beat:
 
 def _starts(smooth: Array, span: float, apart: int) -> list[int]:
     """End-diastoles: peaks of the area, each taken in the middle of its plateau; cines are cut at R waves, so the first
-    frame stands for a peak little above it."""
+    frame stands for a peak little above it, and the last one for a peak where ``WHOLE`` of the stroke has come back."""
     padded = np.pad(smooth, 1, constant_values=smooth.min() - 1)
     peaks, _ = find_peaks(padded, prominence=PROMINENCE * span, distance=apart, plateau_size=(1, None))
     found = {_middle(smooth, int(p) - 1, smooth[int(p) - 1] - PLATEAU * span) for p in peaks}
     first = min(found, default=0)
     if first and smooth[:first].min() >= smooth[first] - FIRST * span:
         found = found - {first} | {0}
-    return sorted(found)
+    starts = sorted(found)
+    if len(starts) > 1 and starts[-1] == len(smooth) - 1:
+        least = smooth[starts[-2] :].min()
+        if smooth[-1] - least < WHOLE * (smooth[starts[-2]] - least):
+            starts.pop()
+    return starts
 
 
 def _middle(smooth: Array, at: int, level: float) -> int:

@@ -5,7 +5,9 @@ import pytest
 
 from common.cine.cases import CineCases, demo_cine, two_frames
 from common.cine.labels import read_mask
+from common.cine.read import CINE_SUFFIXES
 from common.cine.write import write_cine
+from common.core.datalist import case_name
 from common.core.errors import InputError
 from tests.conftest import moving_cine
 
@@ -62,3 +64,7 @@ def test_two_frames_have_the_meta_of_a_cine_that_is_read(tmp_path):
     write_cine(tmp_path / "cine.nii.gz", moving_cine(3, (112, 112))[0][None])
     meta, read = two_frames(*paths).meta, CineCases(str(tmp_path / "cine.nii.gz"))[0]["cine"].meta
     assert set(meta) >= {"spacing", "frame_times", "regions", "r_waves", "colour_flow", "source", "notes"} <= set(read)
+
+
+def test_the_name_of_a_case_is_without_any_format_that_is_read():
+    assert {case_name(f"a/b{suffix}") for suffix in CINE_SUFFIXES} == {"b"}

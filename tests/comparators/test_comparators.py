@@ -7,14 +7,26 @@ from scipy import ndimage
 
 from common.comparators.ants import AntsRegistration
 from common.comparators.ffd import BSplineRegistration, NiftyReg, basis, bending_energy, spline_field
+from common.comparators.greedy import GreedyRegistration
+from common.comparators.ilk import IterativeLucasKanade
+from common.comparators.tvl1 import TotalVariationFlow
 from common.core.errors import InputError
 from common.fields.ddf import identity_grid, warp
 from common.fields.random import random_field
+
+
+def greedy():
+    pytest.importorskip("picsl_greedy")
+    return GreedyRegistration(radius=2, iterations=(40, 30, 20), smoothness=2.0)
+
 
 METHODS = {
     "ants quick": lambda: AntsRegistration("quick"),
     "ants cc": lambda: AntsRegistration("cc", radius=2, iterations=(30, 20, 3)),
     "ants syn_cc": lambda: AntsRegistration("syn_cc", radius=2, iterations=(40, 30, 10)),
+    "greedy": greedy,
+    "ilk": lambda: IterativeLucasKanade(radius=4),
+    "tvl1": lambda: TotalVariationFlow(attachment=60),
     "b-spline": lambda: BSplineRegistration(steps=60),
 }
 

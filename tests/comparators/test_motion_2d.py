@@ -1,12 +1,18 @@
 """Every 2D method on motion that is known: a rotating disc of speckle, and a translation; sign, unit and accuracy."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
+from common.comparators.dis import DenseInverseSearch
 from common.comparators.farneback import Farneback
 from common.comparators.fft_xcorr import FFTXCorr
+from common.comparators.greedy import GreedyRegistration
+from common.comparators.ilk import IterativeLucasKanade
+from common.comparators.tvl1 import TotalVariationFlow
 from common.core.errors import InputError
 from common.fields.ddf import identity_grid, warp
 from common.networks.ncc_flow import NCCFlow
@@ -33,16 +39,33 @@ def fast_preset(**changes):
 
 WEIGHTS = ROOT / "bundles/cpwc_echo/models/model.pt"
 
+
+def greedy(**options):
+    pytest.importorskip("picsl_greedy")
+    return GreedyRegistration(**options)
+
+
 METHODS = {
     "nmsr_echo, fast": lambda: (fast_preset(), RegistrationUNet(2, squarings=5)),
     "farneback": lambda: (PairwiseInferer(progress=False), Farneback()),
     "farneback, composed": lambda: (PairwiseInferer(progress=False, composition=True), Farneback()),
     "fft_xcorr": lambda: (PairwiseInferer(progress=False), FFTXCorr()),
+    "dis": lambda: (PairwiseInferer(progress=False), DenseInverseSearch()),
+    "dis, fast": lambda: (PairwiseInferer(progress=False), DenseInverseSearch("fast")),
+    "dis, ultrafast": lambda: (PairwiseInferer(progress=False), DenseInverseSearch("ultrafast")),
+    "dis, full resolution": lambda: (PairwiseInferer(progress=False), DenseInverseSearch("medium", finest=0)),
+    "ilk": lambda: (PairwiseInferer(progress=False), IterativeLucasKanade()),
+    "tvl1": lambda: (PairwiseInferer(progress=False), TotalVariationFlow()),
+    "greedy": lambda: (PairwiseInferer(progress=False), greedy()),
     "cpwc_echo": lambda: (PairwiseInferer(progress=False, composition=True), load_weights(NCCFlow(), WEIGHTS)),
 }
 
 
-LIMITS = {"fft_xcorr": 0.3}  # px; its tapered windows lock onto whole pixels (see FFTXCorr): 0.1 px there alone
+LIMITS = {
+    "fft_xcorr": 0.3,  # px; its tapered windows lock onto whole pixels (see FFTXCorr): 0.1 px there alone
+    "dis, fast": 0.15,  # it stops at a quarter of the resolution
+    "dis, ultrafast": 0.2,
+}
 LEARNED = {
     "cpwc_echo": 0.25
 }  # px of a shift; it was taught walls that move by a pixel or two, not textures without any
@@ -83,12 +106,15 @@ def test_translation(name, shift):
     inner = ddf[0, :, 20:-20, 20:-20]
     error = (inner - torch.tensor(shift)[:, None, None]).norm(dim=0)
     whole = all(s == round(s) for s in shift)
-    limit = LEARNED.get(name, 0.1 if whole else LIMITS.get(name, 0.1))
+    limit = LEARNED.get(name, 0.1 if whole and "dis" not in name else LIMITS.get(name, 0.1))
     assert error.mean() < limit, f"{name}: {error.mean():.3f} px"
 
 
-@pytest.mark.parametrize("network", [Farneback(), FFTXCorr()])
-def test_contract_at_any_size(network):
+@pytest.mark.parametrize(
+    "make", [Farneback, FFTXCorr, DenseInverseSearch, IterativeLucasKanade, TotalVariationFlow, greedy]
+)
+def test_contract_at_any_size(make):
+    network = make()
     for size in ((40, 33), (70, 64)):
         ddf = network(torch.rand(2, 2, *size))
         assert ddf.shape == (2, 2, *size) and ddf.dtype == torch.float32 and torch.isfinite(ddf).all()
@@ -124,8 +150,20 @@ def test_pairs_are_taken_some_at_a_time():
         (lambda: Farneback(neighbourhood=4), "odd"),
         (lambda: FFTXCorr(windows=(8, 16)), "falling"),
         (lambda: FFTXCorr(overlap=100), "overlap 100"),
+        (lambda: DenseInverseSearch("slow"), "one of ultrafast, fast, medium; got slow"),
+        (lambda: DenseInverseSearch(finest=-1), "at least 0"),
+        (lambda: IterativeLucasKanade(warps=0), "at least 1"),
+        (lambda: TotalVariationFlow(attachment=0), "positive"),
+        (lambda: GreedyRegistration(metric="MI"), "one of NCC, WNCC, SSD, NMI; got MI"),
+        (lambda: GreedyRegistration(iterations=()), "radius is at least 1"),
     ],
 )
 def test_options_that_cannot_be(make, words):
     with pytest.raises(InputError, match=words):
         make()
+
+
+def test_greedy_that_is_not_installed_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "picsl_greedy", None)
+    with pytest.raises(InputError, match=r"needs picsl_greedy, which is not .*cardiac-motion-bundles\[greedy\]"):
+        GreedyRegistration()

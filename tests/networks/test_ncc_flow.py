@@ -3,10 +3,10 @@ import torch
 from torch.nn import functional
 
 from common.fields.ddf import identity_grid, sample
-from common.networks.ncc_flow import NCCFlow, ncc_volume, standardised
+from common.networks.ncc_flow import NCCFlow, grown, ncc_volume, standardised
 from common.registration.flow_loss import PassesFlowLoss, endpoint_error
 
-SMALL = {"scales": (1, 0), "searches": (2, 2), "widths": (16, 16), "passes": (1, 2)}
+SMALL = {"scales": (1, 0), "searches": (2, 2), "widths": (16, 16), "passes": (1, 2), "deep": 8}
 
 
 def speckle(size, seed=0):
@@ -21,8 +21,11 @@ def test_contract(size):
     ddf = network(image)
     assert ddf.shape == (2, 2, *size) and ddf.abs().max() < 0.5, "training begins near no motion"
     fields = network(image, pyramid=True)
-    assert len(fields) == 3 and all(f.shape == ddf.shape for f in fields)
-    torch.testing.assert_close(fields[-1], ddf)
+    assert [f.shape[1] for f in fields] == [2, 2, 4] and all(f.shape[2:] == ddf.shape[2:] for f in fields)
+    torch.testing.assert_close(fields[-1][:, :2], ddf)
+    field, deviation = network.with_deviation(image)
+    torch.testing.assert_close(field, ddf)
+    torch.testing.assert_close(deviation, 2**0.5 * fields[-1][:, 2:].exp())
     PassesFlowLoss()(fields, torch.zeros_like(ddf)).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
@@ -89,3 +92,46 @@ def test_passes_loss_adds_up():
     loss = PassesFlowLoss(gamma=0.5, eps=0.0)
     assert float(loss([off, truth], truth, mask)) == pytest.approx(2.5)
     assert float(loss(off, truth, mask)) == pytest.approx(5.0)
+
+
+def test_a_pair_counts_alike_however_much_of_it_is_valid():
+    truth, mask = torch.zeros(2, 2, 4, 4), torch.ones(2, 1, 4, 4)
+    mask[1, :, 1:] = 0
+    off = torch.zeros(2, 2, 4, 4)
+    off[0, 0], off[1, 0] = 1.0, 3.0
+    assert float(PassesFlowLoss(eps=0.0)(off, truth, mask)) == pytest.approx(2.0)
+
+
+def test_the_scale_learns_the_error_and_leaves_it_alone():
+    truth = torch.zeros(1, 2, 8, 8)
+    error = torch.full_like(truth, 0.3)
+    mean, scale = error.clone().requires_grad_(), torch.zeros(1, 2, 8, 8, requires_grad=True)
+    loss = PassesFlowLoss(likelihood=1.0, eps=0.0)
+    loss(torch.cat([mean, scale], 1), truth).backward()
+    alone = torch.autograd.grad(loss(mean, truth), mean)[0]
+    torch.testing.assert_close(mean.grad, alone)
+    best = torch.tensor(0.3).log().expand_as(scale).clone().requires_grad_()
+    loss(torch.cat([error, best], 1), truth).backward()
+    assert best.grad.abs().max() < 1e-6 < scale.grad.abs().min()
+
+
+def test_a_network_grows_without_a_change_of_its_fields():
+    torch.manual_seed(0)
+    small = NCCFlow(**{**SMALL, "deep": 0}).eval()
+    for stage in small.stages:
+        torch.nn.init.normal_(stage.flow.weight, std=0.02)
+    larger = grown(NCCFlow((2, 1, 0), (2, 2, 2), (16, 16, 16), (1, 1, 2), deep=8), small.state_dict()).eval()
+    image = torch.cat([speckle((48, 64), k) for k in (1, 2)], 1)
+    assert small(image).abs().max() > 0.05
+    torch.testing.assert_close(larger(image), small(image), atol=1e-5, rtol=0)
+    other = NCCFlow((1, 0), (3, 3), (16, 16), (1, 1), deep=0)
+    with pytest.raises(ValueError, match="no place"):
+        grown(other, small.state_dict())
+
+
+def test_volume_at_the_border_counts_what_is_there():
+    image = speckle((16, 24))
+    volume = ncc_volume(image, image, search=1)
+    unit = standardised(image, 4)[0, 0].square()
+    torch.testing.assert_close(volume[0, 4, 0, 0], unit[:6, :6].mean())
+    torch.testing.assert_close(volume[0, 4, 1, 2], unit[2:10, 6:14].mean())

@@ -3,7 +3,7 @@ import torch
 
 from common.core.arrays import bounding_box
 from common.core.errors import InputError
-from common.fields.ddf import identity_grid
+from common.fields.ddf import identity_grid, warp
 from common.fields.regularity import folding
 from common.networks.registration_unet import RegistrationUNet
 from common.registration.losses import RegistrationLoss
@@ -75,6 +75,59 @@ def test_network_then_field_compose():
     image, angle = pairs()
     register = inferer(scales=[0.5, 1.0], steps=[100, 25], field_scales=[1.0], learning_rate=3e-3)
     assert endpoint_error(register(image, network(squarings=5)).ddf, angle) < 0.15
+
+
+class Known(torch.nn.Module):
+    """A network that knows the field of each scale and learns nothing: a stretch when coarse, a translation when fine.
+
+    Both in pixels of the full grid about its middle; at scale 1/2 half of it.
+    """
+
+    STRETCH, ROWS, COLUMNS = 0.2, 3.0, -2.0
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, image):
+        if image.shape[2:] == SIZE:
+            ddf = torch.tensor([self.ROWS, self.COLUMNS]).view(1, 2, 1, 1).expand(len(image), 2, *SIZE)
+        else:
+            ddf = self.STRETCH * from_the_middle(image.shape[2:]).expand(len(image), -1, -1, -1)
+        return ddf + self.weight
+
+
+def from_the_middle(size):
+    axes = [torch.arange(n) - (n - 1) / 2 for n in size]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
+
+
+def composed():
+    """Where the pixel p of the fixed frame lies in the moving one: translated first, as the fine scale saw the warped
+    frame, then stretched, as that frame was made. The other order is 0.2 of the translation away, 0.7 pixels."""
+    moved = from_the_middle(SIZE) + torch.tensor([Known.ROWS, Known.COLUMNS]).view(1, 2, 1, 1)
+    return (1 + Known.STRETCH) * moved - from_the_middle(SIZE)
+
+
+def test_the_fine_scale_is_applied_in_the_frame_that_the_coarse_one_warped():
+    image = torch.rand(1, 2, *SIZE, generator=torch.Generator().manual_seed(0))
+    register = inferer(scales=[0.5, 1.0], steps=1, field_scales=[], squarings=0, learning_rate=0.0)
+    found = register(image, Known())
+    inner = (..., slice(8, -8), slice(8, -8))
+    torch.testing.assert_close(found[inner], composed()[inner], atol=1e-3, rtol=0)
+
+
+def test_a_field_is_applied_in_the_frame_that_the_network_warped():
+    """The network gives the stretch, the field at the fine scale has to find the translation."""
+    torch.manual_seed(0)
+    moving = torch.nn.functional.interpolate(torch.rand(1, 1, 24, 26), size=SIZE, mode="bicubic")
+    fixed = warp(moving, composed())
+    register = inferer(
+        scales=[0.5, 1.0], steps=[1, 60], field_scales=[1.0], squarings=0, learning_rate=0.0, smoothness=10.0
+    )
+    found = register(torch.cat([moving, fixed], 1), Known())
+    off = (found - composed())[..., 18:-18, 18:-18].square().sum(1).sqrt()
+    assert off.mean() < 0.2
 
 
 def test_volumes():

@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 import torch
 
+from common.cine.study import VIEWS
 from common.core.errors import InputError
 from common.fields.ddf import compose, warp
 from common.fields.ncc import nlcc
-from common.simulation.anatomy import VIEWS, view
+from common.simulation.anatomy import view
 from common.simulation.grid import ImageGrid
 from common.simulation.image import PROBES, Scanner
 from common.simulation.motion import Motion, prescribed_end_systole
-from common.simulation.scatterers import Scatterers, signed_distance
+from common.simulation.scatterers import Scatterers
 from common.simulation.sequence import Settings, Simulation, draw, probe_for
 from common.simulation.template import find_templates, read_template
+from common.simulation.worlds import signed_distance
 
 CLEAN = Settings(artefact=0.0, probes=("reference",), scatterers=120_000)
 SMALL = replace(CLEAN, scatterers=20_000, shape=(64, 64))

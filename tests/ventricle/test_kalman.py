@@ -2,9 +2,21 @@
 
 import numpy as np
 import pytest
+from scipy.linalg import expm
 
 from common.core.errors import InputError
 from common.ventricle.kalman import process_noise, smooth_points, transition
+
+DYNAMICS = np.diag([1.0, 1.0], 1)  # d/dt of place, velocity, acceleration
+
+
+def discretised(step, jerk):
+    """Transition and noise of a white jerk over ``step``, by the matrix exponential of Van Loan (1978)."""
+    block = np.zeros((6, 6))
+    block[:3, :3], block[3:, 3:], block[2, 5] = -DYNAMICS, DYNAMICS.T, jerk
+    whole = expm(block * step)
+    forward = whole[3:, 3:].T
+    return forward, forward @ whole[:3, 3:]
 
 
 def motion(frames=20, points=5, step=1.0):
@@ -37,6 +49,20 @@ def test_noise_falls_and_the_smoother_is_better_than_the_filter():
     assert rms[True] < 0.6 * rms[False] and rms[False] < 0.7
 
 
+@pytest.mark.parametrize("step", [0.25, 1.0, 3.0])
+def test_noise_is_that_of_a_white_jerk(step):
+    forward, noise = discretised(step, 0.7)
+    np.testing.assert_allclose(transition(step), forward, atol=1e-12)
+    np.testing.assert_allclose(process_noise(step, 0.7), noise, rtol=1e-10)
+
+
+def test_noise_of_a_jerk_that_pushes_once_every_millisecond():
+    """A sum over 1000 independent pushes of variance 1/1000: each moves the acceleration, then time carries it on."""
+    left = 1 - (np.arange(1000) + 0.5) / 1000
+    reached = np.stack([left**2 / 2, left, np.ones(1000)])
+    np.testing.assert_allclose(process_noise(1.0, 1.0), reached @ reached.T / 1000, rtol=1e-5)
+
+
 def test_equals_the_textbook_loop():
     """One point and axis at a time with 2×2 innovations inverted, as books have it."""
     random = np.random.default_rng(2)
@@ -53,8 +79,8 @@ def test_equals_the_textbook_loop():
             x, c = np.array([*z[0], 0]), np.diag([*np.diag(noise[0]), wide])
             xs, cs, xp, cp = [x], [c], [], []
             for t in range(1, 9):
-                f = transition(times[t] - times[t - 1])
-                x, c = f @ x, f @ c @ f.T + process_noise(times[t] - times[t - 1], 0.3)
+                f, q = discretised(times[t] - times[t - 1], 0.3)
+                x, c = f @ x, f @ c @ f.T + q
                 xp.append(x)
                 cp.append(c)
                 k = c @ h.T @ np.linalg.inv(h @ c @ h.T + noise[t])
@@ -62,7 +88,7 @@ def test_equals_the_textbook_loop():
                 xs.append(x)
                 cs.append(c)
             for t in range(7, -1, -1):
-                g = cs[t] @ transition(times[t + 1] - times[t]).T @ np.linalg.inv(cp[t])
+                g = cs[t] @ discretised(times[t + 1] - times[t], 0.3)[0].T @ np.linalg.inv(cp[t])
                 xs[t] = xs[t] + g @ (xs[t + 1] - xp[t])
             np.testing.assert_allclose(found[0][:, p, axis], np.stack(xs)[:, 0], atol=1e-5)
             np.testing.assert_allclose(found[1][:, p, axis], np.stack(xs)[:, 1], atol=1e-5)

@@ -1,0 +1,44 @@
+"""What a method is worth is what it is in its worst world."""
+
+import pytest
+
+from common.compare.kinds import KINDS, UNKNOWN
+from common.compare.worst import worst, worst_rows, write_worst
+
+FLOW = next(kind for kind in KINDS if kind.metric == "epe_mm")
+TABLES = {
+    "still": [
+        {"method": "learned", "n": 3, "epe_mm": 0.05, "gls_error": -0.5, "nlcc": 0.9},
+        {"method": "plain", "n": 3, "epe_mm": 0.09, "gls_error": 9.0, "nlcc": 0.95},
+        {"method": "new", "n": 0},
+    ],
+    "moving": [
+        {"method": "learned", "n": 2, "epe_mm": 0.14, "gls_error": -3.0, "nlcc": 0.8},
+        {"method": "plain", "n": 3, "epe_mm": 0.06, "gls_error": 1.5, "nlcc": 0.97},
+        {"method": "new", "n": 3, "epe_mm": 0.01, "gls_error": 0.1, "nlcc": 0.9},
+    ],
+}
+
+
+def test_the_worst_is_the_largest_error_the_furthest_bias_and_the_least_score():
+    assert worst({"a": 0.1, "b": 0.3}, "epe_mm") == ("b", 0.3)
+    assert worst({"a": 2.0, "b": -3.0}, "gls_error") == ("b", -3.0)
+    assert worst({"a": 0.9, "b": 0.8}, "dice_atrium") == ("b", 0.8) == worst({"a": 0.9, "b": 0.8}, "nlcc")
+    assert worst({"a": float("nan"), "b": 1.0}, "epe_mm") == ("b", 1.0) and worst({"a": float("nan")}, "epe_mm") is None
+
+
+def test_a_line_a_method_the_best_in_its_worst_world_first():
+    rows = worst_rows(TABLES, {"still": FLOW, "moving": FLOW})
+    assert [row["method"] for row in rows] == ["plain", "learned", "new"], "who was not run everywhere comes last"
+    plain, learned, new = rows
+    assert (plain["epe_mm"], plain["epe_mm_fold"]) == (0.09, "still")
+    assert (learned["epe_mm"], learned["gls_error"], learned["n"]) == (0.14, -3.0, 2)
+    assert new["missing"] == "still"
+
+
+def test_the_table_names_the_world(tmp_path):
+    text = write_worst(TABLES, {"still": FLOW, "moving": FLOW}, tmp_path, "two worlds.")
+    assert "| learned | 0.140 (moving) | -3.00 (moving) |" in text and "not run on still" in text
+    assert (tmp_path / "worst.md").read_text() == text and (tmp_path / "worst.csv").is_file()
+    empty = worst_rows({"real": [{"method": "m", "n": 1, "nlcc": 0.5}]}, {"real": UNKNOWN})
+    assert empty[0]["nlcc"] == pytest.approx(0.5)
