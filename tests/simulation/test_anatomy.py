@@ -27,8 +27,6 @@ BAD = [{"length": 20}, {"width": 10}, {"thickness": 1}, {"apex": 0}, {"cut": 0.9
 
 
 @pytest.mark.parametrize("bad", BAD)
-    "bad", [{"length": 20}, {"width": 10}, {"thickness": 1}, {"apex": 0}, {"cut": 0.9}, {"cut": -1}]
-)
 def test_sizes_that_make_no_ventricle(bad):
     with pytest.raises(InputError, match="fit none"):
         left_ventricle(**bad)
