@@ -77,7 +77,7 @@ class CaseEvaluator(Evaluator):
             return
         entries = self.dataset.entries  # type: ignore[attr-defined]
         if names is None:
-            names = case_names(entries, str(self.output_dir), getattr(self.dataset, "dataset_dir", "."))
+            names = case_names(entries, str(self.output_dir))
         for entry, name in zip(entries, names, strict=True):
             entry["case"] = name
         self.placed = True

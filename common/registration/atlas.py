@@ -19,8 +19,8 @@ from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.cine.cases import case_name, read_datalist
 from common.core.arrays import bounding_box
+from common.core.datalist import case_name, read_datalist
 from common.core.errors import InputError
 from common.fields.ddf import warp
 from common.fields.ncc import inside, local_ncc, masked_mean

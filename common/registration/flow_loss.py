@@ -131,11 +131,13 @@ class PassesFlowLoss(_Loss):
         gamma: γ, the weight of a pass over that of the next (Teed and Deng 2020, eq. 7).
         eps: added under the root, in squared pixels.
         likelihood: weight of the likelihood.
+        relative: pixels; where positive, a pair's errors are divided by this and the mean length of its true motion
+            together, so that large steps do not drown small ones.
     """
 
-    def __init__(self, gamma: float = 0.6, eps: float = 1e-6, likelihood: float = 0.02) -> None:
+    def __init__(self, gamma: float = 0.6, eps: float = 1e-6, likelihood: float = 0.02, relative: float = 0.0) -> None:
         super().__init__()
-        self.gamma, self.eps, self.likelihood = gamma, eps, likelihood
+        self.gamma, self.eps, self.likelihood, self.relative = gamma, eps, likelihood, relative
 
     def forward(
         self, ddf: Tensor | Sequence[Tensor], field: Tensor, mask: Tensor | None = None, **batch: Tensor
@@ -150,6 +152,9 @@ class PassesFlowLoss(_Loss):
         fields = [ddf] if isinstance(ddf, Tensor) else list(ddf)
         weight = torch.ones_like(field[:, :1]) if mask is None else mask.to(field)
         weight = weight / weight.flatten(1).sum(1).clamp(min=1.0)[:, None, None, None]
+        if self.relative:
+            length = (field.norm(dim=1, keepdim=True) * weight).flatten(1).sum(1)
+            weight = weight / (self.relative + length)[:, None, None, None]
         terms = [
             self.gamma ** (len(fields) - 1 - k)
             * ((estimate[:, :2] - field).square().sum(1, keepdim=True) + self.eps).sqrt()

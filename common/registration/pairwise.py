@@ -123,16 +123,17 @@ class SpannedInferer(Inferer):
 
 
 class SizedInferer(Inferer):
-    """Runs another inferer on the box around the mask, made smaller where it is larger than the motion is wanted for.
+    """Runs another inferer on the box around the mask, made as large as what registers knows pictures to be.
 
     Args:
         inferer: what registers; its ``inconsistency``, where it has one, is given at the full size too.
         longest: pixels along the longer side of the box, at most.
+        shortest: pixels along that side, at least; 0 leaves small boxes as they are.
     """
 
-    def __init__(self, inferer: Inferer, longest: int = 320) -> None:
+    def __init__(self, inferer: Inferer, longest: int = 320, shortest: int = 0) -> None:
         super().__init__()
-        self.inferer, self.longest = inferer, longest
+        self.inferer, self.longest, self.shortest = inferer, longest, shortest
         self.inconsistency: Tensor | None = None
 
     def __call__(self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
@@ -147,9 +148,13 @@ class SizedInferer(Inferer):
         box = bounding_box(mask, inputs.shape[2:])
         crop: Any = (..., *(slice(*edges) for edges in box))
         inner = [stop - start for start, stop in box]
-        factor = min(1.0, self.longest / max(inner))
+        factor = max(min(1.0, self.longest / max(inner)), self.shortest / max(inner))
         size = scale_size(inner, factor)
-        small = downsample(inputs[crop].float(), size)
+        small = inputs[crop].float()
+        if factor > 1:
+            small = functional.interpolate(small, size, mode="bilinear", align_corners=False)
+        else:
+            small = downsample(small, size)
         small_mask = None if mask is None else downsample(mask[crop].float(), size) > 0.5
         ddf = self.inferer(small, network, mask=small_mask)
         missed = getattr(self.inferer, "inconsistency", None)

@@ -53,6 +53,14 @@ def test_a_small_cine_is_left_as_it_is():
     assert set(network.sizes) == {(60, 100)} and inferer.inconsistency is None
 
 
+def test_a_small_cine_is_made_larger_where_that_is_asked_for():
+    network = Shift([1.0, 2.0], [-1.0, -2.0])
+    inferer = SizedInferer(PairwiseInferer(composition=True, progress=False), 320, shortest=200)
+    ddf = inferer(pairs(), network)
+    assert set(network.sizes) == {(120, 200)} and ddf.shape == (3, 2, 60, 100)
+    torch.testing.assert_close(ddf[0, :, 10, 10], torch.tensor([0.5, 1.0]))
+
+
 class FallsShort(torch.nn.Module):
     """A frame's grey value is its row; steps of up to one are found at 80 %, longer ones whole."""
 
