@@ -8,6 +8,7 @@ import torch
 
 from common.core.errors import InputError
 from common.core.files import PROGRAM
+from common.core.folders import source_of
 from common.volume.cases import (
     SIZE,
     Grid,
@@ -159,9 +160,11 @@ def test_a_label_is_missed_only_where_it_is_needed(tmp_path, volume):
 
 
 def test_finished_cases_are_left_out(tmp_path):
-    (tmp_path / "synthetic_target_1").mkdir()
-    made = {"program": PROGRAM, "method": "m", "input": "synthetic_target_1"}
-    (tmp_path / "synthetic_target_1" / "summary.json").write_text(json.dumps(made))
+    entry = VolumeCases().entries[1]
+    summary = {"program": PROGRAM, "case": entry["case"], "input": source_of(entry["image"]), "method": "m"}
+    for name, content in (("synthetic_target_1", summary), ("synthetic_target_2", {})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "summary.json").write_text(json.dumps(content))
     assert [e["case"] for e in VolumeCases(done_dir=str(tmp_path)).entries] == [
         "synthetic_target_0",
         "synthetic_target_2",
