@@ -24,7 +24,8 @@ from torch.nn import functional
 
 from common.cine.cases import CineCases
 from common.cine.scale import file_size
-from common.cine.sector import closed, sector_mask
+from common.cine.sector import sector_mask
+from common.core.arrays import closed
 from common.core.errors import InputError
 from common.evaluation.contour import read_wall
 from common.evaluation.evaluator import CaseEvaluator, CaseEvents
