@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from common.cine.case import CineCase
-from common.cine.sector import closed
+from common.core.arrays import closed
 from common.core.errors import InputError
 from common.evaluation.contour import read_wall
 from common.ventricle.beats import Beat, find_beats
