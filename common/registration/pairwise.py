@@ -36,12 +36,15 @@ class PairwiseInferer(Inferer):
         progress: show a bar.
 
     ``inconsistency`` is then ``[N, 1, H, W]`` of the last call: how many pixels the two directions miss each other by.
+    ``deviation [N, 2, H, W]`` of the last call, in pixels, is what the network itself says (``with_deviation``); of a
+    composed field that of its first direction.
     """
 
     def __init__(self, batch_size: int = 4, composition: bool = False, progress: bool = True) -> None:
         super().__init__()
         self.batch_size, self.composition, self.progress = batch_size, composition, progress
         self.inconsistency: Tensor | None = None
+        self.deviation: Tensor | None = None
 
     def __call__(self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Fields of the pairs.
@@ -56,11 +59,16 @@ class PairwiseInferer(Inferer):
         """
         network.eval()
         device = next((p.device for p in network.parameters()), inputs.device)
-        found, missed = [], []
+        found, missed, deviations = [], [], []
+        with_deviation = getattr(network, "with_deviation", None)
         with torch.no_grad(), tqdm(total=len(inputs), unit="pair", disable=not self.progress, mininterval=0.5) as bar:
             for batch in inputs.split(self.batch_size):
                 batch = batch.to(device).float()
-                ddf = network(batch)
+                if with_deviation is None:
+                    ddf = network(batch)
+                else:
+                    ddf, deviation = with_deviation(batch)
+                    deviations.append(deviation.float().cpu())
                 if self.composition:
                     back = network(batch.flip(1))
                     missed.append((ddf + warp(back, ddf)).norm(dim=1, keepdim=True).float().cpu())
@@ -68,6 +76,7 @@ class PairwiseInferer(Inferer):
                 found.append(ddf.float().cpu())
                 bar.update(len(batch))
         self.inconsistency = torch.cat(missed) if missed else None
+        self.deviation = torch.cat(deviations) if deviations else None
         return torch.cat(found)
 
 
