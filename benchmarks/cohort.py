@@ -290,8 +290,8 @@ def server() -> dict[str, Any]:
                 known.append(run.poll() is None)
                 act()
             code = run.wait()
-            runs = store.runs("farneback")
-            steps = [metric.step for metric in store.client().get_metric_history(runs[0].info.run_id, "mse")]
+            runs = store.runs("cines")
+            steps = [metric.step for metric in store.client().get_metric_history(runs[0].info.run_id, "cases/mse")]
             files = [file.path for file in store.client().list_artifacts(runs[0].info.run_id)]
     return {
         "exit_code": code,

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from common.cine.cases import CineCases
 from common.cine.sector import sector_mask
-from common.evaluation.evaluator import peak_memory
+from common.core.memory import peak_memory
 from common.fields.ncc import masked_mean
 from common.fields.regularity import folding
 from common.registration.metrics import reconstruction

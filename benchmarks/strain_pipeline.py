@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from common.evaluation.evaluator import peak_memory
+from common.core.memory import peak_memory
 from common.networks.segmentation_unet import SegmentationUNet
 from common.networks.view_classifier import ViewClassifier
 from common.networks.weights import save_weights

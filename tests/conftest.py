@@ -9,6 +9,18 @@ import torch
 from scipy import ndimage
 
 
+@pytest.fixture(scope="session", autouse=True)
+def store_of_the_tests(tmp_path_factory):
+    """No test sends a run to the store that the user has."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlruns.db"
+    yield
+    if before is None:
+        del os.environ["MLFLOW_TRACKING_URI"]
+    else:
+        os.environ["MLFLOW_TRACKING_URI"] = before
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder named by ``DATA_DIR``; a test that needs it is skipped without."""

@@ -134,18 +134,18 @@ def test_runs_are_children_of_one_parent_and_sent_once(tmp_path, monkeypatch):
     methods = [method("good", GOOD), method("worse", WORSE, {"c9": "broken"})]
     write_tables(methods, tmp_path, "about")
     for _ in range(2):
-        send(methods, tmp_path, {"fold": "validation"})
+        send(methods, tmp_path, {"datalist": "runs.json", "fold": "validation"})
     client = MlflowClient(store)
     runs = client.search_runs([client.get_experiment_by_name("compare").experiment_id])
     parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
     children = {r.info.run_name: r for r in runs if "mlflow.parentRunId" in r.data.tags}
-    assert len(parents) == 1 and set(children) == {"good", "worse"}
+    assert len(parents) == 1 and set(children) == {"runs validation · good", "runs validation · worse"}
     assert {r.data.tags["mlflow.parentRunId"] for r in children.values()} == {parents[0].info.run_id}
-    assert set(children["good"].data.metrics) == set(children["worse"].data.metrics)
-    assert children["good"].data.metrics["mean_nlcc_at_1_8"] == 0.5
-    assert children["good"].data.metrics["mean_dice"] == pytest.approx(np.mean(GOOD))
-    assert len(client.get_metric_history(children["good"].info.run_id, "dice")) == len(GOOD)
-    assert children["worse"].info.status == "FAILED"
+    assert set(children["runs validation · good"].data.metrics) == set(children["runs validation · worse"].data.metrics)
+    assert children["runs validation · good"].data.metrics["scales/nlcc_at_1_8"] == 0.5
+    assert children["runs validation · good"].data.metrics["dice"] == pytest.approx(np.mean(GOOD))
+    assert len(client.get_metric_history(children["runs validation · good"].info.run_id, "cases/dice")) == len(GOOD)
+    assert children["runs validation · worse"].info.status == "FAILED"
 
 
 def test_a_store_that_is_down_costs_no_result(tmp_path, monkeypatch):

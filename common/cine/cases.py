@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import torch
 from monai.data import MetaTensor
@@ -16,72 +14,21 @@ from torch.utils.data import Dataset
 
 from common.cine.folder import IMAGE_SUFFIXES
 from common.cine.labels import read_mask
-from common.cine.read import CINE_SUFFIXES, frame_pairs, read_cine
+from common.cine.read import frame_pairs, read_cine
 from common.cine.scale import squared
 from common.cine.sector import sector_mask
 from common.cine.study import StudyCine, cines_of, is_dicomdir, listing
+from common.core.datalist import case_name, read_datalist
 from common.core.errors import InputError
+from common.core.stored import load_nifti
 from common.ventricle.contours import blood_pool_masks
 
-SUFFIXES = (".igs.mha", ".igs.mhd", ".seq.nrrd", *CINE_SUFFIXES)
 LEAST_SIZE = 21  # pixels: the window of the local correlation that every method is measured by
 
 
 def demo_cine() -> str:
     """Path of the apical four-chamber cine (DICOM, 30 frames) that ships with pydicom."""
     return str(examples.get_path("ybr_color"))
-
-
-def case_name(path: str | Path) -> str:
-    """The file's name without its format: ``a/b.nii.gz`` is ``b``."""
-    name = Path(path).name
-    for suffix in SUFFIXES:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
-
-
-def read_datalist(path: str | Path, fold: str, dataset_dir: str | Path = ".") -> list[dict[str, Any]]:
-    """One fold of a datalist in the decathlon's JSON format.
-
-    Args:
-        path: of the datalist: ``{"training": [{"image": …}, …], "validation": […], "test": […]}``.
-        fold: which of its lists.
-        dataset_dir: folder that relative paths start from.
-
-    Returns:
-        The entries, each with a ``case`` (the image's name where none is given) and with absolute or
-        ``dataset_dir``-joined paths for ``image``, ``label`` and what else ends in a name of a file (``*_mask``,
-        ``*_image``).
-
-    Raises:
-        InputError: no such file or fold, or not of this format, or two cases of one name.
-    """
-    try:
-        content = json.loads(Path(path).read_text())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise InputError(f"{path}: not a JSON datalist ({error})") from error
-    if not isinstance(content, dict) or not isinstance(content.get(fold), list):
-        folds = [k for k, v in content.items() if isinstance(v, list)] if isinstance(content, dict) else []
-        raise InputError(f"{path}: has no list '{fold}' (it has: {', '.join(folds) or 'none'})")
-    entries = []
-    for item in content[fold]:
-        entry = {"image": item} if isinstance(item, str) else dict(item)
-        if "image" not in entry:
-            raise InputError(f"{path}: an entry of '{fold}' has no 'image': {item}")
-        for key, value in entry.items():
-            if isinstance(value, str) and (key in ("image", "label") or key.endswith(("_mask", "_image"))):
-                entry[key] = str(Path(dataset_dir) / value)
-        entries.append(entry)
-    names = [entry["case"] for entry in entries if "case" in entry]
-    if len(set(names)) < len(names):
-        twice = sorted({n for n in names if names.count(n) > 1})
-        raise InputError(f"{path}: '{fold}' names a case twice: {', '.join(twice[:3])}")
-    if not entries:
-        raise InputError(f"{path}: the list '{fold}' is empty")
-    return [{"case": case_name(entry["image"]), **entry} for entry in entries]
 
 
 class CineCases(Dataset):
@@ -123,7 +70,7 @@ class CineCases(Dataset):
             paths = [input] if isinstance(input, str) else list(input or [demo_cine()])
             entries = [entry for path in paths for entry in cine_entries(path)]
         self.entries = [{**{k: v for k, v in given.items() if v is not None}, **entry} for entry in entries]
-        self.frames, self.square, self.dataset_dir = frames, square, dataset_dir
+        self.frames, self.square = frames, square
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -201,8 +148,10 @@ def two_frames(first: str | Path, last: str | Path, spacing: Sequence[float] | f
     frames, steps = [], []
     for path in (first, last):
         try:
-            stored: Any = nibabel.load(path)
-            values = np.squeeze(np.asarray(stored.dataobj, dtype=np.float32)).T
+            stored, values = load_nifti(path)
+            values = np.squeeze(values.astype(np.float32)).T
+        except InputError:
+            raise
         except Exception as error:
             raise InputError(f"{path}: no readable frame ({error})") from error
         if values.ndim != 2 or not np.isfinite(values).all():

@@ -17,8 +17,8 @@ from common.cohort.engine import Journal, alone, reasons, run_cases
 from common.cohort.options import FAILED, add_options, batch_system, machines
 from common.cohort.record import Sender, send
 from common.core.errors import InputError
-from common.core.tracking import default_store
-from common.evaluation.writer import write_csv
+from common.core.tables import write_csv
+from common.core.tracking import how_to_look
 
 SHOWN = 20  # failures that are printed
 
@@ -151,7 +151,7 @@ def sync(output_dir: Path, keep: bool = False) -> None:
             file=sys.stderr,
         )
         return
-    print(f"MLflow: run {run}; python -m mlflow ui --backend-store-uri {default_store(output_dir)}")
+    print(f"MLflow: run {run}; {how_to_look()}")
 
 
 def dry_run(options: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from common.cohort.runner import Work
 from common.core import folders
 from common.core.errors import InputError, input_error_in
 from common.core.files import written_whole
-from common.evaluation.writer import metrics_of, pair_rows, statistics_text, write_tables
+from common.core.tables import metrics_of, pair_rows, statistics_text, write_tables
 
 SCALES = ".scales"  # folder of what a case that takes long keeps to go on with
 SETTINGS = "cohort.json"
@@ -80,7 +80,7 @@ def case_names(parser: ConfigParser) -> dict[str, str]:
         InputError: ``common.core.folders.case_names`` refuses one.
     """
     dataset = content(parser, "dataset")
-    names = folders.case_names(dataset.entries, str(parser["output_dir"]), getattr(dataset, "dataset_dir", "."))
+    names = folders.case_names(dataset.entries, str(parser["output_dir"]))
     return {folders.source_of(entry): name for entry, name in zip(dataset.entries, names, strict=True)}
 
 
@@ -138,8 +138,10 @@ def settings(files: Sequence[Path], options: dict[str, Any]) -> dict[str, Any]:
     """What results depend on, for ``cohort.json``: two runs of one digest may share a folder."""
     own = {key: value for key, value in options.items() if key not in ("output_dir", "datalist")}
     key = json.dumps(own, sort_keys=True, default=str)
+    parser = parsed(files, options)
     return {
         "bundle": files[0].parents[1].name,
+        **{name: content(parser, name) for name in ("experiment", "preset", "fold") if name in parser},
         "configs": [str(path) for path in files],
         **options,
         "digest": digest_of(files, key),

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common.cine.cases import read_datalist
 from common.cohort.bundle import parsed, uses_gpu
 from common.cohort.options import FAILED, add_options, machines
 from common.compare.figures import box_plot, profile_plot, truth_plot
@@ -24,11 +23,12 @@ from common.compare.methods import Method, methods_of, run
 from common.compare.record import send
 from common.compare.table import kind_of, markdown, rows
 from common.compare.worst import write_worst
+from common.core.datalist import read_datalist
 from common.core.errors import InputError
 from common.core.files import written_whole
 from common.core.folders import case_names
-from common.core.tracking import default_store
-from common.evaluation.writer import write_csv
+from common.core.tables import write_csv
+from common.core.tracking import how_to_look
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def compare_fold(arguments: argparse.Namespace, fold: str, output_dir: Path) -> 
     ]
     if not methods:
         raise InputError(f"no method of {', '.join(arguments.bundles)} is called {', '.join(arguments.methods)}")
-    names = case_names(entries[: arguments.cases or None], methods[0].folder, arguments.dataset_dir)
+    names = case_names(entries[: arguments.cases or None], methods[0].folder)
     options = {name: str(getattr(arguments, name)) for name in ("datalist", "dataset_dir")} | {"fold": fold}
     about = f"{Path(arguments.datalist).name}, {fold}, {len(names)} cases. p: paired Wilcoxon test."
     gpu = any(uses_gpu(parsed(method.configs, options)) for method in methods)
@@ -79,8 +79,8 @@ def compare_fold(arguments: argparse.Namespace, fold: str, output_dir: Path) -> 
             table = write_tables(methods, output_dir, about)
     print("\n" + markdown(table, about, kind_of(methods)))
     try:
-        send(methods, output_dir, {**options, "bundles": " ".join(arguments.bundles)})
-        print(f"MLflow: python -m mlflow ui --backend-store-uri {default_store(output_dir)}")
+        send(methods, output_dir, {**options, "bundles": " ".join(arguments.bundles)}, names)
+        print(f"MLflow: {how_to_look()}")
     except InputError as error:
         log.warning("%s; nothing is lost: the same command sends it later", error)
     return table

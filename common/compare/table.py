@@ -11,7 +11,7 @@ from scipy.stats import mannwhitneyu, wilcoxon
 
 from common.compare.kinds import CORRELATED, KINDS, UNKNOWN, Kind
 from common.compare.methods import Method
-from common.evaluation.writer import statistics
+from common.core.tables import statistics
 
 
 def kind_of(methods: Sequence[Method]) -> Kind:

@@ -10,7 +10,7 @@ import numpy as np
 
 from common.compare.kinds import Kind
 from common.core.files import written_whole
-from common.evaluation.writer import write_csv
+from common.core.tables import write_csv
 
 Table = Sequence[dict[str, Any]]
 LARGER = ("nlcc", "nlcc_myocardium")  # the larger the better, as what starts with dice

@@ -26,13 +26,12 @@ def source_of(entry: Entry) -> str:
     return os.path.realpath(image) if os.path.lexists(image) else image
 
 
-def case_names(entries: Sequence[Entry], output_dir: str | Path, dataset_dir: str | Path = ".") -> list[str]:
+def case_names(entries: Sequence[Entry], output_dir: str | Path) -> list[str]:
     """The names of the folders in ``output_dir`` that the cases' results go to; nothing is made.
 
     Args:
         entries: of a data set, with ``case`` and ``image`` and what else names files.
         output_dir: where the folders are, or are to be.
-        dataset_dir: folder that the entries' relative paths start from.
 
     Raises:
         InputError: a case has no name that a folder can have; one input is given twice; or a folder is, holds or lies
@@ -60,7 +59,7 @@ def case_names(entries: Sequence[Entry], output_dir: str | Path, dataset_dir: st
             names[index] = found
             taken.add(found)
     ordered = [names[index] for index in range(len(entries))]
-    inputs = (path for entry in entries for path in input_paths(entry, dataset_dir))
+    inputs = (path for entry in entries for path in input_paths(entry))
     check_targets([output_dir / name for name in ordered], inputs)
     check_tables(output_dir)
     return ordered
@@ -103,11 +102,11 @@ def finished(output_dir: str | Path, entry: Entry) -> bool:
     return any(_made_from(Path(output_dir) / name, source) for name in _choices(str(entry["case"]), source))
 
 
-def input_paths(entry: Entry, dataset_dir: str | Path = ".") -> Iterator[str]:
+def input_paths(entry: Entry) -> Iterator[str]:
     """The files and folders that an entry names."""
     for key, value in entry.items():
         if key == "image" or (isinstance(value, str) and key != "case" and os.path.splitext(value)[1]):
-            yield os.path.join(dataset_dir, str(value))
+            yield str(value)
 
 
 def check_targets(targets: Sequence[Path], inputs: Iterable[str | Path]) -> None:

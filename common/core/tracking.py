@@ -1,95 +1,98 @@
-"""The record of a run in MLflow, which never costs a result.
+"""The record of a run in MLflow, which never costs a result. Nothing else imports MLflow.
 
-A run is first written beside its outputs (``record.json``), then sent to the tracking store: ``MLFLOW_TRACKING_URI``,
-or ``sqlite:///<output_dir>/mlruns.db``. Where the store can't be reached the record stays, and
-``python -m common.core.tracking <output_dir>`` sends it later.
+A run goes to the tracking store of ``MLFLOW_TRACKING_URI``, or to ``output/mlruns.db`` in the current folder, which all
+methods share so that they can be compared. A record has an id, which is a tag of its MLflow run: whatever is sent
+again, after an answer was lost or from another process, goes on with the run of that tag, and a metric that is sent
+twice is one to the store. ``mlflow.json`` beside the outputs says what each store has taken, to send less.
+
+Where the store can't be reached the record stays in ``record.json``, and ``python -m common.core.tracking DIR`` sends
+it later.
 """
 
 from __future__ import annotations
 
+import getpass
 import importlib.metadata
 import json
 import logging
+import math
 import os
 import platform
+import re
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ignite.engine import Events
+from filelock import FileLock, Timeout
 
 from common.core.errors import InputError
 from common.core.files import written_whole
-from common.evaluation.evaluator import CaseEvaluator, CaseEvents, peak_memory
 
 log = logging.getLogger(__name__)
 
 RECORD = "record.json"
-PACKAGES = ("cardiac-motion-bundles", "torch", "monai", "pytorch-ignite", "numpy", "scipy", "nibabel", "itk", "antspyx")
+SENT = "mlflow.json"
+STORE = Path("output/mlruns.db")
+TAG = "record"  # whose value is the record's id
 LONGEST_PARAM = 6000  # characters, MLflow's limit
+BATCH = 1000  # metrics that MLflow takes at once
+PACKAGES = ("cardiac-motion-bundles", "torch", "monai", "pytorch-ignite", "numpy", "scipy", "nibabel", "itk", "antspyx")
+
+Row = tuple[str, float, int]  # metric, value, step
 
 
-class RunRecord:
-    """Handler: collects parameters, the metrics of each case by step, and the files; sends them when the run is over.
+@dataclass
+class Record:
+    """What MLflow is told of a run.
 
-    Args:
-        output_dir: where the record and, by default, the MLflow store lie.
-        experiment: MLflow experiment.
-        run_name: of the MLflow run.
-        params: the resolved numbers of the configuration.
-        enabled: False leaves MLflow alone.
-        fields: send the displacement fields as artifacts too, beside figures and summaries.
+    Attributes:
+        id: the same id is the same run, in every store.
+        experiment: whose runs can be compared side by side.
+        name: of the run.
+        params: what it was run with.
+        tags: short words to look for it by.
+        metrics: numbers of the whole run.
+        step: of ``metrics``; larger when they are of more (cases done, say), so that the last ones count.
+        parts: rows that are sent once, by the name of what they are of (a case, an epoch).
+        files: below the folder of the record.
+        started, ended: milliseconds since 1970; MLflow shows the difference as the run's duration.
+        failed: something in it failed.
+        children: runs of their own below this one.
     """
 
-    def __init__(
-        self,
-        output_dir: str,
-        experiment: str,
-        run_name: str = "inference",
-        params: Mapping[str, Any] | None = None,
-        enabled: bool = True,
-        fields: bool = True,
-    ) -> None:
-        self.output_dir, self.enabled, self.fields = Path(output_dir), enabled, fields
-        self.head = {"experiment": experiment, "run_name": run_name, "params": dict(params or {})}
+    id: str
+    experiment: str
+    name: str
+    params: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    step: int = 0
+    parts: dict[str, list[Row]] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+    started: int | None = None
+    ended: int | None = None
+    failed: bool = False
+    children: list[Record] = field(default_factory=list)
 
-    def attach(self, engine: CaseEvaluator) -> None:
-        if self.enabled:
-            engine.add_event_handler(Events.STARTED, self._begin)
-            engine.add_event_handler(CaseEvents.CASE_DONE, self._case)
-            engine.add_event_handler(Events.COMPLETED, self._end)
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Record:
+        """The record that ``dataclasses.asdict`` made ``content`` of."""
+        return cls(**{**content, "children": [cls.of(child) for child in content.get("children", ())]})
 
-    def _begin(self, engine: CaseEvaluator) -> None:
-        self.cases: list[dict[str, Any]] = []
 
-    def _case(self, engine: CaseEvaluator) -> None:
-        case = engine.state.output
-        files = []
-        if "folder" in case:
-            found = sorted(f for f in Path(case["folder"]).iterdir() if self.fields or f.name != "ddf.nii.gz")
-            files = [f.relative_to(self.output_dir).as_posix() for f in found]
-        self.cases.append(
-            {"case": case["case"], "metrics": case["metrics"], "pairs": case.get("pairs"), "files": files}
-        )
+def run_name(*parts: str | None) -> str:
+    """The name of a run: the case or the list, the method, the preset; what is said before is left out."""
+    return " · ".join(dict.fromkeys(str(part) for part in parts if part))
 
-    def _end(self, engine: CaseEvaluator) -> None:
-        if not self.cases:
-            return
-        record = {
-            **self.head,
-            "command": sys.argv,
-            "environment": environment(),
-            "cases": self.cases,
-            "failed": engine.state.failed,
-            "peak_memory_bytes": peak_memory(),
-            "files": [
-                name for name in ("metrics.csv", "pairs.csv", "summary.json") if (self.output_dir / name).exists()
-            ],
-        }
-        with written_whole(self.output_dir / RECORD) as beside:
-            beside.write_text(json.dumps(record, indent=1, default=str))
-        send_or_keep(self.output_dir)
+
+def metric_name(column: str) -> str:
+    """A column's name in MLflow's alphabet: ``mse@1/8`` is ``scales/mse_at_1_8``, a chart of the group ``scales``."""
+    at = column.replace("@", "_at_").replace("/", "_") if "@" in column else column
+    return ("scales/" if "@" in column else "") + re.sub(r"[^\w\-. /]", "_", at)
 
 
 def environment() -> dict[str, str]:
@@ -103,97 +106,272 @@ def environment() -> dict[str, str]:
     return found
 
 
-def default_store(output_dir: Path) -> str:
-    """The tracking store: ``MLFLOW_TRACKING_URI``, or a SQLite file in the output folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{output_dir.resolve()}/mlruns.db"
+def tracking_store() -> str:
+    """URI of the tracking store: ``MLFLOW_TRACKING_URI``, or a SQLite file below the current folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE.resolve().as_posix()}"
 
 
-def tracking(output_dir: Path, experiment: str) -> tuple[Any, str]:
-    """MLflow's client of the tracking store, and the id of an experiment in it, which is made where there is none.
+def how_to_look() -> str:
+    """The command that shows the runs in a browser."""
+    store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE.as_posix()}"
+    return f"python -m mlflow ui --backend-store-uri {shlex.quote(store)}"
 
-    Its own errors come through where the store can't be reached.
+
+def record_id(folder: Path, new: bool = False) -> str:
+    """The id of the one record of a folder, drawn where it has none yet, or where it is a new one."""
+    kept = _sent(folder)
+    if new or "id" not in kept:
+        kept["id"] = os.urandom(8).hex()
+        _write_sent(folder, kept)
+    return str(kept["id"])
+
+
+def keep(folder: Path, record: Record) -> None:
+    """Write a record to ``record.json``, beside those there that no store has yet."""
+    stores = _sent(folder).get("stores", {}).values()
+    sent = {name for store in stores for name, state in store.items() if state.get("all")}
+    others = [r for r in kept_records(folder) if r.id != record.id and r.id not in sent]
+    with written_whole(folder / RECORD) as beside:
+        beside.write_text(json.dumps([asdict(r) for r in [*others, record]], indent=1, default=str))
+
+
+def kept_records(folder: Path) -> list[Record]:
+    """The records in ``record.json``, oldest first; none where there is no such file.
+
+    Raises:
+        InputError: the file isn't a list of records.
     """
+    path = folder / RECORD
+    try:
+        return [Record.of(content) for content in json.loads(path.read_text())]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: no readable records of runs ({error})") from error
+
+
+def send_or_keep(folder: Path, record: Record) -> bool:
+    """Keep a record and send it; where that fails, say how to send it later. Returns whether it was sent."""
+    try:
+        keep(folder, record)
+        send(folder, record)
+    except InputError as error:
+        log.warning("%s; nothing is lost: `python -m common.core.tracking %s` sends it later", error, folder)
+        return False
+    print(f"MLflow: {how_to_look()}")
+    return True
+
+
+def send(folder: Path, record: Record, last: bool = True) -> str:
+    """Send what the tracking store doesn't have yet of a record; returns the run's id.
+
+    Args:
+        folder: where its files lie and what is sent is remembered.
+        record: with the parts that may be new.
+        last: end the run: its metrics and its status.
+
+    Raises:
+        InputError: the store took not all of it. What it took it keeps, and the same call goes on from there.
+    """
+    store = tracking_store()
+    kept = _sent(folder)
+    states = kept.setdefault("stores", {}).setdefault(store, {})
+    before = json.dumps(kept)
+    try:
+        with _one_writer(store):
+            client, experiment = _opened(store, record.experiment)
+            return _send(client, experiment, folder, record, states, last, None)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"the tracking store {store} took no record ({reason})") from error
+    finally:
+        if json.dumps(kept) != before:
+            _write_sent(folder, kept)
+
+
+def _send(
+    client: Any, experiment: str, folder: Path, record: Record, states: dict[str, Any], last: bool, parent: str | None
+) -> str:
+    run = _run(client, experiment, record, parent)
+    run_id, when = str(run.info.run_id), int(run.info.start_time)
+    state = states.setdefault(record.id, {})
+    if state.get("run") != run_id:  # the first time, or another store took the place of this one
+        state.update(run=run_id, parts=[], all=False)
+    _send_params(client, run, record)
+    _send_parts(client, run_id, record.parts, state["parts"], when)
+    _send_files(client, run_id, folder, record.files)
+    for child in record.children:
+        _send(client, experiment, folder, child, states, last, run_id)
+    if last:
+        _log(client, run_id, [(k, v, record.step) for k, v in record.metrics.items()], when)
+        for name, value in record.tags.items():
+            client.set_tag(run_id, name, value)
+        client.set_terminated(run_id, "FAILED" if record.failed else "FINISHED", record.ended)
+        state["all"] = True
+    elif run.info.status != "RUNNING":
+        client.update_run(run_id, status="RUNNING")
+    return run_id
+
+
+def _run(client: Any, experiment: str, record: Record, parent: str | None) -> Any:
+    """The run of a record, found by its tag, or a new one."""
+    runs = client.search_runs([experiment], f"tags.{TAG} = '{record.id}'")
+    if runs:
+        return runs[0]
+    tags = {**record.tags, TAG: record.id, "mlflow.source.name": _command(), "mlflow.source.type": "LOCAL"}
+    tags |= {"mlflow.user": _user()} | ({"mlflow.parentRunId": parent} if parent else {})
+    return client.create_run(experiment, start_time=record.started, tags=tags, run_name=record.name)
+
+
+def _command() -> str:
+    words = [f"python -m {_module()}", *(shlex.quote(word) for word in sys.argv[1:])]
+    return " ".join(words)[:LONGEST_PARAM]
+
+
+def _module() -> str:
+    path = Path(sys.argv[0] or "python")
+    package = path.parent.name
+    return package if path.stem == "__main__" else path.stem
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name
+        return "unknown"
+
+
+def _send_params(client: Any, run: Any, record: Record) -> None:
+    """The parameters that the run doesn't have: MLflow takes none a second time with another value."""
+    from mlflow.entities import Param
+
+    known = run.data.params
+    new = [Param(k, str(v)[:LONGEST_PARAM]) for k, v in record.params.items() if k not in known and v is not None]
+    for start in range(0, len(new), 100):
+        client.log_batch(run.info.run_id, params=new[start : start + 100])
+
+
+def _send_parts(client: Any, run_id: str, parts: Mapping[str, Sequence[Row]], sent: list[str], when: int) -> None:
+    """Log the parts that are not ``sent``, a batch of whole parts at a time, and add them to it."""
+    known = set(sent)
+    rows: list[Row] = []
+    names: list[str] = []
+    for name, own in parts.items():
+        if name in known:
+            continue
+        if rows and len(rows) + len(own) > BATCH:
+            _log(client, run_id, rows, when)
+            sent += names
+            rows, names = [], []
+        rows += own
+        names.append(name)
+    _log(client, run_id, rows, when)
+    sent += names
+
+
+def _log(client: Any, run_id: str, rows: Sequence[Row], when: int) -> None:
+    from mlflow.entities import Metric
+
+    known = [(metric_name(k), float(v), when, step) for k, v, step in rows if v is not None and math.isfinite(v)]
+    metrics = [Metric(*row) for row in known]
+    for start in range(0, len(metrics), BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + BATCH])
+
+
+def _send_files(client: Any, run_id: str, folder: Path, names: Sequence[str]) -> None:
+    for name in names:
+        if (folder / name).is_file():
+            below = Path(name).parent.as_posix()
+            client.log_artifact(run_id, str(folder / name), None if below == "." else below)
+
+
+def _opened(store: str, experiment: str) -> tuple[Any, str]:
+    """MLflow's client of a store, and the id of an experiment in it, which is made where there is none."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     for noisy in ("alembic", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     from mlflow.tracking import MlflowClient
 
-    store = default_store(output_dir)
+    path = _database(store)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
     client = MlflowClient(store)
     found = client.get_experiment_by_name(experiment)
-    artifacts = (output_dir.resolve() / "mlartifacts").as_uri() if store.startswith("sqlite:") else None
-    return client, found.experiment_id if found else client.create_experiment(experiment, artifacts)
+    if found is not None:
+        return client, found.experiment_id
+    artifacts = None if path is None else (path.resolve().parent / "mlartifacts").as_uri()
+    return client, client.create_experiment(experiment, artifacts)
 
 
-def send_or_keep(output_dir: Path) -> bool:
-    """Send the record of a folder; where that fails, say how to send it later. Returns whether it was sent."""
+@contextmanager
+def _one_writer(store: str) -> Iterator[None]:
+    """Hold a SQLite store, which takes one writer at a time; a server minds its own."""
+    path = _database(store)
+    if path is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{path}.lock", timeout=120)
     try:
-        send(output_dir)
-        print(f"MLflow: python -m mlflow ui --backend-store-uri {default_store(output_dir)}")
-    except InputError as error:
-        log.warning("%s; nothing is lost: `python -m common.core.tracking %s` sends it later", error, output_dir)
-        return False
-    return True
-
-
-def send(output_dir: Path) -> str:
-    """Send ``<output_dir>/record.json`` to the tracking store; returns the run's id.
-
-    Raises:
-        InputError: there is no record, or the store can't be reached.
-    """
-    path = output_dir / RECORD
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:  # a file system without locks; a Timeout is an OSError too
+        if isinstance(error, Timeout):
+            raise
     try:
-        record = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: no readable record of a run ({error})") from error
-    from mlflow.entities import Metric, Param
+        yield
+    finally:
+        lock.release()
 
-    store = default_store(output_dir)
+
+def _database(store: str) -> Path | None:
+    """The file of a SQLite store; None of a server's or another one's URI."""
+    return Path(store.removeprefix("sqlite:///")) if store.startswith("sqlite:///") else None
+
+
+def _sent(folder: Path) -> dict[str, Any]:
+    """What ``mlflow.json`` of a folder says; one that was cut off says nothing, which only means more to send."""
     try:
-        client, experiment = tracking(output_dir, record["experiment"])
-        run = client.create_run(experiment, run_name=record["run_name"])
-        run_id, now = run.info.run_id, run.info.start_time
-        params = {**record["params"], **{f"environment.{k}": v for k, v in record["environment"].items()}}
-        client.log_batch(run_id, params=[Param(k, str(v)[:LONGEST_PARAM]) for k, v in params.items()])
-        rows = [Metric("peak_memory_bytes", record["peak_memory_bytes"], now, 0)]
-        for step, case in enumerate(record["cases"]):
-            rows += [Metric(metric_name(k), v, now, step) for k, v in case["metrics"].items() if v is not None]
-            if len(record["cases"]) == 1 and case["pairs"]:
-                rows += [
-                    Metric(f"pair_{metric_name(k)}", v, now, t)
-                    for k, values in case["pairs"].items()
-                    for t, v in enumerate(values)
-                ]
-        for name, values in record.get("curves", {}).items():  # of a training, by epoch
-            rows += [Metric(name, value, now, epoch) for epoch, value in enumerate(values, 1)]
-        for start in range(0, len(rows), 1000):
-            client.log_batch(run_id, metrics=rows[start : start + 1000])
-        for name in [RECORD, *record["files"], *(f for case in record["cases"] for f in case["files"])]:
-            if (output_dir / name).is_file():
-                folder = Path(name).parent.as_posix()
-                client.log_artifact(run_id, str(output_dir / name), None if folder == "." else folder)
-        client.set_terminated(run_id, "FAILED" if record["failed"] else "FINISHED")
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"the tracking store {store} took no record ({reason})") from error
-    return str(run_id)
+        found: dict[str, Any] = json.loads((folder / SENT).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
 
 
-def metric_name(column: str) -> str:
-    """A column's name in MLflow's alphabet: ``mse@1/8`` is ``mse_at_1_8``."""
-    return column.replace("@", "_at_").replace("/", "_")
+def _write_sent(folder: Path, content: Mapping[str, Any]) -> None:
+    with written_whole(folder / SENT) as beside:
+        beside.write_text(json.dumps(content, indent=1))
+
+
+def rows_of(metrics: Mapping[str, Any], step: int, group: str) -> list[Row]:
+    """The numbers of a case, an epoch or a pair as rows of a part, ``<group>/<metric>``."""
+    return [(f"{group}/{metric_name(k)}", float(v), step) for k, v in metrics.items() if isinstance(v, int | float)]
+
+
+def rows_of_columns(columns: Mapping[str, Iterable[float | None]], group: str) -> list[Row]:
+    """Columns of numbers as rows of a part, their place in the column as the step."""
+    return [
+        (f"{group}/{metric_name(key)}", value, step)
+        for key, values in columns.items()
+        for step, value in enumerate(values)
+        if value is not None
+    ]
 
 
 def main() -> None:
-    """``python -m common.core.tracking <output_dir>``: send a record that was kept."""
+    """``python -m common.core.tracking DIR``: send the records that were kept."""
     if len(sys.argv) != 2:
-        raise SystemExit("usage: python -m common.core.tracking <output_dir>")
+        raise SystemExit("usage: python -m common.core.tracking DIR")
+    folder = Path(sys.argv[1])
     try:
-        print(f"sent to {default_store(Path(sys.argv[1]))} as run {send(Path(sys.argv[1]))}")
+        records = kept_records(folder)
+        if not records:
+            raise InputError(f"{folder / RECORD}: no such file, so no run was kept there")
+        for record in records:
+            print(f"{record.name}: sent as run {send(folder, record)}")
     except InputError as error:
         raise SystemExit(f"error: {error}") from None
+    print(f"MLflow: {how_to_look()}")
 
 
 if __name__ == "__main__":

@@ -7,15 +7,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from common.cine.scale import from_file_grid, pixel_steps
 from common.core.errors import InputError
 from common.core.files import written_whole
 from common.core.plots import plt
+from common.core.stored import NEARLY_WHOLE, load_nifti
 from common.evaluation.evaluator import CaseEvaluator, CaseEvents
 from common.fields.points import track
 from common.ventricle import strain
@@ -52,7 +53,14 @@ def read_contour(path: str | Path, frame: int, size: tuple[int, int], name: str 
     return points
 
 
-def read_wall(path: str | Path, frame: int, size: tuple[int, int], points: int, thickness: float) -> Array:
+def read_wall(
+    path: str | Path,
+    frame: int,
+    size: tuple[int, int],
+    points: int,
+    thickness: float,
+    zoom: tuple[float, float] = (1.0, 1.0),
+) -> Array:
     """Endocardium, centreline and epicardium ``[3, points, 2]`` (row, column) in pixels, as the user draws them.
 
     Args:
@@ -61,15 +69,20 @@ def read_wall(path: str | Path, frame: int, size: tuple[int, int], points: int, 
         frame, size: as in ``read_contour``.
         points: of each line, even.
         thickness: pixels from the endocardium to the epicardium where the latter is not given.
+        zoom: pixels (row, column) of the lines that are wanted for one of the file's (``scale.squared``).
 
     Raises:
         InputError: it can't be read, its lines cross, or it leaves the image.
     """
     if str(path).endswith((".nii", ".nii.gz")):
-        return wall_contours(_read_labels(path, frame, size), points, str(path))
-    endo = read_contour(path, frame, size)
+        labels = _read_labels(path, frame, size)
+        if zoom != (1.0, 1.0):
+            at = [((np.arange(round(n * z)) + 0.5) / z).astype(int) for n, z in zip(size, zoom, strict=True)]
+            labels = labels[np.ix_(*at)]
+        return wall_contours(labels, points, str(path))
+    endo = from_file_grid(read_contour(path, frame, size), {"zoom": zoom})
     if "epicardium" in json.loads(Path(path).read_text()):
-        epi = read_contour(path, frame, size, "epicardium")
+        epi = from_file_grid(read_contour(path, frame, size, "epicardium"), {"zoom": zoom})
         if endo[0, 1] > endo[-1, 1]:
             endo, epi = endo[::-1], epi[::-1]
         return wall_lines(endo, epi, points, str(path))
@@ -88,11 +101,14 @@ def read_wall(path: str | Path, frame: int, size: tuple[int, int], points: int, 
 
 def _read_labels(path: str | Path, frame: int, size: tuple[int, int]) -> NDArray[np.integer]:
     try:
-        mask = np.squeeze(np.asarray(nibabel.load(path).dataobj)).T  # type: ignore[attr-defined]
+        mask = np.squeeze(load_nifti(path)[1]).T
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"{path}: no readable mask ({error})") from error
     if mask.ndim == 3 and frame < len(mask):
         mask = mask[frame]
+    mask = np.round(mask) if np.isfinite(mask).all() and np.abs(mask - np.round(mask)).max() <= NEARLY_WHOLE else mask
     if mask.shape != size:
         raise InputError(f"{path}: the mask is {mask.shape}, the frames are {size}")
     return mask
@@ -129,9 +145,9 @@ class ContourTracking:
         size = (case["cine"].shape[2], case["cine"].shape[3])
         start = torch.from_numpy(read_contour(path, self.ed, size)).float()
         contours = track(start, case["pred"], self.ed).double().numpy()
-        spacing = case["cine"].meta["spacing"]
-        es = strain.end_systole(contours, spacing) if self.es is None else self.es
-        curves = {"gls": strain.gls(contours, spacing, self.ed), "mapse": strain.mapse(contours, spacing, self.ed)}
+        spacing, steps = case["cine"].meta["spacing"], pixel_steps(case["cine"].meta)
+        es = strain.end_systole(contours, steps) if self.es is None else self.es
+        curves = {"gls": strain.gls(contours, steps, self.ed), "mapse": strain.mapse(contours, steps, self.ed)}
         peaks = {name: 100 * strain.peak_systolic(curve, self.ed, es) for name, curve in curves.items()}
         if spacing is not None:
             curves["mapse_mm"] = strain.mapse_mm(contours, spacing, self.ed)

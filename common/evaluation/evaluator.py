@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import resource
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -78,7 +77,7 @@ class CaseEvaluator(Evaluator):
             return
         entries = self.dataset.entries  # type: ignore[attr-defined]
         if names is None:
-            names = case_names(entries, str(self.output_dir), getattr(self.dataset, "dataset_dir", "."))
+            names = case_names(entries, str(self.output_dir))
         for entry, name in zip(entries, names, strict=True):
             entry["case"] = name
         self.placed = True
@@ -134,8 +133,3 @@ class CaseEvaluator(Evaluator):
             if len(self.data_loader) > 1:  # type: ignore[arg-type]
                 log.error("%s: %s", name, found)
         return self.state.output
-
-
-def peak_memory() -> int:
-    """Largest resident memory of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -17,6 +17,7 @@ import torch
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
+from common.cine.scale import pixel_steps
 from common.core.errors import InputError
 from common.evaluation.bodies import errors, measured_points
 from common.evaluation.evaluator import CaseEvaluator, CaseEvents
@@ -54,12 +55,11 @@ class TruthMetrics:
     of ``common.simulation.physics`` has a ``body`` instead of contours, and its errors are added (``bodies.errors``).
 
     Args:
-        dataset_dir: folder that the entry's paths start from.
         radius: of the NLCC window.
     """
 
-    def __init__(self, dataset_dir: str = ".", radius: int = 10) -> None:
-        self.dataset_dir, self.radius = Path(dataset_dir), radius
+    def __init__(self, radius: int = 10) -> None:
+        self.radius = radius
 
     def attach(self, engine: CaseEvaluator) -> None:
         engine.add_event_handler(CaseEvents.CASE_DONE, self)
@@ -70,15 +70,15 @@ class TruthMetrics:
         if "ddf" not in entry:
             return
         case.setdefault("metrics", {})
-        pairs = self._pairs(case, self.dataset_dir / entry["ddf"], self.dataset_dir / entry["mask"])
+        pairs = self._pairs(case, Path(entry["ddf"]), Path(entry["mask"]))
         case["pairs"] = {**(case.get("pairs") or {}), **{key: values.tolist() for key, values in pairs.items()}}
         case["metrics"].update({key: float(values.nanmean()) for key, values in pairs.items()})
         if "contours" in entry:
-            contours, summary = (self._json(self.dataset_dir / entry[key]) for key in ("contours", "summary"))
+            contours, summary = (self._json(Path(entry[key])) for key in ("contours", "summary"))
             scores, case["profile_mm"] = self._contours(case, contours, int(summary["end_systole_frame"]))
             case["metrics"].update(scores)
         if "body" in entry:
-            origin = self._json(self.dataset_dir / entry["summary"])["origin"]
+            origin = self._json(Path(entry["summary"]))["origin"]
             spacing = case["cine"].meta["spacing"]
             start = (measured_points(entry["body"]) - origin) / spacing
             found = track(torch.from_numpy(start).float(), case["pred"])[-1].double().numpy()
@@ -109,7 +109,7 @@ class TruthMetrics:
     def _contours(
         self, case: dict[str, Any], contours: dict[str, Any], es: int
     ) -> tuple[dict[str, float], list[float] | None]:
-        spacing = case["cine"].meta["spacing"]
+        spacing, steps = case["cine"].meta["spacing"], pixel_steps(case["cine"].meta)
         frames = len(case["pred"]) + 1
         es = min(es, frames - 1)
         truth = {key: np.asarray(values, dtype=np.float64)[:frames] for key, values in contours.items()}
@@ -117,8 +117,8 @@ class TruthMetrics:
             key: track(torch.from_numpy(values[0]).float(), case["pred"]).double().numpy()
             for key, values in truth.items()
         }
-        off = np.concatenate([strain.scaled(found[key][es] - truth[key][es], spacing) for key in truth])
-        inner, true_inner = (strain.scaled(c["endocardium"], spacing) for c in (found, truth))
+        off = np.concatenate([strain.scaled(found[key][es] - truth[key][es], steps) for key in truth])
+        inner, true_inner = (strain.scaled(c["endocardium"], steps) for c in (found, truth))
         distances = np.array([contour_distances(a, b) for a, b in zip(inner[1:], true_inner[1:], strict=True)])
         scores = {
             "epe_es_mm": float(np.linalg.norm(off, axis=-1).mean()),
@@ -149,15 +149,9 @@ class CarriedLabels:
     ``data_lists/camus.json`` has them; the case's first frame is end-diastole, its last end-systole. Adds to the case's
     ``metrics``: ``dice_cavity``, ``dice_myocardium``, ``dice_atrium``, and ``dm_mm`` and ``dh_mm`` of the propagated
     endocardium against that of the ES label (section III-D.1), in mm where the spacing is known.
-
-    Args:
-        dataset_dir: folder that the entry's paths start from.
     """
 
     LABELS: ClassVar[dict[int, str]] = {1: "cavity", 2: "myocardium", 3: "atrium"}
-
-    def __init__(self, dataset_dir: str = ".") -> None:
-        self.dataset_dir = Path(dataset_dir)
 
     def attach(self, engine: CaseEvaluator) -> None:
         engine.add_event_handler(CaseEvents.CASE_DONE, self)
@@ -167,13 +161,13 @@ class CarriedLabels:
         entry = case.get("entry", {})
         if "ed_label" not in entry:
             return
-        paths = [self.dataset_dir / entry[f"{phase}_label"] for phase in ("ed", "es")]
+        paths = [Path(entry[f"{phase}_label"]) for phase in ("ed", "es")]
         ed, es = (self._labels(path, case["pred"].shape[2:]) for path in paths)
-        spacing = case["cine"].meta["spacing"]
+        spacing, steps = case["cine"].meta["spacing"], pixel_steps(case["cine"].meta)
         carried = torch.stack([(ed == value).float() for value in range(4)])[None]
         for ddf in case["pred"]:
             carried = warp(carried, ddf[None])
-        scores = segmentation_scores(carried[0].argmax(0), es, self.LABELS, spacing or (1.0, 1.0))
+        scores = segmentation_scores(carried[0].argmax(0), es, self.LABELS, steps)
         case.setdefault("metrics", {}).update({f"dice_{name}": scores[f"dice_{name}"] for name in self.LABELS.values()})
         if spacing is None:
             return

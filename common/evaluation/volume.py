@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.core.memory import peak_memory
 from common.evaluation import figures
-from common.evaluation.evaluator import CaseEvaluator, CaseEvents, peak_memory
+from common.evaluation.evaluator import CaseEvaluator, CaseEvents
 from common.evaluation.writer import CaseWriter
 from common.fields.ddf import between_grids
 from common.fields.files import save_volume_ddf

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import math
-from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from ignite.engine import Events
-from torch import Tensor
 
+from common.cine.scale import aspect_of
 from common.cine.write import write_cine
 from common.core.arrays import bounding_box
 from common.core.files import PROGRAM, SUMMARY, summary_of, written_whole
 from common.core.folders import source_of
+from common.core.memory import peak_memory
+from common.core.tables import finite, metrics_of, pair_rows, statistics_text, table_text, write_tables
 from common.evaluation import figures
-from common.evaluation.evaluator import CaseEvaluator, CaseEvents, peak_memory
+from common.evaluation.evaluator import CaseEvaluator, CaseEvents
 from common.fields.ddf import smooth, warp
 from common.fields.files import save_cine_ddf
 from common.fields.points import grid_points, track
@@ -117,7 +115,10 @@ class CineWriter(CaseWriter):
             "frames": case["cine"].shape[1],
             "size": list(case["cine"].shape[2:]),
             "spacing": meta["spacing"],
+            "aspect": aspect_of(meta),
             "frame_times": meta["frame_times"],
+            "times_are": meta.get("times_are"),
+            "crop": meta.get("crop"),
             "notes": meta["notes"],
             "field": "ddf.nii.gz (X, Y, T-1, 1, 2), (x, y) in pixels: frame t at p + ddf(p) is frame t+1 at p",
             "table": case.get("table"),
@@ -144,21 +145,22 @@ def draw(folder: Path, case: dict[str, Any], results: Sequence[Any] = ()) -> Non
         results: ``ScaleResult``s, where there are intermediate fields.
     """
     image, ddf, frames = case["image"], case["pred"], case["cine"][0].as_tensor()
+    aspect = aspect_of(case["cine"].meta)
     mask = case["mask"][0, 0] if case.get("mask") is not None else torch.ones_like(frames[0], dtype=torch.bool)
     t = int(ddf.square().sum(1).mean((1, 2)).argmax())  # the pair that moves most shows most
     pair = slice(t, t + 1)
     fields = [r.ddf(pair)[0] for r in results[:-1]] + [ddf[t]]
     titles = [f"scale {Fraction(r.scale).limit_denominator(64)}" for r in results] or [f"frame {t} to {t + 1}"]
-    figures.arrows(image[t, 0], fields, titles, mask, folder / "arrows.png")
+    figures.arrows(image[t, 0], fields, titles, mask, folder / "arrows.png", aspect=aspect)
     rows, columns = (slice(*edges) for edges in bounding_box(mask[None, None], mask.shape))
     moving, warped, fixed = (
         torch.where(mask, frame, 0)[rows, columns]
         for frame in (image[t, 0], warp(image[pair, :1], ddf[pair])[0, 0], image[t, 1])
     )
-    figures.warped_beside_fixed(moving, warped, fixed, folder / "warped.png")
+    figures.warped_beside_fixed(moving, warped, fixed, folder / "warped.png", aspect)
     tissue = mask & (smooth(frames.mean(0)[None, None], 3.0)[0, 0] > TISSUE)
     points = track(grid_points(tissue if tissue.any() else mask, max(6, round(min(mask.shape) / 24))), ddf)
-    figures.tracked_film(frames, points, folder / "tracked.mp4", folder / "tracked.png")
+    figures.tracked_film(frames, points, folder / "tracked.mp4", folder / "tracked.png", aspect=aspect)
 
 
 class MetricsTable:
@@ -219,91 +221,3 @@ def earlier_rows(output_dir: Path, names: Sequence[str]) -> tuple[list[dict[str,
             rows.append({"case": folder.name, **metrics_of(summary)})
             pairs += pair_rows(folder.name, summary.get("pairs"))
     return rows, pairs
-
-
-def metrics_of(summary: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a case; what was not finite is NaN."""
-    return {key: float("nan") if value is None else value for key, value in (summary.get("metrics") or {}).items()}
-
-
-def write_tables(
-    output_dir: Path, rows: Sequence[dict[str, Any]], pairs: Iterable[dict[str, Any]], failed: dict[str, str]
-) -> None:
-    """``metrics.csv``, ``pairs.csv`` and ``summary.json`` of a list of cases.
-
-    Args:
-        output_dir: made if missing.
-        rows: ``case`` and its metrics.
-        pairs: ``case``, ``pair`` and its metrics; gone through several times, so no iterator.
-        failed: reason of each case that is left out.
-    """
-    if rows:
-        write_csv(output_dir / "metrics.csv", rows)
-    if any(True for _ in pairs):
-        write_csv(output_dir / "pairs.csv", pairs)
-    if rows or len(failed) > 1:
-        summary = {"program": PROGRAM, "cases": statistics(rows), "pairs": statistics(pairs), "failed": failed}
-        with written_whole(output_dir / "summary.json") as beside:
-            beside.write_text(json.dumps(finite(summary), indent=1))
-
-
-def statistics_text(rows: Sequence[dict[str, Any]]) -> str:
-    """Mean and sd of each column as lines for the terminal."""
-    lines = [f"\n{len(rows)} cases, mean ± sd:"]
-    lines += [f"  {name:<20} {found['mean']:.4g} ± {found['sd']:.2g}" for name, found in statistics(rows).items()]
-    return "\n".join(lines)
-
-
-def pair_rows(case: str, columns: dict[str, list[float]] | None) -> list[dict[str, Any]]:
-    """A row a pair, of a list a column."""
-    columns = columns or {}
-    values = zip(*columns.values(), strict=True)
-    return [{"case": case, "pair": t, **dict(zip(columns, row, strict=True))} for t, row in enumerate(values)]
-
-
-def table_text(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows of ``stage``, ``mse``, ``nlcc``, ``seconds`` as lines for the terminal."""
-    lines = [f"  {'':<12}{'MSE ·10⁻³':>10}{'NLCC':>8}{'seconds':>9}"]
-    for row in rows:
-        seconds = f"{row['seconds']:.1f}" if row["seconds"] else ""
-        lines.append(f"  {row['stage']:<12}{row['mse'] * 1e3:>10.3f}{row['nlcc']:>8.3f}{seconds:>9}")
-    return "\n".join(lines)
-
-
-def statistics(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Mean, sd (of a sample) and n of each column of numbers, leaving out what isn't finite."""
-    columns: dict[str, array[float]] = {}
-    for row in rows:
-        for column, value in row.items():
-            if column not in ("case", "pair") and isinstance(value, int | float):
-                columns.setdefault(column, array("d")).append(value)
-    found = {}
-    for column, numbers in columns.items():
-        values = np.asarray(numbers)
-        values = values[np.isfinite(values)]
-        if len(values):
-            sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-            found[column] = {"mean": float(values.mean()), "sd": sd, "n": len(values)}
-    return found
-
-
-def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Rows of dictionaries as a table, whole or not at all; they are gone through twice, so no iterator."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    with written_whole(path) as beside, open(beside, "w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def finite(value: Any) -> Any:
-    """The same for JSON: tensors to lists, NaN and infinities to null."""
-    if isinstance(value, dict):
-        return {key: finite(v) for key, v in value.items()}
-    if isinstance(value, Tensor | np.ndarray):
-        return finite(value.tolist())
-    if isinstance(value, list | tuple):
-        return [finite(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -19,8 +19,8 @@ from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.cine.cases import case_name, read_datalist
 from common.core.arrays import bounding_box
+from common.core.datalist import case_name, read_datalist
 from common.core.errors import InputError
 from common.fields.ddf import warp
 from common.fields.ncc import inside, local_ncc, masked_mean
@@ -280,7 +280,14 @@ class AtlasSegmentation(Inferer):
 
 
 def similarity(fixed: Tensor, moving: Tensor, mask: Tensor | None, radius: int = 2) -> Tensor:
-    """NLCC of each of ``moving [n, 1, *S]`` with ``fixed [1, 1, *S]`` over the mask: ``[n]`` in [0, 1]."""
+    """NLCC of each of ``moving [n, 1, *S]`` with ``fixed [1, 1, *S]`` over the mask: ``[n]`` in [0, 1].
+
+    Examples:
+        >>> fixed = torch.rand(1, 1, 12, 12, 12, generator=torch.Generator().manual_seed(0))
+        >>> other = torch.rand(1, 1, 12, 12, 12, generator=torch.Generator().manual_seed(1))
+        >>> similarity(fixed, torch.cat([other, fixed]), None).argmax().item()
+        1
+    """
     crop: Any = (..., *(slice(*edges) for edges in bounding_box(mask, fixed.shape[2:], margin=radius)))
     fixed, moving = fixed[crop], moving[crop]
     weight = None if mask is None else inside(mask[crop], radius)

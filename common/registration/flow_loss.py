@@ -97,12 +97,25 @@ def endpoint_error(ddf: Tensor, field: Tensor, mask: Tensor | None = None, **bat
     Args:
         ddf, field: ``[B, 2, H, W]`` in pixels.
         mask: ``[B, 1, H, W]``.
+
+    Examples:
+        >>> truth = torch.zeros(1, 2, 4, 4)
+        >>> ddf = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
+        >>> endpoint_error(ddf, truth).tolist()
+        [5.0]
     """
     return masked_mean(torch.linalg.vector_norm(ddf - field, dim=1, keepdim=True), mask)
 
 
 def endpoint_error_mm(ddf: Tensor, field: Tensor, mask: Tensor, spacing: Tensor, **batch: Tensor) -> Tensor:
-    """``endpoint_error`` in mm, with ``spacing [B, 2]`` in mm a pixel (row, column)."""
+    """``endpoint_error`` in mm, with ``spacing [B, 2]`` in mm a pixel (row, column).
+
+    Examples:
+        >>> truth, mask = torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4)
+        >>> ddf = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
+        >>> endpoint_error_mm(ddf, truth, mask, torch.tensor([[2.0, 2.0]])).tolist()
+        [10.0]
+    """
     scale = spacing[:, :, None, None].to(ddf)
     return endpoint_error(ddf * scale, field * scale, mask)
 
@@ -122,9 +135,7 @@ class PassesFlowLoss(_Loss):
             together, so that large steps do not drown small ones.
     """
 
-    def __init__(
-        self, gamma: float = 0.6, eps: float = 1e-6, likelihood: float = 0.02, relative: float = 0.0
-    ) -> None:
+    def __init__(self, gamma: float = 0.6, eps: float = 1e-6, likelihood: float = 0.02, relative: float = 0.0) -> None:
         super().__init__()
         self.gamma, self.eps, self.likelihood, self.relative = gamma, eps, likelihood, relative
 

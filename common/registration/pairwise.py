@@ -23,6 +23,11 @@ def consistent(ddf: Tensor, back: Tensor) -> Tensor:
     Args:
         ddf: ``[B, 2, H, W]`` in pixels, on the fixed grid.
         back: likewise with moving and fixed exchanged, on the moving image's grid.
+
+    Examples:
+        >>> ddf = torch.full((1, 2, 4, 4), 1.0)
+        >>> consistent(ddf, -1.5 * ddf).unique().tolist()
+        [1.25]
     """
     return (ddf - warp(back, ddf)) / 2
 

@@ -348,6 +348,10 @@ def per_scale(value: float | Sequence[float], count: int, name: str) -> list[flo
 
     Raises:
         InputError: another number of values.
+
+    Examples:
+        >>> per_scale(10.0, 3, "smoothness"), per_scale([1, 2, 3], 3, "steps")
+        ([10.0, 10.0, 10.0], [1, 2, 3])
     """
     values = [value] * count if isinstance(value, int | float) else list(value)
     if len(values) != count:

@@ -24,10 +24,11 @@ from torch import Tensor
 
 from common.cine.labels import read_labels
 from common.cine.read import read_cine
+from common.cine.scale import pixel_steps, squared
 from common.cohort.bundle import content, parsed
 from common.core.errors import InputError
 from common.core.files import written_whole
-from common.evaluation.writer import finite
+from common.core.tables import finite
 from common.strain_pipeline.files import lines_by_frame
 from common.strain_pipeline.image_networks import load_segmentation, segment_cine
 from common.volume.cases import read_volume
@@ -153,10 +154,13 @@ def save_frames(path: Path, labels: NDArray[np.uint8], source: str, meta: Mappin
         affine, zooms = like.affine, like.header.get_zooms()
         steps = (*zooms[:2], zooms[3] if len(zooms) > 3 else zooms[2])
     else:
-        row, column = meta["spacing"] or (1.0, 1.0)
+        row, column = (step * z for step, z in zip(pixel_steps(meta), meta.get("zoom", (1.0, 1.0)), strict=True))
         times = meta["frame_times"]
         steps = (column, row, (times[-1] - times[0]) / (len(times) - 1) if times else 1.0)
         affine = np.diag([*steps, 1.0])
+    height, width = (round(n / z) for n, z in zip(labels.shape[1:], meta.get("zoom", (1.0, 1.0)), strict=True))
+    if (height, width) != labels.shape[1:]:  # measured on square pixels
+        labels = np.stack([cv2.resize(t, (width, height), interpolation=cv2.INTER_NEAREST) for t in labels])
     image = nibabel.Nifti1Image(labels.transpose(2, 1, 0), affine)
     image.header.set_zooms(steps)
     nibabel.save(image, path)
@@ -209,7 +213,7 @@ def uncertainty_of(request: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: it is no cine, or the weights can't be read.
     """
-    cine = read_cine(request["image"]).as_tensor()[0]
+    cine = squared(read_cine(request["image"])).as_tensor()[0]
     frames = cine[torch.linspace(0, len(cine) - 1, min(SHOWN_FRAMES, len(cine))).round().long()]
     memberships = segment_cine(frames, load_segmentation(request["weights"]), smooth=False)
     return {"uncertainty": uncertainty(memberships)}

@@ -16,10 +16,13 @@ import pydicom
 from ignite.engine import Events
 from numpy.typing import NDArray
 
+from common.cine.scale import file_size, on_file_grid
 from common.core.errors import InputError
 from common.core.files import written_whole
-from common.evaluation.evaluator import CaseEvaluator, CaseEvents, peak_memory
-from common.evaluation.writer import CaseWriter, finite
+from common.core.memory import peak_memory
+from common.core.tables import finite
+from common.evaluation.evaluator import CaseEvaluator, CaseEvents
+from common.evaluation.writer import CaseWriter
 from common.strain_pipeline import html as report
 from common.strain_pipeline.dicom_sr import is_dicom, write_sr
 from common.strain_pipeline.html import SEGMENT_COLOURS, number
@@ -32,6 +35,7 @@ Array = NDArray[np.float64]
 
 
 OUTLINE = ("#ffffff", "#9fd0ff")  # endocardium, epicardium
+CAPTION = 26  # pixels below a frame of the film
 SHOWN = 3  # every so manieth point of a line is drawn
 
 NUMBERS = (
@@ -53,6 +57,10 @@ NUMBERS = (
     ("ejection_fraction", "Ejection fraction (discs, one plane)", "%", 0),
     ("heart_rate", "Heart rate", "beats/min", 0),
 )
+
+
+TIMED = ("ms", "1/s", "beats/min")
+DOUBT = " (by the playback rate)"
 
 
 class StrainWriter(CaseWriter):
@@ -87,7 +95,7 @@ class StrainWriter(CaseWriter):
         lines = lines_by_frame(case, 1)
         contours = {"frames": sorted(lines)}
         for k, name in enumerate(LINES):
-            contours[name] = [np.round(lines[t][k], 2).tolist() for t in sorted(lines)]
+            contours[name] = [np.round(on_file_grid(lines[t][k], case["cine"].meta), 2).tolist() for t in sorted(lines)]
         (folder / "contours.json").write_text(json.dumps(contours))
         if self.figures:
             with timed(case, "report"):
@@ -108,9 +116,12 @@ class StrainWriter(CaseWriter):
             "view_given": case["view_given"],
             "view_probabilities": case["view_probabilities"],
             "frames": case["cine"].shape[1],
-            "size": list(case["cine"].shape[2:]),
+            "size": list(file_size(case["cine"], meta)),
             "spacing": meta["spacing"],
+            "zoom": meta.get("zoom"),
             "frame_times": meta["frame_times"],
+            "times_are": meta.get("times_are"),
+            "times_doubted": case["times_doubted"],
             "notes": meta["notes"],
             "warnings": case["warnings"],
             "contour": case["contour_given"],
@@ -182,7 +193,10 @@ def marks_of(case: dict[str, Any]) -> dict[int, str]:
 
 
 def write_film(path: Path, case: dict[str, Any], rate: float = 12.5) -> None:
-    """The beats with the wall's lines and segments drawn over them, as MP4 at ``rate`` frames a second."""
+    """The beats with the wall's lines and segments drawn over them, as MP4 at ``rate`` frames a second.
+
+    What is said of a frame stands below it.
+    """
     frames, lines, marks = shades(case), lines_by_frame(case, 1), marks_of(case)
     zoom = max(1, round(640 / frames.shape[2]))
     drawn = []
@@ -193,7 +207,8 @@ def write_film(path: Path, case: dict[str, Any], rate: float = 12.5) -> None:
             shade = tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
             cv2.polylines(picture, [np.ascontiguousarray(points)], False, shade, 2, cv2.LINE_AA, 4)
         text = f"frame {t}" + (f", {marks[t]}" if t in marks else "")
-        corner = (8, picture.shape[0] - 10)
+        picture = np.pad(picture, ((0, CAPTION), (0, 0), (0, 0)))
+        corner = (8, picture.shape[0] - 8)
         cv2.putText(picture, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (230, 230, 230), 1, cv2.LINE_AA)
         drawn.append(picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2])
     iio.imwrite(path, drawn, fps=rate, codec="libx264", macro_block_size=2)
@@ -218,7 +233,7 @@ def case_sections(case: dict[str, Any]) -> list[str]:
             report.columns(cine, big + facts + "".join(plot_of(beat, times) for beat in beats)),
         ),
         report.section(f"{view.short} · segments", segment_table(mean_segments(beats), case["line"])),
-        report.section(f"{view.short} · numbers", number_table(beats, case["means"])),
+        report.section(f"{view.short} · numbers", number_table(beats, case["means"], case["times_doubted"])),
     ]
 
 
@@ -229,7 +244,7 @@ def notes_of(case: dict[str, Any]) -> list[str]:
     words = ", ".join(f"{name.replace('_', ' ')} {share:.2f}" for name, share in found)
     said.append(f"View {'given by the user; the classifier says' if case['view_given'] else 'found'}: {words}.")
     if case["cine"].meta["spacing"] is None:
-        said.append("The pixels' spacing is unknown: strains take them as square, and nothing is given in mm or ml.")
+        said.append("The pixels' spacing is unknown: nothing is given in mm or ml.")
     if case["contour_given"]:
         said.append(f"The contour at end-diastole is the user's, {case['contour_given']}.")
     return said
@@ -265,11 +280,14 @@ def segment_table(rows: Sequence[dict[str, Any]], line: str) -> str:
     return report.table([f"Segment, {line}", *(label for _, label, _ in keys)], body, SEGMENT_COLOURS, out)
 
 
-def number_table(beats: Sequence[dict[str, Any]], means: Mapping[str, float | None]) -> str:
-    """A row a number, a column a beat and one of their mean."""
+def number_table(beats: Sequence[dict[str, Any]], means: Mapping[str, float | None], doubted: bool = False) -> str:
+    """A row a number, a column a beat and one of their mean; those that rest on a doubted frame time are marked."""
     several = beats if len(beats) > 1 else []
     body = [
-        [f"{label}, {unit}", *(number(values[key], digits) for values in (means, *(b["numbers"] for b in several)))]
+        [
+            f"{label}, {unit}{DOUBT if doubted and unit in TIMED else ''}",
+            *(number(values[key], digits) for values in (means, *(b["numbers"] for b in several))),
+        ]
         for key, label, unit, digits in NUMBERS
     ]
     head = ["", "mean" if several else "value", *(f"beat {k + 1}" for k in range(len(several)))]

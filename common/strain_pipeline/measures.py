@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.cine.scale import pixel_steps
 from common.core.errors import InputError
 from common.evaluation.evaluator import CaseEvaluator, CaseEvents
 from common.strain_pipeline.pipeline import LINES, TrackedBeat, timed
@@ -24,6 +25,9 @@ Array = NDArray[np.float64]
 Numbers = dict[str, float | None]
 
 SEGMENTS = 6
+SLOWEST_HEART, FASTEST_HEART = 35.0, 200.0  # beats/min
+FEWEST_SYSTOLIC = 10  # frames from end-diastole to end-systole
+SLOWEST_CINE = 30.0  # frames/s
 
 
 class StrainMeasures:
@@ -68,9 +72,13 @@ class StrainMeasures:
         meta = case["cine"].meta
         with timed(case, "strain"):
             case["strain"] = [
-                self.measure(found, meta["spacing"], meta["frame_times"], case["view"].segments(self.mirrored))
+                self.measure(
+                    found, meta["spacing"], meta["frame_times"], case["view"].segments(self.mirrored), pixel_steps(meta)
+                )
                 for found in case["tracked"]
             ]
+        case["times_doubted"] = times_doubted(case["strain"], meta.get("times_are"))
+        case["warnings"] += timing_warnings(case["strain"], meta["frame_times"], case["times_doubted"])
         case["line"] = self.line
         for result in case["strain"]:
             out = [f"{s['name']} ({s['rejected']})" for s in result["segments"] if s["rejected"]]
@@ -88,7 +96,12 @@ class StrainMeasures:
         metrics["rejected_segments"] = sum(bool(s["rejected"]) for r in case["strain"] for s in r["segments"])
 
     def measure(
-        self, found: TrackedBeat, spacing: Sequence[float] | None, times: Sequence[float] | None, names: Sequence[str]
+        self,
+        found: TrackedBeat,
+        spacing: Sequence[float] | None,
+        times: Sequence[float] | None,
+        names: Sequence[str],
+        steps: Sequence[float] | None = None,
     ) -> dict[str, Any]:
         """Everything of one beat.
 
@@ -97,19 +110,21 @@ class StrainMeasures:
             spacing: mm a pixel (row, column), or None.
             times: of all frames of the cine, s, or None.
             names: of the six segments.
+            steps: size of a pixel (row, column) in any unit, where the spacing is unknown; None takes it as square.
         """
+        steps = spacing or steps
         beat = found.beat
         es, end = beat.es - beat.ed, beat.end - beat.ed
         seconds = None if times is None else np.asarray(times[beat.ed : beat.end + 1]) - times[beat.ed]
         lines = dict(zip(LINES, found.lines.transpose(1, 0, 2, 3), strict=True))
         main, endo = lines[self.line], lines["endocardium"]
-        lengths = strain.segment_lengths(main, spacing, SEGMENTS)
+        lengths = strain.segment_lengths(main, steps, SEGMENTS)
         rejected = self._rejected(found, main[0])
         kept = [k for k, reason in enumerate(rejected) if not reason]
         raw = {
             "gls": strain.lagrangian(lengths[kept].sum(0)) if SEGMENTS - len(kept) <= self.most_rejected else None,
-            "gls_centreline": strain.gls(lines["centreline"], spacing),
-            "mapse": strain.mapse(endo, spacing),
+            "gls_centreline": strain.gls(lines["centreline"], steps),
+            "mapse": strain.mapse(endo, steps),
             **{name: strain.lagrangian(row) for name, row in zip(names, lengths, strict=True)},
         }
         compensate = self.compensate and beat.whole
@@ -173,6 +188,54 @@ class StrainMeasures:
         return reasons
 
 
+def times_doubted(beats: Sequence[dict[str, Any]], times_are: str | None) -> bool:
+    """Whether times rest on a file's playback alone, without two whole beats of a possible heart rate.
+
+    Args:
+        beats: as ``StrainMeasures.measure`` gives them.
+        times_are: as a cine's ``meta`` says.
+    """
+    rates = [rate for beat in beats if (rate := beat["numbers"]["heart_rate"]) is not None]
+    return times_are == "playback" and not (len(rates) > 1 and all(possible(rate) for rate in rates))
+
+
+def possible(heart_rate: float) -> bool:
+    """Whether a heart beats so often a minute."""
+    return SLOWEST_HEART <= heart_rate <= FASTEST_HEART
+
+
+def timing_warnings(beats: Sequence[dict[str, Any]], times: Sequence[float] | None, doubted: bool) -> list[str]:
+    """What a reader of rates, times and peaks must know of the frames' times.
+
+    Args:
+        beats: as ``StrainMeasures.measure`` gives them.
+        times: of the cine's frames, s, or None.
+        doubted: as ``times_doubted`` says.
+    """
+    said = []
+    if doubted:
+        said.append(
+            "The frame times are those of the file's playback: heart rate, times to peak and strain rates are right "
+            "only if it plays as fast as it was acquired."
+        )
+    for beat in beats:
+        rate, frames = beat["numbers"]["heart_rate"], beat["es"] - beat["ed"] + 1
+        if rate is not None and not possible(rate):
+            said.append(
+                f"The beat from frame {beat['ed']}: a heart rate of {rate:.0f} beats/min is hardly possible; either "
+                "the frame times or the beat are wrong."
+            )
+        if frames < FEWEST_SYSTOLIC:
+            said.append(
+                f"The beat from frame {beat['ed']}: only {frames} frames in systole; a peak may lie between two."
+            )
+    if times is not None and len(times) > 1:
+        speed = (len(times) - 1) / (times[-1] - times[0])
+        if speed < SLOWEST_CINE:
+            said.append(f"{speed:.0f} frames/s are few: peaks may be missed, and rates are too small.")
+    return said
+
+
 def timing(curve: Array | None, es: int, end: int, whole: bool, seconds: Array | None, prefix: str = "") -> Numbers:
     """End-systolic, peak-systolic and peak strain, post-systolic index, time to peak and strain rates of a curve in %.
 
@@ -226,13 +289,7 @@ class StrainTruth:
 
     Adds ``gls_true`` and ``gls_error`` (end-systolic strain of the first beat's endocardium, found less true, in points
     of %), ``ed_error`` and ``es_error`` (frames) to the metrics.
-
-    Args:
-        dataset_dir: folder that the entry's paths start from.
     """
-
-    def __init__(self, dataset_dir: str = ".") -> None:
-        self.dataset_dir = Path(dataset_dir)
 
     def attach(self, engine: CaseEvaluator) -> None:
         engine.add_event_handler(CaseEvents.CASE_DONE, self)
@@ -241,7 +298,7 @@ class StrainTruth:
         case: dict[str, Any] = engine.state.output
         if "summary" not in case["entry"]:
             return
-        path = self.dataset_dir / case["entry"]["summary"]
+        path = Path(case["entry"]["summary"])
         try:
             truth = json.loads(path.read_text())
             es, curve = int(truth["end_systole_frame"]), truth["strain"]["global"]

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from common.cine.cases import CineCases
+from common.cine.scale import file_size
 from common.cine.sector import closed, sector_mask
 from common.core.errors import InputError
 from common.evaluation.contour import read_wall
@@ -73,7 +74,7 @@ class StudyCases(CineCases):
         es: int | Sequence[int | None] | None = None,
         contour: str | Sequence[str | None] | None = None,
     ) -> None:
-        super().__init__(input, datalist, fold, dataset_dir, spacing, frames=frames)
+        super().__init__(input, datalist, fold, dataset_dir, spacing, frames=frames, square=True)
         said: dict[str, Any] = {"view": view, "ed": ed, "es": es, "contour": contour}
         for name, given in said.items():
             values = list(given) if isinstance(given, list | tuple) else [given] * len(self.entries)
@@ -184,9 +185,11 @@ class WallSegmentation:
             )
             if "contour" in entry:
                 beats = beats[:1]
-                size = (cine.shape[2], cine.shape[3])
+                size = file_size(cine, meta)
                 thick = float(np.nanmedian(np.linalg.norm(case["walls"][:, 2] - case["walls"][:, 0], axis=-1)))
-                case["walls"][beats[0].ed] = read_wall(entry["contour"], beats[0].ed, size, self.points, thick)
+                case["walls"][beats[0].ed] = read_wall(
+                    entry["contour"], beats[0].ed, size, self.points, thick, meta.get("zoom", (1.0, 1.0))
+                )
             seen = np.isfinite(case["walls"]).all((1, 2, 3))
             case["beats"] = [beat for beat in beats if seen[beat.ed : beat.es + 1].any()]
             if not case["beats"]:

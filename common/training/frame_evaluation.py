@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from common.core.files import written_whole
-from common.evaluation.writer import finite, statistics, write_csv
+from common.core.tables import finite, statistics, write_csv
 from common.registration.overlap import segmentation_scores
 from common.strain_pipeline.image_networks import segment_cine
 from common.training.frames import SegmentationFrames

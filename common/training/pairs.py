@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from common.cine.cases import read_datalist
+from common.core.datalist import read_datalist
 from common.fields.ddf import warp
 from common.fields.random import random_deformation
 from common.training.items import RandomItems

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from common.cine.cases import read_datalist
 from common.cine.labels import read_labels
 from common.cine.read import read_cine
+from common.core.datalist import read_datalist
 from common.core.errors import InputError
 from common.training.frames import UNTOLD, LabelledFrame, LabelledFrames, labelled_frame
 

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import torch
 from nibabel.orientations import OrientationError, apply_orientation, inv_ornt_aff, io_orientation
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from common.cine.cases import case_name, read_datalist
+from common.core.datalist import case_name, read_datalist
 from common.core.errors import InputError
 from common.core.folders import finished
+from common.core.stored import NEARLY_WHOLE, load_nifti
 from common.fields.ddf import sample, smooth
 from common.volume.phantom import phantom
 
@@ -108,12 +108,14 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Values and affine of a 3D NIfTI (or what else nibabel reads).
 
     Raises:
-        InputError: it can't be read, isn't 3D, holds values that aren't finite, or has no usable affine.
+        InputError: it can't be read, isn't 3D, is in colour or complex, claims more than its file can hold,
+            holds values that aren't finite, or has no usable affine.
     """
     try:
-        image = nibabel.load(path)
-        values = np.asarray(image.dataobj)  # type: ignore[attr-defined]
-        affine = np.asarray(image.affine, dtype=np.float64)  # type: ignore[attr-defined]
+        image, values = load_nifti(path)
+        affine = np.asarray(image.affine, dtype=np.float64)
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except Exception as error:
@@ -181,6 +183,9 @@ def read_label(path: str | Path, grid: Grid) -> np.ndarray:
         raise InputError(f"{path}: the label is {values.shape}, its volume is {grid.shape}")
     if not np.allclose(affine, grid.affine, atol=1e-2):
         raise InputError(f"{path}: the label lies elsewhere than its volume (another affine)")
+    whole = np.round(values)
+    if np.abs(values - whole).max() <= NEARLY_WHOLE:
+        values = whole
     found = np.unique(values)
     other = [float(v) for v in found if v not in (0, *LABELS)]
     if other:

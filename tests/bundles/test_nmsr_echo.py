@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import resource
+import subprocess
+import sys
 
 import imageio.v3 as iio
 import nibabel
@@ -75,13 +77,14 @@ def test_demo_as_a_user_runs_it(tmp_path):
 
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{out}/mlruns.db")
-    (experiment,) = (e for e in client.search_experiments() if e.name == "nmsr_echo")
-    (run,) = client.search_runs([experiment.experiment_id])
-    assert run.info.status == "FINISHED"
+    (kept,) = json.loads((out / "record.json").read_text())
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name("cines")
+    (run,) = client.search_runs([experiment.experiment_id], f"tags.record = '{kept['id']}'")
+    assert run.info.status == "FINISHED" and run.info.run_name == "examples_ybr_color · nmsr_echo · fast"
     assert run.data.params["scales"] == "[0.125, 0.25, 0.5, 1.0]" and "environment.torch" in run.data.params
     assert run.data.metrics["nlcc"] == pytest.approx(summary["metrics"]["nlcc"])
-    assert len(client.get_metric_history(run.info.run_id, "pair_nlcc")) == 3
+    assert len(client.get_metric_history(run.info.run_id, "pairs/nlcc")) == 3
     kept = {f.path for f in client.list_artifacts(run.info.run_id, "examples_ybr_color")}
     assert {"examples_ybr_color/ddf.nii.gz", "examples_ybr_color/arrows.png"} <= kept
 
@@ -281,8 +284,10 @@ def test_tracking_server_that_is_down_costs_nothing(tmp_path, monkeypatch, capfd
 
     from mlflow.tracking import MlflowClient
 
-    from common.core.tracking import send
-
-    run = MlflowClient(store).get_run(send(tmp_path / "out"))
+    command = [sys.executable, "-m", "common.core.tracking", "out"]
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("examples_ybr_color · nmsr_echo · fast: sent as run ")
+    run = MlflowClient(store).get_run(done.stdout.split("as run ")[1].split()[0])
     assert run.data.params["preset"] == "fast"
     assert run.data.metrics["mse"] > 0

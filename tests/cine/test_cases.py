@@ -1,59 +1,15 @@
-import json
-
 import imageio.v3 as iio
 import nibabel
 import numpy as np
 import pytest
 
-from common.cine.cases import CineCases, case_name, demo_cine, read_datalist
+from common.cine.cases import CineCases, demo_cine, two_frames
 from common.cine.labels import read_mask
+from common.cine.read import CINE_SUFFIXES
 from common.cine.write import write_cine
+from common.core.datalist import case_name
 from common.core.errors import InputError
 from tests.conftest import moving_cine
-
-
-@pytest.mark.parametrize(
-    "path, name",
-    [("a/b.nii.gz", "b"), ("b.dcm", "b"), ("x/p.1.mp4", "p.1"), ("folder", "folder"), ("odd.xyz", "odd.xyz")],
-)
-def test_case_name(path, name):
-    assert case_name(path) == name
-
-
-def test_datalist(tmp_path):
-    path = tmp_path / "list.json"
-    content = {
-        "test": [{"image": "a.nii.gz", "label": "m/a.nii.gz", "ed": 3}, "b.mp4", {"image": "c", "case": "third"}]
-    }
-    path.write_text(json.dumps(content))
-    entries = read_datalist(path, "test", tmp_path)
-    assert [e["case"] for e in entries] == ["a", "b", "third"]
-    assert entries[0] == {
-        "case": "a",
-        "image": str(tmp_path / "a.nii.gz"),
-        "label": str(tmp_path / "m/a.nii.gz"),
-        "ed": 3,
-    }
-
-
-@pytest.mark.parametrize(
-    "text, reason",
-    [
-        (None, "cannot be read"),
-        ("{", "not a JSON"),
-        ("[1]", "no list 'test'"),
-        ('{"training": []}', r"no list 'test' \(it has: training\)"),
-        ('{"test": []}', "is empty"),
-        ('{"test": [{"label": "a"}]}', "no 'image'"),
-        ('{"test": [{"case": "a", "image": "a.nii"}, {"case": "a", "image": "b.nii"}]}', "names a case twice: a"),
-    ],
-)
-def test_datalist_that_is_none(tmp_path, text, reason):
-    path = tmp_path / "list.json"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(InputError, match=reason):
-        read_datalist(path, "test")
 
 
 def test_the_demo_is_a_case():
@@ -98,3 +54,17 @@ def test_mask_that_is_none(tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5, 6), np.uint8), np.eye(4)), tmp_path / "volume.nii.gz")
     with pytest.raises(InputError, match="a mask is 2D"):
         read_mask(tmp_path / "volume.nii.gz")
+
+
+def test_two_frames_have_the_meta_of_a_cine_that_is_read(tmp_path):
+    frames = np.random.default_rng(0).random((2, 8, 6), np.float32)
+    paths = [tmp_path / name for name in ("ed.nii.gz", "es.nii.gz")]
+    for path, frame in zip(paths, frames, strict=True):
+        nibabel.save(nibabel.Nifti1Image(frame, np.eye(4)), path)
+    write_cine(tmp_path / "cine.nii.gz", moving_cine(3, (112, 112))[0][None])
+    meta, read = two_frames(*paths).meta, CineCases(str(tmp_path / "cine.nii.gz"))[0]["cine"].meta
+    assert set(meta) >= {"spacing", "frame_times", "regions", "r_waves", "colour_flow", "source", "notes"} <= set(read)
+
+
+def test_the_name_of_a_case_is_without_any_format_that_is_read():
+    assert {case_name(f"a/b{suffix}") for suffix in CINE_SUFFIXES} == {"b"}

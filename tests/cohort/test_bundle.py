@@ -84,9 +84,11 @@ def test_a_list_with_a_corrupt_cine(cines, tmp_path, capsys):
         assert {f.name for f in (out / name).iterdir()} == {f.name for f in (plain / name).iterdir()}
         assert np.array_equal(load_ddf(out / name / "ddf.nii.gz"), load_ddf(plain / name / "ddf.nii.gz"))
 
-    client = MlflowClient(f"sqlite:///{out}/mlruns.db")
-    (found,) = client.search_runs([client.get_experiment_by_name("farneback").experiment_id])
-    assert sorted(m.step for m in client.get_metric_history(found.info.run_id, "mse")) == [0, 1, 2]
+    client = MlflowClient()
+    runs = client.search_runs([client.get_experiment_by_name("cines").experiment_id])
+    (found,) = (r for r in runs if r.data.params["output_dir"] == str(out.resolve()))
+    assert sorted(m.step for m in client.get_metric_history(found.info.run_id, "cases/mse")) == [0, 1, 2]
+    assert found.info.run_name == "list test, 3 cases · farneback"
     assert found.info.status == "FINISHED" and found.data.metrics["cases_failed"] == 0
 
 
@@ -101,7 +103,7 @@ def test_only_what_failed_before(cines, tmp_path, capsys):
     assert cohort(cines, out, *options, "--retry-failed") == 0
     assert "2 of 3 cases to do" in capsys.readouterr().out
     assert not (out / "c0/summary.json").exists()
-    assert not (out / "mlruns.db").exists()
+    assert not (out / "mlflow.json").exists()
 
 
 def test_results_of_other_settings_are_not_mixed(cines, tmp_path):

@@ -13,6 +13,7 @@ from common.cohort import record
 from common.cohort.__main__ import main
 from common.cohort.engine import Journal
 from common.cohort.record import Sender, send
+from common.core import tracking
 from common.core.errors import InputError
 from tests.cohort.server import TrackingServer
 from tests.cohort.work import wait_for
@@ -26,7 +27,8 @@ def cohort(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/runs.db")
     out = tmp_path / "out"
     out.mkdir()
-    (out / "cohort.json").write_text(json.dumps({"bundle": "b", "levels": 3, "id": "1f", "cases": NAMES}))
+    settings = {"bundle": "b", "experiment": "cines", "preset": "fast", "levels": 3, "id": "1f", "cases": NAMES}
+    (out / "cohort.json").write_text(json.dumps(settings))
     journal = Journal(out)
     for i, name in enumerate(NAMES[:-1]):
         finish(out, name, i)
@@ -43,10 +45,10 @@ def finish(out, name, value):
 
 def check(run, out, cases=29):
     client = MlflowClient()
-    assert len(client.search_runs([client.get_experiment_by_name("b").experiment_id])) == 1
-    history = client.get_metric_history(run, "mse")
+    assert len(client.search_runs([client.get_experiment_by_name("cines").experiment_id])) == 1
+    history = client.get_metric_history(run, "cases/mse")
     assert sorted((m.step, m.value) for m in history) == [(i, i / 8) for i in range(cases)]
-    assert len(client.get_metric_history(run, "nlcc_at_1_2")) == cases - 1, "what is not finite is left out"
+    assert len(client.get_metric_history(run, "cases/scales/nlcc_at_1_2")) == cases - 1, "no NaN"
 
 
 def test_one_run_with_cases_as_steps_and_as_rows_of_a_table(cohort):
@@ -57,7 +59,8 @@ def test_one_run_with_cases_as_steps_and_as_rows_of_a_table(cohort):
     found = MlflowClient().get_run(run)
     assert found.info.status == "FAILED" and found.data.params["levels"] == "3" and "cases" not in found.data.params
     assert (found.data.metrics["cases_done"], found.data.metrics["cases_failed"]) == (29, 1)
-    assert found.data.metrics["mean_mse"] == pytest.approx(sum(range(29)) / 29 / 8)
+    assert found.info.run_name == "out, 30 cases · b · fast" and found.data.tags["method"] == "b"
+    assert found.data.metrics["mse"] == pytest.approx(sum(range(29)) / 29 / 8)
     assert json.loads(found.data.tags["mlflow.loggedArtifacts"]) == [{"path": "cases.json", "type": "table"}]
     table = json.loads(Path(MlflowClient().download_artifacts(run, "cases.json", str(cohort))).read_text())
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
@@ -80,7 +83,7 @@ def test_an_answer_that_is_lost_is_no_second_record(cohort, monkeypatch):
             return found
 
         monkeypatch.setattr(MlflowClient, name, broken)
-    monkeypatch.setattr(record, "BATCH", 110)
+    monkeypatch.setattr(tracking, "BATCH", 10)
     failures = 0
     for _ in range(40):
         try:
@@ -90,12 +93,9 @@ def test_an_answer_that_is_lost_is_no_second_record(cohort, monkeypatch):
             assert "took no record (died)" in str(error)
             failures += 1
     monkeypatch.undo()
-    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{cohort.parent}/runs.db"
-    try:
-        assert failures > 3
-        check(run, cohort)
-    finally:
-        del os.environ["MLFLOW_TRACKING_URI"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{cohort.parent}/runs.db")
+    assert failures > 3
+    check(run, cohort)
 
 
 def test_what_is_missing_in_a_store_is_sent_by_sync(cohort, monkeypatch, capsys):
@@ -123,7 +123,7 @@ def test_a_server_that_dies_and_comes_back_while_cases_run(cohort, monkeypatch, 
     monkeypatch.setattr(record, "INTERVAL", 0.1)
 
     def sent():
-        return len(json.loads((cohort / "mlflow.json").read_text())[server.uri]["sent"])
+        return len(json.loads((cohort / "mlflow.json").read_text())["stores"][server.uri]["1f"]["parts"])
 
     with TrackingServer(tmp_path) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
@@ -142,5 +142,5 @@ def test_a_server_that_dies_and_comes_back_while_cases_run(cohort, monkeypatch, 
                 sender.add(name)
         run = send(cohort)
         check(run, cohort)
-        assert [r.info.run_id for r in server.runs("b")] == [run]
+        assert [r.info.run_id for r in server.runs("cines")] == [run]
         assert "cases.json" in [f.path for f in server.client().list_artifacts(run)]

@@ -165,5 +165,5 @@ def test_options_that_cannot_be(make, words):
 
 def test_greedy_that_is_not_installed_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "picsl_greedy", None)
-    with pytest.raises(InputError, match=r"picsl_greedy is not installed .*cardiac-motion-bundles\[greedy\]"):
+    with pytest.raises(InputError, match=r"needs picsl_greedy, which is not .*cardiac-motion-bundles\[greedy\]"):
         GreedyRegistration()

@@ -78,7 +78,7 @@ def test_an_input_in_the_results_of_another(inputs, tmp_path):
     result(tmp_path / "out/a4c", inputs[0])
     (tmp_path / "out/a4c/mask.nii.gz").touch()
     with pytest.raises(InputError, match="replace the input"):
-        case_names(entries(inputs[0], ed_mask="out/a4c/mask.nii.gz"), tmp_path / "out", tmp_path)
+        case_names(entries(inputs[0], ed_mask=str(tmp_path / "out/a4c/mask.nii.gz")), tmp_path / "out")
 
 
 def test_through_links(inputs, tmp_path):

@@ -11,7 +11,7 @@ import torch
 from monai.data import MetaTensor
 
 from common.core.errors import InputError
-from common.evaluation.contour import ContourTracking, StrainWriter, read_contour
+from common.evaluation.contour import ContourTracking, StrainWriter, read_contour, read_wall
 from common.fields.ddf import identity_grid
 
 SIZE = (96, 80)
@@ -115,3 +115,23 @@ def test_frames_that_are_not_there(file):
     for options in ({"ed": 5}, {"es": 9}):
         with pytest.raises(InputError, match="the cine has frames 0 to 4"):
             run(ContourTracking(file, **options), case())
+
+
+def test_pixels_that_are_not_square_without_millimetres(file):
+    """Shrinking along the rows alone, which are twice as high as wide: the same strain as with the spacing in mm."""
+    found = []
+    for meta in ({"spacing": None, "aspect": 2.0}, {"spacing": (1.0, 0.5)}):
+        item = case()
+        item["pred"][:, 1] = 0
+        item["cine"].meta.update(meta)
+        found.append(run(ContourTracking(file), item)["strain"]["gls"])
+    assert found[0] == pytest.approx(found[1]) and found[0][-1] != pytest.approx(0.97 ** (FRAMES - 1) - 1, abs=0.005)
+
+
+def test_a_wall_that_is_drawn_on_pixels_that_are_not_square(tmp_path):
+    points = contour()
+    (tmp_path / "ed.json").write_text(json.dumps(points.tolist()))
+    square = read_wall(tmp_path / "ed.json", 0, SIZE, 60, 5.0)
+    (tmp_path / "wide.json").write_text(json.dumps(((points + 0.5) / (1, 2) - 0.5).tolist()))
+    wide = read_wall(tmp_path / "wide.json", 0, (SIZE[0], SIZE[1] // 2), 60, 5.0, (1.0, 2.0))
+    np.testing.assert_allclose(wide, square, atol=1e-6)

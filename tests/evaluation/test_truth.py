@@ -33,15 +33,15 @@ def case(tmp_path_factory):
     return folder, CineCases(datalist=str(folder / "datalist.json"), fold="test", dataset_dir=str(folder))[0]
 
 
-def score(folder, case, ddf):
+def score(case, ddf):
     engine = SimpleNamespace(state=SimpleNamespace(output={**case, "pred": ddf}))
-    TruthMetrics(str(folder))(engine)
+    TruthMetrics()(engine)
     return engine.state.output
 
 
 def test_the_truth_scores_nothing_wrong(case):
     folder, item = case
-    found = score(folder, item, load_ddf(folder / item["entry"]["ddf"]))
+    found = score(item, load_ddf(folder / item["entry"]["ddf"]))
     metrics = found["metrics"]
     assert metrics["epe_mm"] < 1e-5 and len(found["pairs"]["epe_mm"]) == 15
     assert metrics["epe_es_mm"] < 0.3 and metrics["dm_mm"] < 0.3
@@ -51,7 +51,7 @@ def test_the_truth_scores_nothing_wrong(case):
 def test_no_motion_at_all_is_as_wrong_as_the_motion_is_large(case):
     folder, item = case
     truth = load_ddf(folder / item["entry"]["ddf"])
-    metrics = score(folder, item, torch.zeros_like(truth))["metrics"]
+    metrics = score(item, torch.zeros_like(truth))["metrics"]
     strain = json.loads((folder / item["entry"]["summary"]).read_text())["strain"]
     assert metrics["gls_error"] == pytest.approx(-100 * min(strain["global"]), abs=0.6)
     assert metrics["epe_es_mm"] > 1 and metrics["epe_mm"] > 0.05
@@ -60,13 +60,13 @@ def test_no_motion_at_all_is_as_wrong_as_the_motion_is_large(case):
 
 
 def test_cases_without_truth_are_left_alone_and_wrong_sizes_refused(case):
-    folder, item = case
-    assert "metrics" not in score(folder, {**item, "entry": {"image": "x"}}, torch.zeros(1))
+    _, item = case
+    assert "metrics" not in score({**item, "entry": {"image": "x"}}, torch.zeros(1))
     with pytest.raises(InputError, match=r"the true field is \(15, 2, 96, 96\)"):
-        score(folder, item, torch.zeros(15, 2, 40, 96))
+        score(item, torch.zeros(15, 2, 40, 96))
     broken = {**item, "entry": {**item["entry"], "mask": "none.nii.gz"}}
     with pytest.raises(InputError, match=r"none\.nii\.gz: no readable mask"):
-        score(folder, broken, torch.zeros(15, 2, 96, 96))
+        score(broken, torch.zeros(15, 2, 96, 96))
 
 
 @pytest.fixture
@@ -89,9 +89,9 @@ def labelled_pair(tmp_path):
     return CineCases(datalist=str(tmp_path / "list.json"), fold="validation", dataset_dir=str(tmp_path))[0]
 
 
-def carried(folder, case, ddf):
+def carried(case, ddf):
     engine = SimpleNamespace(state=SimpleNamespace(output={**case, "pred": ddf}))
-    CarriedLabels(str(folder))(engine)
+    CarriedLabels()(engine)
     return engine.state.output["metrics"]
 
 
@@ -99,11 +99,11 @@ def test_labels_and_endocardium_are_carried_by_a_shift(labelled_pair, tmp_path):
     assert labelled_pair["image"].shape == (1, 2, 120, 100) and labelled_pair["cine"].meta["spacing"] == (0.5, 0.5)
     shift = torch.zeros(1, 2, 120, 100)
     shift[:, 0] = -6.0  # the frame at end-systole looks 6 rows up
-    good, none = (carried(tmp_path, labelled_pair, ddf) for ddf in (shift, torch.zeros_like(shift)))
+    good, none = (carried(labelled_pair, ddf) for ddf in (shift, torch.zeros_like(shift)))
     assert min(good[f"dice_{name}"] for name in ("cavity", "myocardium", "atrium")) > 0.97
     assert good["dm_mm"] < 0.1 and good["dh_mm"] < 0.5
     assert none["dice_myocardium"] < 0.9 and none["dm_mm"] > 0.5 and none["dh_mm"] == pytest.approx(3, abs=0.3)
-    half = carried(tmp_path, labelled_pair, torch.cat([shift / 2, shift / 2]))
+    half = carried(labelled_pair, torch.cat([shift / 2, shift / 2]))
     assert half["dice_cavity"] > 0.97 and half["dm_mm"] < 0.1
 
 
@@ -113,6 +113,6 @@ def test_two_frames_that_do_not_fit_are_refused(labelled_pair, tmp_path):
         two_frames(tmp_path / "ed.nii.gz", tmp_path / "small.nii.gz")
     with pytest.raises(InputError, match=r"none\.nii\.gz: no readable frame"):
         two_frames(tmp_path / "none.nii.gz", tmp_path / "ed.nii.gz")
-    entry = {**labelled_pair["entry"], "es_label": "small.nii.gz"}
+    entry = {**labelled_pair["entry"], "es_label": str(tmp_path / "small.nii.gz")}
     with pytest.raises(InputError, match=r"the labels are \(50, 50\)"):
-        carried(tmp_path, {**labelled_pair, "entry": entry}, torch.zeros(1, 2, 120, 100))
+        carried({**labelled_pair, "entry": entry}, torch.zeros(1, 2, 120, 100))

@@ -1,5 +1,6 @@
 """The pipeline's parts on a wall whose motion is known at every pixel."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,7 @@ from monai.data import MetaTensor
 
 from common.core.errors import InputError
 from common.fields.ddf import warp
-from common.strain_pipeline.measures import StrainMeasures, mean
+from common.strain_pipeline.measures import StrainMeasures, mean, times_doubted, timing_warnings
 from common.strain_pipeline.pipeline import (
     TrackedBeat,
     WallTracking,
@@ -185,3 +186,50 @@ def test_names_of_views_and_segments():
     with pytest.raises(InputError, match="expected one of"):
         StrainMeasures(line="wall")
     assert mean([None, 1.0, 3.0]) == 2.0 and mean([None]) is None
+
+
+def beats_of(*rates, systole=15):
+    return [{"ed": 0, "es": systole, "numbers": {"heart_rate": rate}} for rate in rates]
+
+
+@pytest.mark.parametrize(
+    ("times_are", "rates", "doubted"),
+    [
+        ("acquired", (None,), False), ("acquired", (400.0,), False), ("playback", (None,), True),
+        ("playback", (70.0,), True), ("playback", (70.0, 72.0), False), ("playback", (70.0, None), True),
+        ("playback", (20.0, 21.0), True), (None, (70.0,), False),
+    ],
+)  # fmt: skip
+def test_times_of_playback_are_doubted_without_two_possible_beats(times_are, rates, doubted):
+    assert times_doubted(beats_of(*rates), times_are) is doubted
+
+
+@pytest.mark.parametrize(
+    ("beats", "times", "doubted", "words"),
+    [
+        (beats_of(70.0), np.arange(50) / 50, False, []),
+        (beats_of(70.0), np.arange(50) / 50, True, ["file's playback"]),
+        (beats_of(28.0), np.arange(50) / 50, False, ["28 beats/min is hardly possible"]),
+        (beats_of(250.0), np.arange(50) / 50, False, ["250 beats/min is hardly possible"]),
+        (beats_of(70.0, systole=8), np.arange(50) / 50, False, ["only 9 frames in systole"]),
+        (beats_of(70.0, systole=9), np.arange(50) / 50, False, []),
+        (beats_of(70.0), np.arange(50) / 25, False, ["25 frames/s are few"]),
+        (beats_of(None), None, False, []),
+    ],
+)
+def test_what_a_reader_of_times_must_know(beats, times, doubted, words):
+    said = timing_warnings(beats, times, doubted)
+    assert len(said) == len(words) and all(word in text for word, text in zip(words, said, strict=True))
+
+
+def test_strain_of_pixels_that_are_not_square_without_millimetres():
+    """Lines that shorten by a tenth along the rows alone: what share of their length that is, the steps tell."""
+    beat = beat_with()
+    rows = beat.lines[..., :1] * np.linspace(1, 0.9, len(beat.lines))[:, None, None, None]
+    beat = replace(beat, lines=np.concatenate([rows, beat.lines[..., 1:]], -1))
+    names, found = APICAL["apical_2ch"].segments(), {}
+    for steps in ((1.0, 1.0), (2.0, 1.0), (0.5, 1.0)):
+        found[steps] = StrainMeasures().measure(beat, None, None, names, steps)["curves"]["gls_centreline"][-1]
+        expected = StrainMeasures().measure(beat, steps, None, names)["curves"]["gls_centreline"][-1]
+        assert found[steps] == pytest.approx(expected)
+    assert found[2.0, 1.0] < found[1.0, 1.0] < found[0.5, 1.0] < 0

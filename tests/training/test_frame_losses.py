@@ -61,22 +61,27 @@ def test_a_resumed_training_is_the_same(folder, tmp_path):
 def test_the_curve_goes_to_mlflow_while_it_trains_and_a_resumed_training_goes_on_with_it(folder, tmp_path, monkeypatch):
     from mlflow.tracking import MlflowClient
 
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    client = MlflowClient(f"sqlite:///{tmp_path}/mlruns.db")
+    store = f"sqlite:///{tmp_path}/store/mlruns.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    client = MlflowClient(store)
     first = trainer(folder, tmp_path, 2, mlflow=True)
     (tmp_path / "examples.png").write_bytes(b"picture")
     seen = []
 
     def look(engine):
-        (run,) = client.search_runs([client.get_experiment_by_name("test").experiment_id])
+        (run,) = client.search_runs([client.get_experiment_by_name("training").experiment_id])
         seen.append((run.info.status, len(client.get_metric_history(run.info.run_id, "train_loss"))))
 
     first.add_event_handler("EPOCH_COMPLETED", look)
     first.run()
     trainer(folder, tmp_path, 3, mlflow=True).run()
     assert seen == [("RUNNING", 1), ("RUNNING", 2)]
-    (run,) = client.search_runs([client.get_experiment_by_name("test").experiment_id])
-    assert run.data.params["network"] == "tiny" and run.info.run_name == "training" and run.info.status == "FINISHED"
+    (run,) = client.search_runs([client.get_experiment_by_name("training").experiment_id])
+    assert (
+        run.data.params["network"] == "tiny"
+        and run.info.run_name == "training · test · tiny"
+        and run.info.status == "FINISHED"
+    )
     curve = client.get_metric_history(run.info.run_id, "train_loss")
     kept = {row["epoch"]: row["train_loss"] for row in TrainingRecord(str(tmp_path), "test").rows()}
     assert {m.step: m.value for m in curve} == kept and len(curve) == len(kept) == 3
@@ -87,9 +92,10 @@ def test_a_store_that_is_down_costs_no_training(folder, tmp_path, monkeypatch, c
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     trainer(folder, tmp_path, 2, mlflow=True).run()
-    assert "its curve is in" in caplog.text
-    curves = json.loads((tmp_path / "record.json").read_text())["curves"]
-    assert len(curves["train_loss"]) == 2 and len((tmp_path / "training.csv").read_text().splitlines()) == 3
+    assert "the curve is in" in caplog.text
+    (kept,) = json.loads((tmp_path / "record.json").read_text())
+    assert list(kept["parts"]) == ["epoch 1", "epoch 2"]
+    assert len((tmp_path / "training.csv").read_text().splitlines()) == 3
 
 
 def test_a_record_that_is_off_keeps_the_table_alone(tmp_path):

@@ -104,3 +104,26 @@ def test_end_systole_by_the_tracked_cavity():
     assert by_tracked_cavity(Beat(5, 12, 25, whole=False), areas).es > 15, "a beat cut off keeps its drift"
     cut = Beat(5, 25, 25, whole=False)
     assert by_tracked_cavity(cut, areas) == cut
+
+
+def test_an_even_drift_of_a_whole_beat_is_taken_from_its_first_to_its_last_frame():
+    """A parabola with its least at frame 6 of 12, and 3 a frame beside: undisturbed by it, and by what lies outside."""
+    frames = np.arange(13)
+    parabola = (frames - 6) ** 2
+    assert by_tracked_cavity(Beat(4, 9, 16, True), parabola + 3 * frames).es == 10
+    assert by_tracked_cavity(Beat(4, 9, 16, True), parabola - 3 * frames).es == 10
+    assert by_tracked_cavity(Beat(4, 9, 16, False), parabola - 3 * frames).es == 4 + 7  # 2 (t − 6) = 3: 7.5, the first
+    late = [10, 9, 8, 7, 6, 5, 1, 9]  # the frame before the last
+    assert by_tracked_cavity(Beat(0, 3, 7, False), late).es == 6
+    assert by_tracked_cavity(Beat(0, 3, 7, False), [10, 2, 3, 9, 9, 9, 9, 1]).es == 1, "nor ED nor the end"
+
+
+def test_end_systole_on_an_end_diastole_belongs_to_the_beat_before():
+    area, times = areas(0, 2 * FRAMES)
+    (beat,) = find_beats(area, times, es=FRAMES)
+    assert beat.ed == 0 and beat.es == FRAMES
+    area, times = areas(0, 3 * FRAMES)
+    (beat,) = find_beats(area, times, es=2 * FRAMES + ES)
+    assert abs(beat.ed - 2 * FRAMES) <= 1, "the last end-diastole before it, not the second"
+    with pytest.raises(InputError, match=r"^a\.dcm: no end-systole after the given ED, frame 70: half a beat"):
+        find_beats(area[:72], times[:72], ed=70, name="a.dcm")

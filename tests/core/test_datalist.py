@@ -1,0 +1,64 @@
+import json
+
+import pytest
+
+from common.core.datalist import case_name, read_datalist, resolved_entry
+from common.core.errors import InputError
+
+
+@pytest.mark.parametrize(
+    "path, name",
+    [("a/b.nii.gz", "b"), ("b.dcm", "b"), ("x/p.1.mp4", "p.1"), ("folder", "folder"), ("odd.xyz", "odd.xyz")]
+    + [(f"a/b{suffix}", "b") for suffix in (".mkv", ".webm", ".m4v", ".IMA", ".dicom", ".mhd")],
+)
+def test_case_name(path, name):
+    assert case_name(path) == name
+
+
+def test_datalist(tmp_path):
+    path = tmp_path / "list.json"
+    content = {
+        "test": [{"image": "a.nii.gz", "label": "m/a.nii.gz", "ed": 3}, "b.mp4", {"image": "c", "case": "third"}]
+    }
+    path.write_text(json.dumps(content))
+    entries = read_datalist(path, "test", tmp_path)
+    assert [e["case"] for e in entries] == ["a", "b", "third"]
+    assert entries[0] == {
+        "case": "a",
+        "image": str(tmp_path / "a.nii.gz"),
+        "label": str(tmp_path / "m/a.nii.gz"),
+        "ed": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        (None, "cannot be read"),
+        ("{", "not a JSON"),
+        ("[1]", "no list 'test'"),
+        ('{"training": []}', r"no list 'test' \(it has: training\)"),
+        ('{"test": []}', "is empty"),
+        ('{"test": [{"label": "a"}]}', "no 'image'"),
+        ('{"test": [{"image": 3}]}', "no 'image'"),
+        ('{"test": [{"case": "a", "image": "a.nii"}, {"case": "a", "image": "b.nii"}]}', "names a case twice: a"),
+    ],
+)
+def test_datalist_that_is_none(tmp_path, text, reason):
+    path = tmp_path / "list.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=reason):
+        read_datalist(path, "test")
+
+
+def test_every_path_of_an_entry_starts_from_the_same_folder(tmp_path):
+    paths = ("image", "es_image", "ed_label", "es_mask", "label", "mask", "ddf", "contour", "contours", "summary")
+    entry = {name: f"a/{name}" for name in paths} | {"case": "a/b", "ed": 3, "assumed_view": "A4C"}
+    found = resolved_entry(entry, tmp_path)
+    assert found == {name: str(tmp_path / f"a/{name}") for name in paths} | {
+        "case": "a/b",
+        "ed": 3,
+        "assumed_view": "A4C",
+    }
+    assert resolved_entry(found, "elsewhere") == found, "absolute paths stay"
