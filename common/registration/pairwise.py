@@ -39,7 +39,8 @@ class PairwiseInferer(RegistrationInferer):
     Args:
         batch_size: pairs at a time.
         composition: register each pair in both directions and compose (``consistent``); twice the time, and the result
-            tells their ``inconsistency``.
+            tells their ``inconsistency``. The ``deviation`` is what the network itself says (``with_deviation``), of a
+            composed field that of its first direction.
         progress: show a bar.
     """
 
@@ -59,18 +60,27 @@ class PairwiseInferer(RegistrationInferer):
         """
         network.eval()
         device = next((p.device for p in network.parameters()), inputs.device)
-        found, missed = [], []
+        found, missed, deviations = [], [], []
+        with_deviation = getattr(network, "with_deviation", None)
         with torch.no_grad(), tqdm(total=len(inputs), unit="pair", disable=not self.progress, mininterval=0.5) as bar:
             for batch in inputs.split(self.batch_size):
                 batch = batch.to(device).float()
-                ddf = network(batch)
+                if with_deviation is None:
+                    ddf = network(batch)
+                else:
+                    ddf, deviation = with_deviation(batch)
+                    deviations.append(deviation.float().cpu())
                 if self.composition:
                     back = network(batch.flip(1))
                     missed.append((ddf + warp(back, ddf)).norm(dim=1, keepdim=True).float().cpu())
                     ddf = consistent(ddf, back)
                 found.append(ddf.float().cpu())
                 bar.update(len(batch))
-        return RegistrationResult(torch.cat(found), inconsistency=torch.cat(missed) if missed else None)
+        return RegistrationResult(
+            torch.cat(found),
+            inconsistency=torch.cat(missed) if missed else None,
+            deviation=torch.cat(deviations) if deviations else None,
+        )
 
 
 class SpannedInferer(RegistrationInferer):
@@ -157,8 +167,15 @@ class SizedInferer(RegistrationInferer):
             small = downsample(small, size)
         small_mask = None if mask is None else downsample(mask[crop].float(), size) > 0.5
         result = register(small, network, self.inferer, small_mask, part)
-        missed = result.inconsistency
-        if missed is not None:
-            missed = functional.interpolate(missed, inner, mode="bilinear", align_corners=False) / factor
-            missed = beyond_box(missed, box, inputs.shape[2:])
-        return RegistrationResult(beyond_box(rescale(result.ddf, inner), box, inputs.shape[2:]), inconsistency=missed)
+
+        def whole(values: Tensor | None) -> Tensor | None:
+            if values is None:
+                return None
+            larger = functional.interpolate(values, inner, mode="bilinear", align_corners=False) / factor
+            return beyond_box(larger, box, inputs.shape[2:])
+
+        return RegistrationResult(
+            beyond_box(rescale(result.ddf, inner), box, inputs.shape[2:]),
+            inconsistency=whole(result.inconsistency),
+            deviation=whole(result.deviation),
+        )

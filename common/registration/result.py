@@ -54,12 +54,14 @@ class RegistrationResult:
         stages: after each scale, where there are several; the last one's field is ``ddf``.
         inconsistency: ``[N, 1, *S]``, voxels that the two directions of registration miss each other by; None where
             only one is registered.
+        deviation: ``[N, d, *S]``, standard deviation in voxels of each component, where the network tells it.
         seconds: that it took.
     """
 
     ddf: Tensor
     stages: tuple[Stage, ...] = ()
     inconsistency: Tensor | None = None
+    deviation: Tensor | None = None
     seconds: float = 0.0
 
 

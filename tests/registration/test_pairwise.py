@@ -59,7 +59,7 @@ def test_a_small_cine_is_left_as_it_is():
 def test_a_small_cine_is_made_larger_where_that_is_asked_for():
     network = Shift([1.0, 2.0], [-1.0, -2.0])
     inferer = SizedInferer(PairwiseInferer(composition=True, progress=False), 320, shortest=200)
-    ddf = inferer(pairs(), network)
+    ddf = inferer(pairs(), network).ddf
     assert set(network.sizes) == {(120, 200)} and ddf.shape == (3, 2, 60, 100)
     torch.testing.assert_close(ddf[0, :, 10, 10], torch.tensor([0.5, 1.0]))
 
