@@ -9,12 +9,14 @@ squared misses of all measurements, each over its variance, are least. The corre
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
 from common.fields.ddf import compose
+from common.registration.result import RegistrationInferer, RegistrationResult, register
 
 _FLOOR = 0.02  # pixels: no measurement is believed to be better
 
@@ -60,11 +62,12 @@ def least_squares(misses: dict[int, Tensor], weights: dict[int, Tensor], iterati
     return found
 
 
-class GapsInferer(Inferer):
+class GapsInferer(RegistrationInferer):
     """Registers the pairs of a cine over several gaps and gives the steps that agree best with all.
 
     Args:
-        inferer: what registers pairs; where it keeps the ``deviation`` of its fields they are weighted by it.
+        inferer: what registers pairs; where it tells the ``deviation`` of its fields they are weighted by it. The
+            result's ``inconsistency`` and ``deviation`` are those of neighbouring frames.
         gaps: in frames; 1 is always one of them. ``[1]`` leaves the fields as they are.
         rounds: of linearisation.
     """
@@ -73,34 +76,34 @@ class GapsInferer(Inferer):
         super().__init__()
         if not gaps or min(gaps) < 1 or rounds < 1:
             raise ValueError(f"gaps {list(gaps)} and {rounds} rounds: expected numbers from 1")
-        self.inferer, self.gaps, self.rounds = inferer, tuple(sorted({1, *gaps})), rounds
-        self.inconsistency: Tensor | None = None
+        self.inferer: Inferer = inferer
+        self.gaps, self.rounds = tuple(sorted({1, *gaps})), rounds
 
-    def __call__(self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def __call__(  # type: ignore[override]
+        self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
+    ) -> RegistrationResult:
         """Fields ``[N, 2, H, W]`` in pixels of the pairs of one cine, ``inputs [N, 2, H, W]``: pair t is its frames t,
         t + 1. Pairs that do not follow each other are left as they are."""
-        ddf = self.inferer(inputs, network, mask=mask)
-        self.inconsistency = getattr(self.inferer, "inconsistency", None)
+        near = register(inputs, network, self.inferer, mask, f"{part}1")
         gaps = [gap for gap in self.gaps if gap <= len(inputs)]
         if len(gaps) == 1 or not torch.equal(inputs[1:, 0], inputs[:-1, 1]):
-            return ddf
-        measured, weights = {1: ddf}, {1: self._weights(ddf)}
+            return near
+        measured = {1: near}
         for gap in gaps[1:]:
             ends = torch.stack([inputs[: len(inputs) - gap + 1, 0], inputs[gap - 1 :, 1]], 1)
             own = None if mask is None else mask if len(mask) == 1 else mask[gap - 1 :]
-            measured[gap] = self.inferer(ends, network, mask=own)
-            weights[gap] = self._weights(measured[gap])
+            measured[gap] = register(ends, network, self.inferer, own, f"{part}{gap}")
+        weights = {gap: _weights(result) for gap, result in measured.items()}
+        ddf = near.ddf
         for _ in range(self.rounds):
-            ddf = ddf + least_squares({g: measured[g] - _composed(ddf, g) for g in gaps}, weights)
-        return ddf
+            ddf = ddf + least_squares({g: measured[g].ddf - _composed(ddf, g) for g in gaps}, weights)
+        return replace(near, ddf=ddf, stages=())
 
-    def _weights(self, ddf: Tensor) -> Tensor:
-        deviation = getattr(self.inferer, "deviation", None)
-        return torch.ones_like(ddf) if deviation is None else 1 / (deviation.square() + _FLOOR**2)
 
-    def forget(self) -> None:
-        """As the inner inferer does."""
-        getattr(self.inferer, "forget", lambda: None)()
+def _weights(result: RegistrationResult) -> Tensor:
+    if result.deviation is None:
+        return torch.ones_like(result.ddf)
+    return 1 / (result.deviation.square() + _FLOOR**2)
 
 
 def _composed(ddf: Tensor, gap: int) -> Tensor:

@@ -161,7 +161,7 @@ def test_a_label_is_missed_only_where_it_is_needed(tmp_path, volume):
 
 def test_finished_cases_are_left_out(tmp_path):
     entry = VolumeCases().entries[1]
-    summary = {"program": PROGRAM, "case": entry["case"], "input": source_of(entry), "method": "m"}
+    summary = {"program": PROGRAM, "case": entry["case"], "input": source_of(entry["image"]), "method": "m"}
     for name, content in (("synthetic_target_1", summary), ("synthetic_target_2", {})):
         (tmp_path / name).mkdir()
         (tmp_path / name / "summary.json").write_text(json.dumps(content))
