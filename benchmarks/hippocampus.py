@@ -46,8 +46,6 @@ def measured(bundle: str, files: list[str], data: str | None) -> dict[str, float
     parser = ConfigParser()
     parser.read_config([str(configs / name) for name in ("inference.json", *files)])
     parser["bundle_root"] = str(configs.parent)
-    if bundle in ("ants_syn", "niftyreg"):
-        parser["selector_weights"] = str(ROOT / "bundles/voxelmorph/models/model.pt")
     if data:
         parser["datalist"], parser["dataset_dir"] = str(ROOT / "data_lists/hippocampus.json"), data
     dataset, network = parser.get_parsed_content("dataset"), parser.get_parsed_content("network_def")

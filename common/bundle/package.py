@@ -1,8 +1,8 @@
 """Bundles as zips that work outside the repository (``python -m common.bundle.package``), and where one lies.
 
 In the repository a bundle's configs name their folder from the repository's root (``bundles/NAME``). In its zip they
-ask ``bundle_folder``, so that they run from any folder; files of other bundles, and of ``data_lists``, that they or the
-docs name come along.
+ask ``bundle_folder``, so that they run from any folder. A bundle holds what its configs name; the data lists and
+pictures that its docs name come along.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from common.core.errors import InputError
 from common.core.files import written_whole
 
 METADATA = Path("configs/metadata.json")
-OTHERS_FILE = re.compile(r'"bundles/(?P<bundle>\w+)/(?P<file>[\w./-]+)"')
 LINK = re.compile(r"(?P<picture>!?)\[(?P<text>[^\]]*)\]\((?P<target>(?:\.\./)+[^)\s]+)\)")
 DATA_LIST = re.compile(r"\bdata_lists/\w+\.json")
 ROOT = '"bundle_root": "bundles/{name}"'
@@ -88,7 +87,7 @@ def package(bundle: str | Path, output_dir: str | Path, wheel: str) -> Path:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         place = path.relative_to(folder)
         if place.parts[0] == "configs" and path.suffix == ".json":
-            content[str(place)] = _config(path.read_text(), folder, content).encode()
+            content[str(place)] = _config(path, folder).encode()
         elif path.suffix == ".md":
             content[str(place)] = _page(path, folder, content, wheel, version).encode()
         else:
@@ -102,18 +101,18 @@ def package(bundle: str | Path, output_dir: str | Path, wheel: str) -> Path:
     return Path(output_dir) / f"{folder.name}_v{version}.zip"
 
 
-def _config(text: str, folder: Path, content: dict[str, bytes]) -> str:
-    """A config whose root is asked for; other bundles' files become the bundle's own, with their terms."""
+def _config(path: Path, folder: Path) -> str:
+    """A config whose root is asked for.
 
-    def carried(found: re.Match[str]) -> str:
-        other, file = found["bundle"], folder.parent / found["bundle"] / found["file"]
-        place = f"models/{other}{file.suffix}" if file.stem == "model" else f"models/{other}_{file.name}"
-        content[place] = _needed(file, folder)
-        content[f"docs/data_license_{other}.txt"] = _needed(folder.parent / other / "docs/data_license.txt", folder)
-        return f"\"$@bundle_root + '/{place}'\""
-
-    text = text.replace(ROOT.format(name=folder.name), ASKED.format(name=folder.name))
-    return OTHERS_FILE.sub(carried, text)
+    Raises:
+        InputError: it names a file of the repository that is not the bundle's own.
+    """
+    text = path.read_text().replace(ROOT.format(name=folder.name), ASKED.format(name=folder.name))
+    _, outside, rest = text.partition('"bundles/')
+    if outside:
+        file, _, _ = rest.partition('"')
+        raise InputError(f"{path}: names a file outside the bundle, bundles/{file}")
+    return text
 
 
 def _page(path: Path, folder: Path, content: dict[str, bytes], wheel: str, version: str) -> str:

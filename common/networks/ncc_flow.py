@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.fields.ddf import rescale, warp
-from common.networks.pwc_net import convolution, flow_layer, traced_size
+from common.fields.scripted import rescale_plane, warp_plane
+from common.networks.pwc_net import convolution, flow_layer
 
 DILATIONS = (1, 2, 4, 8, 4, 2, 1)
 CONTEXT = (1, 2, 4)
@@ -29,7 +29,7 @@ START = 0.1  # pixels: the scale of the error that training begins with
 def _box(image: Tensor, radius: int) -> Tensor:
     """Means over windows of ``2·radius + 1`` of ``image [B, 1, H, W]``, of what of them lies in it."""
     for axis in (2, 3):
-        margin = (0, 0, radius, radius) if axis == 2 else (radius, radius)
+        margin = [0, 0, radius, radius] if axis == 2 else [radius, radius, 0, 0]
         size = image.shape[axis]
         counted = torch.cat([image, torch.ones_like(image[:1])])
         padded = functional.pad(counted, margin)
@@ -63,12 +63,13 @@ def ncc_volume(fixed: Tensor, moving: Tensor, search: int, stride: int = 4, radi
 
 def _volume(fixed: Tensor, moving: Tensor, search: int, stride: int) -> Tensor:
     """``ncc_volume`` of standardised images: sums over blocks first, since each window is made of four of them."""
-    batch, (height, width), half, count = len(fixed), fixed.shape[2:], stride // 2, 2 * search + 1
-    fixed = functional.pad(fixed, (half,) * 4)
-    around = functional.pad(moving, (half + search,) * 4)
+    batch, height, width = fixed.shape[0], fixed.shape[2], fixed.shape[3]
+    half, count = stride // 2, 2 * search + 1
+    fixed = functional.pad(fixed, [half] * 4)
+    around = functional.pad(moving, [half + search] * 4)
     tall, wide = height + stride, width + stride
     ones = torch.ones_like(fixed[:1, :, half : half + height, half : half + width])
-    area = _blocks(functional.pad(ones, (half,) * 4), 1, 1, tall, wide, stride)
+    area = _blocks(functional.pad(ones, [half] * 4), 1, 1, tall, wide, stride)
     found = []
     for i in range(count):
         strip = around[:, :, i : i + tall]
@@ -160,11 +161,11 @@ class Stage(nn.Module):
         """
         moving, fixed = image[:, :1], image[:, 1:]
         flow = flow.float()
-        with torch.no_grad(), torch.autocast(image.device.type, enabled=False):  # half precision has no sub-pixels
-            target = standardised(fixed, 4)
-            unmoved = None if self.still is None else _volume(target, standardised(moving, 4), 0, self.stride)
-            moving = warp(moving, rescale(flow.detach() / self.stride, image.shape[2:]))
-            volume = _volume(target, standardised(moving, 4), self.search, self.stride)
+        if torch.jit.is_scripting():  # knows no autocast of a device that it is told; an export runs in float32
+            volume, unmoved, moving = self._evidence(moving, fixed, flow)
+        else:
+            with torch.no_grad(), torch.autocast(image.device.type, enabled=False):  # half precision has no sub-pixels
+                volume, unmoved, moving = self._evidence(moving, fixed, flow)
         seen = self.appearance(torch.cat([moving, fixed], 1) - 0.5)
         x = self.begin(torch.cat([volume, seen, flow.detach()], 1))
         if self.still is not None:
@@ -178,6 +179,15 @@ class Stage(nn.Module):
         for layer in self.trunk:
             x = x + layer(x)
         return flow + self.flow(x).float(), x
+
+    def _evidence(self, moving: Tensor, fixed: Tensor, flow: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """NCC of all shifts around the flow so far, of no motion at all, and the moving image warped by the flow."""
+        target = standardised(fixed, 4)
+        unmoved = target[:, :0]
+        if self.still is not None:
+            unmoved = _volume(target, standardised(moving, 4), 0, self.stride)
+        moving = warp_plane(moving, rescale_plane(flow.detach() / self.stride, fixed.shape[2], fixed.shape[3]))
+        return _volume(target, standardised(moving, 4), self.search, self.stride), unmoved, moving
 
 
 class NCCFlow(nn.Module):
@@ -205,6 +215,7 @@ class NCCFlow(nn.Module):
     ) -> None:
         super().__init__()
         self.scales, self.passes, self.stride = tuple(scales), tuple(passes), stride
+        self.multiple = stride * 2 ** max(scales)
         earlier = [0 if passes[0] == 1 else widths[0], *widths[:-1]]
         self.stages = nn.ModuleList(
             Stage(s, w, stride, deep, b) for s, w, b in zip(searches, widths, earlier, strict=True)
@@ -228,7 +239,9 @@ class NCCFlow(nn.Module):
             ValueError: another shape.
         """
         fields, scale = self._estimates(image)
-        return [*fields[:-1], torch.cat([fields[-1], scale], 1)] if pyramid else fields[-1]
+        if pyramid:
+            return fields[:-1] + [torch.cat([fields[-1], scale], 1)]
+        return fields[-1]
 
     def with_deviation(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The field ``[B, 2, H, W]`` of a pair and the standard deviation of its error, likewise, in pixels."""
@@ -237,29 +250,28 @@ class NCCFlow(nn.Module):
 
     def _estimates(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
         if image.dim() != 4 or image.shape[1] != 2:
-            raise ValueError(f"expected [B, 2, H, W], got {tuple(image.shape)}")
-        image = traced_size(image)
-        size, multiple = image.shape[2:], self.stride * 2 ** max(self.scales)
-        below, beside = (-n % multiple for n in size)
-        image = functional.pad(image, (0, beside, 0, below), mode="replicate")
-        whole = image.shape[2:]
+            raise ValueError(f"expected [B, 2, H, W], got {list(image.shape)}")
+        height, width = image.shape[2], image.shape[3]
+        below, beside = -height % self.multiple, -width % self.multiple
+        image = functional.pad(image, [0, beside, 0, below], mode="replicate")
+        tall, wide = image.shape[2], image.shape[3]
         fields: list[Tensor] = []
         features: Tensor | None = None
-        flow = image.new_zeros(len(image), 2, *(n // multiple for n in whole))
-        for stage, halvings, passes in zip(self.stages, self.scales, self.passes, strict=True):
-            scaled = functional.avg_pool2d(image, 2**halvings) if halvings else image
-            flow = rescale(flow, [n // self.stride for n in scaled.shape[2:]])
+        flow = image.new_zeros([image.shape[0], 2, tall // self.multiple, wide // self.multiple])
+        for stage, halvings, passes in zip(self.stages, self.scales, self.passes):  # noqa: B905, TorchScript has no strict
+            scaled = functional.avg_pool2d(image, 1 << halvings) if halvings > 0 else image
+            flow = rescale_plane(flow, scaled.shape[2] // self.stride, scaled.shape[3] // self.stride)
             for _ in range(passes):
                 flow, features = stage(scaled, flow, features)
-                fields.append(flow * 2**halvings)  # pixels of the whole image
+                fields.append(flow * (1 << halvings))  # pixels of the whole image
         assert features is not None
         scale = self.spread(features.detach()).float()
-        scale = functional.interpolate(scale, whole, mode="bilinear", align_corners=False)
-        full = [
-            rescale(field * (field.shape[2] / whole[0]), whole)[:, :, : size[0], : size[1]]
-            for field in (fields if self.training else fields[-1:])
-        ]
-        return full, scale[:, :, : size[0], : size[1]]
+        scale = functional.interpolate(scale, [tall, wide], mode="bilinear", align_corners=False)
+        full: list[Tensor] = []
+        for field in fields if self.training else fields[-1:]:
+            pixels = rescale_plane(field * (field.shape[2] / tall), tall, wide)
+            full.append(pixels[:, :, :height, :width])
+        return full, scale[:, :, :height, :width]
 
 
 def grown(network: NCCFlow, state: dict[str, Tensor]) -> NCCFlow:

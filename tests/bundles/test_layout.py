@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
@@ -28,6 +29,14 @@ TRAININGS = [
     for file in sorted((ROOT / "bundles" / name / "configs").glob("*train*.json"))
 ]
 
+COPIES = {
+    "ants_syn/models/selector.pt": "voxelmorph/models/model.pt",
+    "neurreg/models/selector.pt": "voxelmorph/models/model.pt",
+    "niftyreg/models/selector.pt": "voxelmorph/models/model.pt",
+    "ssmsr_hippocampus/models/model.pt": "voxelmorph/models/model.pt",
+    "strain_pipeline/models/model.pt": "cpwc_echo/models/model.pt",
+}  # weights of one bundle that another one uses too: the same training, the same network
+
 bundles = pytest.mark.parametrize("name", BUNDLES)
 NEEDS = {"greedy": "picsl_greedy"}  # packages that the bundle's own extra brings
 FEW_STEPS = {"ants_syn": {"iterations": [2, 0, 0]}, "niftyreg": {"steps": 2}}  # methods that optimise
@@ -52,6 +61,28 @@ def test_files(name):
     assert all(f.stat().st_size < 30e6 for f in folder.rglob("*"))
     if list((folder / "configs").glob("train*.json")):
         assert (folder / "configs/multi_gpu_train.json").is_file()
+
+
+@bundles
+def test_a_bundle_holds_what_its_configs_name(name):
+    """Whoever takes the folder alone has all that runs: no config leads to another bundle."""
+    for path in (ROOT / "bundles" / name / "configs").glob("*.json"):
+        assert re.findall(r"bundles/\w+", path.read_text()) in ([], [f"bundles/{name}"]), path
+    named = set(re.findall(r"/(models/\w+\.pt)", " ".join(json.dumps(value) for value in read(name).values())))
+    if name != "nmsr_echo":
+        assert all((ROOT / "bundles" / name / file).is_file() for file in named)
+
+
+@pytest.mark.parametrize(("copy", "origin"), COPIES.items())
+def test_weights_that_are_another_bundles_stay_the_same(copy, origin):
+    """Trained anew, they are copied anew; both cards say so. Git keeps such a pair once."""
+    assert (ROOT / "bundles" / copy).read_bytes() == (ROOT / "bundles" / origin).read_bytes()
+    page = (ROOT / "bundles" / copy).parents[1] / "docs/README.md"
+    assert f"`{Path(copy).relative_to(Path(copy).parts[0])}` is `models/model.pt` of" in " ".join(
+        page.read_text().split()
+    )
+    terms = (ROOT / "bundles" / copy).parents[1] / "docs/data_license.txt"
+    assert re.findall(r"CC BY[-\w]* 4\.0", terms.read_text()), "the weights' licence"
 
 
 @bundles

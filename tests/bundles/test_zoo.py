@@ -1,0 +1,73 @@
+"""What MONAI's model zoo asks of a bundle before it takes it (``verify_bundle.py -m full``), step by step and offline.
+
+The steps: the files, the version in the change log, the schema of the metadata, the properties of inference, one tensor
+through the network, and the weights as TorchScript. Bundles without weights (methods without training, and nmsr_echo,
+which trains on each cine) fail the first and the last, and their cards say so.
+"""
+
+import json
+import tempfile
+
+import pytest
+import torch
+from monai.bundle import ckpt_export, create_workflow, verify_metadata, verify_net_in_out
+
+from tests.bundles.running import ROOT
+
+BUNDLES = sorted(path.parents[1].name for path in ROOT.glob("bundles/*/configs/inference.json"))
+WITH_WEIGHTS = [name for name in BUNDLES if (ROOT / "bundles" / name / "models/model.pt").is_file()]
+WITHOUT = sorted(set(BUNDLES) - set(WITH_WEIGHTS))
+CLASSICAL = ["ants_syn", "dis", "farneback", "fft_xcorr", "greedy", "ilk", "niftyreg", "nmsr_echo", "tvl1"]
+
+with_weights = pytest.mark.parametrize("name", WITH_WEIGHTS)
+
+
+@pytest.fixture(autouse=True)
+def from_the_root(monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+def test_who_has_weights():
+    assert sorted(WITHOUT) == CLASSICAL
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_a_bundle_without_weights_says_what_it_cannot_pass(name):
+    page = " ".join((ROOT / "bundles" / name / "docs/README.md").read_text().split())
+    assert "**The model zoo's check**" in page and "`models/model.pt` (" in page
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_files_version_and_schema(name, data_dir, tmp_path):
+    folder = ROOT / "bundles" / name
+    needed = ["LICENSE", "configs/metadata.json", "configs/inference.json"]
+    needed += ["models/model.pt"] if name in WITH_WEIGHTS else []
+    assert not [file for file in needed if not (folder / file).is_file()]
+    metadata = json.loads((folder / "configs/metadata.json").read_text())
+    assert metadata["version"] in metadata["changelog"]
+    verify_metadata(str(folder / "configs/metadata.json"), filepath=str(data_dir / "meta_schema_20240725.json"))
+
+
+@with_weights
+def test_properties_with_the_folder_given(name):
+    folder = f"bundles/{name}"
+    workflow = create_workflow(
+        workflow_type="inference", bundle_root=folder, config_file=f"{folder}/configs/inference.json",
+        logging_file=f"{folder}/configs/logging.conf", meta_file=f"{folder}/configs/metadata.json",
+    )  # fmt: skip
+    assert workflow.check_properties() in (None, [])
+
+
+@with_weights
+def test_network_and_torchscript_of_the_weights(name, tmp_path):
+    folder = f"bundles/{name}"
+    files = {"meta_file": f"{folder}/configs/metadata.json", "config_file": f"{folder}/configs/inference.json"}
+    verify_net_in_out(net_id="network_def", **files, bundle_root=folder)
+    scripted = tmp_path / "verify_model.ts"
+    ckpt_export("network_def", str(scripted), f"{folder}/models/model.pt", **files, bundle_root=folder)
+    network = torch.jit.load(str(scripted))
+    weights = torch.load(f"{folder}/models/model.pt", weights_only=True)
+    assert {key: value.shape for key, value in network.state_dict().items()} == {
+        key: value.shape for key, value in weights.items()
+    }
