@@ -93,7 +93,9 @@ def test_bundle_commands(page, command, folder, tmp_path):
     assert any((out / name).is_file() for name in ("cine/summary.json", "examples_ybr_color/summary.json", "model.pt"))
 
 
-@pytest.mark.parametrize(("page", "least"), [("docs/python.md", 20), ("docs/concepts/fields.md", 6)])
+@pytest.mark.parametrize(
+    ("page", "least"), [("docs/python.md", 20), ("docs/concepts/fields.md", 6), ("docs/reading.md", 4)]
+)
 def test_the_examples_of_a_page_do_what_they_say(page, least, monkeypatch):
     monkeypatch.chdir(ROOT)
     code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL))

@@ -7,6 +7,8 @@ import torch
 from scipy import ndimage
 from skimage.morphology import disk
 
+from common.core.arrays import closed, largest_component
+
 VALUE_RANGE = (0.005, 0.995)
 STILL = 0.02  # standard deviation over time of a mark, after lossy compression
 BRIGHT_MARK, MARK_CONTRAST = 0.45, 0.25  # of a mark, and above what is around it
@@ -87,7 +89,7 @@ def traces(frames: np.ndarray, where: np.ndarray) -> np.ndarray:
 
 def _piece(mask: np.ndarray) -> np.ndarray:
     """The largest connected piece of what is dense in a mask, without holes."""
-    largest = _largest(ndimage.binary_opening(_density(mask, 7) > 0.5, disk(3)))
+    largest = largest_component(ndimage.binary_opening(_density(mask, 7) > 0.5, disk(3)))
     return _filled(largest, 6) if largest.any() else largest
 
 
@@ -95,18 +97,6 @@ def _density(mask: np.ndarray, size: int) -> np.ndarray:
     return ndimage.uniform_filter(mask.astype(np.float32), size)
 
 
-def _largest(mask: np.ndarray) -> np.ndarray:
-    labels, count = ndimage.label(mask)
-    return labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]) if count else mask
-
-
 def _filled(mask: np.ndarray, radius: int) -> np.ndarray:
     """Close gaps of up to twice the radius and fill what is enclosed."""
     return ndimage.binary_fill_holes(closed(mask, radius) | mask)
-
-
-def closed(mask: np.ndarray, radius: int) -> np.ndarray:
-    """The morphological closing of ``mask [H, W]`` by a disc of ``radius`` pixels, over the picture's edge too."""
-    padded = np.pad(mask, radius + 1)
-    widened = ndimage.distance_transform_edt(~padded) <= radius
-    return (ndimage.distance_transform_edt(widened) > radius)[radius + 1 : -radius - 1, radius + 1 : -radius - 1]

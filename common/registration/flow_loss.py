@@ -11,6 +11,7 @@ from torch.nn.modules.loss import _Loss
 
 from common.fields.ncc import masked_mean
 
+_WINDOW = 32  # pixels over which an error that is no bias averages out
 FLOWNET = (0.005, 0.01, 0.02, 0.08, 0.32)  # FlowNet's weights, from the finest level to the coarsest
 
 
@@ -133,11 +134,20 @@ class PassesFlowLoss(_Loss):
         likelihood: weight of the likelihood.
         relative: pixels; where positive, a pair's errors are divided by this and the mean length of its true motion
             together, so that large steps do not drown small ones.
+        bias: weight of what is left of the last estimate's errors when they are averaged over windows of 32 pixels, a
+            pair's over half of ``relative`` and its mean motion: what does not average out is what strain suffers from.
     """
 
-    def __init__(self, gamma: float = 0.6, eps: float = 1e-6, likelihood: float = 0.02, relative: float = 0.0) -> None:
+    def __init__(
+        self,
+        gamma: float = 0.6,
+        eps: float = 1e-6,
+        likelihood: float = 0.02,
+        relative: float = 0.0,
+        bias: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.gamma, self.eps, self.likelihood, self.relative = gamma, eps, likelihood, relative
+        self.gamma, self.eps, self.likelihood, self.relative, self.bias = gamma, eps, likelihood, relative, bias
 
     def forward(
         self, ddf: Tensor | Sequence[Tensor], field: Tensor, mask: Tensor | None = None, **batch: Tensor
@@ -152,9 +162,11 @@ class PassesFlowLoss(_Loss):
         fields = [ddf] if isinstance(ddf, Tensor) else list(ddf)
         weight = torch.ones_like(field[:, :1]) if mask is None else mask.to(field)
         weight = weight / weight.flatten(1).sum(1).clamp(min=1.0)[:, None, None, None]
+        unit = torch.ones_like(weight[:, :1, :1, :1])
         if self.relative:
-            length = (field.norm(dim=1, keepdim=True) * weight).flatten(1).sum(1)
-            weight = weight / (self.relative + length)[:, None, None, None]
+            unit = (field.norm(dim=1, keepdim=True) * weight).flatten(1).sum(1)[:, None, None, None]
+        biased = self._bias(fields[-1][:, :2] - field, weight / (self.relative / 2 + unit)) if self.bias else 0.0
+        weight = weight / (self.relative + unit)
         terms = [
             self.gamma ** (len(fields) - 1 - k)
             * ((estimate[:, :2] - field).square().sum(1, keepdim=True) + self.eps).sqrt()
@@ -165,4 +177,10 @@ class PassesFlowLoss(_Loss):
             terms.append(
                 self.likelihood * ((mean.detach() - field).abs() * (-scale).exp() + scale).mean(1, keepdim=True)
             )
-        return (torch.stack(terms).sum(0) * weight).flatten(1).sum(1).mean()
+        return (torch.stack(terms).sum(0) * weight).flatten(1).sum(1).mean() + self.bias * biased
+
+    def _bias(self, error: Tensor, weight: Tensor) -> Tensor:
+        size, half = _WINDOW, _WINDOW // 2
+        left = functional.avg_pool2d(error * weight, size, half, half).square().sum(1).add(1e-16).sqrt()
+        counted = functional.avg_pool2d(weight, size, half, half).flatten(1).sum(1).clamp(min=1e-12)
+        return (left.flatten(1).sum(1) / counted * weight.flatten(1).sum(1)).mean()

@@ -396,7 +396,8 @@ def _finished(
     random: np.random.Generator,
     end: tuple[Array, Array] | None = None,
 ) -> Template:
-    meshes = [myocardial_mesh(*(canvas.place(c) for c in pair), name=view) for pair in (wall, end) if pair is not None]
+    pairs = [wall] if end is None else [wall, end]
+    meshes = [myocardial_mesh(canvas.place(endo), canvas.place(epi), name=view) for endo, epi in pairs]
     return _template(canvas, meshes[0], meshes[1].nodes if end is not None else None, view, random)
 
 

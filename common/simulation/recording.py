@@ -11,6 +11,7 @@ import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import imageio.v3 as iio
@@ -55,7 +56,7 @@ def grey_curve(frames: Tensor, heights: tuple[float, ...]) -> Tensor:
 
 def jpeg(frames: Tensor, quality: int) -> Tensor:
     """Frames through JPEG of ``quality`` 1 to 100."""
-    return _each(frames, lambda x: _unit(cv2.imdecode(_jpeg(_bytes(x), quality), cv2.IMREAD_GRAYSCALE)))
+    return _each(frames, lambda x: _unit(np.asarray(cv2.imdecode(_jpeg(_bytes(x), quality), cv2.IMREAD_GRAYSCALE))))
 
 
 def h264(frames: Tensor, crf: int, rate: float = 30.0) -> Tensor:
@@ -64,7 +65,12 @@ def h264(frames: Tensor, crf: int, rate: float = 30.0) -> Tensor:
     even = functional.pad(frames[:, None], (0, width % 2, 0, height % 2), mode="replicate")[:, 0]
     film = io.BytesIO()
     pictures = np.stack([np.repeat(_bytes(x)[..., None], 3, -1) for x in even.numpy()])
-    options = {"codec": "libx264", "macro_block_size": 1, "output_params": ["-crf", str(crf)], "quality": None}
+    options: dict[str, Any] = {
+        "codec": "libx264",
+        "macro_block_size": 1,
+        "output_params": ["-crf", str(crf)],
+        "quality": None,
+    }
     iio.imwrite(film, pictures, extension=".mp4", plugin="FFMPEG", fps=rate, **options)
     shown = iio.imread(film.getvalue(), extension=".mp4", plugin="FFMPEG")
     if len(shown) < len(pictures):

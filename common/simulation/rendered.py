@@ -192,7 +192,7 @@ class Shards:
 
 
 def read_pair(path: Path, which: np.random.Generator | int) -> Item:
-    """A pair of a file, by number or at random, as ``Shards.draw`` gives it.
+    """A pair of a file, by number or at random (the nearer in time, the likelier), as ``Shards.draw`` gives it.
 
     Raises:
         InputError: the file is not one of these.
@@ -200,7 +200,9 @@ def read_pair(path: Path, which: np.random.Generator | int) -> Item:
     try:
         with np.load(path) as stored:
             pairs = stored["pairs"]
-            number = which % len(pairs) if isinstance(which, int) else int(which.integers(len(pairs)))
+            nearness = 1 / stored["gaps"]
+            chosen = which if isinstance(which, int) else which.choice(len(pairs), p=nearness / nearness.sum())
+            number = int(chosen) % len(pairs)
             image = stored["frames"][pairs[number]].astype(np.float32) / 255
             width = image.shape[-1]
             bits = [stored[key][number] for key in ("mask", "ground")]

@@ -35,8 +35,9 @@ from common.core.files import written_whole
 from common.core.tables import write_csv
 from common.fields.ddf import downsample
 from common.fields.points import track
+from common.registration.result import RegistrationInferer, register
 from common.strain_pipeline.image_networks import load_segmentation, segment_cine
-from common.strain_pipeline.pipeline import nearest, walls_of
+from common.strain_pipeline.wall import nearest, walls_of
 from common.ventricle import strain
 from common.ventricle.beats import Beat, find_beats
 from common.ventricle.mesh import at_fractions
@@ -276,8 +277,9 @@ def motion_of(bundle: str | Path, changes: Sequence[str] = (), overrides: dict[s
     def motion(frames: Tensor) -> Tensor:
         Path(folder.name).mkdir(exist_ok=True)
         mask = sector_mask(frames[None])[None, None]
-        found = inferer(frame_pairs(frames[None]), network, mask=mask)
-        getattr(inferer, "forget", lambda: None)()
+        found = register(frame_pairs(frames[None]), network, inferer, mask).ddf
+        if isinstance(inferer, RegistrationInferer):
+            inferer.forget()
         return found
 
     return motion

@@ -100,7 +100,6 @@ def smooth_points(
         for t in range(len(steps) - 1, -1, -1):
             gain = covariances[t] @ transition(steps[t]).T @ np.linalg.pinv(predicted[t][1], hermitian=True)
             states[t] = states[t] + _times(gain, states[t + 1] - predicted[t][0])
-            covariances[t] = covariances[t] + gain @ (covariances[t + 1] - predicted[t][1]) @ _transposed(gain)
     found = np.stack(states)
     return found[..., 0], found[..., 1]
 

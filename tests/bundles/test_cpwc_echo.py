@@ -128,13 +128,14 @@ def test_inference_on_a_size_that_64_does_not_divide_with_a_contour(tmp_path, we
 
 
 def test_composition_changes_the_field(tmp_path, weights, cine):
-    for name, files in (("with", ()), ("without", ("cpwc_echo/configs/no_composition.json",))):
+    for name, changes in (("with", ()), ("without", ("no_composition",)), ("gaps", ("gaps",))):
+        files = [f"cpwc_echo/configs/{change}.json" for change in changes]
         run_here(
             INFERENCE, *files, input=cine, checkpoint=weights, output_dir=str(tmp_path / name), mlflow=False,
             figures=False, **TINY,
         )  # fmt: skip
-    both = [load_ddf(tmp_path / name / "cine/ddf.nii.gz") for name in ("with", "without")]
-    assert not torch.equal(*both)
+    plain, alone, gaps = (load_ddf(tmp_path / name / "cine/ddf.nii.gz") for name in ("with", "without", "gaps"))
+    assert not torch.equal(plain, alone) and not torch.equal(plain, gaps) and gaps.shape == plain.shape
 
 
 PAPERS = {

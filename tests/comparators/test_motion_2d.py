@@ -73,7 +73,7 @@ LEARNED = {
 
 def register(name, image):
     inferer, network = METHODS[name]()
-    return inferer(image, network)
+    return inferer(image, network).ddf
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -138,7 +138,7 @@ def test_pairs_are_taken_some_at_a_time():
             seen.append(len(image))
             return torch.zeros_like(image)
 
-    ddf = PairwiseInferer(batch_size=3, progress=False)(torch.rand(7, 2, 8, 8), Identity(), mask=None)
+    ddf = PairwiseInferer(batch_size=3, progress=False)(torch.rand(7, 2, 8, 8), Identity(), mask=None).ddf
     assert ddf.shape == (7, 2, 8, 8) and seen == [3, 3, 1]
     assert warp(torch.rand(7, 1, 8, 8), ddf).shape == (7, 1, 8, 8)
 

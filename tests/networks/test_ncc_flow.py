@@ -135,3 +135,15 @@ def test_volume_at_the_border_counts_what_is_there():
     unit = standardised(image, 4)[0, 0].square()
     torch.testing.assert_close(volume[0, 4, 0, 0], unit[:6, :6].mean())
     torch.testing.assert_close(volume[0, 4, 1, 2], unit[2:10, 6:14].mean())
+
+
+def test_errors_that_average_out_are_no_bias():
+    truth = torch.zeros(1, 2, 64, 64)
+    truth[:, 0] = 0.3
+    checks = truth + 0.1 * (1 - 2 * ((torch.arange(64)[:, None] + torch.arange(64)) % 2))
+    loss, plain = (PassesFlowLoss(relative=0.2, bias=b, eps=1e-12) for b in (1.0, 0.0))
+    shift = truth + 0.1
+    assert float(plain(checks, truth)) == pytest.approx(float(plain(shift, truth)), rel=1e-4)
+    assert float(loss(checks, truth) - plain(checks, truth)) < 0.01
+    expected = 0.1 * 2**0.5 / (0.1 + 0.3)
+    assert float(loss(shift, truth) - plain(shift, truth)) == pytest.approx(expected, rel=1e-3)

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import nibabel
@@ -6,6 +7,8 @@ import pytest
 import torch
 
 from common.core.errors import InputError
+from common.core.files import PROGRAM
+from common.core.folders import source_of
 from common.volume.cases import (
     SIZE,
     Grid,
@@ -157,8 +160,11 @@ def test_a_label_is_missed_only_where_it_is_needed(tmp_path, volume):
 
 
 def test_finished_cases_are_left_out(tmp_path):
-    (tmp_path / "synthetic_target_1").mkdir()
-    (tmp_path / "synthetic_target_1" / "summary.json").write_text("{}")
+    entry = VolumeCases().entries[1]
+    summary = {"program": PROGRAM, "case": entry["case"], "input": source_of(entry["image"]), "method": "m"}
+    for name, content in (("synthetic_target_1", summary), ("synthetic_target_2", {})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "summary.json").write_text(json.dumps(content))
     assert [e["case"] for e in VolumeCases(done_dir=str(tmp_path)).entries] == [
         "synthetic_target_0",
         "synthetic_target_2",
