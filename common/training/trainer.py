@@ -15,13 +15,15 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
+from ignite.handlers import Checkpoint, DiskSaver, ProgressBar
 from ignite.metrics import Average
-from monai.engines import SupervisedTrainer, Workflow
+from monai.engines import Evaluator, IterationEvents, SupervisedTrainer
+from monai.handlers import CheckpointLoader, ValidationHandler
 from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from common.core.files import written_whole
+from common.core.errors import InputError
 from common.networks.weights import save_weights
 
 log = logging.getLogger(__name__)
@@ -81,7 +83,7 @@ class RegistrationTrainer(SupervisedTrainer):
     ) -> None:
         self.lr_scheduler, self.bfloat16, self.clip = lr_scheduler, bfloat16, clip
         self.seed = torch.initial_seed()
-        self.loader, self.bar = train_data_loader, tqdm(disable=not progress, unit="step", mininterval=1)
+        self.loader = train_data_loader
         super().__init__(
             device=torch.device(device),
             max_epochs=max_epochs,
@@ -95,31 +97,35 @@ class RegistrationTrainer(SupervisedTrainer):
         Average(output_transform=lambda output: output["loss"]).attach(self, "loss")
         self._register_handlers(list(train_handlers or ()))  # after the mean, which they read when an epoch ends
         self.add_event_handler(Events.EPOCH_STARTED, self._begin_epoch)
-        self.add_event_handler(Events.COMPLETED, lambda _: self.bar.close())
+        if progress and not idist.get_rank():
+            bar = ProgressBar(desc="Training", mininterval=1)
+            bar.attach(self, output_transform=lambda output: {"loss": output["loss"]})
 
     def _begin_epoch(self, engine: Engine) -> None:
         torch.manual_seed((self.seed + 100_003 * self.state.epoch) % 2**63)
         dataset = getattr(self.loader, "dataset", None)
         for part in (dataset, getattr(self.loader, "sampler", None)):
             getattr(part, "set_epoch", lambda epoch: None)(self.state.epoch)
-        self.bar.total = self.state.max_epochs * self.state.epoch_length
-        self.bar.n = (self.state.epoch - 1) * self.state.epoch_length
 
     def _iteration(self, engine: Any, batchdata: Batch) -> dict[str, Any]:
         self.network.train()
         self.optimizer.zero_grad()
         ddf, loss = batch_loss(self, batchdata)
+        self.state.output = {"image": batchdata["image"], "pred": ddf.detach(), "loss": loss.item()}
+        self.fire_event(IterationEvents.FORWARD_COMPLETED)
+        self.fire_event(IterationEvents.LOSS_COMPLETED)
         loss.backward()
+        self.fire_event(IterationEvents.BACKWARD_COMPLETED)
         if self.clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
         self.optimizer.step()
         if self.lr_scheduler is not None:
             self.lr_scheduler.step()
-        self.bar.update()
-        return {"loss": loss.item(), "pred": ddf.detach()}
+        self.fire_event(IterationEvents.MODEL_COMPLETED)
+        return self.state.output
 
 
-class RegistrationValidator(Workflow):
+class RegistrationValidator(Evaluator):
     """Mean loss, and mean of further measures, of a network over validation pairs.
 
     Args:
@@ -140,39 +146,70 @@ class RegistrationValidator(Workflow):
     ) -> None:
         self.network, self.loss_function, self.inferer = network, loss_function, inferer or SimpleInferer()
         self.measures, self.bfloat16 = measures or {}, bfloat16
-        super().__init__(
-            device=torch.device(device),
-            max_epochs=1,
-            data_loader=val_data_loader,
-            decollate=False,
-        )
+        super().__init__(device=torch.device(device), val_data_loader=val_data_loader, decollate=False)
         for name in ("loss", *self.measures):
             Average(output_transform=lambda output, name=name: output[name]).attach(self, name)
-        for handler in val_handlers or ():
-            handler.attach(self)
-
-    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
-        """Measure once; ``engine.state.metrics`` holds the means."""
-        self.state.max_epochs = global_epoch
-        self.state.epoch = global_epoch - 1
-        self.state.iteration = 0
-        super().run()
+        self._register_handlers(list(val_handlers or ()))
+        ProgressBar(desc="Validation", mininterval=1).attach(self)
 
     def _iteration(self, engine: Any, batchdata: Batch) -> dict[str, Any]:
         self.network.eval()
         with torch.no_grad():
             ddf, loss = batch_loss(self, batchdata)
             found = {name: torch.as_tensor(m(ddf.cpu(), **batchdata)).float() for name, m in self.measures.items()}
-        return {"loss": loss.item(), **{name: value[value.isfinite()].mean() for name, value in found.items()}}
+        means = {name: value[value.isfinite()].mean() for name, value in found.items()}
+        self.state.output = {"image": batchdata["image"], "pred": ddf, "loss": loss.item(), **means}
+        self.fire_event(IterationEvents.FORWARD_COMPLETED)
+        self.fire_event(IterationEvents.MODEL_COMPLETED)
+        return self.state.output
+
+
+def _load(loader: CheckpointLoader, engine: Engine) -> None:
+    """What MONAI's loader loads; its reasons not to as one line.
+
+    Raises:
+        InputError: no such file, nothing that torch wrote, another network's, or of more epochs than are asked for.
+    """
+    try:
+        loader(engine)
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{loader.load_path}: training cannot go on from it ({reason})") from error
+
+
+class StartWeights:
+    """Weights that training starts from, read by MONAI's ``CheckpointLoader`` when it starts; a training that
+    ``TrainingCheckpoint`` has resumed goes on from its own.
+
+    Args:
+        path: of the weights; None begins anew.
+
+    Raises:
+        InputError: no such file.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        if path is not None and not Path(path).is_file():
+            raise InputError(f"{path}: no such weights to start from")
+        self.path = path
+
+    def attach(self, engine: RegistrationTrainer) -> None:
+        if self.path is not None:
+            engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: RegistrationTrainer) -> None:
+        if engine.state.epoch:
+            return
+        network = getattr(engine.network, "module", engine.network)
+        _load(CheckpointLoader(self.path, {"model": network}, map_location=engine.state.device), engine)  # type: ignore
 
 
 class TrainingCheckpoint:
-    """Keeps the whole state of a training in ``path`` every ``interval`` epochs (the first of several processes does),
-    and goes on from it.
+    """Keeps the whole state of a training in ``path`` every ``interval`` epochs (ignite's ``Checkpoint``; the first of
+    several processes writes it), and goes on from it (MONAI's ``CheckpointLoader``).
 
     Args:
         path: of the checkpoint; one that is there when training starts is resumed.
-        trainer: given by ``attach``.
         interval: in epochs.
     """
 
@@ -180,29 +217,21 @@ class TrainingCheckpoint:
         self.path, self.interval = Path(path), interval
 
     def attach(self, engine: RegistrationTrainer) -> None:
+        saver = DiskSaver(str(self.path.parent), create_dir=True, require_empty=False)
+        save = Checkpoint(self._parts(engine), saver, filename_pattern=self.path.name, n_saved=1)
         engine.add_event_handler(Events.STARTED, self._resume)
-        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._save)
-        engine.add_event_handler(Events.COMPLETED, self._save)
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), save)
+        engine.add_event_handler(Events.COMPLETED, save)
 
     @staticmethod
     def _parts(engine: RegistrationTrainer) -> dict[str, Any]:
-        parts = {"network": getattr(engine.network, "module", engine.network), "optimizer": engine.optimizer}
+        parts = {"trainer": engine, "network": engine.network, "optimizer": engine.optimizer}
         return parts | ({"lr_scheduler": engine.lr_scheduler} if engine.lr_scheduler is not None else {})
-
-    def _save(self, engine: RegistrationTrainer) -> None:
-        if idist.get_rank():
-            return
-        content = {name: part.state_dict() for name, part in self._parts(engine).items()}
-        with written_whole(self.path) as beside:
-            torch.save({**content, "epoch": engine.state.epoch, "iteration": engine.state.iteration}, beside)
 
     def _resume(self, engine: RegistrationTrainer) -> None:
         if not self.path.is_file():
             return
-        content = torch.load(self.path, map_location=engine.state.device, weights_only=True)
-        for name, part in self._parts(engine).items():
-            part.load_state_dict(content[name])
-        engine.state.epoch, engine.state.iteration = content["epoch"], content["iteration"]
+        _load(CheckpointLoader(str(self.path), self._parts(engine), map_location=engine.state.device), engine)
         log.info("%s: goes on after epoch %d", self.path, engine.state.epoch)
 
 
@@ -241,8 +270,8 @@ class Weights:
         save_weights(engine.network if self._averaged is None else self._averaged.module, self.path)
 
 
-class Validate:
-    """Runs a validator every ``interval`` epochs, and prints its means beside the training loss.
+class Validate(ValidationHandler):
+    """MONAI's ``ValidationHandler`` every ``interval`` epochs, whose means are printed beside the training loss.
 
     Args:
         validator: whose ``state.metrics`` is read.
@@ -256,15 +285,13 @@ class Validate:
         interval: int = 1,
         record: Callable[[dict[str, float], int], None] | None = None,
     ) -> None:
-        self.validator, self.interval, self.record = validator, interval, record
+        super().__init__(interval, validator)
+        self.record = record
 
-    def attach(self, engine: RegistrationTrainer) -> None:
-        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self)
-
-    def __call__(self, engine: RegistrationTrainer) -> None:
+    def __call__(self, engine: Engine) -> None:
         found = {"train_loss": float(engine.state.metrics["loss"])}
         if self.validator is not None:
-            self.validator.run(engine.state.epoch)
+            super().__call__(engine)
             found.update({f"val_{k}": float(v) for k, v in self.validator.state.metrics.items()})
         if idist.get_rank():
             return

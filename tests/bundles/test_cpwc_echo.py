@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from ignite.handlers import Checkpoint
 from monai.bundle import ConfigParser
 
 from common.cine.write import write_cine
@@ -17,7 +18,6 @@ from common.simulation.dataset import TemplateSource
 from common.simulation.recording import Recording
 from common.simulation.rendered import WORLDS, write_pairs
 from common.simulation.sequence import Settings
-from common.training.trainer import TrainingCheckpoint
 from tests.bundles.running import ROOT, run_here
 from tests.conftest import moving_cine
 
@@ -43,16 +43,17 @@ def config(*names, base="train.json"):
 def test_a_killed_training_goes_on_and_gives_the_same_weights(tmp_path, monkeypatch):
     settings = {"epochs": 2, "learning_rate": 1e-3, "mlflow": False, **QUICK}
     run_here(TRAIN, output_dir=str(tmp_path / "whole"), **settings)
-    save = TrainingCheckpoint._save
+    save = Checkpoint.__call__
 
     def killed(self, engine):
         save(self, engine)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(BaseException):  # noqa: B017
-        patch.setattr(TrainingCheckpoint, "_save", killed)
+        patch.setattr(Checkpoint, "__call__", killed)
         run_here(TRAIN, output_dir=str(tmp_path / "parts"), **settings)
-    assert torch.load(tmp_path / "parts/checkpoint.pt", weights_only=True)["epoch"] == 1
+    reached = torch.load(tmp_path / "parts/checkpoint.pt", weights_only=True)["trainer"]
+    assert reached["iteration"] == reached["epoch_length"], "one epoch"
     run_here(TRAIN, output_dir=str(tmp_path / "parts"), **settings)
     whole, parts = (torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("whole", "parts"))
     assert all(torch.equal(whole[key], parts[key]) for key in whole)

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from pydoc import locate
 
 import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
@@ -155,3 +156,12 @@ def test_what_a_user_sets_is_no_word_of_monais(name):
     assert not {"run_id", "init_id", "final_id", "meta_file", "logging_file", "tracking", "args_file"} & set(
         parser.config
     )
+
+
+@pytest.mark.parametrize("path", TRAININGS)
+def test_what_a_training_names_is_there(path):
+    """A function that moved is found before a data set is downloaded."""
+    text = (ROOT / "bundles" / path).read_text()
+    for name in re.findall(r'"_target_": "(common\.[\w.]+)"', text):
+        assert locate(name) is not None, name
+    assert "__import__" not in text

@@ -82,8 +82,8 @@ def test_an_epoch_on_two_processes(name, tmp_path):
     write_cine(tmp_path / "cine.nii.gz", cine[None])
     write_patients(tmp_path / "patients")
     end(begin(name, tmp_path, tmp_path / "out", epochs=1))
-    state = torch.load(tmp_path / "out/checkpoint.pt", weights_only=True)
-    assert (state["epoch"], state["iteration"]) == (1, 1), "half the batches each"
+    state = torch.load(tmp_path / "out/checkpoint.pt", weights_only=True)["trainer"]
+    assert (state["epoch_length"], state["iteration"]) == (1, 1), "half the batches each"
     assert all(value.isfinite().all() for value in weights(tmp_path / "out").values() if value.is_floating_point())
 
 
@@ -101,8 +101,8 @@ def test_a_killed_training_goes_on_and_gives_the_same_curve(name, tmp_path):
         process.kill()
     run.communicate()
     psutil.wait_procs(children, 60)
-    reached = torch.load(parts / "checkpoint.pt", weights_only=True)["epoch"]
-    assert 0 < reached < 5, "killed in the middle"
+    state = torch.load(parts / "checkpoint.pt", weights_only=True)["trainer"]
+    assert 0 < state["iteration"] < 5 * state["epoch_length"], "killed in the middle"
     end(begin(name, tmp_path, parts, **long))
     curves = []
     for out in (whole, parts):
