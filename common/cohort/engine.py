@@ -86,6 +86,9 @@ class Journal:
 def alone(output_dir: Path) -> Iterator[None]:
     """Hold the folder against a second driver, and clear what a killed one left half written in it.
 
+    Where the file system has no locks neither is done: a second driver can't be seen, nor what it is writing be told
+    from what a killed one left.
+
     Raises:
         InputError: the folder can't be written, or another run is writing it.
     """
@@ -97,16 +100,19 @@ def alone(output_dir: Path) -> Iterator[None]:
         lock = os.open(output_dir, os.O_RDONLY)
     except OSError as error:
         raise InputError(f"{output_dir}: cannot be written ({str(error.strerror).lower()})") from error
+    held = True
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f"{output_dir}: another run is writing it") from error
         except OSError:
-            pass  # a file system without locks
-        clear(output_dir)
+            held = False
+        if held:
+            clear(output_dir)
         yield
-        clear(output_dir)
+        if held:
+            clear(output_dir)
     finally:
         os.close(lock)
 
