@@ -57,11 +57,10 @@ def measured(bundle: str, files: list[str], data: str | None) -> dict[str, float
         case = dataset[index]
         clock, cpu = time.perf_counter(), time.process_time()
         with torch.no_grad():
-            inferer(case["image"], network, case["mask"])
+            result = inferer(case.image, network, case.mask)
         seconds, cpu_seconds = time.perf_counter() - clock, time.process_time() - cpu
-        assert inferer.result is not None
-        label = case["grid"].own(inferer.result.memberships).argmax(1)[0]
-        dice = segmentation_scores(label, torch.from_numpy(case["label"].copy()), LABELS, (1, 1, 1))["dice"]
-        rows.append((seconds, cpu_seconds, inferer.result.registration_seconds, dice))
+        label = case.grid.own(result.memberships).argmax(1)[0]
+        dice = segmentation_scores(label, torch.from_numpy(case.label.copy()), LABELS, (1, 1, 1))["dice"]
+        rows.append((seconds, cpu_seconds, result.registration_seconds, dice))
     names = ("seconds", "cpu_seconds", "registration_seconds", "dice")
     return {name: round(sum(row[i] for row in rows) / len(rows), 4) for i, name in enumerate(names)}

@@ -7,7 +7,6 @@ wider windows (O(log radius) passes) and keeps three maps for an analytic gradie
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import time
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from monai.losses import LocalNormalizedCrossCorrelationLoss
 from torch import nn
 
+from common.core.memory import peak_memory
 from common.fields.ncc import LocalNCCLoss
 
 CASES = {
@@ -38,14 +38,14 @@ def measure(name: str, size: tuple[int, ...], radius: int, threads: int) -> tupl
     small = torch.rand(1, 1, *(2 * radius + 3,) * len(size), requires_grad=True)
     loss = loss_named(name, len(size), radius)
     loss(small, small.detach()).backward()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     best = float("inf")
     for _ in range(REPEATS):
         moving = warped.clone().requires_grad_()
         start = time.perf_counter()
         loss(moving, fixed).backward()
         best = min(best, time.perf_counter() - start)
-    return best, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return best, (peak_memory() - before) / 2**20
 
 
 def run() -> dict[str, Any]:

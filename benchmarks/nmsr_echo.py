@@ -45,7 +45,7 @@ def nmsr(preset: str) -> Method:
     parser["inferer"]["progress"] = False
     parser["inferer"]["checkpoint_dir"] = None
     inferer, network = parser.get_parsed_content("inferer"), parser.get_parsed_content("network_def")
-    return lambda image, mask: inferer(image, network, mask=mask)
+    return lambda image, mask: inferer(image, network, mask=mask).ddf
 
 
 def ants_cc(image: Tensor, mask: Tensor) -> Tensor:

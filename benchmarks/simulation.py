@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks.results import save
+from common.core.memory import peak_memory
 from common.simulation.anatomy import view
 from common.simulation.dataset import SimulatedPairs, TemplateSource
 from common.simulation.image import Probe, Scanner
@@ -145,7 +145,7 @@ def writing(templates: str | None, patients: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         for share in range(1, 11):
             failed = write_cases(folder, TemplateSource(templates), max(1, patients * share // 10), FRAMES)
-            memory.append(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10))
+            memory.append(round(peak_memory() / 2**20))
         size = sum(path.stat().st_size for path in Path(folder).rglob("*.gz")) / 2**20
     seconds = time.perf_counter() - start
     return {

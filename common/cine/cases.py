@@ -6,21 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import torch
 from monai.data import MetaTensor
 from pydicom import examples
 from torch.utils.data import Dataset
 
+from common.cine.case import CineCase
 from common.cine.folder import IMAGE_SUFFIXES
 from common.cine.labels import read_mask
 from common.cine.read import frame_pairs, read_cine
 from common.cine.scale import squared
 from common.cine.sector import sector_mask
 from common.cine.study import StudyCine, cines_of, is_dicomdir, listing
+from common.core.case import Entry
 from common.core.datalist import case_name, read_datalist
 from common.core.errors import InputError
+from common.core.stored import load_nifti
 from common.ventricle.contours import blood_pool_masks
 
 LEAST_SIZE = 21  # pixels: the window of the local correlation that every method is measured by
@@ -75,8 +77,8 @@ class CineCases(Dataset):
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """One case: ``image [N, 2, H, W]``, ``mask [1 or N, 1, H, W]`` bool, ``cine [1, T, H, W]``, ``case``.
+    def __getitem__(self, index: int) -> CineCase:
+        """One case: ``image [N, 2, H, W]``, ``mask [1 or N, 1, H, W]`` bool, ``cine [1, T, H, W]``.
 
         Raises:
             InputError: the cine, or a mask, can't be used.
@@ -106,7 +108,7 @@ class CineCases(Dataset):
                 )
             image = image * torch.stack([blood[:-1], blood[1:]], 1)
             mask = blood[1:, None]
-        return {"case": entry["case"], "image": image, "mask": mask, "cine": cine, "entry": entry}
+        return CineCase(Entry.of(entry), image, mask, cine)
 
     @staticmethod
     def _blood(entry: dict[str, Any], frames: int) -> torch.Tensor:
@@ -148,8 +150,10 @@ def two_frames(first: str | Path, last: str | Path, spacing: Sequence[float] | f
     frames, steps = [], []
     for path in (first, last):
         try:
-            stored: Any = nibabel.load(path)
-            values = np.squeeze(np.asarray(stored.dataobj, dtype=np.float32)).T
+            stored, values = load_nifti(path)
+            values = np.squeeze(values.astype(np.float32)).T
+        except InputError:
+            raise
         except Exception as error:
             raise InputError(f"{path}: no readable frame ({error})") from error
         if values.ndim != 2 or not np.isfinite(values).all():

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from pydicom.pixels import apply_color_lut, iter_pixels
 
-from common.cine.loop import FirstChannel, Loop, check_size, one_line, unit_range
+from common.cine.loop import FirstChannel, Loop, one_line, unit_range
 from common.cine.video import PIXELS_PER_BYTE, decode_video
 from common.core.errors import InputError
+from common.core.stored import check_size
 
 VIDEO_SYNTAX = re.compile(r"1\.2\.840\.10008\.1\.2\.4\.10[0-8](\.1)?")  # MPEG-2, MPEG-4 AVC, HEVC
 COLOURS = ("Red", "Green", "Blue")

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from natsort import natsorted
 
-from common.cine.loop import FirstChannel, Loop, check_size, one_line, quiet, unit_range
+from common.cine.loop import FirstChannel, Loop, one_line, quiet, unit_range
 from common.core.errors import InputError
+from common.core.stored import check_size
 
 STACK_SUFFIXES = (".tif", ".tiff")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", *STACK_SUFFIXES)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from common.cine.loop import FirstChannel, Loop, check_size, one_line, quiet, unit_range
+from common.cine.loop import FirstChannel, Loop, one_line, quiet, unit_range
 from common.core.errors import InputError
+from common.core.stored import check_size
 
 PIXELS_PER_BYTE = 1e5  # repeated frames are stored as one
 

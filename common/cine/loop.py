@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import logging
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import psutil
 
-from common.core.errors import InputError
-
-BYTES_PER_PIXEL = 4  # float32
 BLOCK = 4  # pixels whose mean colour is looked at: the grey of a palette may be dithered of colours
 COLOURED = 0.2  # spread of the channels, as a part of the largest value
 LIT = 0.4  # of the largest value
@@ -73,29 +67,6 @@ class FirstChannel:
                 f"{share:.0%} of the pixels are coloured (a Doppler or tinted image?): the first channel is used."
             )
             loop.colour_flow = self.lit_and_coloured < 0.8 * self.lit
-
-
-def check_size(path: Path, sizes: Sequence[int], stored: int, most: float) -> None:
-    """Refuse, before anything is allocated, what a header claims but its file can't hold, or this machine can't.
-
-    Args:
-        path: of the file.
-        sizes: of the frames together, (T, H, W).
-        stored: bytes of the pixels in the file.
-        most: pixels that a stored byte may hold at most.
-
-    Raises:
-        InputError: a size is not positive, or there are too many pixels.
-    """
-    named = " × ".join(str(n) for n in sizes)
-    if min(sizes) < 1:
-        raise InputError(f"{path}: the header claims {named} pixels")
-    pixels = math.prod(int(n) for n in sizes)
-    if pixels > most * stored:
-        raise InputError(f"{path}: truncated, or a damaged header: {named} pixels claimed, {stored} bytes are there")
-    needed, free = BYTES_PER_PIXEL * pixels, psutil.virtual_memory().available
-    if needed > free:
-        raise InputError(f"{path}: {named} pixels need {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free")
 
 
 def millimetres(spacing: Sequence[float]) -> str:

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from common.cine.axes import Axes, axes_to_frames
-from common.cine.loop import Loop, check_size, one_line
+from common.cine.loop import Loop, one_line
 from common.core.errors import InputError
+from common.core.stored import DEFLATED, check_size
 
 METAIMAGE_SUFFIXES = (".mha", ".mhd")
 METAIMAGE_TYPES = {
@@ -32,7 +33,6 @@ METAIMAGE_TYPES = {
     "DOUBLE": "f8",
 }
 LONGEST_HEADER, LONGEST_LINE = 1 << 26, 1 << 20  # bytes; a tracked sequence has some hundred bytes a frame
-DEFLATED = 1040  # bytes that a byte of zlib may unfold to
 TIME_KINDS = ("list", "time")
 STAMP = re.compile(r"Seq_Frame(\d+)_Timestamp")
 
@@ -42,6 +42,8 @@ def read_metaimage(path: Path) -> Loop:
     fields, position = _header(path)
     try:
         sizes = [int(n) for n in fields["DimSize"].split()]
+        if not sizes:
+            raise InputError(f"{path}: DimSize is empty")
         values = _values(path, fields, sizes, position)
         stated = fields.get("ElementSpacing") or fields.get("ElementSize")
         zooms = [abs(float(v)) for v in stated.split()] if stated else [1.0] * len(sizes)

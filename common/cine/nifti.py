@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from common.cine.axes import Axes, axes_to_frames
-from common.cine.loop import Loop, check_size, one_line, quiet
+from common.cine.loop import Loop, one_line, quiet
 from common.core.errors import InputError
+from common.core.stored import DEFLATED, check_size
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 TIME_SERIES_INTENT = 2001
+PLAYBACK = b", playback"  # how ``write_cine`` ends a description where the times are those of playback
 MM_PER_UNIT = {1: 1000.0, 2: 1.0, 3: 0.001}  # the lower three bits of xyzt_units: metre, millimetre, micrometre
 SECONDS_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}  # the next three: second, millisecond, microsecond
-DEFLATED = 1040  # bytes that a byte of gzip may unfold to
 
 
 def read_nifti(path: Path) -> Loop:
@@ -57,6 +58,8 @@ def read_nifti(path: Path) -> Loop:
             own_units=units & 56 in (16, 24),
         ),
     )
+    if bytes(header["descrip"]).rstrip(b"\0").endswith(PLAYBACK):
+        loop.times_are = "playback"
     for content in extensions:
         times = _stored_times(content, len(loop.frames))
         loop.frame_times = times or loop.frame_times

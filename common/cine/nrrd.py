@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from common.cine.axes import Axes, axes_to_frames
-from common.cine.loop import Loop, check_size, one_line
+from common.cine.loop import Loop, one_line
 from common.core.errors import InputError
+from common.core.stored import DEFLATED, check_size
 
 NRRD_SUFFIXES = (".nrrd", ".nhdr")
-DEFLATED = 1040  # bytes that a byte of gzip may unfold to
 MM_PER_UNIT = {"mm": 1.0, "millimeter": 1.0, "cm": 10.0, "m": 1000.0, "meter": 1000.0, "um": 0.001, "µm": 0.001}
 SECONDS_PER_UNIT = {"s": 1.0, "sec": 1.0, "second": 1.0, "ms": 1e-3, "msec": 1e-3, "us": 1e-6}
 TIME_KINDS = ("list", "time")

@@ -67,9 +67,10 @@ def read_cine(path: Source | Sequence[Source], spacing: float | Sequence[float] 
     if not files:
         raise InputError("a cine of no files")
     source = files[0]
-    loop = read_dicom(source, files) if len(files) > 1 else _reader(source)(source)
-    _check_frames(source, loop.frames)
-    keep_possible(loop)
+    with np.errstate(all="ignore"):  # what isn't finite is found out below
+        loop = read_dicom(source, files) if len(files) > 1 else _reader(source)(source)
+        _check_frames(source, loop.frames)
+        keep_possible(loop)
     if given is not None:
         if loop.spacing is not None and not np.allclose(given, loop.spacing, rtol=1e-3):
             stated = millimetres(loop.spacing)

@@ -7,7 +7,14 @@ import torch
 from scipy import ndimage
 from skimage.morphology import disk
 
+from common.core.arrays import closed, largest_component
+
 VALUE_RANGE = (0.005, 0.995)
+STILL = 0.02  # standard deviation over time of a mark, after lossy compression
+BRIGHT_MARK, MARK_CONTRAST = 0.45, 0.25  # of a mark, and above what is around it
+THICKEST_MARK = 5  # radius in pixels of what is no thin mark any more
+MOST_BURNT = 0.02  # of the sector: where more stands still and is bright, the cine does
+BRIGHT_TRACE, LEAST_TRACE = 0.25, 0.08  # grey value; length, as a part of the picture's longer side
 LEAST_CHANGE = 1.5 / 255  # standard deviation over frames, or over neighbours, of echo
 
 
@@ -43,14 +50,46 @@ def sector_mask(cine: torch.Tensor, radius: int = 16, still: bool = False) -> to
     if not sector.any():
         return torch.ones(frames.shape[1:], dtype=torch.bool)
     outside = ndimage.distance_transform_edt(~sector)
-    marks = (frames.mean(axis=0) > 0.1) & (outside > 2)
-    mask = (outside <= radius) & ~(ndimage.binary_dilation(marks, disk(3)) & ~sector)
+    beside = ((frames.mean(axis=0) > 0.1) & (outside > 2)) | traces(frames, outside > 2)
+    mask = (outside <= radius) & ~(ndimage.binary_dilation(beside, disk(3)) & ~sector)
+    burnt = burnt_in(frames)
+    if (burnt & sector).sum() < MOST_BURNT * sector.sum():
+        mask &= ~ndimage.binary_dilation(burnt, disk(2))
     return torch.from_numpy(mask)
+
+
+def burnt_in(frames: np.ndarray) -> np.ndarray:
+    """Text, scales and other marks over the picture ``[H, W]``: thin and bright, and still in time.
+
+    Args:
+        frames: ``[T, H, W]`` in [0, 1].
+    """
+    mean, spread = frames.mean(axis=0), frames.std(axis=0)
+    above = mean - ndimage.grey_opening(mean, footprint=disk(THICKEST_MARK))
+    core = (spread < STILL) & (mean > BRIGHT_MARK) & (above > MARK_CONTRAST)
+    near = (spread < 2 * STILL) & (above > MARK_CONTRAST / 2)
+    return ndimage.binary_propagation(core, mask=near | core)
+
+
+def traces(frames: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Lines that move over the picture, an ECG say: long, thin pieces of what is ever bright ``[H, W]``.
+
+    Args:
+        frames: ``[T, H, W]`` in [0, 1].
+        where: ``[H, W]``, where to look for them.
+    """
+    pieces, _ = ndimage.label((frames.max(axis=0) > BRIGHT_TRACE) & where, np.ones((3, 3)))
+    found = np.zeros(pieces.shape, dtype=bool)
+    for number, box in enumerate(ndimage.find_objects(pieces), 1):
+        piece = pieces[box] == number
+        if max(piece.shape) >= LEAST_TRACE * max(pieces.shape) and piece.mean() < 0.5:
+            found[box] |= piece
+    return found
 
 
 def _piece(mask: np.ndarray) -> np.ndarray:
     """The largest connected piece of what is dense in a mask, without holes."""
-    largest = _largest(ndimage.binary_opening(_density(mask, 7) > 0.5, disk(3)))
+    largest = largest_component(ndimage.binary_opening(_density(mask, 7) > 0.5, disk(3)))
     return _filled(largest, 6) if largest.any() else largest
 
 
@@ -58,18 +97,6 @@ def _density(mask: np.ndarray, size: int) -> np.ndarray:
     return ndimage.uniform_filter(mask.astype(np.float32), size)
 
 
-def _largest(mask: np.ndarray) -> np.ndarray:
-    labels, count = ndimage.label(mask)
-    return labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]) if count else mask
-
-
 def _filled(mask: np.ndarray, radius: int) -> np.ndarray:
     """Close gaps of up to twice the radius and fill what is enclosed."""
     return ndimage.binary_fill_holes(closed(mask, radius) | mask)
-
-
-def closed(mask: np.ndarray, radius: int) -> np.ndarray:
-    """The morphological closing of ``mask [H, W]`` by a disc of ``radius`` pixels, over the picture's edge too."""
-    padded = np.pad(mask, radius + 1)
-    widened = ndimage.distance_transform_edt(~padded) <= radius
-    return (ndimage.distance_transform_edt(widened) > radius)[radius + 1 : -radius - 1, radius + 1 : -radius - 1]

@@ -13,11 +13,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from common.cine.loop import FirstChannel, Loop, check_size, one_line, unit_range
+from common.cine.loop import FirstChannel, Loop, one_line, unit_range
 from common.core.errors import InputError
+from common.core.stored import check_size
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".ts")
 PIXELS_PER_BYTE = 1e5  # a still, blank frame of a modern codec takes a few bytes
+TS_PACKET = 188  # bytes of a packet of an MPEG transport stream
 BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")  # that an MP4 or QuickTime file may begin with
 GREY_FORMATS = ("gray", "gray10le", "gray12le", "gray16le")
 
@@ -115,12 +117,14 @@ def _times(stamps: list[float | None], rate: float) -> list[float] | None:
 
 
 def missing_bytes(file: BinaryIO, suffix: str) -> int:
-    """How far what an MP4, AVI, Matroska or WMV says of its size reaches beyond the end of the file; 0 for others."""
+    """How far what an MP4, AVI, Matroska, WMV or MPEG-TS says of its size reaches beyond its end; 0 for others."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(4096)
     if head[:4] == b"RIFF":
         return max(int.from_bytes(head[4:8], "little") + 8 - size, 0)
+    if head[:1] == b"\x47" and suffix == ".ts":
+        return -size % TS_PACKET
     if head[:4] == b"\x1a\x45\xdf\xa3":
         return _beyond_matroska(head, size)
     if head[:16] == bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"):

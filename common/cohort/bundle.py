@@ -74,14 +74,14 @@ def content(parser: ConfigParser, name: str) -> Any:
 
 
 def case_names(parser: ConfigParser) -> dict[str, str]:
-    """The inputs of a bundle's data set, in its order, and the folder in ``output_dir`` that each one's results go to.
+    """The entries of a bundle's data set (``folders.identity``), in its order, and the folder of each one's results.
 
     Raises:
         InputError: ``common.core.folders.case_names`` refuses one.
     """
     dataset = content(parser, "dataset")
     names = folders.case_names(dataset.entries, str(parser["output_dir"]))
-    return {folders.source_of(entry): name for entry, name in zip(dataset.entries, names, strict=True)}
+    return {folders.identity(entry): name for entry, name in zip(dataset.entries, names, strict=True)}
 
 
 def uses_gpu(parser: ConfigParser) -> bool:
@@ -115,19 +115,19 @@ def open_bundle(files: Sequence[str], options: dict[str, Any]) -> Callable[[str]
     path = Path(options["output_dir"]) / SETTINGS
     if path.is_file():
         placed = json.loads(path.read_text()).get("folders", {})
-        evaluator.place([placed.get(folders.source_of(entry), entry["case"]) for entry in entries])
+        evaluator.place([placed.get(folders.identity(entry), entry["case"]) for entry in entries])
     else:
         evaluator.place()
     index = {str(entry["case"]): i for i, entry in enumerate(entries)}
-    keeps = getattr(evaluator.inferer, "checkpoint_dir", None)
+    keeps = evaluator.checkpoints()
 
     def do(name: str) -> None:
         set_determinism(seed)
         if keeps is not None:
-            evaluator.inferer.checkpoint_dir = Path(keeps) / SCALES / name
+            evaluator.keep_checkpoints(keeps / SCALES / name)
         evaluator.run_case(index[name])
         if keeps is not None:
-            for folder in (Path(keeps) / SCALES / name, Path(keeps) / SCALES):
+            for folder in (keeps / SCALES / name, keeps / SCALES):
                 with suppress(OSError):  # other cases are at work
                     folder.rmdir()
 
@@ -194,7 +194,7 @@ def keep_settings(
     """Write ``cohort.json``, or check it against what was written; returns it.
 
     ``cases`` keeps its order when the list grows: a case's place is its step in MLflow. ``folders`` says
-    which input's results go where.
+    which entry's results go where.
 
     Raises:
         InputError: the folder holds the results of other settings.

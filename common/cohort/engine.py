@@ -7,10 +7,8 @@ a case, which is moved into place when it is whole, is what counts.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import logging
-import os
 import queue
 import re
 import shutil
@@ -29,6 +27,7 @@ from tqdm import tqdm
 from common.cohort.process import attempt, opened
 from common.cohort.runner import CaseRunners, Limits, Work, do_case, stop_runners
 from common.core.errors import InputError
+from common.core.locks import locked
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +85,7 @@ class Journal:
 def alone(output_dir: Path) -> Iterator[None]:
     """Hold the folder against a second driver, and clear what a killed one left half written in it.
 
-    Where the file system has no locks neither is done: a second driver can't be seen, nor what it is writing be told
-    from what a killed one left.
+    On a file system without locks nothing is cleared: it may be what another driver is writing.
 
     Raises:
         InputError: the folder can't be written, or another run is writing it.
@@ -97,24 +95,14 @@ def alone(output_dir: Path) -> Iterator[None]:
         probe = output_dir / f".{uuid.uuid4().hex[:8]}.probe"
         probe.touch()
         probe.unlink()
-        lock = os.open(output_dir, os.O_RDONLY)
     except OSError as error:
         raise InputError(f"{output_dir}: cannot be written ({str(error.strerror).lower()})") from error
-    held = True
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"{output_dir}: another run is writing it") from error
-        except OSError:
-            held = False
+    with locked(output_dir) as held:
         if held:
             clear(output_dir)
         yield
         if held:
             clear(output_dir)
-    finally:
-        os.close(lock)
 
 
 def clear(output_dir: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 from contextlib import AbstractContextManager, nullcontext
 
 from distributed import Client
 
 from common.cohort import cluster
 from common.cohort.runner import Limits
+from common.core.errors import InputError
 
 FAILED = 3  # exit code: some cases failed
 
@@ -45,8 +47,10 @@ def machines(
         cases: no more workers than these are started on this machine.
 
     Raises:
-        InputError: a limit that is no size.
+        InputError: a limit that is no size, or a system without process groups.
     """
+    if not options.here and not hasattr(os, "killpg"):
+        raise InputError("cases in processes of their own need Linux or macOS; here, --here does one after the other")
     memory = cluster.size_in_bytes(options.memory_limit) if options.memory_limit else 0
     threads, place = options.threads or 1, batch_system(options)
     where: AbstractContextManager[Client | None]

@@ -12,7 +12,6 @@ import gc
 import importlib
 import os
 import queue
-import resource
 import signal
 import sys
 import threading
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from common.core.errors import input_error_in
+from common.core.memory import peak_memory
 
 Do = Callable[[str], Any]
 
@@ -53,7 +53,7 @@ def attempt(do: Do, name: str) -> dict[str, Any]:
         **found,
         "seconds": round(time.perf_counter() - start, 4),
         "cpu_seconds": round(_cpu_seconds() - cpu, 4),
-        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "memory": peak_memory(),
     }
 
 
@@ -67,7 +67,7 @@ def failure(error: Exception) -> dict[str, Any]:
 
 
 def _cpu_seconds() -> float:
-    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(os.times()[:4])  # of this process and of its children
 
 
 def _forget_peak() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from common.comparators.classical import ClassicalMethod
 from common.core.errors import InputError
+from common.core.extras import required
 
 METRICS = ("NCC", "WNCC", "SSD", "NMI")
 
@@ -53,12 +54,7 @@ class GreedyRegistration(ClassicalMethod):
                 "greedy: radius is at least 1, iterations, smoothness, total and step at least 0; got "
                 f"{radius}, {list(iterations)}, {smoothness}, {total}, {step}"
             )
-        try:
-            import picsl_greedy
-        except ImportError:
-            raise InputError(
-                "greedy: picsl_greedy is not installed (pip install 'cardiac-motion-bundles[greedy]')"
-            ) from None
+        picsl_greedy = required("picsl_greedy", "greedy")
         self._programs: dict[int, Any] = {2: picsl_greedy.Greedy2D, 3: picsl_greedy.Greedy3D}
         self.metric, self.radius, self.iterations = metric, radius, tuple(int(n) for n in iterations)
         self.smoothness, self.total, self.step, self.threads = smoothness, total, step, threads

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from distributed import Client
-
 from common.cohort.bundle import bundle_work, digest_of
-from common.cohort.engine import ClusterLost, alone, reasons, run_cases
+from common.cohort.engine import Client, ClusterLost, alone, reasons, run_cases
 from common.cohort.runner import Limits
 from common.core.errors import InputError
 from common.core.options import check_files

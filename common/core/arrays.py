@@ -43,9 +43,10 @@ def largest_component(mask: ArrayLike) -> Mask:
 
     Of two equal ones the first in the array's order stays; an empty mask stays empty.
 
-    >>> largest_component([[1, 1, 0, 1], [0, 0, 0, 0]]).astype(int)
-    array([[1, 1, 0, 0],
-           [0, 0, 0, 0]])
+    Examples:
+        >>> largest_component([[1, 1, 0, 1], [0, 0, 0, 0]]).astype(int)
+        array([[1, 1, 0, 0],
+               [0, 0, 0, 0]])
     """
     whole = np.asarray(mask, dtype=bool)
     pieces = label(whole, connectivity=1)
@@ -57,8 +58,9 @@ def largest_component(mask: ArrayLike) -> Mask:
 def closed(mask: ArrayLike, radius: int) -> Mask:
     """The morphological closing of a mask by a disc or ball of ``radius`` pixels, over the picture's edge too.
 
-    >>> closed([[1, 1, 1], [1, 0, 1], [1, 1, 1]], 1).all()
-    np.True_
+    Examples:
+        >>> closed([[1, 1, 1], [1, 0, 1], [1, 1, 1]], 1).all()
+        np.True_
     """
     whole = np.pad(np.asarray(mask, dtype=bool), radius + 1)
     return np.asarray(isotropic_closing(whole, radius)[(slice(radius + 1, -radius - 1),) * whole.ndim])

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from common.core.datalist import PATH_ENDINGS, PATHS
 from common.core.errors import InputError
 from common.core.files import SUMMARY, is_replaceable, summary_of
 
@@ -20,26 +21,30 @@ Entry = Mapping[str, Any]
 TABLES = ("metrics.csv", "pairs.csv")  # of a list, beside its cases' folders
 
 
-def source_of(entry: Entry) -> str:
-    """What tells an entry's input from another of the same name: its whole path, or its name where there is no file."""
-    image = str(entry["image"])
+def source_of(image: str) -> str:
+    """What tells an input from another of the same name: its whole path, or its name where there is no file."""
     return os.path.realpath(image) if os.path.lexists(image) else image
+
+
+def identity(entry: Entry) -> str:
+    """The name and the input of an entry, which no other entry of a list has."""
+    return f"{entry['case']}: {source_of(entry['image'])}"
 
 
 def case_names(entries: Sequence[Entry], output_dir: str | Path) -> list[str]:
     """The names of the folders in ``output_dir`` that the cases' results go to; nothing is made.
 
     Args:
-        entries: of a data set, with ``case`` and ``image`` and what else names files.
+        entries: of a data set, with ``case`` and ``image`` and what else names files (``datalist.resolved_entry``).
         output_dir: where the folders are, or are to be.
 
     Raises:
-        InputError: a case has no name that a folder can have; one input is given twice; or a folder is, holds or lies
-            in an input, or was not made by this program.
+        InputError: a case has no name that a folder can have; one input is given twice by one name; or a folder is,
+            holds or lies in an input, or was not made by this program.
     """
     output_dir = Path(output_dir)
-    sources = [source_of(entry) for entry in entries]
-    twice = [source for source, times in Counter(sources).items() if times > 1]
+    sources = [source_of(entry["image"]) for entry in entries]
+    twice = [key for key, times in Counter(identity(entry) for entry in entries).items() if times > 1]
     if twice:
         raise InputError(f"given twice: {', '.join(twice[:3])}")
     same_name: dict[str, list[int]] = {}
@@ -52,7 +57,7 @@ def case_names(entries: Sequence[Entry], output_dir: str | Path) -> list[str]:
         depth = _distinct_from(list(choices.values()))
         for index, own in choices.items():
             before = [n for n in own if _made_from(output_dir / n, sources[index])]
-            free = [n for n in own[depth:] if not _of_another(output_dir / n)]
+            free = [n for n in own[depth:] if not _of_another(output_dir / n, sources[index])]
             found = next((n for n in before + free if n not in taken), None)
             if found is None:
                 raise InputError(f"{sources[index]}: {output_dir} has results of other inputs of its name")
@@ -87,26 +92,27 @@ def _distinct_from(choices: Sequence[Sequence[str]]) -> int:
 
 
 def _made_from(folder: Path, source: str) -> bool:
+    """Whether the folder has results of an input; those of version 0.1.0 don't say of which."""
     summary = summary_of(folder) if folder.is_dir() else None
-    return summary is not None and summary.get("input") == source
+    return summary is not None and "method" in summary and summary.get("input", source) == source
 
 
-def _of_another(folder: Path) -> bool:
-    summary = summary_of(folder) if folder.is_dir() else None
-    return summary is not None and "input" in summary
+def _of_another(folder: Path, source: str) -> bool:
+    """Whether the folder has results of another input, or a simulated case."""
+    return folder.is_dir() and summary_of(folder) is not None and not _made_from(folder, source)
 
 
 def finished(output_dir: str | Path, entry: Entry) -> bool:
     """Whether the results of an entry's input are there."""
-    source = source_of(entry)
+    source = source_of(entry["image"])
     return any(_made_from(Path(output_dir) / name, source) for name in _choices(str(entry["case"]), source))
 
 
 def input_paths(entry: Entry) -> Iterator[str]:
     """The files and folders that an entry names."""
     for key, value in entry.items():
-        if key == "image" or (isinstance(value, str) and key != "case" and os.path.splitext(value)[1]):
-            yield str(value)
+        if isinstance(value, str) and (key in PATHS or key.endswith(PATH_ENDINGS)):
+            yield value
 
 
 def check_targets(targets: Sequence[Path], inputs: Iterable[str | Path]) -> None:

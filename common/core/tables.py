@@ -9,18 +9,13 @@ import csv
 import json
 import math
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from common.core.files import PROGRAM, written_whole
-
-
-def metrics_of(summary: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a case; what was not finite is NaN."""
-    return {key: float("nan") if value is None else value for key, value in (summary.get("metrics") or {}).items()}
 
 
 def write_tables(
@@ -51,14 +46,19 @@ def statistics_text(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def pair_rows(case: str, columns: dict[str, list[float]] | None) -> list[dict[str, Any]]:
+def metrics_of(summary: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a case's ``summary.json``; what was not finite is NaN."""
+    return {key: float("nan") if value is None else value for key, value in (summary.get("metrics") or {}).items()}
+
+
+def pair_rows(case: str, columns: Mapping[str, Sequence[float]] | None) -> list[dict[str, Any]]:
     """A row a pair, of a list a column."""
     columns = columns or {}
     values = zip(*columns.values(), strict=True)
     return [{"case": case, "pair": t, **dict(zip(columns, row, strict=True))} for t, row in enumerate(values)]
 
 
-def table_text(rows: Sequence[dict[str, Any]]) -> str:
+def table_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows of ``stage``, ``mse``, ``nlcc``, ``seconds`` as lines for the terminal."""
     lines = [f"  {'':<12}{'MSE ·10⁻³':>10}{'NLCC':>8}{'seconds':>9}"]
     for row in rows:
@@ -95,7 +95,7 @@ def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 def finite(value: Any) -> Any:
     """The same for JSON: tensors to lists, NaN and infinities to null."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: finite(v) for key, v in value.items()}
     if hasattr(value, "tolist"):  # of NumPy or torch
         return finite(value.tolist())

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import nibabel
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
+from torch import Tensor
 
+from common.cine.case import CineCase
+from common.cine.scale import from_file_grid
 from common.core.errors import InputError
-from common.core.files import written_whole
 from common.core.plots import plt
-from common.evaluation.evaluator import CaseEvaluator, CaseEvents
+from common.core.stored import NEARLY_WHOLE, load_nifti
+from common.evaluation.scores import Scores
 from common.fields.points import track
 from common.ventricle import strain
 from common.ventricle.contours import wall_contours, wall_lines
@@ -52,7 +55,14 @@ def read_contour(path: str | Path, frame: int, size: tuple[int, int], name: str 
     return points
 
 
-def read_wall(path: str | Path, frame: int, size: tuple[int, int], points: int, thickness: float) -> Array:
+def read_wall(
+    path: str | Path,
+    frame: int,
+    size: tuple[int, int],
+    points: int,
+    thickness: float,
+    zoom: tuple[float, float] = (1.0, 1.0),
+) -> Array:
     """Endocardium, centreline and epicardium ``[3, points, 2]`` (row, column) in pixels, as the user draws them.
 
     Args:
@@ -61,15 +71,20 @@ def read_wall(path: str | Path, frame: int, size: tuple[int, int], points: int, 
         frame, size: as in ``read_contour``.
         points: of each line, even.
         thickness: pixels from the endocardium to the epicardium where the latter is not given.
+        zoom: pixels (row, column) of the lines that are wanted for one of the file's (``scale.squared``).
 
     Raises:
         InputError: it can't be read, its lines cross, or it leaves the image.
     """
     if str(path).endswith((".nii", ".nii.gz")):
-        return wall_contours(_read_labels(path, frame, size), points, str(path))
-    endo = read_contour(path, frame, size)
+        labels = _read_labels(path, frame, size)
+        if zoom != (1.0, 1.0):
+            at = [((np.arange(round(n * z)) + 0.5) / z).astype(int) for n, z in zip(size, zoom, strict=True)]
+            labels = labels[np.ix_(*at)]
+        return wall_contours(labels, points, str(path))
+    endo = from_file_grid(read_contour(path, frame, size), {"zoom": zoom})
     if "epicardium" in json.loads(Path(path).read_text()):
-        epi = read_contour(path, frame, size, "epicardium")
+        epi = from_file_grid(read_contour(path, frame, size, "epicardium"), {"zoom": zoom})
         if endo[0, 1] > endo[-1, 1]:
             endo, epi = endo[::-1], epi[::-1]
         return wall_lines(endo, epi, points, str(path))
@@ -88,90 +103,89 @@ def read_wall(path: str | Path, frame: int, size: tuple[int, int], points: int, 
 
 def _read_labels(path: str | Path, frame: int, size: tuple[int, int]) -> NDArray[np.integer]:
     try:
-        mask = np.squeeze(np.asarray(nibabel.load(path).dataobj)).T  # type: ignore[attr-defined]
+        mask = np.squeeze(load_nifti(path)[1]).T
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"{path}: no readable mask ({error})") from error
     if mask.ndim == 3 and frame < len(mask):
         mask = mask[frame]
+    mask = np.round(mask) if np.isfinite(mask).all() and np.abs(mask - np.round(mask)).max() <= NEARLY_WHOLE else mask
     if mask.shape != size:
         raise InputError(f"{path}: the mask is {mask.shape}, the frames are {size}")
     return mask
 
 
-class ContourTracking:
-    """Carries a contour from its frame through the cine by the fields found, and computes GLS and MAPSE.
+@dataclass(frozen=True, eq=False)
+class TrackedContour:
+    """A contour carried through a cine.
 
-    Puts ``contours [T, P, 2]`` and ``strain`` (a list a curve) into the case, and ``gls`` and ``mapse`` (peak-systolic,
-    %) and, with a known spacing, ``mapse_mm`` into its metrics. To be attached before what writes the case.
+    Attributes:
+        points: ``[T, P, 2]`` (row, column) in pixels.
+        es: frame of end-systole.
+        curves: ``gls`` and ``mapse`` as fractions, and with a known spacing ``mapse_mm``: a value a frame.
+        scores: ``gls`` and ``mapse`` (peak-systolic, %), and ``mapse_mm``.
+    """
+
+    points: Array
+    es: int
+    curves: Mapping[str, Array]
+    scores: Scores
+
+
+def track_contour(
+    case: CineCase, ddf: Tensor, contour: str | None = None, ed: int = 0, es: int | None = None
+) -> TrackedContour | None:
+    """Carry a contour from its frame through the cine by the fields found, with GLS and MAPSE.
 
     Args:
-        contour: as ``read_contour`` takes it; an entry of a datalist may name its own under ``contour``. None with no
-            entry's does nothing.
+        case: its entry may name a contour of its own.
+        ddf: of its pairs, ``[T − 1, 2, H, W]``.
+        contour: as ``read_contour`` takes it; None with no entry's gives None.
         ed: the frame in which the contour is known.
         es: end-systole; None takes the smallest cavity.
+
+    Raises:
+        InputError: the contour can't be used, or a frame isn't there.
     """
-
-    def __init__(self, contour: str | None = None, ed: int = 0, es: int | None = None) -> None:
-        self.contour, self.ed, self.es = contour, ed, es
-
-    def attach(self, engine: CaseEvaluator) -> None:
-        engine.add_event_handler(CaseEvents.CASE_DONE, self)
-
-    def __call__(self, engine: CaseEvaluator) -> None:
-        case: dict[str, Any] = engine.state.output
-        path = case.get("entry", {}).get("contour", self.contour)
-        if path is None:
-            return
-        frames = len(case["pred"]) + 1
-        for name, frame in (("ED", self.ed), ("ES", self.es)):
-            if frame is not None and not 0 <= frame < frames:
-                raise InputError(f"{path}: {name} at frame {frame}, the cine has frames 0 to {frames - 1}")
-        size = (case["cine"].shape[2], case["cine"].shape[3])
-        start = torch.from_numpy(read_contour(path, self.ed, size)).float()
-        contours = track(start, case["pred"], self.ed).double().numpy()
-        spacing = case["cine"].meta["spacing"]
-        es = strain.end_systole(contours, spacing) if self.es is None else self.es
-        curves = {"gls": strain.gls(contours, spacing, self.ed), "mapse": strain.mapse(contours, spacing, self.ed)}
-        peaks = {name: 100 * strain.peak_systolic(curve, self.ed, es) for name, curve in curves.items()}
-        if spacing is not None:
-            curves["mapse_mm"] = strain.mapse_mm(contours, spacing, self.ed)
-            peaks["mapse_mm"] = float(curves["mapse_mm"][es])
-        case["contours"], case["es"] = contours, es
-        case["strain"] = {name: curve.tolist() for name, curve in curves.items()}
-        case.setdefault("metrics", {}).update(peaks)
+    path = case.entry.contour or contour
+    if path is None:
+        return None
+    frames = len(ddf) + 1
+    for name, frame in (("ED", ed), ("ES", es)):
+        if frame is not None and not 0 <= frame < frames:
+            raise InputError(f"{path}: {name} at frame {frame}, the cine has frames 0 to {frames - 1}")
+    start = torch.from_numpy(read_contour(path, ed, case.size)).float()
+    points = track(start, ddf, ed).double().numpy()
+    spacing, steps = case.meta.spacing, case.meta.steps
+    es = strain.end_systole(points, steps) if es is None else es
+    curves = {"gls": strain.gls(points, steps, ed), "mapse": strain.mapse(points, steps, ed)}
+    peaks = {name: 100 * strain.peak_systolic(curve, ed, es) for name, curve in curves.items()}
+    if spacing is not None:
+        curves["mapse_mm"] = strain.mapse_mm(points, spacing, ed)
+        peaks["mapse_mm"] = float(curves["mapse_mm"][es])
+    return TrackedContour(points, es, curves, Scores(peaks))
 
 
-class StrainWriter:
-    """Writes ``contours.json``, ``strain.csv`` (a row a frame) and ``strain.png`` of a tracked contour.
-
-    To be attached after the writer of the case's folder; cases without a contour have none of them.
-    """
-
-    def attach(self, engine: CaseEvaluator) -> None:
-        engine.add_event_handler(CaseEvents.CASE_DONE, self)
-
-    def __call__(self, engine: CaseEvaluator) -> None:
-        case = engine.state.output
-        if "strain" not in case or "folder" not in case:
-            return
-        folder, times = Path(case["folder"]), case["cine"].meta["frame_times"]
-        with written_whole(folder / "contours.json") as beside:
-            beside.write_text(json.dumps({"endocardium": case["contours"].round(3).tolist(), "es": case["es"]}))
-        curves: dict[str, list[float]] = case["strain"]
-        with written_whole(folder / "strain.csv") as beside, open(beside, "w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["frame", "seconds", *curves])
-            for t, values in enumerate(zip(*curves.values(), strict=True)):
-                writer.writerow([t, times[t] if times else "", *(round(v, 6) for v in values)])
-        figure, axis = plt.subplots(figsize=(6, 3.5))
-        along = times or list(range(len(curves["gls"])))
-        for name in ("gls", "mapse"):
-            axis.plot(along, 100 * np.asarray(curves[name]), label=name.upper())
-        axis.axvline(along[case["es"]], color="0.6", linewidth=0.8)
-        axis.set_xlabel("s" if times else "frame")
-        axis.set_ylabel("strain, %")
-        axis.legend()
-        figure.tight_layout()
-        with written_whole(folder / "strain.png") as beside:
-            figure.savefig(beside, dpi=110)
-        plt.close(figure)
+def write_contour(folder: Path, case: CineCase, contour: TrackedContour) -> None:
+    """Write ``contours.json``, ``strain.csv`` (a row a frame) and ``strain.png`` into an existing folder."""
+    times, curves = case.meta.frame_times, contour.curves
+    (folder / "contours.json").write_text(
+        json.dumps({"endocardium": contour.points.round(3).tolist(), "es": contour.es})
+    )
+    with open(folder / "strain.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["frame", "seconds", *curves])
+        for t, values in enumerate(zip(*(curve.tolist() for curve in curves.values()), strict=True)):
+            writer.writerow([t, times[t] if times else "", *(round(v, 6) for v in values)])
+    figure, axis = plt.subplots(figsize=(6, 3.5))
+    along = times or list(range(len(curves["gls"])))
+    for name in ("gls", "mapse"):
+        axis.plot(along, 100 * curves[name], label=name.upper())
+    axis.axvline(along[contour.es], color="0.6", linewidth=0.8)
+    axis.set_xlabel("s" if times else "frame")
+    axis.set_ylabel("strain, %")
+    axis.legend()
+    figure.tight_layout()
+    figure.savefig(folder / "strain.png", dpi=110)
+    plt.close(figure)

@@ -1,47 +1,83 @@
-"""The evaluator that every bundle runs: one case after the other, and a bad one never stops the list."""
+"""The evaluator that every bundle runs: one case after the other, and a bad one never stops the list.
+
+A case goes one way, from the file to the report, and each kind of evaluator says which in its ``journey``: plain
+functions, called in their order, each from one typed value to the next. Handlers watch: they are given the case when it
+is read and the report when it is written.
+"""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from ignite.engine import EventEnum, Events
 from monai.engines import Evaluator
+from monai.engines.utils import IterationEvents
 from monai.inferers import Inferer, SimpleInferer
 from torch import nn
 from torch.utils.data import Dataset
 
+from common.core.case import Case, Keyed
 from common.core.errors import InputError, input_error_in
 from common.core.folders import case_names
+from common.evaluation.scores import Scores
+from common.registration.result import RegistrationInferer, RegistrationResult, register
 
 log = logging.getLogger(__name__)
 
 
 class CaseEvents(EventEnum):
-    """``CASE_READ`` fires with the case in ``engine.state.output`` before the inferer runs, ``CASE_DONE`` when the
-    field is there; what a handler raises counts against the case."""
+    """``CASE_READ`` fires with the case in ``engine.state.batch``, ``CASE_DONE`` with the report in
+    ``engine.state.output``, when its files are there; what a handler raises counts against the case."""
 
     CASE_READ = "case_read"
     CASE_DONE = "case_done"
 
 
-class CaseEvaluator(Evaluator):
-    """Runs ``inferer(image, network, mask=…)`` on each case of a data set.
+@dataclass(frozen=True, eq=False)
+class Report(Keyed):
+    """The end of a case's way: what was read, found and measured, and where its files are.
 
-    ``engine.state.output`` then holds what the data set gave, ``pred`` (the field) and ``seconds``;
-    ``engine.state.failed`` maps the cases that could not be done to the reason.
+    Attributes:
+        case: as read.
+        result: of the registration.
+        scores: numbers.
+        folder: of its files.
+    """
+
+    KEYS: ClassVar[Mapping[str, str]] = {
+        "case": "case.name", "image": "case.image", "mask": "case.mask", "entry": "case.entry", "pred": "result.ddf",
+        "seconds": "result.seconds", "metrics": "scores.metrics", "pairs": "scores.pairs", "folder": "folder",
+    }  # fmt: skip
+
+    case: Any
+    result: RegistrationResult
+    scores: Scores
+    folder: Path
+
+    def lines(self) -> str:
+        """For the terminal."""
+        return f"{self.case.name}: {len(self.result.ddf)} pairs"
+
+
+class CaseEvaluator(Evaluator):
+    """Takes each case of a data set along its ``journey``.
+
+    ``engine.state.output`` then holds the report, ``engine.state.metrics`` the means of its metrics over the cases so
+    far, ``engine.state.failed`` maps the cases that could not be done to the reason.
 
     Args:
-        dataset: gives dictionaries with ``case``, ``image`` and, if any, ``mask``; its ``entries`` are those of a list.
+        device: where the network runs.
+        dataset: gives cases; its ``entries`` are those of a list.
         network: under the contract ``image [B, 2, *S]`` to ``ddf [B, d, *S]``.
-        inferer: MONAI inferer; a ``MultiScaleTestTimeTraining``, say. One that keeps checkpoints is told to
-            ``forget()`` them when the case's outputs are written.
-        val_handlers: writers, metrics and records, attached in this order.
+        inferer: a ``RegistrationInferer``, or one of MONAI's.
         output_dir: where the results go; before anything is computed each case gets a folder there that is no input
             and no other case's (``common.core.folders``).
+        val_handlers: tables, records and whatever of MONAI's and ignite's else, attached in this order.
     """
 
     def __init__(
@@ -49,11 +85,11 @@ class CaseEvaluator(Evaluator):
         device: torch.device | str,
         dataset: Dataset,
         network: nn.Module,
+        output_dir: str,
         inferer: Inferer | None = None,
         val_handlers: Sequence[Any] | None = None,
-        output_dir: str | None = None,
     ) -> None:
-        self.dataset, self.output_dir, self.placed = dataset, output_dir, output_dir is None
+        self.dataset, self.output_dir, self.placed = dataset, Path(output_dir), False
         self.inferer = inferer or SimpleInferer()
         super().__init__(
             torch.device(device) if isinstance(device, str) else device,
@@ -63,6 +99,38 @@ class CaseEvaluator(Evaluator):
             decollate=False,
         )
         self.network = network.to(self.state.device)
+
+    def journey(self, case: Any) -> Report:
+        """The way of a case from what was read to its report, its files written whole on the way.
+
+        Raises:
+            InputError: the case can't be done.
+        """
+        raise NotImplementedError
+
+    def register(self, case: Case) -> Any:
+        """Register the pairs of a case; MONAI's ``FORWARD_COMPLETED`` fires then.
+
+        Returns:
+            What the inferer gives: a ``RegistrationResult``.
+        """
+        result = register(case.image, self.network, self.inferer, case.mask)
+        self.state.output = {"image": case.image, "pred": result.ddf}
+        self.fire_event(IterationEvents.FORWARD_COMPLETED)
+        return result
+
+    def folder_of(self, case: Case) -> Path:
+        """Where the files of a case go."""
+        return self.output_dir / case.name
+
+    def checkpoints(self) -> Path | None:
+        """The folder in which the inferer keeps what an unfinished case goes on with, if it does."""
+        return self.inferer.checkpoints() if isinstance(self.inferer, RegistrationInferer) else None
+
+    def keep_checkpoints(self, folder: Path) -> None:
+        """Keep them in another folder, where any are kept."""
+        if isinstance(self.inferer, RegistrationInferer):
+            self.inferer.keep_checkpoints(folder)
 
     def place(self, names: Sequence[str] | None = None) -> None:
         """Give the cases the names of their folders.
@@ -76,9 +144,7 @@ class CaseEvaluator(Evaluator):
         if self.placed and names is None:
             return
         entries = self.dataset.entries  # type: ignore[attr-defined]
-        if names is None:
-            names = case_names(entries, str(self.output_dir))
-        for entry, name in zip(entries, names, strict=True):
+        for entry, name in zip(entries, names or case_names(entries, self.output_dir), strict=True):
             entry["case"] = name
         self.placed = True
 
@@ -88,8 +154,7 @@ class CaseEvaluator(Evaluator):
         Raises:
             InputError: results can't go where they are to; or a case failed, raised after the others are done.
         """
-        self.place()
-        self.state.failed = {}
+        self._begin()
         super().run(global_epoch)
         failed = self.state.failed
         if len(failed) == 1 and len(self.data_loader) == 1:  # type: ignore[arg-type]
@@ -104,32 +169,38 @@ class CaseEvaluator(Evaluator):
         Raises:
             InputError: the case can't be done.
         """
-        self.place()
-        self.state.failed = {}
+        self._begin()
         self.fire_event(Events.STARTED)
         self._iteration(self, index)
         if self.state.failed:
             raise InputError(next(iter(self.state.failed.values())))
 
-    def _iteration(self, engine: Any, index: int) -> dict[str, Any]:  # type: ignore[override]
-        self.state.output = {"case": str(index)}
+    def _begin(self) -> None:
+        self.place()
+        self.state.failed, self.state.metrics = {}, {}
+        self._done: dict[str, list[float]] = {}
+
+    def _iteration(self, engine: Any, index: int) -> Any:  # type: ignore[override]
+        name = str(self.dataset.entries[index]["case"])  # type: ignore[attr-defined]
+        self.state.output = {"case": name}
         try:
             case = self.dataset[index]
-            self.state.output = case
-            start = time.perf_counter()
-            with torch.no_grad():
-                self.fire_event(CaseEvents.CASE_READ)
-                kwargs = {"mask": case["mask"]} if case.get("mask") is not None else {}
-                case["pred"] = self.inferer(case["image"], self.network, **kwargs)
-            case["seconds"] = time.perf_counter() - start
+            self.state.batch = case
+            self.fire_event(CaseEvents.CASE_READ)
+            report = self.journey(case)
+            self.state.output = report
+            for key, value in report.scores.metrics.items():
+                self._done.setdefault(key, []).append(value)
+            self.state.metrics = {key: sum(values) / len(values) for key, values in self._done.items()}
+            self.fire_event(IterationEvents.MODEL_COMPLETED)
             self.fire_event(CaseEvents.CASE_DONE)
-            getattr(self.inferer, "forget", lambda: None)()
+            if isinstance(self.inferer, RegistrationInferer):
+                self.inferer.forget()
         except Exception as error:
-            found = input_error_in(error)
-            if found is None:
+            known = input_error_in(error)
+            if known is None:
                 raise
-            name = str(getattr(self.dataset, "entries", {index: {}})[index].get("case", index))
-            self.state.failed[name] = str(found)
+            self.state.failed[name] = str(known)
             if len(self.data_loader) > 1:  # type: ignore[arg-type]
-                log.error("%s: %s", name, found)
+                log.error("%s: %s", name, known)
         return self.state.output

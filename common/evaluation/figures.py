@@ -14,7 +14,13 @@ from common.core.plots import plt
 
 
 def arrows(
-    frame: Tensor, fields: Sequence[Tensor], titles: Sequence[str], mask: Tensor, path: str | Path, count: int = 26
+    frame: Tensor,
+    fields: Sequence[Tensor],
+    titles: Sequence[str],
+    mask: Tensor,
+    path: str | Path,
+    count: int = 26,
+    aspect: float = 1.0,
 ) -> None:
     """Motion over a frame, a panel a field, in one scale of arrows.
 
@@ -25,21 +31,26 @@ def arrows(
         mask: ``[H, W]``; arrows stand inside.
         path: of the PNG.
         count: arrows along the longer side.
+        aspect: a pixel's height over its width; lengths are in widths of a pixel.
     """
     box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in mask.nonzero().unbind(1))
     frame, inside = frame[box], mask[box]
-    step = max(1, max(frame.shape) // count)
-    rows, columns = np.mgrid[step // 2 : frame.shape[0] : step, step // 2 : frame.shape[1] : step]
+    tall, wide = frame.shape[0] * aspect, frame.shape[1]
+    step = max(1.0, max(tall, wide) // count)
+    down = max(1, round(step / aspect))
+    across = max(1, round(step))
+    rows, columns = np.mgrid[down // 2 : frame.shape[0] : down, across // 2 : frame.shape[1] : across]
     shown = inside.numpy()[rows, columns].astype(bool)
     rows, columns = rows[shown], columns[shown]
     motions = [-field[:, box[0], box[1]].numpy()[:, rows, columns] for field in fields]
-    longest = max(np.percentile(np.hypot(*m), 98) for m in motions) or 1.0
-    height = 3.4 * frame.shape[0] / frame.shape[1]
+    lengths = [np.hypot(aspect * m[0], m[1]) for m in motions]
+    longest = max(np.percentile(length, 98) for length in lengths) or 1.0
+    height = 3.4 * tall / wide
     figure, axes = plt.subplots(1, len(fields), figsize=(3.4 * len(fields), height + 0.3), squeeze=False)
-    for axis, motion, title in zip(axes[0], motions, titles, strict=True):
-        axis.imshow(frame, cmap="gray", vmin=0, vmax=max(0.4, float(frame.max()) * 0.8))
+    for axis, motion, length, title in zip(axes[0], motions, lengths, titles, strict=True):
+        axis.imshow(frame, cmap="gray", vmin=0, vmax=max(0.4, float(frame.max()) * 0.8), aspect=aspect)
         axis.quiver(
-            columns, rows, motion[1], motion[0], np.hypot(*motion), cmap="autumn", angles="xy", scale_units="xy",
+            columns, rows, motion[1], motion[0], length, cmap="autumn", angles="xy", scale_units="xy",
             scale=longest / (1.8 * step), width=0.006, clim=(0, longest),
         )  # fmt: skip
         axis.set_title(title, fontsize=9)
@@ -80,8 +91,11 @@ def known_motion(pairs: Sequence[dict[str, Tensor]], found: Sequence[Tensor], pa
     plt.close(figure)
 
 
-def warped_beside_fixed(moving: Tensor, warped: Tensor, fixed: Tensor, path: str | Path) -> None:
-    """The moving, the warped and the fixed frame ``[H, W]`` in [0, 1], and what differs before and after."""
+def warped_beside_fixed(moving: Tensor, warped: Tensor, fixed: Tensor, path: str | Path, aspect: float = 1.0) -> None:
+    """The moving, the warped and the fixed frame ``[H, W]`` in [0, 1], and what differs before and after.
+
+    ``aspect`` is a pixel's height over its width.
+    """
     before, after = fixed - moving, fixed - warped
     reach = max(0.02, float(before.abs().quantile(0.999)))
     panels = [
@@ -89,13 +103,13 @@ def warped_beside_fixed(moving: Tensor, warped: Tensor, fixed: Tensor, path: str
         (before, f"fixed − moving, rms {before.square().mean().sqrt():.4f}", reach),
         (after, f"fixed − warped, rms {after.square().mean().sqrt():.4f}", reach),
     ]  # fmt: skip
-    height = 2.8 * moving.shape[0] / moving.shape[1]
+    height = 2.8 * aspect * moving.shape[0] / moving.shape[1]
     figure, axes = plt.subplots(1, 5, figsize=(14, height + 0.3))
     for axis, (values, title, limit) in zip(axes, panels, strict=True):
         low, high, colours = (
             (0, max(0.4, float(fixed.max()) * 0.8), "gray") if limit is None else (-limit, limit, "RdBu")
         )
-        axis.imshow(values, cmap=colours, vmin=low, vmax=high)
+        axis.imshow(values, cmap=colours, vmin=low, vmax=high, aspect=aspect)
         axis.set_title(title, fontsize=9)
         axis.axis("off")
     figure.subplots_adjust(left=0.003, right=0.997, bottom=0, top=1 - 0.28 / (height + 0.3), wspace=0.02)
@@ -104,7 +118,13 @@ def warped_beside_fixed(moving: Tensor, warped: Tensor, fixed: Tensor, path: str
 
 
 def tracked_film(
-    cine: Tensor, points: Tensor, path: str | Path, still: str | Path | None = None, trail: int = 8, rate: float = 12.5
+    cine: Tensor,
+    points: Tensor,
+    path: str | Path,
+    still: str | Path | None = None,
+    trail: int = 8,
+    rate: float = 12.5,
+    aspect: float = 1.0,
 ) -> None:
     """A film of points carried along a cine, each with the way it came in the last frames.
 
@@ -115,8 +135,10 @@ def tracked_film(
         still: PNG of the last frame, where wanted.
         trail: frames of the way that stay visible.
         rate: frames a second of the film.
+        aspect: a pixel's height over its width; the film's pixels are square.
     """
-    zoom = max(1, round(640 / cine.shape[2]))
+    across = max(1, round(640 / cine.shape[2]))
+    zoom = (across * aspect, float(across))
     drawn = [tracked_frame(cine, points, t, trail, zoom) for t in range(len(cine))]
     if still is not None:
         iio.imwrite(still, drawn[-1])
@@ -126,11 +148,11 @@ def tracked_film(
         iio.imwrite(path, drawn, fps=rate, codec="libx264", macro_block_size=2)
 
 
-def tracked_frame(cine: Tensor, points: Tensor, t: int, trail: int, zoom: int) -> np.ndarray:
-    """One frame of ``tracked_film``: ``[H·zoom, W·zoom, 3]`` bytes."""
+def tracked_frame(cine: Tensor, points: Tensor, t: int, trail: int, zoom: tuple[float, float]) -> np.ndarray:
+    """One frame of ``tracked_film``, enlarged by ``zoom`` (row, column): ``[H·zoom, W·zoom, 3]`` bytes."""
     gray = (cine[t].numpy() / max(0.3, float(cine.max()) * 0.8)).clip(0, 1) * 255
-    picture = cv2.cvtColor(cv2.resize(gray.astype(np.uint8), None, fx=zoom, fy=zoom), cv2.COLOR_GRAY2RGB)
-    ways = ((points[max(0, t - trail) : t + 1].numpy() + 0.5) * zoom * 16).round().astype(np.int32)[..., ::-1]
+    picture = cv2.cvtColor(cv2.resize(gray.astype(np.uint8), None, fx=zoom[1], fy=zoom[0]), cv2.COLOR_GRAY2RGB)
+    ways = ((points[max(0, t - trail) : t + 1].numpy() + 0.5) * np.array(zoom) * 16).round().astype(np.int32)[..., ::-1]
     for way in ways.swapaxes(0, 1):
         cv2.polylines(picture, [np.ascontiguousarray(way)], False, (255, 190, 60), 1, cv2.LINE_AA, 4)
         cv2.circle(picture, way[-1].tolist(), 24, (70, 230, 120), -1, cv2.LINE_AA, 4)

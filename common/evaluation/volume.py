@@ -1,7 +1,8 @@
-"""Handlers of registration-based segmentation: Dice, distances and regularity of each case, and its files."""
+"""The way of a volume through a bundle that segments it by atlases: read, registered, measured, written."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,100 +12,137 @@ import torch
 from torch import Tensor
 
 from common.core.memory import peak_memory
-from common.evaluation import figures
-from common.evaluation.evaluator import CaseEvaluator, CaseEvents
-from common.evaluation.writer import CaseWriter
+from common.evaluation import figures as pictures
+from common.evaluation.evaluator import CaseEvaluator, Report
+from common.evaluation.scores import Scores
+from common.evaluation.writer import case_folder
 from common.fields.ddf import between_grids
 from common.fields.files import save_volume_ddf
 from common.fields.regularity import folding, log_jacobian_sd
-from common.registration.atlas import AtlasSegmentation, Segmentation
+from common.registration.atlas import Segmentation
 from common.registration.overlap import segmentation_scores
-from common.volume.cases import LABELS
+from common.volume.cases import LABELS, VolumeCase
 
 
-class SegmentationMetrics:
-    """Measures the segmentation of each case, on the volume's own voxels, and its fields.
+@dataclass(frozen=True, eq=False)
+class VolumeReport(Report):
+    """What is known of a segmented volume; ``labels`` is its label map on its own voxels, ``[*shape]``."""
 
-    Puts into the engine's output ``segmentation`` (label map ``[*shape]``), ``report`` (text) and ``metrics``: with a
-    label ``dice_head``, ``dice_body``, ``dice``, ``hd95_…`` in mm, ``missed``; always ``folding`` (part of the voxels,
-    in [0, 1], mean over the atlases), ``log_jacobian_sd``, ``nlcc`` (5³) of the best atlas, ``seconds``,
-    ``choice_seconds``, ``registration_seconds`` and ``memory_mib`` (peak of the process).
+    case: VolumeCase
+    result: Segmentation
+    labels: Tensor
+
+    def lines(self) -> str:
+        """Atlases, Dice where it is known, NLCC and seconds."""
+        metrics, atlases = self.scores.metrics, self.result.names
+        more = f" and {len(atlases) - 1} more atlases" if len(atlases) > 1 else ""
+        lines = [f"{self.case.name}: {atlases[0]}{more}"]
+        if "dice" in metrics:
+            parts = ", ".join(f"{key} {metrics[f'dice_{key}']:.3f}" for key in LABELS.values())
+            lines.append(f"  Dice {metrics['dice']:.3f} ({parts}), HD95 {metrics['hd95']:.2f} mm")
+        lines.append(
+            f"  NLCC {metrics['nlcc']:.3f}, folding {100 * metrics['folding']:.3f} %, {metrics['seconds']:.1f} s "
+            f"(choice {metrics['choice_seconds']:.1f} s)"
+        )
+        return "\n".join(lines)
+
+
+class VolumeEvaluator(CaseEvaluator):
+    """Segments each volume by registered atlases, measures the segmentation, and writes it.
+
+    Args:
+        device, dataset, network, output_dir, inferer, val_handlers: as in ``CaseEvaluator``; the inferer is an
+            ``AtlasSegmentation``.
+        method: name that ``summary.json`` carries.
+        fields, figures, warped: which files are wanted beside ``segmentation.nii.gz`` and ``summary.json``.
     """
 
-    def attach(self, engine: CaseEvaluator) -> None:
-        engine.add_event_handler(CaseEvents.CASE_DONE, self)
+    def __init__(
+        self, *, method: str, fields: bool = True, figures: bool = True, warped: bool = False, **shared: Any
+    ) -> None:
+        super().__init__(**shared)
+        self.method, self.files = method, {"fields": fields, "figures": figures, "warped": warped}
 
-    def __call__(self, engine: CaseEvaluator) -> None:
-        case, found = engine.state.output, segmentation_of(engine)
-        case["segmentation"] = case["grid"].own(found.memberships).argmax(1)[0].to(torch.uint8)
-        metrics: dict[str, Any] = {}
-        if "label" in case:
-            truth = torch.from_numpy(np.ascontiguousarray(case["label"]))
-            spacing = np.linalg.norm(case["grid"].affine[:3, :3], axis=0).tolist()
-            metrics = segmentation_scores(case["segmentation"], truth, LABELS, spacing)
-        metrics |= {
-            "folding": float(folding(found.ddf, case["mask"]).mean()),
-            "log_jacobian_sd": float(log_jacobian_sd(found.ddf, case["mask"]).mean()),
-            "nlcc": found.nlcc[0],
-            "seconds": case["seconds"],
-            "choice_seconds": found.choice_seconds,
-            "registration_seconds": found.registration_seconds,
-            "memory_mib": peak_memory() / 2**20,
-        }
-        case["metrics"] = metrics
-        case["report"] = report(case["case"], found, metrics)
+    def journey(self, case: VolumeCase) -> VolumeReport:
+        """From a volume to its labels, scores, and files."""
+        result: Segmentation = self.register(case)
+        labels = case.grid.own(result.memberships).argmax(1)[0].to(torch.uint8)
+        scores = volume_scores(case, result, labels)
+        folder = self.folder_of(case)
+        write_volume_case(folder, case, result, labels, scores, method=self.method, **self.files)
+        return VolumeReport(case, result, scores, folder, labels)
 
 
-def segmentation_of(engine: CaseEvaluator) -> Segmentation:
-    """The result of the engine's ``AtlasSegmentation`` for the present case."""
-    inferer = engine.inferer
-    if not isinstance(inferer, AtlasSegmentation) or inferer.result is None:
-        raise TypeError(f"needs an AtlasSegmentation as the evaluator's inferer, got {type(inferer).__name__}")
-    return inferer.result
+def volume_scores(case: VolumeCase, result: Segmentation, labels: Tensor) -> Scores:
+    """Dice, distances and regularity of a segmentation, on the volume's own voxels.
+
+    With a label ``dice_head``, ``dice_body``, ``dice``, ``hd95_…`` in mm, ``missed``; always ``folding`` (part of the
+    voxels, in [0, 1], mean over the atlases), ``log_jacobian_sd``, ``nlcc`` (5³) of the best atlas, ``seconds``,
+    ``choice_seconds``, ``registration_seconds`` and ``memory_mib`` (peak of the process).
+
+    Args:
+        case, result: the volume and its registered atlases.
+        labels: found, ``[*shape]`` on the file's voxels.
+    """
+    metrics: dict[str, float] = {}
+    if case.label is not None:
+        truth = torch.from_numpy(np.ascontiguousarray(case.label))
+        spacing = np.linalg.norm(case.grid.affine[:3, :3], axis=0).tolist()
+        metrics = dict(segmentation_scores(labels, truth, LABELS, spacing))
+    metrics |= {
+        "folding": float(folding(result.ddf, case.mask).mean()),
+        "log_jacobian_sd": float(log_jacobian_sd(result.ddf, case.mask).mean()),
+        "nlcc": result.nlcc[0],
+        "seconds": result.seconds,
+        "choice_seconds": result.choice_seconds,
+        "registration_seconds": result.registration_seconds,
+        "memory_mib": peak_memory() / 2**20,
+    }
+    return Scores(metrics)
 
 
-def report(name: str, found: Segmentation, metrics: dict[str, float]) -> str:
-    """A few lines for the terminal."""
-    count = len(found.names)
-    lines = [f"{name}: {found.names[0]}" + (f" and {count - 1} more atlases" if count > 1 else "")]
-    if "dice" in metrics:
-        parts = ", ".join(f"{key} {metrics[f'dice_{key}']:.3f}" for key in LABELS.values())
-        lines.append(f"  Dice {metrics['dice']:.3f} ({parts}), HD95 {metrics['hd95']:.2f} mm")
-    lines.append(
-        f"  NLCC {metrics['nlcc']:.3f}, folding {100 * metrics['folding']:.3f} %, {metrics['seconds']:.1f} s "
-        f"(choice {metrics['choice_seconds']:.1f} s)"
-    )
-    return "\n".join(lines)
-
-
-class SegmentationWriter(CaseWriter):
+def write_volume_case(
+    folder: Path,
+    case: VolumeCase,
+    result: Segmentation,
+    labels: Tensor,
+    scores: Scores,
+    method: str,
+    fields: bool = True,
+    figures: bool = True,
+    warped: bool = False,
+) -> None:
     """The folder of a segmented volume.
 
     ``segmentation.nii.gz`` lies on the volume's own grid. ``ddf.nii.gz`` (mm, LPS) leads from the common grid in the
     volume's space to the best atlas's space: ITK and ANTs apply it to the atlas as it is on disk. Beside them, where
     asked, ``warped.nii.gz`` (the best atlas on the common grid) and ``segmentation.png``.
-    """
 
-    def write(self, folder: Path, case: dict[str, Any], engine: CaseEvaluator) -> dict[str, Any]:
-        found, grid = segmentation_of(engine), case["grid"]
-        save_volume(folder / "segmentation.nii.gz", case["segmentation"], grid.affine)
-        if self.ddf:
-            mapping = between_grids(found.ddf[:1], grid.common_affine, found.grid.common_affine)
-            save_volume_ddf(folder / "ddf.nii.gz", mapping[0], grid.common_affine)
-        if self.warped:
-            save_volume(folder / "warped.nii.gz", found.warped[0, 0], grid.common_affine)
-        if self.figures:
-            truth = torch.from_numpy(case["label"]) if "label" in case else None
-            image = grid.own(case["image"])[0, 0]
-            figures.segmented_slices(image, case["segmentation"], truth, folder / "segmentation.png")
-        return {
-            "source": case["entry"]["image"],
-            "synthetic": "phantom" in case["entry"],
+    Args:
+        folder: of the case.
+        case, result, labels, scores: what is known of it.
+        method: name that ``summary.json`` carries.
+        fields, figures, warped: which files are wanted.
+    """
+    grid = case.grid
+    with case_folder(folder, case.entry, method) as (beside, summary):
+        save_volume(beside / "segmentation.nii.gz", labels, grid.affine)
+        if fields:
+            mapping = between_grids(result.ddf[:1], grid.common_affine, result.grid.common_affine)
+            save_volume_ddf(beside / "ddf.nii.gz", mapping[0], grid.common_affine)
+        if warped:
+            save_volume(beside / "warped.nii.gz", result.warped[0, 0], grid.common_affine)
+        if figures:
+            truth = None if case.label is None else torch.from_numpy(case.label)
+            pictures.segmented_slices(grid.own(case.image)[0, 0], labels, truth, beside / "segmentation.png")
+        summary |= {
+            "source": case.entry.image,
+            "synthetic": case.entry.phantom is not None,
             "labels": {str(value): name for value, name in LABELS.items()},
-            "voxels": {name: int((case["segmentation"] == value).sum()) for value, name in LABELS.items()},
-            "atlases": found.names,
-            "atlas_nlcc": found.nlcc,
-            "metrics": case["metrics"],
+            "voxels": {name: int((labels == value).sum()) for value, name in LABELS.items()},
+            "atlases": result.names,
+            "atlas_nlcc": result.nlcc,
+            "metrics": scores.metrics,
         }
 
 

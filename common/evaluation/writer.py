@@ -1,161 +1,139 @@
-"""Handlers that measure, write and print what a bundle found of each case (the files that every bundle leaves)."""
+"""The files that every bundle leaves: a folder a case, written whole, and the tables of a list."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from fractions import Fraction
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from ignite.engine import Events
+from monai.data import MetaTensor
+from torch import Tensor
 
+from common.cine.case import CineCase
+from common.cine.scale import aspect_of
 from common.cine.write import write_cine
 from common.core.arrays import bounding_box
+from common.core.case import Entry
 from common.core.files import PROGRAM, SUMMARY, summary_of, written_whole
 from common.core.folders import source_of
 from common.core.memory import peak_memory
-from common.core.tables import finite, metrics_of, pair_rows, statistics_text, table_text, write_tables
-from common.evaluation import figures
-from common.evaluation.evaluator import CaseEvaluator, CaseEvents
+from common.core.tables import finite, metrics_of, pair_rows, statistics_text, write_tables
+from common.evaluation import figures as pictures
+from common.evaluation.contour import TrackedContour, write_contour
+from common.evaluation.evaluator import CaseEvaluator, CaseEvents, Report
+from common.evaluation.scores import Scores
 from common.fields.ddf import smooth, warp
 from common.fields.files import save_cine_ddf
 from common.fields.points import grid_points, track
-from common.registration.metrics import reconstruction, regularity
+from common.registration.result import RegistrationResult
 
 TISSUE = 0.03  # mean brightness from which the film shows points: in the dark there is nothing to follow
 
 
-class ReconstructionMetrics:
-    """MSE, NLCC and folding of each case, after each scale where the inferer tells them.
-
-    Puts ``table`` (a row a stage: ``stage``, ``mse``, ``nlcc``, ``seconds``), ``pairs`` (a list a column) and
-    ``metrics`` (one number a column) into the engine's output.
+@contextmanager
+def case_folder(folder: Path, entry: Entry, method: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The folder of a case, whole or not at all: the block writes its files and fills its summary, which comes last.
 
     Args:
-        radius: of the NLCC window; the papers measure with 10 and register with 6.
+        folder: in its place when the block has ended; an older one of this program is replaced.
+        entry: of the case.
+        method: name of the bundle.
+
+    Yields:
+        the folder under way, and what ``summary.json`` will hold.
     """
-
-    def __init__(self, radius: int = 10) -> None:
-        self.radius = radius
-
-    def attach(self, engine: CaseEvaluator) -> None:
-        engine.add_event_handler(CaseEvents.CASE_DONE, self)
-
-    def __call__(self, engine: CaseEvaluator) -> None:
-        case = engine.state.output
-        image, mask, ddf = case["image"], case.get("mask"), case["pred"]
-        stages: list[tuple[str, Any, float]] = [("before", None, 0.0)]
-        for result in getattr(engine.inferer, "results", [])[:-1]:
-            stages.append((f"scale {Fraction(result.scale).limit_denominator(64)}", result.ddf, result.seconds))
-        results = getattr(engine.inferer, "results", None)
-        last = f"scale {Fraction(results[-1].scale).limit_denominator(64)}" if results else "after"
-        stages.append((last, ddf.__getitem__, results[-1].seconds if results else case["seconds"]))
-        case["table"], case["metrics"] = [], {}
-        for stage, field, seconds in stages:
-            found = reconstruction(image, mask, field, self.radius)
-            mean = {key: float(values.mean()) for key, values in found.items()}
-            case["table"].append({"stage": stage, **mean, "seconds": seconds})
-            suffix = "" if field is ddf.__getitem__ else f"@{stage.removeprefix('scale ')}"
-            case["metrics"].update({f"{key}{suffix}": value for key, value in mean.items()})
-        found.update(regularity(ddf, mask))
-        case["pairs"] = {key: values.tolist() for key, values in found.items()}
-        case["metrics"].update({key: float(values.mean()) for key, values in found.items()})
-        case["metrics"].update(seconds=case["seconds"], seconds_per_pair=case["seconds"] / len(ddf))
+    with written_whole(folder) as beside:
+        beside.mkdir()
+        summary: dict[str, Any] = {"program": PROGRAM, "input": source_of(entry.image), "case": entry.case}
+        summary["method"] = method
+        yield beside, summary
+        (beside / SUMMARY).write_text(json.dumps(finite(summary), indent=1))
 
 
-class CaseWriter:
-    """Writes ``<output_dir>/<case>/``, whole or not at all, with its ``summary.json`` last.
+def write_cine_case(
+    folder: Path,
+    case: CineCase,
+    result: RegistrationResult,
+    scores: Scores,
+    contour: TrackedContour | None,
+    method: str,
+    fields: bool = True,
+    figures: bool = True,
+    warped: bool = False,
+) -> None:
+    """The folder of a cine: field, pictures, film, the warped cine, and the curves of a contour, where there are any.
 
     Args:
-        output_dir: made if missing.
-        ddf, figures, warped: which files are wanted beside ``summary.json``.
+        folder: of the case.
+        case, result, scores, contour: what is known of it.
         method: name that ``summary.json`` carries.
+        fields, figures, warped: which files are wanted.
     """
-
-    def __init__(
-        self, output_dir: str, ddf: bool = True, figures: bool = True, warped: bool = False, method: str = ""
-    ) -> None:
-        self.output_dir, self.method = Path(output_dir), method
-        self.ddf, self.figures, self.warped = ddf, figures, warped
-
-    def attach(self, engine: CaseEvaluator) -> None:
-        engine.add_event_handler(CaseEvents.CASE_DONE, self)
-
-    def __call__(self, engine: CaseEvaluator) -> None:
-        case = engine.state.output
-        with written_whole(self.output_dir / case["case"]) as folder:
-            folder.mkdir()
-            summary = self.write(folder, case, engine)
-            made = {"program": PROGRAM, "input": source_of(case["entry"]), "case": case["case"], "method": self.method}
-            with open(folder / SUMMARY, "w") as file:
-                json.dump(finite({**made, **summary}), file, indent=1)
-        case["folder"] = self.output_dir / case["case"]
-
-    def write(self, folder: Path, case: dict[str, Any], engine: CaseEvaluator) -> dict[str, Any]:
-        """Write the files of a case into ``folder`` and return what its summary says."""
-        raise NotImplementedError
-
-
-class CineWriter(CaseWriter):
-    """The folder of a cine: field, pictures, film, and the warped cine where asked."""
-
-    def write(self, folder: Path, case: dict[str, Any], engine: CaseEvaluator) -> dict[str, Any]:
-        if self.ddf:
-            save_cine_ddf(folder / "ddf.nii.gz", case["pred"])
-        if self.warped:
-            self._write_warped(folder, case)
-        if self.figures:
-            draw(folder, case, getattr(engine.inferer, "results", []))
-        meta = case["cine"].meta
-        return {
-            "source": str(meta["source"]),
-            "frames": case["cine"].shape[1],
-            "size": list(case["cine"].shape[2:]),
-            "spacing": meta["spacing"],
-            "frame_times": meta["frame_times"],
-            "notes": meta["notes"],
+    with case_folder(folder, case.entry, method) as (beside, summary):
+        if fields:
+            save_cine_ddf(beside / "ddf.nii.gz", result.ddf)
+        if warped:
+            write_cine(beside / "warped.nii.gz", warped_cine(case.cine, result.ddf))
+        if figures:
+            draw(beside, case, result)
+        if contour is not None:
+            write_contour(beside, case, contour)
+        meta = case.meta
+        summary |= {
+            "source": meta.source,
+            "frames": case.cine.shape[1],
+            "size": case.size,
+            "spacing": meta.spacing,
+            "aspect": aspect_of(case.cine.meta),
+            "frame_times": meta.frame_times,
+            "times_are": meta.times_are,
+            "crop": meta.crop,
+            "notes": meta.notes,
             "field": "ddf.nii.gz (X, Y, T-1, 1, 2), (x, y) in pixels: frame t at p + ddf(p) is frame t+1 at p",
-            "table": case.get("table"),
-            "metrics": case.get("metrics"),
-            "pairs": case.get("pairs"),
-            "profile_mm": case.get("profile_mm"),
+            "table": scores.table,
+            "metrics": scores.metrics,
+            "pairs": scores.pairs,
+            "profile_mm": scores.profile_mm,
             "peak_memory_bytes": peak_memory(),
         }
 
-    @staticmethod
-    def _write_warped(folder: Path, case: dict[str, Any]) -> None:
-        warped = case["cine"].clone()
-        for t, ddf in enumerate(case["pred"]):
-            warped[0, t + 1] = warp(case["cine"][None, :, t].as_tensor(), ddf[None])[0, 0]
-        write_cine(folder / "warped.nii.gz", warped)
+
+def warped_cine(cine: MetaTensor, ddf: Tensor) -> MetaTensor:
+    """The cine ``[1, T, H, W]`` whose frame t + 1 is frame t warped by its pair's field; frame 0 as it is."""
+    warped = cine.clone()
+    for t, field in enumerate(ddf):
+        warped[0, t + 1] = warp(cine.as_tensor()[None, :, t], field[None])[0, 0]
+    return warped
 
 
-def draw(folder: Path, case: dict[str, Any], results: Sequence[Any] = ()) -> None:
-    """The pictures of one cine: ``arrows.png`` (a panel a scale), ``warped.png``, ``tracked.mp4``, ``tracked.png``.
+def draw(folder: Path, case: CineCase, result: RegistrationResult) -> None:
+    """The pictures of one cine: ``arrows.png`` (a panel a stage), ``warped.png``, ``tracked.mp4``, ``tracked.png``.
 
     Args:
         folder: exists.
-        case: with ``cine``, ``image``, ``mask`` and ``pred`` as a ``CaseEvaluator`` leaves it.
-        results: ``ScaleResult``s, where there are intermediate fields.
+        case, result: a cine and its fields.
     """
-    image, ddf, frames = case["image"], case["pred"], case["cine"][0].as_tensor()
-    mask = case["mask"][0, 0] if case.get("mask") is not None else torch.ones_like(frames[0], dtype=torch.bool)
+    image, ddf, frames = case.image, result.ddf, case.cine.as_tensor()[0]
+    aspect = aspect_of(case.cine.meta)
+    mask = case.mask[0, 0] if case.mask is not None else torch.ones_like(frames[0], dtype=torch.bool)
     t = int(ddf.square().sum(1).mean((1, 2)).argmax())  # the pair that moves most shows most
     pair = slice(t, t + 1)
-    fields = [r.ddf(pair)[0] for r in results[:-1]] + [ddf[t]]
-    titles = [f"scale {Fraction(r.scale).limit_denominator(64)}" for r in results] or [f"frame {t} to {t + 1}"]
-    figures.arrows(image[t, 0], fields, titles, mask, folder / "arrows.png")
+    fields = [stage.ddf(pair)[0] for stage in result.stages[:-1]] + [ddf[t]]
+    titles = [stage.title for stage in result.stages] or [f"frame {t} to {t + 1}"]
+    pictures.arrows(image[t, 0], fields, titles, mask, folder / "arrows.png", aspect=aspect)
     rows, columns = (slice(*edges) for edges in bounding_box(mask[None, None], mask.shape))
     moving, warped, fixed = (
         torch.where(mask, frame, 0)[rows, columns]
         for frame in (image[t, 0], warp(image[pair, :1], ddf[pair])[0, 0], image[t, 1])
     )
-    figures.warped_beside_fixed(moving, warped, fixed, folder / "warped.png")
+    pictures.warped_beside_fixed(moving, warped, fixed, folder / "warped.png", aspect)
     tissue = mask & (smooth(frames.mean(0)[None, None], 3.0)[0, 0] > TISSUE)
     points = track(grid_points(tissue if tissue.any() else mask, max(6, round(min(mask.shape) / 24))), ddf)
-    figures.tracked_film(frames, points, folder / "tracked.mp4", folder / "tracked.png")
+    pictures.tracked_film(frames, points, folder / "tracked.mp4", folder / "tracked.png", aspect=aspect)
 
 
 class MetricsTable:
@@ -179,17 +157,11 @@ class MetricsTable:
         self.pair_rows: list[dict[str, Any]] = []
 
     def _row(self, engine: CaseEvaluator) -> None:
-        case = engine.state.output
-        self.rows.append({"case": case["case"], **case["metrics"]})
-        self.pair_rows += pair_rows(case["case"], case.get("pairs"))
+        report: Report = engine.state.output
+        self.rows.append({"case": report.case.name, **report.scores.metrics})
+        self.pair_rows += pair_rows(report.case.name, report.scores.pairs)
         if self.show:
-            print("\n" + (case.get("report") or f"{case['case']}: {len(case['pred'])} pairs"))
-            for note in case["cine"].meta["notes"] if "cine" in case else ():
-                print(f"  note: {note}")
-            if case.get("table"):
-                print(table_text(case["table"]))
-            if "folder" in case:
-                print(f"  written to {case['folder']}{'/'}")
+            print(f"\n{report.lines()}\n  written to {report.folder}/")
 
     def _write(self, engine: CaseEvaluator) -> None:
         rows, pairs = earlier_rows(self.output_dir, [row["case"] for row in self.rows])

@@ -26,7 +26,12 @@ def _identity(size: tuple[int, ...], device: torch.device, dtype: torch.dtype) -
 
 
 def identity_grid(size: Sequence[int], like: Tensor) -> Tensor:
-    """Coordinates of the pixel centres, ``[1, d, *S]`` in pixels, on the device and in the type of ``like``."""
+    """Coordinates of the pixel centres, ``[1, d, *S]`` in pixels, on the device and in the type of ``like``.
+
+    Examples:
+        >>> identity_grid((2, 3), torch.zeros(1))[0].tolist()
+        [[[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]], [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]]
+    """
     made = (
         _identity.__wrapped__ if torch.compiler.is_compiling() else _identity
     )  # an export's tensors aren't to be kept
@@ -44,6 +49,11 @@ def sample(image: Tensor, points: Tensor, mode: str = "bilinear", padding: str =
 
     Returns:
         ``[B, C, *P]``.
+
+    Examples:
+        >>> image = torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
+        >>> sample(image, torch.tensor([[[[0.5, 1.0]], [[0.5, 0.0]]]])).tolist()  # at (0.5, 0.5) and (1, 0)
+        [[[[1.5, 2.0]]]]
     """
     size = image.shape[2:]
     scale = points.new_tensor([2 / max(n - 1, 1) for n in size])
@@ -56,6 +66,13 @@ def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear", padding: str = "bor
 
     Raises:
         ValueError: batch, dimension or size don't fit.
+
+    Examples:
+        >>> image = torch.arange(5.0).view(1, 1, 1, 5)
+        >>> ddf = torch.zeros(1, 2, 1, 5)
+        >>> ddf[:, 1] = 1.0  # one column to the right
+        >>> warp(image, ddf).flatten().tolist()  # the edge is repeated
+        [1.0, 2.0, 3.0, 4.0, 4.0]
     """
     if ddf.dim() != image.dim() or ddf.shape[1] != image.dim() - 2 or ddf.shape[2:] != image.shape[2:]:
         raise ValueError(f"a field for an image {tuple(image.shape)} has d={image.dim() - 2}, got {tuple(ddf.shape)}")
@@ -71,6 +88,11 @@ def compose(first: Tensor, second: Tensor) -> Tensor:
 
     Args:
         first, second: ``[B, d, *S]`` in voxels.
+
+    Examples:
+        >>> one, two = torch.full((1, 2, 4, 4), 1.0), torch.full((1, 2, 4, 4), 2.0)
+        >>> compose(one, two).unique().tolist()  # translations add
+        [3.0]
     """
     return second + warp(first, second)
 
@@ -81,6 +103,10 @@ def rescale(ddf: Tensor, size: Sequence[int]) -> Tensor:
     Args:
         ddf: ``[B, d, *S]``.
         size: d whole numbers.
+
+    Examples:
+        >>> rescale(torch.full((1, 2, 4, 4), 1.0), (8, 8)).unique().tolist()  # a voxel is two on a grid twice as fine
+        [2.0]
     """
     old = ddf.shape[2:]
     if tuple(size) == tuple(old):
@@ -90,7 +116,12 @@ def rescale(ddf: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def downsample(image: Tensor, size: Sequence[int]) -> Tensor:
-    """P₁ of NMSR eq. 1: ``image [B, C, *S]`` averaged onto a smaller grid (area means: no aliasing)."""
+    """P₁ of NMSR eq. 1: ``image [B, C, *S]`` averaged onto a smaller grid (area means: no aliasing).
+
+    Examples:
+        >>> downsample(torch.tensor([[[[0.0, 2.0, 4.0, 6.0]]]]), (1, 2)).tolist()
+        [[[[1.0, 5.0]]]]
+    """
     return (
         image if tuple(size) == tuple(image.shape[2:]) else functional.interpolate(image, size=tuple(size), mode="area")
     )
@@ -106,6 +137,10 @@ def invert(ddf: Tensor, iterations: int = 50, tolerance: float = 1e-3) -> Tensor
 
     Returns:
         ``v [B, d, *S]`` with ``compose(u, v) ≈ 0``; outside the image the edge's field is taken.
+
+    Examples:
+        >>> invert(torch.full((1, 2, 4, 4), 1.5)).allclose(torch.tensor(-1.5))
+        True
     """
     inverse = -ddf
     for _ in range(iterations):
@@ -121,6 +156,10 @@ def exponentiate(velocity: Tensor, squarings: int = 7) -> Tensor:
     Args:
         velocity: ``[B, d, *S]`` in voxels per unit time.
         squarings: the field is halved and composed with itself so many times.
+
+    Examples:
+        >>> exponentiate(torch.full((1, 2, 4, 4), 1.5)).unique().tolist()  # a translation takes its own time
+        [1.5]
     """
     ddf = velocity / float(2**squarings)
     for _ in range(squarings):
@@ -144,6 +183,10 @@ def smooth(ddf: Tensor, sigma: float) -> Tensor:
 
     As a product with a banded matrix an axis: the gradient of a single-channel convolution would take 40 % of a step of
     registration.
+
+    Examples:
+        >>> smooth(torch.full((1, 2, 5, 5), 3.0), 2.0).allclose(torch.tensor(3.0))  # what is even stays
+        True
     """
     if sigma <= 0:
         return ddf
@@ -158,6 +201,12 @@ def between_grids(ddf: Tensor, fixed_affine: np.ndarray, moving_affine: np.ndarr
 
     ``ddf [B, 3, *S]`` leads from voxel p of the fixed grid to voxel p + u of a moving grid of the same size. What comes
     back is v, in voxels of the fixed grid, with ``fixed_affine(p + v) = moving_affine(p + u)`` in millimetres.
+
+    Examples:
+        >>> fixed, moving = np.diag([2.0, 2.0, 2.0, 1.0]), np.diag([2.0, 2.0, 2.0, 1.0])
+        >>> moving[:3, 3] = 6.0  # mm: the moving image begins three voxels further
+        >>> between_grids(torch.zeros(1, 3, 2, 2, 2), fixed, moving).unique().tolist()
+        [3.0]
     """
     matrix = np.linalg.inv(fixed_affine) @ moving_affine
     grid = identity_grid(ddf.shape[2:], ddf)

@@ -22,6 +22,14 @@ def save_volume_ddf(path: str | Path, ddf: Tensor, affine: np.ndarray) -> None:
         path: ``….nii.gz``; written whole or not at all.
         ddf: ``[3, X, Y, Z]`` in voxels of the fixed grid.
         affine: 4×4, voxel to RAS mm, of the fixed grid.
+
+    Examples:
+        >>> import tempfile
+        >>> ddf = torch.rand(3, 4, 5, 6)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_volume_ddf(f"{folder}/ddf.nii.gz", ddf, np.diag([0.5, 0.5, 2.0, 1.0]))
+        ...     load_ddf(f"{folder}/ddf.nii.gz")[0].allclose(ddf)
+        True
     """
     to_lps = np.diag([-1.0, -1.0, 1.0]) @ np.asarray(affine, dtype=float)[:3, :3]
     _save_vectors(path, np.einsum("ij,jxyz->xyzi", to_lps, ddf.double().numpy(force=True)), affine)
@@ -33,6 +41,13 @@ def save_cine_ddf(path: str | Path, ddf: Tensor) -> None:
     Args:
         path: ``….nii.gz``; written whole or not at all.
         ddf: ``[T−1, 2, H, W]`` in pixels, (row, column).
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_cine_ddf(f"{folder}/ddf.nii.gz", torch.zeros(9, 2, 48, 64))
+        ...     nibabel.load(f"{folder}/ddf.nii.gz").shape
+        (64, 48, 9, 1, 2)
     """
     _save_vectors(path, ddf.flip(1).permute(3, 2, 0, 1).numpy(force=True), np.eye(4))
 
@@ -49,6 +64,14 @@ def load_ddf(path: str | Path) -> Tensor:
 
     Raises:
         InputError: the file is missing, is no NIfTI, or holds no vector field.
+
+    Examples:
+        >>> import tempfile
+        >>> ddf = torch.rand(9, 2, 48, 64)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_cine_ddf(f"{folder}/ddf.nii.gz", ddf)
+        ...     load_ddf(f"{folder}/ddf.nii.gz").equal(ddf)
+        True
     """
     try:
         image = nibabel.load(path)

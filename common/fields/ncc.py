@@ -66,7 +66,12 @@ def _beside(a: Maps, b: Maps, axis: int, shift: int, size: int) -> tuple[Maps, M
 
 
 def box_sum(x: Tensor, width: int) -> Tensor:
-    """Sums over the windows of ``width`` pixels a side that lie inside ``x [B, C, *S]``; ``width`` is odd."""
+    """Sums over the windows of ``width`` pixels a side that lie inside ``x [B, C, *S]``; ``width`` is odd.
+
+    Examples:
+        >>> box_sum(torch.arange(5.0).view(1, 1, 1, 5).expand(1, 1, 3, 5), 3).tolist()  # 3 × 3 windows
+        [[[[9.0, 18.0, 27.0]]]]
+    """
     return _widen((x,), width, _merge_sums)[0]
 
 
@@ -126,6 +131,12 @@ def local_ncc(fixed: Tensor, warped: Tensor, radius: int, eps: float = EPS) -> T
 
     Raises:
         ValueError: shapes differ, are neither 2D nor 3D, or are smaller than a window.
+
+    Examples:
+        >>> image = torch.rand(1, 1, 16, 16)
+        >>> alike = local_ncc(image, 0.5 * image + 0.1, radius=2)  # another gain and offset
+        >>> tuple(alike.shape), alike.allclose(torch.tensor(1.0), atol=1e-3)
+        ((1, 1, 12, 12), True)
     """
     if fixed.shape != warped.shape:
         raise ValueError(f"fixed {tuple(fixed.shape)} and warped {tuple(warped.shape)} must have one shape")
@@ -138,7 +149,12 @@ def local_ncc(fixed: Tensor, warped: Tensor, radius: int, eps: float = EPS) -> T
 
 
 def inside(mask: Tensor, radius: int) -> Tensor:
-    """The part of ``mask [B, C, *S]`` that a map of ``local_ncc`` covers."""
+    """The part of ``mask [B, C, *S]`` that a map of ``local_ncc`` covers.
+
+    Examples:
+        >>> inside(torch.ones(1, 1, 9, 8), 2).shape
+        torch.Size([1, 1, 5, 4])
+    """
     for axis in range(2, mask.dim()):
         mask = mask.narrow(axis, radius, mask.shape[axis] - 2 * radius)
     return mask
@@ -154,12 +170,23 @@ def nlcc(fixed: Tensor, warped: Tensor, radius: int = 10, mask: Tensor | None = 
 
     Returns:
         ``[B]`` in [0, 1]; NaN where the mask is empty.
+
+    Examples:
+        >>> image = torch.rand(2, 1, 32, 32)
+        >>> nlcc(image, 1 - image, radius=4).allclose(torch.ones(2), atol=1e-3)  # squared: a negative is as alike
+        True
     """
     return masked_mean(local_ncc(fixed, warped, radius), None if mask is None else inside(mask, radius))
 
 
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean of ``values [B, C, *S]`` a batch item over ``mask [B or 1, 1, *S]``: ``[B]``; NaN where it is empty."""
+    """Mean of ``values [B, C, *S]`` a batch item over ``mask [B or 1, 1, *S]``: ``[B]``; NaN where it is empty.
+
+    Examples:
+        >>> values = torch.tensor([[[[1.0, 2.0, 9.0]]]])
+        >>> masked_mean(values, torch.tensor([[[[1, 1, 0]]]])).tolist()
+        [1.5]
+    """
     if mask is None:
         return values.flatten(1).mean(1)
     weight = mask.to(values.dtype).expand_as(values)
@@ -172,6 +199,11 @@ class LocalNCCLoss(_Loss):
     Args:
         radius: of the window in pixels; the papers take 6 for echo and 2 (5³ voxels) for the hippocampus.
         eps: variance that counts as flat.
+
+    Examples:
+        >>> image = torch.rand(1, 1, 16, 16)
+        >>> round(LocalNCCLoss(radius=2)(image, image).item(), 3)
+        -1.0
     """
 
     def __init__(self, radius: int = 6, eps: float = EPS) -> None:

@@ -14,7 +14,14 @@ from common.fields.ddf import sample
 
 
 def field_at(ddf: Tensor, points: Tensor) -> Tensor:
-    """The vectors of ``ddf [2, H, W]`` at ``points [P, 2]`` (row, column, pixels): ``[P, 2]``."""
+    """The vectors of ``ddf [2, H, W]`` at ``points [P, 2]`` (row, column, pixels): ``[P, 2]``.
+
+    Examples:
+        >>> ddf = torch.zeros(2, 4, 4)
+        >>> ddf[0] = torch.arange(4.0)  # along rows, growing with the column
+        >>> field_at(ddf, torch.tensor([[0.0, 1.5]])).tolist()
+        [[1.5, 0.0]]
+    """
     return sample(ddf[None], points.t()[None, :, :, None])[0, :, :, 0].t()
 
 
@@ -25,6 +32,12 @@ def step_forward(points: Tensor, ddf: Tensor, iterations: int = 30, tolerance: f
         points: ``[P, 2]`` in frame t (row, column; pixels).
         ddf: ``[2, H, W]``, moving = frame t, fixed = frame t+1.
         iterations, tolerance: of the fixed point; pixels.
+
+    Examples:
+        >>> ddf = torch.zeros(2, 8, 8)
+        >>> ddf[0] = -1.0  # frame t+1 shows at q what frame t showed a row above: all has moved one row down
+        >>> step_forward(torch.tensor([[3.0, 4.0]]), ddf).tolist()
+        [[4.0, 4.0]]
     """
     here = points
     for _ in range(iterations):
@@ -35,7 +48,14 @@ def step_forward(points: Tensor, ddf: Tensor, iterations: int = 30, tolerance: f
 
 
 def step_backward(points: Tensor, ddf: Tensor) -> Tensor:
-    """Where the points ``[P, 2]`` of frame t+1 lay in frame t: exactly what the contract's ``ddf [2, H, W]`` says."""
+    """Where the points ``[P, 2]`` of frame t+1 lay in frame t: exactly what the contract's ``ddf [2, H, W]`` says.
+
+    Examples:
+        >>> ddf = torch.zeros(2, 8, 8)
+        >>> ddf[0] = -1.0
+        >>> step_backward(torch.tensor([[4.0, 4.0]]), ddf).tolist()
+        [[3.0, 4.0]]
+    """
     return points + field_at(ddf, points)
 
 
@@ -49,6 +69,12 @@ def track(points: Tensor, ddf: Tensor, start: int = 0) -> Tensor:
 
     Returns:
         ``[T, P, 2]``.
+
+    Examples:
+        >>> ddf = torch.zeros(3, 2, 16, 16)
+        >>> ddf[:, 1] = -2.0  # two columns to the right a frame
+        >>> track(torch.tensor([[8.0, 8.0]]), ddf, start=1)[:, 0, 1].tolist()
+        [6.0, 8.0, 10.0, 12.0]
     """
     path = {start: points}
     for t in range(start, len(ddf)):
@@ -59,7 +85,12 @@ def track(points: Tensor, ddf: Tensor, start: int = 0) -> Tensor:
 
 
 def grid_points(mask: Tensor, spacing: int = 12) -> Tensor:
-    """Points of a regular grid, ``spacing`` pixels apart, inside ``mask [H, W]``: ``[P, 2]`` (row, column)."""
+    """Points of a regular grid, ``spacing`` pixels apart, inside ``mask [H, W]``: ``[P, 2]`` (row, column).
+
+    Examples:
+        >>> grid_points(torch.ones(8, 8), spacing=4).tolist()
+        [[2.0, 2.0], [2.0, 6.0], [6.0, 2.0], [6.0, 6.0]]
+    """
     chosen = torch.zeros_like(mask, dtype=torch.bool)
     chosen[spacing // 2 :: spacing, spacing // 2 :: spacing] = True
     return (chosen & mask.bool()).nonzero().float()

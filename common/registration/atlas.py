@@ -24,6 +24,7 @@ from common.core.datalist import case_name, read_datalist
 from common.core.errors import InputError
 from common.fields.ddf import warp
 from common.fields.ncc import inside, local_ncc, masked_mean
+from common.registration.result import RegistrationInferer, RegistrationResult, beyond_box, register
 from common.volume.cases import SIZE, Grid, load_case, one_hot, phantom_entries, task04
 
 log = logging.getLogger(__name__)
@@ -73,10 +74,11 @@ class Atlases:
             except InputError as error:
                 log.warning("atlas left out: %s", error)
                 continue
-            self.names.append(case["case"])
-            self.grids.append(case["grid"])
-            images.append(case["image"])
-            labels.append(one_hot(case["label"], case["grid"])[:, 1:].half())
+            assert case.label is not None
+            self.names.append(case.name)
+            self.grids.append(case.grid)
+            images.append(case.image)
+            labels.append(one_hot(case.label, case.grid)[:, 1:].half())
         if not images:
             raise InputError(f"{folder or datalist}: no atlas can be used, of {len(entries)}")
         self.image, self.label = torch.cat(images), torch.cat(labels)
@@ -111,15 +113,15 @@ class Atlases:
         return torch.cat([moving, fixed.expand_as(moving)], 1)
 
 
-@dataclass
-class Segmentation:
-    """What ``AtlasSegmentation`` found of a target.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Segmentation(RegistrationResult):
+    """What ``AtlasSegmentation`` found of a target; ``ddf`` holds the field of each atlas, best first, in voxels of the
+    common grid.
 
     Attributes:
         names: of the atlases used, best first.
         grid: of the best atlas.
         nlcc: of each with the target after registration, in [0, 1].
-        ddf: field of each, ``[k, 3, *S]`` in voxels of the common grid.
         warped: the registered atlases, ``[k, 1, *S]``.
         memberships: of the target, ``[1, 1 + labels, *S]``, background first.
         choice_seconds, registration_seconds: what either took.
@@ -128,14 +130,13 @@ class Segmentation:
     names: list[str]
     grid: Grid
     nlcc: list[float]
-    ddf: Tensor
     warped: Tensor
     memberships: Tensor
     choice_seconds: float
     registration_seconds: float
 
 
-class AtlasSegmentation(Inferer):
+class AtlasSegmentation(RegistrationInferer):
     """Chooses atlases for a target, registers them with a network or a test-time training, and carries their labels.
 
     Args:
@@ -161,6 +162,8 @@ class AtlasSegmentation(Inferer):
     Raises:
         InputError: an unknown choice or fusion, or not a positive count.
     """
+
+    inferer: Inferer
 
     def __init__(
         self,
@@ -189,18 +192,17 @@ class AtlasSegmentation(Inferer):
         self.region = None if margin is None else atlases.region(margin)
         self.fusion, self.radius, self.sharpness = fusion, radius, sharpness
         self.memberships = memberships
-        self.result: Segmentation | None = None
 
-    def __call__(self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def __call__(  # type: ignore[override]
+        self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
+    ) -> Segmentation:
         """Segment a target.
 
         Args:
             inputs: the target ``[1, 1, *S]`` on the atlases' grid, unit range.
             network: contract network.
             mask: ``[1, 1, *S]`` bool, where the target has been imaged.
-
-        Returns:
-            The fields of the chosen atlases, ``[k, 3, *S]`` in voxels, best first; ``result`` holds the rest.
+            part: handed on.
 
         Raises:
             InputError: no atlas is left.
@@ -211,23 +213,22 @@ class AtlasSegmentation(Inferer):
         index = self._choose(inputs, network, mask)
         chosen = time.perf_counter()
         pairs = self.atlases.pairs(index, inputs)
-        ddf = self._register(self._with_memberships(pairs, index), network, mask)
+        ddf = self._register(self._with_memberships(pairs, index), network, mask, part)
         agreement = similarity(inputs, warp(pairs[:, :1], ddf), mask, self.radius)
         best = agreement.argsort(descending=True)[: self.count].tolist()
         index, ddf = [index[i] for i in best], ddf[best]
         warped = warp(pairs[best, :1], ddf)
         labels = warp(self.atlases.label[index].float(), ddf, padding="zeros")
-        self.result = Segmentation(
+        return Segmentation(
+            ddf=ddf,
             names=[self.atlases.names[i] for i in index],
             grid=self.atlases.grids[index[0]],
             nlcc=agreement[best].tolist(),
-            ddf=ddf,
             warped=warped,
             memberships=self._fuse(warped, inputs, labels),
             choice_seconds=chosen - start,
             registration_seconds=time.perf_counter() - chosen,
         )
-        return ddf
 
     def _with_memberships(self, pairs: Tensor, index: list[int]) -> Tensor:
         """Pairs ``[n, 2, *S]`` with the atlases' labels and the target's predicted ones: ``[n, 2 (1 + C), *S]``."""
@@ -238,16 +239,13 @@ class AtlasSegmentation(Inferer):
         labels = self.atlases.label[index].float()
         return torch.cat([pairs[:, :1], labels, pairs[:, 1:], predicted.expand_as(labels)], 1)
 
-    def _register(self, pairs: Tensor, network: nn.Module, mask: Tensor | None) -> Tensor:
-        kwargs = {} if isinstance(self.inferer, SimpleInferer) else {"mask": mask}
+    def _register(self, pairs: Tensor, network: nn.Module, mask: Tensor | None, part: str = "") -> Tensor:
         if not self.crop:
-            whole: Tensor = self.inferer(pairs, network, **kwargs)
-            return whole
+            return register(pairs, network, self.inferer, mask, part).ddf
         size = pairs.shape[2:]
         box = bounding_box(mask, size)
-        part: Any = (..., *(slice(*edges) for edges in box))
-        around = [m for (a, b), n in zip(box[::-1], size[::-1], strict=True) for m in (a, n - b)]
-        return functional.pad(self.inferer(pairs[part], network), around, mode="replicate")
+        inside_box: Any = (..., *(slice(*edges) for edges in box))
+        return beyond_box(register(pairs[inside_box], network, self.inferer, None, part).ddf, box, size)
 
     def _choose(self, fixed: Tensor, network: nn.Module, mask: Tensor | None) -> list[int]:
         same = (self.atlases.image - fixed).abs().flatten(1).amax(1) == 0
@@ -280,7 +278,14 @@ class AtlasSegmentation(Inferer):
 
 
 def similarity(fixed: Tensor, moving: Tensor, mask: Tensor | None, radius: int = 2) -> Tensor:
-    """NLCC of each of ``moving [n, 1, *S]`` with ``fixed [1, 1, *S]`` over the mask: ``[n]`` in [0, 1]."""
+    """NLCC of each of ``moving [n, 1, *S]`` with ``fixed [1, 1, *S]`` over the mask: ``[n]`` in [0, 1].
+
+    Examples:
+        >>> fixed = torch.rand(1, 1, 12, 12, 12, generator=torch.Generator().manual_seed(0))
+        >>> other = torch.rand(1, 1, 12, 12, 12, generator=torch.Generator().manual_seed(1))
+        >>> similarity(fixed, torch.cat([other, fixed]), None).argmax().item()
+        1
+    """
     crop: Any = (..., *(slice(*edges) for edges in bounding_box(mask, fixed.shape[2:], margin=radius)))
     fixed, moving = fixed[crop], moving[crop]
     weight = None if mask is None else inside(mask[crop], radius)

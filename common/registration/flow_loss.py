@@ -97,12 +97,25 @@ def endpoint_error(ddf: Tensor, field: Tensor, mask: Tensor | None = None, **bat
     Args:
         ddf, field: ``[B, 2, H, W]`` in pixels.
         mask: ``[B, 1, H, W]``.
+
+    Examples:
+        >>> truth = torch.zeros(1, 2, 4, 4)
+        >>> ddf = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
+        >>> endpoint_error(ddf, truth).tolist()
+        [5.0]
     """
     return masked_mean(torch.linalg.vector_norm(ddf - field, dim=1, keepdim=True), mask)
 
 
 def endpoint_error_mm(ddf: Tensor, field: Tensor, mask: Tensor, spacing: Tensor, **batch: Tensor) -> Tensor:
-    """``endpoint_error`` in mm, with ``spacing [B, 2]`` in mm a pixel (row, column)."""
+    """``endpoint_error`` in mm, with ``spacing [B, 2]`` in mm a pixel (row, column).
+
+    Examples:
+        >>> truth, mask = torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4)
+        >>> ddf = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
+        >>> endpoint_error_mm(ddf, truth, mask, torch.tensor([[2.0, 2.0]])).tolist()
+        [10.0]
+    """
     scale = spacing[:, :, None, None].to(ddf)
     return endpoint_error(ddf * scale, field * scale, mask)
 
@@ -118,11 +131,13 @@ class PassesFlowLoss(_Loss):
         gamma: γ, the weight of a pass over that of the next (Teed and Deng 2020, eq. 7).
         eps: added under the root, in squared pixels.
         likelihood: weight of the likelihood.
+        relative: pixels; where positive, a pair's errors are divided by this and the mean length of its true motion
+            together, so that large steps do not drown small ones.
     """
 
-    def __init__(self, gamma: float = 0.6, eps: float = 1e-6, likelihood: float = 0.02) -> None:
+    def __init__(self, gamma: float = 0.6, eps: float = 1e-6, likelihood: float = 0.02, relative: float = 0.0) -> None:
         super().__init__()
-        self.gamma, self.eps, self.likelihood = gamma, eps, likelihood
+        self.gamma, self.eps, self.likelihood, self.relative = gamma, eps, likelihood, relative
 
     def forward(
         self, ddf: Tensor | Sequence[Tensor], field: Tensor, mask: Tensor | None = None, **batch: Tensor
@@ -137,6 +152,9 @@ class PassesFlowLoss(_Loss):
         fields = [ddf] if isinstance(ddf, Tensor) else list(ddf)
         weight = torch.ones_like(field[:, :1]) if mask is None else mask.to(field)
         weight = weight / weight.flatten(1).sum(1).clamp(min=1.0)[:, None, None, None]
+        if self.relative:
+            length = (field.norm(dim=1, keepdim=True) * weight).flatten(1).sum(1)
+            weight = weight / (self.relative + length)[:, None, None, None]
         terms = [
             self.gamma ** (len(fields) - 1 - k)
             * ((estimate[:, :2] - field).square().sum(1, keepdim=True) + self.eps).sqrt()

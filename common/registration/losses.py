@@ -22,6 +22,12 @@ def diffusion(ddf: Tensor) -> Tensor:
 
     Returns:
         A scalar. The mean (the papers' sum over |Ω|) keeps λ the same at every scale.
+
+    Examples:
+        >>> ddf = torch.zeros(1, 2, 5, 5)
+        >>> ddf[0, 0] = 0.5 * torch.arange(5.0)  # one of four derivatives is 1/2
+        >>> diffusion(ddf).item()
+        0.25
     """
     return torch.stack([ddf.diff(dim=axis).square().mean() for axis in range(2, ddf.dim())]).sum() * ddf.shape[1]
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from common.core.arrays import bounding_box, scale_size
 from common.fields.ddf import compose, downsample, rescale, warp
+from common.registration.result import RegistrationInferer, RegistrationResult, beyond_box, register
 
 
 def consistent(ddf: Tensor, back: Tensor) -> Tensor:
@@ -23,55 +24,66 @@ def consistent(ddf: Tensor, back: Tensor) -> Tensor:
     Args:
         ddf: ``[B, 2, H, W]`` in pixels, on the fixed grid.
         back: likewise with moving and fixed exchanged, on the moving image's grid.
+
+    Examples:
+        >>> ddf = torch.full((1, 2, 4, 4), 1.0)
+        >>> consistent(ddf, -1.5 * ddf).unique().tolist()
+        [1.25]
     """
     return (ddf - warp(back, ddf)) / 2
 
 
-class PairwiseInferer(Inferer):
+class PairwiseInferer(RegistrationInferer):
     """Runs ``network`` on the pairs of a case, some at a time.
 
     Args:
         batch_size: pairs at a time.
-        composition: register each pair in both directions and compose (``consistent``); twice the time.
+        composition: register each pair in both directions and compose (``consistent``); twice the time, and the result
+            tells their ``inconsistency``. The ``deviation`` is what the network itself says (``with_deviation``), of a
+            composed field that of its first direction.
         progress: show a bar.
-
-    ``inconsistency`` is then ``[N, 1, H, W]`` of the last call: how many pixels the two directions miss each other by.
     """
 
     def __init__(self, batch_size: int = 4, composition: bool = False, progress: bool = True) -> None:
         super().__init__()
         self.batch_size, self.composition, self.progress = batch_size, composition, progress
-        self.inconsistency: Tensor | None = None
 
-    def __call__(self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def __call__(  # type: ignore[override]
+        self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
+    ) -> RegistrationResult:
         """Fields of the pairs.
 
         Args:
             inputs: ``[N, 2, H, W]``: moving, fixed; unit range.
             network: of the contract; put into evaluation mode.
-            mask: not looked at.
-
-        Returns:
-            ``[N, 2, H, W]`` in pixels, on the CPU.
+            mask, part: not looked at.
         """
         network.eval()
         device = next((p.device for p in network.parameters()), inputs.device)
-        found, missed = [], []
+        found, missed, deviations = [], [], []
+        with_deviation = getattr(network, "with_deviation", None)
         with torch.no_grad(), tqdm(total=len(inputs), unit="pair", disable=not self.progress, mininterval=0.5) as bar:
             for batch in inputs.split(self.batch_size):
                 batch = batch.to(device).float()
-                ddf = network(batch)
+                if with_deviation is None:
+                    ddf = network(batch)
+                else:
+                    ddf, deviation = with_deviation(batch)
+                    deviations.append(deviation.float().cpu())
                 if self.composition:
                     back = network(batch.flip(1))
                     missed.append((ddf + warp(back, ddf)).norm(dim=1, keepdim=True).float().cpu())
                     ddf = consistent(ddf, back)
                 found.append(ddf.float().cpu())
                 bar.update(len(batch))
-        self.inconsistency = torch.cat(missed) if missed else None
-        return torch.cat(found)
+        return RegistrationResult(
+            torch.cat(found),
+            inconsistency=torch.cat(missed) if missed else None,
+            deviation=torch.cat(deviations) if deviations else None,
+        )
 
 
-class SpannedInferer(Inferer):
+class SpannedInferer(RegistrationInferer):
     """Corrects the motion from frame to frame by registration over several frames.
 
     A step of motion between neighbouring frames is small beside the speckle's own changes, and what is estimated of it
@@ -80,27 +92,30 @@ class SpannedInferer(Inferer):
     missing is shared out evenly among its pairs, and each pair takes the mean of the runs that it is in.
 
     Args:
-        inferer: what registers; its ``inconsistency`` is that of neighbouring frames.
+        inferer: what registers; the ``inconsistency`` is that of neighbouring frames.
         span: pairs; 1 leaves the fields as they are.
     """
+
+    inferer: Inferer
 
     def __init__(self, inferer: Inferer, span: int = 3) -> None:
         super().__init__()
         if span < 1:
             raise ValueError(f"a span of {span} pairs, expected at least 1")
         self.inferer, self.span = inferer, span
-        self.inconsistency: Tensor | None = None
 
-    def __call__(self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def __call__(  # type: ignore[override]
+        self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
+    ) -> RegistrationResult:
         """Fields ``[N, 2, H, W]`` in pixels of the pairs of one cine, ``inputs [N, 2, H, W]``: pair t is its frames t,
         t + 1. Pairs that do not follow each other, and fewer than ``span``, are left as they are."""
-        ddf: Tensor = self.inferer(inputs, network, mask=mask)
-        self.inconsistency = getattr(self.inferer, "inconsistency", None)
-        runs = len(inputs) - self.span + 1
+        result = register(inputs, network, self.inferer, mask, part)
+        ddf, runs = result.ddf, len(inputs) - self.span + 1
         if self.span == 1 or runs < 1 or not torch.equal(inputs[1:, 0], inputs[:-1, 1]):
-            return ddf
+            return result
         ends = torch.stack([inputs[:runs, 0], inputs[self.span - 1 :, 1]], 1)
-        missing = self.inferer(ends, network, mask=None if mask is None or len(mask) == 1 else mask[self.span - 1 :])
+        ends_mask = None if mask is None or len(mask) == 1 else mask[self.span - 1 :]
+        missing = register(ends, network, self.inferer, ends_mask, f"{part}.span").ddf
         composed = ddf[self.span - 1 :]
         for back in range(2, self.span + 1):
             start = self.span - back
@@ -110,27 +125,27 @@ class SpannedInferer(Inferer):
         for step in range(self.span):
             shares[step : step + runs] += missing
             counts[step : step + runs] += 1
-        return ddf + shares / counts
-
-    def forget(self) -> None:
-        """As the inner inferer does."""
-        getattr(self.inferer, "forget", lambda: None)()
+        return RegistrationResult(ddf + shares / counts, inconsistency=result.inconsistency)
 
 
-class SizedInferer(Inferer):
-    """Runs another inferer on the box around the mask, made smaller where it is larger than the motion is wanted for.
+class SizedInferer(RegistrationInferer):
+    """Runs another inferer on the box around the mask, made as large as what registers knows pictures to be.
 
     Args:
-        inferer: what registers; its ``inconsistency``, where it has one, is given at the full size too.
+        inferer: what registers.
         longest: pixels along the longer side of the box, at most.
+        shortest: pixels along that side, at least; 0 leaves small boxes as they are.
     """
 
-    def __init__(self, inferer: Inferer, longest: int = 320) -> None:
-        super().__init__()
-        self.inferer, self.longest = inferer, longest
-        self.inconsistency: Tensor | None = None
+    inferer: Inferer
 
-    def __call__(self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def __init__(self, inferer: Inferer, longest: int = 320, shortest: int = 0) -> None:
+        super().__init__()
+        self.inferer, self.longest, self.shortest = inferer, longest, shortest
+
+    def __call__(  # type: ignore[override]
+        self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
+    ) -> RegistrationResult:
         """Fields ``[N, 2, H, W]`` of ``inputs [N, 2, H, W]``, in its pixels, on the CPU; beyond the box its edge goes
         on.
 
@@ -138,24 +153,29 @@ class SizedInferer(Inferer):
             inputs: moving, fixed; unit range.
             network: of the contract.
             mask: ``[1 or N, 1, H, W]`` bool.
+            part: handed on.
         """
         box = bounding_box(mask, inputs.shape[2:])
         crop: Any = (..., *(slice(*edges) for edges in box))
         inner = [stop - start for start, stop in box]
-        factor = min(1.0, self.longest / max(inner))
+        factor = max(min(1.0, self.longest / max(inner)), self.shortest / max(inner))
         size = scale_size(inner, factor)
-        small = downsample(inputs[crop].float(), size)
+        small = inputs[crop].float()
+        if factor > 1:
+            small = functional.interpolate(small, size, mode="bilinear", align_corners=False)
+        else:
+            small = downsample(small, size)
         small_mask = None if mask is None else downsample(mask[crop].float(), size) > 0.5
-        ddf = self.inferer(small, network, mask=small_mask)
-        missed = getattr(self.inferer, "inconsistency", None)
-        margin = [m for (a, b), n in zip(box[::-1], inputs.shape[:1:-1], strict=True) for m in (a, n - b)]
+        result = register(small, network, self.inferer, small_mask, part)
 
-        def full(values: Tensor) -> Tensor:
-            return functional.pad(values, margin, mode="replicate") if any(margin) else values
+        def whole(values: Tensor | None) -> Tensor | None:
+            if values is None:
+                return None
+            larger = functional.interpolate(values, inner, mode="bilinear", align_corners=False) / factor
+            return beyond_box(larger, box, inputs.shape[2:])
 
-        self.inconsistency = None if missed is None else full(functional.interpolate(missed, inner) / factor)
-        return full(rescale(ddf, inner))
-
-    def forget(self) -> None:
-        """As the inner inferer does."""
-        getattr(self.inferer, "forget", lambda: None)()
+        return RegistrationResult(
+            beyond_box(rescale(result.ddf, inner), box, inputs.shape[2:]),
+            inconsistency=whole(result.inconsistency),
+            deviation=whole(result.deviation),
+        )

@@ -25,9 +25,7 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import EarlyStopping
 from ignite.metrics import Average
-from monai.inferers import Inferer
 from torch import Tensor, nn
-from torch.nn import functional
 from tqdm import tqdm
 
 from common.core.arrays import bounding_box, scale_size
@@ -35,34 +33,9 @@ from common.core.errors import InputError
 from common.core.files import written_whole
 from common.fields.ddf import compose, downsample, exponentiate, rescale, smooth, warp
 from common.registration.losses import RegistrationLoss
+from common.registration.result import RegistrationInferer, RegistrationResult, Stage
 
-CHECKPOINT = ".scales.pt"
-
-
-@dataclass
-class ScaleResult:
-    """What is known after a scale.
-
-    Attributes:
-        scale: s.
-        steps, seconds, loss: what it took; the loss of the last pass over the pairs.
-        coarse: the whole field so far, on the grid of this scale over ``box``, ``[N, d, *(box·s)]`` in its voxels.
-        box, size: first and last row, column, … of the part that was computed, and the image's size.
-    """
-
-    scale: float
-    steps: int
-    seconds: float
-    loss: float
-    coarse: Tensor
-    box: tuple[tuple[int, int], ...]
-    size: tuple[int, ...]
-
-    def ddf(self, pairs: slice = slice(None)) -> Tensor:
-        """The field of some pairs on the full grid, ``[n, d, *S]`` in voxels; outside ``box`` its edge is repeated."""
-        inner = rescale(self.coarse[pairs], [stop - start for start, stop in self.box])
-        margin = [m for (a, b), n in zip(self.box[::-1], self.size[::-1], strict=True) for m in (a, n - b)]
-        return functional.pad(inner, margin, mode="replicate") if any(margin) else inner
+CHECKPOINT = ".scales"  # and the part's name, and .pt
 
 
 @dataclass
@@ -70,10 +43,10 @@ class _State:
     network: nn.Module
     prior: Tensor | None = None  # field of the network scales, on the grid of the last of them
     velocity: Tensor | None = None  # of the field scales, on its grid
-    done: list[ScaleResult] = dataclass_field(default_factory=list)
+    done: list[Stage] = dataclass_field(default_factory=list)
 
 
-class MultiScaleTestTimeTraining(Inferer):
+class MultiScaleTestTimeTraining(RegistrationInferer):
     """Registers all pairs of a case by training at test time, scale by scale.
 
     Args:
@@ -136,9 +109,11 @@ class MultiScaleTestTimeTraining(Inferer):
         self.field_rate, self.field_resolution, self.field_sigma = field_rate, field_resolution, field_sigma
         self.patience, self.min_delta = patience, min_delta
         self.checkpoint_dir, self.seed, self.progress = checkpoint_dir, seed, progress
-        self.results: list[ScaleResult] = []
+        self._begun: set[Path] = set()  # checkpoints of the present case
 
-    def __call__(self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def __call__(  # type: ignore[override]
+        self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
+    ) -> RegistrationResult:
         """Register the pairs of a case.
 
         Args:
@@ -146,10 +121,10 @@ class MultiScaleTestTimeTraining(Inferer):
                 either may have more channels, for a loss that knows them: ``[N, 2 C, *S]``.
             network: contract network; it is copied, never changed.
             mask: ``[1 or N, 1, *S]`` bool; the loss counts inside, and only its bounding box is computed.
+            part: of the name of the checkpoint.
 
         Returns:
-            ``[N, d, *S]`` in voxels on the CPU; outside the box the box's edge is repeated. ``results`` holds the
-            intermediate fields (NMSR (1/8), …) of the last call.
+            the fields, outside the box the box's edge repeated, and a stage a scale: NMSR (1/8), ….
 
         Raises:
             InputError: a scale leaves an image too small for the NCC window.
@@ -163,7 +138,7 @@ class MultiScaleTestTimeTraining(Inferer):
             self._check_size(scale, size, inputs.shape[2:])
         state = _State(copy.deepcopy(network))
         identity = self._identity(inputs, mask, network)
-        self._resume(state, identity)
+        self._resume(state, identity, part)
         if self.learned and not state.done:
             state.prior = self._forward(network, whole)[crop]
         with torch.enable_grad():
@@ -174,10 +149,10 @@ class MultiScaleTestTimeTraining(Inferer):
                 fit = self._fit_field if self.is_field[i] else self._fit_network
                 coarse, taken, loss = fit(i, inputs, mask, state)
                 seconds = time.perf_counter() - start
-                state.done.append(ScaleResult(self.scales[i], taken, seconds, loss, coarse, box, size))
-                self._save(state, identity)
-        self.results = state.done
-        return self.results[-1].ddf()
+                state.done.append(Stage(self.scales[i], taken, seconds, loss, coarse, box, size))
+                self._save(state, identity, part)
+        seconds = sum(stage.seconds for stage in state.done)
+        return RegistrationResult(state.done[-1].ddf(), tuple(state.done), seconds=seconds)
 
     def _fit_network(self, i: int, inputs: Tensor, mask: Tensor | None, state: _State) -> tuple[Tensor, int, float]:
         """θˢ by NMSR eq. 2; its residual field is composed with the coarser ones (eq. 4)."""
@@ -304,7 +279,7 @@ class MultiScaleTestTimeTraining(Inferer):
 
     def _identity(self, inputs: Tensor, mask: Tensor | None, network: nn.Module) -> str:
         """What a checkpoint must have been made from to be gone on with: settings, images and weights."""
-        changeless = ("checkpoint_dir", "progress", "results")
+        changeless = ("checkpoint_dir", "progress")
         settings = {k: v for k, v in vars(self).items() if k not in changeless and not k.startswith("_")}
         digest = hashlib.sha256(repr(settings).encode())
         for tensor in (inputs, mask, *network.state_dict().values()):
@@ -312,7 +287,16 @@ class MultiScaleTestTimeTraining(Inferer):
                 digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def _save(self, state: _State, identity: str) -> None:
+    def checkpoints(self) -> Path | None:
+        """The folder of the checkpoints; None keeps none."""
+        return None if self.checkpoint_dir is None else Path(self.checkpoint_dir)
+
+    def keep_checkpoints(self, folder: Path) -> None:
+        """Keep them there, unless none are kept."""
+        if self.checkpoint_dir is not None:
+            self.checkpoint_dir = folder
+
+    def _save(self, state: _State, identity: str, part: str) -> None:
         if self.checkpoint_dir is None:
             return
         content = {
@@ -320,27 +304,34 @@ class MultiScaleTestTimeTraining(Inferer):
             "network": state.network.state_dict(),
             "prior": state.prior,
             "velocity": state.velocity,
-            "done": [asdict(result) for result in state.done],
+            "done": [asdict(stage) for stage in state.done],
         }
-        with written_whole(Path(self.checkpoint_dir) / CHECKPOINT) as beside, open(beside, "wb") as file:
+        path = Path(self.checkpoint_dir) / f"{CHECKPOINT}{part}.pt"
+        self._begun.add(path)
+        with written_whole(path) as beside, open(beside, "wb") as file:
             torch.save(content, file)
 
     def forget(self) -> None:
-        """Remove the checkpoint of a case whose outputs are written."""
-        if self.checkpoint_dir is not None:
-            (Path(self.checkpoint_dir) / CHECKPOINT).unlink(missing_ok=True)
+        """Remove the checkpoints of a case whose outputs are written."""
+        for path in self._begun:
+            path.unlink(missing_ok=True)
+        self._begun.clear()
 
-    def _resume(self, state: _State, identity: str) -> None:
-        if self.checkpoint_dir is None or not (Path(self.checkpoint_dir) / CHECKPOINT).is_file():
+    def _resume(self, state: _State, identity: str, part: str) -> None:
+        if self.checkpoint_dir is None:
+            return
+        path = Path(self.checkpoint_dir) / f"{CHECKPOINT}{part}.pt"
+        if not path.is_file():
             return
         try:
-            content = torch.load(Path(self.checkpoint_dir) / CHECKPOINT, weights_only=True)
+            content = torch.load(path, weights_only=True)
         except Exception:  # half-written by an older version or damaged: begin anew
             return
         if content["identity"] == identity:
+            self._begun.add(path)
             state.network.load_state_dict(content["network"])
             state.prior, state.velocity = content["prior"], content["velocity"]
-            state.done = [ScaleResult(**result) for result in content["done"]]
+            state.done = [Stage(**stage) for stage in content["done"]]
 
 
 def per_scale(value: float | Sequence[float], count: int, name: str) -> list[float]:
@@ -348,6 +339,10 @@ def per_scale(value: float | Sequence[float], count: int, name: str) -> list[flo
 
     Raises:
         InputError: another number of values.
+
+    Examples:
+        >>> per_scale(10.0, 3, "smoothness"), per_scale([1, 2, 3], 3, "steps")
+        ([10.0, 10.0, 10.0], [1, 2, 3])
     """
     values = [value] * count if isinstance(value, int | float) else list(value)
     if len(values) != count:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,18 @@ from monai.bundle import ConfigParser
 from numpy.typing import NDArray
 from torch import Tensor
 
+from common.cine.case import CineMeta
 from common.cine.labels import read_labels
 from common.cine.read import read_cine
+from common.cine.scale import squared
 from common.cohort.bundle import content, parsed
 from common.core.errors import InputError
 from common.core.files import written_whole
 from common.core.tables import finite
-from common.strain_pipeline.files import lines_by_frame
+from common.evaluation.evaluator import Report
+from common.strain_pipeline.case import StrainCase, lines_by_frame
 from common.strain_pipeline.image_networks import load_segmentation, segment_cine
+from common.strain_pipeline.motion import TrackedBeat
 from common.volume.cases import read_volume
 
 CASE = "case"
@@ -77,12 +81,13 @@ def infer(request: Mapping[str, Any]) -> dict[str, Any]:
     content(parser, "initialize")
     evaluator = content(parser, "evaluator")
     evaluator.run_case(0)
-    case = evaluator.state.output
+    report: Report = evaluator.state.output
     folder = Path(request["folder"]) / CASE
-    if case["case"] != CASE:
-        os.replace(folder.parent / case["case"], folder)
-    if "tracked" in case:
-        save_frames(folder / "labels.nii.gz", wall_labels(case), case["entry"]["image"], case["cine"].meta)
+    if report.folder != folder:
+        os.replace(report.folder, folder)
+    if isinstance(report, StrainCase):
+        labels = wall_labels(report.wall.labels, report.tracked)
+        save_frames(folder / "labels.nii.gz", labels, report.case.entry.image, report.case.meta)
     found = [name for name in ("labels.nii.gz", "segmentation.nii.gz", "ddf.nii.gz") if (folder / name).is_file()]
     return {
         "summary": json.loads((folder / "summary.json").read_text()),
@@ -130,14 +135,18 @@ def _labelled_frame(path: str) -> dict[str, int]:
     return {"ed": int(frames[0])} if values.ndim == 3 and len(frames) == 1 else {}
 
 
-def wall_labels(case: Mapping[str, Any]) -> NDArray[np.uint8]:
+def wall_labels(segmented: Tensor, tracked: Sequence[TrackedBeat]) -> NDArray[np.uint8]:
     """Labels ``[T, H, W]`` of a measured cine: 1 cavity, 2 myocardium, 3 left atrium.
 
     In the frames of the beats cavity and myocardium lie between the tracked lines, which strain was measured on; in the
     others they are those of the segmentation, and so is the atrium.
+
+    Args:
+        segmented: labels ``[T, H, W]`` of the segmentation.
+        tracked: the wall in each beat.
     """
-    labels = case["labels"].numpy().copy()
-    for t, lines in lines_by_frame(dict(case), 1).items():
+    labels = segmented.numpy().copy()
+    for t, lines in lines_by_frame(tracked, 1).items():
         atrium = labels[t] == 3
         labels[t] = 3 * atrium
         endo, _, epi = (np.round(line[:, ::-1] * 16).astype(np.int32) for line in lines)
@@ -146,17 +155,20 @@ def wall_labels(case: Mapping[str, Any]) -> NDArray[np.uint8]:
     return labels
 
 
-def save_frames(path: Path, labels: NDArray[np.uint8], source: str, meta: Mapping[str, Any]) -> None:
+def save_frames(path: Path, labels: NDArray[np.uint8], source: str, meta: CineMeta) -> None:
     """Write labels ``[T, H, W]`` as NIfTI (X, Y, T), on the grid of the cine where that is NIfTI itself."""
     if source.endswith((".nii", ".nii.gz")):
         like: Any = nibabel.load(source)
         affine, zooms = like.affine, like.header.get_zooms()
         steps = (*zooms[:2], zooms[3] if len(zooms) > 3 else zooms[2])
     else:
-        row, column = meta["spacing"] or (1.0, 1.0)
-        times = meta["frame_times"]
+        row, column = (step * z for step, z in zip(meta.steps, meta.zoom, strict=True))
+        times = meta.frame_times
         steps = (column, row, (times[-1] - times[0]) / (len(times) - 1) if times else 1.0)
         affine = np.diag([*steps, 1.0])
+    height, width = (round(n / z) for n, z in zip(labels.shape[1:], meta.zoom, strict=True))
+    if (height, width) != labels.shape[1:]:  # measured on square pixels
+        labels = np.stack([cv2.resize(t, (width, height), interpolation=cv2.INTER_NEAREST) for t in labels])
     image = nibabel.Nifti1Image(labels.transpose(2, 1, 0), affine)
     image.header.set_zooms(steps)
     nibabel.save(image, path)
@@ -209,7 +221,7 @@ def uncertainty_of(request: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: it is no cine, or the weights can't be read.
     """
-    cine = read_cine(request["image"]).as_tensor()[0]
+    cine = squared(read_cine(request["image"])).as_tensor()[0]
     frames = cine[torch.linspace(0, len(cine) - 1, min(SHOWN_FRAMES, len(cine))).round().long()]
     memberships = segment_cine(frames, load_segmentation(request["weights"]), smooth=False)
     return {"uncertainty": uncertainty(memberships)}

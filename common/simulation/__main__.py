@@ -1,6 +1,7 @@
 """``python -m common.simulation``: ``write`` makes cines, ``testset`` those of a list, ``figures`` the pictures.
 
-``physics`` makes bodies of known motion through PyMUST.
+``pairs`` renders what a network trains on, ``prior`` fits hearts to contours, ``physics`` makes bodies of known motion
+through PyMUST.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from common.cohort.options import add_options, machines
 from common.core.errors import InputError, one_line_errors
 from common.evaluation.bodies import BODIES
 from common.simulation.dataset import TemplateSource, settings_from
+from common.simulation.prior import fitted, read_contours, write_prior
+from common.simulation.recording import Recording
+from common.simulation.rendered import WORLDS, write_pairs, write_recipe
 from common.simulation.testset import read_recipe, write_testset
 from common.simulation.write import write_cases
 from common.ventricle.views import VIEWS
@@ -52,6 +56,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     testset.add_argument("--cases", type=int, default=0, help="the first so many of each (default: all)")
     testset.add_argument("--device", default="cpu")
     add_options(testset)
+    pairs = commands.add_parser("pairs", help="training pairs of every world, as files would show them")
+    pairs.add_argument("--output_dir", type=Path, required=True)
+    pairs.add_argument("--templates", type=Path, help="folder of CAMUS-like patients; parametric anatomy without it")
+    pairs.add_argument("--split", type=Path, help="JSON of lists of template names")
+    pairs.add_argument("--fold", default="train", help="of the split")
+    pairs.add_argument("--prior", type=float, default=0.4, help="share of hearts that move as one of the prior does")
+    pairs.add_argument("--worlds", nargs="+", default=list(WORLDS), choices=list(WORLDS))
+    pairs.add_argument("--count", type=int, default=100, help="patients of each world")
+    pairs.add_argument("--seed", type=int, default=0)
+    pairs.add_argument("--settings", type=Path, help="JSON of fields of common.simulation.sequence.Settings")
+    pairs.add_argument("--clean", action="store_true", help="as the scanner shows them, not as a file does")
+    prior = commands.add_parser("prior", help="the prior of ventricles that comes with the project, made anew")
+    prior.add_argument("--contours", type=Path, required=True, help="npz of expert contours [P, 2, n, 2], (x, y)")
+    prior.add_argument("--output", type=Path, required=True, help="JSON file")
     physics = commands.add_parser("physics", help="a disc, a block and a ring through PyMUST (minutes a body)")
     physics.add_argument("--output_dir", type=Path, required=True)
     physics.add_argument("--bodies", nargs="+", default=list(BODIES), choices=list(BODIES))
@@ -67,6 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from common.simulation.figures import write_figures
 
         write_figures(options.output_dir)
+        return
+    if options.command == "prior":
+        write_prior(fitted(read_contours(options.contours)), options.output)
+        return
+    if options.command == "pairs":
+        _write_pairs(options)
         return
     if options.command == "physics":
         from common.simulation.physics import write_bodies
@@ -112,6 +136,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     if failed:
         raise InputError(f"{len(failed)} of {options.count} patients could not be made; the first: {failed[0]}")
+
+
+def _write_pairs(options: argparse.Namespace) -> None:
+    names = None
+    if options.split is not None and options.templates is not None:
+        lists = _json(options.split)
+        if options.fold not in lists:
+            raise InputError(f"{options.split}: no list '{options.fold}'")
+        names = lists[options.fold]
+    settings = settings_from(_json(options.settings) if options.settings else None)
+    recording = None if options.clean else Recording()
+    source = TemplateSource(options.templates, names, prior=options.prior)
+    write_recipe(options.output_dir, options.worlds, options.seed, settings, recording)
+    lost = write_pairs(options.output_dir, source, options.worlds, options.count, options.seed, settings, recording)
+    if lost:
+        logging.warning("%d of %d patients could not be made", lost, options.count * len(options.worlds))
 
 
 def _json(path: Path) -> dict[str, Any]:

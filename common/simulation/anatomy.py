@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from common.core.errors import InputError
 from common.simulation.grid import ImageGrid
+from common.simulation.prior import drawn_ventricle
 from common.simulation.template import Template
 from common.ventricle.mesh import Array, Mesh, arc_length, at_fractions, inside_outlines, myocardial_mesh, wall_mesh
 from common.ventricle.views import VIEWS
@@ -151,17 +152,35 @@ def apical_long_axis(random: np.random.Generator) -> Template:
     return _apical(random, "apical_long_axis")
 
 
-def _apical(random: np.random.Generator, view: str) -> Template:
+def apical_of_prior(view: str, seed: int | Sequence[int] = 0) -> Template:
+    """A random heart in an apical view whose left ventricle has the shape and the motion of ``prior``.
+
+    The prior is of four- and two-chamber contours; the long axis takes the same, with its outflow tract painted.
+
+    Raises:
+        InputError: another view.
+    """
+    if view not in ("apical_4ch", "apical_2ch", "apical_long_axis"):
+        raise InputError(f"view {view!r} is no apical view of the left ventricle")
+    random = np.random.default_rng(seed)
+    return _apical(random, view, drawn_ventricle(random))
+
+
+def _apical(
+    random: np.random.Generator, view: str, drawn: tuple[tuple[Array, Array], tuple[Array, Array]] | None = None
+) -> Template:
     size = random.uniform(0.85, 1.15)
     length, width = 82 * size * random.uniform(0.95, 1.05), 46 * size * random.uniform(0.9, 1.1)
     thickness = random.uniform(8, 11)
+    if drawn is not None:
+        length, width = float(np.ptp(drawn[0][0][:, 0])), float(np.ptp(drawn[0][0][:, 1]))
     top = random.uniform(12, 22)
     depth = top + length + random.uniform(45, 65)
     lateral = {"apical_4ch": 6.0, "apical_2ch": 2.0, "apical_long_axis": -4.0}[view]
     canvas = Canvas(
         depth, random.uniform(70, 85), FAT, (top, lateral + random.uniform(-4, 4)), random.uniform(-8, 6), False
     )
-    wall = left_ventricle(length, width, thickness, random.uniform(6, 9))
+    wall = left_ventricle(length, width, thickness, random.uniform(6, 9)) if drawn is None else drawn[0]
     base = wall[0][0, 0]
     if view == "apical_4ch":
         _right_heart(canvas, wall, random)
@@ -169,7 +188,7 @@ def _apical(random: np.random.Generator, view: str) -> Template:
         _outflow(canvas, base, width, thickness)
     _left_atrium(canvas, base, width, thickness, -0.25 if view == "apical_long_axis" else 0.0)
     _left_heart(canvas, wall, -0.5 if view == "apical_long_axis" else 0.0)
-    return _finished(canvas, wall, view, random)
+    return _finished(canvas, wall, view, random, None if drawn is None else drawn[1])
 
 
 def _left_heart(canvas: Canvas, wall: tuple[Array, Array], valve: float = 0.0) -> None:
@@ -370,9 +389,16 @@ def view(name: str, seed: int | Sequence[int] = 0) -> Template:
     return PAINTERS[name](np.random.default_rng(seed))
 
 
-def _finished(canvas: Canvas, wall: tuple[Array, Array], view: str, random: np.random.Generator) -> Template:
-    endo, epi = (canvas.place(contour) for contour in wall)
-    return _template(canvas, myocardial_mesh(endo, epi, name=view), None, view, random)
+def _finished(
+    canvas: Canvas,
+    wall: tuple[Array, Array],
+    view: str,
+    random: np.random.Generator,
+    end: tuple[Array, Array] | None = None,
+) -> Template:
+    pairs = [wall] if end is None else [wall, end]
+    meshes = [myocardial_mesh(canvas.place(endo), canvas.place(epi), name=view) for endo, epi in pairs]
+    return _template(canvas, meshes[0], meshes[1].nodes if end is not None else None, view, random)
 
 
 def _template(

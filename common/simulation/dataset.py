@@ -19,10 +19,13 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from common.core.errors import InputError
-from common.simulation.anatomy import view
+from common.simulation.anatomy import apical_of_prior, view
+from common.simulation.prior import drawn_end_systole
 from common.simulation.sequence import Settings, draw
 from common.simulation.template import Template, find_templates, read_template
 from common.ventricle.views import VIEWS
+
+_PRIOR = 78  # of the seed of what the prior decides
 
 
 def numbers(length: int | None) -> Iterable[int]:
@@ -39,6 +42,8 @@ class TemplateSource:
         folder: of CAMUS-like patients (``template.find_templates``), or None.
         patients: those to take of the folder; all by default.
         views: of the parametric anatomy.
+        prior: share of templates whose ventricle moves as one of ``prior`` does, and, where it is no recorded one, has
+            its shape too.
 
     Raises:
         InputError: the folder holds no template, or a view is unknown.
@@ -49,8 +54,10 @@ class TemplateSource:
         folder: str | Path | None = None,
         patients: Sequence[str] | None = None,
         views: Sequence[str] = ("apical_4ch", "apical_2ch", "apical_long_axis"),
+        prior: float = 0.0,
     ) -> None:
-        self.arguments = {"folder": folder and str(folder), "patients": patients, "views": list(views)}
+        self.arguments = {"folder": folder and str(folder), "patients": patients, "views": list(views), "prior": prior}
+        self._prior = prior
         self._found = find_templates(Path(folder), patients) if folder else []
         if not set(views) <= set(VIEWS) or not views:
             raise InputError(f"views {list(views)}: expected some of {', '.join(VIEWS)}")
@@ -65,10 +72,14 @@ class TemplateSource:
 
     def __call__(self, number: int, seed: Sequence[int]) -> Template:
         """The template of a number; numbers beyond the last start again, parametric anatomy with another heart."""
+        random = np.random.default_rng([*seed, number, _PRIOR])
+        prior = random.random() < self._prior
         if not self._found:
-            return view(self.name(number), [*seed, number])
+            name = self.name(number)
+            return apical_of_prior(name, [*seed, number]) if prior else view(name, [*seed, number])
         _, frame, mask, late = self._found[number % len(self)]
-        return read_template(frame, mask, late)
+        template = read_template(frame, mask, late)
+        return replace(template, end_systole=drawn_end_systole(template.mesh, random)) if prior else template
 
 
 class SimulatedPairs(IterableDataset):

@@ -19,11 +19,13 @@ from torch.nn import functional
 
 from common.core.files import written_whole
 from common.core.plots import plt
-from common.simulation.anatomy import view
+from common.simulation.anatomy import apical_of_prior, view
 from common.simulation.artefacts import ARTEFACTS
 from common.simulation.image import PROBES, Probe, Scanner
 from common.simulation.reference import pymust_echoes
+from common.simulation.rendered import WORLDS
 from common.simulation.sequence import Settings, Simulation, draw, probe_for
+from common.simulation.speckle import Body, Flow, Speckle
 from common.ventricle.views import VIEWS
 
 CLEAN = Settings(artefact=0.0, probes=("reference",), gls=(-0.2, -0.05), defect=0.0, shape=(320, 420))
@@ -34,6 +36,7 @@ def write_figures(output_dir: Path) -> None:
     """Write every picture into a folder."""
     for name, draw_figure in (
         ("steps", steps),
+        ("worlds", worlds),
         ("views", views),
         ("artefacts", artefacts),
         ("probes", probes),
@@ -88,6 +91,31 @@ def views() -> Any:
     figure, axes = plt.subplots(2, 4, figsize=(12, 5.4))
     for axis, name in zip(axes.flat, VIEWS, strict=True):
         _picture(axis, _clean(name, 2).frames([0])[0], name.replace("_", " "))
+    figure.tight_layout()
+    return figure
+
+
+def worlds() -> Any:
+    """Two frames of a patient in every world, the length of the field, and where it is claimed."""
+    figure, axes = plt.subplots(len(WORLDS), 5, figsize=(10, 2.05 * len(WORLDS)))
+    template = apical_of_prior("apical_4ch", 5)
+    for row, name in zip(axes, WORLDS, strict=True):
+        if name == "speckle":
+            body = Body("ring", (85.0, 8.0), 45.0, 28.0)
+            scanner = draw(template, 1, CLEAN)[0].scanner
+            turning = Flow((85.0, 8.0), turn=0.02, radial=-25.0)
+            pair = Speckle(body, turning, Flow(), np.arange(5), scanner, level=0.15).pair(4, 0)
+            pair["ground"] = torch.zeros_like(pair["mask"])
+        else:
+            pair = draw(template, 1, replace(CLEAN, gls=(-0.2, -0.2), worlds={name: 1.0}))[0].pair(13, 8)
+        for column, key in enumerate(("moving", "fixed")):
+            _picture(row[column], pair["image"][column], f"{name}: {key}")
+        length = pair["ddf"].norm(dim=0) * float(pair["spacing"][0])
+        row[2].imshow(length * ((pair["mask"] + pair["ground"])[0] > 0), vmin=0, vmax=6)
+        row[2].set_title("field, 0 to 6 mm", fontsize=9)
+        row[2].axis("off")
+        _picture(row[3], pair["mask"][0], "mask")
+        _picture(row[4], pair["ground"][0], "ground")
     figure.tight_layout()
     return figure
 

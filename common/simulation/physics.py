@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from common.cine.write import write_cine
 from common.core.errors import InputError
-from common.core.files import written_whole
+from common.core.files import PROGRAM, written_whole
+from common.core.folders import check_targets
 from common.evaluation.bodies import BODIES, CENTRE, Array, Body, body_named
 from common.fields.files import save_cine_ddf
 from common.simulation.grid import ImageGrid
@@ -138,6 +139,7 @@ def write_bodies(
                 if {key: found.get(key) for key in recipe} != recipe:
                     raise InputError(f"{summary.parent}: was made with other settings; take another folder")
             else:
+                check_targets([output_dir / case], [])
                 with written_whole(output_dir / case) as beside:
                     beside.mkdir()
                     _write_case(beside, body, recipe, scanner, progress)
@@ -169,5 +171,5 @@ def _write_case(folder: Path, body: Body, recipe: dict[str, Any], scanner: Scann
     mask = torch.stack([covered for _, covered in back]).numpy().astype(np.uint8)
     with written_whole(folder / "mask.nii.gz") as beside:
         nibabel.save(nibabel.Nifti1Image(mask.transpose(2, 1, 0), np.diag([*grid.spacing[::-1], 1, 1])), beside)
-    about = {**recipe, "spacing": list(grid.spacing), "origin": list(grid.origin)}
+    about = {"program": PROGRAM, **recipe, "spacing": list(grid.spacing), "origin": list(grid.origin)}
     (folder / "summary.json").write_text(json.dumps(about, indent=1))

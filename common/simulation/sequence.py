@@ -126,10 +126,10 @@ class Simulation:
             ddf [T, 2, H, W] in pixels on the fixed frame; mask [T, H, W] of the pixels where it is the motion of what
             the image shows, within the sector in both frames.
         """
-        found = self._displacement(fixed, moving)
+        found = self.labelled(fixed, moving)
         return found["ddf"], found["mask"]
 
-    def _displacement(self, fixed: int, moving: Sequence[int]) -> dict[str, Tensor]:
+    def labelled(self, fixed: int, moving: Sequence[int]) -> dict[str, Tensor]:
         """``fields``, and ``ground`` [T, H, W]: tissue that stands still or hardly moves, clear of what does move."""
         probe, grid, world = self.scanner.probe, self.grid, self.scatterers.world
         points = grid.points(self.motion.device)
@@ -149,7 +149,7 @@ class Simulation:
         column)."""
         first, second = sorted((fixed, moving))
         images = self.frames([first, second]) if first != second else self.frames([first]).expand(2, -1, -1)
-        found = {key: value[0] for key, value in self._displacement(fixed, [moving]).items()}
+        found = {key: value[0] for key, value in self.labelled(fixed, [moving]).items()}
         image = images if moving <= fixed else images.flip(0)
         spacing = torch.tensor(self.grid.spacing, dtype=torch.float32, device=image.device)
         mask, ground = (found[key][None].float() for key in ("mask", "ground"))

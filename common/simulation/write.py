@@ -77,7 +77,7 @@ def write_cases(
     arguments = {"output_dir": str(output_dir), "source": source.arguments, "device": device, **recipe}
     work = Work("common.simulation.write:patient_writer", arguments, str(output_dir))
     made = _summaries(output_dir, names, recipe)
-    templates: Any = source.arguments.get("folder")
+    templates = source.arguments.get("folder")
     check_targets([output_dir / n for n in names if n not in made], [str(templates)] if templates else [])
     listed = Path(datalist) if datalist else output_dir / "datalist.json"
     if listed.exists() and not _is_of_simulation(listed):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from common.core.errors import InputError
 from common.core.extras import required
 from common.core.files import written_whole
+from common.strain_pipeline.case import StudyView
 
 log = logging.getLogger(__name__)
 
@@ -23,13 +23,12 @@ def is_dicom(path: str | Path) -> bool:
         return False
 
 
-def write_sr(path: str | Path, studies: Sequence[dict[str, Any]], average: float | None = None) -> None:
+def write_sr(path: str | Path, studies: Sequence[StudyView], average: float | None = None) -> None:
     """Write the strain of one or several views as one structured report; without highdicom, say that it is left out.
 
     Args:
         path: ``….dcm``; written whole or not at all.
-        studies: of each view ``source`` (its DICOM file), ``view`` (``ApicalView``), ``line``, ``means`` and
-            ``segments`` (rows with ``name``, ``end_systolic``, ``peak``, …; None where not known).
+        studies: of each view; ``source`` is its DICOM file.
         average: mean end-systolic GLS of the three views, %.
     """
     try:

@@ -6,32 +6,77 @@ that the cine does not carry (mm without spacing, times without frame times, dri
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from common.cine.case import CineCase, CineMeta
 from common.core.errors import InputError
-from common.evaluation.evaluator import CaseEvaluator, CaseEvents
-from common.strain_pipeline.pipeline import LINES, TrackedBeat, timed
+from common.evaluation.scores import Scores
+from common.evaluation.truth import read_json
+from common.strain_pipeline.motion import TrackedBeat
+from common.strain_pipeline.wall import LINES
 from common.ventricle import strain
+from common.ventricle.views import ApicalView
 
 Array = NDArray[np.float64]
 Numbers = dict[str, float | None]
 
 SEGMENTS = 6
+SLOWEST_HEART, FASTEST_HEART = 35.0, 200.0  # beats/min
+FEWEST_SYSTOLIC = 10  # frames from end-diastole to end-systole
+SLOWEST_CINE = 30.0  # frames/s
+
+
+class BeatStrain(TypedDict):
+    """What is measured of a beat: frames, ``numbers``, ``segments`` (a row each) and ``curves`` (% from ``ed`` on)."""
+
+    ed: int
+    es: int
+    end: int
+    whole: bool
+    compensated: bool
+    numbers: Numbers
+    segments: list[dict[str, Any]]
+    curves: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is measured of a cine.
+
+    Attributes:
+        line: whose strain is the GLS and the segments'.
+        beats: each beat.
+        means: of the beats' numbers.
+        times_doubted: whether times rest on a file's playback alone.
+        warnings: what is left out, and what is doubted.
+    """
+
+    line: str
+    beats: tuple[BeatStrain, ...]
+    means: Numbers
+    times_doubted: bool
+    warnings: tuple[str, ...]
+
+    @property
+    def scores(self) -> Scores:
+        """The means as metrics, and how many beats and rejected segments there are."""
+        metrics = {key: math.nan if value is None else value for key, value in self.means.items()}
+        rejected = sum(bool(segment["rejected"]) for beat in self.beats for segment in beat["segments"])
+        return Scores({**metrics, "beats": len(self.beats), "rejected_segments": rejected})
 
 
 class StrainMeasures:
-    """Step 6: puts ``strain`` into the case, a dictionary a beat, and the means over the beats into its ``metrics``.
+    """Step 6: strain of each beat of a tracked wall, and the means over the beats.
 
-    A beat has ``ed``, ``es``, ``end`` and ``whole``; ``numbers``, ``segments`` (a dictionary each) and ``curves``
-    (name to a list of % from ``ed`` to ``end``). GLS is the strain of the whole line, without the segments that are
-    rejected; with more than ``most_rejected`` of those it is None.
+    GLS is the strain of the whole line, without the segments that are rejected; with more than ``most_rejected`` of
+    those it is None.
 
     Args:
         line: whose strain is the GLS and the segments': ``endocardium``, ``centreline`` (the paper's), ``epicardium``.
@@ -60,36 +105,37 @@ class StrainMeasures:
         self.least_nlcc, self.most_missed = least_nlcc, most_missed
         self.most_outside, self.most_rejected = most_outside, most_rejected
 
-    def attach(self, engine: CaseEvaluator) -> None:
-        engine.add_event_handler(CaseEvents.CASE_DONE, self)
+    def __call__(self, tracked: Sequence[TrackedBeat], meta: CineMeta, view: ApicalView) -> Measured:
+        """Measure a cine.
 
-    def __call__(self, engine: CaseEvaluator) -> None:
-        case: dict[str, Any] = engine.state.output
-        meta = case["cine"].meta
-        with timed(case, "strain"):
-            case["strain"] = [
-                self.measure(found, meta["spacing"], meta["frame_times"], case["view"].segments(self.mirrored))
-                for found in case["tracked"]
-            ]
-        case["line"] = self.line
-        for result in case["strain"]:
-            out = [f"{s['name']} ({s['rejected']})" for s in result["segments"] if s["rejected"]]
+        Args:
+            tracked: the wall in each beat.
+            meta: spacing and times of the cine.
+            view: whose segments they are.
+        """
+        names, times = view.segments(self.mirrored), meta.frame_times
+        beats = tuple(self.measure(found, meta.spacing, times, names, meta.steps) for found in tracked)
+        doubted = times_doubted(beats, meta.times_are)
+        warnings = timing_warnings(beats, times, doubted)
+        for beat in beats:
+            out = [f"{s['name']} ({s['rejected']})" for s in beat["segments"] if s["rejected"]]
             if out:
-                case["warnings"].append(f"Beat from frame {result['ed']}: left out are {', '.join(out)}.")
-            if result["numbers"]["gls"] is None:
-                case["warnings"].append(
-                    f"Beat from frame {result['ed']}: no GLS, more than {self.most_rejected} segments are left out."
+                warnings.append(f"Beat from frame {beat['ed']}: left out are {', '.join(out)}.")
+            if beat["numbers"]["gls"] is None:
+                warnings.append(
+                    f"Beat from frame {beat['ed']}: no GLS, more than {self.most_rejected} segments are left out."
                 )
-        numbers = [result["numbers"] for result in case["strain"]]
-        case["means"] = {key: mean([n[key] for n in numbers]) for key in numbers[0]}
-        metrics = case.setdefault("metrics", {})
-        metrics.update({key: math.nan if value is None else value for key, value in case["means"].items()})
-        metrics["beats"] = len(numbers)
-        metrics["rejected_segments"] = sum(bool(s["rejected"]) for r in case["strain"] for s in r["segments"])
+        means = {key: mean([beat["numbers"][key] for beat in beats]) for key in beats[0]["numbers"]}
+        return Measured(self.line, beats, means, doubted, tuple(warnings))
 
     def measure(
-        self, found: TrackedBeat, spacing: Sequence[float] | None, times: Sequence[float] | None, names: Sequence[str]
-    ) -> dict[str, Any]:
+        self,
+        found: TrackedBeat,
+        spacing: Sequence[float] | None,
+        times: Sequence[float] | None,
+        names: Sequence[str],
+        steps: Sequence[float] | None = None,
+    ) -> BeatStrain:
         """Everything of one beat.
 
         Args:
@@ -97,19 +143,21 @@ class StrainMeasures:
             spacing: mm a pixel (row, column), or None.
             times: of all frames of the cine, s, or None.
             names: of the six segments.
+            steps: size of a pixel (row, column) in any unit, where the spacing is unknown; None takes it as square.
         """
+        steps = spacing or steps
         beat = found.beat
         es, end = beat.es - beat.ed, beat.end - beat.ed
         seconds = None if times is None else np.asarray(times[beat.ed : beat.end + 1]) - times[beat.ed]
         lines = dict(zip(LINES, found.lines.transpose(1, 0, 2, 3), strict=True))
         main, endo = lines[self.line], lines["endocardium"]
-        lengths = strain.segment_lengths(main, spacing, SEGMENTS)
+        lengths = strain.segment_lengths(main, steps, SEGMENTS)
         rejected = self._rejected(found, main[0])
         kept = [k for k, reason in enumerate(rejected) if not reason]
         raw = {
             "gls": strain.lagrangian(lengths[kept].sum(0)) if SEGMENTS - len(kept) <= self.most_rejected else None,
-            "gls_centreline": strain.gls(lines["centreline"], spacing),
-            "mapse": strain.mapse(endo, spacing),
+            "gls_centreline": strain.gls(lines["centreline"], steps),
+            "mapse": strain.mapse(endo, steps),
             **{name: strain.lagrangian(row) for name, row in zip(names, lengths, strict=True)},
         }
         compensate = self.compensate and beat.whole
@@ -173,6 +221,54 @@ class StrainMeasures:
         return reasons
 
 
+def times_doubted(beats: Sequence[BeatStrain], times_are: str | None) -> bool:
+    """Whether times rest on a file's playback alone, without two whole beats of a possible heart rate.
+
+    Args:
+        beats: as ``StrainMeasures.measure`` gives them.
+        times_are: as a cine's ``meta`` says.
+    """
+    rates = [rate for beat in beats if (rate := beat["numbers"]["heart_rate"]) is not None]
+    return times_are == "playback" and not (len(rates) > 1 and all(possible(rate) for rate in rates))
+
+
+def possible(heart_rate: float) -> bool:
+    """Whether a heart beats so often a minute."""
+    return SLOWEST_HEART <= heart_rate <= FASTEST_HEART
+
+
+def timing_warnings(beats: Sequence[BeatStrain], times: Sequence[float] | None, doubted: bool) -> list[str]:
+    """What a reader of rates, times and peaks must know of the frames' times.
+
+    Args:
+        beats: as ``StrainMeasures.measure`` gives them.
+        times: of the cine's frames, s, or None.
+        doubted: as ``times_doubted`` says.
+    """
+    said = []
+    if doubted:
+        said.append(
+            "The frame times are those of the file's playback: heart rate, times to peak and strain rates are right "
+            "only if it plays as fast as it was acquired."
+        )
+    for beat in beats:
+        rate, frames = beat["numbers"]["heart_rate"], beat["es"] - beat["ed"] + 1
+        if rate is not None and not possible(rate):
+            said.append(
+                f"The beat from frame {beat['ed']}: a heart rate of {rate:.0f} beats/min is hardly possible; either "
+                "the frame times or the beat are wrong."
+            )
+        if frames < FEWEST_SYSTOLIC:
+            said.append(
+                f"The beat from frame {beat['ed']}: only {frames} frames in systole; a peak may lie between two."
+            )
+    if times is not None and len(times) > 1:
+        speed = (len(times) - 1) / (times[-1] - times[0])
+        if speed < SLOWEST_CINE:
+            said.append(f"{speed:.0f} frames/s are few: peaks may be missed, and rates are too small.")
+    return said
+
+
 def timing(curve: Array | None, es: int, end: int, whole: bool, seconds: Array | None, prefix: str = "") -> Numbers:
     """End-systolic, peak-systolic and peak strain, post-systolic index, time to peak and strain rates of a curve in %.
 
@@ -221,31 +317,29 @@ def mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-class StrainTruth:
-    """Errors against the truth of a simulated case (``flow_metrics.TruthMetrics`` says what its entry holds).
+def strain_truth_scores(case: CineCase, measured: Measured) -> Scores:
+    """Errors against the truth of a simulated case (``common.evaluation.truth`` says what its entry holds).
 
-    Adds ``gls_true`` and ``gls_error`` (end-systolic strain of the first beat's endocardium, found less true, in points
-    of %), ``ed_error`` and ``es_error`` (frames) to the metrics.
+    The metrics are ``gls_true`` and ``gls_error`` (end-systolic strain of the first beat's endocardium, found less
+    true, in points of %), ``ed_error`` and ``es_error`` (frames); none of a case without truth.
+
+    Raises:
+        InputError: the truth can't be read.
     """
-
-    def attach(self, engine: CaseEvaluator) -> None:
-        engine.add_event_handler(CaseEvents.CASE_DONE, self)
-
-    def __call__(self, engine: CaseEvaluator) -> None:
-        case: dict[str, Any] = engine.state.output
-        if "summary" not in case["entry"]:
-            return
-        path = Path(case["entry"]["summary"])
-        try:
-            truth = json.loads(path.read_text())
-            es, curve = int(truth["end_systole_frame"]), truth["strain"]["global"]
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{path}: no readable truth ({error})") from error
-        beat = case["strain"][0]
-        found = beat["numbers"]["gls"]
-        case["metrics"] |= {
+    if case.entry.summary is None:
+        return Scores()
+    truth = read_json(Path(case.entry.summary))
+    try:
+        es, curve = int(truth["end_systole_frame"]), truth["strain"]["global"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{case.entry.summary}: no readable truth ({error})") from error
+    beat = measured.beats[0]
+    found = beat["numbers"]["gls"]
+    return Scores(
+        {
             "gls_true": 100 * curve[es],
             "gls_error": math.nan if found is None else found - 100 * curve[es],
             "ed_error": beat["ed"],
             "es_error": beat["es"] - es,
         }
+    )

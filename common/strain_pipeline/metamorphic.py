@@ -35,8 +35,9 @@ from common.core.files import written_whole
 from common.core.tables import write_csv
 from common.fields.ddf import downsample
 from common.fields.points import track
+from common.registration.result import RegistrationInferer, register
 from common.strain_pipeline.image_networks import load_segmentation, segment_cine
-from common.strain_pipeline.pipeline import nearest, walls_of
+from common.strain_pipeline.wall import nearest, walls_of
 from common.ventricle import strain
 from common.ventricle.beats import Beat, find_beats
 from common.ventricle.mesh import at_fractions
@@ -135,8 +136,9 @@ def noisy(cine: Recording, deviation: float = NOISE, seed: int = 0) -> Recording
     return replace(cine, frames=(cine.frames + deviation * noise).clamp(0, 1))
 
 
+HALVED = "every second frame"
 VARIANTS: dict[str, Callable[[Recording], Recording]] = {
-    "every second frame": every_second,
+    HALVED: every_second,
     "reversed": reversed_time,
     "mirrored": mirrored,
     "turned by 10°": turned,
@@ -178,16 +180,19 @@ def metamorphic(cine: Recording, motion: Motion, variants: Sequence[str] = tuple
     """What a method makes of a cine and of its variants.
 
     Returns:
-        ``gls`` of the first beat, %; of each variant how many points its GLS is off; ``beats``, the spread of the
+        ``gls`` of the first beat, %; of each variant how many points its GLS is off (where frames are dropped, off
+        that of the frames that are left); ``beats``, the spread of the
         beats' GLS, points, and ``drift``, the largest change of the line's length over a whole beat, % (both where the
         cine has them); ``still``, pixels.
     """
     beat = first_beat(cine)
     whole = lengths(cine, motion)
-    found = {"gls": beat_strain(lengths(beat, motion), beat.beats[0])}
+    own = lengths(beat, motion)
+    found = {"gls": beat_strain(own, beat.beats[0])}
     for name in variants:
         variant = VARIANTS[name](beat)
-        found[name] = beat_strain(lengths(variant, motion), variant.beats[0]) - found["gls"]
+        owed = beat_strain(own[beat.start % 2 :: 2], variant.beats[0]) if name == HALVED else found["gls"]
+        found[name] = beat_strain(lengths(variant, motion), variant.beats[0]) - owed
     if len(cine.beats) > 1:
         found["beats"] = float(np.ptp([beat_strain(whole, b) for b in cine.beats]))
     drifts = [100 * float(whole[b.end] / whole[b.ed] - 1) for b in cine.beats if b.whole]
@@ -272,8 +277,9 @@ def motion_of(bundle: str | Path, changes: Sequence[str] = (), overrides: dict[s
     def motion(frames: Tensor) -> Tensor:
         Path(folder.name).mkdir(exist_ok=True)
         mask = sector_mask(frames[None])[None, None]
-        found = inferer(frame_pairs(frames[None]), network, mask=mask)
-        getattr(inferer, "forget", lambda: None)()
+        found = register(frame_pairs(frames[None]), network, inferer, mask).ddf
+        if isinstance(inferer, RegistrationInferer):
+            inferer.forget()
         return found
 
     return motion
@@ -304,6 +310,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--input", nargs="+", required=True, type=Path, help="apical cines")
     parser.add_argument("--output_dir", type=Path, default=Path("output/metamorphic"))
     parser.add_argument("--beats", type=int, default=2, help="of a cine, from its first")
+    parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS), metavar="VARIANT")
     parser.add_argument("--segmentation", type=Path, default=Path("bundles/strain_pipeline/models/segmentation.pt"))
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the bundle, JSON")
     options = parser.parse_args(arguments)
@@ -316,12 +323,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except ValueError:
             overrides[key] = value
     motion, rows = motion_of(bundle, options.configs, overrides), []
-    name = "_".join([bundle.name, *(Path(c).stem for c in options.configs)])
+    name = "_".join([bundle.name, *(Path(c).stem for c in options.configs), *options.set]).replace("/", "_")
     for path in options.input:
         kept = options.output_dir / "recordings" / f"{case_name(path)}_{options.beats}.npz"
         if not kept.is_file():
             save_recording(recording(path, options.segmentation, options.beats), kept)
-        rows.append({"cine": case_name(path), **metamorphic(load_recording(kept), motion)})
+        rows.append({"cine": case_name(path), **metamorphic(load_recording(kept), motion, options.variants)})
         write_csv(options.output_dir / f"{name}.csv", rows)
         with written_whole(options.output_dir / f"{name}.md") as beside:
             beside.write_text(markdown(rows))

@@ -27,8 +27,9 @@ from highdicom.sr import (
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
+from common.strain_pipeline.case import StudyView
 from common.strain_pipeline.html import CAUTION
-from common.ventricle.views import RING, ApicalView
+from common.ventricle.views import RING
 
 CONTAINS, MODIFIES = RelationshipTypeValues.CONTAINS, RelationshipTypeValues.HAS_CONCEPT_MOD
 PROPERTY, CONTEXT = RelationshipTypeValues.HAS_PROPERTIES, RelationshipTypeValues.HAS_OBS_CONTEXT
@@ -52,7 +53,7 @@ PERCENT, PER_SECOND, MILLISECOND, MILLILITRE = (CodedConcept(unit, "UCUM", unit)
 _MAKER = "Cardiac Motion Bundles"
 
 
-def strain_report(studies: Sequence[dict[str, Any]], average: float | None = None) -> ComprehensiveSR:
+def strain_report(studies: Sequence[StudyView], average: float | None = None) -> ComprehensiveSR:
     """The strain of one or several views as one structured report.
 
     Args:
@@ -60,7 +61,7 @@ def strain_report(studies: Sequence[dict[str, Any]], average: float | None = Non
             ``segments`` (rows with ``name``, ``end_systolic``, ``peak``, …; None where not known).
         average: mean end-systolic GLS of the three views, %.
     """
-    evidence = [pydicom.dcmread(study["source"], stop_before_pixels=True) for study in studies]
+    evidence = [pydicom.dcmread(study.source, stop_before_pixels=True) for study in studies]
     for dataset in evidence:
         complete(dataset)
     known: list[NumContentItem] = []
@@ -140,11 +141,11 @@ def image(dataset: pydicom.Dataset) -> ImageContentItem:
     )
 
 
-def global_measurements(study: dict[str, Any]) -> list[NumContentItem]:
+def global_measurements(study: StudyView) -> list[NumContentItem]:
     """GLS, dispersion, volumes and ejection fraction of one view, as pre-coordinated measurements."""
-    view: ApicalView = study["view"]
+    view = study.view
     chamber, wanted = CHAMBERS[view.name], []
-    if study["line"] == "endocardium":
+    if study.line == "endocardium":
         for kind, key in (("EndSystolic", "gls"), ("PeakSystolic", "gls_peak_systolic"), ("Peak", "gls_peak")):
             label = f"GLS {view.short} {kind.lower().replace('systolic', '-systolic').strip('-')}"
             wanted.append((getattr(codes.DCM, f"LV{kind}GLS{chamber}Endocardial"), key, PERCENT, label))
@@ -157,11 +158,11 @@ def global_measurements(study: dict[str, Any]) -> list[NumContentItem]:
             wanted.append((getattr(codes.LN, f"LeftVentricular{word}Volume{disc}"), key, MILLILITRE, label))
         fraction = getattr(codes.LN, f"LeftVentricularEjectionFraction{disc}")
         wanted.append((fraction, "ejection_fraction", PERCENT, f"EF {view.short}"))
-    means = study["means"]
-    return [measured(c, means[key], unit, label) for c, key, unit, label in wanted if means[key] is not None]
+    known = [(concept, study.means[key], unit, label) for concept, key, unit, label in wanted]
+    return [measured(concept, value, unit, label) for concept, value, unit, label in known if value is not None]
 
 
-def segment_measurements(study: dict[str, Any]) -> list[NumContentItem]:
+def segment_measurements(study: StudyView) -> list[NumContentItem]:
     """End-systolic and peak strain, time to peak and systolic strain rate of each segment, post-coordinated."""
     property_of = codes.DCM
     kinds = (
@@ -174,7 +175,7 @@ def segment_measurements(study: dict[str, Any]) -> list[NumContentItem]:
         ("SR", "systolic_rate", PER_SECOND, property_of.LongitudinalLagrangianStrainRate, codes.SCT.Systole),
     )  # fmt: skip
     found = []
-    for row in study["segments"]:
+    for row in study.segments:
         level, wall = row["name"].split()
         keyword = f"LeftVentricle{level.title()}{wall.title()}Segment"
         site = getattr(codes.SCT if hasattr(codes.SCT, keyword) else codes.DCM, keyword)
@@ -188,8 +189,8 @@ def segment_measurements(study: dict[str, Any]) -> list[NumContentItem]:
                 (codes.DCM.FindingObservationType, codes.DCM.BehaviorOfTheFindingSite),
                 (codes.DCM.MeasuredProperty, measured_property),
                 (codes.SCT.CardiacCyclePhase, point),
-                (codes.SCT.MeasurementMethod, LINES[study["line"]]),
-                (codes.DCM.ImageView, IMAGE_VIEWS[study["view"].name]),
+                (codes.SCT.MeasurementMethod, LINES[study.line]),
+                (codes.DCM.ImageView, IMAGE_VIEWS[study.view.name]),
             ]
             code = f"{short}-{level[0].upper()}-{WALLS[wall]}"
             found.append(measured(CodedConcept(code, SCHEME, f"LV {label}"), row[key], unit, label, modifiers))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from common.cine.case import CineCase
 from common.cine.cases import CineCases
 from common.core.arrays import bounding_box, scale_size
 from common.core.errors import InputError
@@ -51,10 +51,11 @@ class CinePairs(RandomItems):
             raise InputError(f"gap must be at least 1, got {gap}")
 
     @staticmethod
-    def _inside_sector(case: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        mask = case["mask"].any(0, keepdim=True)
+    def _inside_sector(case: CineCase) -> tuple[Tensor, Tensor]:
+        assert case.mask is not None
+        mask = case.mask.any(0, keepdim=True)
         rows, columns = (slice(*edges) for edges in bounding_box(mask, mask.shape[2:]))
-        return case["cine"].as_tensor()[0, :, None, rows, columns], mask[..., rows, columns].float()
+        return case.cine.as_tensor()[0, :, None, rows, columns], mask[..., rows, columns].float()
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """``image [2, *crop]`` (moving, fixed) and ``mask [1, *crop]``."""

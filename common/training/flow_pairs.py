@@ -24,6 +24,7 @@ from torch.nn import functional
 from common.core.errors import InputError
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.natural import NaturalPairs, ProceduralPairs
+from common.simulation.rendered import Shards
 from common.simulation.sequence import Simulation, draw
 from common.training.items import RandomItems
 
@@ -45,6 +46,7 @@ class Augmentation:
         translation: greatest shift of the moving image against the fixed one along either axis, whole pixels.
         margin: pixels by which the mask is widened first. A contour on the wall's border takes its motion from the
             pixels on either side, and the simulated field goes on smoothly beyond the wall.
+        ground: what the mask becomes where an item's own ``ground`` is 1: tissue that is known to stand still.
     """
 
     crop: tuple[int, int] | None = None
@@ -55,6 +57,7 @@ class Augmentation:
     scale: float = 0.0
     translation: int = 0
     margin: int = 0
+    ground: float = 0.2
 
     def __call__(self, item: Item, random: np.random.Generator) -> Item:
         """A changed copy of ``item``."""
@@ -62,6 +65,8 @@ class Augmentation:
         spacing = item["spacing"]
         if self.margin:
             mask = functional.max_pool2d(mask, 2 * self.margin + 1, 1, self.margin)
+        if "ground" in item:
+            mask = torch.cat([mask, item["ground"]])
         if self.scale:
             image, field, mask, spacing = _enlarged(image, field, mask, spacing, math.exp(random.normal(0, self.scale)))
         if self.translation:
@@ -75,6 +80,8 @@ class Augmentation:
                     field[axis] *= -1
         if self.crop is not None:
             image, field, mask = _cropped(image, field, mask, self.crop, random)
+        if len(mask) > 1:
+            mask = torch.maximum(mask[:1], self.ground * mask[1:])
         return {"image": self._grey(image, random), "field": field, "mask": mask, "spacing": spacing}
 
     def _grey(self, image: Tensor, random: np.random.Generator) -> Tensor:
@@ -97,7 +104,7 @@ def _enlarged(
     ratio = torch.tensor([n / o for n, o in zip(size, old, strict=True)])
     both = torch.cat([image, field, mask])[None]
     image, field, mask = functional.interpolate(both, size=size, mode="bilinear", align_corners=False)[0].split(
-        (2, 2, 1)
+        (2, 2, len(mask))
     )
     return image, field * ratio[:, None, None], (mask > 0.999).float(), spacing / ratio
 
@@ -318,3 +325,48 @@ class SimulatedFlowPairs(_Pairs):
             while len(self._simulations) > self.open:
                 self._simulations.popitem(last=False)
         return self._simulations[key]
+
+
+class RenderedFlowPairs(_Pairs):
+    """Pairs that ``python -m common.simulation pairs`` has rendered to disk, and may still be rendering.
+
+    Which files there are is looked up anew in every epoch; with the same files an item depends on the seed, the epoch
+    and its index alone.
+
+    Args:
+        folder: of the pairs, a sub-folder a world.
+        worlds: their weights; in equal parts where None.
+        length: pairs an epoch.
+        unmoved: share of pairs in which both images are the fixed one, whose motion is none.
+        augmentation: fields of ``Augmentation``.
+        seed: of everything.
+
+    Raises:
+        InputError: no pairs in the folder.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        worlds: dict[str, float] | None = None,
+        length: int = 1000,
+        unmoved: float = 0.04,
+        augmentation: dict[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(length, seed, augmentation)
+        self.shards, self.unmoved = Shards(folder, worlds), unmoved
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other pairs, and of what has been rendered since."""
+        super().set_epoch(epoch)
+        self.shards.refresh()
+
+    def _pair(self, index: int) -> Item:
+        random = np.random.default_rng([self.seed, self.epoch, index, 6])
+        _, item = self.shards.draw(random)
+        if random.random() < self.unmoved:
+            both = item["image"][1:].expand(2, -1, -1)
+            everywhere = torch.ones_like(item["mask"])
+            item |= {"image": both, "field": torch.zeros_like(item["field"]), "mask": everywhere}
+        return item

@@ -207,19 +207,38 @@ class TrainingCheckpoint:
 
 
 class Weights:
-    """Writes the network's weights, in fp16, to ``path`` when training ends and every ``interval`` epochs."""
+    """Writes the network's weights, in fp16, to ``path`` when training ends and every ``interval`` epochs.
 
-    def __init__(self, path: str, interval: int = 1) -> None:
-        self.path, self.interval = Path(path), interval
+    Args:
+        path: of the file.
+        interval: in epochs.
+        mean: of this share a step, the running mean of the weights is written instead: what a schedule's end would
+            give, at any time. A training that is resumed begins a new mean.
+    """
+
+    def __init__(self, path: str, interval: int = 1, mean: float = 0.0) -> None:
+        if not 0 <= mean < 1:
+            raise ValueError(f"mean {mean}: expected 0 to below 1")
+        self.path, self.interval, self.mean = Path(path), interval, mean
+        self._averaged: torch.optim.swa_utils.AveragedModel | None = None
+
+    def _average(self, engine: RegistrationTrainer) -> None:
+        network = getattr(engine.network, "module", engine.network)
+        if self._averaged is None:
+            every = torch.optim.swa_utils.get_ema_multi_avg_fn(self.mean)
+            self._averaged = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=every, use_buffers=True)
+        self._averaged.update_parameters(network)
 
     def attach(self, engine: RegistrationTrainer) -> None:
+        if self.mean:
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._average)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._save)
         engine.add_event_handler(Events.COMPLETED, self._save)
 
     def _save(self, engine: RegistrationTrainer) -> None:
         if idist.get_rank():
             return
-        save_weights(engine.network, self.path)
+        save_weights(engine.network if self._averaged is None else self._averaged.module, self.path)
 
 
 class Validate:

@@ -17,12 +17,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from common.cine.dicom import DICOM_SUFFIXES
 from common.cine.folder import IMAGE_SUFFIXES
-from common.cine.read import read_cine
+from common.cine.read import CINE_SUFFIXES, read_cine
+from common.cine.scale import squared
 from common.cine.sector import sector_mask
 from common.cine.square import FrameSquare
-from common.cine.video import VIDEO_SUFFIXES
 from common.core.errors import InputError
 from common.core.files import written_whole
 from common.simulation.anatomy import view
@@ -33,7 +32,6 @@ from common.training.simulated_frames import simulated_labelled_frames
 from common.ventricle.views import VIEWS
 
 FRAMES_OF_A_CINE = 8
-CINE_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".gif", *VIDEO_SUFFIXES, *DICOM_SUFFIXES)
 _SHAPE = (160, 160)
 _BEAT = 12  # frames of a simulated beat, of which some are drawn
 
@@ -109,7 +107,7 @@ def folder_frames(folder: str | Path) -> list[ViewFrame]:
 
 def _own(file: Path) -> list[LabelledFrame]:
     if not file.name.lower().endswith(IMAGE_SUFFIXES):
-        cine = read_cine(file)
+        cine = squared(read_cine(file))
         square = FrameSquare.around(sector_mask(cine, 0, still=True), _SHAPE[0])
         chosen = np.unique(np.linspace(0, cine.shape[1] - 1, FRAMES_OF_A_CINE).round().astype(int))
         images = (cine.as_tensor()[0, chosen] * 255).round().to(torch.uint8)

@@ -65,6 +65,11 @@ def find_beats(
 
     Raises:
         InputError: ``ed`` and ``es`` contradict each other or the cine, or no whole systole is in it.
+
+    Examples:
+        >>> areas = 1000 - 200 * (1 - np.cos(2 * np.pi * np.arange(51) / 25))  # two beats of 25 frames
+        >>> find_beats(areas, list(0.04 * np.arange(51)))
+        [Beat(ed=0, es=12, end=25, whole=True), Beat(ed=25, es=37, end=50, whole=True)]
     """
     values = np.asarray(areas, dtype=np.float64)
     last = len(values) - 1
@@ -109,6 +114,10 @@ def by_tracked_cavity(beat: Beat, areas: ArrayLike) -> Beat:
     Args:
         beat: as found before it was tracked.
         areas: inside the tracked endocardium, of the frames from ``beat.ed`` to ``beat.end``.
+
+    Examples:
+        >>> by_tracked_cavity(Beat(0, 2, 4, True), [100.0, 80.0, 70.0, 60.0, 100.0])
+        Beat(ed=0, es=3, end=4, whole=True)
     """
     values = np.asarray(areas, dtype=np.float64)
     if beat.es == beat.end:

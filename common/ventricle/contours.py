@@ -41,6 +41,12 @@ def mask_contour(mask: ArrayLike) -> np.ndarray:
 
     Raises:
         InputError: the mask is empty, or not two-dimensional.
+
+    Examples:
+        >>> mask = np.zeros((9, 9))
+        >>> mask[3:6, 3:6] = 1
+        >>> mask_contour(mask).min(axis=0).tolist(), mask_contour(mask).max(axis=0).tolist()
+        ([2.5, 2.5], [5.5, 5.5])
     """
     component = np.pad(ndimage.binary_fill_holes(largest_component(_plane(mask))), 1)
     contour = max(find_contours(component.astype(float), 0.5), key=len)[:-1] - 1
@@ -64,6 +70,13 @@ def fit_contour(mask: ArrayLike, points: int = 100) -> np.ndarray:
 
     Raises:
         InputError: the mask is empty or smaller than 9 pixels, or not two-dimensional.
+
+    Examples:
+        >>> row, column = np.mgrid[:64, :64]
+        >>> contour = fit_contour(np.hypot(row - 32, column - 32) < 20)
+        >>> radius = np.hypot(*(contour - 32).T)
+        >>> contour.shape, bool(abs(radius.mean() - 20) < 0.5)
+        ((100, 2), True)
     """
     component = ndimage.binary_fill_holes(largest_component(_plane(mask)))
     rows, columns = np.nonzero(component)
@@ -114,6 +127,14 @@ def wall_contours(labels: ArrayLike, points: int = 120, name: str = "mask") -> n
 
     Raises:
         InputError: a label is missing, the wall does not go around the cavity, or its borders cross.
+
+    Examples:
+        >>> row, column = np.mgrid[:80, :80]
+        >>> across = np.hypot((row - 60) / 2, column - 40)  # half an ellipse, its base at row 60
+        >>> labels = np.where(across < 18, 1, np.where(across < 24, 2, 0)) * (row <= 60)
+        >>> endo, centre, epi = wall_contours(labels)
+        >>> endo.shape, bool(endo[0, 1] < 40 < endo[-1, 1])  # from the base in the lower columns to the other
+        ((120, 2), True)
     """
     plane = np.asarray(labels)
     seen = [np.flatnonzero(((plane == 1) | (plane == 2)).any(axis)) for axis in (1, 0)]
@@ -124,7 +145,15 @@ def wall_contours(labels: ArrayLike, points: int = 120, name: str = "mask") -> n
 
 
 def wall_lines(endo: np.ndarray, epi: np.ndarray, points: int = 120, name: str = "contours") -> np.ndarray:
-    """The same ``[3, points, 2]`` of an endocardium and an epicardium, ``[n, 2]`` each."""
+    """The same ``[3, points, 2]`` of an endocardium and an epicardium, ``[n, 2]`` each.
+
+    Examples:
+        >>> angle = np.linspace(0, np.pi, 101)
+        >>> endo, epi = (np.stack([60 - 2 * r * np.sin(angle), 40 - r * np.cos(angle)], -1) for r in (18, 24))
+        >>> lines = wall_lines(endo, epi)
+        >>> lines.shape, bool(np.allclose(lines[1], (lines[0] + lines[2]) / 2))
+        ((3, 120, 2), True)
+    """
     inner, outer = paired_contours(endo, epi, points, name)
     return np.stack([inner, (inner + outer) / 2, outer])
 
@@ -155,6 +184,13 @@ def blood_pool_masks(
     Raises:
         InputError: a mask is empty or not two-dimensional, the masks differ in size, ``ed`` and ``es`` are the same
             frame or outside the cine.
+
+    Examples:
+        >>> row, column = np.mgrid[:64, :64]
+        >>> ed, es = (np.hypot(row - 32, column - 32) < radius for radius in (20, 10))
+        >>> areas = blood_pool_masks(ed, es, ed=0, es=2, frames=4).sum((1, 2))
+        >>> bool(areas[0] > areas[1] > areas[2]), bool(areas[1] == areas[3])  # one beat: it fills as it emptied
+        (True, True)
     """
     ed_array, es_array = _plane(ed_mask, "the ED mask"), _plane(es_mask, "the ES mask")
     if ed_array.shape != es_array.shape:
@@ -186,6 +222,12 @@ def smooth_boundary(contours: np.ndarray, samples: int = BOUNDARY_POINTS) -> np.
 
     Returns:
         ``[T, samples, 2]``. A circle comes back exactly.
+
+    Examples:
+        >>> angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+        >>> circle = np.stack([np.cos(angle), np.sin(angle)], -1)[None]
+        >>> bool(np.allclose(np.linalg.norm(smooth_boundary(circle), axis=-1), 1, atol=1e-3))
+        True
     """
     count, points, _ = contours.shape
     values = contours.transpose(1, 0, 2).reshape(points, -1)

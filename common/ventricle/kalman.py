@@ -23,12 +23,22 @@ MEASURED = (np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0]))  # place, velo
 
 
 def transition(step: float) -> Array:
-    """How place, velocity and acceleration change in a time ``step``: [3, 3]."""
+    """How place, velocity and acceleration change in a time ``step``: [3, 3].
+
+    Examples:
+        >>> (transition(2.0) @ [1.0, 3.0, 0.5]).tolist()  # place, velocity and acceleration two units of time later
+        [8.0, 4.0, 0.5]
+    """
     return np.array([[1.0, step, step**2 / 2], [0.0, 1.0, step], [0.0, 0.0, 1.0]])
 
 
 def process_noise(step: float, jerk: float) -> Array:
-    """Covariance [3, 3] that a white jerk of spectral density ``jerk`` (length² / time⁵) adds in a time ``step``."""
+    """Covariance [3, 3] that a white jerk of spectral density ``jerk`` (length² / time⁵) adds in a time ``step``.
+
+    Examples:
+        >>> process_noise(2.0, 1.0)[2, 2].item()  # the acceleration walks at random: its variance grows evenly
+        2.0
+    """
     q = step
     return jerk * np.array([[q**5 / 20, q**4 / 8, q**3 / 6], [q**4 / 8, q**3 / 3, q**2 / 2], [q**3 / 6, q**2 / 2, q]])
 
@@ -58,6 +68,12 @@ def smooth_points(
 
     Raises:
         InputError: shapes that don't fit, times that don't rise, or a negative jerk.
+
+    Examples:
+        >>> places = np.arange(5.0)[:, None, None] * np.ones((5, 1, 2))  # one pixel a frame along both axes
+        >>> found, speed = smooth_points(places, np.ones_like(places), 1.0, 0.1, 0.0)
+        >>> bool(np.allclose(found, places)), bool(np.allclose(speed, 1))
+        (True, True)
     """
     z = [np.asarray(values, dtype=np.float64) for values in (places, velocities)]
     shape = z[0].shape
@@ -84,7 +100,6 @@ def smooth_points(
         for t in range(len(steps) - 1, -1, -1):
             gain = covariances[t] @ transition(steps[t]).T @ np.linalg.pinv(predicted[t][1], hermitian=True)
             states[t] = states[t] + _times(gain, states[t + 1] - predicted[t][0])
-            covariances[t] = covariances[t] + gain @ (covariances[t + 1] - predicted[t][1]) @ _transposed(gain)
     found = np.stack(states)
     return found[..., 0], found[..., 1]
 

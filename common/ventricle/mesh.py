@@ -65,24 +65,46 @@ class Mesh:
 
 
 def signed_areas(nodes: Array, triangles: NDArray[np.int64]) -> Array:
-    """Signed areas [..., M] of triangles [M, 3] over nodes [..., N, 2], in the unit of the nodes squared."""
+    """Signed areas [..., M] of triangles [M, 3] over nodes [..., N, 2], in the unit of the nodes squared.
+
+    Examples:
+        >>> signed_areas(np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 3.0]]), np.array([[0, 1, 2], [0, 2, 1]])).tolist()
+        [3.0, -3.0]
+    """
     a, b, c = (nodes[..., triangles[:, k], :] for k in range(3))
     return 0.5 * ((b - a)[..., 0] * (c - a)[..., 1] - (b - a)[..., 1] * (c - a)[..., 0])
 
 
 def arc_length(points: Array) -> Array:
-    """Length along a polyline [n, 2] up to each point, [n]."""
+    """Length along a polyline [n, 2] up to each point, [n].
+
+    Examples:
+        >>> arc_length(np.array([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0]])).tolist()
+        [0.0, 5.0, 6.0]
+    """
     return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
 
 
 def at_fractions(points: Array, fractions: Array) -> Array:
-    """Points [k, 2] at fractions (0 to 1) of a polyline's length."""
+    """Points [k, 2] at fractions (0 to 1) of a polyline's length.
+
+    Examples:
+        >>> at_fractions(np.array([[0.0, 0.0], [0.0, 4.0], [6.0, 4.0]]), np.array([0.0, 0.5, 1.0])).tolist()
+        [[0.0, 0.0], [1.0, 4.0], [6.0, 4.0]]
+    """
     length = arc_length(points)
     return np.stack([np.interp(fractions * length[-1], length, points[:, d]) for d in range(2)], axis=1)
 
 
 def inside_outlines(points: Array, outlines: Sequence[Array]) -> NDArray[np.bool_]:
-    """Whether points [P, 2] lie inside closed polylines, counted even-odd (a ring's hole is outside)."""
+    """Whether points [P, 2] lie inside closed polylines, counted even-odd (a ring's hole is outside).
+
+    Examples:
+        >>> square = np.array([[0.0, 0.0], [0.0, 4.0], [4.0, 4.0], [4.0, 0.0]])
+        >>> points = np.array([[0.5, 0.5], [5.0, 1.0], [2.0, 2.0]])
+        >>> inside_outlines(points, [square, square / 2 + 1.0]).tolist()  # with a hole
+        [True, False, False]
+    """
     inside = np.zeros(len(points), dtype=bool)
     order = np.argsort(points[:, 0], kind="stable")
     rows, columns = points[order].T
@@ -117,6 +139,14 @@ def myocardial_contours(
 
     Raises:
         InputError: a label is missing, or the wall does not go around the cavity.
+
+    Examples:
+        >>> row, column = np.mgrid[:80, :80]
+        >>> across = np.hypot((row - 60) / 2, column - 40)
+        >>> labels = np.where(across < 18, 1, np.where(across < 24, 2, 0)) * (row <= 60)
+        >>> endo, epi = myocardial_contours(labels, spacing=(0.5, 0.5))
+        >>> endo.shape, bool(abs(endo[:, 0].min() - (60 - 36) / 2) < 0.5)  # mm: the apex
+        ((200, 2), True)
     """
     if mask.ndim != 2:
         raise InputError(f"{name}: a mask [H, W] is expected, not one of shape {tuple(mask.shape)}")
@@ -152,6 +182,13 @@ def myocardial_mesh(endo: Array, epi: Array, columns: int = 36, layers: int = 5,
 
     Raises:
         InputError: the contours cross, or leave no wall between them.
+
+    Examples:
+        >>> angle = np.linspace(0, np.pi, 101)
+        >>> endo, epi = (np.stack([60 - 2 * r * np.sin(angle), 40 - r * np.cos(angle)], -1) for r in (18, 24))
+        >>> mesh = myocardial_mesh(endo, epi)
+        >>> mesh.nodes.shape, mesh.triangles.shape
+        ((180, 2), (280, 3))
     """
     return wall_mesh(*paired_contours(endo, epi, columns, name), layers, name=name)
 
@@ -170,6 +207,13 @@ def paired_contours(endo: Array, epi: Array, columns: int = 36, name: str = "con
 
     Raises:
         InputError: the contours cross.
+
+    Examples:
+        >>> angle = np.linspace(0, np.pi, 101)
+        >>> endo, epi = (np.stack([60 - 2 * r * np.sin(angle), 40 - r * np.cos(angle)], -1) for r in (18, 24))
+        >>> inner, outer = paired_contours(endo, epi)
+        >>> bool(np.allclose(inner[:, 1] + inner[::-1, 1], 80))  # alike on both sides of the apex
+        True
     """
     _check_open_contours(endo, epi, name)
     base = endo[[0, -1]].mean(0)
@@ -191,6 +235,12 @@ def wall_mesh(inner: Array, outer: Array, layers: int = 5, closed: bool = False,
 
     Raises:
         InputError: some triangle is empty or turned over: the contours cross.
+
+    Examples:
+        >>> inner = np.stack([np.zeros(4), np.arange(4.0)], -1)
+        >>> mesh = wall_mesh(inner, inner + [2.0, 0.0], layers=3)
+        >>> float(signed_areas(mesh.nodes, mesh.triangles).sum())  # 2 × 3
+        6.0
     """
     columns = len(inner)
     share = np.linspace(0, 1, layers)[None, :, None]

@@ -23,12 +23,22 @@ Array = NDArray[np.float64]
 
 
 def scaled(contours: ArrayLike, spacing: Sequence[float] | None) -> Array:
-    """Contours ``[..., P, 2]`` in mm, or in pixels where the spacing is unknown."""
+    """Contours ``[..., P, 2]`` in mm, or in pixels where the spacing is unknown.
+
+    Examples:
+        >>> scaled([[2.0, 3.0]], (0.5, 2.0)).tolist()
+        [[1.0, 6.0]]
+    """
     return np.asarray(contours, dtype=np.float64) * np.asarray(spacing or (1.0, 1.0), dtype=np.float64)
 
 
 def length(contours: ArrayLike, spacing: Sequence[float] | None = None) -> Array:
-    """Length of each polyline ``[..., P, 2]`` in mm (pixels without spacing): ``[...]``."""
+    """Length of each polyline ``[..., P, 2]`` in mm (pixels without spacing): ``[...]``.
+
+    Examples:
+        >>> float(length([[0.0, 0.0], [3.0, 4.0]])), float(length([[0.0, 0.0], [3.0, 4.0]], (2.0, 2.0)))
+        (5.0, 10.0)
+    """
     return np.asarray(np.linalg.norm(np.diff(scaled(contours, spacing), axis=-2), axis=-1).sum(-1))
 
 
@@ -37,6 +47,11 @@ def long_axis(contours: ArrayLike, spacing: Sequence[float] | None = None, ed: i
 
     The apex is the contour's point that lies furthest from the middle of the base at frame ``ed``; the same material
     point is the apex in every frame.
+
+    Examples:
+        >>> wall = np.array([[60.0, 20.0], [0.0, 40.0], [60.0, 60.0]])  # base, apex, base
+        >>> long_axis([wall, 0.8 * wall]).tolist()
+        [60.0, 48.0]
     """
     points = scaled(contours, spacing)
     base = (points[:, 0] + points[:, -1]) / 2
@@ -49,6 +64,10 @@ def lagrangian(lengths: ArrayLike, ed: int = 0) -> Array:
 
     Raises:
         InputError: no such frame, or a length of 0 at end-diastole.
+
+    Examples:
+        >>> lagrangian([100.0, 75.0, 125.0]).tolist()
+        [0.0, -0.25, 0.25]
     """
     values = np.asarray(lengths, dtype=np.float64)
     if not 0 <= ed < len(values):
@@ -62,12 +81,23 @@ def gls(contours: ArrayLike, spacing: Sequence[float] | None = None, ed: int = 0
     """Global longitudinal strain of the whole line as a fraction, negative where it shortens: ``[T]``.
 
     Pixels that aren't square need the spacing; with square ones it does not matter.
+
+    Examples:
+        >>> line = np.array([[0.0, 0.0], [0.0, 10.0]])
+        >>> gls([line, 0.75 * line]).tolist()
+        [0.0, -0.25]
     """
     return lagrangian(length(contours, spacing), ed)
 
 
 def mapse(contours: ArrayLike, spacing: Sequence[float] | None = None, ed: int = 0) -> Array:
-    """MAPSE as the paper takes it: the long axis's strain, a fraction, negative where it shortens: ``[T]``."""
+    """MAPSE as the paper takes it: the long axis's strain, a fraction, negative where it shortens: ``[T]``.
+
+    Examples:
+        >>> wall = np.array([[60.0, 20.0], [0.0, 40.0], [60.0, 60.0]])
+        >>> mapse([wall, 0.75 * wall]).tolist()
+        [0.0, -0.25]
+    """
     return lagrangian(long_axis(contours, spacing, ed), ed)
 
 
@@ -76,6 +106,11 @@ def mapse_mm(contours: ArrayLike, spacing: Sequence[float] | None, ed: int = 0) 
 
     Raises:
         InputError: the spacing is unknown.
+
+    Examples:
+        >>> wall = np.array([[60.0, 20.0], [0.0, 40.0], [60.0, 60.0]])
+        >>> mapse_mm([wall, 0.75 * wall], (0.5, 0.5)).tolist()
+        [0.0, 7.5]
     """
     if spacing is None:
         raise InputError("MAPSE in mm needs the pixels' spacing, which this cine does not tell")
@@ -89,25 +124,45 @@ def peak_systolic(strain: ArrayLike, ed: int, es: int) -> float:
     Args:
         strain: ``[T]``.
         ed, es: frames; where ES comes first in the cine, the frames between them count all the same.
+
+    Examples:
+        >>> peak_systolic([0.0, -0.10, -0.15, -0.20], ed=0, es=2)
+        -0.15
     """
     first, last = sorted((ed, es))
     return float(np.asarray(strain, dtype=np.float64)[first : last + 1].min())
 
 
 def cavity_areas(contours: ArrayLike, spacing: Sequence[float] | None = None) -> NDArray[np.float64]:
-    """Areas ``[T]`` between contours ``[T, P, 2]`` and the line across their base, mm² or, without spacing, pixels²."""
+    """Areas ``[T]`` between contours ``[T, P, 2]`` and the line across their base, mm² or, without spacing, pixels².
+
+    Examples:
+        >>> cavity_areas([[[0.0, 0.0], [0.0, 4.0], [3.0, 4.0], [3.0, 0.0]]], (0.5, 0.5)).tolist()
+        [3.0]
+    """
     points = scaled(contours, spacing)
     ahead = np.roll(points, -1, axis=1)
     return np.asarray(0.5 * np.abs((points[..., 1] * ahead[..., 0] - ahead[..., 1] * points[..., 0]).sum(-1)))
 
 
 def end_systole(contours: ArrayLike, spacing: Sequence[float] | None = None) -> int:
-    """Frame at which the area between the contour and its base is smallest: a surrogate of aortic-valve closure."""
+    """Frame at which the area between the contour and its base is smallest: a surrogate of aortic-valve closure.
+
+    Examples:
+        >>> square = np.array([[0.0, 0.0], [0.0, 4.0], [4.0, 4.0], [4.0, 0.0]])
+        >>> end_systole([square, 0.7 * square, 0.9 * square])
+        1
+    """
     return int(cavity_areas(contours, spacing).argmin())
 
 
 def segment_bounds(points: int, count: int = 6) -> NDArray[np.int64]:
-    """First points of ``count`` segments of a line of ``points``, and its last point: ``[count + 1]``."""
+    """First points of ``count`` segments of a line of ``points``, and its last point: ``[count + 1]``.
+
+    Examples:
+        >>> segment_bounds(121).tolist()
+        [0, 20, 40, 60, 80, 100, 120]
+    """
     return np.rint(np.linspace(0, points - 1, count + 1)).astype(np.int64)
 
 
@@ -116,6 +171,11 @@ def segment_lengths(contours: ArrayLike, spacing: Sequence[float] | None = None,
 
     With as many points on either side of the apex (``contours.wall_contours``), the first half of the segments are
     basal, mid and apical on one wall, the others apical, mid and basal on the other.
+
+    Examples:
+        >>> line = np.stack([np.zeros(7), np.arange(7.0)], -1)
+        >>> segment_lengths([line, 2 * line]).T.tolist()
+        [[1.0, 1.0, 1.0, 1.0, 1.0, 1.0], [2.0, 2.0, 2.0, 2.0, 2.0, 2.0]]
     """
     points = scaled(contours, spacing)
     bounds = segment_bounds(points.shape[1], count)
@@ -127,36 +187,65 @@ def strain_rate(curve: ArrayLike, times: Sequence[float]) -> Array:
 
     Args:
         times: of the frames, s.
+
+    Examples:
+        >>> strain_rate([0.0, -0.125, -0.25], [0.0, 0.25, 0.5]).tolist()
+        [-0.5, -0.5, -0.5]
     """
     rate: Array = np.gradient(np.asarray(curve, dtype=np.float64), np.asarray(times, dtype=np.float64))
     return rate
 
 
 def drift(curve: ArrayLike, ed: int, end: int) -> float:
-    """What a strain curve ``[T]`` has not come back to at ``end``, the end-diastole after ``ed``: a fraction."""
+    """What a strain curve ``[T]`` has not come back to at ``end``, the end-diastole after ``ed``: a fraction.
+
+    Examples:
+        >>> drift([0.0, -0.2, 0.03], ed=0, end=2)
+        0.03
+    """
     values = np.asarray(curve, dtype=np.float64)
     return float(values[end] - values[ed])
 
 
 def without_drift(curve: ArrayLike, ed: int, end: int) -> Array:
-    """A strain curve ``[T]`` less a drift that grows evenly from ``ed`` to ``end``."""
+    """A strain curve ``[T]`` less a drift that grows evenly from ``ed`` to ``end``.
+
+    Examples:
+        >>> without_drift([0.0, -0.25, 0.5], ed=0, end=2).tolist()
+        [0.0, -0.5, 0.0]
+    """
     values = np.asarray(curve, dtype=np.float64)
     return values - drift(values, ed, end) * (np.arange(len(values)) - ed) / (end - ed)
 
 
 def peak(curve: ArrayLike, ed: int, end: int) -> tuple[float, int]:
-    """The least strain of a whole beat, a fraction, and its frame."""
+    """The least strain of a whole beat, a fraction, and its frame.
+
+    Examples:
+        >>> peak([0.0, -0.15, -0.18, -0.05], ed=0, end=3)
+        (-0.18, 2)
+    """
     frame = ed + int(np.asarray(curve, dtype=np.float64)[ed : end + 1].argmin())
     return float(np.asarray(curve)[frame]), frame
 
 
 def post_systolic_index(end_systolic: float, peak: float) -> float:
-    """100 · (peak − end-systolic) / peak, in %; NaN where the segment never shortens."""
+    """100 · (peak − end-systolic) / peak, in %; NaN where the segment never shortens.
+
+    Examples:
+        >>> post_systolic_index(end_systolic=-15.0, peak=-20.0)
+        25.0
+    """
     return 100 * (peak - end_systolic) / peak if peak < 0 else float("nan")
 
 
 def mechanical_dispersion(times_to_peak: ArrayLike) -> float:
-    """Standard deviation (of a sample) of the segments' times to peak strain, in their unit; NaN of fewer than two."""
+    """Standard deviation (of a sample) of the segments' times to peak strain, in their unit; NaN of fewer than two.
+
+    Examples:
+        >>> mechanical_dispersion([380.0, 400.0, 420.0])
+        20.0
+    """
     values = np.asarray(times_to_peak, dtype=np.float64)
     values = values[np.isfinite(values)]
     return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
@@ -172,6 +261,11 @@ def disc_diameters(contour: ArrayLike, spacing: Sequence[float], discs: int = 20
 
     Returns:
         ``[discs]`` and the long axis's length, mm.
+
+    Examples:
+        >>> widths, height = disc_diameters([[10.0, 0.0], [0.0, 5.0], [10.0, 10.0]], (1.0, 1.0), discs=2)
+        >>> widths.tolist(), height  # of a triangle, at a quarter and three quarters of its height
+        ([7.5, 2.5], 10.0)
     """
     points = scaled(contour, spacing)
     base = (points[0] + points[-1]) / 2
@@ -206,6 +300,12 @@ def disc_volume(
 
     Raises:
         InputError: the spacing is unknown.
+
+    Examples:
+        >>> angle = np.linspace(0, np.pi, 1001)
+        >>> half_ellipse = np.stack([60 - 60 * np.sin(angle), 30 - 30 * np.cos(angle)], -1)  # 60 mm long, 60 mm wide
+        >>> round(disc_volume(half_ellipse, (1.0, 1.0), discs=100)), round(2 / 3 * np.pi * 6 * 3 * 3)  # ml
+        (113, 113)
     """
     if spacing is None or (other is not None and other_spacing is None):
         raise InputError("a volume needs the pixels' spacing, which this cine does not tell")
@@ -218,5 +318,10 @@ def disc_volume(
 
 
 def ejection_fraction(end_diastolic: float, end_systolic: float) -> float:
-    """Part of the end-diastolic volume that is ejected, in %."""
+    """Part of the end-diastolic volume that is ejected, in %.
+
+    Examples:
+        >>> ejection_fraction(end_diastolic=120.0, end_systolic=48.0)
+        60.0
+    """
     return 100 * (end_diastolic - end_systolic) / end_diastolic

@@ -27,7 +27,12 @@ RING = ("anterior", "anteroseptal", "inferoseptal", "inferior", "inferolateral",
 
 @dataclass(frozen=True)
 class ApicalView:
-    """A view and its walls, left and right in the usual orientation."""
+    """A view and its walls, left and right in the usual orientation.
+
+    Examples:
+        >>> APICAL["apical_4ch"].segments()[:3]
+        ['basal inferoseptal', 'mid inferoseptal', 'apical inferoseptal']
+    """
 
     name: str
     short: str
@@ -55,6 +60,10 @@ def apical(name: str) -> ApicalView:
 
     Raises:
         InputError: no apical view has this name.
+
+    Examples:
+        >>> apical("A2C").walls
+        ('inferior', 'anterior')
     """
     for view in APICAL.values():
         if name.lower() in (view.name, view.short.lower()):

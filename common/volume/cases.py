@@ -6,21 +6,22 @@ Preprocessing as in SSMSR section III-A: 1 mm voxels, intensities clipped at six
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import nibabel
 import numpy as np
 import torch
 from nibabel.orientations import OrientationError, apply_orientation, inv_ornt_aff, io_orientation
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from common.core.case import Case, Entry
 from common.core.datalist import case_name, read_datalist
 from common.core.errors import InputError
 from common.core.folders import finished
+from common.core.stored import NEARLY_WHOLE, load_nifti
 from common.fields.ddf import sample, smooth
 from common.volume.phantom import phantom
 
@@ -108,12 +109,14 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Values and affine of a 3D NIfTI (or what else nibabel reads).
 
     Raises:
-        InputError: it can't be read, isn't 3D, holds values that aren't finite, or has no usable affine.
+        InputError: it can't be read, isn't 3D, is in colour or complex, claims more than its file can hold,
+            holds values that aren't finite, or has no usable affine.
     """
     try:
-        image = nibabel.load(path)
-        values = np.asarray(image.dataobj)  # type: ignore[attr-defined]
-        affine = np.asarray(image.affine, dtype=np.float64)  # type: ignore[attr-defined]
+        image, values = load_nifti(path)
+        affine = np.asarray(image.affine, dtype=np.float64)
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except Exception as error:
@@ -181,6 +184,9 @@ def read_label(path: str | Path, grid: Grid) -> np.ndarray:
         raise InputError(f"{path}: the label is {values.shape}, its volume is {grid.shape}")
     if not np.allclose(affine, grid.affine, atol=1e-2):
         raise InputError(f"{path}: the label lies elsewhere than its volume (another affine)")
+    whole = np.round(values)
+    if np.abs(values - whole).max() <= NEARLY_WHOLE:
+        values = whole
     found = np.unique(values)
     other = [float(v) for v in found if v not in (0, *LABELS)]
     if other:
@@ -190,17 +196,29 @@ def read_label(path: str | Path, grid: Grid) -> np.ndarray:
     return values.astype(np.uint8)
 
 
-def load_case(entry: dict[str, Any], size: Sequence[int] = SIZE, labelled: bool = False) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class VolumeCase(Case):
+    """A volume on the common grid.
+
+    Attributes:
+        image, mask: ``[1, 1, *size]``; the mask is what the volume covers.
+        grid: where it lies in the common grid.
+        label: ``[*shape]`` uint8 on the file's voxels, where there is one.
+    """
+
+    KEYS: ClassVar[Mapping[str, str]] = {**Case.KEYS, "grid": "grid", "label": "label"}
+
+    grid: Grid
+    label: np.ndarray | None = None
+
+
+def load_case(entry: dict[str, Any], size: Sequence[int] = SIZE, labelled: bool = False) -> VolumeCase:
     """One volume on the common grid.
 
     Args:
         entry: ``case``, ``image`` and, if any, ``label``: paths, or ``phantom`` with a number.
         size: of the common grid.
         labelled: a label is needed.
-
-    Returns:
-        ``case``, ``image [1, 1, *size]`` in [0, 1], ``mask [1, 1, *size]`` bool (inside the volume), ``grid``, and
-        where there is one ``label [*shape]`` uint8 on the file's voxels.
 
     Raises:
         InputError: the volume or its label can't be used; the line names the file.
@@ -219,14 +237,11 @@ def load_case(entry: dict[str, Any], size: Sequence[int] = SIZE, labelled: bool 
         image = to_common(normalised(values), grid)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    case = {"case": entry["case"], "image": image, "mask": inside_volume(grid), "grid": grid, "entry": entry}
     if "label" in entry:
         label = read_label(entry["label"], grid)
-    if label is not None:
-        case["label"] = label
-    elif labelled:
+    if labelled and label is None:
         raise InputError(f"{path}: has no label")
-    return case
+    return VolumeCase(Entry.of(entry), image, inside_volume(grid), grid, label)
 
 
 def one_hot(label: np.ndarray, grid: Grid) -> Tensor:
@@ -300,7 +315,7 @@ class VolumeCases(Dataset):
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> VolumeCase:
         """``load_case`` of one entry."""
         return load_case(self.entries[index], self.size, self.labelled)
 

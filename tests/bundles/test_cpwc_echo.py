@@ -13,6 +13,10 @@ from common.core.errors import input_error_in
 from common.fields.files import load_ddf
 from common.networks.pwc_net import PWCNet
 from common.networks.weights import save_weights
+from common.simulation.dataset import TemplateSource
+from common.simulation.recording import Recording
+from common.simulation.rendered import WORLDS, write_pairs
+from common.simulation.sequence import Settings
 from common.training.trainer import TrainingCheckpoint
 from tests.bundles.running import ROOT, run_here
 from tests.conftest import moving_cine
@@ -74,6 +78,22 @@ def test_the_three_stages_follow_each_other(tmp_path):
     assert config("stage3_artefacts").config["settings"]["artefact"] > 0
     paper = config("stage3_artefacts").config
     assert (paper["learning_rate"], paper["weight_decay"], paper["gaps"]) == (1e-4, 4e-4, [1, 2, 3])
+
+
+def test_it_trains_on_rendered_worlds(tmp_path):
+    settings = Settings(scatterers=2000, shape=(64, 64), probes=("reference",))
+    write_pairs(tmp_path / "pairs", TemplateSource(prior=0.5), ["still", "speckle"], 1, 0, settings, Recording())
+    run_here(
+        TRAIN, "cpwc_echo/configs/worlds.json", output_dir=str(tmp_path / "out"), pairs=str(tmp_path / "pairs"),
+        epochs=1, pairs_per_epoch=4, validation_pairs=2, batch_size=2, settings=SIMULATION, mlflow=False,
+        augmentation={"crop": [48, 48], "flip": True}, worlds={"still": 1.0, "speckle": 1.0},
+        network={"_target_": "common.networks.ncc_flow.NCCFlow", "widths": [8, 8, 8, 8], "deep": 8},
+    )  # fmt: skip
+    found = torch.load(tmp_path / "out/model.pt", weights_only=True)
+    assert found["spread.weight"].dtype == torch.float16 and found["spread.weight"].abs().max() > 0
+    assert len((tmp_path / "out/training.csv").read_text().splitlines()) == 2
+    worlds = config("worlds").config["worlds"]
+    assert set(worlds) == set(WORLDS) and sum(worlds.values()) == pytest.approx(1)
 
 
 @pytest.fixture

@@ -320,3 +320,25 @@ def test_evaluation_on_simulated_cases(hearts, tmp_path, capsys):
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 and abs(float(rows[0]["gls_error"])) < 6 and abs(int(rows[0]["es_error"])) <= 1
     assert (tmp_path / "out/bland_altman.png").is_file() and "| gls | 2 |" in capsys.readouterr().out
+
+
+def test_pixels_that_are_not_square_and_times_of_playback(found, hearts, tmp_path):
+    """Columns twice as wide, and a description that says that the times are those of playback."""
+    cine = nibabel.load(hearts[0] / "cine.nii.gz")
+    frames = np.asarray(cine.dataobj)
+    wide = nibabel.Nifti1Image((frames[::2] + frames[1::2]) / 2, cine.affine, cine.header)
+    dx, dy, dt = cine.header.get_zooms()
+    wide.header.set_zooms((2 * dx, dy, dt))
+    wide.header["descrip"] = b"cine (X, Y, T), playback"
+    nibabel.save(wide, tmp_path / "wide.nii.gz")
+    measure(tmp_path / "out", hearts[0], tmp_path / "wide.nii.gz")
+    summary, whole = summary_of(tmp_path / "out/wide"), summary_of(found)
+    assert summary["size"] == [SIZE, SIZE // 2] and summary["zoom"] == [1, 2]
+    assert summary["means"]["gls"] == pytest.approx(whole["means"]["gls"], abs=1)
+    assert summary["means"]["mapse_mm"] == pytest.approx(whole["means"]["mapse_mm"], abs=1)
+    lines = [json.loads((f / "contours.json").read_text())["endocardium"][0] for f in (tmp_path / "out/wide", found)]
+    on_file, square = np.array(lines[0]), np.array(lines[1])
+    assert np.abs((on_file + 0.5) * (1, 2) - 0.5 - square).mean() < 2
+    assert summary["times_doubted"] and any("file's playback" in text for text in summary["warnings"])
+    page = (tmp_path / "out/wide/report.html").read_text()
+    assert "beats/min (by the playback rate)" in page and "ms (by the playback rate)" in page

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import imageio.v3 as imageio
 import nibabel as nib
 import numpy as np
+import pydicom
 import torch
 from monai.data import MetaTensor
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.examples import get_path
 from pydicom.uid import (
     UID,
@@ -134,3 +140,71 @@ def long_video(tmp_path: Path, suffix: str) -> Path:
     options: dict[str, Any] = {"output_params": ["-movflags", "faststart"]} if suffix == ".mp4" else {}
     imageio.imwrite(tmp_path / f"whole{suffix}", noise, fps=25, codec="libx264", macro_block_size=1, **options)
     return tmp_path / f"whole{suffix}"
+
+
+def video_bytes(
+    values: np.ndarray, codec: str = "libx264", container: str = "mp4", rate: int = 25, **more: Any
+) -> bytes:
+    """A video of grey frames ``[T, H, W]``; ``stamps`` (ms) gives each its own time, ``sar`` the shape of a pixel."""
+    file = io.BytesIO()
+    stamps, sar, rotation = more.get("stamps"), more.get("sar"), more.get("rotation")
+    with av.open(file, "w", format=container) as video:
+        stream = video.add_stream(codec, rate=rate)
+        stream.height, stream.width, stream.pix_fmt = *values.shape[1:], "yuv420p"
+        stream.options = (
+            {"crf": "5", "x265-params": "log-level=none"}
+            if codec == "libx265"
+            else {"crf": "5"}
+            if codec == "libx264"
+            else {"qscale": "2"}
+        )
+        stream.codec_context.gop_size = more.get("gop", 12)
+        stream.codec_context.max_b_frames = 0
+        if sar:
+            stream.codec_context.sample_aspect_ratio = sar
+        if stamps:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for t, frame in enumerate(values):
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="gray").reformat(format="yuv420p")
+            picture.pts = stamps[t] if stamps else t
+            picture.time_base = Fraction(1, 1000) if stamps else Fraction(1, rate)
+            video.mux(stream.encode(picture))
+        video.mux(stream.encode())
+    return file.getvalue()
+
+
+def write_video_dicom(path: Path, content: bytes, syntax: UID, count: int, **tags: Any) -> Path:
+    """A DICOM file around a video: ``content`` in one fragment."""
+    write_dicom(path, loop(), **tags)
+    dataset = pydicom.dcmread(path)
+    dataset.NumberOfFrames = count
+    dataset.PhotometricInterpretation = "YBR_PARTIAL_420"
+    dataset.PixelData = encapsulate([content])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def nrrd_bytes(values: np.ndarray, encoding: str = "raw", **fields: str) -> bytes:
+    head = {
+        "type": "uint8", "dimension": str(values.ndim), "sizes": " ".join(map(str, values.shape[::-1])),
+        "encoding": encoding, "kinds": "domain domain time", "spacings": "0.3 0.4 0.02", **fields,
+    }  # fmt: skip
+    data = values.tobytes()
+    text = "NRRD0005\n" + "".join(f"{key}: {value}\n" for key, value in head.items())
+    return text.encode("latin-1", "replace") + b"\n" + (gzip.compress(data) if encoding == "gzip" else data)
+
+
+def metaimage_bytes(values: np.ndarray, data: bytes | None = None, **fields: str) -> bytes:
+    head = {
+        "ObjectType": "Image", "NDims": str(values.ndim), "BinaryData": "True", "BinaryDataByteOrderMSB": "False",
+        "CompressedData": "False", "TransformMatrix": "1 0 0 0 1 0 0 0 1", "Offset": "0 0 0",
+        "ElementSpacing": "0.3 0.4 0.02", "DimSize": " ".join(map(str, values.shape[::-1])),
+        "ElementType": "MET_UCHAR", **fields, "ElementDataFile": "LOCAL",
+    }  # fmt: skip
+    text = "".join(f"{key} = {value}\n" for key, value in head.items())
+    return text.encode("latin-1", "replace") + (values.tobytes() if data is None else data)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from common.cine.read import read_cine
+from common.core.errors import InputError
 from tests.cine.made import (
     H,
     T,
@@ -70,3 +72,46 @@ def test_scaling_of_values(tmp_path: Path, values: np.ndarray, expected: np.ndar
         expected = (values - values.min()) / np.ptp(values)
     assert maximal_difference(cine, expected) < 1e-6
     assert bool(cine.meta["notes"]) == noted
+
+
+@pytest.mark.parametrize(
+    ("at", "content", "spacing", "note"),
+    [
+        (123, struct.pack("<B", 7), None, "no unit of length"),
+        (123, struct.pack("<B", 10 + 64), (0.4, 0.3), None),
+        (123, struct.pack("<B", 2 + 56), (0.4, 0.3), "no frame times"),
+        (80, struct.pack("<f", float("nan")), None, "spacing, nan × 0.4, is none"),
+        (80, struct.pack("<f", 0.0), None, "spacing, 0 × 0.4, is none"),
+        (84, struct.pack("<f", float("inf")), None, "spacing, 0.3 × inf, is none"),
+        (80, struct.pack("<f", -0.3), (0.4, 0.3), None),
+    ],
+    ids=["unit 7", "unit with a high bit", "time unit 7", "NaN", "zero", "infinite", "negative"],
+)
+def test_headers_that_say_nothing_of_use(
+    tmp_path: Path, at: int, content: bytes, spacing: Any, note: str | None
+) -> None:
+    path = write_nifti(tmp_path / "c.nii", loop().transpose(2, 1, 0), (0.3, 0.4, 0.02), ("mm", "sec"))
+    data = bytearray(path.read_bytes())
+    data[at : at + len(content)] = content
+    path.write_bytes(bytes(data))
+    cine = read_cine(path)
+    assert maximal_difference(cine, loop() / 255.0) < 1e-6
+    assert cine.meta["spacing"] == (None if spacing is None else pytest.approx(spacing))
+    assert note is None or any(note in said for said in cine.meta["notes"])
+
+
+def test_zooms_without_a_unit_tell_the_shape_of_a_pixel(tmp_path: Path) -> None:
+    cine = read_cine(
+        write_nifti(tmp_path / "c.nii", loop().transpose(2, 1, 0), (1.0, 2.0, 1.0), ("unknown", "unknown"))
+    )
+    assert cine.meta["spacing"] is None and cine.meta["aspect"] == 2
+
+
+def test_colours_give_their_first_channel_and_complex_values_are_refused(tmp_path: Path) -> None:
+    rgb = np.zeros(loop().transpose(2, 1, 0).shape, [(name, "u1") for name in "RGB"])
+    rgb["R"] = loop().transpose(2, 1, 0)
+    cine = read_cine(write_nifti(tmp_path / "c.nii", rgb, (0.3, 0.4, 0.02), ("mm", "sec")))
+    assert maximal_difference(cine, loop() / 255.0) < 1e-6
+    values = loop().transpose(2, 1, 0).astype(np.complex64)
+    with pytest.raises(InputError, match="complex values"):
+        read_cine(write_nifti(tmp_path / "c.nii", values, (0.3, 0.4, 0.02), ("mm", "sec")))

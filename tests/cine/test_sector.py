@@ -38,3 +38,26 @@ def test_sector_mask_of_the_demo_leaves_out_the_text() -> None:
 
 def test_sector_mask_without_echo_is_everything() -> None:
     assert sector_mask(torch.zeros(1, 3, 20, 20)).all()
+
+
+def test_text_over_the_echo_and_a_trace_that_moves_are_left_out() -> None:
+    frames, sector = phantom(12)
+    text = np.zeros(sector.shape, dtype=bool)
+    text[60:70, 70:100:4] = True  # strokes of a burnt-in label, over the echo
+    trace = np.zeros(frames.shape, dtype=bool)
+    for t in range(12):  # an ECG that runs on, close under the sector
+        columns = np.arange(20, 180)
+        trace[t, (132 + 4 * np.sin((columns + 5 * t) / 6)).astype(int), columns] = True
+    frames[:, text] = 1.0
+    frames[trace] = 0.9
+    mask = sector_mask(torch.from_numpy(frames)[None]).numpy()
+    assert not mask[text].any()
+    assert not mask[trace.any(0) & ~sector].any()
+    assert mask[sector & ~text].mean() > 0.93
+
+
+def test_still_speckle_is_no_mark() -> None:
+    frames = np.repeat(phantom(1)[0], 6, axis=0)
+    frames += np.random.default_rng(0).normal(0, 0.002, frames.shape).astype(np.float32)
+    sector = phantom(1)[1]
+    assert sector_mask(torch.from_numpy(frames)[None], still=True).numpy()[sector].mean() > 0.97

@@ -9,11 +9,12 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 
 import psutil
 import pytest
 
-from common.cohort import cluster, runner
+from common.cohort import cluster, engine, runner
 from common.cohort.engine import Journal, alone, run_cases
 from common.cohort.runner import Limits, gpu_of, visible_gpus
 from common.core.errors import InputError
@@ -273,6 +274,18 @@ def test_a_line_that_was_cut_off_is_passed_over(tmp_path):
 def test_two_drivers_never_write_one_folder(tmp_path):
     with alone(tmp_path), pytest.raises(InputError, match="another run is writing it"), alone(tmp_path):
         pass
+
+
+def test_nothing_is_cleared_where_no_lock_says_that_nobody_writes(tmp_path, monkeypatch):
+    @contextmanager
+    def without_locks(folder):
+        yield False
+
+    monkeypatch.setattr(engine, "locked", without_locks)
+    (tmp_path / ".0123abcd.a").mkdir()
+    with alone(tmp_path):
+        assert (tmp_path / ".0123abcd.a").is_dir()
+    assert (tmp_path / ".0123abcd.a").is_dir()
 
 
 def test_half_written_folders_are_cleared(tmp_path):

@@ -73,7 +73,7 @@ LEARNED = {
 
 def register(name, image):
     inferer, network = METHODS[name]()
-    return inferer(image, network)
+    return inferer(image, network).ddf
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -138,7 +138,7 @@ def test_pairs_are_taken_some_at_a_time():
             seen.append(len(image))
             return torch.zeros_like(image)
 
-    ddf = PairwiseInferer(batch_size=3, progress=False)(torch.rand(7, 2, 8, 8), Identity(), mask=None)
+    ddf = PairwiseInferer(batch_size=3, progress=False)(torch.rand(7, 2, 8, 8), Identity(), mask=None).ddf
     assert ddf.shape == (7, 2, 8, 8) and seen == [3, 3, 1]
     assert warp(torch.rand(7, 1, 8, 8), ddf).shape == (7, 1, 8, 8)
 
@@ -165,5 +165,5 @@ def test_options_that_cannot_be(make, words):
 
 def test_greedy_that_is_not_installed_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "picsl_greedy", None)
-    with pytest.raises(InputError, match=r"picsl_greedy is not installed .*cardiac-motion-bundles\[greedy\]"):
+    with pytest.raises(InputError, match=r"needs picsl_greedy, which is not .*cardiac-motion-bundles\[greedy\]"):
         GreedyRegistration()

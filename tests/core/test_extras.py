@@ -12,6 +12,7 @@ import yaml
 from common.cohort.cluster import queued
 from common.comparators.ants import AntsRegistration
 from common.comparators.fft_xcorr import FFTXCorr
+from common.comparators.greedy import GreedyRegistration
 from common.core.errors import InputError
 from common.core.extras import PACKAGES, required
 from common.strain_pipeline.dicom_sr import write_sr
@@ -45,6 +46,7 @@ def ask_for_slurm(folder):
     [
         (lambda folder: AntsRegistration(), "antspyx", "ants"),
         (lambda folder: FFTXCorr(), "pymust", "simulation"),
+        (lambda folder: GreedyRegistration(), "picsl_greedy", "greedy"),
         (ask_for_slurm, "dask-jobqueue", "cluster"),
         (lambda folder: required("highdicom", "a report"), "highdicom", "dicom"),
     ],

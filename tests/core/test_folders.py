@@ -15,7 +15,7 @@ def entries(*paths, **more):
 
 def result(folder, source):
     folder.mkdir(parents=True)
-    (folder / "summary.json").write_text(json.dumps({"program": PROGRAM, "input": str(source)}))
+    (folder / "summary.json").write_text(json.dumps({"program": PROGRAM, "method": "m", "input": str(source)}))
 
 
 @pytest.fixture
@@ -34,6 +34,7 @@ def test_inputs_of_one_name_have_folders_of_their_own(inputs, tmp_path):
     assert len(set(case_names(entries(*inputs), out))) == 5, "two files beside each other too"
     with pytest.raises(InputError, match="given twice"):
         case_names(entries(inputs[0], inputs[0]), out)
+    assert case_names([*entries(inputs[0]), {"image": str(inputs[0]), "case": "again"}], out) == ["a4c", "again"]
     assert not out.exists()
 
 
@@ -45,6 +46,12 @@ def test_over_two_runs_too(inputs, tmp_path):
     assert case_names(entries(*inputs[:2]), out) == ["a4c", "b_a4c"], "each is done again where it was"
     assert case_names(entries(inputs[2]), out)[0] not in ("a4c", "b_a4c")
     assert finished(out, entries(inputs[1])[0]) and not finished(out, entries(inputs[2])[0])
+
+
+def test_a_simulated_case_is_not_replaced_by_results(inputs, tmp_path):
+    (tmp_path / "out/a4c").mkdir(parents=True)
+    (tmp_path / "out/a4c/summary.json").write_text(json.dumps({"program": PROGRAM, "template": "patient1"}))
+    assert case_names(entries(inputs[0]), tmp_path / "out") == ["a_a4c"]
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\0b"])

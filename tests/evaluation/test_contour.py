@@ -2,7 +2,6 @@
 
 import csv
 import json
-from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -10,8 +9,10 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from common.cine.case import CineCase
+from common.core.case import Entry
 from common.core.errors import InputError
-from common.evaluation.contour import ContourTracking, StrainWriter, read_contour
+from common.evaluation.contour import read_contour, read_wall, track_contour, write_contour
 from common.fields.ddf import identity_grid
 
 SIZE = (96, 80)
@@ -32,12 +33,7 @@ def shrinking(factor=0.97):
 
 def case(spacing=(0.5, 0.5)):
     cine = MetaTensor(torch.zeros(1, FRAMES, *SIZE), meta={"spacing": spacing, "frame_times": None})
-    return {"case": "a", "cine": cine, "pred": shrinking(), "entry": {}}
-
-
-def run(handler, item):
-    handler(SimpleNamespace(state=SimpleNamespace(output=item)))
-    return item
+    return CineCase(Entry("a", "a.dcm"), torch.zeros(FRAMES - 1, 2, *SIZE), None, cine)
 
 
 @pytest.fixture
@@ -47,15 +43,14 @@ def file(tmp_path):
 
 
 def test_uniform_shrinking_is_its_strain(tmp_path, file):
-    item = run(ContourTracking(file), case())
+    found = track_contour(case(), shrinking(), file)
     expected = 0.97 ** np.arange(FRAMES) - 1
-    assert item["strain"]["gls"] == pytest.approx(expected, abs=2e-3)
-    assert item["strain"]["mapse"] == pytest.approx(expected, abs=2e-3)
-    assert item["es"] == FRAMES - 1
-    assert item["metrics"]["gls"] == pytest.approx(100 * expected[-1], abs=0.2)
-    assert item["metrics"]["mapse_mm"] == pytest.approx(-expected[-1] * 45 * 0.5, abs=0.1)
-    item["folder"] = tmp_path
-    run(StrainWriter(), item)
+    assert found.curves["gls"] == pytest.approx(expected, abs=2e-3)
+    assert found.curves["mapse"] == pytest.approx(expected, abs=2e-3)
+    assert found.es == FRAMES - 1
+    assert found.scores.metrics["gls"] == pytest.approx(100 * expected[-1], abs=0.2)
+    assert found.scores.metrics["mapse_mm"] == pytest.approx(-expected[-1] * 45 * 0.5, abs=0.1)
+    write_contour(tmp_path, case(), found)
     with open(tmp_path / "strain.csv") as table:
         rows = list(csv.DictReader(table))
     assert len(rows) == FRAMES and float(rows[-1]["gls"]) == pytest.approx(expected[-1], abs=2e-3)
@@ -64,20 +59,16 @@ def test_uniform_shrinking_is_its_strain(tmp_path, file):
 
 
 def test_known_in_a_later_frame_it_is_carried_back_too(file):
-    item = run(ContourTracking(file, ed=2, es=4), case())
-    assert item["strain"]["gls"][0] == pytest.approx(0.97**-2 - 1, abs=3e-3)
+    assert track_contour(case(), shrinking(), file, 2, 4).curves["gls"][0] == pytest.approx(0.97**-2 - 1, abs=3e-3)
 
 
 def test_without_spacing_there_are_no_millimetres(file):
-    item = run(ContourTracking(file), case(spacing=None))
-    assert "mapse_mm" not in item["metrics"] and item["metrics"]["gls"] < 0
+    metrics = track_contour(case(spacing=None), shrinking(), file).scores.metrics
+    assert "mapse_mm" not in metrics and metrics["gls"] < 0
 
 
-def test_without_a_contour_nothing_is_done(tmp_path):
-    item = run(ContourTracking(), case())
-    assert "strain" not in item
-    run(StrainWriter(), {**item, "folder": tmp_path})
-    assert not list(tmp_path.iterdir())
+def test_without_a_contour_nothing_is_done():
+    assert track_contour(case(), shrinking()) is None
 
 
 def test_a_mask_gives_its_endocardium(tmp_path):
@@ -114,4 +105,24 @@ def test_contours_that_cannot_be_used(tmp_path, content, words):
 def test_frames_that_are_not_there(file):
     for options in ({"ed": 5}, {"es": 9}):
         with pytest.raises(InputError, match="the cine has frames 0 to 4"):
-            run(ContourTracking(file, **options), case())
+            track_contour(case(), shrinking(), file, **options)
+
+
+def test_pixels_that_are_not_square_without_millimetres(file):
+    """Shrinking along the rows alone, which are twice as high as wide: the same strain as with the spacing in mm."""
+    found = []
+    for meta in ({"spacing": None, "aspect": 2.0}, {"spacing": (1.0, 0.5)}):
+        item, ddf = case(), shrinking()
+        ddf[:, 1] = 0
+        item.cine.meta.update(meta)
+        found.append(track_contour(item, ddf, file).curves["gls"])
+    assert found[0] == pytest.approx(found[1]) and found[0][-1] != pytest.approx(0.97 ** (FRAMES - 1) - 1, abs=0.005)
+
+
+def test_a_wall_that_is_drawn_on_pixels_that_are_not_square(tmp_path):
+    points = contour()
+    (tmp_path / "ed.json").write_text(json.dumps(points.tolist()))
+    square = read_wall(tmp_path / "ed.json", 0, SIZE, 60, 5.0)
+    (tmp_path / "wide.json").write_text(json.dumps(((points + 0.5) / (1, 2) - 0.5).tolist()))
+    wide = read_wall(tmp_path / "wide.json", 0, (SIZE[0], SIZE[1] // 2), 60, 5.0, (1.0, 2.0))
+    np.testing.assert_allclose(wide, square, atol=1e-6)

@@ -46,3 +46,15 @@ def test_pictures_of_odd_sizes(tmp_path, frames):
     figures.warped_beside_fixed(cine[0], cine[1], cine[2], tmp_path / "warped.png")
     figures.tracked_film(cine, track(grid_points(torch.ones(59, 87), 9), torch.zeros(3, 2, 59, 87)), tmp_path / "f.gif")
     assert iio.imread(tmp_path / "f.gif").shape[0] >= 1
+
+
+@pytest.mark.parametrize("aspect", [0.5, 2.0])
+def test_pixels_that_are_not_square_are_shown_as_they_are(tmp_path, frames, aspect):
+    figures.tracked_film(frames, track(grid_points(torch.ones(60, 90), 9), torch.zeros(3, 2, 60, 90)),
+                         tmp_path / "f.mp4", tmp_path / "f.png", aspect=aspect)  # fmt: skip
+    tall, wide = iio.imread(tmp_path / "f.png").shape[:2]
+    assert tall / wide == pytest.approx(aspect * 60 / 90, rel=0.02)
+    mask = torch.ones(60, 90, dtype=torch.bool)
+    figures.arrows(frames[0], [torch.ones(2, 60, 90)], ["s"], mask, tmp_path / "a.png", aspect=aspect)
+    tall, wide = iio.imread(tmp_path / "a.png").shape[:2]
+    assert (tall - 0.3 * 110) / wide == pytest.approx(aspect * 60 / 90, rel=0.05)

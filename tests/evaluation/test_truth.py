@@ -1,7 +1,8 @@
 """Scores against the truth: distances of contours that are known, and a perfect field on a simulated case."""
 
 import json
-from types import SimpleNamespace
+from dataclasses import replace
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 import torch
 
 from common.cine.cases import CineCases, two_frames
+from common.core.case import Entry
 from common.core.errors import InputError
-from common.evaluation.truth import CarriedLabels, TruthMetrics, contour_distances
+from common.evaluation.scores import Scores
+from common.evaluation.truth import carried_label_scores, contour_distances, truth_scores
 from common.fields.files import load_ddf
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.write import write_cases
@@ -30,43 +33,34 @@ def case(tmp_path_factory):
     settings = settings_from({"scatterers": 5000, "shape": [96, 96], "artefact": 0.0, "probes": ["reference"]})
     split = {"test": ["apical_4ch"]}
     assert not write_cases(folder, TemplateSource(views=["apical_4ch"]), 1, 16, 3, settings, split)
-    return folder, CineCases(datalist=str(folder / "datalist.json"), fold="test", dataset_dir=str(folder))[0]
-
-
-def score(case, ddf):
-    engine = SimpleNamespace(state=SimpleNamespace(output={**case, "pred": ddf}))
-    TruthMetrics()(engine)
-    return engine.state.output
+    return CineCases(datalist=str(folder / "datalist.json"), fold="test", dataset_dir=str(folder))[0]
 
 
 def test_the_truth_scores_nothing_wrong(case):
-    folder, item = case
-    found = score(item, load_ddf(folder / item["entry"]["ddf"]))
-    metrics = found["metrics"]
-    assert metrics["epe_mm"] < 1e-5 and len(found["pairs"]["epe_mm"]) == 15
+    found = truth_scores(case, load_ddf(case.entry.ddf))
+    metrics = found.metrics
+    assert metrics["epe_mm"] < 1e-5 and len(found.pairs["epe_mm"]) == 15
     assert metrics["epe_es_mm"] < 0.3 and metrics["dm_mm"] < 0.3
     assert metrics["gls_absolute_error"] < 0.7 and metrics["mapse_absolute_error"] < 0.7
 
 
 def test_no_motion_at_all_is_as_wrong_as_the_motion_is_large(case):
-    folder, item = case
-    truth = load_ddf(folder / item["entry"]["ddf"])
-    metrics = score(item, torch.zeros_like(truth))["metrics"]
-    strain = json.loads((folder / item["entry"]["summary"]).read_text())["strain"]
+    truth = load_ddf(case.entry.ddf)
+    metrics = truth_scores(case, torch.zeros_like(truth)).metrics
+    strain = json.loads(Path(case.entry.summary).read_text())["strain"]
     assert metrics["gls_error"] == pytest.approx(-100 * min(strain["global"]), abs=0.6)
     assert metrics["epe_es_mm"] > 1 and metrics["epe_mm"] > 0.05
-    spacing = item["cine"].meta["spacing"][0]
+    spacing = case.meta.spacing[0]
     assert metrics["epe_mm"] == pytest.approx(metrics["epe_px"] * spacing, rel=1e-3)
 
 
 def test_cases_without_truth_are_left_alone_and_wrong_sizes_refused(case):
-    _, item = case
-    assert "metrics" not in score({**item, "entry": {"image": "x"}}, torch.zeros(1))
+    assert truth_scores(replace(case, entry=Entry("x", "x")), torch.zeros(1)) == Scores()
     with pytest.raises(InputError, match=r"the true field is \(15, 2, 96, 96\)"):
-        score(item, torch.zeros(15, 2, 40, 96))
-    broken = {**item, "entry": {**item["entry"], "mask": "none.nii.gz"}}
+        truth_scores(case, torch.zeros(15, 2, 40, 96))
+    broken = replace(case, entry=replace(case.entry, mask="none.nii.gz"))
     with pytest.raises(InputError, match=r"none\.nii\.gz: no readable mask"):
-        score(broken, torch.zeros(15, 2, 96, 96))
+        truth_scores(broken, torch.zeros(15, 2, 96, 96))
 
 
 @pytest.fixture
@@ -90,13 +84,11 @@ def labelled_pair(tmp_path):
 
 
 def carried(case, ddf):
-    engine = SimpleNamespace(state=SimpleNamespace(output={**case, "pred": ddf}))
-    CarriedLabels()(engine)
-    return engine.state.output["metrics"]
+    return carried_label_scores(case, ddf).metrics
 
 
 def test_labels_and_endocardium_are_carried_by_a_shift(labelled_pair, tmp_path):
-    assert labelled_pair["image"].shape == (1, 2, 120, 100) and labelled_pair["cine"].meta["spacing"] == (0.5, 0.5)
+    assert labelled_pair.image.shape == (1, 2, 120, 100) and labelled_pair.meta.spacing == (0.5, 0.5)
     shift = torch.zeros(1, 2, 120, 100)
     shift[:, 0] = -6.0  # the frame at end-systole looks 6 rows up
     good, none = (carried(labelled_pair, ddf) for ddf in (shift, torch.zeros_like(shift)))
@@ -113,6 +105,6 @@ def test_two_frames_that_do_not_fit_are_refused(labelled_pair, tmp_path):
         two_frames(tmp_path / "ed.nii.gz", tmp_path / "small.nii.gz")
     with pytest.raises(InputError, match=r"none\.nii\.gz: no readable frame"):
         two_frames(tmp_path / "none.nii.gz", tmp_path / "ed.nii.gz")
-    entry = {**labelled_pair["entry"], "es_label": str(tmp_path / "small.nii.gz")}
+    entry = replace(labelled_pair.entry, es_label=str(tmp_path / "small.nii.gz"))
     with pytest.raises(InputError, match=r"the labels are \(50, 50\)"):
-        carried({**labelled_pair, "entry": entry}, torch.zeros(1, 2, 120, 100))
+        carried(replace(labelled_pair, entry=entry), torch.zeros(1, 2, 120, 100))

@@ -1,6 +1,7 @@
 import math
 
 import itk
+import numpy as np
 import pytest
 import torch
 
@@ -117,3 +118,57 @@ def test_smooth_is_the_gaussian_and_keeps_constants():
 def test_field_must_fit_the_image(shape):
     with pytest.raises(ValueError, match="a field for an image"):
         fields.warp(torch.zeros(1, 1, 8, 8), torch.zeros(shape))
+
+
+def test_rescale_follows_each_axis_and_leaves_no_other_channel():
+    ddf = torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1, 1).expand(2, 3, 4, 6, 8)
+    found = fields.rescale(ddf, (8, 3, 8))
+    assert found.shape == (2, 3, 8, 3, 8)
+    assert found[0, :, 0, 0, 0].tolist() == [2.0, 1.0, 3.0]
+    with pytest.raises(ValueError):
+        fields.rescale(ddf, (8, 3))
+
+
+def test_downsample_takes_means_of_areas():
+    image = torch.arange(16.0).view(1, 1, 4, 4)
+    assert fields.downsample(image, (2, 2)).tolist() == [[[[2.5, 4.5], [10.5, 12.5]]]]
+    assert fields.downsample(image, [4, 2]).tolist() == [[[[0.5, 2.5], [4.5, 6.5], [8.5, 10.5], [12.5, 14.5]]]]
+    assert fields.downsample(image, (4, 4)) is image
+    volume = torch.arange(64.0).view(1, 1, 4, 4, 4)
+    assert fields.downsample(volume, (2, 2, 2)).flatten()[0] == volume[..., :2, :2, :2].mean()
+
+
+def test_inverse_stops_where_it_no_longer_changes(monkeypatch):
+    calls = []
+    warp = fields.warp
+    monkeypatch.setattr(fields, "warp", lambda *given: calls.append(1) or warp(*given))
+    fields.invert(torch.full((1, 2, 8, 8), 0.7))
+    assert len(calls) == 1, "the inverse of a translation is where the iteration begins"
+    ddf = smooth_field((30, 30), 2.0)
+    rest = {}
+    for iterations in (1, 2, 50):
+        calls.clear()
+        rest[iterations] = fields.compose(ddf, fields.invert(ddf, iterations))[..., 6:-6, 6:-6].abs().max()
+        assert len(calls) - 1 == iterations or (iterations == 50 and 2 < len(calls) < 20)
+    assert rest[50] < rest[2] < rest[1]
+    calls.clear()
+    fields.invert(ddf, tolerance=0.1)
+    assert 1 < len(calls) < 8
+
+
+def test_a_field_between_grids_leads_to_the_same_millimetres():
+    """Fixed: 2 mm voxels turned by 30 degrees. Moving: 1 × 1.5 × 3 mm, elsewhere. Both by whole matrices, in NumPy."""
+    turn, c, s = np.eye(4), math.cos(math.pi / 6), math.sin(math.pi / 6)
+    turn[:2, :2] = [[c, -s], [s, c]]
+    fixed = turn @ np.diag([2.0, 2.0, 2.0, 1.0])
+    fixed[:3, 3] = [5.0, -3.0, 1.0]
+    moving = np.diag([1.0, 1.5, 3.0, 1.0])
+    moving[:3, 3] = [-2.0, 4.0, 7.0]
+    ddf = torch.randn(1, 3, 3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = fields.between_grids(ddf, fixed, moving)
+    assert found.dtype == torch.float64 and found.shape == ddf.shape
+    for voxel in np.ndindex(3, 4, 5):
+        to = moving @ np.append(np.array(voxel) + ddf[(0, slice(None), *voxel)].numpy(), 1)
+        np.testing.assert_allclose(
+            fixed @ np.append(np.array(voxel) + found[(0, slice(None), *voxel)].numpy(), 1), to, atol=1e-9
+        )

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from common.fields import points as module
 from common.fields.ddf import identity_grid, invert
 from common.fields.points import field_at, grid_points, step_backward, step_forward, track
 from tests.conftest import rotation
@@ -51,3 +52,29 @@ def test_grid_points_stay_inside():
     found = grid_points(mask, 5)
     assert len(found) == 2 * 8
     assert mask[found[:, 0].long(), found[:, 1].long()].all()
+
+
+def test_each_frame_is_carried_by_its_own_pair():
+    """Shifts of 1, 2 and 4 rows: from any frame, the way to any other is the sum of those between."""
+    ddf = torch.zeros(3, 2, 40, 12)
+    for t, shift in enumerate((1.0, 2.0, 4.0)):
+        ddf[t, 0] = -shift
+    rows = torch.tensor([0.0, 1.0, 3.0, 7.0])
+    for start in range(4):
+        path = track(torch.tensor([[20.0, 6.0]]), ddf, start)
+        torch.testing.assert_close(path[:, 0, 0], 20 + rows - rows[start])
+        assert (path[:, 0, 1] == 6).all()
+
+
+def test_a_step_forward_is_looked_for_until_it_stands(monkeypatch):
+    calls = []
+    monkeypatch.setattr(module, "field_at", lambda *given: calls.append(1) or field_at(*given))
+    ddf, points = rotating_ddf(0.1), torch.tensor([[30.0, 20.0], [20.0, 50.0]])
+    step_forward(points, torch.zeros(2, *SIZE))
+    assert len(calls) == 1
+    calls.clear()
+    step_forward(points, ddf)
+    assert 2 < len(calls) < 12
+    calls.clear()
+    step_forward(points, ddf, iterations=3, tolerance=0.0)
+    assert len(calls) == 3

@@ -52,12 +52,12 @@ def dice(a, b):
 def test_the_most_similar_atlas_is_chosen_and_never_the_target_itself(atlases):
     target = atlases.image[2:3]
     found = AtlasSegmentation(atlases, choice="before", count=5)
-    found(target, Still())
-    assert "synthetic_atlas_2" not in found.result.names
+    result = found(target, Still())
+    assert "synthetic_atlas_2" not in result.names
     values = similarity(target, atlases.image, None)
     values[2] = -1
-    assert found.result.names[0] == atlases.names[int(values.argmax())]
-    assert found.result.nlcc == sorted(found.result.nlcc, reverse=True)
+    assert result.names[0] == atlases.names[int(values.argmax())]
+    assert result.nlcc == sorted(result.nlcc, reverse=True)
 
 
 def test_the_choice_after_registration_follows_the_selector(atlases):
@@ -65,25 +65,24 @@ def test_the_choice_after_registration_follows_the_selector(atlases):
     field = random_field(target.shape[2:], 1.5, 12, torch.Generator().manual_seed(0))
     bent = warp(target, field)
     seen = AtlasSegmentation(atlases, selector=Known(field), candidates=0)
-    seen(bent, Still())
-    assert seen.result.names == ["synthetic_atlas_0"]
+    assert seen(bent, Still()).names == ["synthetic_atlas_0"]
 
 
 def test_the_right_field_carries_the_labels_to_their_place(atlases):
     field = random_field(atlases.image.shape[2:], 1.5, 12, torch.Generator().manual_seed(1))
     bent, truth = warp(atlases.image[:1], field), warp(atlases.label[:1].float(), field)
     found = AtlasSegmentation(atlases, selector=Known(field), candidates=0)
-    ddf = found(bent, Known(field))
+    result = found(bent, Known(field))
+    ddf = result.ddf
     assert ddf.shape == (1, 3, 48, 64, 48)
     whole = torch.cat([1 - truth.sum(1, keepdim=True), truth], 1).argmax(1)[0]
-    assert min(dice(found.result.memberships.argmax(1)[0], whole)) > 0.99
+    assert min(dice(result.memberships.argmax(1)[0], whole)) > 0.99
 
 
 @pytest.mark.parametrize("fusion", ["majority", "joint"])
 def test_fused_memberships_are_shares(atlases, target, fusion):
     found = AtlasSegmentation(atlases, choice="before", count=4, fusion=fusion)
-    found(target["image"], Still(), target["mask"])
-    shares = found.result.memberships
+    shares = found(target["image"], Still(), target["mask"]).memberships
     assert shares.shape == (1, 3, 48, 64, 48)
     assert shares.min() >= 0 and torch.allclose(shares.sum(1), torch.ones(1, 48, 64, 48), atol=1e-3)
 
@@ -91,12 +90,10 @@ def test_fused_memberships_are_shares(atlases, target, fusion):
 def test_joint_fusion_trusts_the_atlas_that_agrees(atlases):
     target = atlases.image[:1] + 1e-4
     joint = AtlasSegmentation(atlases, choice="before", count=4, fusion="joint", sharpness=8)
-    joint(target, Still())
     majority = AtlasSegmentation(atlases, choice="before", count=4, fusion="majority")
-    majority(target, Still())
     label = atlases.label[:1].float()
     truth = torch.cat([1 - label.sum(1, keepdim=True), label], 1).argmax(1)[0]
-    overlap = [np.mean(dice(f.result.memberships.argmax(1)[0], truth)) for f in (joint, majority)]
+    overlap = [np.mean(dice(f(target, Still()).memberships.argmax(1)[0], truth)) for f in (joint, majority)]
     assert overlap[0] > overlap[1] and overlap[0] > 0.95
 
 
@@ -143,7 +140,7 @@ def test_a_mapping_between_grids_that_lie_apart():
 def test_an_untrained_network_carries_an_atlas_unchanged(atlases, target):
     found = AtlasSegmentation(atlases, candidates=2)
     with torch.no_grad():
-        ddf = found(target["image"], RegistrationUNet(3, full=[16]).eval(), target["mask"])
+        ddf = found(target["image"], RegistrationUNet(3, full=[16]).eval(), target["mask"]).ddf
     assert ddf.abs().max() < 0.05
 
 
@@ -174,8 +171,9 @@ def test_memberships_of_the_target_pull_the_labels_to_them(atlases, target):
         loss = RegistrationLoss(radius=2) if network is None else MembershipRegistrationLoss(3.0, radius=2)
         register = MultiScaleTestTimeTraining(**options, loss=loss, progress=False)
         found = AtlasSegmentation(atlases, register, choice="before", finalists=2, margin=3, memberships=network)
-        ddf = found(target["image"], RegistrationUNet(3, full=[16]), target["mask"])
-        overlap[name] = np.mean(dice(found.result.memberships.argmax(1)[0], truth.argmax(1)[0]))
+        result = found(target["image"], RegistrationUNet(3, full=[16]), target["mask"])
+        ddf = result.ddf
+        overlap[name] = np.mean(dice(result.memberships.argmax(1)[0], truth.argmax(1)[0]))
         assert folding(ddf).max() == 0
     assert seen == [target["image"].shape]
     assert overlap["memberships"] > max(overlap["intensities"], 0.9)

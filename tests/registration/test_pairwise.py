@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from common.registration.losses import RegistrationLoss
 from common.registration.pairwise import PairwiseInferer, SizedInferer, SpannedInferer
+from common.registration.testtime import MultiScaleTestTimeTraining
 
 
 class Shift(nn.Module):
@@ -26,11 +28,10 @@ def pairs(size=(60, 100)):
 
 def test_inconsistency_is_what_the_two_directions_miss_each_other_by():
     inferer = PairwiseInferer(composition=True, progress=False)
-    ddf = inferer(pairs(), Shift([1.0, 2.0], [-1.0, -1.0]))
-    torch.testing.assert_close(ddf[0, :, 0, 0], torch.tensor([1.0, 1.5]))
-    torch.testing.assert_close(inferer.inconsistency, torch.ones(3, 1, 60, 100))
-    PairwiseInferer(progress=False)(pairs(), Shift([1.0, 0.0], [0.0, 0.0]))
-    assert PairwiseInferer(progress=False).inconsistency is None
+    result = inferer(pairs(), Shift([1.0, 2.0], [-1.0, -1.0]))
+    torch.testing.assert_close(result.ddf[0, :, 0, 0], torch.tensor([1.0, 1.5]))
+    torch.testing.assert_close(result.inconsistency, torch.ones(3, 1, 60, 100))
+    assert PairwiseInferer(progress=False)(pairs(), Shift([1.0, 0.0], [0.0, 0.0])).inconsistency is None
 
 
 def test_a_large_box_is_made_smaller_and_its_field_larger():
@@ -38,19 +39,29 @@ def test_a_large_box_is_made_smaller_and_its_field_larger():
     inferer = SizedInferer(PairwiseInferer(composition=True, progress=False), 40)
     mask = torch.zeros(1, 1, 60, 100, dtype=torch.bool)
     mask[..., 5:55, 10:90] = True
-    ddf = inferer(pairs(), network, mask=mask)
+    result = inferer(pairs(), network, mask=mask)
+    ddf = result.ddf
     assert set(network.sizes) == {(25, 40)}
     assert ddf.shape == (3, 2, 60, 100)
     torch.testing.assert_close(ddf[1, :, 30, 50], torch.tensor([2.0, 3.0]))
     torch.testing.assert_close(ddf[1, :, 0, 0], torch.tensor([2.0, 3.0]), msg="beyond the box its edge goes on")
-    torch.testing.assert_close(inferer.inconsistency, torch.full((3, 1, 60, 100), 2.0))
+    torch.testing.assert_close(result.inconsistency, torch.full((3, 1, 60, 100), 2.0))
 
 
 def test_a_small_cine_is_left_as_it_is():
     network = Shift([1.0, 2.0], [-1.0, -2.0])
     inferer = SizedInferer(PairwiseInferer(progress=False), 320)
-    torch.testing.assert_close(inferer(pairs(), network)[0, :, 0, 0], torch.tensor([1.0, 2.0]))
-    assert set(network.sizes) == {(60, 100)} and inferer.inconsistency is None
+    result = inferer(pairs(), network)
+    torch.testing.assert_close(result.ddf[0, :, 0, 0], torch.tensor([1.0, 2.0]))
+    assert set(network.sizes) == {(60, 100)} and result.inconsistency is None
+
+
+def test_a_small_cine_is_made_larger_where_that_is_asked_for():
+    network = Shift([1.0, 2.0], [-1.0, -2.0])
+    inferer = SizedInferer(PairwiseInferer(composition=True, progress=False), 320, shortest=200)
+    ddf = inferer(pairs(), network).ddf
+    assert set(network.sizes) == {(120, 200)} and ddf.shape == (3, 2, 60, 100)
+    torch.testing.assert_close(ddf[0, :, 10, 10], torch.tensor([0.5, 1.0]))
 
 
 class FallsShort(torch.nn.Module):
@@ -68,20 +79,72 @@ def test_a_span_makes_up_for_what_short_steps_miss():
     inputs = torch.stack([frames[:-1], frames[1:]], 1)
     steps = inputs[:, 0, 0, 0] - inputs[:, 1, 0, 0]
     short = PairwiseInferer(composition=True, progress=False)
-    plain, spanned = (SpannedInferer(short, span)(inputs, FallsShort())[:, 0, 6, 5] for span in (1, 3))
+    plain, spanned = (SpannedInferer(short, span)(inputs, FallsShort()).ddf[:, 0, 6, 5] for span in (1, 3))
     torch.testing.assert_close(plain, 0.8 * steps)
     torch.testing.assert_close(spanned[:2], steps[:2])
     assert (spanned - steps).abs().sum() < 0.5 * (plain - steps).abs().sum()
-    inferer = SpannedInferer(short, 3)
-    inferer(inputs, FallsShort())
-    assert inferer.inconsistency.shape == (10, 1, 12, 10), "that of neighbouring frames"
+    result = SpannedInferer(short, 3)(inputs, FallsShort())
+    assert result.inconsistency.shape == (10, 1, 12, 10), "that of neighbouring frames"
 
 
 def test_pairs_that_do_not_follow_each_other_have_no_span():
     inputs = torch.rand(5, 2, 8, 8)
     torch.testing.assert_close(
-        SpannedInferer(PairwiseInferer(progress=False), 3)(inputs, FallsShort()),
-        PairwiseInferer(progress=False)(inputs, FallsShort()),
+        SpannedInferer(PairwiseInferer(progress=False), 3)(inputs, FallsShort()).ddf,
+        PairwiseInferer(progress=False)(inputs, FallsShort()).ddf,
     )
     with pytest.raises(ValueError, match="at least 1"):
         SpannedInferer(PairwiseInferer(), 0)
+
+
+class Ramp(torch.nn.Module):
+    """Forward motion grows along the columns, backward there is none: the directions miss each other by a ramp."""
+
+    def forward(self, image):
+        forward = float(image[:, 0].mean() < image[:, 1].mean())
+        ramp = forward * torch.arange(image.shape[3], dtype=torch.float32).expand(len(image), 1, *image.shape[2:])
+        return torch.cat([ramp, torch.zeros_like(ramp)], 1)
+
+
+def test_the_inconsistency_of_a_smaller_size_has_no_steps():
+    result = SizedInferer(PairwiseInferer(composition=True, progress=False), 25)(pairs(), Ramp())
+    steps = result.inconsistency[0, 0, 30].diff()[2:-2]
+    torch.testing.assert_close(steps, torch.ones_like(steps), msg="25 columns become 100")
+
+
+def nmsr(folder, steps=4):
+    return MultiScaleTestTimeTraining(
+        scales=[0.5, 1.0], steps=steps, field_scales=[0.5, 1.0], loss=RegistrationLoss(radius=2), smoothness=1.0,
+        squarings=3, checkpoint_dir=folder, progress=False,
+    )  # fmt: skip
+
+
+def test_what_was_killed_goes_on_through_the_inferers_around_it(tmp_path, monkeypatch):
+    frames = torch.rand(5, 24, 24, generator=torch.Generator().manual_seed(0))
+    inputs = torch.stack([frames[:-1], frames[1:]], 1)
+    around = lambda inner: SizedInferer(SpannedInferer(inner, 2), 20)  # noqa: E731
+    whole = around(nmsr(None))(inputs, torch.nn.Conv2d(2, 2, 1))
+    network = torch.nn.Conv2d(2, 2, 1)
+    killed = around(nmsr(tmp_path))
+    fit = MultiScaleTestTimeTraining._fit_field
+    done = []
+
+    def dies(self, i, *rest):
+        if len(done) == 3:  # in the second scale of the registration over two frames
+            raise KeyboardInterrupt
+        done.append(i)
+        return fit(self, i, *rest)
+
+    monkeypatch.setattr(MultiScaleTestTimeTraining, "_fit_field", dies)
+    with pytest.raises(KeyboardInterrupt):
+        killed(inputs, network)
+    assert killed.checkpoints() == tmp_path and len(list(tmp_path.iterdir())) == 2
+    monkeypatch.setattr(MultiScaleTestTimeTraining, "_fit_field", lambda *given: done.append(given[1]) or fit(*given))
+    again = around(nmsr(tmp_path))
+    result = again(inputs, network)
+    assert done == [0, 1, 0, 1], "only the scale that was killed is done again"
+    torch.testing.assert_close(result.ddf, whole.ddf, rtol=0, atol=0)
+    again.forget()
+    assert not list(tmp_path.iterdir())
+    again.keep_checkpoints(tmp_path / "case")
+    assert again.checkpoints() == tmp_path / "case" and around(nmsr(None)).checkpoints() is None

@@ -46,13 +46,14 @@ def network(**settings):
 def test_field_finds_a_rotation(squarings):
     image, angle = pairs()
     register = inferer(squarings=squarings)
-    ddf = register(image, network())
+    result = register(image, network())
+    ddf = result.ddf
     assert ddf.shape == (3, 2, *SIZE)
     assert endpoint_error(ddf, angle) < 0.1 < endpoint_error(torch.zeros_like(ddf), angle)
     assert folding(ddf).max() == 0
-    assert [r.scale for r in register.results] == [0.25, 0.5, 1.0]
-    assert all(r.ddf().shape == ddf.shape for r in register.results)
-    errors = [endpoint_error(r.ddf(), angle) for r in register.results]
+    assert [r.scale for r in result.stages] == [0.25, 0.5, 1.0]
+    assert all(r.ddf().shape == ddf.shape for r in result.stages)
+    errors = [endpoint_error(r.ddf(), angle) for r in result.stages]
     assert errors[2] < errors[0]
 
 
@@ -65,7 +66,7 @@ def test_network_finds_a_rotation(carry_weights):
     )  # fmt: skip
     start = network()
     before = [p.clone() for p in start.parameters()]
-    ddf = register(image, start)
+    ddf = register(image, start).ddf
     assert endpoint_error(ddf, angle) < 0.45 < endpoint_error(torch.zeros_like(ddf), angle)
     assert all(torch.equal(a, b) for a, b in zip(before, start.parameters(), strict=True)), "the given network is kept"
 
@@ -73,7 +74,7 @@ def test_network_finds_a_rotation(carry_weights):
 def test_network_then_field_compose():
     image, angle = pairs()
     register = inferer(scales=[0.5, 1.0], steps=[100, 25], field_scales=[1.0], learning_rate=3e-3)
-    assert endpoint_error(register(image, network(squarings=5)), angle) < 0.15
+    assert endpoint_error(register(image, network(squarings=5)).ddf, angle) < 0.15
 
 
 class Known(torch.nn.Module):
@@ -134,7 +135,7 @@ def test_volumes():
     moving = torch.nn.functional.interpolate(torch.rand(1, 1, 7, 8, 6), size=(28, 32, 24), mode="trilinear")
     image = torch.cat([moving, moving.roll(-2, 3)], 1)  # fixed(p) = moving(p + 2) along the second axis
     register = inferer(scales=[0.5, 1.0], steps=[30, 20], field_scales=[0.5, 1.0], loss=RegistrationLoss(2))
-    ddf = register(image, RegistrationUNet(3))
+    ddf = register(image, RegistrationUNet(3)).ddf
     inside = ddf[0, :, 6:-6, 6:-6, 6:-6]
     assert (inside[1] - 2).abs().mean() < 0.15
     assert inside[[0, 2]].abs().mean() < 0.15
@@ -145,9 +146,10 @@ def test_only_the_masks_box_is_computed():
     mask = torch.zeros(1, 1, *SIZE, dtype=torch.bool)
     mask[..., 16:56, 14:64] = True
     register = inferer()
-    ddf = register(image, network(), mask=mask)
+    result = register(image, network(), mask=mask)
+    ddf = result.ddf
     assert ddf.shape == (3, 2, *SIZE)
-    assert register.results[-1].box == ((12, 60), (10, 68))
+    assert result.stages[-1].box == ((12, 60), (10, 68))
     inside = (ddf - true_ddf(angle))[..., 20:52, 18:60].square().sum(1).sqrt().mean()
     assert inside < 0.1
     assert torch.equal(ddf[..., 0, :], ddf[..., 11, :]), "the edge is repeated outside"
@@ -156,16 +158,16 @@ def test_only_the_masks_box_is_computed():
 def test_same_seed_same_field():
     image, _ = pairs(9)
     settings = {"field_scales": [1.0], "steps": [4, 4, 4]}
-    first, second = (inferer(seed=3, **settings)(image, network()) for _ in range(2))
+    first, second = (inferer(seed=3, **settings)(image, network()).ddf for _ in range(2))
     assert torch.equal(first, second)
-    assert not torch.equal(first, inferer(seed=4, **settings)(image, network()))
+    assert not torch.equal(first, inferer(seed=4, **settings)(image, network()).ddf)
 
 
 @pytest.mark.parametrize("field_scales", [[], [0.5, 1.0], [1.0]])
 def test_killed_run_goes_on_to_the_same_field(tmp_path, monkeypatch, field_scales):
     image, _ = pairs()
     settings = {"field_scales": field_scales, "steps": [4, 4, 4], "checkpoint_dir": tmp_path}
-    undisturbed = inferer(**{**settings, "checkpoint_dir": None})(image, network())
+    undisturbed = inferer(**{**settings, "checkpoint_dir": None})(image, network()).ddf
     killed = inferer(**settings)
     at_scale = killed._at_scale
 
@@ -181,7 +183,7 @@ def test_killed_run_goes_on_to_the_same_field(tmp_path, monkeypatch, field_scale
     scales = []
     at_scale = resumed._at_scale
     monkeypatch.setattr(resumed, "_at_scale", lambda scale, *rest: scales.append(scale) or at_scale(scale, *rest))
-    assert torch.equal(resumed(image, network()), undisturbed)
+    assert torch.equal(resumed(image, network()).ddf, undisturbed)
     assert scales == [1.0], "the scales that were done are not done again"
 
     other = inferer(**{**settings, "smoothness": 2.0})
@@ -196,16 +198,15 @@ def test_killed_run_goes_on_to_the_same_field(tmp_path, monkeypatch, field_scale
 def test_damaged_checkpoint_begins_anew(tmp_path):
     image, _ = pairs()
     settings = {"steps": [2, 2, 2], "checkpoint_dir": tmp_path}
-    expected = inferer(**settings)(image, network())
+    expected = inferer(**settings)(image, network()).ddf
     (tmp_path / ".scales.pt").write_bytes(b"not a checkpoint")
-    assert torch.equal(inferer(**settings)(image, network()), expected)
+    assert torch.equal(inferer(**settings)(image, network()).ddf, expected)
 
 
 def test_plateau_ends_a_scale():
     image = torch.full((4, 2, *SIZE), 0.5)
     register = inferer(scales=[1.0], steps=500, field_scales=[], patience=3, batch_size=2, loss=RegistrationLoss(4))
-    register(image, network())
-    assert register.results[0].steps <= 10
+    assert register(image, network()).stages[0].steps <= 10
 
 
 @pytest.mark.parametrize(

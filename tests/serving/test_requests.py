@@ -90,7 +90,7 @@ def test_wall_labels_lie_between_the_lines():
 
     labels = torch.full((3, 30, 30), 3, dtype=torch.uint8)
     labels[:, :12] = 2
-    found = wall_labels({"labels": labels, "tracked": [Tracked]})
+    found = wall_labels(labels, [Tracked])
     assert (found[[0, 2]] == labels[[0, 2]].numpy()).all()
     assert found[1, 15, 15] == 1 and found[1, 19, 10] in (1, 2) and found[1, 4, 15] == 2
     assert found[1, 5, 2] == 0 and found[1, 25, 15] == 3  # the segmentation's wall is gone, the atrium stays

@@ -8,6 +8,7 @@ from common.core.datalist import read_datalist
 from common.core.errors import InputError
 from common.simulation.dataset import settings_from
 from common.simulation.testset import read_recipe, write_testset
+from common.simulation.worlds import ANATOMICAL
 from tests.bundles.running import ROOT
 
 LIST = ROOT / "data_lists/simulated.json"
@@ -18,9 +19,12 @@ def test_every_world_has_the_same_patients_without_and_with_artefacts():
     names = {fold: [entry["case"] for entry in read_datalist(LIST, fold)] for fold in recipe["folds"]}
     assert {len(cases) for cases in names.values()} == {recipe["count"]} and len(set(map(tuple, names.values()))) == 1
     worlds = [fold for fold in names if not fold.endswith("_artefacts")]
-    assert {"still", "moving"} <= set(worlds) and {f"{world}_artefacts" for world in worlds} == set(names) - set(worlds)
+    assert worlds == list(ANATOMICAL) and {f"{world}_artefacts" for world in worlds} == set(names) - set(worlds)
     for fold, changes in recipe["folds"].items():
-        assert (settings_from(changes).artefact > 0) == fold.endswith("_artefacts")
+        settings = settings_from(changes)
+        assert (settings.artefact > 0) == fold.endswith("_artefacts")
+        world = fold.removesuffix("_artefacts")
+        assert settings.worlds == (None if world == "still" else {world: 1}), "recorded templates stand still"
     for world in worlds:
         plain, spoilt = (recipe["folds"][fold] for fold in (world, f"{world}_artefacts"))
         assert {**plain, "artefact": 0} == {**spoilt, "artefact": 0}, "the same world"
@@ -32,7 +36,7 @@ def test_every_world_has_the_same_patients_without_and_with_artefacts():
 def test_some_cases_of_some_worlds(tmp_path, data_dir):
     small = {"artefact": 0.0, "scatterers": 5000, "shape": [64, 64]}
     recipe = {"seed": 1, "frames": 12, "count": 2, "templates": ["patient0200", "patient0233"]}
-    recipe["folds"] = {"still": small, "moving": {**small, "moving": True}, "never": small}
+    recipe["folds"] = {"still": small, "moving": {**small, "worlds": {"moving": 1}}, "never": small}
     path = tmp_path / "list.json"
     path.write_text(json.dumps({"recipe": recipe}))
     folder = data_dir / "CAMUS_308um"

@@ -60,7 +60,7 @@ def test_the_same_patient_in_every_world(heart):
 
 def test_sliding_moves_the_cavity_and_hardly_the_pericardium(heart):
     simulation, _ = simulated(heart, "sliding")
-    found = simulation._displacement(14, [0])
+    found = simulation.labelled(14, [0])
     length = found["ddf"][0].norm(dim=0) * simulation.grid.spacing[0]
     assert length[found["mask"][0]].max() > 3.0
     assert length[found["ground"][0]].max() < 2.0

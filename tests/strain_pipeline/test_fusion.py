@@ -4,14 +4,16 @@ A wall that stands still in every frame, and a field that says that it moves: ho
 weighed. Without a jerk the motion is a parabola, and filter and smoother give the parabola of least squares.
 """
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
 
-from common.strain_pipeline.pipeline import WallTracking
+from common.cine.case import CineCase
+from common.core.case import Entry
+from common.registration.result import RegistrationResult
+from common.strain_pipeline.motion import Fusion, track_wall
+from common.strain_pipeline.wall import Wall
 from common.ventricle.beats import Beat
 
 SIZE, POINTS = 120, 60
@@ -42,20 +44,15 @@ def fused(missed, same, **settings):
     moving, fixed = 0.5 + a, 0.5 + np.sqrt(same) * a + np.sqrt(1 - same) * b
     field = torch.zeros(FRAMES - 1, 2, SIZE, SIZE)
     field[:, 0] = -DOWN
-    case = {
-        "cine": MetaTensor(torch.rand(1, FRAMES, SIZE, SIZE), meta={"spacing": None, "frame_times": None}),
-        "image": torch.cat([moving, fixed], 1).expand(FRAMES - 1, -1, -1, -1),
-        "pred": field,
-        "walls": np.repeat(wall()[None], FRAMES, 0),
-        "beats": [Beat(0, 3, FRAMES - 1, True)],
-        "seconds": 1.0,
-        "parts": {},
-        "warnings": [],
-    }
+    cine = MetaTensor(torch.rand(1, FRAMES, SIZE, SIZE), meta={"spacing": None, "frame_times": None})
+    image = torch.cat([moving, fixed], 1).expand(FRAMES - 1, -1, -1, -1)
+    lines = np.repeat(wall()[None], FRAMES, 0)
+    labels = torch.zeros(FRAMES, SIZE, SIZE, dtype=torch.uint8)
+    segmented = Wall(labels, np.zeros(FRAMES), lines, (Beat(0, 3, FRAMES - 1, True),), ())
     inconsistency = None if missed is None else torch.full((FRAMES - 1, 1, SIZE, SIZE), missed)
-    engine = SimpleNamespace(state=SimpleNamespace(output=case), inferer=SimpleNamespace(inconsistency=inconsistency))
-    WallTracking(radius=6 / LENGTH, along=0, jerk=0.0, **settings)(engine)
-    return case["tracked"][0]
+    result = RegistrationResult(field, inconsistency=inconsistency)
+    fusion = Fusion(radius=6 / LENGTH, along=0, jerk=0.0, **settings)
+    return track_wall(CineCase(Entry("wall", "wall.dcm"), image, None, cine), segmented, result, fusion)[0]
 
 
 def rows_by_least_squares(sd_velocity):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.strain_pipeline.measures import StrainMeasures, timing
-from common.strain_pipeline.pipeline import TrackedBeat
+from common.strain_pipeline.motion import TrackedBeat
 from common.ventricle.beats import Beat
 from common.ventricle.views import APICAL
 

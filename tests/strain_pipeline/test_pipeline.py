@@ -1,24 +1,20 @@
 """The pipeline's parts on a wall whose motion is known at every pixel."""
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
 
+from common.cine.case import CineCase
+from common.core.case import Entry
 from common.core.errors import InputError
 from common.fields.ddf import warp
-from common.strain_pipeline.measures import StrainMeasures, mean
-from common.strain_pipeline.pipeline import (
-    TrackedBeat,
-    WallTracking,
-    along_lines,
-    joined,
-    likeness,
-    velocities,
-    walls_of,
-)
+from common.registration.result import RegistrationResult
+from common.strain_pipeline.measures import StrainMeasures, mean, times_doubted, timing_warnings
+from common.strain_pipeline.motion import Fusion, TrackedBeat, along_lines, ncc_after_warp, track_wall, velocities
+from common.strain_pipeline.wall import Wall, joined, walls_of
 from common.ventricle.beats import Beat
 from common.ventricle.contours import wall_contours
 from common.ventricle.views import APICAL, apical
@@ -46,7 +42,7 @@ def fields():
 
 
 @pytest.fixture(scope="module")
-def case():
+def heart():
     labels = np.stack([labels_at(s) for s in SHARE])
     texture = torch.rand(1, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     image = torch.cat([torch.cat([texture, warp(texture, field[None])], 1) for field in fields()])
@@ -55,33 +51,25 @@ def case():
     )
     walls, reasons = walls_of(labels, 120)
     assert not reasons
-    return {
-        "cine": cine, "image": image, "pred": fields(), "walls": walls, "beats": [Beat(0, 10, 20, True)],
-        "seconds": 1.0, "view": APICAL["apical_4ch"], "warnings": [], "contour_given": None,
-    }  # fmt: skip
+    wall = Wall(torch.from_numpy(labels), np.zeros(len(SHARE)), walls, (Beat(0, 10, 20, True),), ())
+    return CineCase(Entry("heart", "heart.dcm"), image, None, cine), wall
 
 
-def tracked(case, inconsistency=None, **settings):
-    engine = SimpleNamespace(
-        state=SimpleNamespace(output={**case, "parts": {}, "warnings": []}),
-        inferer=SimpleNamespace(inconsistency=inconsistency),
-    )
-    WallTracking(**settings)(engine)
-    return engine
+def tracked(case, wall, **settings):
+    (found,) = track_wall(case, wall, RegistrationResult(fields()), Fusion(**settings))
+    return found
 
 
 @pytest.mark.parametrize("place_noise", [None, 0.02, 0.1])
-def test_strain_of_a_known_contraction(case, place_noise):
-    engine = tracked(case, place_noise=place_noise)
-    StrainMeasures(least_nlcc=0.0)(engine)
-    out = engine.state.output
-    (beat,) = out["strain"]
+def test_strain_of_a_known_contraction(heart, place_noise):
+    found = tracked(*heart, place_noise=place_noise)
+    measured = StrainMeasures(least_nlcc=0.0)([found], heart[0].meta, APICAL["apical_4ch"])
+    (beat,) = measured.beats
     curve = np.array(beat["curves"]["gls"])
     np.testing.assert_allclose(curve, 100 * (SHARE - 1), atol=0.8)
     numbers = beat["numbers"]
-    assert numbers["gls"] == pytest.approx(-20, abs=0.8) and numbers["gls_time_to_peak_ms"] == pytest.approx(
-        500, abs=50
-    )
+    assert measured.scores.metrics["gls"] == numbers["gls"] == pytest.approx(-20, abs=0.8)
+    assert numbers["gls_time_to_peak_ms"] == pytest.approx(500, abs=50)
     assert numbers["ejection_fraction"] == pytest.approx(100 * (1 - 0.8**3), abs=3)
     assert numbers["drift"] == pytest.approx(0, abs=1.0) and numbers["mapse"] == pytest.approx(-20, abs=0.8)
     assert all(s["end_systolic"] == pytest.approx(-20, abs=2.5) for s in beat["segments"])
@@ -97,13 +85,13 @@ def test_velocity_is_the_mean_of_both_neighbours():
     assert (found[..., 1] == 0).all()
 
 
-def test_likeness_is_one_where_the_field_is_right():
+def test_ncc_is_one_where_the_field_is_right():
     frame = torch.rand(1, 1, 40, 40, generator=torch.Generator().manual_seed(1))
     right = torch.full((1, 2, 40, 40), 0.0)
     right[:, 1] = 3.0
     pair = torch.cat([frame, frame.roll(-3, 3)], 1)
-    assert likeness(pair, right, 4)[..., 10:30, 10:30].min() > 0.999
-    assert likeness(pair, torch.zeros_like(right), 4)[..., 10:30, 10:30].mean() < 0.2
+    assert ncc_after_warp(pair, right, 4)[..., 10:30, 10:30].min() > 0.999
+    assert ncc_after_warp(pair, torch.zeros_like(right), 4)[..., 10:30, 10:30].mean() < 0.2
 
 
 def test_a_frame_whose_wall_is_torn_counts_as_having_none():
@@ -139,11 +127,12 @@ def test_a_wall_in_two_pieces_is_closed():
     assert off.mean() < 1.0 and off.max() < 6, "pixels"
 
 
-def test_a_torn_wall_at_end_diastole_is_taken_from_a_later_frame(case):
-    walls = case["walls"].copy()
-    walls[0] = np.nan
-    (found,) = tracked({**case, "walls": walls}).state.output["tracked"]
-    off = np.linalg.norm(found.lines[0] - case["walls"][0], axis=-1)
+def test_a_torn_wall_at_end_diastole_is_taken_from_a_later_frame(heart):
+    case, wall = heart
+    lines = wall.lines.copy()
+    lines[0] = np.nan
+    found = tracked(case, replace(wall, lines=lines))
+    off = np.linalg.norm(found.lines[0] - wall.lines[0], axis=-1)
     assert off.mean() < 1.5 and off.max() < 4, "pixels"
 
 
@@ -185,3 +174,52 @@ def test_names_of_views_and_segments():
     with pytest.raises(InputError, match="expected one of"):
         StrainMeasures(line="wall")
     assert mean([None, 1.0, 3.0]) == 2.0 and mean([None]) is None
+
+
+def beats_of(*rates, systole=15):
+    return [{"ed": 0, "es": systole, "numbers": {"heart_rate": rate}} for rate in rates]
+
+
+@pytest.mark.parametrize(
+    ("times_are", "rates", "doubted"),
+    [
+        ("acquired", (None,), False), ("acquired", (400.0,), False), ("playback", (None,), True),
+        ("playback", (70.0,), True), ("playback", (70.0, 72.0), False), ("playback", (70.0, None), True),
+        ("playback", (20.0, 21.0), True), (None, (70.0,), False),
+    ],
+)  # fmt: skip
+def test_times_of_playback_are_doubted_without_two_possible_beats(times_are, rates, doubted):
+    assert times_doubted(beats_of(*rates), times_are) is doubted
+
+
+@pytest.mark.parametrize(
+    ("beats", "times", "doubted", "words"),
+    [
+        (beats_of(70.0), np.arange(50) / 50, False, []),
+        (beats_of(70.0), np.arange(50) / 50, True, ["file's playback"]),
+        (beats_of(28.0), np.arange(50) / 50, False, ["28 beats/min is hardly possible"]),
+        (beats_of(250.0), np.arange(50) / 50, False, ["250 beats/min is hardly possible"]),
+        (beats_of(70.0, systole=8), np.arange(50) / 50, False, ["only 9 frames in systole"]),
+        (beats_of(70.0, systole=9), np.arange(50) / 50, False, []),
+        (beats_of(70.0), np.arange(50) / 25, False, ["25 frames/s are few"]),
+        (beats_of(None), None, False, []),
+    ],
+)
+def test_what_a_reader_of_times_must_know(beats, times, doubted, words):
+    said = timing_warnings(beats, times, doubted)
+    assert len(said) == len(words) and all(word in text for word, text in zip(words, said, strict=True))
+
+
+def test_strain_of_pixels_that_are_not_square_without_millimetres():
+    """Lines that shorten by a tenth along the rows alone: what share of their length that is, the steps tell."""
+    beat = beat_with()
+    rows = beat.lines[..., :1] * np.linspace(1, 0.9, len(beat.lines))[:, None, None, None]
+    beat = replace(beat, lines=np.concatenate([rows, beat.lines[..., 1:]], -1))
+    names, found = APICAL["apical_2ch"].segments(), {}
+    for steps in ((1.0, 1.0), (2.0, 1.0), (0.5, 1.0)):
+        found[steps] = StrainMeasures(compensate=False).measure(beat, None, None, names, steps)["curves"][
+            "gls_centreline"
+        ][-1]
+        expected = StrainMeasures(compensate=False).measure(beat, steps, None, names)["curves"]["gls_centreline"][-1]
+        assert found[steps] == pytest.approx(expected)
+    assert found[2.0, 1.0] < found[1.0, 1.0] < found[0.5, 1.0] < 0

@@ -184,3 +184,23 @@ def test_synthetic_training_needs_no_data(tmp_path, monkeypatch):
         )
         assert (tmp_path / bundle / "model.pt").stat().st_size < 30e6
         assert json.dumps(sorted(p.name for p in (tmp_path / bundle).iterdir())) == '["checkpoint.pt", "model.pt"]'
+
+
+def test_the_running_mean_of_the_weights_is_written(tmp_path):
+    """Against the recursion by hand, from the weights after each step."""
+    engine = trainer(tmp_path, 2)
+    seen = []
+    engine.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda e: seen.append([p.detach().clone() for p in e.network.parameters()])
+    )
+    Weights(str(tmp_path / "mean.pt"), mean=0.8).attach(engine)
+    engine.run()
+    mean = seen[0]
+    for step in seen[1:]:
+        mean = [0.8 * m + 0.2 * s for m, s in zip(mean, step, strict=True)]
+    stored = list(torch.load(tmp_path / "mean.pt", weights_only=True).values())
+    assert len(seen) > 2
+    for m, s in zip(mean, stored, strict=True):
+        torch.testing.assert_close(s.float(), m, atol=2e-3, rtol=2e-3)
+    with pytest.raises(ValueError, match="mean"):
+        Weights("model.pt", mean=1.0)

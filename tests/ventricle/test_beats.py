@@ -104,3 +104,94 @@ def test_end_systole_by_the_tracked_cavity():
     assert by_tracked_cavity(Beat(5, 12, 25, whole=False), areas).es > 15, "a beat cut off keeps its drift"
     cut = Beat(5, 25, 25, whole=False)
     assert by_tracked_cavity(cut, areas) == cut
+
+
+def test_an_even_drift_of_a_whole_beat_is_taken_from_its_first_to_its_last_frame():
+    """A parabola with its least at frame 6 of 12, and 3 a frame beside: undisturbed by it, and by what lies outside."""
+    frames = np.arange(13)
+    parabola = (frames - 6) ** 2
+    assert by_tracked_cavity(Beat(4, 9, 16, True), parabola + 3 * frames).es == 10
+    assert by_tracked_cavity(Beat(4, 9, 16, True), parabola - 3 * frames).es == 10
+    assert by_tracked_cavity(Beat(4, 9, 16, False), parabola - 3 * frames).es == 4 + 7  # 2 (t − 6) = 3: 7.5, the first
+    late = [10, 9, 8, 7, 6, 5, 1, 9]  # the frame before the last
+    assert by_tracked_cavity(Beat(0, 3, 7, False), late).es == 6
+    assert by_tracked_cavity(Beat(0, 3, 7, False), [10, 2, 3, 9, 9, 9, 9, 1]).es == 1, "nor ED nor the end"
+
+
+def test_end_systole_on_an_end_diastole_belongs_to_the_beat_before():
+    area, times = areas(0, 2 * FRAMES)
+    (beat,) = find_beats(area, times, es=FRAMES)
+    assert beat.ed == 0 and beat.es == FRAMES
+    area, times = areas(0, 3 * FRAMES)
+    (beat,) = find_beats(area, times, es=2 * FRAMES + ES)
+    assert abs(beat.ed - 2 * FRAMES) <= 1, "the last end-diastole before it, not the second"
+    with pytest.raises(InputError, match=r"^a\.dcm: no end-systole after the given ED, frame 70: half a beat"):
+        find_beats(area[:72], times[:72], ed=70, name="a.dcm")
+
+
+def coarse(*areas):
+    """Areas and their times a fifth of a second apart: so coarse that no neighbour smooths them."""
+    return list(map(float, areas)), [0.2 * t for t in range(len(areas))]
+
+
+@pytest.mark.parametrize(
+    ("course", "beats"),
+    [
+        # ejects 40 and fills, then 24 (more than half of the range), then 16 (less than half: no beat)
+        ((100, 80, 60, 80, 100, 88, 76, 88, 100), [Beat(0, 2, 4, True), Beat(4, 6, 8, True)]),
+        ((100, 80, 60, 80, 100, 92, 84, 92, 100), [Beat(0, 2, 4, True)]),
+        # two frames from end-diastole to the next are the least
+        ((100, 60, 100, 60, 100), [Beat(0, 1, 2, True), Beat(2, 3, 4, True)]),
+        # the cine ends when 26 of 40 have come back, or 27: 65 %
+        ((100, 80, 60, 70, 85.9), [Beat(0, 2, 4, False)]),
+        ((100, 80, 60, 70, 86.1), [Beat(0, 2, 4, True)]),
+    ],
+)
+def test_beats_of_a_course_that_is_known_frame_by_frame(course, beats):
+    assert find_beats(*coarse(*course)) == beats
+
+
+@pytest.mark.parametrize(
+    ("end", "found"),
+    [
+        ((71, 68), True),  # 32 of 40 ejected, and 3 a frame at last: end-systole is near
+        ((70, 64, 61), True),
+        ((76, 74), False),  # as slow, but 26 of 40 is less than seven tenths
+        ((70, 60), False),  # all of it, but 10 a frame at last, where 15 was the most
+    ],
+)
+def test_a_last_beat_that_ends_near_end_systole(end, found):
+    """A whole beat of 40 first, then one that the cine cuts off; which falls fastest by 15 a frame."""
+    course = (100, 80, 62, 60, 75, 95, 100, 95, 80, *end)
+    beats = find_beats(*coarse(*course))
+    assert beats[0] == Beat(0, 3, 6, True)
+    assert beats[1:] == ([Beat(6, 8 + len(end), 8 + len(end), False)] if found else [])
+
+
+def test_small_bumps_are_no_end_diastole_and_plateaus_have_a_middle():
+    # a bump of 12 in the filling is less than 35 % of 40
+    assert find_beats(*coarse(100, 80, 60, 82, 70, 80, 100, 80, 60, 80, 100)) == [
+        Beat(0, 2, 6, True), Beat(6, 8, 10, True)
+    ]  # fmt: skip
+    # three frames as large as each other (within 1.5 % of 40): the middle one; at the cine's end, the last
+    (first, second) = find_beats(*coarse(100, 60, 80, 99.6, 100, 99.6, 80, 60, 80, 100, 99.7))
+    assert first == Beat(0, 1, 4, True) and second == Beat(4, 7, 10, True)
+
+
+def test_a_first_frame_little_below_the_largest_area_is_end_diastole():
+    """Cines are cut at R waves: 97 of 100 (less than a tenth of 40 below) begins the beat, 94 does not."""
+    assert find_beats(*coarse(97, 98, 100, 80, 60, 80, 100))[0] == Beat(0, 4, 6, True)
+    assert find_beats(*coarse(94, 97, 100, 80, 60, 80, 100))[0] == Beat(2, 4, 6, True)
+
+
+def test_least_change_and_given_frames():
+    flat = (100, 99, 97.5, 99, 100)
+    with pytest.raises(InputError) as caught:
+        find_beats(*coarse(*flat), name="a.dcm")
+    assert str(caught.value) == "a.dcm: the cavity's area changes by 2% only, no beat is seen; give --ed and --es"
+    assert find_beats(*coarse(*flat), ed=0, es=2) == [Beat(0, 2, 4, True)]
+    assert find_beats(*coarse(100, 98, 96, 98, 100)) == [Beat(0, 2, 4, True)]
+    for given, words in (({"ed": 5}, "ED at frame 5"), ({"es": -1}, "ES at frame -1")):
+        with pytest.raises(InputError) as caught:
+            find_beats(*coarse(100, 80, 60, 80, 100), name="b.dcm", **given)
+        assert str(caught.value) == f"b.dcm: {words}, the cine has frames 0 to 4"

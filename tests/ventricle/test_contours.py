@@ -11,7 +11,14 @@ import torch
 from skimage.draw import polygon2mask
 
 from common.core.errors import InputError
-from common.ventricle.contours import blood_pool_masks, fit_contour, mask_contour, smooth_boundary, wall_contours
+from common.ventricle.contours import (
+    blood_pool_masks,
+    fit_contour,
+    mask_contour,
+    smooth_boundary,
+    wall_contours,
+    wall_lines,
+)
 
 
 def disc(radius: float, centre: tuple[float, float] = (50.0, 60.0), size: tuple[int, int] = (100, 120)) -> np.ndarray:
@@ -188,3 +195,59 @@ def test_wall_of_a_ventricle() -> None:
 def test_no_wall() -> None:
     with pytest.raises(InputError, match="cine 3: no myocardium"):
         wall_contours(disc(30).astype(int), name="cine 3")
+
+
+def test_contour_of_a_square_to_the_half_pixel() -> None:
+    """The boundary lies half-way between the pixels' centres; the longest of its curves is taken, holes are none."""
+    mask = np.zeros((20, 30))
+    mask[4:12, 6:20] = 0.1
+    mask[7:9, 9:12] = 0
+    contour = mask_contour(mask)
+    assert contour.min(0).tolist() == [3.5, 5.5] and contour.max(0).tolist() == [11.5, 19.5]
+    assert contour[0, 0] == 3.5 and clockwise(contour)
+    steps = np.linalg.norm(contour - np.roll(contour, 1, axis=0), axis=1)
+    assert steps.max() <= 1 and len(np.unique(contour, axis=0)) == len(contour), "closed, and no point twice"
+    row, column = contour.T
+    area = 0.5 * abs(np.sum(column * np.roll(row, -1) - np.roll(column, -1) * row))
+    assert area == pytest.approx(8 * 14 - 4 / 8), "less the four corners that are cut"
+
+
+def horseshoe(row: int, column: int, size: tuple[int, int]) -> np.ndarray:
+    """A cavity 1 in a wall 2, both half ellipses, an atrium 3 below; the apex at ``row``, the axis at ``column``."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    across = np.hypot((y - row - 48) / 2, x - column)
+    labels = np.where(across < 18, 1, np.where(across < 24, 2, 0)) * (y <= row + 48)
+    labels[row + 49 : row + 55, column - 10 : column + 10] = 3
+    return labels
+
+
+@pytest.mark.parametrize(("row", "column", "size"), [(0, 24, (60, 49)), (9, 40, (90, 120)), (31, 90, (86, 115))])
+def test_wall_lines_lie_where_the_wall_is(row: int, column: int, size: tuple[int, int]) -> None:
+    lines = wall_contours(horseshoe(row, column, size), points=60)
+    assert lines.shape == (3, 60, 2)
+    for line, radius in zip(lines, (18, 21, 24), strict=True):
+        across = np.hypot((line[:, 0] - row - 48) / 2, line[:, 1] - column)
+        assert np.abs(across - radius)[3:-3].max() < 0.8
+        assert abs(line[0, 0] - row - 48) < 2 and abs(line[-1, 0] - row - 48) < 2
+        assert line[0, 1] < column < line[-1, 1]
+    here = wall_contours(horseshoe(9, 40, (90, 120)), points=60)
+    if row:  # at the picture's edge the smoothing sees less
+        np.testing.assert_allclose(lines - [row, column], here - [9, 40], atol=1e-6)
+
+
+def test_names_and_numbers_of_wall_lines() -> None:
+    labels = horseshoe(9, 40, (90, 120))
+    assert wall_contours(labels).shape == (3, 120, 2)
+    with pytest.raises(InputError, match=r"^frame 7: no myocardium \(label 2\)"):
+        wall_contours(np.where(labels == 2, 0, labels), name="frame 7")
+    with pytest.raises(InputError, match=r"^mask: no cavity \(label 1\)"):
+        wall_contours(np.zeros((20, 20)))
+    angle = np.linspace(0, np.pi, 101)
+    endo, epi = (np.stack([60 - 2 * r * np.sin(angle), 40 - r * np.cos(angle)], -1) for r in (18, 24))
+    inner, middle, outer = wall_lines(endo, epi)
+    np.testing.assert_allclose(middle, (inner + outer) / 2)
+    assert len(inner) == 120 and len(wall_lines(endo, epi, 30)[0]) == 30
+    with pytest.raises(InputError, match=r"^contours: the endocardium does not lie within"):
+        wall_lines(epi, endo)
+    with pytest.raises(InputError, match=r"^here: the endocardium does not lie within"):
+        wall_lines(epi, endo, name="here")

@@ -4,10 +4,13 @@ import pytest
 from common.core.errors import InputError
 from common.simulation.anatomy import left_ventricle
 from common.ventricle.mesh import (
+    _perpendiculars,
+    arc_length,
     at_fractions,
     inside_outlines,
     myocardial_contours,
     myocardial_mesh,
+    paired_contours,
     signed_areas,
     wall_mesh,
 )
@@ -112,3 +115,85 @@ def test_contours_that_cross_are_refused(ventricle):
         myocardial_mesh(epi, endo)
     with pytest.raises(InputError, match="endocardium must be"):
         myocardial_mesh(endo[:3], epi)
+
+
+def arch(radius, legs=40.0, points=161):
+    """Two walls and half a circle over them, even by length: ``[points, 2]`` about column 50, base at row 80."""
+    bend = np.linspace(0, np.pi, 400)
+    top = np.stack([80 - legs - radius * np.sin(bend), 50 - radius * np.cos(bend)], axis=1)
+    whole = np.concatenate([[[80.0, 50 - radius]], top, [[80.0, 50 + radius]]])
+    return at_fractions(whole, np.linspace(0, 1, points))
+
+
+def test_arc_length_of_an_arch():
+    length = arc_length(arch(10.0))
+    assert length[0] == 0 and length[-1] == pytest.approx(80 + 10 * np.pi, rel=1e-3)
+    assert np.diff(length) == pytest.approx(length[-1] / 160, rel=1e-2)
+
+
+def test_a_perpendicular_meets_an_upright_wall_at_its_own_height():
+    """Legs face each other at one height, half circles at one angle; by length alone they would not."""
+    outer, inner = arch(20.0), arch(10.0, points=201)
+    met = _perpendiculars(outer, inner, np.full(161, np.nan))
+    assert np.isnan(met).all(), "beside a place that is not known, every perpendicular has missed"
+    total = 80 + 10 * np.pi
+    height = np.clip(80 - outer[:, 0], 0, 40)
+    angle = np.arctan2(np.clip(40 - outer[:, 0], 0, None), 50 - outer[:, 1])
+    expected = np.where(height < 40, np.where(outer[:, 1] < 50, height, total - height), 40 + 10 * angle) / total
+    met = _perpendiculars(outer, inner, expected)
+    away = np.abs(80 - outer[:, 0] - 40) > 2  # a tangent by differences is between the two where a leg ends
+    off = np.abs(met - expected)[away]
+    assert off.max() < 2e-3 and np.unique(met[away]).size == away.sum()
+    mirrored = _perpendiculars(outer[::-1], inner[::-1], 1 - expected[::-1])
+    np.testing.assert_allclose(mirrored[::-1], 1 - met, atol=1e-9)
+    for moved in (_perpendiculars(outer + 500, inner + 500, expected), _perpendiculars(-outer, -inner, expected)):
+        np.testing.assert_allclose(moved, met, atol=1e-9)
+    wrong = np.where(np.arange(161) == 30, expected + 0.2, expected)
+    assert _perpendiculars(outer, inner, wrong)[30] == wrong[30], "it landed further from its place than is believed"
+
+
+def test_paired_points_face_each_other_on_upright_walls():
+    inner, outer = paired_contours(arch(10.0, points=201), arch(20.0, points=201), 40)
+    assert inner.shape == outer.shape == (40, 2)
+    assert outer[0].tolist() == pytest.approx([80, 30]) and outer[-1].tolist() == pytest.approx([80, 70])
+    assert inner[0].tolist() == pytest.approx([80, 40]) and inner[-1].tolist() == pytest.approx([80, 60])
+    np.testing.assert_allclose(inner[:, 1] - 50, -(inner[::-1, 1] - 50), atol=0.05)
+    legs = outer[:, 0] > 48
+    assert np.abs(inner[legs, 0] - outer[legs, 0])[1:-1].max() < 2.5
+    steps = np.linalg.norm(np.diff(outer, axis=0), axis=1)
+    assert steps == pytest.approx(steps.mean(), rel=0.02), "even along the epicardium"
+
+
+def test_outlines_go_around_the_wall_once():
+    inner = np.stack([np.zeros(4), np.arange(4.0)], axis=1)
+    open_wall = wall_mesh(inner, inner + [2.0, 0.0], layers=3)
+    (outline,) = open_wall.outlines()
+    assert outline.tolist() == [0, 3, 6, 9, 10, 11, 8, 5, 2, 1]
+    np.testing.assert_array_equal(open_wall.inner, inner)
+    np.testing.assert_array_equal(open_wall.outer, inner + [2.0, 0.0])
+    turn = np.arange(12) * np.pi / 6
+    circle = np.stack([np.sin(turn), np.cos(turn)], axis=1)
+    ring = wall_mesh(circle, 2 * circle, layers=4, closed=True)
+    assert [outline.tolist() for outline in ring.outlines()] == [list(range(0, 48, 4)), list(range(3, 48, 4))]
+    areas = signed_areas(ring.nodes, ring.triangles)
+    assert len(areas) == 12 * 3 * 2 and (areas > 0).all()
+    assert areas.sum() == pytest.approx(12 / 2 * np.sin(np.pi / 6) * (4 - 1)), "between two twelve-sided polygons"
+    assert ring.columns == 12 and ring.layers == 4 and ring.closed and not open_wall.closed
+
+
+def test_a_mesh_is_made_as_it_is_asked_for():
+    mesh = myocardial_mesh(arch(10.0), arch(20.0), columns=12, layers=3)
+    assert (mesh.columns, mesh.layers, len(mesh.nodes), len(mesh.triangles)) == (12, 3, 36, 44)
+    with pytest.raises(InputError) as caught:
+        myocardial_mesh(arch(20.0), arch(10.0), name="p.nii")
+    assert str(caught.value) == "p.nii: the endocardium does not lie within the epicardium; are they exchanged?"
+    line = np.stack([np.zeros(5), np.arange(5.0)], axis=1)
+    crossed = line + np.array([1.0, 1.0, 1.0, -1.0, -1.0])[:, None] * [1.0, 0.0]
+    with pytest.raises(InputError, match=r"^w: the inner and the outer contour cross \(\d+ triangles turned over\)$"):
+        wall_mesh(line, crossed, 2, name="w")
+    with pytest.raises(InputError, match=r"^contours: the inner and the outer contour cross \(\d triangles"):
+        wall_mesh(line, line + np.array([0.0, 1.0, 1.0, 1.0, 1.0])[:, None] * [1.0, 0.0], 2)
+    with pytest.raises(InputError, match=r"^q: the epicardium must be \[n >= 8, 2\] finite points, not of"):
+        paired_contours(arch(10.0), arch(20.0, points=7), name="q")
+    with pytest.raises(InputError, match="endocardium and the epicardium cross"):
+        myocardial_mesh(arch(10.0) + [0.0, 15.0], arch(20.0))

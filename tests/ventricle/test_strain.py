@@ -5,6 +5,7 @@ import pytest
 
 from common.core.errors import InputError
 from common.ventricle.strain import (
+    cavity_areas,
     disc_diameters,
     disc_volume,
     drift,
@@ -20,6 +21,7 @@ from common.ventricle.strain import (
     peak,
     peak_systolic,
     post_systolic_index,
+    segment_bounds,
     segment_lengths,
     strain_rate,
     without_drift,
@@ -150,3 +152,108 @@ def test_volume_does_not_change_as_the_heart_turns():
     assert disc_volume(shape @ turn.T, (0.4, 0.4)) == pytest.approx(disc_volume(shape, (0.4, 0.4)))
     with pytest.raises(InputError, match="spacing"):
         disc_volume(shape, None)
+
+
+NO_SPACING = "a volume needs the pixels' spacing, which this cine does not tell"
+SQUARE = np.array([[0.0, 0.0], [0.0, 4.0], [3.0, 4.0], [3.0, 0.0]])  # rows 0 to 3, columns 0 to 4, open at column 0
+
+
+def test_areas_wherever_the_contour_lies_and_however_it_turns():
+    shapes = np.stack([SQUARE, SQUARE + [7.0, -5.0], SQUARE[::-1], 2 * SQUARE, 0 * SQUARE])
+    assert cavity_areas(shapes) == pytest.approx([12, 12, 12, 48, 0])
+    assert cavity_areas(shapes, (0.5, 2.0)) == pytest.approx([12, 12, 12, 48, 0])
+    assert cavity_areas(shapes, (0.5, 0.5)) == pytest.approx([3, 3, 3, 12, 0])
+    angle = np.linspace(0, 2 * np.pi, 400, endpoint=False)
+    assert cavity_areas([np.stack([9 + 3 * np.sin(angle), 4 + 2 * np.cos(angle)], -1)])[0] == pytest.approx(
+        6 * np.pi, rel=1e-3
+    )
+
+
+def test_pixels_that_are_not_square_change_a_strain():
+    """A line along the rows that doubles, and one along the columns that stays: 1 and 2 mm a pixel, and the reverse."""
+    corner = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 10.0]])
+    moved = np.stack([corner, corner * [2.0, 1.0]])
+    assert gls(moved)[1] == pytest.approx(0.5)
+    assert gls(moved, (2.0, 1.0))[1] == pytest.approx(2 / 3) and gls(moved, (1.0, 2.0))[1] == pytest.approx(1 / 3)
+    wall = np.array([[0.0, 0.0], [40.0, 30.0], [0.0, 0.0]])
+    moved = np.stack([wall, wall * [0.5, 1.0]])
+    assert mapse(moved, (1.0, 1.0))[1] == pytest.approx(np.hypot(20, 30) / 50 - 1)
+    assert mapse(moved, (1.0, 4 / 3))[1] == pytest.approx(np.hypot(20, 40) / np.hypot(40, 40) - 1)
+    segments = segment_lengths(np.stack([np.stack([np.arange(9.0), np.zeros(9)], -1)]), (0.5, 9.0), count=4)
+    assert segments.tolist() == [[1.0], [1.0], [1.0], [1.0]] and segment_bounds(9, 4).tolist() == [0, 2, 4, 6, 8]
+    thin = np.stack([SQUARE * [1.0, 4.0], SQUARE * [2.0, 3.0]])
+    assert end_systole(thin) == 0 and end_systole(thin, (1.0, 1.0)) == 0
+
+
+def test_any_frame_can_be_end_diastole_of_the_long_axis():
+    shape = ventricle()
+    wide = shape * [0.5, 4.0]  # its furthest point from the base is another one
+    moved = np.stack([wide, shape])
+    apex = int(np.linalg.norm(shape - (shape[0] + shape[-1]) / 2, axis=1).argmax())
+    expected = np.linalg.norm(wide[apex] - (wide[0] + wide[-1]) / 2)
+    assert long_axis(moved, ed=1) == pytest.approx([expected, 60])
+    assert mapse(moved, ed=1) == pytest.approx([expected / 60 - 1, 0])
+    assert mapse_mm(moved, (1.0, 1.0), ed=1) == pytest.approx([60 - expected, 0])
+    assert long_axis(moved, ed=0)[0] > long_axis(moved, ed=1)[0]
+
+
+def test_a_beat_that_begins_later():
+    curve = np.array([0.5, 0.1, -0.2, -0.3, 0.05, -0.9])  # from frame 1 to 4
+    assert drift(curve, 1, 4) == pytest.approx(-0.05)
+    assert without_drift(curve, 1, 4) == pytest.approx(curve + 0.05 * (np.arange(6) - 1) / 3)
+    assert peak(curve, 1, 4) == (-0.3, 3)
+
+
+def test_indices_at_their_limits():
+    assert np.isnan(post_systolic_index(-0.1, 0.0)) and post_systolic_index(-0.2, -0.2) == 0
+    assert np.isnan(mechanical_dispersion([])) and mechanical_dispersion([300.0, 300.0]) == 0
+    assert lagrangian([0.5, 0.25]).tolist() == [0.0, -0.5], "a length under one is one too"
+
+
+def test_measures_are_computed_in_double_precision():
+    third, fine = np.float32(1 / 3), np.array([0.1, 0.2, 0.4], dtype=np.float32)
+    assert lagrangian(fine).dtype == strain_rate(fine, fine).dtype == without_drift(fine, 0, 2).dtype == np.float64
+    assert drift(fine, 0, 2) == float(fine[2]) - float(fine[0])
+    assert peak_systolic([third, -third], 0, 1) == -float(third)
+    whole = np.array([2**31, 2**31 + 2, 2**31 + 1], dtype=np.float32)
+    assert mechanical_dispersion(np.array([2**24 + 2, 2**24, 2**24 + 4], dtype=np.float32)) == 2.0
+    assert without_drift(whole, 0, 1).dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: lagrangian([1.0, 2.0], 2), "end-diastole at frame 2: the cine has frames 0 to 1"),
+        (lambda: lagrangian([1.0, 2.0], -1), "end-diastole at frame -1: the cine has frames 0 to 1"),
+        (lambda: lagrangian([0.0, 1.0]), "the contour has no length at end-diastole"),
+        (lambda: mapse_mm([SQUARE], None), "MAPSE in mm needs the pixels' spacing, which this cine does not tell"),
+        (lambda: disc_volume(SQUARE, None), "a volume needs the pixels' spacing, which this cine does not tell"),
+        (
+            lambda: disc_volume(SQUARE, (1, 1), SQUARE),
+            "a volume needs the pixels' spacing, which this cine does not tell",
+        ),
+    ],
+)
+def test_what_an_error_says(call, words):
+    with pytest.raises(InputError) as caught:
+        call()
+    assert str(caught.value) == words
+
+
+def test_discs_of_a_triangle_and_of_a_cavity_with_a_bay():
+    """Width falls evenly to the apex; a wall that comes in from the side is left out of the width."""
+    triangle = np.array([[100.0, 20.0], [0.0, 50.0], [100.0, 80.0]])
+    widths, height = disc_diameters(triangle, (1.0, 1.0))
+    assert height == 100 and widths == pytest.approx(60 * (1 - (np.arange(20) + 0.5) / 20))
+    far, _ = disc_diameters(triangle + 1000, (1.0, 1.0))
+    assert far == pytest.approx(widths)
+    bay = np.array([[100.0, 0], [0, 0], [-10, 30], [0, 60], [40, 60], [40, 20], [60, 20], [60, 60], [100.0, 60]])
+    widths, height = disc_diameters(bay, (1.0, 1.0), discs=11)
+    assert height == 110 and widths[3:6] == pytest.approx([60.0, 20.0, 20.0]) and widths[1] == pytest.approx(60)
+    hook = np.array([[100.0, 0], [0, 0], [-10, 30], [0, 60], [40, 60], [40, 50], [20, 50], [20, 40], [100.0, 40]])
+    widths, _ = disc_diameters(hook, (1.0, 1.0), discs=11)
+    assert widths[7] == pytest.approx(50, abs=0.5), "both parts of the cavity there"
+    axis = disc_volume(triangle, (1.0, 1.0)), disc_volume(triangle, (1.0, 1.0), discs=1000)
+    assert axis[1] == pytest.approx(np.pi / 3 * 30**2 * 100 / 1000, rel=1e-5) and axis[0] != axis[1]
+    other = disc_volume(triangle, (1.0, 1.0), triangle * 2, (1.0, 1.0), discs=1000)
+    assert other == pytest.approx(np.pi / 3 * 30 * 60 * 200 / 1000, rel=1e-5), "the longer axis, both widths"

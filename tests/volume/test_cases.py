@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import nibabel
@@ -6,6 +7,8 @@ import pytest
 import torch
 
 from common.core.errors import InputError
+from common.core.files import PROGRAM
+from common.core.folders import source_of
 from common.volume.cases import (
     SIZE,
     Grid,
@@ -103,6 +106,8 @@ BAD = {
         lambda d: save(d / "big.nii.gz", np.zeros((60, 40, 40), np.float32)),
         "60×40×40 mm is larger than the 48×64×48 mm",
     ),
+    "colours": (lambda d: save(d / "rgb.nii.gz", np.zeros((5, 5, 5), [(c, "u1") for c in "RGB"])), "holds colours"),
+    "complex": (lambda d: save(d / "z.nii.gz", np.zeros((5, 5, 5), np.complex64)), "holds complex values"),
     "constant": (lambda d: save(d / "flat3.nii.gz", np.ones((9, 9, 9), np.float32)), "constant"),
 }
 
@@ -138,6 +143,15 @@ def test_bad_labels_end_in_one_line_that_names_the_file(tmp_path, name):
     assert path in str(error.value)
 
 
+def test_labels_that_are_nearly_whole_are_rounded(tmp_path):
+    values = np.zeros((9, 9, 9), np.float32)
+    values[2:5], values[5:7] = 0.9995, 2.0004
+    grid = Grid(np.eye(4), values.shape)
+    assert np.unique(read_label(save(tmp_path / "label.nii.gz", values), grid)).tolist() == [0, 1, 2]
+    with pytest.raises(InputError, match="labels must be"):
+        read_label(save(tmp_path / "label.nii.gz", np.where(values > 0, values + 0.1, 0)), grid)
+
+
 def test_a_label_is_missed_only_where_it_is_needed(tmp_path, volume):
     path = save(tmp_path / "v.nii.gz", volume[0])
     assert "label" not in load_case({"case": "v", "image": path})
@@ -146,8 +160,11 @@ def test_a_label_is_missed_only_where_it_is_needed(tmp_path, volume):
 
 
 def test_finished_cases_are_left_out(tmp_path):
-    (tmp_path / "synthetic_target_1").mkdir()
-    (tmp_path / "synthetic_target_1" / "summary.json").write_text("{}")
+    entry = VolumeCases().entries[1]
+    summary = {"program": PROGRAM, "case": entry["case"], "input": source_of(entry["image"]), "method": "m"}
+    for name, content in (("synthetic_target_1", summary), ("synthetic_target_2", {})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "summary.json").write_text(json.dumps(content))
     assert [e["case"] for e in VolumeCases(done_dir=str(tmp_path)).entries] == [
         "synthetic_target_0",
         "synthetic_target_2",

@@ -22,7 +22,7 @@ from lib.workers import Job, Results, Workers
 
 CINE, STUDY, VOLUME = (
     "common.cine.cases.CineCases",
-    "common.strain_pipeline.pipeline.StudyCases",
+    "common.strain_pipeline.cases.StudyCases",
     "common.volume.cases.VolumeCases",
 )
 CONTOUR_TAG = "final"

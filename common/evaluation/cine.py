@@ -1,0 +1,76 @@
+"""The way of a cine through a bundle that registers it: read, registered, measured, written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from common.cine.case import CineCase
+from common.core.tables import table_text
+from common.evaluation.contour import TrackedContour, track_contour
+from common.evaluation.evaluator import CaseEvaluator, Report
+from common.evaluation.scores import reconstruction_scores
+from common.evaluation.truth import carried_label_scores, truth_scores
+from common.evaluation.writer import write_cine_case
+
+
+@dataclass(frozen=True, eq=False)
+class CineReport(Report):
+    """What is known of a registered cine.
+
+    Attributes:
+        contour: tracked through it, where one is given.
+    """
+
+    KEYS: ClassVar[Mapping[str, str]] = {**Report.KEYS, "cine": "case.cine"}
+
+    case: CineCase
+    contour: TrackedContour | None
+
+    def lines(self) -> str:
+        """Pairs, what is to know of the file, and the table of stages."""
+        notes = [f"  note: {note}" for note in self.case.meta.notes]
+        return "\n".join([super().lines(), *notes, table_text(self.scores.table)])
+
+
+class CineEvaluator(CaseEvaluator):
+    """Registers all frame pairs of each cine, measures the fields, and writes them.
+
+    Args:
+        device, dataset, network, output_dir, inferer, val_handlers: as in ``CaseEvaluator``.
+        method: name that ``summary.json`` carries.
+        contour, ed, es: as ``track_contour`` takes them.
+        radius: of the NLCC window that measures.
+        fields, figures, warped: which files are wanted beside ``summary.json``.
+    """
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        contour: str | None = None,
+        ed: int | None = None,
+        es: int | None = None,
+        radius: int = 10,
+        fields: bool = True,
+        figures: bool = True,
+        warped: bool = False,
+        **shared: Any,
+    ) -> None:
+        super().__init__(**shared)
+        self.method, self.contour, self.ed, self.es, self.radius = method, contour, ed or 0, es, radius
+        self.files = {"fields": fields, "figures": figures, "warped": warped}
+
+    def journey(self, case: CineCase) -> CineReport:
+        """From frames to fields, scores, and files."""
+        result = self.register(case)
+        scores = reconstruction_scores(case, result, self.radius)
+        scores |= truth_scores(case, result.ddf, self.radius)
+        scores |= carried_label_scores(case, result.ddf)
+        contour = track_contour(case, result.ddf, self.contour, self.ed, self.es)
+        if contour is not None:
+            scores |= contour.scores
+        folder = self.folder_of(case)
+        write_cine_case(folder, case, result, scores, contour, method=self.method, **self.files)
+        return CineReport(case, result, scores, folder, contour)

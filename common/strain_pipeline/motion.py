@@ -1,0 +1,193 @@
+"""Step 5: the wall's points carried through each beat by the fields, fused with the lines of every frame (section 2.4).
+
+A measured place is the point of the frame's own line, a measured velocity the mean of the motion from the frame before
+and to the frame after; its variance grows where the registration is poor:
+``(velocity_noise² + (missed / 2)²) / nlcc²``. Lengths are parts of the left ventricle's length at end-diastole, times
+are frames.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional
+
+from common.cine.case import CineCase
+from common.cine.sector import sector_mask
+from common.fields.ddf import warp
+from common.fields.ncc import local_ncc
+from common.fields.points import field_at, step_forward, track
+from common.registration.result import RegistrationResult
+from common.strain_pipeline.wall import Wall, nearest
+from common.ventricle.beats import Beat, by_tracked_cavity
+from common.ventricle.kalman import smooth_points
+from common.ventricle.strain import cavity_areas
+
+Array = NDArray[np.float64]
+
+FUSIONS = 2  # the field is read where the tracked points lie, then where the fused ones do
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """How lines and motion are weighed.
+
+    Attributes:
+        place_noise: standard deviation of a line's points after end-diastole; None follows the motion alone.
+        velocity_noise: standard deviation of a well registered point's motion a frame.
+        jerk: root of the spectral density of the process noise.
+        radius: of the NLCC window, part of the length.
+        smoother: go back through the frames too.
+        along: standard deviation of the Gaussian that smooths each line along itself, part of the line; 0 leaves it.
+    """
+
+    place_noise: float | None = 1.0
+    velocity_noise: float = 0.005
+    jerk: float = 0.02
+    radius: float = 0.06
+    smoother: bool = True
+    along: float = 0.025
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedBeat:
+    """The wall carried through a beat.
+
+    Attributes:
+        beat: its frames.
+        lines: ``[n, 3, P, 2]`` from ``beat.ed`` to ``beat.end``: endocardium, centreline, epicardium, pixels.
+        nlcc: ``[P]``, NCC² of neighbouring frames around the centreline's points after registration, mean over the
+            beat, in [0, 1].
+        missed: ``[P]`` pixels that the two directions of registration miss each other by, mean over the beat; None
+            where the motion registers one way only.
+        outside: ``[P]`` bool, where the wall leaves the sector or the picture.
+    """
+
+    beat: Beat
+    lines: Array
+    nlcc: Array
+    missed: Array | None
+    outside: NDArray[np.bool_]
+
+
+def track_wall(
+    case: CineCase, wall: Wall, result: RegistrationResult, fusion: Fusion | None = None
+) -> tuple[TrackedBeat, ...]:
+    """The wall carried through each of its beats.
+
+    A beat's end-systole moves to the smallest cavity inside the tracked endocardium where it was not given.
+
+    Args:
+        case: the cine.
+        wall: its lines and beats.
+        result: the fields of its pairs.
+        fusion: how both are weighed.
+    """
+    sector = sector_mask(case.cine, radius=0, still=True).numpy()
+    off = ndimage.distance_transform_edt(np.pad(~sector, 1, constant_values=True))[1:-1, 1:-1]
+    return tuple(track_beat(case, wall, result, beat, fusion or Fusion(), off <= 3) for beat in wall.beats)
+
+
+def track_beat(
+    case: CineCase, wall: Wall, result: RegistrationResult, beat: Beat, fusion: Fusion, seen: NDArray[np.bool_]
+) -> TrackedBeat:
+    """The wall's points carried through one beat; arguments as in ``track_wall``, ``seen [H, W]`` is the sector."""
+    pairs, missed = slice(beat.ed, beat.end), result.inconsistency
+    image, ddf = case.image[pairs], result.ddf[pairs]
+    walls = wall.lines[beat.ed : beat.end + 1]
+    count, points = len(walls), walls.shape[2]
+    first = nearest(np.asarray(np.isfinite(walls).all((1, 2, 3))), Beat(0, beat.es - beat.ed, count - 1, beat.whole))
+    endo = walls[first, 0]
+    size = float(np.linalg.norm(endo - endo[[0, -1]].mean(0), axis=1).max())
+    radius = max(3, round(fusion.radius * size / 2))
+    alike = ncc_after_warp(image, ddf, radius)
+    places = walls.reshape(count, -1, 2)
+    path = track(torch.from_numpy(places[first]).float(), ddf, first)
+    if first:
+        places = np.concatenate([path[:1].double().numpy(), places[1:]])
+    given = case.entry.contour is not None
+    for _ in range(FUSIONS):
+        nlcc = at_points(alike, path[1:])
+        error = at_points(missed[pairs], path[1:]) if missed is not None else torch.zeros_like(nlcc)
+        noise = (fusion.velocity_noise * size) ** 2 + (error / 2) ** 2
+        variance = both_neighbours((noise / nlcc.clamp(0.1, 1) ** 2).double().numpy())
+        place = np.full(places.shape, np.inf)
+        if fusion.place_noise is not None and not given:
+            place[np.isfinite(places)] = (fusion.place_noise * size) ** 2
+        place[0] = (0.1 * fusion.velocity_noise * size) ** 2  # the line at end-diastole is what strain is measured of
+        found, _ = smooth_points(
+            np.nan_to_num(places), velocities(path, ddf).double().numpy(), place, variance[..., None],
+            (fusion.jerk * size) ** 2, smoother=fusion.smoother,
+        )  # fmt: skip
+        path = torch.from_numpy(found).float()
+    lines = along_lines(found.reshape(count, 3, points, 2), fusion.along * points)
+    centre = slice(points, 2 * points)
+    height, width = seen.shape
+    at = np.rint(lines).astype(int)
+    inside = (at >= 0).all(-1) & (at[..., 0] < height) & (at[..., 1] < width)
+    row, column = np.clip(at[..., 0], 0, height - 1), np.clip(at[..., 1], 0, width - 1)
+    lit = inside & seen[row, column]
+    outside = ~lit[:, 1].all(0) | ~inside.all((0, 1))
+    return TrackedBeat(
+        beat if case.entry.es is not None else by_tracked_cavity(beat, cavity_areas(lines[:, 0])),
+        lines,
+        nlcc[:, centre].mean(0).double().numpy(),
+        None if missed is None else error[:, centre].mean(0).double().numpy(),
+        outside,
+    )
+
+
+def along_lines(lines: Array, sigma: float) -> Array:
+    """Lines smoothed along themselves: what is ragged in a drawn or tracked wall adds length that doesn't shorten.
+
+    The same linear map for every frame, so the strain of an affine motion stays as it is.
+
+    Args:
+        lines: ``[T, L, P, 2]``.
+        sigma: of the Gaussian, points.
+    """
+    if not sigma:
+        return lines
+    margin = min(math.ceil(4 * sigma), lines.shape[2] - 1)
+    padded = np.pad(lines, ((0, 0), (0, 0), (margin, margin), (0, 0)), mode="reflect", reflect_type="odd")
+    return ndimage.gaussian_filter1d(padded, sigma, axis=2)[:, :, margin:-margin]
+
+
+def ncc_after_warp(image: Tensor, ddf: Tensor, radius: int) -> Tensor:
+    """NCC² of each pair's fixed and warped image around each pixel, ``[N, 1, H, W]``; the border repeats the inside."""
+    maps = []
+    for pair, field in zip(image.split(1), ddf.split(1), strict=True):
+        found = local_ncc(pair[:, 1:], warp(pair[:, :1], field), radius)
+        maps.append(functional.pad(found, (radius,) * 4, mode="replicate"))
+    return torch.cat(maps)
+
+
+def at_points(maps: Tensor, points: Tensor) -> Tensor:
+    """Values ``[N, P]`` of ``maps [N, 1, H, W]`` at ``points [N, P, 2]`` (row, column) in pixels."""
+    return torch.stack([field_at(m.expand(2, -1, -1), p)[:, 0] for m, p in zip(maps, points, strict=True)])
+
+
+def velocities(path: Tensor, ddf: Tensor) -> Tensor:
+    """Motion a frame at the points of a path: the mean of that from the frame before and of that to the frame after.
+
+    Args:
+        path: ``[T, P, 2]`` in pixels.
+        ddf: ``[T − 1, 2, H, W]``, pair t with moving = frame t, fixed = frame t + 1.
+
+    Returns:
+        ``[T, P, 2]``; at the ends what the one neighbour says.
+    """
+    after = torch.stack([step_forward(p, field) - p for p, field in zip(path[:-1], ddf, strict=True)])
+    before = torch.stack([-field_at(field, p) for p, field in zip(path[1:], ddf, strict=True)])
+    return torch.cat([after[:1], (after[1:] + before[:-1]) / 2, before[-1:]])
+
+
+def both_neighbours(pairs: Array) -> Array:
+    """Variance ``[T, P]`` of the mean motion at each frame, from that of the pairs ``[T − 1, P]``."""
+    return np.concatenate([pairs[:1], (pairs[1:] + pairs[:-1]) / 2, pairs[-1:]])

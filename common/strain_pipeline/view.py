@@ -1,0 +1,50 @@
+"""Step 1: the view of a cine (Østvik et al. 2018, section 2.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from common.cine.case import CineCase
+from common.core.errors import InputError
+from common.ventricle.views import APICAL, ApicalView, apical
+
+
+@dataclass(frozen=True)
+class CineView:
+    """The view of a cine.
+
+    Attributes:
+        view: that it is measured as.
+        probabilities: of the classifier, by name.
+        given: whether the user said it.
+    """
+
+    view: ApicalView
+    probabilities: Mapping[str, float]
+    given: bool
+
+
+def checked_view(case: CineCase, probabilities: Mapping[str, float], threshold: float = 0.5) -> CineView:
+    """The apical view of a cine: what the user says it is, or the most probable one.
+
+    Args:
+        case: the cine.
+        probabilities: a probability a view name.
+        threshold: least probability of the view.
+
+    Raises:
+        InputError: no apical view, or an uncertain one, and the user says nothing.
+    """
+    given, source = case.entry.assumed_view, case.entry.image
+    if given:
+        return CineView(apical(given), probabilities, True)
+    best = max(probabilities, key=lambda name: probabilities[name])
+    take = "--view apical_4ch (or apical_2ch, apical_long_axis) takes it as one"
+    said = f"{best.replace('_', ' ')} ({probabilities[best]:.2f})"
+    if best not in APICAL:
+        raise InputError(f"{source}: looks like {said}, not an apical view; {take}")
+    if probabilities[best] < threshold:
+        said = f"{best.replace('_', ' ')} {probabilities[best]:.2f}"
+        raise InputError(f"{source}: the view is not certain ({said}, less than {threshold:g}); {take}")
+    return CineView(APICAL[best], probabilities, False)

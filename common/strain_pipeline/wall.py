@@ -1,0 +1,148 @@
+"""Steps 2 and 3: the wall's lines in every frame, end-diastole, end-systole and the beats (section 2.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from common.cine.case import CineCase
+from common.core.arrays import closed
+from common.core.errors import InputError
+from common.evaluation.contour import read_wall
+from common.ventricle.beats import Beat, find_beats
+from common.ventricle.contours import wall_contours
+
+Array = NDArray[np.float64]
+
+LINES = ("endocardium", "centreline", "epicardium")
+LEAST_CAVITY = 0.004  # of the frame's pixels
+JUMP = 0.15  # of the ventricle's length that its base or apex may be away from the frames around
+
+
+@dataclass(frozen=True, eq=False)
+class Wall:
+    """The wall of a cine as it is segmented or drawn.
+
+    Attributes:
+        labels: ``[T, H, W]``, 1 cavity, 2 myocardium, 3 left atrium.
+        areas: ``[T]`` of the cavity in pixels.
+        lines: ``[T, 3, P, 2]`` (``LINES``; (row, column) in pixels; NaN where a frame has none).
+        beats: that can be measured.
+        warnings: what the reader of the numbers must know.
+    """
+
+    labels: Tensor
+    areas: Array
+    lines: Array
+    beats: tuple[Beat, ...]
+    warnings: tuple[str, ...]
+
+
+def wall_of(case: CineCase, memberships: Tensor, points: int = 120) -> Wall:
+    """The wall and the beats of a cine.
+
+    A contour that the user gives takes the place of the lines at its end-diastole, and only that beat is measured.
+
+    Args:
+        case: the cine; its entry may name ``ed``, ``es`` and ``contour``.
+        memberships: ``[T, 4, H, W]`` of background, cavity, myocardium, left atrium.
+        points: along the wall, even.
+
+    Raises:
+        InputError: no left ventricle, or no wall in any systole.
+    """
+    entry, meta, source = case.entry, case.meta, case.entry.image
+    labels = memberships.argmax(1).to(torch.uint8)
+    areas = memberships[:, 1].double().sum((1, 2)).numpy()
+    largest = int((labels == 1).sum((1, 2)).max())
+    if largest < LEAST_CAVITY * labels[0].numel():
+        raise InputError(f"{source}: no left ventricle found (a cavity of {largest} pixels at most)")
+    lines, reasons = walls_of(labels.numpy(), points)
+    beats = find_beats(areas, meta.frame_times, meta.r_waves, entry.ed, entry.es, source)
+    if entry.contour is not None:
+        beats = beats[:1]
+        thick = float(np.nanmedian(np.linalg.norm(lines[:, 2] - lines[:, 0], axis=-1)))
+        lines[beats[0].ed] = read_wall(entry.contour, beats[0].ed, case.file_size, points, thick, meta.zoom)
+    seen = np.asarray(np.isfinite(lines).all((1, 2, 3)))
+    kept = tuple(beat for beat in beats if seen[beat.ed : beat.es + 1].any())
+    if not kept:
+        raise InputError(f"{source}: no wall in systole, at frame {beats[0].ed}: {reasons[beats[0].ed]}")
+    warnings = []
+    for beat in beats:
+        if beat not in kept:
+            warnings.append(f"The beat from frame {beat.ed} is left out: {reasons[beat.ed]}.")
+        elif not seen[beat.ed]:
+            near = nearest(seen, beat)
+            warnings.append(
+                f"The beat from frame {beat.ed}: the wall is not whole at end-diastole and is taken from frame "
+                f"{near} ({reasons[beat.ed]})."
+            )
+        if beat.es == beat.end:
+            warnings.append(
+                f"The beat from frame {beat.ed} ends while the cavity still shrinks: the last frame counts as "
+                "end-systole, and strain may be greater than it says."
+            )
+        elif not beat.whole:
+            warnings.append(
+                f"The beat from frame {beat.ed} is not whole: its drift is not known, and its peak strain, "
+                "post-systolic index and times to peak are not given."
+            )
+    return Wall(labels, areas, lines, kept, tuple(warnings))
+
+
+def walls_of(labels: NDArray[np.uint8], points: int) -> tuple[Array, dict[int, str]]:
+    """The wall's lines in every frame, and why there are none in some.
+
+    A frame whose base or apex is far from where it is in the frames around it (median of nine) counts as having none:
+    where the mitral valve is open, or a wall in the dark, a segmentation may lose a part of it.
+
+    Args:
+        labels: ``[T, H, W]``.
+        points: of each line.
+
+    Returns:
+        ``[T, 3, points, 2]``, NaN where there are none, and the reasons by frame.
+    """
+    walls, reasons = np.full((len(labels), 3, points, 2), np.nan), {}
+    for t, frame in enumerate(labels):
+        try:
+            walls[t] = wall_contours(joined(frame), points, f"frame {t}")
+        except InputError as error:
+            reasons[t] = str(error)
+    found = np.array([t for t in range(len(labels)) if t not in reasons], dtype=int)
+    if len(found):
+        marks = walls[found, 0][:, [0, points // 2, -1]]
+        around = ndimage.median_filter(marks, (9, 1, 1), mode="nearest")
+        size = float(np.median(np.linalg.norm(marks[:, 1] - marks[:, [0, 2]].mean(1), axis=-1)))
+        off = np.linalg.norm(marks - around, axis=-1).max(1) / size
+        for t, far in zip(found, off, strict=True):
+            if far > JUMP:
+                reasons[int(t)] = (
+                    f"frame {t}: base or apex {far:.0%} of the ventricle's length from the frames around it"
+                )
+                walls[t] = np.nan
+    return walls, reasons
+
+
+def joined(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A wall that came in pieces, closed over gaps of up to 16 pixels beside the cavity; others as they are.
+
+    Args:
+        labels: ``[H, W]``, 1 the cavity, 2 the myocardium.
+    """
+    for radius in (2, 4, 8):
+        wall = labels == 2
+        if ndimage.label(wall)[1] < 2:
+            return labels
+        labels = np.where(closed(wall, radius) & (labels == 0), 2, labels).astype(np.uint8)
+    return labels
+
+
+def nearest(seen: NDArray[np.bool_], beat: Beat) -> int:
+    """The frame of a beat's systole nearest to its end-diastole at which the wall is seen."""
+    return beat.ed + int(np.argmax(seen[beat.ed : beat.es + 1]))

@@ -1,0 +1,50 @@
+"""Weights on disk: half precision, and one line for what can't be used."""
+
+import pytest
+import torch
+
+from common.core.errors import InputError
+from common.networks.registration_unet import RegistrationUNet
+from common.networks.weights import load_weights, read_weights, require_weights, save_weights
+
+
+def test_weights_come_back_in_half_precision(tmp_path):
+    network, other = RegistrationUNet(2), RegistrationUNet(2)
+    save_weights(network, tmp_path / "model.pt")
+    load_weights(other, tmp_path / "model.pt")
+    for a, b in zip(network.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
+        assert b.dtype == torch.float32
+
+
+@pytest.mark.parametrize("content", ["missing", "text", "other"])
+def test_weights_that_do_not_fit(tmp_path, content):
+    path = tmp_path / "model.pt"
+    if content == "text":
+        path.write_text("no weights")
+    elif content == "other":
+        save_weights(RegistrationUNet(2, encoder=(8, 8), decoder=(8, 8)), path)
+    with pytest.raises(InputError, match=r"model\.pt"):
+        load_weights(RegistrationUNet(2), path)
+
+
+def test_what_is_written_is_half_as_large_and_whole_numbers_stay(tmp_path):
+    network = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    save_weights(network, tmp_path / "model.pt")
+    state = read_weights(tmp_path / "model.pt")
+    assert state["0.weight"].dtype == torch.float16 and state["1.num_batches_tracked"].dtype == torch.int64
+    wrapped = torch.nn.Module()
+    wrapped.module = network
+    save_weights(wrapped, tmp_path / "parallel.pt")
+    assert set(read_weights(tmp_path / "parallel.pt")) == set(state)
+
+
+def test_a_network_that_nobody_trained():
+    network = RegistrationUNet(2)
+    assert load_weights(network, None) is network
+    require_weights("model.pt")
+    with pytest.raises(InputError) as caught:
+        require_weights(None, "train_view.json", "--view_weights")
+    assert str(caught.value) == (
+        "no weights: train them with the bundle's train_view.json and name them with --view_weights FILE"
+    )

@@ -1,0 +1,61 @@
+"""Overlap of shapes whose Dice and distance are known."""
+
+import math
+
+import pytest
+import torch
+
+from common.registration.overlap import membership_dice, segmentation_scores, soft_dice, warped_dice
+
+
+def square(first, last, size=20):
+    mask = torch.zeros(size, size)
+    mask[first:last, first:last] = 1
+    return mask
+
+
+def test_soft_dice_of_memberships():
+    a = torch.stack([square(2, 10), square(0, 20) / 2])[None]
+    b = torch.stack([square(6, 14), square(0, 20)])[None]
+    torch.testing.assert_close(soft_dice(a, b), torch.tensor([[2 * 16 / 128, 2 * 200 / 600]]))
+    assert soft_dice(0 * a, 0 * b).isnan().all()
+    assert soft_dice(a[:, :1].expand(3, 2, -1, -1), b[:, :1].expand(3, 2, -1, -1)).shape == (3, 2)
+
+
+def test_labels_are_carried_by_the_field_and_cut_at_one_half():
+    label = torch.zeros(1, 2, 2, 20, 20)
+    label[0, 0, 0], label[0, 1, 0] = square(4, 10), square(7, 13)
+    label[0, 0, 1], label[0, 1, 1] = 0.6 * square(4, 10), 0.4 * square(7, 13)
+    ddf = torch.full((1, 2, 20, 20), -3.0)
+    found = warped_dice(ddf, torch.zeros(1, 2, 20, 20), label)
+    assert found.tolist() == [[1.0, 0.0]], "0.6 is the structure, 0.4 is not"
+    assert warped_dice(0 * ddf, torch.zeros(1, 2, 20, 20), label)[0, 0].item() == pytest.approx(2 * 9 / 72)
+
+
+def test_the_largest_membership_decides():
+    memberships = torch.stack([0.5 * torch.ones(20, 20), square(2, 10), 0.7 * square(8, 14)])[None, None]
+    label = torch.stack([square(2, 10), square(8, 14)])[None, None]
+    found = membership_dice(memberships, label)
+    assert found.shape == (1, 2) and found[0, 0] == 1
+    assert found[0, 1].item() == pytest.approx(2 * 32 / (32 + 36)), "where both are, the first is larger"
+
+
+def test_scores_of_a_shifted_square():
+    """Shifted by 3 rows of 0.5 mm: 7/10 of it stays, and 3 of its 10 rows are 1.5 mm away at most."""
+    truth, found = torch.zeros(40, 40), torch.zeros(40, 40)
+    truth[10:20, 10:30], found[13:23, 10:30] = 1, 1
+    truth[30:35, 5:10] = found[30:35, 5:10] = 2
+    scores = segmentation_scores(found, truth, {1: "cavity", 2: "wall"}, (0.5, 2.0))
+    assert scores["dice_cavity"] == pytest.approx(0.7) and scores["hd95_cavity"] == pytest.approx(1.5)
+    assert scores["dice_wall"] == 1 and scores["hd95_wall"] == 0 and scores["missed"] == 0
+    assert scores["dice"] == pytest.approx(0.85) and scores["hd95"] == pytest.approx(0.75)
+    beside = segmentation_scores(found.T, truth.T, {1: "cavity"}, (0.5, 2.0))
+    assert beside["hd95_cavity"] == pytest.approx(6.0), "columns are 2 mm"
+
+
+def test_what_is_missed_and_what_is_in_neither():
+    truth = square(4, 8)
+    scores = segmentation_scores(0 * truth, truth, {1: "cavity", 2: "wall"}, (1.0, 1.0))
+    assert scores["dice_cavity"] == 0 and math.isnan(scores["hd95_cavity"]) and scores["missed"] == 1
+    assert math.isnan(scores["dice_wall"]) and math.isnan(scores["hd95_wall"])
+    assert scores["dice"] == 0 and math.isnan(scores["hd95"])

@@ -1,0 +1,16 @@
+"""Tests lie where the modules lie, so that who changes a module finds what holds it."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def stems(folder, pattern="*.py"):
+    return {path.stem.removeprefix("test_") for path in (ROOT / folder).glob(pattern)} - {"__init__"}
+
+
+@pytest.mark.parametrize("package", ["fields", "registration", "ventricle", "networks", "volume"])
+def test_each_module_has_a_file_of_tests(package):
+    assert not stems(f"common/{package}") - stems(f"tests/{package}", "test_*.py")
