@@ -122,7 +122,7 @@ def test_a_bundle_lists_its_methods_and_settings_change_the_folder(tmp_path):
     assert [m.title for m in first] == list(json.loads((bundle / "configs" / "compare.json").read_text()))
     assert all(path.is_file() for m in first for path in m.configs)
     assert {m.folder for m in first}.isdisjoint(m.folder for m in methods_of(bundle, tmp_path, "other"))
-    with pytest.raises(InputError, match="no bundle to evaluate"):
+    with pytest.raises(InputError, match="cannot be run, missing"):
         methods_of(tmp_path / "nothing", tmp_path, "one")
 
 
@@ -139,13 +139,13 @@ def test_runs_are_children_of_one_parent_and_sent_once(tmp_path, monkeypatch):
     runs = client.search_runs([client.get_experiment_by_name("compare").experiment_id])
     parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
     children = {r.info.run_name: r for r in runs if "mlflow.parentRunId" in r.data.tags}
-    assert len(parents) == 1 and set(children) == {"runs validation · good", "runs validation · worse"}
+    assert len(parents) == 1 and set(children) == {"good · runs validation", "worse · runs validation"}
     assert {r.data.tags["mlflow.parentRunId"] for r in children.values()} == {parents[0].info.run_id}
-    assert set(children["runs validation · good"].data.metrics) == set(children["runs validation · worse"].data.metrics)
-    assert children["runs validation · good"].data.metrics["scales/nlcc_at_1_8"] == 0.5
-    assert children["runs validation · good"].data.metrics["dice"] == pytest.approx(np.mean(GOOD))
-    assert len(client.get_metric_history(children["runs validation · good"].info.run_id, "cases/dice")) == len(GOOD)
-    assert children["runs validation · worse"].info.status == "FAILED"
+    assert set(children["good · runs validation"].data.metrics) == set(children["worse · runs validation"].data.metrics)
+    assert children["good · runs validation"].data.metrics["scales/nlcc_at_1_8"] == 0.5
+    assert children["good · runs validation"].data.metrics["dice"] == pytest.approx(np.mean(GOOD))
+    assert len(client.get_metric_history(children["good · runs validation"].info.run_id, "cases/dice")) == len(GOOD)
+    assert children["worse · runs validation"].info.status == "FAILED"
 
 
 def test_a_store_that_is_down_costs_no_result(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from common.cohort.runner import Work
 from common.core import folders
 from common.core.errors import InputError, input_error_in
 from common.core.files import written_whole
+from common.core.options import check_files, check_known, is_path, take_literally
 from common.core.tables import metrics_of, pair_rows, statistics_text, write_tables
 
 SCALES = ".scales"  # folder of what a case that takes long keeps to go on with
@@ -35,10 +36,8 @@ def config_files(bundle: str | Path, evaluate: bool = False, further: Sequence[s
     """
     configs = Path(bundle) / "configs"
     files = [configs / "inference.json", *([configs / "evaluate.json"] if evaluate else [])]
-    files += [configs / name if (configs / name).is_file() else Path(name) for name in further]
-    missing = [str(path) for path in files if not path.is_file()]
-    if missing:
-        raise InputError(f"{bundle}: cannot be run, missing {', '.join(missing)}")
+    files += [Path(name) if Path(name).is_file() else configs / name for name in further]
+    check_files(files, str(bundle))
     return files
 
 
@@ -51,10 +50,11 @@ def parsed(files: Sequence[str | Path], options: dict[str, Any]) -> ConfigParser
     parser = ConfigParser()
     parser.read_config([str(path) for path in files])
     known: Any = parser.config
-    unknown = [name for name in options if name.replace("::", "#").split("#")[0] not in known]
-    if unknown:
-        raise InputError(f"{Path(files[0]).parents[1]}: has no option {', '.join(unknown)}")
-    parser.update({"bundle_root": str(Path(files[0]).parents[1]), **options})  # from any folder
+    root = str(Path(files[0]).parents[1])
+    check_known(known, options, root)
+    given = {"bundle_root": root, **options}  # from any folder
+    parser.update({name: None if is_path(name) else value for name, value in given.items()})
+    take_literally(parser, given)
     return parser
 
 

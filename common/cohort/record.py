@@ -20,7 +20,7 @@ from common.core import tracking
 from common.core.errors import InputError
 from common.core.files import written_whole
 from common.core.tables import finite, statistics
-from common.core.tracking import Record, environment, rows_of, run_name
+from common.core.tracking import Record, rows_of, run_name, versions
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +66,9 @@ def begun(cohort: dict[str, Any], output_dir: Path) -> Record:
     datalist = f"{Path(cohort['datalist']).stem} {cohort.get('fold', '')}".strip() if "datalist" in cohort else ""
     name = f"{datalist or output_dir.resolve().name}, {len(names)} cases"
     params = {key: value for key, value in cohort.items() if key not in ("cases", "id", "digest", "experiment")}
-    params |= {f"environment.{key}": value for key, value in environment().items()}
-    tags = {"list": name, "method": cohort["bundle"], "preset": preset}
+    tags = {"list": name, "method": cohort["bundle"], "preset": preset} | versions()
     experiment = cohort.get("experiment", cohort["bundle"])
-    return Record(cohort["id"], experiment, run_name(name, cohort["bundle"], preset), params, tags)
+    return Record(cohort["id"], experiment, run_name(cohort["bundle"], preset, name), params, tags)
 
 
 def end(record: Record, output_dir: Path, names: Sequence[str]) -> None:

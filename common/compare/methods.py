@@ -12,6 +12,7 @@ from common.cohort.bundle import bundle_work, digest_of
 from common.cohort.engine import Client, ClusterLost, alone, reasons, run_cases
 from common.cohort.runner import Limits
 from common.core.errors import InputError
+from common.core.options import check_files
 
 
 @dataclass
@@ -66,9 +67,7 @@ def methods_of(bundle: Path, output_dir: Path, key: str, lines_file: str = "comp
     methods = []
     for title, names in lines.items():
         files = base + [configs / name for name in names]
-        missing = [str(path) for path in files if not path.is_file()]
-        if missing:
-            raise InputError(f"{bundle}: no bundle to evaluate, missing {', '.join(missing)}")
+        check_files(files, str(bundle))
         slug = re.sub(r"[^a-z0-9]+", "_", f"{bundle.name} {title}".lower()).strip("_")
         methods.append(Method(title, files, output_dir / f"{slug}-{digest_of(files, key)[:8]}"))
     return methods

@@ -43,7 +43,7 @@ def child(method: Method, own: str, name: str, names: Sequence[str] = ()) -> Rec
     return Record(
         own,
         "compare",
-        run_name(name, method.title),
+        run_name(method.title, name),
         {"configs": " ".join(map(str, method.configs))},
         {"list": name, "method": method.title, "failed": json.dumps(method.failed)[:4000]},
         {key: found["mean"] for key, found in means.items()},

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 RECORD = "record.json"
 SENT = "mlflow.json"
 STORE = Path("output/mlruns.db")
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # whose pages show metrics, not language models
 TAG = "record"  # whose value is the record's id
 LONGEST_PARAM = 6000  # characters, MLflow's limit
 BATCH = 1000  # metrics that MLflow takes at once
@@ -85,7 +86,7 @@ class Record:
 
 
 def run_name(*parts: str | None) -> str:
-    """The name of a run: the case or the list, the method, the preset; what is said before is left out."""
+    """The name of a run: the method, the preset, the case or the list; what is said before is left out."""
     return " · ".join(dict.fromkeys(str(part) for part in parts if part))
 
 
@@ -95,15 +96,15 @@ def metric_name(column: str) -> str:
     return ("scales/" if "@" in column else "") + re.sub(r"[^\w\-. /]", "_", at)
 
 
-def environment() -> dict[str, str]:
-    """Python, machine and the versions of what computes."""
+def versions() -> dict[str, str]:
+    """Tags of a run: Python, machine and the versions of what computes."""
     found = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
     for name in PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return {f"environment.{name}": version for name, version in found.items()}
 
 
 def tracking_store() -> str:
@@ -192,6 +193,8 @@ def send(folder: Path, record: Record, last: bool = True) -> str:
 def _send(
     client: Any, experiment: str, folder: Path, record: Record, states: dict[str, Any], last: bool, parent: str | None
 ) -> str:
+    from mlflow.entities import RunTag
+
     run = _run(client, experiment, record, parent)
     run_id, when = str(run.info.run_id), int(run.info.start_time)
     state = states.setdefault(record.id, {})
@@ -204,8 +207,7 @@ def _send(
         _send(client, experiment, folder, child, states, last, run_id)
     if last:
         _log(client, run_id, [(k, v, record.step) for k, v in record.metrics.items()], when)
-        for name, value in record.tags.items():
-            client.set_tag(run_id, name, value)
+        client.log_batch(run_id, tags=[RunTag(name, value) for name, value in record.tags.items()])
         client.set_terminated(run_id, "FAILED" if record.failed else "FINISHED", record.ended)
         state["all"] = True
     elif run.info.status != "RUNNING":
@@ -301,7 +303,7 @@ def _opened(store: str, experiment: str) -> tuple[Any, str]:
     if found is not None:
         return client, found.experiment_id
     artifacts = None if path is None else (path.resolve().parent / "mlartifacts").as_uri()
-    return client, client.create_experiment(experiment, artifacts)
+    return client, client.create_experiment(experiment, artifacts, KIND)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from ignite.engine import Events
 
 from common.core.memory import peak_memory
 from common.core.tables import statistics
-from common.core.tracking import Record, environment, rows_of, rows_of_columns, run_name, send_or_keep
+from common.core.tracking import Record, rows_of, rows_of_columns, run_name, send_or_keep, versions
 from common.evaluation.evaluator import CaseEvaluator, CaseEvents
 
 TABLES = ("metrics.csv", "pairs.csv", "summary.json")
@@ -88,9 +88,9 @@ class RunRecord:
         return Record(
             os.urandom(8).hex(),
             self.experiment,
-            run_name(name, self.method, self.preset),
-            {**self.params, **{f"environment.{key}": value for key, value in environment().items()}},
-            {"case" if count == 1 else "list": name, "method": self.method, "preset": self.preset},
+            run_name(self.method, self.preset, name),
+            self.params,
+            {"case" if count == 1 else "list": name, "method": self.method, "preset": self.preset} | versions(),
             {**means, **counts},
             len(self.cases),
             self.parts,

@@ -22,13 +22,23 @@ _FLOOR = 0.02  # pixels: no measurement is believed to be better
 
 
 def summed(steps: Tensor, gap: int) -> Tensor:
-    """Sums ``[N − gap + 1, …]`` of every run of ``gap`` of ``steps [N, …]``."""
+    """Sums ``[N − gap + 1, …]`` of every run of ``gap`` of ``steps [N, …]``.
+
+    Examples:
+        >>> summed(torch.tensor([[1.0], [2.0], [4.0]]), 2).flatten().tolist()
+        [3.0, 6.0]
+    """
     total = torch.cat([torch.zeros_like(steps[:1]), steps.cumsum(0)])
     return total[gap:] - total[:-gap]
 
 
 def spread(sums: Tensor, gap: int) -> Tensor:
-    """The transpose of ``summed``: each step ``[N, …]`` takes the values of all runs that it is in."""
+    """The transpose of ``summed``: each step ``[N, …]`` takes the values of all runs that it is in.
+
+    Examples:
+        >>> spread(torch.tensor([[3.0], [6.0]]), 2).flatten().tolist()
+        [3.0, 9.0, 6.0]
+    """
     edge = torch.zeros(gap - 1, *sums.shape[1:], dtype=sums.dtype, device=sums.device)
     return summed(torch.cat([edge, sums, edge]), gap)
 
@@ -40,6 +50,13 @@ def least_squares(misses: dict[int, Tensor], weights: dict[int, Tensor], iterati
         misses: of each gap g, ``[N − g + 1, …]``; gap 1 is one of them.
         weights: likewise, positive.
         iterations: of conjugate gradients, each over all places at once.
+
+    Examples:
+        Two steps of which each is said to be 1 and both together 5, all alike: the error is shared out.
+
+        >>> misses = {1: torch.tensor([[1.0], [1.0]]), 2: torch.tensor([[5.0]])}
+        >>> least_squares(misses, {g: torch.ones_like(m) for g, m in misses.items()}).flatten().tolist()
+        [2.0, 2.0]
     """
 
     def normal(steps: Tensor) -> Tensor:

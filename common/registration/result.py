@@ -112,6 +112,11 @@ def register(
         inferer: a ``RegistrationInferer``, or one of MONAI's that gives the fields.
         mask: ``[1 or N, 1, *S]`` bool; MONAI's ``SimpleInferer`` does not look at it.
         part: as in ``RegistrationInferer``.
+
+    Examples:
+        >>> result = register(torch.rand(3, 2, 8, 8), nn.Identity(), SimpleInferer())  # no field, but its way
+        >>> tuple(result.ddf.shape), result.stages, result.seconds > 0
+        ((3, 2, 8, 8), (), True)
     """
     start = time.perf_counter()
     with torch.no_grad():
@@ -124,6 +129,11 @@ def register(
 
 
 def beyond_box(values: Tensor, box: Sequence[Sequence[int]], size: Sequence[int]) -> Tensor:
-    """Values ``[N, C, *box]`` of a part of an image on all of it, ``[N, C, *size]``; the part's edge is repeated."""
+    """Values ``[N, C, *box]`` of a part of an image on all of it, ``[N, C, *size]``; the part's edge is repeated.
+
+    Examples:
+        >>> beyond_box(torch.tensor([[[[1.0, 2.0]]]]), [(0, 1), (1, 3)], (1, 4)).tolist()
+        [[[[1.0, 1.0, 2.0, 2.0]]]]
+    """
     margin = [m for (a, b), n in zip(reversed(box), reversed(size), strict=True) for m in (a, n - b)]
     return functional.pad(values, margin, mode="replicate") if any(margin) else values

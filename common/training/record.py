@@ -15,7 +15,7 @@ from ignite.engine import Engine, Events
 from common.core.errors import InputError
 from common.core.memory import peak_memory
 from common.core.tables import write_csv
-from common.core.tracking import Record, environment, record_id, run_name, send, send_or_keep
+from common.core.tracking import Record, record_id, run_name, send, send_or_keep, versions
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +83,9 @@ class TrainingRecord:
         return Record(
             record_id(self.output_dir),
             self.experiment,
-            run_name("training", self.method, preset),
-            {**self.params, **{f"environment.{key}": value for key, value in environment().items()}},
-            {"method": self.method, "preset": str(preset or "")},
+            run_name(self.method, preset, "training"),
+            self.params,
+            {"method": self.method, "preset": str(preset or "")} | versions(),
             {"peak_memory_mib": peak_memory() / 2**20},
             int(rows[-1]["epoch"]),
             {

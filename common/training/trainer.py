@@ -122,7 +122,7 @@ class RegistrationTrainer(SupervisedTrainer):
         if self.lr_scheduler is not None:
             self.lr_scheduler.step()
         self.fire_event(IterationEvents.MODEL_COMPLETED)
-        return self.state.output  # type: ignore[return-value]
+        return self.state.output
 
 
 class RegistrationValidator(Evaluator):
@@ -161,7 +161,7 @@ class RegistrationValidator(Evaluator):
         self.state.output = {"image": batchdata["image"], "pred": ddf, "loss": loss.item(), **means}
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
         self.fire_event(IterationEvents.MODEL_COMPLETED)
-        return self.state.output  # type: ignore[return-value]
+        return self.state.output
 
 
 def _load(loader: CheckpointLoader, engine: Engine) -> None:

@@ -9,6 +9,7 @@ import sys
 import psutil
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
 from common.cine.write import write_cine
 from tests.bundles.running import ROOT
@@ -111,3 +112,20 @@ def test_a_killed_training_goes_on_and_gives_the_same_curve(name, tmp_path):
     assert [row["epoch"] for row in curves[0]] == list("12345") and curves[0] == curves[1]
     one, other = weights(whole), weights(parts)
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("name", sorted(TRAININGS))
+def test_a_process_takes_its_own_gpu_before_it_joins_the_others(name, monkeypatch, tmp_path):
+    bundle, config = name.split("/")
+    parser = ConfigParser()
+    parser.read_config([str(ROOT / f"bundles/{bundle}/configs/{stem}.json") for stem in (config, "multi_gpu_train")])
+    called = []
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr("sys.excepthook", sys.excepthook)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.set_device", lambda device: called.append(str(device)))
+    monkeypatch.setattr("torch.distributed.init_process_group", called.append)
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 1)
+    monkeypatch.setattr("monai.utils.set_determinism", lambda seed: None)
+    parser.get_parsed_content("initialize")
+    assert called == ["cuda:1", "nccl"]

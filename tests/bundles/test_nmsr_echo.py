@@ -81,8 +81,8 @@ def test_demo_as_a_user_runs_it(tmp_path):
     client = MlflowClient()
     experiment = client.get_experiment_by_name("cines")
     (run,) = client.search_runs([experiment.experiment_id], f"tags.record = '{kept['id']}'")
-    assert run.info.status == "FINISHED" and run.info.run_name == "examples_ybr_color · nmsr_echo · fast"
-    assert run.data.params["scales"] == "[0.125, 0.25, 0.5, 1.0]" and "environment.torch" in run.data.params
+    assert run.info.status == "FINISHED" and run.info.run_name == "nmsr_echo · fast · examples_ybr_color"
+    assert run.data.params["scales"] == "[0.125, 0.25, 0.5, 1.0]" and "environment.torch" in run.data.tags
     assert run.data.metrics["nlcc"] == pytest.approx(summary["metrics"]["nlcc"])
     assert len(client.get_metric_history(run.info.run_id, "pairs/nlcc")) == 3
     kept = {f.path for f in client.list_artifacts(run.info.run_id, "examples_ybr_color")}
@@ -287,7 +287,7 @@ def test_tracking_server_that_is_down_costs_nothing(tmp_path, monkeypatch, capfd
     command = [sys.executable, "-m", "common.core.tracking", "out"]
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("examples_ybr_color · nmsr_echo · fast: sent as run ")
+    assert done.stdout.startswith("nmsr_echo · fast · examples_ybr_color: sent as run ")
     run = MlflowClient(store).get_run(done.stdout.split("as run ")[1].split()[0])
     assert run.data.params["preset"] == "fast"
     assert run.data.metrics["mse"] > 0

@@ -88,7 +88,7 @@ def test_a_list_with_a_corrupt_cine(cines, tmp_path, capsys):
     runs = client.search_runs([client.get_experiment_by_name("cines").experiment_id])
     (found,) = (r for r in runs if r.data.params["output_dir"] == str(out.resolve()))
     assert sorted(m.step for m in client.get_metric_history(found.info.run_id, "cases/mse")) == [0, 1, 2]
-    assert found.info.run_name == "list test, 3 cases · farneback"
+    assert found.info.run_name == "farneback · list test, 3 cases"
     assert found.info.status == "FINISHED" and found.data.metrics["cases_failed"] == 0
 
 
@@ -120,9 +120,9 @@ def test_results_of_other_settings_are_not_mixed(cines, tmp_path):
 @pytest.mark.parametrize(
     "more, reason",
     [
-        (("--levls", "2"), "farneback: has no option levls"),
+        (("--levls", "2"), "farneback: has no option --levls; did you mean --levels"),
         (("--fold", "training"), "has no list 'training'"),
-        (("--config", "none.json"), "missing none.json"),
+        (("--config", "none.json"), "none.json"),
         (("--memory_limit", "much"), "much: no size"),
         (("--scheduler", "nonsense"), "nonsense: no scheduler answers"),
         (("--slurm", "none.yaml"), "none.yaml: cannot be read"),

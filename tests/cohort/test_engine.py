@@ -1,5 +1,6 @@
 """The loop over cases on real processes: what goes wrong costs its case alone, and nothing is done twice."""
 
+import errno
 import json
 import os
 import random
@@ -312,3 +313,15 @@ def test_waiting_for_the_first_worker(tmp_path, start):
     start("distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "2", "--no-dashboard")
     process.communicate(timeout=300)
     assert process.returncode == 0 and outputs(tmp_path / "out") == expected(COUNT)
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_unfinished_files_are_cleared_where_nobody_else_can_be_writing_them(tmp_path, monkeypatch, locks):
+    def without(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    if not locks:
+        monkeypatch.setattr("fcntl.flock", without)
+    (tmp_path / ".0123abcd.c0").mkdir()
+    with alone(tmp_path):
+        assert (tmp_path / ".0123abcd.c0").exists() != locks

@@ -187,9 +187,9 @@ def test_a_folder_has_one_id_until_a_new_one_is_drawn(tmp_path):
 @pytest.mark.parametrize(
     "parts, name",
     [
-        (("a4c", "nmsr_echo", "fast"), "a4c · nmsr_echo · fast"),
-        (("a4c", "farneback", "farneback"), "a4c · farneback"),
-        (("a4c", "cpwc_echo", ""), "a4c · cpwc_echo"),
+        (("nmsr_echo", "fast", "a4c"), "nmsr_echo · fast · a4c"),
+        (("farneback", "farneback", "a4c"), "farneback · a4c"),
+        (("cpwc_echo", "", "a4c"), "cpwc_echo · a4c"),
     ],
 )
 def test_the_name_of_a_run(parts, name):

@@ -45,7 +45,7 @@ def test_bundle_on_one_case_with_its_options(cine, tmp_path, monkeypatch):
     assert found["result"] == "ddf.nii.gz" and found["files"] == ["ddf.nii.gz", "summary.json"]
     assert found["summary"]["frames"] == 3 and found["summary"]["spacing"] == [0.7, 0.7]
     assert nibabel.load(tmp_path / "case" / "ddf.nii.gz").shape == (80, 72, 2, 1, 2)
-    with pytest.raises(InputError, match="has no option nonsense"):
+    with pytest.raises(InputError, match="has no option --nonsense"):
         ask(tmp_path, task="infer", files=files, options={"nonsense": 1}, entry=entry)
 
 

@@ -79,7 +79,7 @@ def test_the_curve_goes_to_mlflow_while_it_trains_and_a_resumed_training_goes_on
     (run,) = client.search_runs([client.get_experiment_by_name("training").experiment_id])
     assert (
         run.data.params["network"] == "tiny"
-        and run.info.run_name == "training · test · tiny"
+        and run.info.run_name == "test · tiny · training"
         and run.info.status == "FINISHED"
     )
     curve = client.get_metric_history(run.info.run_id, "train_loss")

@@ -1,14 +1,16 @@
 """The numbers of several views together."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from common.strain_pipeline.files import StudyReport
+from common.strain_pipeline.study_report import StudyReport
 from common.ventricle.views import APICAL
 
 
 def study(view, gls, segment=-18.0):
     rows = [{"name": name, "end_systolic": segment} for name in APICAL[view].segments()]
-    return {"view": APICAL[view], "means": {"gls": gls}, "segments": rows, "spacing": None}
+    return SimpleNamespace(view=APICAL[view], means={"gls": gls}, segments=rows, spacing=None)
 
 
 def combined(tmp_path, *studies, failed=()):
@@ -32,4 +34,4 @@ def test_average_of_three_views(tmp_path):
 def test_no_average_of_fewer(tmp_path, studies):
     found = combined(tmp_path, *studies)
     assert found["gls_average"] is None
-    assert found["gls"][studies[0]["view"].short] == studies[0]["means"]["gls"], "each view's own is told all the same"
+    assert found["gls"][studies[0].view.short] == studies[0].means["gls"], "each view's own is told all the same"
