@@ -21,7 +21,9 @@ COMMANDS = [
     for found in LINE.findall(page.read_text())
 ]
 WEIGHTS = {
-    f"{path.parents[1].name}/{path.name}" for path in (ROOT / "bundles").glob("*/models/*.pt")
+    f"{path.parents[1].name}/{path.name}"
+    for path in (ROOT / "bundles").glob("*/models/*.pt")
+    if path.name != "selector.pt"  # voxelmorph's model.pt, exported there
 }  # all of them can be exported
 
 
