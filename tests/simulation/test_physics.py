@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
 
 def test_the_field_explains_the_frames(folder):
     case = CineCases(datalist=str(folder / "datalist.json"), dataset_dir=str(folder))[0]
-    image, ddf = case["image"], load_ddf(folder / case["entry"]["ddf"])
+    image, ddf = case["image"], load_ddf(case["entry"].ddf)
     assert image.shape == (1, 2, 64, 64) and ddf.shape == (1, 2, 64, 64)
     covered = ddf.norm(dim=1, keepdim=True) > 0
     assert 0.1 < covered.float().mean() < 0.5

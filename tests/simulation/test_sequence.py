@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from common.cine.study import VIEWS
 from common.core.errors import InputError
 from common.fields.ddf import compose, warp
 from common.fields.ncc import nlcc
@@ -19,6 +18,7 @@ from common.simulation.scatterers import Scatterers
 from common.simulation.sequence import Settings, Simulation, draw, probe_for
 from common.simulation.template import find_templates, read_template
 from common.simulation.worlds import signed_distance
+from common.ventricle.views import VIEWS
 
 CLEAN = Settings(artefact=0.0, probes=("reference",), scatterers=120_000)
 SMALL = replace(CLEAN, scatterers=20_000, shape=(64, 64))

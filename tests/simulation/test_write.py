@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from common.bundle.package import main
 from common.cine.read import read_cine
 from common.core.errors import InputError
 from common.fields.files import load_ddf
+from common.simulation.__main__ import main
 from common.simulation.anatomy import left_ventricle
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.sequence import draw
