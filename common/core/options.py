@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from pydoc import locate
 from types import FrameType
@@ -83,7 +83,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {found[0]}?" if found else ""
 
 
-def check_known(config: Mapping[str, Any], names: Iterable[str], of: str, further: Iterable[str] = ()) -> None:
+def check_known(config: Mapping[str, Any], names: Iterable[str], of: str, further: Collection[str] = ()) -> None:
     """See that options change what a configuration has.
 
     Args:
@@ -95,7 +95,7 @@ def check_known(config: Mapping[str, Any], names: Iterable[str], of: str, furthe
     Raises:
         InputError: one is unknown; the line names the nearest known one.
     """
-    for name in set(names) - set(further):
+    for name in (name for name in names if name not in further):
         *above, last = name.replace("::", "#").split("#")
         node: Any = config
         for depth, part in enumerate(above):
