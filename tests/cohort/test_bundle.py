@@ -86,7 +86,7 @@ def test_a_list_with_a_corrupt_cine(cines, tmp_path, capsys):
 
     client = MlflowClient()
     runs = client.search_runs([client.get_experiment_by_name("cines").experiment_id])
-    (found,) = (r for r in runs if r.data.params["output_dir"] == str(out.resolve()))
+    (found,) = (r for r in runs if r.data.params.get("output_dir") == str(out.resolve()))
     assert sorted(m.step for m in client.get_metric_history(found.info.run_id, "cases/mse")) == [0, 1, 2]
     assert found.info.run_name == "farneback · list test, 3 cases"
     assert found.info.status == "FINISHED" and found.data.metrics["cases_failed"] == 0
