@@ -50,7 +50,14 @@ def check_options() -> None:
     known = ConfigParser.load_config_files(files)
     check_known(known, own, str(bundle_of(files)), arguments)
     check_place(workflow.parser["bundle_root"] if "bundle_root" in workflow.parser else None, files)
-    take_literally(workflow.parser, {key: as_written(key, value) for key, value in own.items()})
+    named = {key: value for key, value in own.items() if not _are_numbers(known.get(key))}
+    take_literally(workflow.parser, {key: as_written(key, value) for key, value in named.items()})
+
+
+def _are_numbers(value: Any) -> bool:
+    """Whether the files have a number or a list of them, so that the option is no path, whatever its name ends with."""
+    values = value if isinstance(value, list) else [value]
+    return bool(values) and all(isinstance(one, int | float) for one in values)
 
 
 def _callers() -> Iterable[FrameType]:
