@@ -1,10 +1,13 @@
-"""Stored label maps and masks."""
+"""Stored frames, label maps and masks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
+import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,3 +56,19 @@ def read_mask(path: str | Path) -> np.ndarray:
     values = np.round(values) if np.abs(values - np.round(values)).max() <= NEARLY_WHOLE else values
     labels = np.unique(values[values > 0])
     return values == 1 if len(labels) > 1 and labels[0] == 1 else values > 0
+
+
+def read_plane(path: str | Path) -> tuple[NDArray[Any], Sequence[float]]:
+    """Values ``[H, W]`` of a NIfTI file stored as (X, Y), single dimensions left out, and its zooms (column, row, …).
+
+    Raises:
+        InputError: the file is missing or unreadable.
+    """
+    try:
+        stored: Any = nibabel.load(path)
+        values = np.squeeze(np.asarray(stored.dataobj)).T
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except Exception as error:
+        raise InputError(f"{path}: not a readable NIfTI file ({type(error).__name__})") from error
+    return values, stored.header.get_zooms()

@@ -27,6 +27,11 @@ def case_name(path: str | Path) -> str:
     return name
 
 
+def is_path(key: str) -> bool:
+    """Whether a key of an entry names a file."""
+    return key in PATHS or key.endswith(PATH_ENDINGS)
+
+
 def resolved_entry(entry: Mapping[str, Any], dataset_dir: str | Path) -> dict[str, Any]:
     """The entry with its paths joined to the folder that they start from; absolute ones stay.
 
@@ -36,9 +41,7 @@ def resolved_entry(entry: Mapping[str, Any], dataset_dir: str | Path) -> dict[st
         dataset_dir: that relative paths start from.
     """
     return {
-        key: str(Path(dataset_dir) / value)
-        if isinstance(value, str) and (key in PATHS or key.endswith(PATH_ENDINGS))
-        else value
+        key: str(Path(dataset_dir) / value) if isinstance(value, str) and is_path(key) else value
         for key, value in entry.items()
     }
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from common.core.datalist import PATH_ENDINGS, PATHS
+from common.core.datalist import is_path
 from common.core.errors import InputError
 from common.core.files import SUMMARY, is_replaceable, summary_of
 
@@ -111,7 +111,7 @@ def finished(output_dir: str | Path, entry: Entry) -> bool:
 def input_paths(entry: Entry) -> Iterator[str]:
     """The files and folders that an entry names."""
     for key, value in entry.items():
-        if isinstance(value, str) and (key in PATHS or key.endswith(PATH_ENDINGS)):
+        if isinstance(value, str) and is_path(key):
             yield value
 
 

@@ -10,13 +10,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from common.cine.labels import read_plane
 from common.core.errors import InputError
 from common.simulation.grid import ImageGrid
 from common.ventricle.mesh import Array, Mesh, inside_outlines, myocardial_contours, myocardial_mesh
@@ -158,22 +157,10 @@ def read_template(frame: Path, mask: Path, mask_end_systole: Path | None = None,
     Raises:
         InputError: a file is missing or unreadable, or what ``template_from_frame`` refuses.
     """
-    arrays: list[Any] = []
-    for path in (frame, mask, mask_end_systole):
-        if path is None:
-            arrays.append(None)
-            continue
-        try:
-            stored: Any = nibabel.load(path)
-            arrays.append(np.squeeze(np.asarray(stored.dataobj)).T)
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file") from None
-        except Exception as error:
-            raise InputError(f"{path}: not a readable NIfTI file ({type(error).__name__})") from error
-        if path == frame:
-            column, row = (float(s) for s in stored.header.get_zooms()[:2])
-    image, labels, labels_es = arrays
-    assert image is not None and labels is not None
+    image, zooms = read_plane(frame)
+    column, row = (float(s) for s in zooms[:2])
+    labels, _ = read_plane(mask)
+    labels_es = None if mask_end_systole is None else read_plane(mask_end_systole)[0]
     return template_from_frame(image, labels, (row, column), labels_es, gamma, name=frame.name.removesuffix(".nii.gz"))
 
 

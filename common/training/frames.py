@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from common.cine.labels import read_plane
 from common.cine.square import FrameSquare
 from common.core.errors import InputError
 from common.simulation.template import sector_of
@@ -159,18 +159,9 @@ def read_labelled_frame(path: Path, size: int = 256) -> LabelledFrame:
     Raises:
         InputError: a file is missing or unreadable, or their sizes differ.
     """
-    arrays = []
-    for file in (path, path.with_name(path.name.replace(".nii.gz", "_gt.nii.gz"))):
-        try:
-            stored: Any = nibabel.load(file)
-            arrays.append(np.squeeze(np.asarray(stored.dataobj)).T)
-        except FileNotFoundError:
-            raise InputError(f"{file}: no such file") from None
-        except Exception as error:
-            raise InputError(f"{file}: not a readable NIfTI file ({type(error).__name__})") from error
-        if file == path:
-            column, row = (float(s) for s in stored.header.get_zooms()[:2])
-    image, label = arrays
+    image, zooms = read_plane(path)
+    column, row = (float(s) for s in zooms[:2])
+    label, _ = read_plane(path.with_name(path.name.replace(".nii.gz", "_gt.nii.gz")))
     if image.ndim != 2 or image.shape != label.shape:
         raise InputError(f"{path}: the frame is {image.shape} and its mask {label.shape}; one 2D size is needed")
     image, label = image.astype(np.uint8), label.astype(np.uint8)

@@ -11,12 +11,12 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from common.cine.labels import read_plane
 from common.core.errors import InputError
 from common.core.files import written_whole
 from common.simulation.dataset import TemplateSource
@@ -110,7 +110,7 @@ def _simulated(folder: Path, patients: list[str], hearts: int, frames: int, seed
 
 def _atrium(mask: Path, template: Template, simulation: Simulation) -> Tensor:
     """The atrium of the template's mask on the simulation's pixels ``[H, W]``: 3 within, 0 around."""
-    labels = np.squeeze(np.asarray(nibabel.load(mask).dataobj)).T  # type: ignore[attr-defined]
+    labels, _ = read_plane(mask)
     points = simulation.grid.points().numpy()
     places = np.round((points - np.asarray(template.grid.origin)) / np.asarray(template.grid.spacing)).astype(int)
     inside = ((places >= 0) & (places < labels.shape)).all(1)
