@@ -147,7 +147,7 @@ class SizedInferer(RegistrationInferer):
         self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
     ) -> RegistrationResult:
         """Fields ``[N, 2, H, W]`` of ``inputs [N, 2, H, W]``, in its pixels, on the CPU; beyond the box its edge goes
-        on.
+        on. The network's ``deviation``, which is read between frames of that size alone, is not given back.
 
         Args:
             inputs: moving, fixed; unit range.
@@ -167,15 +167,8 @@ class SizedInferer(RegistrationInferer):
             small = downsample(small, size)
         small_mask = None if mask is None else downsample(mask[crop].float(), size) > 0.5
         result = register(small, network, self.inferer, small_mask, part)
-
-        def whole(values: Tensor | None) -> Tensor | None:
-            if values is None:
-                return None
-            larger = functional.interpolate(values, inner, mode="bilinear", align_corners=False) / factor
-            return beyond_box(larger, box, inputs.shape[2:])
-
-        return RegistrationResult(
-            beyond_box(rescale(result.ddf, inner), box, inputs.shape[2:]),
-            inconsistency=whole(result.inconsistency),
-            deviation=whole(result.deviation),
-        )
+        missed = result.inconsistency
+        if missed is not None:
+            missed = functional.interpolate(missed, inner, mode="bilinear", align_corners=False) / factor
+            missed = beyond_box(missed, box, inputs.shape[2:])
+        return RegistrationResult(beyond_box(rescale(result.ddf, inner), box, inputs.shape[2:]), inconsistency=missed)
