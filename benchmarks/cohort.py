@@ -71,7 +71,7 @@ def speed() -> dict[str, float]:
     for kind in ("cpu_seconds", "seconds"):
         rates = []
         for workers in (1, 2):
-            with tempfile.TemporaryDirectory() as folder, cluster.local(workers, [], 2**30) as client:
+            with tempfile.TemporaryDirectory() as folder, cluster.start_local(workers, [], 2**30) as client:
                 start: list[float] = []
                 run_cases(
                     work(folder, **{kind: 0.2}), names(CASES + workers), client, Limits(),
@@ -86,7 +86,7 @@ def speed() -> dict[str, float]:
 def overhead() -> dict[str, float]:
     """Milliseconds a case beyond the case itself: on the clock, and processor time of driver and Dask's worker."""
     count = 200
-    with tempfile.TemporaryDirectory() as folder, cluster.local(1, [], 2**30) as client:
+    with tempfile.TemporaryDirectory() as folder, cluster.start_local(1, [], 2**30) as client:
         run_cases(work(folder), names(5), client)
         dask = psutil.Process(next(iter(client.run(os.getpid).values())))
         worker, driver, start = sum(dask.cpu_times()[:2]), time.process_time(), time.perf_counter()
@@ -144,7 +144,7 @@ def resident(doing: Work, picture: str) -> dict[str, Any]:
                     kinds["common.cohort.process" in process.cmdline()].append(process.memory_info().rss / 2**20)
             rows.append((count, mine.memory_info().rss / 2**20, max(kinds[False]), max(kinds[True])))
 
-    with cluster.local(2, [], 2**31) as client:
+    with cluster.start_local(2, [], 2**31) as client:
         start = time.perf_counter()
         run_cases(doing, names(MANY), client, Limits(), seen=look)
         taken = time.perf_counter() - start
@@ -341,7 +341,7 @@ def cost() -> dict[str, Any]:
     The second of two cases is measured, so that what a process does once is not counted.
     """
     found: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as text, cluster.local(1, [], 2**33) as client:
+    with tempfile.TemporaryDirectory() as text, cluster.start_local(1, [], 2**33) as client:
         folder = Path(text)
         cost_cine(folder)
         data = cost_volumes(folder)

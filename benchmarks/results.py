@@ -20,10 +20,10 @@ def kept(name: str) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key != "machine"}
 
 
-def save(name: str, found: dict[str, Any]) -> None:
+def save(name: str, numbers: dict[str, Any]) -> None:
     """Print the numbers and write them, with the machine, to ``benchmarks/results/<name>.json``."""
     FOLDER.mkdir(exist_ok=True)
     machine = {"processor": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__}
-    text = json.dumps({"machine": machine, **found}, indent=1)
+    text = json.dumps({"machine": machine, **numbers}, indent=1)
     print(text)
     (FOLDER / f"{name}.json").write_text(text + "\n")

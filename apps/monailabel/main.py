@@ -7,7 +7,7 @@ from typing import Any
 
 import psutil
 from lib.checks import Refused
-from lib.infers import Asked, bundle_tasks
+from lib.infers import InferRequest, bundle_tasks
 from lib.strategies import MostUncertain
 from lib.studies import Studies
 from lib.trainers import SegmentationTraining
@@ -100,7 +100,7 @@ class MotionApp(MONAILabelApp):
         return {"most_uncertain": MostUncertain(self.workers, self.results, self.training.best_weights)}
 
     def infer(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
-        """Run a model; ``request`` has ``model`` and ``asked`` (``lib.infers.Asked``).
+        """Run a model; ``request`` has ``model`` and ``checked`` (``lib.infers.InferRequest``).
 
         Raises:
             Refused: no such model, or what its task raises.
@@ -108,8 +108,8 @@ class MotionApp(MONAILabelApp):
         task = self._infers.get(request["model"])
         if task is None:
             raise Refused(404, f"model {request['model']!r}: there is none (there are: {', '.join(self._infers)})")
-        asked: Asked = request["asked"]
-        file, params = task(asked)
+        checked: InferRequest = request["request"]
+        file, params = task(checked)
         return {"file": file, "params": params}
 
     def close(self) -> None:

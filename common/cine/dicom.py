@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from common.cine.dicom_pixels import dicom_frames
-from common.cine.dicom_regions import COLOUR_FLOW, dicom_spacing, image_region, ultrasound_regions, within
+from common.cine.dicom_regions import COLOUR_FLOW, crop_regions, dicom_spacing, image_region, ultrasound_regions
 from common.cine.loop import Loop, one_line, quiet
 from common.core.errors import InputError
 
@@ -124,7 +124,7 @@ def _read(path: Path, dataset: Any) -> Loop:
     if loop.crop is not None:
         top, left, bottom, right = loop.crop
         loop.frames = loop.frames[:, top:bottom, left:right]
-        loop.regions = within(loop.regions, loop.crop)
+        loop.regions = crop_regions(loop.regions, loop.crop)
         coloured = False  # colour on another image says nothing of this one
     loop.colour_flow = coloured or any(region["data_type"] == COLOUR_FLOW for region in loop.regions)
     loop.spacing = dicom_spacing(dataset, loop.regions, loop.frames.shape[1:], loop.notes)

@@ -68,7 +68,7 @@ def image_region(
             notes.append(f"The header names no 2D image, only {' and '.join(kinds)}: this is no cine of tissue.")
         return None
     image = min(images, key=lambda r: (r["data_type"] == COLOUR_FLOW, -_area(r), r["x0"]))
-    others = [r for r in pictures if r is not image and apart(r, image)]
+    others = [r for r in pictures if r is not image and are_disjoint(r, image)]
     if not others:
         return None
     left, top, right, bottom = (int(image[corner]) for corner in CORNERS)
@@ -81,20 +81,20 @@ def image_region(
     return top, left, bottom, right
 
 
-def within(regions: Sequence[dict[str, Any]], crop: tuple[int, int, int, int]) -> list[dict[str, Any]]:
+def crop_regions(regions: Sequence[dict[str, Any]], crop: tuple[int, int, int, int]) -> list[dict[str, Any]]:
     """The regions that lie in a crop (top, left, bottom, right), in its own pixels."""
     top, left, bottom, right = crop
     box = {"x0": left, "y0": top, "x1": right - 1, "y1": bottom - 1}
     found = []
     for r in regions:
-        if None not in [r[corner] for corner in CORNERS] and not apart(r, box):
+        if None not in [r[corner] for corner in CORNERS] and not are_disjoint(r, box):
             low = {"x0": max(r["x0"] - left, 0), "y0": max(r["y0"] - top, 0)}
             high = {"x1": min(r["x1"], right) - left, "y1": min(r["y1"], bottom) - top}
             found.append({**r, **low, **high})
     return found
 
 
-def apart(a: dict[str, Any], b: dict[str, Any]) -> bool:
+def are_disjoint(a: dict[str, Any], b: dict[str, Any]) -> bool:
     """Whether two regions share no more than their edges."""
     if None in [r[corner] for r in (a, b) for corner in CORNERS]:
         return False

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from common.cohort import bundle as bundles
-from common.cohort.cluster import queued
-from common.cohort.engine import Journal, alone, reasons, run_cases
+from common.cohort.cluster import make_job_cluster
+from common.cohort.engine import Journal, hold_folder, reasons, run_cases
 from common.cohort.options import FAILED, add_options, batch_system, machines
 from common.cohort.record import Sender, send
 from common.core.errors import InputError
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace, own: dict[str, Any]) -> int:
     placed = bundles.case_names(parser)
     names = list(placed.values())
     work = bundles.bundle_work(files, given)
-    with alone(output_dir):
+    with hold_folder(output_dir):
         kept = bundles.keep_settings(output_dir, bundles.settings(files, given), names, placed)
         before = Journal(output_dir).read()
         chosen = names
@@ -163,7 +163,7 @@ def dry_run(options: argparse.Namespace) -> None:
     place = batch_system(options)
     if place is None:
         raise InputError("--dry-run: shows the job of --slurm, --pbs or --lsf FILE.yaml")
-    cluster, jobs = queued(*place)
+    cluster, jobs = make_job_cluster(*place)
     with cluster:
         print(f"# {jobs} of this job\n{cluster.job_script()}")
 

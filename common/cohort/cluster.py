@@ -56,7 +56,7 @@ def _program_hidden() -> Iterator[None]:
 
 
 @contextmanager
-def local(workers: int, gpus: list[str], memory: int = 0, retries: int = 2) -> Iterator[Client]:
+def start_local(workers: int, gpus: list[str], memory: int = 0, retries: int = 2) -> Iterator[Client]:
     """A cluster of single-threaded workers on this machine.
 
     Args:
@@ -85,7 +85,7 @@ def local(workers: int, gpus: list[str], memory: int = 0, retries: int = 2) -> I
 
 
 @contextmanager
-def running(address: str) -> Iterator[Client]:
+def connect(address: str) -> Iterator[Client]:
     """The cluster whose scheduler is at ``address`` (``tcp://host:port``).
 
     Raises:
@@ -99,7 +99,7 @@ def running(address: str) -> Iterator[Client]:
         yield client
 
 
-def queued(system: str, path: str | Path) -> Any:
+def make_job_cluster(system: str, path: str | Path) -> Any:
     """A cluster of jobs that a batch system is asked for; no job is sent yet.
 
     Args:
@@ -130,9 +130,9 @@ def queued(system: str, path: str | Path) -> Any:
 
 
 @contextmanager
-def asked(system: str, path: str | Path) -> Iterator[Client]:
-    """The client of a ``queued`` cluster, its jobs sent; they are cancelled at the end."""
-    cluster, jobs = queued(system, path)
+def submit_jobs(system: str, path: str | Path) -> Iterator[Client]:
+    """The client of a ``make_job_cluster`` cluster, its jobs sent; they are cancelled at the end."""
+    cluster, jobs = make_job_cluster(system, path)
     with cluster, Client(cluster) as client:
         for _ in range(jobs):
             cluster.worker_spec.update(cluster.new_worker_spec())

@@ -82,7 +82,7 @@ class Journal:
 
 
 @contextmanager
-def alone(output_dir: Path) -> Iterator[None]:
+def hold_folder(output_dir: Path) -> Iterator[None]:
     """Hold the folder against a second driver, and clear what a killed one left half written in it.
 
     On a file system without locks nothing is cleared: it may be what another driver is writing.

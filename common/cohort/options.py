@@ -57,10 +57,10 @@ def machines(
     if options.here:
         where = nullcontext()
     elif options.scheduler:
-        where = cluster.running(options.scheduler)
+        where = cluster.connect(options.scheduler)
     elif place:
-        where = cluster.asked(*place)
+        where = cluster.submit_jobs(*place)
     else:
         workers, threads, gpus = cluster.plan(options.workers, options.threads, gpu)
-        where = cluster.local(min(workers, max(cases, 1)), gpus, memory, options.retries)
+        where = cluster.start_local(min(workers, max(cases, 1)), gpus, memory, options.retries)
     return where, Limits(options.time_limit, memory, options.retries, threads)

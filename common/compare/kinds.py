@@ -16,7 +16,7 @@ COSTS: Columns = {
     "seconds_per_pair": ("seconds a pair", 1, 3),
     "memory_mib": ("memory, MiB", 1, 0),
 }
-LIKENESS: Columns = {"mse": ("MSE ·10⁻³", 1e3, 3), **COSTS}
+RECONSTRUCTION: Columns = {"mse": ("MSE ·10⁻³", 1e3, 3), **COSTS}
 DISTANCES: Columns = {"dm_mm": ("d_m, mm", 1, 2), "dh_mm": ("d_H, mm", 1, 2)}
 
 
@@ -95,7 +95,7 @@ KINDS = (
         ("dice_head", "dice_body", "dice"),
     ),
 )
-UNKNOWN = Kind(None, True, LIKENESS, ("nlcc",))  # likeness is shown, and decides nothing
+UNKNOWN = Kind(None, True, RECONSTRUCTION, ("nlcc",))  # likeness is shown, and decides nothing
 CORRELATED = ("gls", "mapse")  # found and true values of a case, whose correlation is told
 
 

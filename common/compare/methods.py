@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.cohort.bundle import bundle_work, digest_of
-from common.cohort.engine import Client, ClusterLost, alone, reasons, run_cases
+from common.cohort.engine import Client, ClusterLost, hold_folder, reasons, run_cases
 from common.cohort.runner import Limits
 from common.core.errors import InputError
 from common.core.options import check_files
@@ -98,7 +98,7 @@ def run(
         return
     print(f"{method.title}: {len(left)} of {len(names)} cases to do", flush=True)
     work = bundle_work(method.configs, {**options, "output_dir": str(method.folder.resolve())})
-    with alone(method.folder):
+    with hold_folder(method.folder):
         try:
             method.failed = reasons(run_cases(work, left, client, limits, method.title))
         except ClusterLost:

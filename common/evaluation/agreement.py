@@ -1,8 +1,8 @@
 """How well a measurement agrees with its reference: bias, limits of agreement, errors, and the Bland-Altman plot.
 
 Bland and Altman 1986 (10.1016/S0140-6736(86)90837-8); Østvik et al. 2018 (10.1007/978-3-030-00889-5_35), Fig. 2: the
-difference (found less reference) over the mean of both, with the bias and the bias ± 1.96 standard deviations. By hand:
-statsmodels' ``mean_diff_plot`` draws but does not give the numbers, which are what is reported.
+difference (measured less reference) over the mean of both, with the bias and the bias ± 1.96 standard deviations. By
+hand: statsmodels' ``mean_diff_plot`` draws but does not give the numbers, which are what is reported.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from common.core.plots import plt
 from common.evaluation.evaluator import CaseEvaluator, CaseEvents
 
 
-def agreement(found: ArrayLike, reference: ArrayLike) -> dict[str, float]:
+def agreement(measured: ArrayLike, reference: ArrayLike) -> dict[str, float]:
     """Bias, sd, limits of agreement, mean absolute error and correlation, in the unit of the numbers.
 
     Args:
-        found, reference: ``[n]``, pairs with a number that isn't finite are left out.
+        measured, reference: ``[n]``, pairs with a number that isn't finite are left out.
 
     Returns:
         ``n``, ``bias``, ``sd`` (of a sample), ``lower`` and ``upper`` limit, ``mae``, ``correlation``.
@@ -37,7 +37,7 @@ def agreement(found: ArrayLike, reference: ArrayLike) -> dict[str, float]:
     Raises:
         InputError: fewer than two pairs.
     """
-    a, b = (np.asarray(values, dtype=np.float64) for values in (found, reference))
+    a, b = (np.asarray(values, dtype=np.float64) for values in (measured, reference))
     known = np.isfinite(a) & np.isfinite(b)
     a, b = a[known], b[known]
     if len(a) < 2:
@@ -56,9 +56,9 @@ def agreement(found: ArrayLike, reference: ArrayLike) -> dict[str, float]:
     }
 
 
-def bland_altman(found: ArrayLike, reference: ArrayLike, path: str | Path, label: str = "GLS, %") -> None:
+def bland_altman(measured: ArrayLike, reference: ArrayLike, path: str | Path, label: str = "GLS, %") -> None:
     """Draw the differences over the means into a PNG."""
-    a, b = (np.asarray(values, dtype=np.float64) for values in (found, reference))
+    a, b = (np.asarray(values, dtype=np.float64) for values in (measured, reference))
     numbers = agreement(a, b)
     figure, axis = plt.subplots(figsize=(5.2, 4))
     axis.scatter((a + b) / 2, a - b, s=26, color="#0072b2", alpha=0.8, edgecolors="none")
@@ -68,8 +68,8 @@ def bland_altman(found: ArrayLike, reference: ArrayLike, path: str | Path, label
             f"{numbers[key]:+.1f}", (1.0, numbers[key]), (4, 0), xycoords=("axes fraction", "data"),
             textcoords="offset points", va="center", fontsize=9,
         )  # fmt: skip
-    axis.set_xlabel(f"mean of found and reference ({label})")
-    axis.set_ylabel(f"found − reference ({label})")
+    axis.set_xlabel(f"mean of measured and reference ({label})")
+    axis.set_ylabel(f"measured − reference ({label})")
     axis.set_title(f"n = {numbers['n']}, bias {numbers['bias']:+.1f} ± {numbers['sd']:.1f}", fontsize=10)
     figure.tight_layout()
     with written_whole(path) as beside:

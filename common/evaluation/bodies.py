@@ -124,26 +124,26 @@ def measured_points(name: str) -> Array:
     return points[body.inside((points - CENTRE) / (1 - MARGIN) + CENTRE)]
 
 
-def errors(name: str, found: Array) -> dict[str, float]:
-    """How far what was found of a body's whole motion is from the truth.
+def errors(name: str, tracked: Array) -> dict[str, float]:
+    """How far what was tracked of a body's whole motion is from the truth.
 
     Args:
         name: of the body.
-        found: [N, 2] in mm: where ``measured_points(name)`` are found when the motion is done.
+        tracked: [N, 2] in mm: where ``measured_points(name)`` are tracked to when the motion is done.
 
     Returns:
-        ``track_mm``, the mean distance from where they are; of the disc ``rotation`` (found less true angle, % of the
+        ``track_mm``, the mean distance from where they are; of the disc ``rotation`` (tracked less true angle, % of the
         true one) and ``disc_strain``; of the block ``block_depth`` and ``block_lateral``; of the ring ``ring_radial``
-        and ``ring_circumferential``: found less true strain, points of %.
+        and ``ring_circumferential``: tracked less true strain, points of %.
     """
     start = measured_points(name)
     truth = body_named(name).moved(start, 1.0)
-    result = {"track_mm": float(np.linalg.norm(found - truth, axis=1).mean())}
+    result = {"track_mm": float(np.linalg.norm(tracked - truth, axis=1).mean())}
     if name == "ring":
-        strains = [_ring_strains(start, end) for end in (found, truth)]
+        strains = [_ring_strains(start, end) for end in (tracked, truth)]
         names = ("ring_radial", "ring_circumferential")
         return result | {n: 100 * (a - b) for n, a, b in zip(names, *strains, strict=True)}
-    there, true = _affine(start, found), _affine(start, truth)
+    there, true = _affine(start, tracked), _affine(start, truth)
     if name == "disc":
         angles = [math.atan2(f[1, 0] - f[0, 1], f[0, 0] + f[1, 1]) for f in (there, true)]
         size = math.sqrt(max(float(np.linalg.det(there)), 0.0)) - 1

@@ -61,16 +61,16 @@ def arrows(
     plt.close(figure)
 
 
-def known_motion(pairs: Sequence[dict[str, Tensor]], found: Sequence[Tensor], path: str | Path) -> None:
-    """Pairs whose motion is known, a row each: the fixed frame, the true and the found motion, and the error.
+def known_motion(pairs: Sequence[dict[str, Tensor]], estimated: Sequence[Tensor], path: str | Path) -> None:
+    """Pairs whose motion is known, a row each: the fixed frame, the true and the estimated motion, and the error.
 
     Args:
         pairs: with ``image [2, H, W]``, ``field [2, H, W]`` in pixels and ``mask [1, H, W]``.
-        found: the field of each, ``[2, H, W]`` in pixels.
+        estimated: the field of each, ``[2, H, W]`` in pixels.
         path: of the PNG.
     """
     figure, axes = plt.subplots(len(pairs), 4, figsize=(12, 3 * len(pairs)), squeeze=False)
-    for row, pair, ddf in zip(axes, pairs, found, strict=True):
+    for row, pair, ddf in zip(axes, pairs, estimated, strict=True):
         inside = pair["mask"][0] > 0.5
         most = max(float(pair["field"].norm(dim=0)[inside].max()) if inside.any() else 0.0, 1e-3)
         error = (ddf - pair["field"]).norm(dim=0)
@@ -79,7 +79,7 @@ def known_motion(pairs: Sequence[dict[str, Tensor]], found: Sequence[Tensor], pa
         row[0].set_title("fixed")
         for axis, values, title in (
             (row[1], pair["field"].norm(dim=0), f"true motion, up to {most:.2f} px"),
-            (row[2], ddf.norm(dim=0), "found motion"),
+            (row[2], ddf.norm(dim=0), "estimated motion"),
             (row[3], error, f"error, mean {mean:.2f} px"),
         ):
             axis.imshow(np.where(inside, values, np.nan), cmap="viridis", vmin=0, vmax=most)
@@ -160,25 +160,25 @@ def tracked_frame(cine: Tensor, points: Tensor, t: int, trail: int, zoom: tuple[
     return picture[: even[0], : even[1]]
 
 
-def segmented_slices(image: Tensor, found: Tensor, truth: Tensor | None, path: str | Path, count: int = 5) -> None:
+def segmented_slices(image: Tensor, labels: Tensor, truth: Tensor | None, path: str | Path, count: int = 5) -> None:
     """Outlines of a segmentation, and of the truth (dashed), over slices across the second axis of a volume.
 
     Args:
         image: ``[X, Y, Z]`` in [0, 1].
-        found, truth: label maps ``[X, Y, Z]``.
+        labels, truth: label maps ``[X, Y, Z]``.
         path: of the PNG.
         count: slices, spread over what is segmented.
     """
-    seen = (found if truth is None else found + truth).amax((0, 2)).nonzero().flatten()
+    seen = (labels if truth is None else labels + truth).amax((0, 2)).nonzero().flatten()
     first, last = (int(seen[0]), int(seen[-1])) if len(seen) else (0, image.shape[1] - 1)
     slices = np.linspace(first, last, count + 2).round().astype(int)[1:-1]
     figure, axes = plt.subplots(1, count, figsize=(2.6 * count, 2.9), squeeze=False)
     for axis, y in zip(axes[0], slices, strict=True):
         axis.imshow(image[:, y].T, cmap="gray", origin="lower", vmin=0, vmax=float(image.quantile(0.999)))
-        for labels, style in ((found, "solid"), (truth, "dashed")):
+        for drawn, style in ((labels, "solid"), (truth, "dashed")):
             for value, colour in ((1, "tab:orange"), (2, "tab:cyan")):
-                if labels is not None and (labels[:, y] == value).any():
-                    axis.contour(labels[:, y].T == value, [0.5], colors=[colour], linestyles=[style], linewidths=1.2)
+                if drawn is not None and (drawn[:, y] == value).any():
+                    axis.contour(drawn[:, y].T == value, [0.5], colors=[colour], linestyles=[style], linewidths=1.2)
         axis.set_title(f"slice {y}", fontsize=9)
         axis.axis("off")
     legend = "orange: head (1), blue: body (2); solid: carried over" + ("" if truth is None else ", dashed: truth")

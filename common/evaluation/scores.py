@@ -49,8 +49,8 @@ def reconstruction_scores(case: Case, result: RegistrationResult, radius: int = 
         radius: of the NLCC window; the papers measure with 10 and register with 6.
     """
 
-    def row(stage: str, found: Mapping[str, Tensor], seconds: float) -> dict[str, Any]:
-        return {"stage": stage, **{key: float(values.mean()) for key, values in found.items()}, "seconds": seconds}
+    def row(stage: str, scores: Mapping[str, Tensor], seconds: float) -> dict[str, Any]:
+        return {"stage": stage, **{key: float(values.mean()) for key, values in scores.items()}, "seconds": seconds}
 
     table = [row("before", reconstruction(case.image, case.mask, None, radius), 0.0)]
     for stage in result.stages[:-1]:

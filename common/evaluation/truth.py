@@ -34,12 +34,12 @@ LABELS = {1: "cavity", 2: "myocardium", 3: "atrium"}
 SAMPLES = 200  # points along a contour between which distances are taken
 
 
-def contour_distances(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+def contour_distances(tracked: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     """Mean absolute (d_m) and Hausdorff (d_H) distance of two open polylines ``[P, 2]``, in their unit.
 
     Both are sampled evenly; each point's distance to the other curve counts, both ways.
     """
-    a, b = (at_fractions(np.asarray(c, dtype=np.float64), np.linspace(0, 1, SAMPLES)) for c in (found, truth))
+    a, b = (at_fractions(np.asarray(c, dtype=np.float64), np.linspace(0, 1, SAMPLES)) for c in (tracked, truth))
     between = cdist(a, b)
     there, back = between.min(1), between.min(0)
     return float((there.mean() + back.mean()) / 2), float(max(there.max(), back.max()))

@@ -157,32 +157,32 @@ class StackedFlow(nn.Module):
         for name in ("second", "third"):
             if pyramid and self.stage == ("correlation" if name == "second" else "second"):
                 return fields
-            fields = getattr(self, name)(seen_with(pair, enlarged(fields[-1], pair)))
+            fields = getattr(self, name)(stack_inputs(pair, enlarge(fields[-1], pair)))
         if pyramid and self.stage == "third":
             return fields
         small = self.small(pair)
         if pyramid and self.stage == "small":
             return small
-        large_field, small_field = (enlarged(found[-1], pair) for found in (fields, small))
-        both = [x for field in (large_field, small_field) for x in judged(pair, field)]
+        large_field, small_field = (enlarge(found[-1], pair) for found in (fields, small))
+        both = [x for field in (large_field, small_field) for x in measure_fit(pair, field)]
         choice = torch.cat([pair[:, 1:], *both], 1)
         mean = (large_field + small_field) / 2
         return (mean + self.fusion(choice))[:, :, : size[0], : size[1]]
 
 
-def enlarged(field: Tensor, image: Tensor) -> Tensor:
+def enlarge(field: Tensor, image: Tensor) -> Tensor:
     """A field in pixels of ``image`` on a coarser grid, on the image's own grid."""
     ratio = field.new_tensor([n / m for n, m in zip(image.shape[2:], field.shape[2:], strict=True)])
     return rescale(field / ratio.view(1, 2, 1, 1), image.shape[2:])
 
 
-def judged(pair: Tensor, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def measure_fit(pair: Tensor, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """A field, its length, and the brightness error ``[B, 1, H, W]`` that it leaves."""
     error = (pair[:, 1:] - warp(pair[:, :1], field)).abs()
     return field, field.norm(dim=1, keepdim=True), error
 
 
-def seen_with(pair: Tensor, field: Tensor) -> Tensor:
+def stack_inputs(pair: Tensor, field: Tensor) -> Tensor:
     """What a U-Net further down the row is given: the pair, the warped image, the flow and the brightness error."""
     warped = warp(pair[:, :1], field)
     return torch.cat([pair, warped, field, (pair[:, 1:] - warped).abs()], 1)

@@ -21,26 +21,26 @@ from common.registration.result import RegistrationInferer, RegistrationResult, 
 _FLOOR = 0.02  # pixels: no measurement is believed to be better
 
 
-def summed(steps: Tensor, gap: int) -> Tensor:
+def sum_runs(steps: Tensor, gap: int) -> Tensor:
     """Sums ``[N − gap + 1, …]`` of every run of ``gap`` of ``steps [N, …]``.
 
     Examples:
-        >>> summed(torch.tensor([[1.0], [2.0], [4.0]]), 2).flatten().tolist()
+        >>> sum_runs(torch.tensor([[1.0], [2.0], [4.0]]), 2).flatten().tolist()
         [3.0, 6.0]
     """
     total = torch.cat([torch.zeros_like(steps[:1]), steps.cumsum(0)])
     return total[gap:] - total[:-gap]
 
 
-def spread(sums: Tensor, gap: int) -> Tensor:
-    """The transpose of ``summed``: each step ``[N, …]`` takes the values of all runs that it is in.
+def spread_runs(sums: Tensor, gap: int) -> Tensor:
+    """The transpose of ``sum_runs``: each step ``[N, …]`` takes the values of all runs that it is in.
 
     Examples:
-        >>> spread(torch.tensor([[3.0], [6.0]]), 2).flatten().tolist()
+        >>> spread_runs(torch.tensor([[3.0], [6.0]]), 2).flatten().tolist()
         [3.0, 9.0, 6.0]
     """
     edge = torch.zeros(gap - 1, *sums.shape[1:], dtype=sums.dtype, device=sums.device)
-    return summed(torch.cat([edge, sums, edge]), gap)
+    return sum_runs(torch.cat([edge, sums, edge]), gap)
 
 
 def least_squares(misses: dict[int, Tensor], weights: dict[int, Tensor], iterations: int = 30) -> Tensor:
@@ -60,9 +60,9 @@ def least_squares(misses: dict[int, Tensor], weights: dict[int, Tensor], iterati
     """
 
     def normal(steps: Tensor) -> Tensor:
-        return sum((spread(weights[g] * summed(steps, g), g) for g in misses), torch.zeros_like(steps))
+        return sum((spread_runs(weights[g] * sum_runs(steps, g), g) for g in misses), torch.zeros_like(steps))
 
-    left = sum((spread(weights[g] * miss, g) for g, miss in misses.items()), torch.zeros_like(misses[1]))
+    left = sum((spread_runs(weights[g] * miss, g) for g, miss in misses.items()), torch.zeros_like(misses[1]))
     found, direction = torch.zeros_like(left), left.clone()
     size = left.square().sum(0)
     start = size.clone()

@@ -50,12 +50,12 @@ def membership_dice(memberships: Tensor, label: Tensor, **batch: Tensor) -> Tens
 
 
 def segmentation_scores(
-    found: Tensor, truth: Tensor, labels: dict[int, str], spacing: Sequence[float]
+    predicted: Tensor, truth: Tensor, labels: dict[int, str], spacing: Sequence[float]
 ) -> dict[str, float]:
     """Dice and 95 % Hausdorff distance of each structure, and their means over the structures.
 
     Args:
-        found, truth: label maps of one shape ``[*S]``.
+        predicted, truth: label maps of one shape ``[*S]``.
         labels: value to name.
         spacing: of the voxels in mm, one an axis.
 
@@ -73,7 +73,7 @@ def segmentation_scores(
     scores: dict[str, float] = {}
     missed = 0
     for value, name in labels.items():
-        a, b = found == value, truth == value
+        a, b = predicted == value, truth == value
         total, both = int(a.sum() + b.sum()), bool(a.any() and b.any())
         missed += bool(total) and not both
         scores[f"dice_{name}"] = 2 * int((a & b).sum()) / total if total else float("nan")

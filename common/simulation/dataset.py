@@ -58,26 +58,26 @@ class TemplateSource:
     ) -> None:
         self.arguments = {"folder": folder and str(folder), "patients": patients, "views": list(views), "prior": prior}
         self._prior = prior
-        self._found = find_templates(Path(folder), patients) if folder else []
+        self._templates = find_templates(Path(folder), patients) if folder else []
         if not set(views) <= set(VIEWS) or not views:
             raise InputError(f"views {list(views)}: expected some of {', '.join(VIEWS)}")
         self._views = tuple(views)
 
     def __len__(self) -> int:
-        return len(self._found) or len(self._views)
+        return len(self._templates) or len(self._views)
 
     def name(self, number: int) -> str:
         """What the template of a number is called: of the patient, or of the view."""
-        return self._found[number % len(self)][0] if self._found else self._views[number % len(self)]
+        return self._templates[number % len(self)][0] if self._templates else self._views[number % len(self)]
 
     def __call__(self, number: int, seed: Sequence[int]) -> Template:
         """The template of a number; numbers beyond the last start again, parametric anatomy with another heart."""
         random = np.random.default_rng([*seed, number, _PRIOR])
         prior = random.random() < self._prior
-        if not self._found:
+        if not self._templates:
             name = self.name(number)
             return apical_of_prior(name, [*seed, number]) if prior else view(name, [*seed, number])
-        _, frame, mask, late = self._found[number % len(self)]
+        _, frame, mask, late = self._templates[number % len(self)]
         template = read_template(frame, mask, late)
         return replace(template, end_systole=drawn_end_systole(template.mesh, random)) if prior else template
 

@@ -21,7 +21,7 @@ from monai.data import MetaTensor
 from numpy.typing import NDArray
 
 from common.cine.write import write_cine
-from common.cohort.engine import Client, alone, reasons, run_cases
+from common.cohort.engine import Client, hold_folder, reasons, run_cases
 from common.cohort.runner import Limits, Work
 from common.core.errors import InputError
 from common.core.files import PROGRAM, written_whole
@@ -82,7 +82,7 @@ def write_cases(
     listed = Path(datalist) if datalist else output_dir / "datalist.json"
     if listed.exists() and not _is_of_simulation(listed):
         raise InputError(f"{listed}: is there, and no simulation wrote it; take another folder or name")
-    with alone(output_dir):
+    with hold_folder(output_dir):
         failed = reasons(run_cases(work, names, client, limits, "patients"))
     entries: dict[str, list[dict[str, Any]]] = {name: [] for name in SPLITS}
     for name, summary in _summaries(output_dir, names, recipe).items():

@@ -114,7 +114,7 @@ class StrainMeasures:
             view: whose segments they are.
         """
         names, times = view.segments(self.mirrored), meta.frame_times
-        beats = tuple(self.measure(found, meta.spacing, times, names, meta.steps) for found in tracked)
+        beats = tuple(self.measure(wall, meta.spacing, times, names, meta.steps) for wall in tracked)
         doubted = times_doubted(beats, meta.times_are)
         warnings = timing_warnings(beats, times, doubted)
         for beat in beats:
@@ -130,7 +130,7 @@ class StrainMeasures:
 
     def measure(
         self,
-        found: TrackedBeat,
+        tracked: TrackedBeat,
         spacing: Sequence[float] | None,
         times: Sequence[float] | None,
         names: Sequence[str],
@@ -139,20 +139,20 @@ class StrainMeasures:
         """Everything of one beat.
 
         Args:
-            found: the tracked wall.
+            tracked: the tracked wall.
             spacing: mm a pixel (row, column), or None.
             times: of all frames of the cine, s, or None.
             names: of the six segments.
             steps: size of a pixel (row, column) in any unit, where the spacing is unknown; None takes it as square.
         """
         steps = spacing or steps
-        beat = found.beat
+        beat = tracked.beat
         es, end = beat.es - beat.ed, beat.end - beat.ed
         seconds = None if times is None else np.asarray(times[beat.ed : beat.end + 1]) - times[beat.ed]
-        lines = dict(zip(LINES, found.lines.transpose(1, 0, 2, 3), strict=True))
+        lines = dict(zip(LINES, tracked.lines.transpose(1, 0, 2, 3), strict=True))
         main, endo = lines[self.line], lines["endocardium"]
         lengths = strain.segment_lengths(main, steps, SEGMENTS)
-        rejected = self._rejected(found, main[0])
+        rejected = self._rejected(tracked, main[0])
         kept = [k for k, reason in enumerate(rejected) if not reason]
         raw = {
             "gls": strain.lagrangian(lengths[kept].sum(0)) if SEGMENTS - len(kept) <= self.most_rejected else None,
@@ -177,7 +177,7 @@ class StrainMeasures:
         segments = []
         for k, name in enumerate(names):
             row = timing(None if rejected[k] else curves[name], es, end, beat.whole, seconds)
-            segments.append({"name": name, "rejected": rejected[k], **row, **self._quality(found, k)})
+            segments.append({"name": name, "rejected": rejected[k], **row, **self._quality(tracked, k)})
         peaks = [s["time_to_peak_ms"] for s in segments if s["time_to_peak_ms"] is not None]
         spread = strain.mechanical_dispersion(peaks)
         numbers["mechanical_dispersion_ms"] = None if math.isnan(spread) else spread
@@ -192,22 +192,22 @@ class StrainMeasures:
             "curves": {name: curve.tolist() for name, curve in curves.items()},
         }
 
-    def _quality(self, found: TrackedBeat, k: int) -> Numbers:
-        part = self._part(found, k)
-        missed = None if found.missed is None else float(found.missed[part].mean())
-        return {"nlcc": float(found.nlcc[part].mean()), "missed_px": missed}
+    def _quality(self, tracked: TrackedBeat, k: int) -> Numbers:
+        part = self._part(tracked, k)
+        missed = None if tracked.missed is None else float(tracked.missed[part].mean())
+        return {"nlcc": float(tracked.nlcc[part].mean()), "missed_px": missed}
 
     @staticmethod
-    def _part(found: TrackedBeat, k: int) -> slice:
-        first, last = strain.segment_bounds(len(found.nlcc), SEGMENTS)[[k, k + 1]]
+    def _part(tracked: TrackedBeat, k: int) -> slice:
+        first, last = strain.segment_bounds(len(tracked.nlcc), SEGMENTS)[[k, k + 1]]
         return slice(int(first), int(last) + 1)
 
-    def _rejected(self, found: TrackedBeat, line: Array) -> list[str | None]:
+    def _rejected(self, tracked: TrackedBeat, line: Array) -> list[str | None]:
         """Why each segment is left out, or None."""
         size = float(np.linalg.norm(line - line[[0, -1]].mean(0), axis=1).max())
         reasons: list[str | None] = []
         for k in range(SEGMENTS):
-            quality, outside = self._quality(found, k), float(found.outside[self._part(found, k)].mean())
+            quality, outside = self._quality(tracked, k), float(tracked.outside[self._part(tracked, k)].mean())
             nlcc, missed = quality["nlcc"], quality["missed_px"]
             assert nlcc is not None
             if outside > self.most_outside:

@@ -202,10 +202,12 @@ def metamorphic(cine: Recording, motion: Motion, variants: Sequence[str] = tuple
     return found
 
 
-def missed_limits(found: dict[str, float]) -> list[str]:
+def missed_limits(differences: dict[str, float]) -> list[str]:
     """Names of what is beyond ``LIMITS``, or not a number."""
     return [
-        name for name, value in found.items() if name != "gls" and not abs(value) <= LIMITS.get(name, LIMITS["variant"])
+        name
+        for name, value in differences.items()
+        if name != "gls" and not abs(value) <= LIMITS.get(name, LIMITS["variant"])
     ]
 
 

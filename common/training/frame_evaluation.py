@@ -98,10 +98,10 @@ def evaluate_view(network: nn.Module, dataset: ViewFrames, output_dir: str, batc
     return summary
 
 
-def view_scores(found: Tensor, truth: Tensor) -> dict[str, Any]:
-    """Scores of found against true numbers of views, ``[N]`` each; F1 over the views that ``truth`` holds."""
+def view_scores(predicted: Tensor, truth: Tensor) -> dict[str, Any]:
+    """Scores of predicted against true numbers of views, ``[N]`` each; F1 over the views that ``truth`` holds."""
     occurs = truth.unique().tolist()
-    pair = truth.numpy(force=True), found.numpy(force=True)
+    pair = truth.numpy(force=True), predicted.numpy(force=True)
     score = f1_score(*pair, labels=occurs, average=None, zero_division=0)
     return {
         "frames": len(truth),

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from common.training.frames import UNTOLD
+from common.training.frames import BACKGROUND_OR_ATRIUM
 
 
 def segmentation_loss(logits: Tensor, label: Tensor, **batch: Tensor) -> Tensor:
     """1 − soft Dice over the batch, the mean of the structures (Østvik et al. 2018, section 2.2), and cross-entropy.
 
-    A pixel labelled ``UNTOLD`` belongs to background and left atrium as the network itself divides it between them: the
+    A pixel labelled ``BACKGROUND_OR_ATRIUM`` belongs to both as the network itself divides it between them: the
     gradient of the cross-entropy is then that of their joint probability.
 
     Args:
@@ -23,10 +23,10 @@ def segmentation_loss(logits: Tensor, label: Tensor, **batch: Tensor) -> Tensor:
         label: ``[B, 1, H, W]``.
     """
     share = logits.softmax(1)
-    truth = functional.one_hot(label[:, 0], UNTOLD + 1).movedim(-1, 1).to(share)
+    truth = functional.one_hot(label[:, 0], BACKGROUND_OR_ATRIUM + 1).movedim(-1, 1).to(share)
     divided = share.detach()[:, [0, 3]]
     divided = divided / divided.sum(1, keepdim=True).clamp(min=1e-6)
-    first, second = (truth[:, UNTOLD] * part for part in divided.unbind(1))
+    first, second = (truth[:, BACKGROUND_OR_ATRIUM] * part for part in divided.unbind(1))
     truth = torch.stack([truth[:, 0] + first, truth[:, 1], truth[:, 2], truth[:, 3] + second], 1)
     both, sizes = (share * truth).sum((0, 2, 3)), (share + truth).sum((0, 2, 3))
     dice = (2 * both + 1) / (sizes + 1)

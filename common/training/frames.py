@@ -24,7 +24,7 @@ from common.core.errors import InputError
 from common.simulation.template import sector_of
 from common.training.items import RandomItems
 
-UNTOLD = 4
+BACKGROUND_OR_ATRIUM = 4
 """Label of a pixel that is background or left atrium, where nobody says which."""
 PHASES = ("ED", "ES")
 _LIT = 4 / 255  # grey value from which a pixel of a recorded frame counts as echo

@@ -3,7 +3,7 @@
 They show the wall with artefacts and in phases that recorded labels lack, and views that CAMUS lacks. Templates are
 recorded end-diastolic frames, which are drawn near end-diastole alone (the valve and all tissue around the wall stand
 still, so that nobody could see the base where it is in systole), and parametric apical views in all phases, where
-background and atrium are not told apart: ``common.training.frames.UNTOLD``.
+background and atrium are not told apart: ``common.training.frames.BACKGROUND_OR_ATRIUM``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from common.core.files import written_whole
 from common.simulation.dataset import TemplateSource
 from common.simulation.sequence import Settings, Simulation, draw
 from common.simulation.template import Template, find_templates
-from common.training.frames import UNTOLD, LabelledFrame, labelled_frame, read_split
+from common.training.frames import BACKGROUND_OR_ATRIUM, LabelledFrame, labelled_frame, read_split
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def _simulated(folder: Path, patients: list[str], hearts: int, frames: int, seed
         seen = np.flatnonzero(shortened <= (_SEEN if simulation.scatterers.still else np.inf))
         chosen = np.random.default_rng((*seeds, 1)).choice(seen, min(frames, len(seen)), replace=False).tolist()
         images.append((simulation.frames(chosen) * 255).round().to(torch.uint8))
-        around = _atrium(masks[source.name(number)], template, simulation) if heart % 3 else UNTOLD
+        around = _atrium(masks[source.name(number)], template, simulation) if heart % 3 else BACKGROUND_OR_ATRIUM
         for frame in chosen:
             label = simulation.labels(frame)
             labels.append(torch.where(label > 0, label, around))

@@ -10,7 +10,7 @@ from common.cine.labels import read_labels
 from common.cine.read import read_cine
 from common.core.datalist import read_datalist
 from common.core.errors import InputError
-from common.training.frames import UNTOLD, LabelledFrame, LabelledFrames, labelled_frame
+from common.training.frames import BACKGROUND_OR_ATRIUM, LabelledFrame, LabelledFrames, labelled_frame
 
 
 class StudyFrames(LabelledFrames):
@@ -61,12 +61,12 @@ def labelled_frames(entry: dict[str, Any], count: int, size: int) -> list[Labell
     labels = labels[None] if labels.ndim == 2 else labels
     if labels.shape[1:] != frames.shape[1:] or len(labels) not in (1, len(frames)):
         raise InputError(f"{entry['label']}: the label is {tuple(labels.shape)}, the cine {tuple(frames.shape)}")
-    if labels.max() >= UNTOLD:
+    if labels.max() >= BACKGROUND_OR_ATRIUM:
         raise InputError(
             f"{entry['label']}: labels are 1 cavity, 2 myocardium, 3 left atrium; found {int(labels.max())}"
         )
     if not (labels == 3).any():
-        labels = torch.where(labels == 0, torch.full_like(labels, UNTOLD), labels)
+        labels = torch.where(labels == 0, torch.full_like(labels, BACKGROUND_OR_ATRIUM), labels)
     shown = torch.nonzero((labels == 1).any(-1).any(-1))[:, 0]
     chosen = shown[torch.linspace(0, len(shown) - 1, min(count, len(shown))).round().long()].tolist()
     spacing = cine.meta["spacing"] or (1.0, 1.0)

@@ -26,7 +26,7 @@ from common.core.errors import InputError
 from common.core.files import written_whole
 from common.simulation.anatomy import view
 from common.simulation.sequence import Settings, draw
-from common.training.frames import UNTOLD, FrameAugmentation, LabelledFrame, SegmentationFrames, changed
+from common.training.frames import BACKGROUND_OR_ATRIUM, FrameAugmentation, LabelledFrame, SegmentationFrames, changed
 from common.training.items import RandomItems
 from common.training.simulated_frames import simulated_labelled_frames
 from common.ventricle.views import VIEWS
@@ -192,7 +192,9 @@ class ViewFrames(RandomItems):
             again = simulated_labelled_frames(
                 folder, split, fold, recorded_hearts, recorded_frames, seed, recorded_simulated, _SHAPE[0]
             )
-            again = [frame for frame in again if not (frame.label == UNTOLD).any()]  # those of recorded templates
+            again = [
+                frame for frame in again if not (frame.label == BACKGROUND_OR_ATRIUM).any()
+            ]  # those of recorded templates
         four_chamber, other = (VIEWS.index(name) for name in ("apical_4ch", "other"))
         sources = {
             "recorded": [ViewFrame(frame, four_chamber) for frame in recorded],

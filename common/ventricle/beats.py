@@ -85,13 +85,13 @@ def find_beats(
         raise InputError(
             f"{name}: the cavity's area changes by {span / smooth.max():.0%} only, no beat is seen; give --ed and --es"
         )
-    apart = max(2, round(SHORTEST / step)) if step else SHORTEST_FRAMES
-    starts = _starts(smooth, span, apart)
+    least_distance = max(2, round(SHORTEST / step)) if step else SHORTEST_FRAMES
+    starts = _starts(smooth, span, least_distance)
     if r_waves and times and step:
         inside = [wave for wave in r_waves if times[0] - step <= wave <= times[-1] + step]
         starts = sorted({int(np.abs(np.asarray(times) - wave).argmin()) for wave in inside}) or starts
     if ed is not None or es is not None:
-        return [_given(smooth, span, starts, apart, ed, es, name)]
+        return [_given(smooth, span, starts, least_distance, ed, es, name)]
     beats = []
     for start, following in zip(starts, [*starts[1:], None], strict=True):
         found = _beat(smooth, span, start, following, es=None)
@@ -128,11 +128,11 @@ def by_tracked_cavity(beat: Beat, areas: ArrayLike) -> Beat:
     return replace(beat, es=es)
 
 
-def _starts(smooth: Array, span: float, apart: int) -> list[int]:
+def _starts(smooth: Array, span: float, least_distance: int) -> list[int]:
     """End-diastoles: peaks of the area, each taken in the middle of its plateau; cines are cut at R waves, so the first
     frame stands for a peak little above it, and the last one for a peak where ``WHOLE`` of the stroke has come back."""
     padded = np.pad(smooth, 1, constant_values=smooth.min() - 1)
-    peaks, _ = find_peaks(padded, prominence=PROMINENCE * span, distance=apart, plateau_size=(1, None))
+    peaks, _ = find_peaks(padded, prominence=PROMINENCE * span, distance=least_distance, plateau_size=(1, None))
     found = {_middle(smooth, int(p) - 1, smooth[int(p) - 1] - PLATEAU * span) for p in peaks}
     first = min(found, default=0)
     if first and smooth[:first].min() >= smooth[first] - FIRST * span:
@@ -178,7 +178,7 @@ def _beat(smooth: Array, span: float, start: int, following: int | None, es: int
 
 
 def _given(
-    smooth: Array, span: float, starts: Sequence[int], apart: int, ed: int | None, es: int | None, name: str
+    smooth: Array, span: float, starts: Sequence[int], least_distance: int, ed: int | None, es: int | None, name: str
 ) -> Beat:
     """The one beat that a given end-diastole or end-systole belongs to."""
     if ed is None:
@@ -187,7 +187,7 @@ def _given(
         if not before:
             raise InputError(f"{name}: no end-diastole before the given ES, frame {es}; give --ed too")
         ed = before[-1]
-    following = min((s for s in starts if s >= ed + apart and (es is None or s > es)), default=None)
+    following = min((s for s in starts if s >= ed + least_distance and (es is None or s > es)), default=None)
     found = _beat(smooth, span, ed, following, es)
     if found is None:
         raise InputError(f"{name}: no end-systole after the given ED, frame {ed}: half a beat; give --es too")

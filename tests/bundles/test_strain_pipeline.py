@@ -40,8 +40,8 @@ def measure(out, heart, cine=None, says=None, empty=False, configs=INFERENCE, **
 
 
 @pytest.fixture(scope="module")
-def found(hearts, tmp_path_factory):
-    out = tmp_path_factory.mktemp("found")
+def report_folder(hearts, tmp_path_factory):
+    out = tmp_path_factory.mktemp("report")
     measure(out, hearts[0])
     return out / "cine"
 
@@ -50,8 +50,8 @@ def summary_of(folder):
     return json.loads((folder / "summary.json").read_text())
 
 
-def test_numbers_of_a_simulated_heart(found, hearts):
-    summary, truth = summary_of(found), json.loads((hearts[0] / "summary.json").read_text())
+def test_numbers_of_a_simulated_heart(report_folder, hearts):
+    summary, truth = summary_of(report_folder), json.loads((hearts[0] / "summary.json").read_text())
     means, (beat,) = summary["means"], summary["beats"]
     assert beat["ed"] == 0 and abs(beat["es"] - truth["end_systole_frame"]) <= 1 and beat["whole"]
     assert means["gls"] == pytest.approx(100 * truth["strain"]["gls"], abs=6)
@@ -61,13 +61,13 @@ def test_numbers_of_a_simulated_heart(found, hearts):
     assert means["mapse_mm"] > 3
     assert [s["name"] for s in beat["segments"]][::5] == ["basal inferoseptal", "basal anterolateral"]
     assert all(0 < s["nlcc"] <= 1 and s["missed_px"] >= 0 for s in beat["segments"])
-    with open(found / "strain.csv") as file:
+    with open(report_folder / "strain.csv") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(beat["curves"]["gls"]) and float(rows[0]["gls (%)"]) == 0
     assert float(rows[beat["es"]]["gls (%)"]) == pytest.approx(means["gls"], abs=1e-3)
-    contours = json.loads((found / "contours.json").read_text())
+    contours = json.loads((report_folder / "contours.json").read_text())
     assert np.shape(contours["endocardium"]) == (len(rows), 120, 2)
-    film = iio.imread(found / "film.mp4")
+    film = iio.imread(report_folder / "film.mp4")
     assert len(film) == len(rows)
 
 
@@ -95,26 +95,26 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_report_is_one_whole_page_that_needs_nothing_else(found):
-    text = (found / "report.html").read_text()
+def test_report_is_one_whole_page_that_needs_nothing_else(report_folder):
+    text = (report_folder / "report.html").read_text()
     page = Page(text)
     assert not page.open and {"svg", "table", "polyline", "script", "img"} <= set(page.tags)
     assert all(link.startswith("data:image/jpeg;base64,") for link in page.links) and page.links
     assert not re.search(r"(https?:)?//[a-z]", re.sub(r"base64,[\w+/=]+|\"[\w+/=]{200,}\"", "", text))
     assert "Research use only, not for diagnosis." in page.text and "CAMUS" in page.text
-    gls = summary_of(found)["means"]["gls"]
+    gls = summary_of(report_folder)["means"]["gls"]
     assert f"{gls:.1f}".replace("-", "−") in page.text
     player = json.loads(re.search(r'<script type="application/json">(.*?)</script>', text, re.DOTALL)[1])
-    assert len(player["frames"]) == summary_of(found)["frames"] and len(player["lines"]["0"]) == 8
+    assert len(player["frames"]) == summary_of(report_folder)["frames"] and len(player["lines"]["0"]) == 8
 
 
-def test_report_in_a_browser(found):
+def test_report_in_a_browser(report_folder):
     browser = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
     if browser is None:
         pytest.skip("no Chromium on the path")
     done = subprocess.run(
         [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=300", "--dump-dom",
-         "--enable-logging=stderr", f"file://{found / 'report.html'}"],
+         "--enable-logging=stderr", f"file://{report_folder / 'report.html'}"],
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert re.search(r"<output>frame \d+", done.stdout), "the player's script ran"
@@ -199,8 +199,8 @@ def test_structured_report_of_a_dicom_cine(hearts, tmp_path):
         assert done.returncode == 0 and "LV End-systolic GLS 4CH (Endocardial)" in done.stdout
 
 
-def test_a_users_contour_takes_the_place_of_the_automatic_one(found, hearts, tmp_path):
-    contours = json.loads((found / "contours.json").read_text())
+def test_a_users_contour_takes_the_place_of_the_automatic_one(report_folder, hearts, tmp_path):
+    contours = json.loads((report_folder / "contours.json").read_text())
     endo = np.array(contours["endocardium"][0])
     moved = endo + 0.15 * (endo.mean(0) - endo)
     (tmp_path / "ed.json").write_text(json.dumps({"endocardium": moved.tolist()}))
@@ -322,7 +322,7 @@ def test_evaluation_on_simulated_cases(hearts, tmp_path, capsys):
     assert (tmp_path / "out/bland_altman.png").is_file() and "| gls | 2 |" in capsys.readouterr().out
 
 
-def test_pixels_that_are_not_square_and_times_of_playback(found, hearts, tmp_path):
+def test_pixels_that_are_not_square_and_times_of_playback(report_folder, hearts, tmp_path):
     """Columns twice as wide, and a description that says that the times are those of playback."""
     cine = nibabel.load(hearts[0] / "cine.nii.gz")
     frames = np.asarray(cine.dataobj)
@@ -332,11 +332,13 @@ def test_pixels_that_are_not_square_and_times_of_playback(found, hearts, tmp_pat
     wide.header["descrip"] = b"cine (X, Y, T), playback"
     nibabel.save(wide, tmp_path / "wide.nii.gz")
     measure(tmp_path / "out", hearts[0], tmp_path / "wide.nii.gz")
-    summary, whole = summary_of(tmp_path / "out/wide"), summary_of(found)
+    summary, whole = summary_of(tmp_path / "out/wide"), summary_of(report_folder)
     assert summary["size"] == [SIZE, SIZE // 2] and summary["zoom"] == [1, 2]
     assert summary["means"]["gls"] == pytest.approx(whole["means"]["gls"], abs=1)
     assert summary["means"]["mapse_mm"] == pytest.approx(whole["means"]["mapse_mm"], abs=1)
-    lines = [json.loads((f / "contours.json").read_text())["endocardium"][0] for f in (tmp_path / "out/wide", found)]
+    lines = [
+        json.loads((f / "contours.json").read_text())["endocardium"][0] for f in (tmp_path / "out/wide", report_folder)
+    ]
     on_file, square = np.array(lines[0]), np.array(lines[1])
     assert np.abs((on_file + 0.5) * (1, 2) - 0.5 - square).mean() < 2
     assert summary["times_doubted"] and any("file's playback" in text for text in summary["warnings"])

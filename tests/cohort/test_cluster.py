@@ -60,7 +60,7 @@ def test_bad_files(tmp_path, text, reason):
     path = tmp_path / "job.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=reason) as caught:
-        cluster.queued("slurm", path)
+        cluster.make_job_cluster("slurm", path)
     assert str(path) in str(caught.value)
 
 
@@ -86,7 +86,7 @@ def test_a_run_on_the_jobs_of_a_batch_system(tmp_path, batch_system):
     path.write_text('jobs: 2\ncores: 1\nmemory: 500MB\nwalltime: "00:05:00"\n')
     out = tmp_path / "out"
     out.mkdir()
-    with cluster.asked("slurm", path) as client:
+    with cluster.submit_jobs("slurm", path) as client:
         found = run_cases(work(out, seconds=0.2), names(12), client)
     assert outputs(out) == expected(12)
     assert {o["worker"].split("-")[0] for o in found.values()} == {"SLURMCluster"}
@@ -97,5 +97,5 @@ def test_a_batch_system_that_takes_no_job(tmp_path, batch_system):
     (batch_system.parent / "bin/sbatch").write_text("#!/bin/sh\necho 'Invalid account' >&2\nexit 1\n")
     path = tmp_path / "job.yaml"
     path.write_text("jobs: 1\ncores: 1\nmemory: 500MB\n")
-    with pytest.raises(InputError, match=r"slurm took no job.*Invalid account"), cluster.asked("slurm", path):
+    with pytest.raises(InputError, match=r"slurm took no job.*Invalid account"), cluster.submit_jobs("slurm", path):
         pass

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from common.cohort import cluster, engine, runner
-from common.cohort.engine import Journal, alone, run_cases
+from common.cohort.engine import Journal, hold_folder, run_cases
 from common.cohort.runner import Limits, gpu_of, visible_gpus
 from common.core.errors import InputError
 from tests.cohort.work import ROOT, end, expected, names, outputs, wait_for, work
@@ -27,7 +27,7 @@ random = random.Random(0)
 
 @pytest.fixture(scope="module")
 def client():
-    with cluster.local(2, ["7", "9"], memory=2**29) as client:
+    with cluster.start_local(2, ["7", "9"], memory=2**29) as client:
         yield client
 
 
@@ -132,7 +132,7 @@ def test_a_lost_worker_loses_its_case_for_a_moment(tmp_path):
                 killed.append(target.pid)
 
     done = threading.Event()
-    with cluster.local(2, [], memory=2**29) as client:
+    with cluster.start_local(2, [], memory=2**29) as client:
         killer = threading.Thread(target=kill, args=(done,))
         killer.start()
         found = run_cases(work(tmp_path, seconds=0.4), names(COUNT), client)
@@ -140,7 +140,7 @@ def test_a_lost_worker_loses_its_case_for_a_moment(tmp_path):
         killer.join()
     assert len(killed) == 4
     assert {o["status"] for o in found.values()} <= {"done", "found"}
-    with alone(tmp_path):
+    with hold_folder(tmp_path):
         assert outputs(tmp_path) == expected(COUNT)
     assert set(times(tmp_path).values()) == {1}
     assert sum(times(tmp_path, "begun.txt").values()) > COUNT, "none was hit in the middle"
@@ -226,14 +226,14 @@ def small_disk(tmp_path):
 
 def test_a_full_disk_costs_the_cases_that_do_not_fit(small_disk, client):
     folder, remount = small_disk
-    with alone(folder):
+    with hold_folder(folder):
         found = run_cases(work(folder), names(COUNT), client)
     full = [o for o in found.values() if o["status"] != "done"]
     assert 0 < len(full) < COUNT and all("no space left on device" in o["reason"] for o in full)
     whole = outputs(folder)
     assert len(whole) == COUNT - len(full) and whole.items() <= expected(COUNT).items()
     remount("size=2m")
-    with alone(folder):
+    with hold_folder(folder):
         run_cases(work(folder), names(COUNT), client)
     assert outputs(folder) == expected(COUNT)
 
@@ -254,7 +254,7 @@ def test_a_journal_that_the_disk_did_not_take_is_written_later(small_disk):
 def test_a_read_only_output_says_so(small_disk, client, tmp_path):
     folder, remount = small_disk
     remount("ro")
-    with pytest.raises(InputError, match=r"disk: cannot be written \(read-only file system\)"), alone(folder):
+    with pytest.raises(InputError, match=r"disk: cannot be written \(read-only file system\)"), hold_folder(folder):
         pass
     (tmp_path / "case0002").write_text("a file in the way of a case")
     found = run_cases(work(tmp_path), names(COUNT), client)
@@ -272,7 +272,7 @@ def test_a_line_that_was_cut_off_is_passed_over(tmp_path):
 
 
 def test_two_drivers_never_write_one_folder(tmp_path):
-    with alone(tmp_path), pytest.raises(InputError, match="another run is writing it"), alone(tmp_path):
+    with hold_folder(tmp_path), pytest.raises(InputError, match="another run is writing it"), hold_folder(tmp_path):
         pass
 
 
@@ -283,7 +283,7 @@ def test_nothing_is_cleared_where_no_lock_says_that_nobody_writes(tmp_path, monk
 
     monkeypatch.setattr(engine, "locked", without_locks)
     (tmp_path / ".0123abcd.a").mkdir()
-    with alone(tmp_path):
+    with hold_folder(tmp_path):
         assert (tmp_path / ".0123abcd.a").is_dir()
     assert (tmp_path / ".0123abcd.a").is_dir()
 
@@ -292,12 +292,12 @@ def test_half_written_folders_are_cleared(tmp_path):
     (tmp_path / ".0123abcd.case").mkdir()
     (tmp_path / ".0123abcd.metrics.csv").touch()
     (tmp_path / ".keep").touch()
-    with alone(tmp_path):
+    with hold_folder(tmp_path):
         assert {p.name for p in tmp_path.iterdir()} == {".keep"}
 
 
 def test_no_scheduler_answers():
-    with pytest.raises(InputError, match="no scheduler answers"), cluster.running("nonsense"):
+    with pytest.raises(InputError, match="no scheduler answers"), cluster.connect("nonsense"):
         pass
 
 
@@ -323,5 +323,5 @@ def test_unfinished_files_are_cleared_where_nobody_else_can_be_writing_them(tmp_
     if not locks:
         monkeypatch.setattr("fcntl.flock", without)
     (tmp_path / ".0123abcd.c0").mkdir()
-    with alone(tmp_path):
+    with hold_folder(tmp_path):
         assert (tmp_path / ".0123abcd.c0").exists() != locks

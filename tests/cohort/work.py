@@ -110,8 +110,8 @@ def wait_for(condition, seconds=300):
 
 
 def main(output_dir, count, seconds, scheduler=None):
-    place = cluster.running(scheduler) if scheduler else cluster.local(2, [], 2**29)
-    with engine.alone(Path(output_dir)), place as client:
+    place = cluster.connect(scheduler) if scheduler else cluster.start_local(2, [], 2**29)
+    with engine.hold_folder(Path(output_dir)), place as client:
         client._timeout = 2.0  # to connect took as long as it took; a scheduler that dies is given up soon
         engine.run_cases(work(output_dir, seconds=float(seconds)), names(int(count)), client, Limits())
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from common.registration.gaps import GapsInferer, least_squares, spread, summed
+from common.registration.gaps import GapsInferer, least_squares, spread_runs, sum_runs
 from common.registration.pairwise import PairwiseInferer
 
 
 def test_sums_and_their_transpose():
     steps = torch.arange(5.0)[:, None]
-    assert summed(steps, 2)[:, 0].tolist() == [1.0, 3.0, 5.0, 7.0]
+    assert sum_runs(steps, 2)[:, 0].tolist() == [1.0, 3.0, 5.0, 7.0]
     a, b = torch.rand(7, 3, dtype=torch.float64), torch.rand(5, 3, dtype=torch.float64)
-    torch.testing.assert_close((summed(a, 3) * b).sum(), (a * spread(b, 3)).sum())
+    torch.testing.assert_close((sum_runs(a, 3) * b).sum(), (a * spread_runs(b, 3)).sum())
 
 
 def test_it_is_the_least_squares_solution():

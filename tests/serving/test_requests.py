@@ -12,7 +12,7 @@ from common.cine.write import write_cine
 from common.core.errors import InputError
 from common.evaluation.contour import read_contour
 from common.serving.requests import ANSWER, open_requests, uncertainty, wall_labels
-from common.training.frames import UNTOLD
+from common.training.frames import BACKGROUND_OR_ATRIUM
 from common.training.study_frames import StudyFrames
 from tests.bundles.running import ROOT
 from tests.conftest import moving_cine
@@ -118,11 +118,14 @@ def test_frames_of_saved_labels(cine, tmp_path):
     assert [frame.name for frame in frames.frames] == ["speckle_1", "speckle_3"]
     item = frames[0]
     assert item["image"].shape == item["label"].shape == (1, 64, 64)
-    assert set(item["label"].unique().tolist()) <= {0, 1, 2, UNTOLD} and (item["label"] == UNTOLD).any()
+    assert (
+        set(item["label"].unique().tolist()) <= {0, 1, 2, BACKGROUND_OR_ATRIUM}
+        and (item["label"] == BACKGROUND_OR_ATRIUM).any()
+    )
     values[0, 0, 1] = 3
     save(tmp_path / "label.nii.gz", values)
     with_atrium = StudyFrames(str(datalist), dataset_dir=str(tmp_path), size=64)
-    assert len(with_atrium) == 3 and not any((with_atrium[i]["label"] == UNTOLD).any() for i in range(3))
+    assert len(with_atrium) == 3 and not any((with_atrium[i]["label"] == BACKGROUND_OR_ATRIUM).any() for i in range(3))
     save(tmp_path / "label.nii.gz", np.zeros((80, 72, 4)))
     with pytest.raises(InputError, match="no frame of 'training' has a labelled cavity"):
         StudyFrames(str(datalist), dataset_dir=str(tmp_path), size=64)

@@ -51,18 +51,18 @@ def test_numbers():
 
 
 class Lines(HTMLParser):
-    found = ()
+    points = ()
 
     def handle_starttag(self, tag, attributes):
         if tag == "polyline":
-            self.found += (dict(attributes)["points"],)
+            self.points += (dict(attributes)["points"],)
 
 
 def test_curves_are_drawn_where_they_belong():
     svg = report.curves({"a": ([0, 1, 2], [0, -10, 0]), "b": ([0, 1, 2], [0, -20, 0])}, "s", "%", marks={"ES": 1.0})
     lines = Lines()
     lines.feed(svg)
-    heights = [[float(p.split(",")[1]) for p in points.split()] for points in lines.found]
+    heights = [[float(p.split(",")[1]) for p in points.split()] for points in lines.points]
     (start, low, _), (_, lower, _) = heights
     assert start < low < lower and lower - start == pytest.approx(2 * (low - start), abs=0.3)
     assert "stroke-dasharray" in svg and ">ES<" in svg

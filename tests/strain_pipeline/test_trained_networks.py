@@ -4,7 +4,7 @@ import torch
 from common.networks.segmentation_unet import SegmentationUNet
 from common.networks.view_classifier import Inception, PReLU, ViewClassifier
 from common.training.frame_losses import segmentation_loss, view_loss
-from common.training.frames import UNTOLD
+from common.training.frames import BACKGROUND_OR_ATRIUM
 from common.ventricle.views import VIEWS
 
 
@@ -96,7 +96,7 @@ def test_segmentation_loss_of_a_perfect_and_a_wrong_answer():
 def test_an_untold_pixel_may_be_background_or_atrium():
     """The cross-entropy is −log(p₀ + p₃); in the Dice the atrium is what the network itself takes for it."""
     logits = torch.randn(1, 4, 6, 6, dtype=torch.float64, requires_grad=True)
-    untold = torch.full((1, 1, 6, 6), UNTOLD)
+    untold = torch.full((1, 1, 6, 6), BACKGROUND_OR_ATRIUM)
     share = logits.softmax(1)
     joint = -(share[:, 0] + share[:, 3]).log().mean()
     truth = share.detach()[:, [0, 3]] / share.detach()[:, [0, 3]].sum(1, keepdim=True)

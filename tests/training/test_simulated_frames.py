@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from common.core.errors import InputError
-from common.training.frames import UNTOLD, SegmentationFrames
+from common.training.frames import BACKGROUND_OR_ATRIUM, SegmentationFrames
 from common.training.simulated_frames import simulated_labelled_frames
 from tests.recorded_frames import write_patients
 
@@ -13,7 +13,7 @@ def test_simulated_frames_with_labels(tmp_path):
     found = simulated_labelled_frames(folder, split, "train", 2, 2, 0, path, 64)
     assert len(found) == 4 and all(f.image.shape == f.label.shape == (256, 256) for f in found)
     parametric, recorded = found[0], found[2]
-    assert set(parametric.label.unique().tolist()) == {1, 2, UNTOLD}
+    assert set(parametric.label.unique().tolist()) == {1, 2, BACKGROUND_OR_ATRIUM}
     assert set(recorded.label.unique().tolist()) == {0, 1, 2, 3}
     grey = recorded.image.float()
     assert grey[recorded.label == 2].mean() > 2 * grey[recorded.label == 1].mean()
@@ -26,5 +26,5 @@ def test_simulated_frames_with_labels(tmp_path):
     with pytest.raises(InputError, match=r"kept\.pt: simulated with"):
         simulated_labelled_frames(folder, split, "train", 3, 2, 0, path, 64)
     frames = SegmentationFrames(str(folder), str(split), size=64, extra=found)
-    assert len(frames) == 8 and int(frames[4]["label"].max()) == UNTOLD
+    assert len(frames) == 8 and int(frames[4]["label"].max()) == BACKGROUND_OR_ATRIUM
     assert simulated_labelled_frames(folder, split, "train", 0, 2, 0, None, 64) == []

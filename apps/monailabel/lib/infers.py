@@ -82,7 +82,7 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
 
 
 @dataclass
-class Asked:
+class InferRequest:
     """A checked request.
 
     Attributes:
@@ -174,7 +174,7 @@ class BundleInfer(InferTask):
                 raise Refused(400, f"parameter {name}: expected {error}, got {shown(value)}") from error
         return found
 
-    def __call__(self, request: Asked) -> tuple[str | None, dict[str, Any]]:
+    def __call__(self, request: InferRequest) -> tuple[str | None, dict[str, Any]]:
         """Run the bundle; the file for a viewer, and the numbers.
 
         Raises:
@@ -189,12 +189,12 @@ class BundleInfer(InferTask):
             )
             kept = True
         except Refused as refused:
-            raise Refused(refused.status, self.told(refused.reason, request, folder)) from refused
+            raise Refused(refused.status, self.hide_folders(refused.reason, request, folder)) from refused
         finally:
             self.results.done(folder, kept)
-        numbers = json.loads(self.told(json.dumps(answer["summary"]), request, folder))
+        numbers = json.loads(self.hide_folders(json.dumps(answer["summary"]), request, folder))
         for report in (folder / CASE).glob("*.html"):
-            report.write_text(self.told(report.read_text(), request, folder))
+            report.write_text(self.hide_folders(report.read_text(), request, folder))
         numbers.update(
             case=request.name,
             label_names=self.label_names,
@@ -203,7 +203,7 @@ class BundleInfer(InferTask):
         )
         return (str(folder / CASE / answer["result"]) if answer["result"] else None), numbers
 
-    def work(self, request: Asked, values: dict[str, Any]) -> dict[str, Any]:
+    def work(self, request: InferRequest, values: dict[str, Any]) -> dict[str, Any]:
         """The part of a worker's request that says what to run."""
         files = list(self.files)
         if "preset" in values:
@@ -220,7 +220,9 @@ class BundleInfer(InferTask):
         found = add(request, values, entry, options)
         return {"files": [str(path) for path in files], "options": options, "entry": found}
 
-    def _cine(self, request: Asked, values: dict[str, Any], entry: dict[str, Any], options: dict[str, Any]) -> Any:
+    def _cine(
+        self, request: InferRequest, values: dict[str, Any], entry: dict[str, Any], options: dict[str, Any]
+    ) -> Any:
         if request.second is not None:
             entry["es_image"] = str(request.second)
         if "contour" in self.options:
@@ -233,7 +235,9 @@ class BundleInfer(InferTask):
             entry["blood_mask"] = str(request.label)
         return entry
 
-    def _study(self, request: Asked, values: dict[str, Any], entry: dict[str, Any], options: dict[str, Any]) -> Any:
+    def _study(
+        self, request: InferRequest, values: dict[str, Any], entry: dict[str, Any], options: dict[str, Any]
+    ) -> Any:
         if request.second is not None:
             raise Refused(400, f"{self.name} takes no second image")
         label = request.label or (self.saved_contour(request.name) if values.get("contour") != "none" else None)
@@ -244,7 +248,9 @@ class BundleInfer(InferTask):
             options["segmentation_weights"] = str(trained)
         return entry
 
-    def _volume(self, request: Asked, values: dict[str, Any], entry: dict[str, Any], options: dict[str, Any]) -> Any:
+    def _volume(
+        self, request: InferRequest, values: dict[str, Any], entry: dict[str, Any], options: dict[str, Any]
+    ) -> Any:
         if request.second is not None:
             raise Refused(400, f"{self.name} takes no second image")
         if not self.atlases:
@@ -261,7 +267,7 @@ class BundleInfer(InferTask):
         except Refused:
             return None
 
-    def told(self, text: str, request: Asked, folder: Path) -> str:
+    def hide_folders(self, text: str, request: InferRequest, folder: Path) -> str:
         """A text for the client, without the server's folders."""
         for path in (request.image, request.label, request.second):
             if path is not None:
@@ -284,7 +290,7 @@ def bundle_tasks(folder: Path, names: Sequence[str], **shared: Any) -> dict[str,
     return {name: BundleInfer(folder / name, **shared) for name in names}
 
 
-def received(file: Any, target: Path) -> Path:
+def store_upload(file: Any, target: Path) -> Path:
     """Store an uploaded file."""
     with open(target, "wb") as out:
         shutil.copyfileobj(file, out, 1 << 20)

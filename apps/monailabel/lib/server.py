@@ -38,7 +38,7 @@ from lib.checks import (
     suffix_of,
     tag_name,
 )
-from lib.infers import Asked, received
+from lib.infers import InferRequest, store_upload
 from lib.workers import Job
 
 OUTPUTS = ("all", "image", "json")
@@ -137,7 +137,7 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
         if not isinstance(file, UploadFile):
             return None
         suffix = suffix_of(file.filename, suffixes, name)
-        return await threaded(partial(received, file.file, folder / f"{name}{suffix}"))
+        return await threaded(partial(store_upload, file.file, folder / f"{name}{suffix}"))
 
     def checked(folder: Path, **files: Path) -> None:
         """See that uploaded files can be read, in a process of its own."""
@@ -178,14 +178,14 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
             elif image:
                 raise Refused(400, "both an image and a file are given: one of them")
             second = params.get("second")
-            asked = Asked(
+            checked = InferRequest(
                 file, image or file.name, params, label, None if second is None else app.store.image(str(second)), job
             )
-            found = await watched(request, job, partial(app.infer, {"model": model, "asked": asked}))
+            found = await watched(request, job, partial(app.infer, {"model": model, "request": checked}))
         return await threaded(partial(answer, found, output))
 
-    def answer(found: dict[str, Any], output: str) -> Response:
-        file, params = found["file"], found["params"]
+    def answer(result: dict[str, Any], output: str) -> Response:
+        file, params = result["file"], result["params"]
         if output == "json" or (file is None and output == "all"):
             return JSONResponse(params)
         if file is None:
