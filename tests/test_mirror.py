@@ -14,3 +14,9 @@ def stems(folder, pattern="*.py"):
 @pytest.mark.parametrize("package", ["fields", "registration", "ventricle", "networks", "volume"])
 def test_each_module_has_a_file_of_tests(package):
     assert not stems(f"common/{package}") - stems(f"tests/{package}", "test_*.py")
+
+
+def test_no_module_is_longer_than_400_lines():
+    sources = (path for folder in ("common", "apps", "benchmarks", "tests") for path in (ROOT / folder).rglob("*.py"))
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in sources}
+    assert not {name: length for name, length in lengths.items() if length > 400}

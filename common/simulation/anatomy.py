@@ -12,97 +12,13 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
 
 from common.core.errors import InputError
-from common.simulation.grid import ImageGrid
+from common.simulation.canvas import AIR, BLOOD, FAT, FIBROUS, LIVER, MYOCARDIUM, Canvas
 from common.simulation.prior import drawn_ventricle
 from common.simulation.template import Template
-from common.ventricle.mesh import Array, Mesh, arc_length, at_fractions, inside_outlines, myocardial_mesh, wall_mesh
+from common.ventricle.mesh import Array, Mesh, at_fractions, myocardial_mesh, wall_mesh
 from common.ventricle.views import VIEWS
-
-BLOOD, MYOCARDIUM, FIBROUS, FAT, LIVER, AIR = -46.0, -19.0, -7.0, -26.0, -23.0, -34.0  # dB below white
-_STEP = 0.5  # mm a pixel of the painting
-
-
-class Canvas:
-    """A painting in dB over the sector; coordinates of shapes are (along, across) mm from a pose's origin.
-
-    Args:
-        depth: of the sector, mm.
-        width: of the sector, degrees.
-        ground: dB of what is not painted.
-        origin: of the pose in mm (depth, lateral).
-        angle: of the pose's first axis from the depth axis towards lateral, degrees.
-        mirror: swaps the sides of the pose's second axis.
-    """
-
-    def __init__(
-        self,
-        depth: float,
-        width: float,
-        ground: float = FAT,
-        origin: tuple[float, float] = (0.0, 0.0),
-        angle: float = 0.0,
-        mirror: bool = False,
-    ) -> None:
-        side = depth * math.sin(math.radians(width) / 2)
-        shape = (math.ceil(depth / _STEP) + 1, 2 * math.ceil(side / _STEP) + 1)
-        self.grid = ImageGrid(shape, (_STEP, _STEP), (0.0, -_STEP * (shape[1] - 1) / 2))
-        self.depth, self.width = depth, width
-        self.level = np.full(shape, ground)
-        self._places = self.grid.points().numpy()
-        turn = math.radians(angle)
-        self._axes = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
-        if mirror:
-            self._axes[1] *= -1
-        self._origin = np.asarray(origin)
-        self.local = (self._places - self._origin) @ self._axes.T
-
-    def place(self, local: Array) -> Array:
-        """Points [n, 2] of the pose in mm from the probe."""
-        return local @ self._axes + self._origin
-
-    def fill(self, inside: NDArray[np.bool_], level: float) -> None:
-        """Paint the pixels [H * W] that are inside."""
-        self.level[inside.reshape(self.level.shape)] = level
-
-    def ellipse(self, centre: Sequence[float], radii: Sequence[float], level: float, angle: float = 0.0) -> None:
-        """Paint an ellipse of the pose."""
-        turn = math.radians(angle)
-        gap = self.local - np.asarray(centre)
-        along = gap[:, 0] * math.cos(turn) + gap[:, 1] * math.sin(turn)
-        across = gap[:, 1] * math.cos(turn) - gap[:, 0] * math.sin(turn)
-        self.fill((along / radii[0]) ** 2 + (across / radii[1]) ** 2 < 1, level)
-
-    def polygon(self, corners: Array, level: float) -> None:
-        """Paint a closed polygon of the pose."""
-        self.fill(inside_outlines(self.local, [np.asarray(corners, dtype=np.float64)]), level)
-
-    def stroke(self, points: Array, width: float, level: float) -> None:
-        """Paint a line of the pose, ``width`` mm across."""
-        points = np.asarray(points, dtype=np.float64)
-        dense = at_fractions(points, np.linspace(0, 1, max(2, math.ceil(arc_length(points)[-1] / _STEP * 2))))
-        pixels = np.round((self.place(dense) - np.asarray(self.grid.origin)) / _STEP).astype(int)
-        inside = ((pixels >= 0) & (pixels < self.level.shape)).all(1)
-        line = np.ones(self.level.shape, dtype=bool)
-        line[tuple(pixels[inside].T)] = False
-        self.fill((ndimage.distance_transform_edt(line) * _STEP < width / 2).ravel(), level)
-
-    def brightness(self, random: np.random.Generator) -> NDArray[np.float32]:
-        """The painting as standard deviations of scatterers, with interfaces and slow variation."""
-        smooth = ndimage.gaussian_filter(self.level, 1.0 / _STEP / 2)
-        down, across = np.gradient(ndimage.gaussian_filter(self.level, 1.2 / _STEP), _STEP)
-        depth, lateral = self._places.reshape(*self.level.shape, 2).transpose(2, 0, 1)
-        distance = np.maximum(np.hypot(depth, lateral), 1.0)
-        facing = np.abs(down * depth + across * lateral) / distance
-        patches = ndimage.gaussian_filter(random.standard_normal(self.level.shape), 10 / _STEP)
-        patches *= 3.5 / patches.std()
-        rows = ndimage.gaussian_filter(random.standard_normal(self.level.shape), [0.6 / _STEP, 3 / _STEP])
-        rows *= 1.5 / rows.std()
-        level = smooth + patches + rows + 0.7 * np.minimum(facing, 12.0)
-        return (10 ** (np.minimum(level, 0.0) / 20)).astype(np.float32)
 
 
 def left_ventricle(
@@ -339,7 +255,7 @@ def other(random: np.random.Generator) -> Template:
     depth = random.uniform(120, 180)
     canvas = Canvas(depth, random.uniform(60, 90), AIR, (random.uniform(0.4, 0.6) * depth, random.uniform(-15, 15)))
     kind = random.integers(3)
-    distance = np.hypot(*canvas._places.T)
+    distance = np.hypot(*canvas.places.T)
     radius, outer = random.uniform(14, 24), random.uniform(26, 36)
     around = np.linspace(0, 2 * np.pi, 36, endpoint=False)
     ring = np.stack([np.cos(around), np.sin(around) * random.uniform(1.2, 1.6)], axis=1)
@@ -359,7 +275,7 @@ def other(random: np.random.Generator) -> Template:
         canvas.fill(distance < random.uniform(10, 25), FAT + 6)
         canvas.fill(distance >= 25, AIR - 10)
     mesh = wall_mesh(canvas.place(ring * radius), canvas.place(ring * outer), closed=True)
-    return _template(canvas, mesh, canvas.place((mesh.nodes - canvas._origin) * 0.93), "other", random)
+    return _template(canvas, mesh, canvas.place((mesh.nodes - canvas.origin) * 0.93), "other", random)
 
 
 PAINTERS: dict[str, Callable[[np.random.Generator], Template]] = {

@@ -20,7 +20,7 @@ from scipy.interpolate import CubicSpline
 
 from common.core.errors import InputError
 from common.core.files import written_whole
-from common.simulation.motion import contour_length
+from common.simulation.contraction import contour_length
 from common.ventricle.mesh import Array, Mesh, arc_length, at_fractions
 
 FILE = Path(__file__).with_name("ventricle_prior.json")

@@ -18,8 +18,9 @@ from torch.nn import functional
 
 from common.core.errors import InputError
 from common.simulation.artefacts import Artefact
+from common.simulation.contraction import time_course
 from common.simulation.grid import ImageGrid
-from common.simulation.motion import Motion, time_course
+from common.simulation.motion import Motion
 from common.simulation.template import Template
 from common.simulation.worlds import World, signed_distance
 from common.ventricle.mesh import Array

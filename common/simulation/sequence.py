@@ -17,9 +17,10 @@ from torch import Tensor
 
 from common.core.errors import InputError
 from common.simulation.artefacts import ARTEFACTS, Artefact
+from common.simulation.contraction import Defect, prescribed_end_systole
 from common.simulation.grid import ImageGrid
 from common.simulation.image import PROBES, Probe, Scanner
-from common.simulation.motion import Defect, Motion, prescribed_end_systole
+from common.simulation.motion import Motion
 from common.simulation.scatterers import Scatterers
 from common.simulation.template import Template
 from common.simulation.worlds import World, draw_world

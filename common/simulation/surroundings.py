@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.simulation.motion import time_course
+from common.simulation.contraction import time_course
 from common.ventricle.mesh import Array
 
 

@@ -25,7 +25,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from common.core.errors import InputError
-from common.simulation.motion import Motion, time_course
+from common.simulation.contraction import time_course
+from common.simulation.motion import Motion
 from common.simulation.surroundings import Chamber, Leaflet, Whole, opening
 from common.ventricle.mesh import Array, inside_outlines
 

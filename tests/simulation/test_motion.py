@@ -7,16 +7,9 @@ import torch
 from common.core.errors import InputError
 from common.fields.ddf import compose
 from common.simulation.anatomy import left_ventricle
+from common.simulation.contraction import Defect, contour_length, contracted, prescribed_end_systole
 from common.simulation.grid import ImageGrid
-from common.simulation.motion import (
-    Defect,
-    Motion,
-    contour_length,
-    contracted,
-    prescribed_end_systole,
-    systole,
-    time_course,
-)
+from common.simulation.motion import Motion
 from common.ventricle.mesh import myocardial_mesh
 
 BOUNDS = ((-10.0, -90.0), (150.0, 90.0))
@@ -35,24 +28,6 @@ def moving(mesh, gls=-0.2, defects=(), **more):
 @pytest.fixture(scope="module")
 def motion(mesh):
     return moving(mesh, rotation=6.0, shift=(1.5, -2.0))
-
-
-@pytest.mark.parametrize("rate", [45.0, 70.0, 120.0, 180.0])
-def test_time_course_rises_once_and_falls_once_a_beat(rate):
-    period, closing = 60 / rate, min(systole(rate)[1], 0.6 * 60 / rate)
-    times = np.linspace(0, period, 2001)
-    course = time_course(times, rate)
-    assert course[0] == course[-1] == 0 and course.max() <= 1
-    assert time_course(np.array([closing]), rate) == pytest.approx(1)
-    assert (np.diff(course[times <= closing]) >= -1e-12).all()
-    assert (np.diff(course[times >= closing]) <= 1e-12).all()
-    np.testing.assert_allclose(time_course(times + 3 * period, rate), course, atol=1e-9)
-
-
-@pytest.mark.parametrize("rate", [0.0, 20.0, 400.0, float("nan")])
-def test_heart_rates_that_make_no_sense_are_refused(rate):
-    with pytest.raises(InputError, match="heart_rate"):
-        time_course(np.zeros(1), rate)
 
 
 @pytest.mark.parametrize("gls", [-0.05, -0.12, -0.20, -0.28])
@@ -170,12 +145,6 @@ def test_the_mesh_is_located_where_it_is(motion):
 
 
 def test_what_cannot_be_is_refused(mesh):
-    with pytest.raises(InputError, match="gls -20"):
-        prescribed_end_systole(mesh, None, -20)
-    with pytest.raises(InputError, match=r"gls 0\.1"):
-        prescribed_end_systole(mesh, None, 0.1)
-    with pytest.raises(InputError, match="severity"):
-        Defect(0.5, severity=5)
     folded = mesh.nodes.copy()
     folded[50] = folded[54] + 3 * (folded[54] - folded[50])
     with pytest.raises(InputError, match="p7: the motion folds the wall"):

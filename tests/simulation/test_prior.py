@@ -6,8 +6,8 @@ import pytest
 from common.core.errors import InputError
 from common.simulation import prior
 from common.simulation.anatomy import apical_of_prior, view
+from common.simulation.contraction import contour_length
 from common.simulation.dataset import TemplateSource
-from common.simulation.motion import contour_length
 from common.simulation.sequence import Settings, draw
 
 

@@ -11,9 +11,10 @@ from common.core.errors import InputError
 from common.fields.ddf import compose, warp
 from common.fields.ncc import nlcc
 from common.simulation.anatomy import view
+from common.simulation.contraction import prescribed_end_systole
 from common.simulation.grid import ImageGrid
 from common.simulation.image import PROBES, Scanner
-from common.simulation.motion import Motion, prescribed_end_systole
+from common.simulation.motion import Motion
 from common.simulation.scatterers import Scatterers
 from common.simulation.sequence import Settings, Simulation, draw, probe_for
 from common.simulation.template import find_templates, read_template

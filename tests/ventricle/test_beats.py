@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.core.errors import InputError
-from common.simulation.motion import systole, time_course
+from common.simulation.contraction import systole, time_course
 from common.ventricle.beats import Beat, by_tracked_cavity, find_beats
 
 RATE = 60.0
