@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import json
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,27 @@ SHOWN = 3  # every so manieth point of a line is sent
 ARROWS = 24  # pixels between arrows
 
 Request = Mapping[str, Any]
+_latest: dict[tuple[str, str, str], StrainCase] = {}  # of this process: where a handle is dragged from
 
 
 def open_workbench() -> Callable[[str], None]:
     """The function that does a request of the workbench: ``folder`` (absolute), ``task``, ``case`` (absolute) and what
     else the function of the task's name says."""
     return serve({"open": open_case, "measure": measure, "correct": correct, "points": points, "line": line_of,
-                  "take": take})  # fmt: skip
+                  "take": take, "warm": warm})  # fmt: skip
+
+
+def warm(request: Request) -> dict[str, Any]:
+    """Have everything at hand that a correction needs."""
+    measuring_with("cpwc", "{}")
+    return {}
+
+
+@lru_cache(16)
+def measuring_with(method: str, options: str) -> tuple[Any, Any, float]:
+    """Measures, fusion and least probability of the view, of a method and the bundle's options (JSON)."""
+    parser = configured(method, **json.loads(options))
+    return content(parser, "measures"), content(parser, "fusion"), parser["view_threshold"]
 
 
 def tell(request: Request, what: str, share: float) -> None:
@@ -134,13 +149,13 @@ def measure(request: Request) -> dict[str, Any]:
         with written_whole(folder / "shown" / f"arrows_{method}.bin") as beside:
             beside.write_bytes(field.permute(0, 2, 3, 1).contiguous().numpy().astype("<f4").tobytes())
     tell(request, "strain", 0.95)
-    return correct(request)
+    return correct({**request, "handles": None})
 
 
 def correct(request: Request) -> dict[str, Any]:
     """Measure again with what the user says: ``edits`` (``ed``, ``es``, ``view``, ``off``, ``line``, ``drawn``) and, to
     draw a wall, ``handles``: ``frame``, ``border`` (``endocardium`` or ``epicardium``), ``at`` (parts of the line) and
-    ``moved`` (rows and columns of the file's pixels by which each handle was moved)."""
+    ``moved`` (rows and columns of the shown pixels by which each handle was moved)."""
     folder, edits = Path(request["case"]), dict(request.get("edits") or {})
     study = corrected(folder, request["method"], edits, Path(request["folder"]))
     handles = request.get("handles")
@@ -151,7 +166,7 @@ def correct(request: Request) -> dict[str, Any]:
             raise InputError(f"frame {frame} lies outside the measured beats: draw in one of {min(lines)}-{max(lines)}")
         beat = next(b.beat for b in study.tracked if b.beat.ed <= frame <= b.beat.end)
         edits.setdefault("ed", beat.ed)
-        wall = moved_wall(lines[frame], handles, study.case.meta.zoom)
+        wall = moved_wall(lines[frame], handles)
         drawn = dict(edits.get("drawn") or {})
         drawn[str(frame)] = np.round(on_file_grid(wall, study.case.cine.meta), 3).tolist()
         edits["drawn"] = drawn
@@ -170,9 +185,14 @@ def corrected(folder: Path, method: str, edits: Request, place: Path) -> StrainC
     if edits.get("drawn"):
         said["contour"] = str(place / "contour.json")
         (place / "contour.json").write_text(json.dumps(drawn_file(edits["drawn"])))
-    parser = configured(method, **measuring(edits))
-    measures, fusion = content(parser, "measures"), content(parser, "fusion")
-    return kept_files.measured(kept_files.with_entry(kept, **said), measures, fusion, parser["view_threshold"])
+    options = json.dumps(measuring(edits), sort_keys=True)
+    key = (str(folder), method, json.dumps(edits, sort_keys=True))
+    if key not in _latest:
+        study = kept_files.measured(kept_files.with_entry(kept, **said), *measuring_with(method, options))
+        while len(_latest) > 3:
+            _latest.pop(next(iter(_latest)))
+        _latest[key] = study
+    return _latest[key]
 
 
 def measuring(edits: Request) -> dict[str, Any]:
@@ -189,12 +209,12 @@ def drawn_file(drawn: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def moved_wall(lines: NDArray[np.float64], handles: Request, zoom: Sequence[float]) -> NDArray[np.float64]:
+def moved_wall(lines: NDArray[np.float64], handles: Request) -> NDArray[np.float64]:
     """The lines ``[3, P, 2]`` of a wall whose handles were moved; what lies between follows a cubic spline.
 
     The endocardium takes the whole wall along, the epicardium leaves it where it is and changes the thickness.
     """
-    at, moved = np.asarray(handles["at"], dtype=float), np.asarray(handles["moved"], dtype=float) * np.asarray(zoom)
+    at, moved = np.asarray(handles["at"], dtype=float), np.asarray(handles["moved"], dtype=float)
     if len(at) < 3 or len(at) > 15 or moved.shape != (len(at), 2) or (np.diff(at) <= 0).any():
         raise InputError("handles are 3 to 15 rising parts of a line and as many (row, column)")
     along = CubicSpline(at, moved, bc_type="natural")(np.linspace(0, 1, lines.shape[1]))
@@ -229,8 +249,8 @@ def shown(study: StrainCase, method: str) -> dict[str, Any]:
 
 
 def points(request: Request) -> dict[str, Any]:
-    """Paths of ``points`` ((row, column) of the shown frames, in ``frame``): places, displacement from ``frame`` and the
-    distance of each from the point before it, in mm where the spacing is known."""
+    """Paths of ``points`` ((row, column) of the shown frames, in ``frame``): places, displacement from ``frame``
+    and the distance of each from the point before it, in mm where the spacing is known."""
     folder = Path(request["case"])
     case, _, _ = kept_files.read_case(folder / "kept")
     ddf = kept_files.read_motion(folder / "motion" / request["method"]).ddf
@@ -301,4 +321,3 @@ def command(source: str, method: str, edits: Request, place: Path) -> str:
     if edits.get("drawn"):
         words.append(f"--contour {place / 'contour.json'}")
     return " ".join([*words, "--output_dir output/again"])
-

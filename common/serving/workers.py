@@ -1,7 +1,8 @@
 """The processes that do the work, and who waits for them.
 
-The one runner of jobs, for MONAI Label's app and for the workbench. Each request runs in a process of ``common.cohort.runner``: killed past its time or memory, and when its client is gone.
-The server itself never opens an image.
+The one runner of jobs, for MONAI Label's app and for the workbench. Each request runs in a process of
+``common.cohort.runner``: killed past its time or memory, and when its client is gone. The server itself never opens
+an image.
 """
 
 from __future__ import annotations

@@ -48,9 +48,10 @@ class Wall:
 
 @dataclass(frozen=True, eq=False)
 class Segmented:
-    """What a segmentation says of a wall, before anything is said of beats; ``labels``, ``areas``, ``lines`` of ``Wall``.
+    """What a segmentation says of a wall, before anything is said of beats.
 
     Attributes:
+        labels, areas, lines: as in ``Wall``.
         reasons: why frames have no lines.
     """
 
