@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from lib.checks import Refused
 from lib.infers import InferRequest, bundle_tasks
 from lib.strategies import MostUncertain
 from lib.studies import Studies
 from lib.trainers import SegmentationTraining
-from lib.workers import Results, Workers
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
 from common.core.errors import InputError
+from common.serving.checks import Refused
+from common.serving.workers import Results, Workers
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = "nmsr_echo,ssmsr_hippocampus,cpwc_echo,strain_pipeline"

@@ -101,6 +101,44 @@ def read_wall(
     return np.stack([line + share * thickness * outward for share in (0.0, 0.5, 1.0)])
 
 
+def drawn_walls(
+    path: str | Path, size: tuple[int, int], points: int, zoom: tuple[float, float] = (1.0, 1.0)
+) -> dict[int, Array]:
+    """Frame to the wall's lines ``[3, points, 2]`` that the user drew in it; empty where the file is of another kind.
+
+    Such a file is JSON with ``drawn``, a list of frames, and under ``endocardium``, ``centreline`` and ``epicardium``
+    as many lines of ``points`` points (row, column) each: point k is the same piece of the wall in every frame, as in a
+    ``contours.json`` of the strain pipeline.
+
+    Args:
+        path, size, zoom: as in ``read_wall``.
+        points: of each line.
+
+    Raises:
+        InputError: it can't be read, its lines cross or leave the image, or have another number of points.
+    """
+    if str(path).endswith((".nii", ".nii.gz")):
+        return {}
+    try:
+        content = json.loads(Path(path).read_text())
+        if not isinstance(content, dict) or "drawn" not in content:
+            return {}
+        frames = [int(t) for t in content["drawn"]]
+        lines = np.asarray([content[name] for name in ("endocardium", "centreline", "epicardium")], dtype=np.float64)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: no readable contour ({type(error).__name__})") from error
+    wanted = (3, len(frames), points, 2)
+    if lines.shape != wanted or not frames or min(frames) < 0 or not np.isfinite(lines).all():
+        raise InputError(f"{path}: {len(frames)} drawn frames have lines {wanted}, these are {lines.shape}")
+    if (lines < 0).any() or (lines > np.array(size) - 1).any():
+        raise InputError(f"{path}: a line leaves the image of {size[0]} × {size[1]} pixels")
+    found = {}
+    for k, frame in enumerate(frames):
+        wall_lines(lines[0, k], lines[2, k], points, f"{path}, frame {frame}")  # whether they cross
+        found[frame] = from_file_grid(lines[:, k], {"zoom": zoom})
+    return found
+
+
 def _read_labels(path: str | Path, frame: int, size: tuple[int, int]) -> NDArray[np.integer]:
     try:
         mask = np.squeeze(load_nifti(path)[1]).T

@@ -31,13 +31,12 @@ from common.core.errors import InputError
 from common.core.files import written_whole
 from common.core.tables import finite
 from common.evaluation.evaluator import Report
+from common.serving.workers import ANSWER, CASE
 from common.strain_pipeline.case import StrainCase, lines_by_frame
 from common.strain_pipeline.image_networks import load_segmentation, segment_cine
 from common.strain_pipeline.motion import TrackedBeat
 from common.volume.cases import read_volume
 
-CASE = "case"
-ANSWER = "answer.json"
 SHOWN_FRAMES = 16  # of a cine, to tell how uncertain its segmentation is
 
 
@@ -52,11 +51,19 @@ def open_requests() -> Callable[[str], None]:
     - ``uncertainty``: ``image`` and ``weights`` of a segmentation network.
     - ``train``: ``files`` and ``options`` of a training; what it prints goes to ``<folder>/log.txt``.
     """
+    return serve({"infer": infer, "check": check, "uncertainty": uncertainty_of, "train": train})
+
+
+def serve(tasks: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]) -> Callable[[str], None]:
+    """The function that does requests of these tasks, one after the other, with as many threads as it is given.
+
+    Args:
+        tasks: name to what gives the answer of a request; it raises ``InputError`` where the input is at fault.
+    """
     threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
     if threads:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
-    tasks = {"infer": infer, "check": check, "uncertainty": uncertainty_of, "train": train}
 
     def do(text: str) -> None:
         request = json.loads(text)

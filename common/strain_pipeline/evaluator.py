@@ -7,9 +7,8 @@ fused point by point in a Kalman filter (2.4). Evain et al. 2022 gives GLS and M
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -18,10 +17,11 @@ from common.cine.case import CineCase
 from common.evaluation.evaluator import CaseEvaluator
 from common.strain_pipeline.case import StrainCase
 from common.strain_pipeline.files import write_strain_case
-from common.strain_pipeline.measures import StrainMeasures, strain_truth_scores
-from common.strain_pipeline.motion import Fusion, track_wall
+from common.strain_pipeline.kept import Kept, measured, timed
+from common.strain_pipeline.measures import StrainMeasures
+from common.strain_pipeline.motion import Fusion, seen_sector
 from common.strain_pipeline.view import checked_view
-from common.strain_pipeline.wall import wall_of
+from common.strain_pipeline.wall import segmented
 
 
 class StrainEvaluator(CaseEvaluator):
@@ -59,28 +59,29 @@ class StrainEvaluator(CaseEvaluator):
 
     def journey(self, case: CineCase) -> StrainCase:
         """From frames to a view, a wall, its motion, strain, and a report."""
+        return write_strain_case(self.measured(self.kept(case)), self.weights, self.figures)
+
+    def kept(self, case: CineCase) -> Kept:
+        """What takes long: the view's probabilities, the segmented wall, the fields.
+
+        Raises:
+            InputError: no apical view, or no left ventricle.
+        """
         seconds: dict[str, float] = {}
         frames = case.cine.as_tensor()[0]
         with timed(seconds, "view"):
-            view = checked_view(case, self.classify(frames), self.view_threshold)
+            probabilities = self.classify(frames)
+            checked_view(case, probabilities, self.view_threshold)
         with timed(seconds, "segmentation"):
             memberships = self.segment(frames)
         with timed(seconds, "contours"):
-            wall = wall_of(case, memberships, self.points)
+            found = segmented(memberships, self.points, case.entry.image)
+        del memberships
         result = self.register(case)
         seconds["motion"] = result.seconds
-        with timed(seconds, "tracking"):
-            tracked = track_wall(case, wall, result, self.fusion)
-        with timed(seconds, "strain"):
-            measured = self.measures(tracked, case.meta, view.view)
-        scores = measured.scores | strain_truth_scores(case, measured)
-        study = StrainCase(case, result, scores, self.folder_of(case), view, wall, tracked, measured, seconds)
-        return write_strain_case(study, self.weights, self.figures)
+        return Kept(case, probabilities, found, result, seen_sector(case.cine), seconds)
 
-
-@contextmanager
-def timed(seconds: dict[str, float], part: str) -> Iterator[None]:
-    """Put the seconds that the block takes under the name of a part."""
-    start = time.perf_counter()
-    yield
-    seconds[part] = time.perf_counter() - start
+    def measured(self, kept: Kept) -> StrainCase:
+        """What is measured of a cine whose fields are known: ``common.strain_pipeline.kept.measured``."""
+        study = measured(kept, self.measures, self.fusion, self.view_threshold)
+        return replace(study, folder=self.folder_of(study.case))

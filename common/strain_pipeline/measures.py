@@ -28,6 +28,7 @@ Array = NDArray[np.float64]
 Numbers = dict[str, float | None]
 
 SEGMENTS = 6
+SWITCHED_OFF = "switched off by the user"
 SLOWEST_HEART, FASTEST_HEART = 35.0, 200.0  # beats/min
 FEWEST_SYSTOLIC = 10  # frames from end-diastole to end-systole
 SLOWEST_CINE = 30.0  # frames/s
@@ -87,6 +88,7 @@ class StrainMeasures:
         most_outside: part of a segment that may leave the sector.
         most_rejected: segments.
         mirrored: the picture's left and right are exchanged, as some laboratories show the four-chamber view.
+        off: segments that the user leaves out, by name.
     """
 
     def __init__(
@@ -98,10 +100,12 @@ class StrainMeasures:
         most_outside: float = 0.34,
         most_rejected: int = 2,
         mirrored: bool = False,
+        off: Sequence[str] | None = None,
     ) -> None:
         if line not in LINES:
             raise InputError(f"line {line!r}: expected one of {', '.join(LINES)}")
         self.line, self.compensate, self.mirrored = line, compensate, mirrored
+        self.off = [off] if isinstance(off, str) else list(off or ())
         self.least_nlcc, self.most_missed = least_nlcc, most_missed
         self.most_outside, self.most_rejected = most_outside, most_rejected
 
@@ -112,8 +116,14 @@ class StrainMeasures:
             tracked: the wall in each beat.
             meta: spacing and times of the cine.
             view: whose segments they are.
+
+        Raises:
+            InputError: a segment of ``off`` is none of the view.
         """
         names, times = view.segments(self.mirrored), meta.frame_times
+        unknown = [name for name in self.off if name not in names]
+        if unknown:
+            raise InputError(f"--off {unknown[0]!r}: {view.title} has {', '.join(names)}")
         beats = tuple(self.measure(wall, meta.spacing, times, names, meta.steps) for wall in tracked)
         doubted = times_doubted(beats, meta.times_are)
         warnings = timing_warnings(beats, times, doubted)
@@ -153,6 +163,7 @@ class StrainMeasures:
         main, endo = lines[self.line], lines["endocardium"]
         lengths = strain.segment_lengths(main, steps, SEGMENTS)
         rejected = self._rejected(tracked, main[0])
+        rejected = [SWITCHED_OFF if name in self.off else why for name, why in zip(names, rejected, strict=True)]
         kept = [k for k, reason in enumerate(rejected) if not reason]
         raw = {
             "gls": strain.lagrangian(lengths[kept].sum(0)) if SEGMENTS - len(kept) <= self.most_rejected else None,

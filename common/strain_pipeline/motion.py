@@ -9,6 +9,7 @@ are frames.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch.nn import functional
 
 from common.cine.case import CineCase
 from common.cine.sector import sector_mask
-from common.fields.ddf import warp
+from common.fields.ddf import sample
 from common.fields.ncc import local_ncc
 from common.fields.points import field_at, step_forward, track
 from common.registration.result import RegistrationResult
@@ -31,6 +32,7 @@ from common.ventricle.strain import cavity_areas
 
 Array = NDArray[np.float64]
 
+SLACK = 12  # pixels that fused points may go beyond the path that the fields alone give
 FUSIONS = 2  # the field is read where the tracked points lie, then where the fused ones do
 
 
@@ -77,7 +79,11 @@ class TrackedBeat:
 
 
 def track_wall(
-    case: CineCase, wall: Wall, result: RegistrationResult, fusion: Fusion | None = None
+    case: CineCase,
+    wall: Wall,
+    result: RegistrationResult,
+    fusion: Fusion | None = None,
+    seen: NDArray[np.bool_] | None = None,
 ) -> tuple[TrackedBeat, ...]:
     """The wall carried through each of its beats.
 
@@ -88,10 +94,17 @@ def track_wall(
         wall: its lines and beats.
         result: the fields of its pairs.
         fusion: how both are weighed.
+        seen: ``seen_sector`` of the cine, where it is known.
     """
-    sector = sector_mask(case.cine, radius=0, still=True).numpy()
+    seen = seen_sector(case.cine) if seen is None else seen
+    return tuple(track_beat(case, wall, result, beat, fusion or Fusion(), seen) for beat in wall.beats)
+
+
+def seen_sector(cine: Tensor) -> NDArray[np.bool_]:
+    """The sector ``[H, W]`` of a cine ``[1, T, H, W]``, three pixels wider: where a wall is seen."""
+    sector = sector_mask(cine, radius=0, still=True).numpy()
     off = ndimage.distance_transform_edt(np.pad(~sector, 1, constant_values=True))[1:-1, 1:-1]
-    return tuple(track_beat(case, wall, result, beat, fusion or Fusion(), off <= 3) for beat in wall.beats)
+    return np.asarray(off <= 3)
 
 
 def track_beat(
@@ -102,25 +115,29 @@ def track_beat(
     image, ddf = case.image[pairs], result.ddf[pairs]
     walls = wall.lines[beat.ed : beat.end + 1]
     count, points = len(walls), walls.shape[2]
-    first = nearest(np.asarray(np.isfinite(walls).all((1, 2, 3))), Beat(0, beat.es - beat.ed, count - 1, beat.whole))
+    drawn = [t - beat.ed for t in wall.drawn if beat.ed <= t <= beat.end]
+    known = np.asarray(np.isfinite(walls).all((1, 2, 3)))
+    first = drawn[0] if drawn else nearest(known, Beat(0, beat.es - beat.ed, count - 1, beat.whole))
     endo = walls[first, 0]
     size = float(np.linalg.norm(endo - endo[[0, -1]].mean(0), axis=1).max())
     radius = max(3, round(fusion.radius * size / 2))
-    alike = ncc_after_warp(image, ddf, radius)
     places = walls.reshape(count, -1, 2)
     path = track(torch.from_numpy(places[first]).float(), ddf, first)
+    box = box_around(path, radius, image.shape[2:])
+    corner = path.new_tensor([edge.start for edge in box])
+    alike = ncc_after_warp(image, ddf, radius, box)
     if first:
         places = np.concatenate([path[:1].double().numpy(), places[1:]])
     given = case.entry.contour is not None
     for _ in range(FUSIONS):
-        nlcc = at_points(alike, path[1:])
+        nlcc = at_points(alike, path[1:] - corner)
         error = at_points(missed[pairs], path[1:]) if missed is not None else torch.zeros_like(nlcc)
         noise = (fusion.velocity_noise * size) ** 2 + (error / 2) ** 2
         variance = both_neighbours((noise / nlcc.clamp(0.1, 1) ** 2).double().numpy())
         place = np.full(places.shape, np.inf)
         if fusion.place_noise is not None and not given:
             place[np.isfinite(places)] = (fusion.place_noise * size) ** 2
-        place[0] = (0.1 * fusion.velocity_noise * size) ** 2  # the line at end-diastole is what strain is measured of
+        place[[0, *drawn]] = (0.1 * fusion.velocity_noise * size) ** 2  # the line at ED is what strain is measured of
         found, _ = smooth_points(
             np.nan_to_num(places), velocities(path, ddf).double().numpy(), place, variance[..., None],
             (fusion.jerk * size) ** 2, smoother=fusion.smoother,
@@ -159,11 +176,35 @@ def along_lines(lines: Array, sigma: float) -> Array:
     return ndimage.gaussian_filter1d(padded, sigma, axis=2)[:, :, margin:-margin]
 
 
-def ncc_after_warp(image: Tensor, ddf: Tensor, radius: int) -> Tensor:
-    """NCC² of each pair's fixed and warped image around each pixel, ``[N, 1, H, W]``; the border repeats the inside."""
+def box_around(path: Tensor, radius: int, size: Sequence[int]) -> tuple[slice, slice]:
+    """Rows and columns of a picture that hold a path ``[T, P, 2]``, with ``radius`` and ``SLACK`` pixels around it."""
+    margin = radius + SLACK
+    low, high = (path.amin((0, 1)) - margin).floor().tolist(), (path.amax((0, 1)) + margin).ceil().tolist()
+    least = 2 * radius + 1
+    edges = [
+        (int(min(max(a, 0), n - least)), int(max(min(b + 1, n), least)))
+        for a, b, n in zip(low, high, size, strict=True)
+    ]
+    return slice(*edges[0]), slice(*edges[1])
+
+
+def ncc_after_warp(image: Tensor, ddf: Tensor, radius: int, box: tuple[slice, slice] | None = None) -> Tensor:
+    """NCC² of each pair's fixed and warped image around each pixel, ``[N, 1, *box]``; the border repeats the inside.
+
+    Args:
+        image: ``[N, 2, H, W]``, moving and fixed.
+        ddf: ``[N, 2, H, W]``.
+        radius: of the window, pixels.
+        box: rows and columns that are wanted; None is all of the picture.
+    """
+    rows, columns = box or (slice(0, image.shape[2]), slice(0, image.shape[3]))
+    corner = image.new_tensor([rows.start, columns.start])[:, None, None]
     maps = []
-    for pair, field in zip(image.split(1), ddf.split(1), strict=True):
-        found = local_ncc(pair[:, 1:], warp(pair[:, :1], field), radius)
+    for pair, field in zip(image, ddf, strict=True):
+        part = field[:, rows, columns]
+        here = torch.meshgrid(*(torch.arange(float(n)) for n in part.shape[1:]), indexing="ij")
+        warped = sample(pair[None, :1], (torch.stack(here) + corner + part)[None])
+        found = local_ncc(pair[None, 1:, rows, columns], warped, radius)
         maps.append(functional.pad(found, (radius,) * 4, mode="replicate"))
     return torch.cat(maps)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from common.cine.case import CineCase
 from common.core.arrays import closed
 from common.core.errors import InputError
-from common.evaluation.contour import read_wall
+from common.evaluation.contour import drawn_walls, read_wall
 from common.ventricle.beats import Beat, find_beats
 from common.ventricle.contours import wall_contours
 
@@ -34,6 +35,7 @@ class Wall:
         lines: ``[T, 3, P, 2]`` (``LINES``; (row, column) in pixels; NaN where a frame has none).
         beats: that can be measured.
         warnings: what the reader of the numbers must know.
+        drawn: frames whose lines the user drew.
     """
 
     labels: Tensor
@@ -41,42 +43,88 @@ class Wall:
     lines: Array
     beats: tuple[Beat, ...]
     warnings: tuple[str, ...]
+    drawn: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Segmented:
+    """What a segmentation says of a wall, before anything is said of beats.
+
+    Attributes:
+        labels, areas, lines: as in ``Wall``.
+        reasons: why frames have no lines.
+    """
+
+    labels: Tensor
+    areas: Array
+    lines: Array
+    reasons: Mapping[int, str]
 
 
 def wall_of(case: CineCase, memberships: Tensor, points: int = 120) -> Wall:
-    """The wall and the beats of a cine.
+    """The wall and the beats of a cine: ``segmented``, then ``wall_in``; arguments and errors are theirs."""
+    return wall_in(case, segmented(memberships, points, case.entry.image))
 
-    A contour that the user gives takes the place of the lines at its end-diastole, and only that beat is measured.
+
+def segmented(memberships: Tensor, points: int = 120, source: str = "cine") -> Segmented:
+    """The lines of a segmented cine.
 
     Args:
-        case: the cine; its entry may name ``ed``, ``es`` and ``contour``.
         memberships: ``[T, 4, H, W]`` of background, cavity, myocardium, left atrium.
         points: along the wall, even.
+        source: what an error calls the cine.
 
     Raises:
-        InputError: no left ventricle, or no wall in any systole.
+        InputError: no left ventricle.
     """
-    entry, meta, source = case.entry, case.meta, case.entry.image
     labels = memberships.argmax(1).to(torch.uint8)
     areas = memberships[:, 1].double().sum((1, 2)).numpy()
     largest = int((labels == 1).sum((1, 2)).max())
     if largest < LEAST_CAVITY * labels[0].numel():
         raise InputError(f"{source}: no left ventricle found (a cavity of {largest} pixels at most)")
-    lines, reasons = walls_of(labels.numpy(), points)
+    return Segmented(labels, areas, *walls_of(labels.numpy(), points))
+
+
+def wall_in(case: CineCase, found: Segmented) -> Wall:
+    """The wall and the beats of a cine.
+
+    A contour that the user gives takes the place of the lines at its end-diastole, or at the frames that it was drawn
+    in (``contour.drawn_walls``), and only that beat is measured.
+
+    Args:
+        case: the cine; its entry may name ``ed``, ``es`` and ``contour``.
+        found: what was segmented.
+
+    Raises:
+        InputError: no wall in any systole, or a contour that can't be used.
+    """
+    entry, meta, source = case.entry, case.meta, case.entry.image
+    labels, areas, lines, reasons = found.labels, found.areas, found.lines.copy(), found.reasons
+    points = lines.shape[2]
+    drawn: dict[int, Array] = {}
     beats = find_beats(areas, meta.frame_times, meta.r_waves, entry.ed, entry.es, source)
     if entry.contour is not None:
         beats = beats[:1]
-        thick = float(np.nanmedian(np.linalg.norm(lines[:, 2] - lines[:, 0], axis=-1)))
-        lines[beats[0].ed] = read_wall(entry.contour, beats[0].ed, case.file_size, points, thick, meta.zoom)
+        drawn = drawn_walls(entry.contour, case.file_size, points, meta.zoom)
+        if not drawn:
+            thick = float(np.nanmedian(np.linalg.norm(lines[:, 2] - lines[:, 0], axis=-1)))
+            drawn = {beats[0].ed: read_wall(entry.contour, beats[0].ed, case.file_size, points, thick, meta.zoom)}
+        inside = [t for t in drawn if beats[0].ed <= t <= beats[0].end]
+        if not inside:
+            raise InputError(
+                f"{entry.contour}: drawn at frame {min(drawn)}, the beat is from {beats[0].ed} to {beats[0].end}"
+            )
+        for t in inside:
+            lines[t] = drawn[t]
     seen = np.asarray(np.isfinite(lines).all((1, 2, 3)))
-    kept = tuple(beat for beat in beats if seen[beat.ed : beat.es + 1].any())
+    kept = tuple(beat for beat in beats if drawn or seen[beat.ed : beat.es + 1].any())
     if not kept:
         raise InputError(f"{source}: no wall in systole, at frame {beats[0].ed}: {reasons[beats[0].ed]}")
     warnings = []
     for beat in beats:
         if beat not in kept:
             warnings.append(f"The beat from frame {beat.ed} is left out: {reasons[beat.ed]}.")
-        elif not seen[beat.ed]:
+        elif not seen[beat.ed] and not drawn:
             near = nearest(seen, beat)
             warnings.append(
                 f"The beat from frame {beat.ed}: the wall is not whole at end-diastole and is taken from frame "
@@ -92,7 +140,7 @@ def wall_of(case: CineCase, memberships: Tensor, points: int = 120) -> Wall:
                 f"The beat from frame {beat.ed} is not whole: its drift is not known, and its peak strain, "
                 "post-systolic index and times to peak are not given."
             )
-    return Wall(labels, areas, lines, kept, tuple(warnings))
+    return Wall(labels, areas, lines, kept, tuple(warnings), tuple(sorted(drawn)))
 
 
 def walls_of(labels: NDArray[np.uint8], points: int) -> tuple[Array, dict[int, str]]:

@@ -13,12 +13,12 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from common.cohort.bundle import config_files
 from common.core.errors import InputError
+from common.serving.checks import Check, Refused, number, one_of, shown, spacing, switch
 from common.serving.requests import CASE
+from common.serving.workers import Job, Results, Workers
 from common.ventricle.labels import LABELS as HEART
 from common.volume.cases import LABELS as HIPPOCAMPUS
-from lib.checks import Check, Refused, number, one_of, shown, spacing, switch
 from lib.studies import Studies
-from lib.workers import Job, Results, Workers
 
 CINE, STUDY, VOLUME = (
     "common.cine.cases.CineCases",

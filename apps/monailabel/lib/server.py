@@ -26,7 +26,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lib.checks import (
+from common.serving.checks import (
     CONTOUR_SUFFIXES,
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
@@ -38,8 +38,8 @@ from lib.checks import (
     suffix_of,
     tag_name,
 )
+from common.serving.workers import Job
 from lib.infers import InferRequest, store_upload
-from lib.workers import Job
 
 OUTPUTS = ("all", "image", "json")
 LOOK = 0.2  # seconds between two looks at whether a client is still there

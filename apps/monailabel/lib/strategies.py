@@ -11,9 +11,9 @@ from typing import Any
 from monailabel.interfaces.tasks.strategy import Strategy
 
 from common.core.files import written_whole
-from lib.checks import Refused
+from common.serving.checks import Refused
+from common.serving.workers import Results, Workers
 from lib.studies import Studies
-from lib.workers import Results, Workers
 
 AT_ONCE = 20
 

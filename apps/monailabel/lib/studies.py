@@ -16,7 +16,7 @@ from typing import Any
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 
 from common.core.files import written_whole
-from lib.checks import IMAGE_SUFFIXES, Refused, new_name, shown, tag_name
+from common.serving.checks import IMAGE_SUFFIXES, Refused, new_name, shown, tag_name
 
 STATE = ".motion"
 """Folder of the server's own files in the studies folder."""

@@ -14,10 +14,10 @@ from typing import Any
 from monailabel.interfaces.tasks.train import TrainTask
 
 from common.core.files import written_whole
-from lib.checks import Refused, number, shown
+from common.serving.checks import Refused, number, shown
+from common.serving.workers import Job, Workers
 from lib.infers import CONTOUR_TAG
 from lib.studies import Studies
-from lib.workers import Job, Workers
 
 log = logging.getLogger(__name__)
 

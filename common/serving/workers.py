@@ -1,7 +1,8 @@
 """The processes that do the work, and who waits for them.
 
-Each request runs in a process of ``common.cohort.runner``: killed past its time or memory, and when its client is gone.
-The server itself never opens an image.
+The one runner of jobs, for MONAI Label's app and for the workbench. Each request runs in a process of
+``common.cohort.runner``: killed past its time or memory, and when its client is gone. The server itself never opens
+an image.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from typing import Any
 import psutil
 
 from common.cohort.runner import Limits, Runner, Work, gpu_of
-from common.serving.requests import ANSWER, CASE
-from lib.checks import Refused
+from common.serving.checks import Refused
 
+ANSWER = "answer.json"  # what a request leaves in its folder
+CASE = "case"  # and the folder of files beside it
+PROGRESS = "progress.json"
 REQUESTS = 50  # of a process, before another takes its place
 """How often a process is used: what libraries leak goes with it."""
 STATUS = {"input": 422, "time": 504, "memory": 413, "stopped": 499}
@@ -54,13 +57,22 @@ class Workers:
         memory: bytes that its process may take.
         waiting: how many requests may wait; more are refused.
         root: folder in which the processes run; bundles are named from there.
+        make: ``module:function`` that gives what does a request (``common.serving.requests.serve``).
     """
 
-    def __init__(self, count: int, seconds: float, memory: int, waiting: int, root: Path) -> None:
+    def __init__(
+        self,
+        count: int,
+        seconds: float,
+        memory: int,
+        waiting: int,
+        root: Path,
+        make: str = "common.serving.requests:open_requests",
+    ) -> None:
         self.count, self.waiting = count, waiting
         threads = int(os.environ.get("OMP_NUM_THREADS", "0")) or max(1, (os.cpu_count() or 1) // count)
         self.limits = Limits(seconds, memory, retries=0, threads=threads)
-        self.work = Work("common.serving.requests:open_requests", {}, str(root), str(root))
+        self.work = Work(make, {}, str(root), str(root))
         self.free = threading.Semaphore(count)
         self.idle: list[tuple[int, Runner, int]] = []  # slot, process, requests done
         self.busy: list[Runner] = []
@@ -69,7 +81,7 @@ class Workers:
         self.here = 0  # requests that wait or run
 
     def run(self, request: dict[str, Any], job: Job | None = None) -> dict[str, Any]:
-        """Do a request (``common.serving.requests.open_requests``); its answer.
+        """Do a request (``common.serving.requests.serve``); its answer.
 
         Raises:
             Refused: too many wait, the input is at fault, it took too long or too much memory, or its client is gone.

@@ -1,0 +1,57 @@
+"""``python -m apps.workbench``: the workbench on this machine; it prints the address to open."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+from pathlib import Path
+
+import psutil
+import uvicorn
+from pydicom import examples
+
+from apps.workbench.guard import read_passwords
+from apps.workbench.server import make_server
+from apps.workbench.store import Store
+from common.core.errors import InputError
+from common.serving.workers import Workers
+
+ROOT = Path(__file__).resolve().parents[2]
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+MAKE = "common.serving.workbench:open_workbench"
+
+
+def main() -> None:
+    """Read the command line and serve until stopped."""
+    parser = argparse.ArgumentParser(prog="cardiac-workbench", description=__doc__)
+    parser.add_argument("--workspace", type=Path, default=Path("output/workbench"), help="folder of the cases")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
+    parser.add_argument("--port", type=int, default=8765)
+    parser.add_argument("--password-file", help="lines name:password; needed for another host than this machine")
+    parser.add_argument("--upload", type=int, default=2048, help="MiB of an upload at most")
+    parser.add_argument("--timeout", type=float, default=3600, help="seconds that a measurement may take")
+    parser.add_argument("--root", type=Path, default=ROOT, help="folder that holds bundles/")
+    given = parser.parse_args()
+    try:
+        if given.host not in LOOPBACK and not given.password_file:
+            raise InputError(f"--host {given.host}: others could come in; give --password-file too")
+        passwords = read_passwords(given.password_file) if given.password_file else None
+        if not (given.root / "bundles" / "strain_pipeline").is_dir():
+            raise InputError(f"{given.root}: holds no bundles/strain_pipeline; name the repository's folder by --root")
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    memory = psutil.virtual_memory().total // 2
+    root = given.root.resolve()
+    work, hands = (Workers(1, seconds, memory, 64, root, MAKE) for seconds in (given.timeout, 60.0))
+    store = Store(given.workspace, work, hands)
+    token = secrets.token_urlsafe(24)
+    example = Path(str(examples.get_path("ybr_color")))
+    server = make_server(store, (*LOOPBACK, given.host), token, passwords, given.upload * 2**20, example)
+    print(f"The workbench: http://{given.host}:{given.port}/?token={token}", flush=True)
+    uvicorn.run(server, host=given.host, port=given.port, log_level="warning", access_log=False,
+                timeout_graceful_shutdown=3)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

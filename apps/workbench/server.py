@@ -1,0 +1,226 @@
+"""The pages and the interface of the workbench."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from apps.workbench.guard import Guard
+from apps.workbench.store import SUFFIXES, Store, history
+from common.serving.checks import Refused, json_object, number, one_of, shown
+from common.serving.workbench import METHODS
+
+STATIC = Path(__file__).parent / "static"
+FRAME = number(0, 1e6, whole=True)
+SHOWN_FILES = {"frames": "frames.webps", "thumbnail": "thumbnail.webp"} | {
+    f"arrows_{name}": f"arrows_{name}.bin" for name in METHODS
+}
+REPORT = {"Content-Security-Policy": "sandbox allow-scripts; default-src 'none'; img-src data:; "
+          "style-src 'unsafe-inline'; script-src 'unsafe-inline'"}  # fmt: skip
+
+
+def make_server(
+    store: Store, hosts: tuple[str, ...], token: str, passwords: dict[str, str] | None, most: int, example: Path
+) -> Starlette:
+    """The application; arguments as in ``Guard``, and the file of the built-in example."""
+
+    async def threaded(call: Callable[..., Any], *args: Any, **values: Any) -> Any:
+        return await anyio.to_thread.run_sync(partial(call, *args, **values))
+
+    async def page(_: Request) -> Response:
+        return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-store"})
+
+    async def cases(_: Request) -> Response:
+        return JSONResponse(await threaded(store.listed))
+
+    async def upload(request: Request) -> Response:
+        title = request.query_params.get("name", "")
+        suffix = next((s for s in SUFFIXES if title.lower().endswith(s)), None)
+        if suffix is None:
+            raise Refused(415, f"{shown(title[-40:])}: expected a file that ends in {', '.join(SUFFIXES)}")
+        name, target = await threaded(store.new, title.replace("\\", "/").rsplit("/", 1)[-1], suffix)
+        try:
+            with open(target, "wb") as file:
+                async for piece in request.stream():
+                    await threaded(file.write, piece)
+        except BaseException:
+            await threaded(store.remove, name)
+            raise
+        await threaded(store.begin, name, "open", "cpwc", who(request))
+        return JSONResponse({"id": name})
+
+    async def try_example(request: Request) -> Response:
+        name, target = await threaded(store.new, "Example: apical four-chamber", ".dcm")
+        target.write_bytes(example.read_bytes())
+        await threaded(store.begin, name, "open", "cpwc", who(request))
+        return JSONResponse({"id": name})
+
+    async def one(request: Request) -> Response:
+        name = request.path_params["name"]
+
+        def found() -> dict[str, Any]:
+            case, log = store.read(name), store.log(name)
+            done, undone = history(log)
+            results = {method: store.result(name, method) for method in METHODS}
+            return {**case, "progress": store.progress(name), "results": results, "log": log,
+                    "edits": done[-1] if done else {}, "can": {"undo": bool(done), "redo": bool(undone)}}  # fmt: skip
+
+        return JSONResponse(await threaded(found))
+
+    async def remove(request: Request) -> Response:
+        await threaded(store.remove, request.path_params["name"])
+        return JSONResponse({})
+
+    async def file(request: Request) -> Response:
+        place = await threaded(store.place, request.path_params["name"])
+        known = SHOWN_FILES.get(request.path_params["file"])
+        if known is None or not (place / "shown" / known).is_file():
+            raise Refused(404, "no such file")
+        return FileResponse(place / "shown" / known)
+
+    async def taken(request: Request) -> Response:
+        name, wanted = request.path_params["name"], request.path_params["file"]
+        case = await threaded(store.read, name)
+        if wanted not in (case.get("files") or []):
+            raise Refused(404, "no such file")
+        path = store.place(name) / "take" / wanted
+        if wanted == "report.html":
+            return FileResponse(path, headers=REPORT)
+        return FileResponse(path, filename=wanted, media_type="application/octet-stream")
+
+    async def act(request: Request) -> Response:
+        name, what = request.path_params["name"], request.path_params["what"]
+        await threaded(store.place, name)
+        body = json_object((await request.body()).decode("utf-8", "replace"), "body")
+        method = checked(one_of(*METHODS), body.get("method", "cpwc"), "method")
+        if what in ("measure", "take"):
+            await threaded(store.begin, name, what, method, who(request))
+            return JSONResponse({})
+        if what == "cancel":
+            await threaded(store.cancel, name)
+            return JSONResponse({})
+        if what in ("undo", "redo"):
+            return JSONResponse(await threaded(store.turn, name, method, who(request), what))
+        if what == "step":
+            return JSONResponse(await threaded(store.step, name, method, who(request), partial(change, body)))
+        if what in ("points", "line"):
+            answer = await threaded(
+                store.ask, name, what, method=method, points=body.get("points"),
+                frame=checked(FRAME, body.get("frame"), "frame"),
+            )  # fmt: skip
+            return JSONResponse(answer)
+        raise Refused(404, "no such thing to do")
+
+    async def events(socket: WebSocket) -> None:
+        await socket.accept()
+        last = None
+        try:
+            while True:
+                now = json.dumps(await threaded(store.listed))
+                if now != last:
+                    await socket.send_text(now)
+                    last = now
+                with anyio.move_on_after(0.4):
+                    await socket.receive_text()
+        except (WebSocketDisconnect, RuntimeError):
+            return
+
+    async def refused(_: Request, error: Exception) -> Response:
+        assert isinstance(error, Refused)
+        return JSONResponse({"detail": error.reason}, error.status)
+
+    async def gone(_: Request, error: Exception) -> Response:
+        return JSONResponse({"detail": "the client is gone"}, 499)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        store.close()
+
+    routes: list[Any] = [
+        Route("/", page),
+        Route("/api/cases", cases),
+        Route("/api/uploads", upload, methods=["POST"]),
+        Route("/api/example", try_example, methods=["POST"]),
+        Route("/api/cases/{name}", one, methods=["GET"]),
+        Route("/api/cases/{name}", remove, methods=["DELETE"]),
+        Route("/api/cases/{name}/shown/{file}", file),
+        Route("/api/cases/{name}/take/{file}", taken),
+        Route("/api/cases/{name}/{what}", act, methods=["POST"]),
+        WebSocketRoute("/api/events", events),
+        Mount("/static", StaticFiles(directory=STATIC)),
+    ]
+    guard = Middleware(Guard, hosts=hosts, token=token, passwords=passwords, most=most)
+    handlers: dict[Any, Any] = {
+        Refused: refused,
+        ClientDisconnect: gone,
+    }
+    return Starlette(routes=routes, middleware=[guard], exception_handlers=handlers, lifespan=lifespan)
+
+
+def who(request: Request) -> str:
+    """Who asks, as the page says it; for the log."""
+    return request.headers.get("x-who", "")[:60]
+
+
+def checked(check: Callable[[Any], Any], value: Any, name: str) -> Any:
+    """A value of a body.
+
+    Raises:
+        Refused: it is none.
+    """
+    try:
+        return check(value)
+    except ValueError as error:
+        raise Refused(400, f"{name}: expected {error}, got {shown(value)}") from error
+
+
+def change(body: dict[str, Any], edits: dict[str, Any]) -> dict[str, Any]:
+    """The step that a body asks for: a mark, a view, a line, a segment, or a wall.
+
+    Raises:
+        Refused: it asks for something else.
+    """
+    what, value = body.get("what"), body.get("value")
+    if what in ("ed", "es"):
+        return {"what": f"{what} {value}", "edits": {**edits, what: checked(FRAME, value, what)}}
+    if what == "view":
+        views = ("apical_4ch", "apical_2ch", "apical_long_axis")
+        return {
+            "what": f"view {shown(value)}",
+            "edits": {**edits, "view": checked(one_of(*views), value, what), "off": []},
+        }
+    if what == "line":
+        lines = ("endocardium", "centreline", "epicardium")
+        return {"what": f"line {shown(value)}", "edits": {**edits, "line": checked(one_of(*lines), value, what)}}
+    if what == "segment" and isinstance(value, str):
+        off = list(edits.get("off", []))
+        off = [name for name in off if name != value] if value in off else [*off, value[:60]]
+        return {"what": f"segment {value[:60]} {'off' if value in off else 'on'}", "edits": {**edits, "off": off}}
+    if what == "reset":
+        return {"what": "all as it was found", "edits": {}}
+    if what == "wall" and isinstance(value, dict):
+        try:
+            handles = {
+                "frame": int(value["frame"]), "border": str(value.get("border", "endocardium")),
+                "at": [float(a) for a in value["at"]], "moved": [[float(a), float(b)] for a, b in value["moved"]],
+            }  # fmt: skip
+        except (KeyError, TypeError, ValueError) as error:
+            raise Refused(400, "a wall has frame, at and moved") from error
+        if not all(abs(x) < 1e5 for pair in handles["moved"] for x in pair):  # type: ignore[union-attr]
+            raise Refused(400, "a handle is moved too far")
+        return {"what": f"wall at frame {handles['frame']}", "handles": handles}
+    raise Refused(400, "what: expected ed, es, view, line, segment, wall or reset")

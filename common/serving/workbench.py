@@ -1,0 +1,323 @@
+"""What the workbench's worker processes do: a cine opened, measured, corrected, looked at, taken away.
+
+A case is a folder: ``source/`` (the file), ``kept/`` (``common.strain_pipeline.kept``), ``motion/<method>/`` (fields),
+``shown/`` (what a page is sent: frames as WebP, arrows, a thumbnail) and ``take/`` (files to take away).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+
+from common.cine.cases import CineCases
+from common.cine.scale import on_file_grid
+from common.cohort.bundle import config_files, content, parsed
+from common.core.errors import InputError
+from common.core.files import written_whole
+from common.core.tables import finite
+from common.fields.files import save_cine_ddf
+from common.fields.points import field_at, track
+from common.registration.result import register
+from common.serving.requests import save_frames, serve, wall_labels
+from common.strain_pipeline import kept as kept_files
+from common.strain_pipeline.case import StrainCase, lines_by_frame, mean_segments
+from common.strain_pipeline.files import grey_values, write_strain_case
+from common.strain_pipeline.html import SEGMENT_COLOURS, bullseye
+from common.strain_pipeline.motion import seen_sector
+from common.strain_pipeline.wall import LINES, segmented
+
+BUNDLE = "bundles/strain_pipeline"
+METHODS = {"cpwc": "NCC flow", "farneback": "Farnebäck", "nmsr": "NMSR"}
+WEBP = 82
+SHOWN = 3  # every so manieth point of a line is sent
+ARROWS = 24  # pixels between arrows
+
+Request = Mapping[str, Any]
+_latest: dict[tuple[str, str, str], StrainCase] = {}  # of this process: where a handle is dragged from
+
+
+def open_workbench() -> Callable[[str], None]:
+    """The function that does a request of the workbench: ``folder`` (absolute), ``task``, ``case`` (absolute) and what
+    else the function of the task's name says."""
+    return serve({"open": open_case, "measure": measure, "correct": correct, "points": points, "line": line_of,
+                  "take": take, "warm": warm})  # fmt: skip
+
+
+def warm(request: Request) -> dict[str, Any]:
+    """Have everything at hand that a correction needs."""
+    measuring_with("cpwc", "{}")
+    return {}
+
+
+@lru_cache(16)
+def measuring_with(method: str, options: str) -> tuple[Any, Any, float]:
+    """Measures, fusion and least probability of the view, of a method and the bundle's options (JSON)."""
+    parser = configured(method, **json.loads(options))
+    return content(parser, "measures"), content(parser, "fusion"), parser["view_threshold"]
+
+
+def tell(request: Request, what: str, share: float) -> None:
+    """Say how far a request is: ``progress.json``."""
+    with written_whole(Path(request["folder"]) / "progress.json") as beside:
+        beside.write_text(json.dumps({"what": what, "share": round(share, 3)}))
+
+
+def configured(method: str = "cpwc", **options: Any) -> Any:
+    """The strain pipeline's configuration with a method of motion."""
+    if method not in METHODS:
+        raise InputError(f"method {method!r}: there are {', '.join(METHODS)}")
+    files = config_files(BUNDLE, further=[f"motion_{method}.json"])
+    return parsed(files, {"mlflow": False, "output_dir": "output", **options})
+
+
+def open_case(request: Request) -> dict[str, Any]:
+    """Read a cine, keep it, and show it: size, times, spacing, view.
+
+    Raises:
+        InputError: it is no cine.
+    """
+    folder = Path(request["case"])
+    tell(request, "reading", 0.1)
+    data = CineCases(request["source"], square=True)
+    data.entries[0]["case"] = "case"
+    case = data[0]
+    tell(request, "view", 0.5)
+    probabilities = content(configured(), "classify")(case.cine.as_tensor()[0])
+    for name in ("kept", "shown"):
+        (folder / name).mkdir(exist_ok=True)
+    kept_files.write_cine_kept(folder / "kept", case, seen_sector(case.cine), probabilities)
+    tell(request, "pictures", 0.7)
+    frames = grey_values(case)
+    coded = [cv2.imencode(".webp", frame, [cv2.IMWRITE_WEBP_QUALITY, WEBP])[1].tobytes() for frame in frames]
+    (folder / "shown" / "frames.webps").write_bytes(b"".join(coded))
+    height, width = frames.shape[1:]
+    small = cv2.resize(frames[len(frames) // 3], (160, max(1, round(160 * height / width))))
+    (folder / "shown" / "thumbnail.webp").write_bytes(cv2.imencode(".webp", small)[1].tobytes())
+    times = case.meta.frame_times
+    best = max(probabilities, key=lambda name: probabilities[name])
+    return {
+        "sizes": [len(piece) for piece in coded],
+        "height": height,
+        "width": width,
+        "frames": len(frames),
+        "times": times,
+        "rate": (len(times) - 1) / (times[-1] - times[0]) if times else None,
+        "spacing": case.meta.spacing,
+        "view": best,
+        "probability": probabilities[best],
+        "notes": list(case.meta.notes),
+    }
+
+
+def measure(request: Request) -> dict[str, Any]:
+    """Segment the wall, if that was not done, find the fields of a ``method``, and measure."""
+    folder, method = Path(request["case"]), request["method"]
+    case, _, _ = kept_files.read_case(folder / "kept")
+    parser = configured(method, output_dir=str(folder / "motion"))
+    if not (folder / "kept" / "lines.npy").is_file():
+        tell(request, "the wall", 0.1)
+        memberships = content(parser, "segment")(case.cine.as_tensor()[0])
+        kept_files.write_segmented(folder / "kept", segmented(memberships, source="the cine"))
+    motion = folder / "motion" / method
+    if not (motion / kept_files.MOTION).is_file():
+        content(parser, "initialize")
+        network, inferer = content(parser, "network_def"), content(parser, "inferer")
+        pairs, done = max(1, len(case.image)), 0
+
+        def count(*_: Any) -> None:
+            nonlocal done
+            done += 1
+            tell(request, f"motion by {METHODS[method]}", 0.3 + 0.6 * min(1.0, done / pairs))
+
+        network.register_forward_hook(count)
+        tell(request, f"motion by {METHODS[method]}", 0.3)
+        result = register(case.image, network, inferer, case.mask)
+        kept_files.write_motion(motion, result, METHODS[method])
+        field = result.ddf[:, :, ARROWS // 2 :: ARROWS, ARROWS // 2 :: ARROWS]
+        with written_whole(folder / "shown" / f"arrows_{method}.bin") as beside:
+            beside.write_bytes(field.permute(0, 2, 3, 1).contiguous().numpy().astype("<f4").tobytes())
+    tell(request, "strain", 0.95)
+    return correct({**request, "handles": None})
+
+
+def correct(request: Request) -> dict[str, Any]:
+    """Measure again with what the user says: ``edits`` (``ed``, ``es``, ``view``, ``off``, ``line``, ``drawn``) and, to
+    draw a wall, ``handles``: ``frame``, ``border`` (``endocardium`` or ``epicardium``), ``at`` (parts of the line) and
+    ``moved`` (rows and columns of the shown pixels by which each handle was moved)."""
+    folder, edits = Path(request["case"]), dict(request.get("edits") or {})
+    study = corrected(folder, request["method"], edits, Path(request["folder"]))
+    handles = request.get("handles")
+    if handles:
+        lines = lines_by_frame(study.tracked, 1)
+        frame = int(handles["frame"])
+        if frame not in lines:
+            raise InputError(f"frame {frame} lies outside the measured beats: draw in one of {min(lines)}-{max(lines)}")
+        beat = next(b.beat for b in study.tracked if b.beat.ed <= frame <= b.beat.end)
+        edits.setdefault("ed", beat.ed)
+        wall = moved_wall(lines[frame], handles)
+        drawn = dict(edits.get("drawn") or {})
+        drawn[str(frame)] = np.round(on_file_grid(wall, study.case.cine.meta), 3).tolist()
+        edits["drawn"] = drawn
+        study = corrected(folder, request["method"], edits, Path(request["folder"]))
+    return {"edits": edits, "result": shown(study, request["method"])}
+
+
+def corrected(folder: Path, method: str, edits: Request, place: Path) -> StrainCase:
+    """The strain of a case with what the user says of it; a drawn wall goes by way of ``place/contour.json``.
+
+    Raises:
+        InputError: it can't be measured so.
+    """
+    kept = kept_files.read_kept(folder / "kept", folder / "motion" / method)
+    said = {"ed": edits.get("ed"), "es": edits.get("es"), "assumed_view": edits.get("view")}
+    if edits.get("drawn"):
+        said["contour"] = str(place / "contour.json")
+        (place / "contour.json").write_text(json.dumps(drawn_file(edits["drawn"])))
+    options = json.dumps(measuring(edits), sort_keys=True)
+    key = (str(folder), method, json.dumps(edits, sort_keys=True))
+    if key not in _latest:
+        study = kept_files.measured(kept_files.with_entry(kept, **said), *measuring_with(method, options))
+        while len(_latest) > 3:
+            _latest.pop(next(iter(_latest)))
+        _latest[key] = study
+    return _latest[key]
+
+
+def measuring(edits: Request) -> dict[str, Any]:
+    """The options of the bundle that edits stand for."""
+    return {name: edits[name] for name in ("line", "off") if edits.get(name)}
+
+
+def drawn_file(drawn: Mapping[str, Any]) -> dict[str, Any]:
+    """Drawn walls as the file that ``--contour`` takes (``common.evaluation.contour.drawn_walls``)."""
+    frames = sorted(drawn, key=int)
+    return {
+        "drawn": [int(t) for t in frames],
+        **{name: [drawn[t][k] for t in frames] for k, name in enumerate(LINES)},
+    }
+
+
+def moved_wall(lines: NDArray[np.float64], handles: Request) -> NDArray[np.float64]:
+    """The lines ``[3, P, 2]`` of a wall whose handles were moved; what lies between follows a cubic spline.
+
+    The endocardium takes the whole wall along, the epicardium leaves it where it is and changes the thickness.
+    """
+    at, moved = np.asarray(handles["at"], dtype=float), np.asarray(handles["moved"], dtype=float)
+    if len(at) < 3 or len(at) > 15 or moved.shape != (len(at), 2) or (np.diff(at) <= 0).any():
+        raise InputError("handles are 3 to 15 rising parts of a line and as many (row, column)")
+    along = CubicSpline(at, moved, bc_type="natural")(np.linspace(0, 1, lines.shape[1]))
+    shares = (0.0, 0.5, 1.0) if handles.get("border") == "epicardium" else (1.0, 1.0, 1.0)
+    return np.stack([line + share * along for line, share in zip(lines, shares, strict=True)])
+
+
+def shown(study: StrainCase, method: str) -> dict[str, Any]:
+    """What a page shows of a measured cine; lines in the pixels of the shown frames."""
+    lines = lines_by_frame(study.tracked, SHOWN)
+    beats, measured = study.measured.beats, study.measured
+    segments = mean_segments(beats)
+    values = {row["name"]: row["end_systolic"] for row in segments}
+    found = {
+        "method": method,
+        "title": METHODS[method],
+        "view": study.view.view.name,
+        "view_given": study.view.given,
+        "segments": segments,
+        "colours": SEGMENT_COLOURS,
+        "line": measured.line,
+        "beats": [{**beat} for beat in beats],
+        "means": measured.means,
+        "warnings": list(study.warnings),
+        "drawn": list(study.wall.drawn),
+        "lines": {str(t): np.round(found, 1).tolist() for t, found in lines.items()},
+        "bullseye": bullseye(values),
+        "nlcc": float(np.mean([row["nlcc"] for row in segments])),
+        "seconds": study.seconds.get("motion"),
+    }
+    return finite(found)
+
+
+def points(request: Request) -> dict[str, Any]:
+    """Paths of ``points`` ((row, column) of the shown frames, in ``frame``): places, displacement from ``frame``
+    and the distance of each from the point before it, in mm where the spacing is known."""
+    folder = Path(request["case"])
+    case, _, _ = kept_files.read_case(folder / "kept")
+    ddf = kept_files.read_motion(folder / "motion" / request["method"]).ddf
+    start = torch.tensor(request["points"], dtype=torch.float32)
+    frame = int(request["frame"])
+    if start.dim() != 2 or start.shape[1] != 2 or not 0 <= frame <= len(ddf) or len(start) > 64:
+        raise InputError("points are up to 64 (row, column) in a frame of the cine")
+    if (start < 0).any() or (start > start.new_tensor(case.size) - 1).any():
+        raise InputError("a point lies outside the picture")
+    path = track(start, ddf, frame).double().numpy()
+    steps = np.asarray(case.meta.steps)
+    away = np.linalg.norm((path - path[frame]) * steps, axis=-1)
+    apart = np.linalg.norm(np.diff(path * steps, axis=1), axis=-1)
+    return {"path": np.round(path, 2).tolist(), "displacement": np.round(away, 3).T.tolist(),
+            "distance": np.round(apart, 3).T.tolist(), "unit": "mm" if case.meta.spacing else "px"}  # fmt: skip
+
+
+def line_of(request: Request) -> dict[str, Any]:
+    """M-mode along a line of two ``points``, time from left to right, as a WebP, and the line's length over time."""
+    found = points(request)
+    case, _, _ = kept_files.read_case(Path(request["case"]) / "kept")
+    ends = torch.tensor(request["points"], dtype=torch.float32)
+    if len(ends) != 2:
+        raise InputError("a line has two points")
+    count = max(2, int((ends[1] - ends[0]).norm().ceil()))
+    along = ends[0] + torch.linspace(0, 1, count)[:, None] * (ends[1] - ends[0])
+    frames = case.cine.as_tensor()[0]
+    columns = [field_at(frame[None].expand(2, -1, -1), along)[:, 0] for frame in frames]
+    picture = np.round(255 * torch.stack(columns, 1).clamp(0, 1).numpy()).astype(np.uint8)
+    coded = cv2.imencode(".webp", cv2.resize(picture, None, fx=4, fy=1))[1].tobytes()
+    return {**found, "picture": "data:image/webp;base64," + base64.b64encode(coded).decode()}
+
+
+def take(request: Request) -> dict[str, Any]:
+    """Write the files to take away: report, SR, curves, contours, film, fields, masks, log, command; one zip of all."""
+    folder, method, edits = Path(request["case"]), request["method"], request.get("edits") or {}
+    study = corrected(folder, method, edits, Path(request["folder"]))
+    tell(request, "report and film", 0.2)
+    entry = replace(study.case.entry, image=request["source"], case="take")
+    study = replace(study, case=replace(study.case, entry=entry), folder=folder / "take")
+    weights = content(configured(method), "weights")
+    write_strain_case(study, weights)
+    place = folder / "take"
+    tell(request, "fields and masks", 0.8)
+    save_cine_ddf(place / "ddf.nii.gz", study.result.ddf)
+    labels = wall_labels(study.wall.labels, study.tracked)
+    save_frames(place / "labels.nii.gz", labels, request["source"], study.case.meta)
+    if edits.get("drawn"):
+        (place / "contour.json").write_text(json.dumps(drawn_file(edits["drawn"])))
+    (place / "log.json").write_text(json.dumps(request.get("log") or [], indent=1))
+    (place / "command.txt").write_text(command(request["source"], method, edits, place) + "\n")
+    files = sorted(path.name for path in place.iterdir() if path.is_file())
+    with zipfile.ZipFile(place / "all.zip", "w", zipfile.ZIP_STORED) as archive:
+        for name in files:
+            archive.write(place / name, name)
+    return {"files": [*files, "all.zip"]}
+
+
+def command(source: str, method: str, edits: Request, place: Path) -> str:
+    """The command that gives the same numbers; it runs in the folder that holds ``bundles``."""
+    configs = f"['{BUNDLE}/configs/inference.json','{BUNDLE}/configs/motion_{method}.json']"
+    words = ["python -m monai.bundle run", f'--config_file "{configs}"', f"--input {source}"]
+    for name, key in (("ed", "ed"), ("es", "es"), ("view", "view"), ("line", "line")):
+        if edits.get(key) is not None:
+            words.append(f"--{name} {edits[key]}")
+    if edits.get("off"):
+        words.append(f'--off "{list(edits["off"])}"')
+    if edits.get("drawn"):
+        words.append(f"--contour {place / 'contour.json'}")
+    return " ".join([*words, "--output_dir output/again"])
