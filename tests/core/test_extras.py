@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from common.cohort.cluster import queued
+from common.cohort.cluster import make_job_cluster
 from common.comparators.ants import AntsRegistration
 from common.comparators.fft_xcorr import FFTXCorr
 from common.comparators.greedy import GreedyRegistration
@@ -38,7 +38,7 @@ def without(monkeypatch):
 
 def ask_for_slurm(folder):
     (folder / "slurm.yaml").write_text(yaml.safe_dump({"jobs": 1, "cores": 1, "memory": "1GB"}))
-    queued("slurm", folder / "slurm.yaml")
+    make_job_cluster("slurm", folder / "slurm.yaml")
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_a_wall_drawn_at_any_frame_is_where_the_tracked_one_is(folder, frame, tm
     study = again(folder, contour=str(path), ed=0)
     assert study.wall.drawn == (frame,)
     off = np.abs(study.tracked[0].lines[frame][:, 20:-20] - lines[:, 20:-20])
-    assert off.max() < 0.4
+    assert off.max() < 0.5  # pixels, after smoothing in time
     assert study.measured.means["gls"] == pytest.approx(-20, abs=1.0)
 
 
