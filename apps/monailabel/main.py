@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from lib.infers import InferRequest, bundle_tasks
+from lib.infers import bundle_tasks
 from lib.strategies import MostUncertain
 from lib.studies import Studies
 from lib.trainers import SegmentationTraining
@@ -100,7 +100,7 @@ class MotionApp(MONAILabelApp):
         return {"most_uncertain": MostUncertain(self.workers, self.results, self.training.best_weights)}
 
     def infer(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
-        """Run a model; ``request`` has ``model`` and ``checked`` (``lib.infers.InferRequest``).
+        """Run a model; ``request`` has ``model`` and ``request`` (``lib.infers.InferRequest``).
 
         Raises:
             Refused: no such model, or what its task raises.
@@ -108,8 +108,7 @@ class MotionApp(MONAILabelApp):
         task = self._infers.get(request["model"])
         if task is None:
             raise Refused(404, f"model {request['model']!r}: there is none (there are: {', '.join(self._infers)})")
-        checked: InferRequest = request["request"]
-        file, params = task(checked)
+        file, params = task(request["request"])
         return {"file": file, "params": params}
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import secrets
@@ -13,6 +14,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.core.errors import InputError
+from common.serving.bodies import BodyLimit, header_texts
+from common.serving.checks import Refused
 
 COOKIE = "workbench"
 HEADERS = {
@@ -37,14 +40,14 @@ class Guard:
     def __init__(
         self, app: ASGIApp, hosts: tuple[str, ...], token: str, passwords: dict[str, str] | None, most: int
     ) -> None:
-        self.app, self.hosts, self.token, self.passwords, self.most = app, hosts, token, passwords, most
+        self.app, self.hosts, self.token, self.passwords = app, hosts, token, passwords
+        self.limit = BodyLimit(most)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        refusal = self.refusal(scope, headers)
+        refusal = self.refusal(scope, header_texts(scope))
         if refusal is not None:
             if scope["type"] == "websocket":
                 await receive()
@@ -52,15 +55,9 @@ class Guard:
             else:
                 await refusal(scope, receive, send)
             return
-        taken = 0
-
-        async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self.most:
-                raise TooLarge
-            return message
+        if scope["type"] == "websocket":
+            await self.app(scope, receive, send)
+            return
 
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -69,13 +66,7 @@ class Guard:
                 message = {**message, "headers": [*message["headers"], *more]}
             await send(message)
 
-        if scope["type"] == "websocket":
-            await self.app(scope, receive, send)
-            return
-        try:
-            await self.app(scope, counted, dressed)
-        except TooLarge:
-            await refused(413, f"the body is larger than {self.most / 2**20:g} MiB")(scope, receive, send)
+        await self.app(scope, self.limit.counted(receive, Refused(413, self.limit.reason)), dressed)
 
     def refusal(self, scope: Scope, headers: dict[str, str]) -> Response | None:
         """Why a request is not let in; None lets it in."""
@@ -83,16 +74,15 @@ class Guard:
         if urlsplit(f"//{host}").hostname not in self.hosts:
             return refused(421, "this server has another name")
         origin = headers.get("origin")
-        needed = scope["type"] == "websocket" or scope.get("method") not in ("GET", "HEAD")
-        if origin is None and needed and "sec-fetch-site" not in headers and scope["type"] == "websocket":
+        if origin is None and scope["type"] == "websocket" and "sec-fetch-site" not in headers:
             return refused(403, "no origin")
         if origin is not None and urlsplit(origin).netloc != host:
             return refused(403, "another page's request")
-        if headers.get("sec-fetch-site") == "cross-site" and needed:
+        changes = scope["type"] == "websocket" or scope.get("method") not in ("GET", "HEAD")
+        if headers.get("sec-fetch-site") == "cross-site" and changes:
             return refused(403, "another page's request")
-        length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self.most:
-            return refused(413, f"the body is larger than {self.most / 2**20:g} MiB")
+        if not self.limit.is_declared(headers):
+            return refused(413, self.limit.reason)
         if self.passwords is not None and not self.known(headers.get("authorization", "")):
             answer = refused(401, "name and password")
             answer.headers["WWW-Authenticate"] = 'Basic realm="workbench"'
@@ -109,8 +99,6 @@ class Guard:
 
     def known(self, authorization: str) -> bool:
         """Whether name and password are those of the file."""
-        import base64
-
         kind, _, value = authorization.partition(" ")
         try:
             name, _, password = base64.b64decode(value, validate=True).decode().partition(":")
@@ -118,10 +106,6 @@ class Guard:
             return False
         wanted = (self.passwords or {}).get(name)
         return kind.lower() == "basic" and same(password, wanted or secrets.token_hex(8))
-
-
-class TooLarge(Exception):
-    """A body that goes on beyond the limit."""
 
 
 def same(given: str, wanted: str) -> bool:

@@ -22,6 +22,8 @@ from apps.workbench.guard import Guard
 from apps.workbench.store import SUFFIXES, Store, history
 from common.serving.checks import Refused, json_object, number, one_of, shown
 from common.serving.workbench import METHODS
+from common.ventricle.contours import LINES
+from common.ventricle.views import APICAL
 
 STATIC = Path(__file__).parent / "static"
 FRAME = number(0, 1e6, whole=True)
@@ -164,10 +166,7 @@ def make_server(
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     guard = Middleware(Guard, hosts=hosts, token=token, passwords=passwords, most=most)
-    handlers: dict[Any, Any] = {
-        Refused: refused,
-        ClientDisconnect: gone,
-    }
+    handlers: dict[Any, Any] = {Refused: refused, ClientDisconnect: gone}
     return Starlette(routes=routes, middleware=[guard], exception_handlers=handlers, lifespan=lifespan)
 
 
@@ -198,14 +197,12 @@ def change(body: dict[str, Any], edits: dict[str, Any]) -> dict[str, Any]:
     if what in ("ed", "es"):
         return {"what": f"{what} {value}", "edits": {**edits, what: checked(FRAME, value, what)}}
     if what == "view":
-        views = ("apical_4ch", "apical_2ch", "apical_long_axis")
         return {
             "what": f"view {shown(value)}",
-            "edits": {**edits, "view": checked(one_of(*views), value, what), "off": []},
+            "edits": {**edits, "view": checked(one_of(*APICAL), value, what), "off": []},
         }
     if what == "line":
-        lines = ("endocardium", "centreline", "epicardium")
-        return {"what": f"line {shown(value)}", "edits": {**edits, "line": checked(one_of(*lines), value, what)}}
+        return {"what": f"line {shown(value)}", "edits": {**edits, "line": checked(one_of(*LINES), value, what)}}
     if what == "segment" and isinstance(value, str):
         off = list(edits.get("off", []))
         off = [name for name in off if name != value] if value in off else [*off, value[:60]]

@@ -15,11 +15,10 @@ from typing import Any
 
 from common.core.files import written_whole
 from common.serving.checks import Refused
-from common.serving.workers import Job, Workers
+from common.serving.workers import PROGRESS, Job, Workers
 
 ID = re.compile(r"[0-9a-f]{32}")
 SUFFIXES = (".nii.gz", ".nii", ".dcm", ".mha", ".nrrd", ".mp4", ".avi", ".mov", ".gif", ".tif", ".tiff")
-LONG = ("open", "measure", "take")
 
 
 class Store:
@@ -38,7 +37,6 @@ class Store:
         self.locks: dict[str, threading.Lock] = {}
         self.jobs: dict[str, tuple[Job, Path]] = {}
         self.pool = ThreadPoolExecutor(4, "jobs")
-        self.changed = 0
         self.pool.submit(self._warm)
         for case in self.listed():
             for folder_ in (self.cases / case["id"]).glob("job-*"):
@@ -76,7 +74,6 @@ class Store:
             case = {**self.read(name), **values}
             with written_whole(self.cases / name / "case.json") as beside:
                 beside.write_text(json.dumps(case))
-            self.changed += 1
         return case
 
     def listed(self) -> list[dict[str, Any]]:
@@ -93,7 +90,7 @@ class Store:
         if name not in self.jobs:
             return None
         try:
-            return json.loads((self.jobs[name][1] / "progress.json").read_text())
+            return json.loads((self.jobs[name][1] / PROGRESS).read_text())
         except (OSError, ValueError):
             return {"what": "waiting", "share": 0}
 
@@ -138,9 +135,7 @@ class Store:
                 said |= {"about": answer, "status": "open"}
                 follow = answer["view"].startswith("apical") and answer["probability"] >= 0.5
             elif task == "measure":
-                methods = {**self.read(name).get("methods", {}), method: summary(answer["result"])}
-                said |= {"status": "measured", "methods": methods}
-                self.keep(name, method, answer["result"])
+                said |= self.keep(name, method, answer["result"])
             else:
                 said |= {"files": answer["files"]}
         except Refused as refused:
@@ -170,12 +165,13 @@ class Store:
         self.cancel(name)
         with self.lock:
             shutil.rmtree(place, ignore_errors=True)
-            self.changed += 1
 
-    def keep(self, name: str, method: str, result: Mapping[str, Any]) -> None:
-        """Keep what a page shows of a method."""
+    def keep(self, name: str, method: str, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep what a page shows of a method; what is then known of the case."""
         with written_whole(self.cases / name / f"result_{method}.json") as beside:
             beside.write_text(json.dumps(result))
+        methods = {**self.read(name).get("methods", {}), method: summary(result)}
+        return {"status": "measured", "methods": methods}
 
     def result(self, name: str, method: str) -> Any:
         """What was measured with a method, or None."""
@@ -216,9 +212,7 @@ class Store:
             entry = {"when": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "who": who, "what": step["what"],
                      "edits": answer["edits"], "method": method}  # fmt: skip
             self._write_log(name, [*log, entry])
-            self.keep(name, method, answer["result"])
-            methods = {**self.read(name).get("methods", {}), method: summary(answer["result"])}
-            self.update(name, status="measured", methods=methods, failed=None)
+            self.update(name, **self.keep(name, method, answer["result"]), failed=None)
             return answer["result"]
 
     def turn(self, name: str, method: str, who: str, what: str) -> Any:

@@ -22,7 +22,7 @@ from common.core.stored import NEARLY_WHOLE, load_nifti
 from common.evaluation.scores import Scores
 from common.fields.points import track
 from common.ventricle import strain
-from common.ventricle.contours import wall_contours, wall_lines
+from common.ventricle.contours import LINES, wall_contours, wall_lines
 from common.ventricle.mesh import Array, arc_length, at_fractions, myocardial_contours
 
 
@@ -124,7 +124,7 @@ def drawn_walls(
         if not isinstance(content, dict) or "drawn" not in content:
             return {}
         frames = [int(t) for t in content["drawn"]]
-        lines = np.asarray([content[name] for name in ("endocardium", "centreline", "epicardium")], dtype=np.float64)
+        lines = np.asarray([content[name] for name in LINES], dtype=np.float64)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: no readable contour ({type(error).__name__})") from error
     wanted = (3, len(frames), points, 2)

@@ -31,12 +31,14 @@ from common.fields.files import save_cine_ddf
 from common.fields.points import field_at, track
 from common.registration.result import register
 from common.serving.requests import save_frames, serve, wall_labels
+from common.serving.workers import PROGRESS
 from common.strain_pipeline import kept as kept_files
 from common.strain_pipeline.case import StrainCase, lines_by_frame, mean_segments
 from common.strain_pipeline.files import grey_values, write_strain_case
 from common.strain_pipeline.html import SEGMENT_COLOURS, bullseye
 from common.strain_pipeline.motion import seen_sector
-from common.strain_pipeline.wall import LINES, segmented
+from common.strain_pipeline.wall import segmented
+from common.ventricle.contours import LINES
 
 BUNDLE = "bundles/strain_pipeline"
 METHODS = {"cpwc": "NCC flow", "farneback": "Farnebäck", "nmsr": "NMSR"}
@@ -69,8 +71,8 @@ def measuring_with(method: str, options: str) -> tuple[Any, Any, float]:
 
 
 def tell(request: Request, what: str, share: float) -> None:
-    """Say how far a request is: ``progress.json``."""
-    with written_whole(Path(request["folder"]) / "progress.json") as beside:
+    """Say how far a request is."""
+    with written_whole(Path(request["folder"]) / PROGRESS) as beside:
         beside.write_text(json.dumps({"what": what, "share": round(share, 3)}))
 
 
@@ -236,7 +238,7 @@ def shown(study: StrainCase, method: str) -> dict[str, Any]:
         "segments": segments,
         "colours": SEGMENT_COLOURS,
         "line": measured.line,
-        "beats": [{**beat} for beat in beats],
+        "beats": list(beats),
         "means": measured.means,
         "warnings": list(study.warnings),
         "drawn": list(study.wall.drawn),
@@ -313,9 +315,9 @@ def command(source: str, method: str, edits: Request, place: Path) -> str:
     """The command that gives the same numbers; it runs in the folder that holds ``bundles``."""
     configs = f"['{BUNDLE}/configs/inference.json','{BUNDLE}/configs/motion_{method}.json']"
     words = ["python -m monai.bundle run", f'--config_file "{configs}"', f"--input {source}"]
-    for name, key in (("ed", "ed"), ("es", "es"), ("view", "view"), ("line", "line")):
-        if edits.get(key) is not None:
-            words.append(f"--{name} {edits[key]}")
+    for name in ("ed", "es", "view", "line"):
+        if edits.get(name) is not None:
+            words.append(f"--{name} {edits[name]}")
     if edits.get("off"):
         words.append(f'--off "{list(edits["off"])}"')
     if edits.get("drawn"):

@@ -24,7 +24,7 @@ from common.serving.checks import Refused
 
 ANSWER = "answer.json"  # what a request leaves in its folder
 CASE = "case"  # and the folder of files beside it
-PROGRESS = "progress.json"
+PROGRESS = "progress.json"  # what it says there of how far it is, while it runs
 REQUESTS = 50  # of a process, before another takes its place
 """How often a process is used: what libraries leak goes with it."""
 STATUS = {"input": 422, "time": 504, "memory": 413, "stopped": 499}

@@ -25,7 +25,7 @@ from common.strain_pipeline.case import StrainCase, lines_by_frame, mean_segment
 from common.strain_pipeline.dicom_sr import is_dicom, write_sr
 from common.strain_pipeline.html import SEGMENT_COLOURS, number
 from common.strain_pipeline.measures import SEGMENTS, BeatStrain
-from common.strain_pipeline.wall import LINES
+from common.ventricle.contours import LINES
 from common.ventricle.strain import segment_bounds
 
 Array = NDArray[np.float64]

@@ -130,10 +130,10 @@ def read_case(folder: Path) -> tuple[CineCase, dict[str, float], NDArray[np.bool
         mask = torch.from_numpy(np.load(folder / "mask.npy")) if (folder / "mask.npy").is_file() else None
     except (OSError, ValueError) as error:
         raise InputError(f"{folder.name}: nothing is kept of this cine ({type(error).__name__})") from error
-    meta = {key: tuple(value) if isinstance(value, list) and len(value) == 2 and key != "frame_times" else value
-            for key, value in about["meta"].items()}  # fmt: skip
-    count, height, width = frames.shape
-    pairs = frames.as_strided((count - 1, 2, height, width), (height * width, height * width, width, 1))
+    meta = about["meta"]
+    for name in ("spacing", "zoom", "crop"):  # JSON has no tuples
+        meta[name] = None if meta[name] is None else tuple(meta[name])
+    pairs = frames.unfold(0, 2, 1).movedim(-1, 1)  # ``cine.read.frame_pairs`` as a view, so that nothing is read
     case = CineCase(Entry.of(about["entry"]), pairs, mask, MetaTensor(frames[None], meta=meta))
     return case, about["probabilities"], seen
 

@@ -20,8 +20,8 @@ from common.core.errors import InputError
 from common.evaluation.scores import Scores
 from common.evaluation.truth import read_json
 from common.strain_pipeline.motion import TrackedBeat
-from common.strain_pipeline.wall import LINES
 from common.ventricle import strain
+from common.ventricle.contours import LINES
 from common.ventricle.views import ApicalView
 
 Array = NDArray[np.float64]

@@ -20,7 +20,6 @@ from common.ventricle.contours import wall_contours
 
 Array = NDArray[np.float64]
 
-LINES = ("endocardium", "centreline", "epicardium")
 LEAST_CAVITY = 0.004  # of the frame's pixels
 JUMP = 0.15  # of the ventricle's length that its base or apex may be away from the frames around
 
@@ -32,7 +31,7 @@ class Wall:
     Attributes:
         labels: ``[T, H, W]``, 1 cavity, 2 myocardium, 3 left atrium.
         areas: ``[T]`` of the cavity in pixels.
-        lines: ``[T, 3, P, 2]`` (``LINES``; (row, column) in pixels; NaN where a frame has none).
+        lines: ``[T, 3, P, 2]`` (``contours.LINES``; (row, column) in pixels; NaN where a frame has none).
         beats: that can be measured.
         warnings: what the reader of the numbers must know.
         drawn: frames whose lines the user drew.
@@ -59,11 +58,6 @@ class Segmented:
     areas: Array
     lines: Array
     reasons: Mapping[int, str]
-
-
-def wall_of(case: CineCase, memberships: Tensor, points: int = 120) -> Wall:
-    """The wall and the beats of a cine: ``segmented``, then ``wall_in``; arguments and errors are theirs."""
-    return wall_in(case, segmented(memberships, points, case.entry.image))
 
 
 def segmented(memberships: Tensor, points: int = 120, source: str = "cine") -> Segmented:

@@ -25,6 +25,7 @@ from common.core.arrays import largest_component
 from common.core.errors import InputError
 from common.ventricle.mesh import myocardial_contours, paired_contours
 
+LINES = ("endocardium", "centreline", "epicardium")  # of a wall, in the order of ``wall_lines``
 BOUNDARY_POINTS = 400
 RBF_SMOOTHING = 1e-2
 SMALLEST_MASK = 9

@@ -12,7 +12,8 @@ from common.registration.result import RegistrationResult
 from common.strain_pipeline import kept as K
 from common.strain_pipeline.measures import SWITCHED_OFF, StrainMeasures
 from common.strain_pipeline.motion import ncc_after_warp
-from common.strain_pipeline.wall import LINES, Segmented, walls_of
+from common.strain_pipeline.wall import Segmented, walls_of
+from common.ventricle.contours import LINES
 from tests.strain_pipeline.test_pipeline import SHARE, fields, heart, labels_at  # noqa: F401
 
 

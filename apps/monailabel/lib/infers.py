@@ -16,6 +16,7 @@ from common.core.errors import InputError
 from common.serving.checks import Check, Refused, number, one_of, shown, spacing, switch
 from common.serving.requests import CASE
 from common.serving.workers import Job, Results, Workers
+from common.ventricle.contours import LINES
 from common.ventricle.labels import LABELS as HEART
 from common.volume.cases import LABELS as HIPPOCAMPUS
 from lib.studies import Studies
@@ -69,9 +70,7 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
         "view": Parameter(one_of("A4C", "A2C", "ALAX"), ["auto", "A4C", "A2C", "ALAX"], "auto", "assumed_view"),
         "ed": Parameter(FRAME, -1, -1, "ed"),
         "es": Parameter(FRAME, -1, -1, "es"),
-        "line": Parameter(
-            one_of("endocardium", "centreline", "epicardium"), ["endocardium", "centreline", "epicardium"]
-        ),
+        "line": Parameter(one_of(*LINES), list(LINES)),
         "compensate": Parameter(switch, True),
         "mirrored": Parameter(switch, False),
         **CINE_PARAMETERS,

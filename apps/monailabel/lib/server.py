@@ -24,8 +24,9 @@ from requests_toolbelt import MultipartEncoder
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from common.serving.bodies import BodyLimit, header_texts
 from common.serving.checks import (
     CONTOUR_SUFFIXES,
     IMAGE_SUFFIXES,
@@ -54,30 +55,20 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, most: int, origins: tuple[str, ...] = ()) -> None:
-        self.app, self.most, self.origins = app, most, origins
+        self.app, self.limit, self.origins = app, BodyLimit(most), origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        origin, length = headers.get("origin"), headers.get("content-length", "0")
-        taken = 0
-
-        async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self.most:
-                raise HTTPException(413, f"the body is larger than {self.most / 2**20:g} MiB")
-            return message
-
+        headers = header_texts(scope)
+        origin = headers.get("origin")
         if origin is not None and origin not in self.origins and urlsplit(origin).netloc != headers.get("host"):
             answer = JSONResponse({"detail": f"origin {shown(origin)} is not allowed"}, 403)
-        elif not length.isdigit() or int(length) > self.most:
-            answer = JSONResponse({"detail": f"the body is larger than {self.most / 2**20:g} MiB"}, 413)
+        elif not self.limit.is_declared(headers):
+            answer = JSONResponse({"detail": self.limit.reason}, 413)
         else:
-            await self.app(scope, counted, send)
+            await self.app(scope, self.limit.counted(receive, HTTPException(413, self.limit.reason)), send)
             return
         await answer(scope, receive, send)
 
@@ -178,10 +169,10 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
             elif image:
                 raise Refused(400, "both an image and a file are given: one of them")
             second = params.get("second")
-            checked = InferRequest(
+            wanted = InferRequest(
                 file, image or file.name, params, label, None if second is None else app.store.image(str(second)), job
             )
-            found = await watched(request, job, partial(app.infer, {"model": model, "request": checked}))
+            found = await watched(request, job, partial(app.infer, {"model": model, "request": wanted}))
         return await threaded(partial(answer, found, output))
 
     def answer(result: dict[str, Any], output: str) -> Response:
