@@ -43,7 +43,7 @@ from common.ventricle.contours import LINES
 BUNDLE = "bundles/strain_pipeline"
 METHODS = {"cpwc": "NCC flow", "farneback": "Farnebäck", "nmsr": "NMSR"}
 WEBP = 82
-SHOWN = 3  # every so manieth point of a line is sent
+SHOWN = 3  # of so many points of a line one is sent
 ARROWS = 24  # pixels between arrows
 
 Request = Mapping[str, Any]

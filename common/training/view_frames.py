@@ -192,9 +192,8 @@ class ViewFrames(RandomItems):
             again = simulated_labelled_frames(
                 folder, split, fold, recorded_hearts, recorded_frames, seed, recorded_simulated, _SHAPE[0]
             )
-            again = [
-                frame for frame in again if not (frame.label == BACKGROUND_OR_ATRIUM).any()
-            ]  # those of recorded templates
+            # the frames of recorded templates alone
+            again = [frame for frame in again if not (frame.label == BACKGROUND_OR_ATRIUM).any()]
         four_chamber, other = (VIEWS.index(name) for name in ("apical_4ch", "other"))
         sources = {
             "recorded": [ViewFrame(frame, four_chamber) for frame in recorded],
