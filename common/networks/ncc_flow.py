@@ -160,14 +160,14 @@ class Stage(nn.Module):
             before: features of the pass before, on any grid.
         """
         moving, fixed = image[:, :1], image[:, 1:]
-        flow = flow.float()
+        flow = flow.float().detach()  # each pass answers for what it adds: later errors say nothing of earlier ones
         if torch.jit.is_scripting():  # knows no autocast of a device that it is told; an export runs in float32
             volume, unmoved, moving = self._evidence(moving, fixed, flow)
         else:
             with torch.no_grad(), torch.autocast(image.device.type, enabled=False):  # half precision has no sub-pixels
                 volume, unmoved, moving = self._evidence(moving, fixed, flow)
         seen = self.appearance(torch.cat([moving, fixed], 1) - 0.5)
-        x = self.begin(torch.cat([volume, seen, flow.detach()], 1))
+        x = self.begin(torch.cat([volume, seen, flow], 1))
         if self.still is not None:
             x = x + self.still(unmoved)
         if self.before is not None and before is not None:
@@ -186,7 +186,7 @@ class Stage(nn.Module):
         unmoved = target[:, :0]
         if self.still is not None:
             unmoved = _volume(target, standardised(moving, 4), 0, self.stride)
-        moving = warp_plane(moving, rescale_plane(flow.detach() / self.stride, fixed.shape[2], fixed.shape[3]))
+        moving = warp_plane(moving, rescale_plane(flow / self.stride, fixed.shape[2], fixed.shape[3]))
         return _volume(target, standardised(moving, 4), self.search, self.stride), unmoved, moving
 
 

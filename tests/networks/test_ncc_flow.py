@@ -52,6 +52,15 @@ def test_volume_is_local_ncc():
     assert inner.max() <= 1.3 and inner.max(0).values.median() > 0.9
 
 
+def test_a_pass_answers_for_its_own_error_alone():
+    """The coarsest stage stays silent for ever if what later passes get wrong moves it too."""
+    network = NCCFlow(**SMALL)
+    coarse, *_, last = network(torch.rand(1, 2, 48, 48), pyramid=True)
+    flow = network.stages[0].flow.weight
+    assert torch.autograd.grad(coarse.sum(), flow, retain_graph=True)[0].abs().max() > 0
+    assert torch.autograd.grad(last[:, :2].sum(), flow, allow_unused=True)[0] is None
+
+
 def test_brightness_and_contrast_do_not_matter():
     image = speckle((40, 40))
     torch.testing.assert_close(standardised(0.4 * image + 0.3, 4), standardised(image, 4), atol=5e-2, rtol=0)
