@@ -115,6 +115,6 @@ class StudyReport:
         missing = [report.section("Views that could not be measured", report.bullets(failed), kind="warnings")]
         parts = [html for study in self.studies for html in study.sections]
         heading = " · ".join(Path(study.source).name for study in self.studies)
-        return report.page(
-            "Left ventricular strain", heading, [*(missing if failed else []), overview, *parts, about(self.weights)]
-        )
+        banner = " ".join(f"{study.view.short}: {study.banner}" for study in self.studies if study.banner)
+        sections = [*(missing if failed else []), overview, *parts, about(self.weights)]
+        return report.page("Left ventricular strain", heading, sections, banner)
