@@ -78,6 +78,7 @@ class StudyView:
         endo: endocardium of each beat at end-diastole and end-systole, ``[2, P, 2]`` in pixels.
         spacing: (row, column) in mm/px, or None.
         banner: what its page must say (``StrainCase.banner``).
+        steps: (row, column) size of a pixel in any unit.
     """
 
     source: str
@@ -89,6 +90,7 @@ class StudyView:
     endo: Sequence[Array]
     spacing: Sequence[float] | None
     banner: str = ""
+    steps: Sequence[float] = (1.0, 1.0)
 
 
 def study_view(study: StrainCase) -> StudyView:
@@ -103,6 +105,7 @@ def study_view(study: StrainCase) -> StudyView:
         endo=[found.lines[[0, found.beat.es - found.beat.ed], 0] for found in study.tracked],
         spacing=study.case.meta.spacing,
         banner=study.banner,
+        steps=study.case.meta.steps,
     )
 
 

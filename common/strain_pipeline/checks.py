@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,18 +154,14 @@ def without_times(found: Measured, checks: Sequence[Check]) -> Measured:
     out = {c.beat for c in failed(checks, TIMES)}
     if not out:
         return found
-    beats = tuple(
-        beat
-        if beat["ed"] not in out
-        else {
-            **beat,
-            "numbers": _untimed(beat["numbers"]),
-            "segments": [{**row, **_untimed(row)} for row in beat["segments"]],
-        }
-        for beat in found.beats
-    )
+    beats = []
+    for beat in found.beats:
+        if beat["ed"] in out:
+            segments = [{**row, **_untimed(row)} for row in beat["segments"]]
+            beat = cast(BeatStrain, {**beat, "numbers": _untimed(beat["numbers"]), "segments": segments})
+        beats.append(beat)
     means = {key: mean([beat["numbers"][key] for beat in beats]) for key in found.means}
-    return replace(found, beats=beats, means=means)
+    return replace(found, beats=tuple(beats), means=means)
 
 
 def _untimed(numbers: Mapping[str, Any]) -> Numbers:

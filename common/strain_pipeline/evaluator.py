@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -17,6 +18,7 @@ from common.cine.case import CineCase
 from common.evaluation.evaluator import CaseEvaluator
 from common.strain_pipeline.case import StrainCase
 from common.strain_pipeline.checks import Gate, wall_checks
+from common.strain_pipeline.choice import NAMED, Listed, chosen, listed_cines, listing, look_at
 from common.strain_pipeline.files import write_strain_case
 from common.strain_pipeline.kept import Kept, measured, timed
 from common.strain_pipeline.measures import StrainMeasures
@@ -38,6 +40,10 @@ class StrainEvaluator(CaseEvaluator):
         points: along the wall, even.
         figures: write report and film.
         weights: name of a network to what its weights are and what they were trained on.
+        take: of a study, view to the name of the cine that is to be taken for it (``choice.chosen``).
+
+    Attributes:
+        listed: all cines of a study, of which those that are ``taken`` are measured.
     """
 
     def __init__(
@@ -51,12 +57,37 @@ class StrainEvaluator(CaseEvaluator):
         points: int = 120,
         figures: bool = True,
         weights: Mapping[str, str] | None = None,
+        take: Mapping[str, str] | None = None,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
         self.classify, self.segment, self.measures = classify, segment, measures or StrainMeasures()
         self.fusion, self.gate, self.points = fusion or Fusion(), gate or Gate(), points
-        self.figures, self.weights = figures, dict(weights or {})
+        self.figures, self.weights, self.take = figures, dict(weights or {}), take
+        self.listed: list[Listed] = []
+
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
+        """Go through the cases; of a study through the best cine of each apical view.
+
+        Raises:
+            InputError: as ``CaseEvaluator.run``, or no cine of a study shows an apical view.
+        """
+        if getattr(self.dataset, "study", False) and not self.listed:
+            self.choose()
+        super().run(global_epoch)
+
+    def choose(self) -> None:
+        """Look at all cines of a study, and keep those that are measured."""
+        look = partial(look_at, classify=self.classify, segment=self.segment, gate=self.gate)
+        self.listed = chosen(listed_cines(self.dataset, look), self.take)
+        print(f"cines (* measured):\n{listing(self.listed)}")
+        entries = []
+        for entry, cine in zip(self.dataset.entries, self.listed, strict=True):  # type: ignore[attr-defined]
+            if cine.taken:
+                entries.append({**entry, "assumed_view": cine.view} if cine.why == NAMED else entry)
+        self.dataset.entries = entries  # type: ignore[attr-defined]
+        self.data_loader = range(len(entries))
+        self.state.epoch_length = len(entries)
 
     def journey(self, case: CineCase) -> StrainCase:
         """From frames to a view, a wall, its motion, strain, and a report."""
