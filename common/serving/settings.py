@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Any
 
+from common.strain_pipeline.html import SEGMENT_COLOURS
 from common.ventricle.contours import LINES
 from common.ventricle.views import APICAL
 
@@ -55,5 +56,6 @@ def page_settings() -> dict[str, Any]:
         "arrows": ARROWS,
         "handles": [count for count in (5, 7, 9) if HANDLES[0] <= count <= HANDLES[1]],
         "points": MOST_POINTS,
+        "colours": list(SEGMENT_COLOURS),
         "suffixes": list(SUFFIXES),
     }
