@@ -93,14 +93,17 @@ const open = guarded(async name => {
   state.id = name;
   for (const button of document.querySelectorAll(".case")) button.classList.toggle("on", button.dataset.case === name);
   if (!info.about) return;
-  state.info = info;
   const kind = info.about.kind, methods = state.settings.kinds[kind], cine = kind === "cine";
+  if (fresh) player.pause();
+  const frames = cine && fresh ? await player.framesOf(name) : null;
+  if (name !== state.id) return; // another case was opened meanwhile
+  state.info = info;
+  if (frames) player.load(frames);
   if (fresh || !methods.includes(state.method)) state.method = methods.find(m => info.results[m]) || methods[0];
   $("hint").hidden = true; $("work").hidden = !cine; $("volume").hidden = cine;
   state.result = info.results[state.method] || null;
   taken();
-  if (!cine) { player.pause(); $("vtitle").textContent = info.title; return volume.load(fresh); }
-  if (fresh) await player.load(name);
+  if (!cine) { $("vtitle").textContent = info.title; return volume.load(fresh); }
   const beat = state.result?.beats[0], first = (fresh || !shownOnce.has(name)) && beat;
   if (first) shownOnce.add(name);
   $("title").textContent = info.title; side(); compare.table();

@@ -9,13 +9,13 @@ export const onStep = call => { changed = call; };
 export const playing = () => timer !== null;
 const tool = () => $("tool").value;
 
-export async function load(id) {
+export const framesOf = async id => (await shownFile("frames", id)).blob();
+export function load(frames) {
   const { about } = state.info;
-  pause();
-  blob = await (await shownFile("frames", id)).blob();
+  blob = frames;
   cache.clear(); fields.clear(); clearTracks(); offsets = [0];
   for (const size of about.sizes) offsets.push(offsets.at(-1) + size);
-  for (const canvas of [$("frame")]) { canvas.width = about.width; canvas.height = about.height; }
+  $("frame").width = about.width; $("frame").height = about.height;
   $("over").setAttribute("viewBox", `0 0 ${about.width} ${about.height}`);
   $("seek").max = about.frames - 1;
   state.t = 0;
