@@ -1,9 +1,9 @@
 """From displacement fields to velocities: the sign, the time and the unit said once.
 
 A field of a pair pulls back, ``fixed(p) = moving(p + ddf(p))``: what is at p in the fixed frame was at p + ddf(p) in
-the moving one, so it moved by −ddf(p). That mean velocity over the interval is the velocity half-way, at p + ddf(p) / 2 and
-at the middle of the two times, to second order in the interval; left at p it would be turned by half the angle by which
-a vortex turns between two frames, up to ten degrees.
+the moving one, so it moved by −ddf(p). That mean velocity over the interval is the velocity half-way, at p + ddf(p) / 2
+and at the middle of the two times, to second order in the interval; left at p it would be turned by half the angle by
+which a vortex turns between two frames, up to ten degrees.
 """
 
 from __future__ import annotations
