@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -142,16 +141,11 @@ def notes_of(case: CineCase, ddf: Tensor, velocity: Velocity) -> list[str]:
             "what is tracked in the pool is clutter and noise, not blood."
         )
     if not velocity.physical:
-        missing = " and ".join(
-            name
-            for name, known in (("spacing", case.meta.spacing), ("frame times", case.meta.frame_times))
-            if not known
-        )
+        needed = {"spacing": case.meta.spacing, "frame times": case.meta.frame_times}
+        missing = " and ".join(name for name, known in needed.items() if not known)
         notes.append(f"Velocities are in pixels a frame: {missing} not known.")
     elif case.meta.times_are == "playback":
-        notes.append(
-            "The frame times are those of playback: if the film was slowed, velocities are too low by as much."
-        )
+        notes.append("The frame times are those of playback: if the film was slowed, velocities are too low.")
     return notes
 
 

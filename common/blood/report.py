@@ -12,7 +12,7 @@ from common.core.files import written_whole
 from common.strain_pipeline.html import bullets, columns, curves, figure_of, number, page, section, table
 
 CANNOT = (
-    "A slice shows the flow in its plane: bubbles that cross it look like divergence, and a ring vortex is its two cuts.",
+    "A slice shows the flow in its plane: what crosses it looks like divergence, and a ring vortex is its two cuts.",
     "Speeds beyond what moves a few pixels between frames are underestimated: jets at low frame rates above all.",
     "Energy loss and peak vorticity depend on resolution and smoothing; compare them of the same settings only.",
 )

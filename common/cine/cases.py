@@ -42,8 +42,8 @@ class CineCases(Dataset):
         input: a file or a folder of images, a study folder or a DICOMDIR, whose cines are all taken, or a list of
             these; None with no datalist is the cine that ships with pydicom.
         datalist, fold, dataset_dir: a list of cines instead (``read_datalist``). An entry may carry ``spacing``, and
-            ``ed``, ``es``, ``ed_mask``, ``es_mask`` or ``pool`` for blood; with ``es_image`` its ``image`` is one frame at
-            end-diastole, and the cine these two frames.
+            ``ed``, ``es``, ``ed_mask``, ``es_mask`` or ``pool`` for blood; with ``es_image`` its ``image`` is one frame
+            at end-diastole, and the cine these two frames.
         spacing: (row, column) in mm/px, over what the files say.
         ed_mask, es_mask, ed, es: LV cavity masks (a picture or NIfTI, X × Y) at those frames: blood is tracked, with
             the myocardium removed (NMSR section 3).

@@ -1,7 +1,7 @@
 """``python -m common.simulation``: ``write`` makes cines, ``testset`` those of a list, ``figures`` the pictures.
 
-``blood`` makes contrast cines of known flow, ``pairs`` renders what a network trains on, ``prior`` fits hearts to contours, ``physics`` makes bodies of known motion
-through PyMUST.
+``blood`` makes contrast cines of known flow, ``pairs`` renders what a network trains on, ``prior`` fits hearts to
+contours, ``physics`` makes bodies of known motion through PyMUST.
 """
 
 from __future__ import annotations

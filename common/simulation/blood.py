@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ class BloodCase:
         grid = self.scanner.grid
         points, shape = grid.points().numpy(), (2, *grid.shape)
         rows: dict[str, list[Tensor]] = {"ddf": [], "mask": [], "velocity": []}
-        for before, now in zip(self.times, self.times[1:], strict=False):
+        for before, now in pairwise(self.times):
             here = self.flow.inside(points, now)
             there, kept = carried(self.flow, points[here], now, before)
             way, mask, speed = np.zeros((len(points), 2)), here.copy(), np.zeros((len(points), 2))
@@ -166,7 +167,7 @@ def _filling(
 ) -> BloodCase:
     if templates is None:
         raise InputError("filling needs a folder of templates")
-    name, *files = find_templates(Path(templates), [recipe["template"]])[0]
+    _, *files = find_templates(Path(templates), [recipe["template"]])[0]
     template = read_template(files[0], files[1], files[2])
     healthy = Settings(gls=(-0.21, -0.19), defect=0.0, rotation=0.0, shift=0.0)
     heart_rate = float(recipe["heart_rate"])

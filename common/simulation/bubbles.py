@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ def bubbles(flow: Flow, times: Sequence[float], contrast: Contrast, seed: int) -
     places = scattered(flow, times[0], contrast.concentration, random)
     amplitudes = sizes(len(places))
     found = [(places, amplitudes)]
-    for before, now in zip(times, times[1:], strict=False):
+    for before, now in pairwise(times):
         places, kept = carried(flow, places, before, now)
         kept &= random.random(len(kept)) >= -math.expm1(-contrast.loss * (now - before))
         new = scattered(flow, now, contrast.concentration, random)

@@ -182,7 +182,7 @@ class Filling(Flow):
         return np.asarray(self._wall(time))
 
     def flux(self, time: float) -> float:
-        """mm²/s by which the wall widens the pool, and that come in through a base at rest; one that moves adds its own."""
+        """mm²/s by which the wall widens the pool, and that come in through a base at rest."""
         return self._at(time).gain
 
     def velocity(self, points: Array, time: float) -> Array:
