@@ -63,8 +63,10 @@ def flow_by_scale(
             )  # fmt: skip
         axes[1, column].set_xlim(extent[0], extent[1])
         axes[1, column].set_ylim(extent[2], extent[3])
-    figure.subplots_adjust(left=0.005, right=1 - 0.85 / (3.3 * len(fields) + 0.9), bottom=0.01, top=0.94, hspace=0.02)
-    bar = figure.add_axes((1 - 0.75 / (3.3 * len(fields) + 0.9), 0.15, 0.012, 0.7))
+    width = 3.3 * len(fields) + 0.9
+    top = 1 - 0.3 / (2 * height + 0.6)
+    figure.subplots_adjust(left=0.005, right=1 - 1.0 / width, bottom=0.005, top=top, hspace=0.02, wspace=0.02)
+    bar = figure.add_axes((1 - 0.9 / width, 0.15, 0.012, 0.7))
     figure.colorbar(drawn, cax=bar, label=f"speed, {velocities[-1].unit}")
     figure.savefig(path, dpi=90)
     plt.close(figure)
@@ -109,35 +111,36 @@ def vorticity_pictures(
         axis.set_title(f"pair {pair}", fontsize=10)
         axis.set_axis_off()
     width = 3.3 * len(shown) + 0.9
-    figure.subplots_adjust(left=0.005, right=1 - 0.85 / width, bottom=0.01, top=0.92, wspace=0.03)
-    figure.colorbar(drawn, cax=figure.add_axes((1 - 0.75 / width, 0.15, 0.012, 0.7)), label=f"vorticity, {unit}")
+    figure.subplots_adjust(left=0.005, right=1 - 1.0 / width, bottom=0.01, top=0.92, wspace=0.03)
+    figure.colorbar(drawn, cax=figure.add_axes((1 - 0.9 / width, 0.15, 0.012, 0.7)), label=f"vorticity, {unit}")
     figure.savefig(path, dpi=90)
     plt.close(figure)
 
 
 def particle_film(
-    cine: Tensor, ways: Tensor, path: str | Path, still: str | Path, trail: int = 5, rate: float = 8.0
+    cine: Tensor, ways: Tensor, pool: Tensor, path: str | Path, still: str | Path, trail: int = 5, rate: float = 8.0
 ) -> None:
-    """A film of particles and the way that each came in the last frames.
+    """A film of particles and the way that each came in the last frames, around the pool.
 
     Args:
         cine: ``[T, H, W]`` in [0, 1].
         ways: ``[T, P, 2]`` (row, column; pixels), NaN where there is none.
+        pool: ``[T, H, W]`` bool.
         path: ``.mp4``.
         still: PNG of the middle frame.
         trail: frames of the way that stay visible.
         rate: frames a second.
     """
-    zoom = max(1, round(560 / cine.shape[2]))
+    rows, columns, _ = _window(pool.any(0))
+    cine, ways = cine[:, rows, columns], ways - torch.tensor([float(rows.start), float(columns.start)])
+    zoom = float(max(1, round(560 / max(cine.shape[1:]))))
     drawn = []
     for t in range(len(cine)):
         first = max(0, t - trail)
-        here = ~ways[t, :, 0].isnan()
-        # who was seeded within the trail stood still before, as far as the film shows
-        recent = ways[first : t + 1, here].clone()
-        for k in range(len(recent) - 2, -1, -1):
+        recent = ways[first : t + 1, ~ways[t, :, 0].isnan()].clone()
+        for k in range(len(recent) - 2, -1, -1):  # who was seeded within the trail has no way before
             recent[k] = torch.where(recent[k].isnan(), recent[k + 1], recent[k])
-        drawn.append(tracked_frame(torch.cat([cine[first : t + 1]]), recent, t - first, trail, (zoom, zoom)))
+        drawn.append(tracked_frame(cine[first : t + 1], recent, t - first, trail, (zoom, zoom)))
     iio.imwrite(still, drawn[len(drawn) // 2])
     iio.imwrite(path, drawn, fps=rate, codec="libx264", macro_block_size=2)
 

@@ -58,7 +58,7 @@ def write_flow(
         flow_by_scale(frames[pair], velocities, titles, pair, folder / "flow.png")
         rate = "1/s" if flow.velocity.physical else "1/frame"
         vorticity_pictures(frames[:-1], flow.vorticity, flow.vortices, rate, folder / "vorticity.png")
-        particle_film(frames, ways, folder / "particles.mp4", folder / "particles.png")
+        particle_film(frames, ways, case.pool, folder / "particles.mp4", folder / "particles.png")
         write_report(folder, case, flow)
 
 
