@@ -82,7 +82,7 @@ def write_strain_case(study: StrainCase, weights: Mapping[str, str], figures: bo
             start = time.perf_counter()
             study = replace(study, sections=tuple(case_sections(study)))
             heading = f"{study.view.view.title} · {Path(source).name}"
-            html = report.page("Left ventricular strain", heading, [*study.sections, about(weights)])
+            html = report.page("Left ventricular strain", heading, [*study.sections, about(weights)], study.banner)
             (beside / "report.html").write_text(html)
             write_film(beside / "film.mp4", study)
             study = replace(study, seconds={**study.seconds, "report": time.perf_counter() - start})
@@ -104,6 +104,8 @@ def write_strain_case(study: StrainCase, weights: Mapping[str, str], figures: bo
             "times_doubted": measured.times_doubted,
             "notes": case.meta.notes,
             "warnings": study.warnings,
+            "forced": study.forced,
+            "checks": [check.row() for check in study.checks],
             "contour": case.entry.contour,
             "line": measured.line,
             "means": measured.means,

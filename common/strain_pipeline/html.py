@@ -31,6 +31,8 @@ h1{font-size:24px;margin:0 0 2px}h2{font-size:19px;margin:0 0 10px}h3{font-size:
 section{background:#fff;border:1px solid #dde1e7;border-radius:8px;padding:16px 18px;margin:14px 0}
 .caution{background:#7a1f1f;color:#fff;padding:6px 12px;border-radius:6px;display:inline-block;margin:8px 0}
 .warnings{border-left:5px solid #d98c00;background:#fff8e8}
+.forced{position:sticky;top:0;z-index:2;background:#b3261e;color:#fff;padding:8px 12px;font-weight:650}
+@media print{.forced{position:fixed;top:0;left:0;right:0;color:#b3261e;border:2px solid #b3261e;background:#fff}}
 .columns{display:flex;flex-wrap:wrap;gap:22px}.columns>*{flex:1 1 320px;min-width:0}
 .big{font-size:38px;font-weight:650;line-height:1.1}.unit{font-size:18px;font-weight:400}.muted{color:#5d6878}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
@@ -62,8 +64,8 @@ show(data.first);play(!matchMedia('(prefers-reduced-motion: reduce)').matches);}
 """
 
 
-def page(title: str, subtitle: str, sections: Sequence[str]) -> str:
-    """The whole document. ``title`` and ``subtitle`` are text, ``sections`` are HTML."""
+def page(title: str, subtitle: str, sections: Sequence[str], banner: str = "") -> str:
+    """The whole document. ``title``, ``subtitle`` and ``banner``, a warning, are text, ``sections`` are HTML."""
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
@@ -71,6 +73,7 @@ def page(title: str, subtitle: str, sections: Sequence[str]) -> str:
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head>\n<body><main><h1>{escape(title)}</h1>"
         f'<div class="muted">{escape(subtitle)}</div><div class="caution">{CAUTION}</div>\n'
+        + (f'<div class="forced" role="alert">{escape(banner)}</div>\n' if banner else "")
         + "\n".join(sections)
         + f"\n</main><script>{_SCRIPT}</script></body></html>\n"
     )

@@ -184,6 +184,8 @@ class StrainMeasures:
         numbers["gls_centreline"] = float(curves["gls_centreline"][es])
         numbers["mapse"] = float(curves["mapse"][: es + 1].min())
         numbers |= in_millimetres(endo, spacing, es)
+        ends = [strain.disc_volume(endo[t], steps or (1.0, 1.0)) for t in (0, es)]
+        numbers["ejection_fraction"] = strain.ejection_fraction(*ends)  # a ratio: any unit will do
         numbers["heart_rate"] = 60 / float(seconds[-1]) if seconds is not None and beat.whole else None
         segments = []
         for k, name in enumerate(names):
@@ -313,12 +315,12 @@ def timing(curve: Array | None, es: int, end: int, whole: bool, seconds: Array |
 
 
 def in_millimetres(endo: Array, spacing: Sequence[float] | None, es: int) -> Numbers:
-    """MAPSE in mm, volumes in ml and ejection fraction in %, of an endocardium ``[n, P, 2]``; None without spacing."""
-    names = ("mapse_mm", "end_diastolic_volume_ml", "end_systolic_volume_ml", "ejection_fraction")
+    """MAPSE in mm and volumes in ml, of an endocardium ``[n, P, 2]``; None without spacing."""
+    names = ("mapse_mm", "end_diastolic_volume_ml", "end_systolic_volume_ml")
     if spacing is None:
         return dict.fromkeys(names)
     volumes = [strain.disc_volume(endo[t], spacing) for t in (0, es)]
-    values = (float(strain.mapse_mm(endo, spacing)[: es + 1].max()), *volumes, strain.ejection_fraction(*volumes))
+    values = (float(strain.mapse_mm(endo, spacing)[: es + 1].max()), *volumes)
     return dict(zip(names, values, strict=True))
 
 

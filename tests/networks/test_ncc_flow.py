@@ -52,6 +52,15 @@ def test_volume_is_local_ncc():
     assert inner.max() <= 1.3 and inner.max(0).values.median() > 0.9
 
 
+def test_a_pass_answers_for_its_own_error_alone():
+    """The coarsest stage stays silent for ever if what later passes get wrong moves it too."""
+    network = NCCFlow(**SMALL)
+    coarse, *_, last = network(torch.rand(1, 2, 48, 48), pyramid=True)
+    flow = network.stages[0].flow.weight
+    assert torch.autograd.grad(coarse.sum(), flow, retain_graph=True)[0].abs().max() > 0
+    assert torch.autograd.grad(last[:, :2].sum(), flow, allow_unused=True)[0] is None
+
+
 def test_brightness_and_contrast_do_not_matter():
     image = speckle((40, 40))
     torch.testing.assert_close(standardised(0.4 * image + 0.3, 4), standardised(image, 4), atol=5e-2, rtol=0)
@@ -81,6 +90,19 @@ def test_it_learns_translations():
     image, field = batch(999, 8)
     error = endpoint_error(network(image), field, inner.expand(8, -1, -1, -1)).mean()
     assert error < 0.35 * field.norm(dim=1).mean()
+
+
+def test_a_flow_is_handed_on_in_pixels_whatever_the_grids():
+    network = NCCFlow((1, 1, 0), (4, 2, 2), (16, 16, 16), (1, 2, 1), stride=(8, 4, 2), deep=8).eval()
+    for stage in network.stages:
+        torch.nn.init.zeros_(stage.flow.weight)
+    with torch.no_grad():
+        network.stages[0].flow.bias.copy_(torch.tensor([1.0, -2.0]))  # of the half image
+        network.stages[2].flow.bias.copy_(torch.tensor([0.5, 0.0]))
+        ddf = network(torch.rand(1, 2, 50, 71))
+    torch.testing.assert_close(ddf, torch.tensor([2.5, -4.0]).view(1, 2, 1, 1).expand(1, 2, 50, 71))
+    with pytest.raises(ValueError):
+        NCCFlow(stride=(4, 4))
 
 
 def test_passes_loss_adds_up():
