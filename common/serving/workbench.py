@@ -65,7 +65,7 @@ def warm(request: Request) -> dict[str, Any]:
 
 
 @lru_cache(16)
-def measuring_with(method: str, options: str) -> tuple[Any, Any, float]:
+def measuring_with(method: str, options: str) -> tuple[Any, Any, Any]:
     """Measures, fusion and gate of a method and the bundle's options (JSON); what fails a check is warned of."""
     parser = configured(method, **json.loads(options), force=True)
     return content(parser, "measures"), content(parser, "fusion"), content(parser, "gate")
