@@ -28,7 +28,7 @@ class StrainEvaluator(CaseEvaluator):
     """Measures the strain of each cine, and writes its report.
 
     Args:
-        device, dataset, network, output_dir, inferer, val_handlers: as in ``CaseEvaluator``.
+        device, dataset, network, output_dir, inferer, postprocessing, val_handlers: as in ``CaseEvaluator``.
         classify: ``cine [T, H, W]`` to a probability a view name.
         segment: ``cine [T, H, W]`` to memberships ``[T, 4, H, W]`` of background, cavity, myocardium, left atrium.
         measures: what is measured of the tracked wall.
@@ -38,6 +38,8 @@ class StrainEvaluator(CaseEvaluator):
         figures: write report and film.
         weights: name of a network to what its weights are and what they were trained on.
     """
+
+    method = "strain_pipeline"
 
     def __init__(
         self,
@@ -78,6 +80,7 @@ class StrainEvaluator(CaseEvaluator):
             found = segmented(memberships, self.points, case.entry.image)
         del memberships
         result = self.register(case)
+        result = replace(result, ddf=self.postprocess(case.image, result.ddf))
         seconds["motion"] = result.seconds
         return Kept(case, probabilities, found, result, seen_sector(case.cine), seconds)
 

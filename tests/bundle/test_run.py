@@ -97,7 +97,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_a_mistake_is_one_line(call, name, tmp_path):
     words, message = BAD[name]
-    code, said, errors = call(*words, "--output_dir", str(tmp_path / "out"))
+    code, _, errors = call(*words, "--output_dir", str(tmp_path / "out"))
     assert code == 1 and message in errors, errors
     assert len(errors.strip().splitlines()) == 1 and errors.startswith("error: ")
     assert not (tmp_path / "out").exists()
