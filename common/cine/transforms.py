@@ -8,19 +8,22 @@ whose meta has the file's calibration), the others ``mask`` ``[1 or N, 1, H, W]`
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, MapTransform, Transform
 
 from common.cine.case import CineCase
-from common.cine.labels import read_mask
+from common.cine.labels import read_labels, read_mask
 from common.cine.read import frame_pairs, read_cine, two_frames
 from common.cine.scale import squared
 from common.cine.sector import sector_mask
 from common.core.case import Entry
 from common.core.errors import InputError
+from common.flow.pool import check_pool
 from common.ventricle.contours import blood_pool_masks
 
 LEAST_SIZE = 21  # pixels: the window of the local correlation that every method is measured by
@@ -61,7 +64,7 @@ class ReadCined(MapTransform):
             times = cine.meta["frame_times"]
             cine = MetaTensor(cine[:, : max(self.frames, 2)], meta=cine.meta)
             cine.meta["frame_times"] = times and times[: cine.shape[1]]
-        return {**item, "entry": Entry.of(item), "cine": cine}
+        return {**item, "entry": Entry.of(item), "cine": cine, "cut": bool(self.frames)}
 
 
 class GreyScaled(MapTransform):
@@ -111,43 +114,68 @@ class FramePairsd(MapTransform):
 
 
 class BloodPoold(MapTransform):
-    """Where an entry has masks of the cavity: blood alone in the pairs, and its mask (NMSR section 3).
+    """Where an entry says what is blood: that alone in the pairs, its mask, and ``pool [T, H, W]`` (NMSR section 3).
 
-    The masks are pictures or NIfTI (X × Y), ``ed_mask`` and ``es_mask``, at the frames ``ed`` and ``es``.
+    An entry names ``pool``, a label map (X, Y, T) of all frames in which 1 is blood; or masks of the cavity, pictures
+    or NIfTI (X × Y), ``ed_mask`` and ``es_mask``, at the frames ``ed`` and ``es``.
 
     Raises:
-        InputError: one of the four is missing, or a mask is of another size than the frames.
+        InputError: one of these four is missing, or a mask is of another size than the frames.
     """
 
     def __init__(self, keys: str = "image") -> None:
         super().__init__(keys)
 
     def __call__(self, data: Item) -> dict[Hashable, Any]:
-        item, needed = dict(data), ("ed", "es", "ed_mask", "es_mask")
-        if "ed_mask" not in item and "es_mask" not in item:
+        item = dict(data)
+        blood = _pool(item, item["cine"])
+        if blood is None:
             return item
-        missing = [name for name in needed if name not in item]
-        if missing:
-            raise InputError(
-                f"{item['entry'].image}: blood needs ed, es, ed_mask and es_mask; missing: {', '.join(missing)}"
-            )
-        masks = (read_mask(item["ed_mask"]), read_mask(item["es_mask"]))
-        cine = item["cine"]
-        blood = torch.as_tensor(blood_pool_masks(*masks, int(item["ed"]), int(item["es"]), cine.shape[1]))
-        if blood.shape[1:] != cine.shape[2:]:
-            raise InputError(
-                f"{item['ed_mask']}: the mask is {tuple(blood.shape[1:])}, the frames are {tuple(cine.shape[2:])}"
-            )
-        for key in self.keys:
-            item[key] = item[key] * torch.stack([blood[:-1], blood[1:]], 1)
-        return {**item, "mask": blood[1:, None]}
+        pairs = torch.stack([blood[:-1], blood[1:]], 1)
+        return {**item, **{key: item[key] * pairs for key in self.keys}, "mask": blood[1:, None], "pool": blood}
+
+
+def _pool(item: dict[Hashable, Any], cine: MetaTensor) -> torch.Tensor | None:
+    if "pool" in item:
+        labels = read_labels(item["pool"])
+        labels = labels[..., None] if labels.ndim == 2 else labels
+        blood = torch.from_numpy(np.ascontiguousarray(labels.transpose(2, 1, 0)) == 1)
+        blood = blood[: cine.shape[1]] if item["cut"] else blood
+        check_pool(blood, cine.shape[2:], cine.shape[1], sector_mask(cine), str(item["pool"]))
+        return blood
+    if "ed_mask" not in item and "es_mask" not in item:
+        return None
+    missing = [name for name in ("ed", "es", "ed_mask", "es_mask") if name not in item]
+    if missing:
+        path = item["entry"].image
+        raise InputError(f"{path}: blood needs ed, es, ed_mask and es_mask; missing: {', '.join(missing)}")
+    masks = (read_mask(item["ed_mask"]), read_mask(item["es_mask"]))
+    blood = torch.as_tensor(blood_pool_masks(*masks, int(item["ed"]), int(item["es"]), cine.shape[1]))
+    if blood.shape[1:] != cine.shape[2:]:
+        raise InputError(
+            f"{item['ed_mask']}: the mask is {tuple(blood.shape[1:])}, the frames are {tuple(cine.shape[2:])}"
+        )
+    return blood
+
+
+def in_pool(case: CineCase, pool: torch.Tensor) -> CineCase:
+    """A cine of which the blood alone is registered: all else is black in its pairs (NMSR section 3).
+
+    Args:
+        case: the cine.
+        pool: ``[T, H, W]`` bool.
+    """
+    image = case.image * torch.stack([pool[:-1], pool[1:]], 1)
+    return replace(case, image=image, mask=pool[1:, None], pool=pool)
 
 
 class ToCineCase(Transform):
     """The end of the chain: the typed case."""
 
     def __call__(self, data: Item) -> CineCase:
-        return CineCase(data["entry"], data["image"], data.get("mask"), data["cine"])
+        pool = data.get("pool")
+        blood = pool if isinstance(pool, torch.Tensor) else None
+        return CineCase(data["entry"], data["image"], data.get("mask"), data["cine"], blood)
 
 
 def cine_transforms(frames: int = 0, square: bool = False, grey: bool = False) -> Compose:

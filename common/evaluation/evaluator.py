@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -124,6 +124,11 @@ class CaseEvaluator(Evaluator):
         self.state.output = {"image": case.image, "pred": result.ddf}
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
         return result
+
+    def fields_of(self, case: Case) -> RegistrationResult:
+        """Register the pairs of a case, and postprocess their fields."""
+        result = self.register(case)
+        return replace(result, ddf=self.postprocess(case.image, result.ddf))
 
     def postprocess(self, image: Tensor, pred: Tensor) -> Tensor:
         """What ``postprocessing`` makes of a prediction."""

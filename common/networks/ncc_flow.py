@@ -200,7 +200,7 @@ class NCCFlow(nn.Module):
         searches: of each stage, in its pixels.
         widths: of each stage.
         passes: runs of each stage.
-        stride: of the flow's grid in pixels of a stage.
+        stride: of the flow's grid in pixels of a stage; one for all, or each stage's.
         deep: channels of each stage's ``Context``; 0 for none.
     """
 
@@ -210,15 +210,16 @@ class NCCFlow(nn.Module):
         searches: Sequence[int] = (3, 3, 3, 3),
         widths: Sequence[int] = (64, 64, 64, 64),
         passes: Sequence[int] = (1, 1, 1, 2),
-        stride: int = 4,
+        stride: int | Sequence[int] = 4,
         deep: int = 96,
     ) -> None:
         super().__init__()
-        self.scales, self.passes, self.stride = tuple(scales), tuple(passes), stride
-        self.multiple = stride * 2 ** max(scales)
+        self.scales, self.passes = tuple(scales), tuple(passes)
+        self.strides = (stride,) * len(scales) if isinstance(stride, int) else tuple(stride)
+        self.multiple = max(n << halvings for n, halvings in zip(self.strides, scales, strict=True))
         earlier = [0 if passes[0] == 1 else widths[0], *widths[:-1]]
         self.stages = nn.ModuleList(
-            Stage(s, w, stride, deep, b) for s, w, b in zip(searches, widths, earlier, strict=True)
+            Stage(s, w, n, deep, b) for s, w, n, b in zip(searches, widths, self.strides, earlier, strict=True)
         )
         self.spread = nn.Conv2d(widths[-1], 2, 3, padding=1)
         nn.init.zeros_(self.spread.weight)
@@ -257,13 +258,15 @@ class NCCFlow(nn.Module):
         tall, wide = image.shape[2], image.shape[3]
         fields: list[Tensor] = []
         features: Tensor | None = None
-        flow = image.new_zeros([image.shape[0], 2, tall // self.multiple, wide // self.multiple])
-        for stage, halvings, passes in zip(self.stages, self.scales, self.passes):  # noqa: B905, TorchScript has no strict
+        whole = image.new_zeros([image.shape[0], 2, tall // self.multiple, wide // self.multiple])
+        for stage, halvings, stride, passes in zip(self.stages, self.scales, self.strides, self.passes):  # noqa: B905, TorchScript has no strict
             scaled = functional.avg_pool2d(image, 1 << halvings) if halvings > 0 else image
-            flow = rescale_plane(flow, scaled.shape[2] // self.stride, scaled.shape[3] // self.stride)
+            size = [scaled.shape[2] // stride, scaled.shape[3] // stride]
             for _ in range(passes):
+                flow = functional.interpolate(whole, size, mode="bilinear", align_corners=False) / (1 << halvings)
                 flow, features = stage(scaled, flow, features)
-                fields.append(flow * (1 << halvings))  # pixels of the whole image
+                whole = flow * (1 << halvings)  # pixels of the whole image
+                fields.append(whole)
         assert features is not None
         scale = self.spread(features.detach()).float()
         scale = functional.interpolate(scale, [tall, wide], mode="bilinear", align_corners=False)

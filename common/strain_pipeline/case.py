@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from common.cine.case import CineCase
 from common.evaluation.evaluator import Report
 from common.evaluation.scores import Scores
+from common.strain_pipeline.checks import Check, failed
+from common.strain_pipeline.intervals import METHOD, Interval, of_mean
 from common.strain_pipeline.measures import BeatStrain, Measured, Numbers, mean
 from common.strain_pipeline.motion import TrackedBeat
 from common.strain_pipeline.view import CineView
@@ -29,6 +31,8 @@ class StrainCase(Report):
     Attributes:
         view, wall, tracked, measured: of each step.
         seconds: by part: ``view``, ``segmentation``, ``contours``, ``motion``, ``tracking``, ``strain``, ``report``.
+        checks: that were made.
+        forced: whether it is measured whatever they say.
         sections: of its report as HTML, for one of several views.
         text: for the terminal.
     """
@@ -41,8 +45,16 @@ class StrainCase(Report):
     tracked: tuple[TrackedBeat, ...]
     measured: Measured
     seconds: Mapping[str, float]
+    checks: tuple[Check, ...] = ()
+    forced: bool = False
     sections: tuple[str, ...] = ()
     text: str = ""
+
+    @property
+    def banner(self) -> str:
+        """What every page of a case must say that was measured though it failed a check; else nothing."""
+        out = failed(self.checks) if self.forced else []
+        return f"Not to be relied on: measured by force though it fails {len(out)} checks." if out else ""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -66,6 +78,9 @@ class StudyView:
         sections: HTML of its own report.
         endo: endocardium of each beat at end-diastole and end-systole, ``[2, P, 2]`` in pixels.
         spacing: (row, column) in mm/px, or None.
+        banner: what its page must say (``StrainCase.banner``).
+        steps: (row, column) size of a pixel in any unit.
+        gls_interval: 90 %, of the mean of the beats.
     """
 
     source: str
@@ -76,6 +91,9 @@ class StudyView:
     sections: Sequence[str]
     endo: Sequence[Array]
     spacing: Sequence[float] | None
+    banner: str = ""
+    steps: Sequence[float] = (1.0, 1.0)
+    gls_interval: Interval | None = None
 
 
 def study_view(study: StrainCase) -> StudyView:
@@ -89,6 +107,9 @@ def study_view(study: StrainCase) -> StudyView:
         sections=study.sections,
         endo=[found.lines[[0, found.beat.es - found.beat.ed], 0] for found in study.tracked],
         spacing=study.case.meta.spacing,
+        banner=study.banner,
+        steps=study.case.meta.steps,
+        gls_interval=study.measured.intervals.get("gls"),
     )
 
 
@@ -102,12 +123,13 @@ def mean_segments(beats: Sequence[BeatStrain]) -> list[dict[str, Any]]:
     """Rows of the segments with the means over the beats in which they were kept; rejected where they never were."""
     rows = []
     for of_beats in zip(*(beat["segments"] for beat in beats), strict=True):
-        keys = [key for key in of_beats[0] if key not in ("name", "rejected")]
+        keys = [key for key in of_beats[0] if key not in ("name", "rejected", "interval")]
         reasons = [row["rejected"] for row in of_beats]
         rejected = reasons[0] if all(reasons) else None
-        rows.append(
-            {"name": of_beats[0]["name"], "rejected": rejected, **{k: mean([r[k] for r in of_beats]) for k in keys}}
-        )
+        row = {"name": of_beats[0]["name"], "rejected": rejected, **{k: mean([r[k] for r in of_beats]) for k in keys}}
+        known = [found for r in of_beats if (found := r.get("interval"))]
+        row["interval"] = of_mean(known, 0.0, METHOD["segment"]) if known else None
+        rows.append(row)
     return rows
 
 

@@ -24,6 +24,9 @@ class StudyCases(CineCases):
     Each of the last four is one for all cines, or a list with one for each, None where nothing is said; an entry of a
     datalist may carry ``assumed_view``, ``ed``, ``es`` and ``contour``.
 
+    Attributes:
+        study: whether the cines are those of one study: a list, or a folder of several.
+
     Raises:
         InputError: lists of different lengths, two cines of one name, or what ``CineCases`` raises.
     """
@@ -43,6 +46,7 @@ class StudyCases(CineCases):
     ) -> None:
         transform = transform or cine_transforms(square=True, grey=True)
         super().__init__(input, datalist, fold, dataset_dir, spacing, transform=transform)
+        self.study = not datalist and (isinstance(input, list | tuple) or len(self.entries) > 1)
         said: dict[str, Any] = {"view": view, "ed": ed, "es": es, "contour": contour}
         for name, given in said.items():
             values = list(given) if isinstance(given, list | tuple) else [given] * len(self.entries)

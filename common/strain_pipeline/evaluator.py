@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -16,12 +17,15 @@ from torch import Tensor
 from common.cine.case import CineCase
 from common.evaluation.evaluator import CaseEvaluator
 from common.strain_pipeline.case import StrainCase
+from common.strain_pipeline.checks import Gate, wall_checks
+from common.strain_pipeline.choice import NAMED, Listed, chosen, listed_cines, listing, look_at
+from common.strain_pipeline.facing import the_right_way_round
 from common.strain_pipeline.files import write_strain_case
 from common.strain_pipeline.kept import Kept, measured, timed
 from common.strain_pipeline.measures import StrainMeasures
 from common.strain_pipeline.motion import Fusion, seen_sector
 from common.strain_pipeline.view import checked_view
-from common.strain_pipeline.wall import segmented
+from common.strain_pipeline.wall import segmented, wall_in
 
 
 class StrainEvaluator(CaseEvaluator):
@@ -33,10 +37,14 @@ class StrainEvaluator(CaseEvaluator):
         segment: ``cine [T, H, W]`` to memberships ``[T, 4, H, W]`` of background, cavity, myocardium, left atrium.
         measures: what is measured of the tracked wall.
         fusion: how lines and motion are weighed.
-        view_threshold: least probability of the view.
+        gate: what must hold before strain is given.
         points: along the wall, even.
         figures: write report and film.
         weights: name of a network to what its weights are and what they were trained on.
+        take: of a study, view to the name of the cine that is to be taken for it (``choice.chosen``).
+
+    Attributes:
+        listed: all cines of a study, of which those that are ``taken`` are measured.
     """
 
     method = "strain_pipeline"
@@ -48,16 +56,41 @@ class StrainEvaluator(CaseEvaluator):
         segment: Callable[[Tensor], Tensor],
         measures: StrainMeasures | None = None,
         fusion: Fusion | None = None,
-        view_threshold: float = 0.5,
+        gate: Gate | None = None,
         points: int = 120,
         figures: bool = True,
         weights: Mapping[str, str] | None = None,
+        take: Mapping[str, str] | None = None,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
         self.classify, self.segment, self.measures = classify, segment, measures or StrainMeasures()
-        self.fusion, self.view_threshold, self.points = fusion or Fusion(), view_threshold, points
-        self.figures, self.weights = figures, dict(weights or {})
+        self.fusion, self.gate, self.points = fusion or Fusion(), gate or Gate(), points
+        self.figures, self.weights, self.take = figures, dict(weights or {}), take
+        self.listed: list[Listed] = []
+
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
+        """Go through the cases; of a study through the best cine of each apical view.
+
+        Raises:
+            InputError: as ``CaseEvaluator.run``, or no cine of a study shows an apical view.
+        """
+        if getattr(self.dataset, "study", False) and not self.listed:
+            self.choose()
+        super().run(global_epoch)
+
+    def choose(self) -> None:
+        """Look at all cines of a study, and keep those that are measured."""
+        look = partial(look_at, classify=self.classify, segment=self.segment, gate=self.gate)
+        self.listed = chosen(listed_cines(self.dataset, look), self.take)
+        print(f"cines (* measured):\n{listing(self.listed)}")
+        entries = []
+        for entry, cine in zip(self.dataset.entries, self.listed, strict=True):  # type: ignore[attr-defined]
+            if cine.taken:
+                entries.append({**entry, "assumed_view": cine.view} if cine.why == NAMED else entry)
+        self.dataset.entries = entries  # type: ignore[attr-defined]
+        self.data_loader = range(len(entries))
+        self.state.epoch_length = len(entries)
 
     def journey(self, case: CineCase) -> StrainCase:
         """From frames to a view, a wall, its motion, strain, and a report."""
@@ -67,24 +100,28 @@ class StrainEvaluator(CaseEvaluator):
         """What takes long: the view's probabilities, the segmented wall, the fields.
 
         Raises:
-            InputError: no apical view, or no left ventricle.
+            InputError: no apical view, no left ventricle, or a wall that can't be one.
         """
         seconds: dict[str, float] = {}
         frames = case.cine.as_tensor()[0]
         with timed(seconds, "view"):
             probabilities = self.classify(frames)
-            checked_view(case, probabilities, self.view_threshold)
+            checked_view(case, probabilities, self.gate.view_threshold, self.gate.force)
         with timed(seconds, "segmentation"):
-            memberships = self.segment(frames)
+            segment, _ = the_right_way_round(frames, self.segment)
+            memberships = segment(frames)
         with timed(seconds, "contours"):
             found = segmented(memberships, self.points, case.entry.image)
+            seen = seen_sector(case.cine)
+            self.gate.stop(
+                wall_checks(wall_in(case, found), seen), case.entry.image
+            )  # before the motion, which is slow
         del memberships
-        result = self.register(case)
-        result = replace(result, ddf=self.postprocess(case.image, result.ddf))
+        result = self.fields_of(case)
         seconds["motion"] = result.seconds
-        return Kept(case, probabilities, found, result, seen_sector(case.cine), seconds)
+        return Kept(case, probabilities, found, result, seen, seconds)
 
     def measured(self, kept: Kept) -> StrainCase:
         """What is measured of a cine whose fields are known: ``common.strain_pipeline.kept.measured``."""
-        study = measured(kept, self.measures, self.fusion, self.view_threshold)
+        study = measured(kept, self.measures, self.fusion, self.gate)
         return replace(study, folder=self.folder_of(study.case))

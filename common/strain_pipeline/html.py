@@ -33,6 +33,8 @@ h1{font-size:24px;margin:0 0 2px}h2{font-size:19px;margin:0 0 10px}h3{font-size:
 section{background:#fff;border:1px solid #dde1e7;border-radius:8px;padding:16px 18px;margin:14px 0}
 .caution{background:#7a1f1f;color:#fff;padding:6px 12px;border-radius:6px;display:inline-block;margin:8px 0}
 .warnings{border-left:5px solid #d98c00;background:#fff8e8}
+.forced{position:sticky;top:0;z-index:2;background:#b3261e;color:#fff;padding:8px 12px;font-weight:650}
+@media print{.forced{position:fixed;top:0;left:0;right:0;color:#b3261e;border:2px solid #b3261e;background:#fff}}
 .columns{display:flex;flex-wrap:wrap;gap:22px}.columns>*{flex:1 1 320px;min-width:0}
 .big{font-size:38px;font-weight:650;line-height:1.1}.unit{font-size:18px;font-weight:400}.muted{color:#5d6878}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
@@ -73,6 +75,7 @@ script-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ title }}</title><style>{{ style | safe }}</style></head>
 <body><main><h1>{{ title }}</h1><div class="muted">{{ subtitle }}</div><div class="caution">{{ caution }}</div>
+{% if banner %}<div class="forced" role="alert">{{ banner }}</div>{% endif %}
 {{ sections | join("\n") | safe }}
 </main><script>{{ script | safe }}</script></body></html>
 """
@@ -96,9 +99,9 @@ _TABLE = _TEMPLATES.from_string(
 )
 
 
-def page(title: str, subtitle: str, sections: Sequence[str]) -> str:
-    """The whole document. ``title`` and ``subtitle`` are text, ``sections`` are HTML."""
-    texts = {"title": title, "subtitle": subtitle, "caution": CAUTION}
+def page(title: str, subtitle: str, sections: Sequence[str], banner: str = "") -> str:
+    """The whole document. ``title``, ``subtitle`` and ``banner``, a warning, are text, ``sections`` are HTML."""
+    texts = {"title": title, "subtitle": subtitle, "caution": CAUTION, "banner": banner}
     return _PAGE.render(**texts, style=_STYLE, script=_SCRIPT, sections=sections) + "\n"
 
 
@@ -125,7 +128,20 @@ def figure_of(value: float | None, unit: str, caption: str, digits: int = 1) -> 
 
 def number(value: float | None, digits: int = 1) -> str:
     """A number with a true minus sign, or a dash where it is not known."""
-    return "–" if value is None or not np.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
+    if value is None or not np.isfinite(value):
+        return "–"
+    text = f"{value:.{digits}f}"
+    return (text.removeprefix("-") if float(text) == 0 else text).replace("-", "−")
+
+
+def within(interval: Sequence[float] | None, digits: int = 1) -> str:
+    """A 90 % interval in words, after what it is of; nothing where it is not known.
+
+    Examples:
+        >>> within((-24.04, -16.0))
+        ', 90 % interval −24.0 to −16.0'
+    """
+    return "" if interval is None else f", 90 % interval {number(interval[0], digits)} to {number(interval[1], digits)}"
 
 
 def table(

@@ -28,9 +28,10 @@ from common.core.files import written_whole
 from common.core.tables import finite
 from common.registration.result import RegistrationResult
 from common.strain_pipeline.case import StrainCase
+from common.strain_pipeline.checks import Check, Gate, tracking_checks, wall_checks, without_times
 from common.strain_pipeline.measures import StrainMeasures, strain_truth_scores
 from common.strain_pipeline.motion import Fusion, track_wall
-from common.strain_pipeline.view import checked_view
+from common.strain_pipeline.view import checked_view, view_check
 from common.strain_pipeline.wall import Segmented, wall_in
 
 ABOUT = "about.json"
@@ -59,27 +60,43 @@ class Kept:
 
 
 def measured(
-    kept: Kept, measures: StrainMeasures, fusion: Fusion | None = None, view_threshold: float = 0.5
+    kept: Kept, measures: StrainMeasures, fusion: Fusion | None = None, gate: Gate | None = None
 ) -> StrainCase:
     """From the fields and the segmented wall of a cine to its strain; no file is written.
 
+    Beats that fail a check are left out, with a warning.
+
     Args:
         kept: the entry of its case says which view, contour, end-diastole and end-systole the user wants.
-        measures, fusion, view_threshold: as in ``StrainEvaluator``.
+        measures, fusion, gate: as in ``StrainEvaluator``.
 
     Raises:
-        InputError: no apical view, no wall, no beat, or a contour that can't be used.
+        InputError: no apical view, no wall, no beat, a contour that can't be used, or a check that fails.
     """
-    case, seconds = kept.case, dict(kept.seconds)
-    view = checked_view(case, kept.probabilities, view_threshold)
+    case, seconds, gate = kept.case, dict(kept.seconds), gate or Gate()
+    view = checked_view(case, kept.probabilities, gate.view_threshold, gate.force)
+    checks: list[Check] = [view_check(view, gate.view_threshold)]
     with timed(seconds, "contours"):
         wall = wall_in(case, kept.found)
+        checks += wall_checks(wall, kept.seen)
+        gate.stop(checks, case.entry.image)
     with timed(seconds, "tracking"):
         tracked = track_wall(case, wall, kept.result, fusion, kept.seen)
     with timed(seconds, "strain"):
         found = measures(tracked, case.meta, view.view)
+        trusted = case.meta.times_are == "acquired"
+        for one, beat in zip(tracked, found.beats, strict=True):
+            checks += tracking_checks(one, beat, wall, trusted)
+        passed = gate.passed(checks, [beat["ed"] for beat in found.beats], case.entry.image)
+        if not all(passed):
+            tracked = tuple(one for one, good in zip(tracked, passed, strict=True) if good)
+            found = measures(tracked, case.meta, view.view)
+        found = found if gate.force else without_times(found, checks)
+        found = replace(found, warnings=(*gate.warnings(checks), *found.warnings))
     scores = found.scores | strain_truth_scores(case, found)
-    return StrainCase(case, kept.result, scores, Path(case.name), view, wall, tracked, found, seconds)
+    return StrainCase(
+        case, kept.result, scores, Path(case.name), view, wall, tracked, found, seconds, tuple(checks), gate.force
+    )
 
 
 def with_entry(kept: Kept, **said: Any) -> Kept:

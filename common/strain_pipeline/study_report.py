@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pydicom
 from ignite.engine import Events
 
-from common.core.errors import InputError
 from common.core.files import written_whole
 from common.core.tables import finite
 from common.evaluation.evaluator import CaseEvaluator, CaseEvents
 from common.strain_pipeline import html as report
 from common.strain_pipeline.case import StudyView, study_view
+from common.strain_pipeline.choice import Listed, rows
 from common.strain_pipeline.dicom_sr import is_dicom, write_sr
 from common.strain_pipeline.files import about
-from common.strain_pipeline.html import number
+from common.strain_pipeline.html import number, within
+from common.strain_pipeline.intervals import METHOD, of_mean
 from common.strain_pipeline.measures import mean
-from common.ventricle.strain import disc_volume, ejection_fraction
+from common.ventricle.strain import disc_volume, ejection_fraction, long_axis
 from common.ventricle.views import APICAL
 
 
@@ -28,7 +29,7 @@ class StudyReport:
     """One report of several apical views: average GLS, bull's-eye, biplane volumes; ``report.html``, ``study.json``.
 
     Written into the output folder when all cases are done, and ``sr.dcm`` too where all are DICOM files of one study.
-    The average is that of the three views; with fewer it is None. A view that is given twice is refused.
+    The average is that of the three views; with fewer it is None. All cines of the study are listed.
 
     Args:
         output_dir: made if missing; None is the evaluator's.
@@ -41,6 +42,8 @@ class StudyReport:
     ) -> None:
         self.own, self.enabled, self.weights = output_dir, enabled, dict(weights or {})
         self.output_dir = Path(output_dir or ".")
+        self.studies: list[StudyView] = []
+        self.listed: Sequence[Listed] = ()
 
     def attach(self, engine: CaseEvaluator) -> None:
         self.output_dir = Path(self.own or engine.output_dir)
@@ -50,7 +53,7 @@ class StudyReport:
             engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _begin(self, engine: CaseEvaluator) -> None:
-        self.studies: list[StudyView] = []
+        self.studies = []
 
     def _case(self, engine: CaseEvaluator) -> None:
         self.studies.append(study_view(engine.state.output))
@@ -59,8 +62,7 @@ class StudyReport:
         if not self.studies:
             return
         names = [study.view.short for study in self.studies]
-        if len(set(names)) < len(names):
-            raise InputError(f"views {', '.join(names)}: one report takes each view once; name them with --view")
+        self.listed = getattr(engine, "listed", [])
         result = self.combined(dict(engine.state.failed))
         with written_whole(self.output_dir / "study.json") as beside:
             beside.write_text(json.dumps(finite(result), indent=1))
@@ -80,45 +82,70 @@ class StudyReport:
         views = {study.view.name: study for study in self.studies}
         gls = {study.view.short: study.means["gls"] for study in self.studies}
         whole = set(views) == set(APICAL) and None not in gls.values()
-        volumes: list[float] | None = None
-        pair = [views.get(name) for name in ("apical_4ch", "apical_2ch")]
-        four, two = pair
-        if four and two and four.spacing and two.spacing:
-            volumes = [disc_volume(four.endo[0][k], four.spacing, two.endo[0][k], two.spacing) for k in (0, 1)]
+        known = [study.gls_interval for study in self.studies if study.gls_interval is not None]
+        volumes, fraction = biplane(views.get("apical_4ch"), views.get("apical_2ch"))
         return {
             "caution": report.CAUTION,
             "gls": gls,
             "gls_average": mean(list(gls.values())) if whole else None,
+            "gls_average_interval": of_mean(known, 0.0, METHOD["gls"]) if whole and len(known) == len(APICAL) else None,
             "segments": {row["name"]: row["end_systolic"] for study in self.studies for row in study.segments},
+            "ejection_fraction": fraction,
             "biplane": None
             if volumes is None
             else {
                 "end_diastolic_volume_ml": volumes[0],
                 "end_systolic_volume_ml": volumes[1],
-                "ejection_fraction": ejection_fraction(*volumes),
+                "ejection_fraction": fraction,
             },
+            "cines": [cine.row() for cine in self.listed],
             "failed": dict(failed),
             "weights": self.weights,
         }
 
     def page(self, result: Mapping[str, Any]) -> str:
         """The report of all views as HTML."""
-        rows = [[f"GLS {name}, %", number(value)] for name, value in result["gls"].items()]
+        numbers = [[f"GLS {name}, %", number(value)] for name, value in result["gls"].items()]
         for key, label in (
             ("end_diastolic_volume_ml", "End-diastolic volume, biplane, ml"),
             ("end_systolic_volume_ml", "End-systolic volume, biplane, ml"),
-            ("ejection_fraction", "Ejection fraction, biplane, %"),
         ):
-            rows.append([label, number((result["biplane"] or {}).get(key), 0)])
-        big = report.figure_of(result["gls_average"], "%", "average GLS of the three apical views, end-systolic")
+            numbers.append([label, number((result["biplane"] or {}).get(key), 0)])
+        how = "" if result["biplane"] else ", long axes taken as equal"
+        numbers.append([f"Ejection fraction, biplane{how}, %", number(result["ejection_fraction"], 0)])
+        caption = "average GLS of the three apical views, end-systolic" + within(result["gls_average_interval"])
+        big = report.figure_of(result["gls_average"], "%", caption)
         failed = [f"{name}: {reason}" for name, reason in result["failed"].items()]
         overview = report.section(
             "All views",
-            report.columns(report.bullseye(result["segments"]), big + report.table(["", "value"], rows)),
+            report.columns(report.bullseye(result["segments"]), big + report.table(["", "value"], numbers)),
         )
         missing = [report.section("Views that could not be measured", report.bullets(failed), kind="warnings")]
         parts = [html for study in self.studies for html in study.sections]
         heading = " · ".join(Path(study.source).name for study in self.studies)
-        return report.page(
-            "Left ventricular strain", heading, [*(missing if failed else []), overview, *parts, about(self.weights)]
-        )
+        banner = " ".join(f"{study.view.short}: {study.banner}" for study in self.studies if study.banner)
+        head = ["Cine", "view", "length", "quality", ""]
+        out = [k for k, cine in enumerate(self.listed) if not cine.taken]
+        cines = report.section("Cines of the study", report.table(head, rows(self.listed), out=out))
+        sections = [*(missing if failed else []), overview, *([cines] if self.listed else []), *parts]
+        sections.append(about(self.weights))
+        return report.page("Left ventricular strain", heading, sections, banner)
+
+
+def biplane(four: StudyView | None, two: StudyView | None) -> tuple[list[float] | None, float | None]:
+    """Volumes at end-diastole and end-systole (ml) and ejection fraction (%) of both views' first beats, biplane discs.
+
+    Where a spacing is unknown there are no volumes, and of the fraction, a ratio, both long axes count as equal at
+    end-diastole. None where a view is missing.
+    """
+    if four is None or two is None:
+        return None, None
+    if four.spacing and two.spacing:
+        volumes = [disc_volume(four.endo[0][k], four.spacing, two.endo[0][k], two.spacing) for k in (0, 1)]
+        return volumes, ejection_fraction(*volumes)
+    steps = []
+    for view in (four, two):
+        step = view.spacing or view.steps
+        size = 100 / float(long_axis(view.endo[0][:1], step)[0])
+        steps.append((step[0] * size, step[1] * size))
+    return None, ejection_fraction(*(disc_volume(four.endo[0][k], steps[0], two.endo[0][k], steps[1]) for k in (0, 1)))

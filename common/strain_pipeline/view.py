@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from common.cine.case import CineCase
 from common.core.errors import InputError
+from common.strain_pipeline.checks import CASE, Check
 from common.ventricle.views import APICAL, ApicalView, apical
 
 
@@ -25,13 +26,22 @@ class CineView:
     given: bool
 
 
-def checked_view(case: CineCase, probabilities: Mapping[str, float], threshold: float = 0.5) -> CineView:
+def view_check(view: CineView, threshold: float) -> Check:
+    """Whether the classifier is certain enough of the view; what the user says has no limit."""
+    least = None if view.given else threshold
+    return Check("view", view.probabilities.get(view.view.name, 0.0), least, None, "probability", CASE)
+
+
+def checked_view(
+    case: CineCase, probabilities: Mapping[str, float], threshold: float = 0.5, force: bool = False
+) -> CineView:
     """The apical view of a cine: what the user says it is, or the most probable one.
 
     Args:
         case: the cine.
         probabilities: a probability a view name.
         threshold: least probability of the view.
+        force: take the most probable apical view, however improbable it is.
 
     Raises:
         InputError: no apical view, or an uncertain one, and the user says nothing.
@@ -39,6 +49,8 @@ def checked_view(case: CineCase, probabilities: Mapping[str, float], threshold: 
     given, source = case.entry.assumed_view, case.entry.image
     if given:
         return CineView(apical(given), probabilities, True)
+    if force:
+        return CineView(APICAL[max(APICAL, key=lambda name: probabilities.get(name, 0.0))], probabilities, False)
     best = max(probabilities, key=lambda name: probabilities[name])
     take = "--view apical_4ch (or apical_2ch, apical_long_axis) takes it as one"
     said = f"{best.replace('_', ' ')} ({probabilities[best]:.2f})"

@@ -138,7 +138,7 @@ def wall_in(case: CineCase, found: Segmented) -> Wall:
     return Wall(labels, areas, lines, kept, tuple(warnings), tuple(sorted(drawn)))
 
 
-def walls_of(labels: NDArray[np.uint8], points: int) -> tuple[Array, dict[int, str]]:
+def walls_of(labels: NDArray[np.uint8], points: int, steady: bool = True) -> tuple[Array, dict[int, str]]:
     """The wall's lines in every frame, and why there are none in some.
 
     A frame whose base or apex is far from where it is in the frames around it (median of nine) counts as having none:
@@ -147,6 +147,7 @@ def walls_of(labels: NDArray[np.uint8], points: int) -> tuple[Array, dict[int, s
     Args:
         labels: ``[T, H, W]``.
         points: of each line.
+        steady: compare a frame with those around it.
 
     Returns:
         ``[T, 3, points, 2]``, NaN where there are none, and the reasons by frame.
@@ -158,7 +159,7 @@ def walls_of(labels: NDArray[np.uint8], points: int) -> tuple[Array, dict[int, s
         except InputError as error:
             reasons[t] = str(error)
     found = np.array([t for t in range(len(labels)) if t not in reasons], dtype=int)
-    if len(found):
+    if steady and len(found):
         marks = walls[found, 0][:, [0, points // 2, -1]]
         around = ndimage.median_filter(marks, (9, 1, 1), mode="nearest")
         size = float(np.median(np.linalg.norm(marks[:, 1] - marks[:, [0, 2]].mean(1), axis=-1)))

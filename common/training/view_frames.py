@@ -3,7 +3,7 @@
 Nobody may redistribute recordings of all eight views, so simulation (``common.simulation.anatomy``) gives every view,
 CAMUS the apical four-chamber as it is recorded, and as it is simulated from those frames. Lest a classifier takes
 "recorded" for "four-chamber", such frames whose anatomy is taken apart (turned upside down, or with the pieces of the
-sector swapped) are shown as ``other``.
+sector swapped) are shown as ``other``, and pictures that are no ultrasound at all (``common.training.pictures``).
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ from common.simulation.anatomy import view
 from common.simulation.sequence import Settings, draw
 from common.training.frames import BACKGROUND_OR_ATRIUM, FrameAugmentation, LabelledFrame, SegmentationFrames, changed
 from common.training.items import RandomItems
+from common.training.pictures import other_pictures
 from common.training.simulated_frames import simulated_labelled_frames
 from common.ventricle.views import VIEWS
 
 FRAMES_OF_A_CINE = 8
 _SHAPE = (160, 160)
 _BEAT = 12  # frames of a simulated beat, of which some are drawn
+_READ = (*IMAGE_SUFFIXES, *CINE_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,12 @@ def simulated_frames(hearts: int, frames: int, seed: int, path: str | Path | Non
     ]
 
 
-def folder_frames(folder: str | Path) -> list[ViewFrame]:
-    """Frames of a user's own, ``<folder>/<view>/*``: pictures and cines (8 frames of each); names as in ``VIEWS``.
+def folder_frames(folder: str | Path, count: int = FRAMES_OF_A_CINE) -> list[ViewFrame]:
+    """Frames of a user's own, ``<folder>/<view>/*``: pictures, cines and folders of pictures; names as in ``VIEWS``.
+
+    Args:
+        folder: of the folders.
+        count: frames of each cine.
 
     Raises:
         InputError: no such folder, a folder that is no view, nothing in it, or a file that can't be read.
@@ -97,21 +103,24 @@ def folder_frames(folder: str | Path) -> list[ViewFrame]:
     for part in folders:
         if part.name not in VIEWS:
             raise InputError(f"{part}: no view of that name, expected one of {', '.join(VIEWS)}")
-        files = sorted(f for f in part.iterdir() if f.name.lower().endswith((*IMAGE_SUFFIXES, *CINE_SUFFIXES)))
+        files = sorted(f for f in part.iterdir() if f.is_dir() or f.name.lower().endswith(_READ))
         if not files:
             raise InputError(f"{part}: no picture and no cine in it")
         for file in files:
-            found += [ViewFrame(frame, VIEWS.index(part.name)) for frame in _own(file)]
+            found += [ViewFrame(frame, VIEWS.index(part.name)) for frame in _own(file, count)]
     return found
 
 
-def _own(file: Path) -> list[LabelledFrame]:
+def _own(file: Path, count: int) -> list[LabelledFrame]:
     if not file.name.lower().endswith(IMAGE_SUFFIXES):
         cine = squared(read_cine(file))
         square = FrameSquare.around(sector_mask(cine, 0, still=True), _SHAPE[0])
-        chosen = np.unique(np.linspace(0, cine.shape[1] - 1, FRAMES_OF_A_CINE).round().astype(int))
-        images = (cine.as_tensor()[0, chosen] * 255).round().to(torch.uint8)
-        return [_frame(f"{file.name}_{t}", image, square) for t, image in zip(chosen, images, strict=True)]
+        chosen = np.unique(np.linspace(0, cine.shape[1] - 1, count).round().astype(int))
+        inside = sector_mask(cine, still=True)  # as ``classify_view`` shows a cine to the network
+        squares = square.take(cine.as_tensor()[0, chosen] * inside)[:, 0]
+        images = (255 * squares).round().clamp(0, 255).to(torch.uint8)
+        whole = FrameSquare(_SHAPE, 0, 0, _SHAPE[0], _SHAPE[0])
+        return [_frame(f"{file.name}_{t}", image, whole) for t, image in zip(chosen, images, strict=True)]
     try:
         values = np.asarray(iio.imread(file))
     except Exception as error:
@@ -156,14 +165,19 @@ class ViewFrames(RandomItems):
         recorded_frames: of each of them.
         recorded_simulated: file that keeps them.
         images: folder of a user's own, a folder a view (``folder_frames``).
+        images_frames: of each of its cines.
+        images_repeat: times that each of them is shown, changed anew.
+        pictures: that are no ultrasound (``common.training.pictures``), as ``other``.
         size: of the square.
         augmentation: fields of ``FrameAugmentation``; none leaves frames as they are.
-        disturb: show every frame of ``folder``, recorded or simulated, a second time, taken apart, as ``other``.
+        disturb: show every frame of ``folder`` and ``images`` a second time, taken apart, as ``other``.
+        mirror: show half of the frames mirrored, left to right: the view stays the same.
         seed: of the simulation and the augmentation.
 
     Attributes:
         frames: all of them.
-        parts: which of them are ``recorded``, ``simulated_from_recorded``, ``disturbed`` and ``others``.
+        parts: which of them are ``recorded``, ``simulated_from_recorded``, ``disturbed``, ``own``, ``pictures`` and
+            ``others``.
 
     Raises:
         InputError: no source is given, or one can't be used.
@@ -181,9 +195,13 @@ class ViewFrames(RandomItems):
         recorded_frames: int = 3,
         recorded_simulated: str | None = None,
         images: str | None = None,
+        images_frames: int = FRAMES_OF_A_CINE,
+        images_repeat: int = 1,
+        pictures: int = 0,
         size: int = 128,
         augmentation: dict[str, float] | None = None,
         disturb: bool = False,
+        mirror: bool = False,
         seed: int = 0,
     ) -> None:
         recorded = SegmentationFrames(folder, split, fold).frames if folder else []
@@ -195,12 +213,16 @@ class ViewFrames(RandomItems):
             # the frames of recorded templates alone
             again = [frame for frame in again if not (frame.label == BACKGROUND_OR_ATRIUM).any()]
         four_chamber, other = (VIEWS.index(name) for name in ("apical_4ch", "other"))
+        own = folder_frames(images, images_frames) if images else []
         sources = {
             "recorded": [ViewFrame(frame, four_chamber) for frame in recorded],
             "simulated_from_recorded": [ViewFrame(frame, four_chamber) for frame in again],
-            "disturbed": [ViewFrame(frame, other) for frame in (*recorded, *again) if disturb],
+            "disturbed": [
+                ViewFrame(frame, other) for frame in (*recorded, *again, *(item.frame for item in own)) if disturb
+            ],
+            "own": own * images_repeat,
+            "pictures": [ViewFrame(_frame(*found), other) for found in other_pictures(pictures, seed)],
             "others": [
-                *(folder_frames(images) if images else []),
                 *(simulated_frames(hearts, frames, seed, simulated) if hearts else []),
             ],
         }
@@ -212,7 +234,7 @@ class ViewFrames(RandomItems):
         if not self.frames:
             raise InputError("no frames of known view: give hearts to simulate, --dataset_dir or --images")
         self.augmentation = FrameAugmentation(**augmentation) if augmentation else None
-        self.size = size
+        self.size, self.mirror = size, mirror
         super().__init__(len(self.frames), seed)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
@@ -222,4 +244,6 @@ class ViewFrames(RandomItems):
         image, _ = changed(item.frame, self.augmentation, random, self.size)
         if index in self.parts["disturbed"]:
             image = disturbed(image, random)
+        if self.mirror and random.random() < 0.5:
+            image = image.flip(-1)
         return {"image": image[None], "label": torch.tensor(item.view)}

@@ -318,10 +318,10 @@ def disc_volume(
 
 
 def ejection_fraction(end_diastolic: float, end_systolic: float) -> float:
-    """Part of the end-diastolic volume that is ejected, in %.
+    """Part of the end-diastolic volume that is ejected, in %; NaN where there is no volume.
 
     Examples:
         >>> ejection_fraction(end_diastolic=120.0, end_systolic=48.0)
         60.0
     """
-    return 100 * (end_diastolic - end_systolic) / end_diastolic
+    return 100 * (end_diastolic - end_systolic) / end_diastolic if end_diastolic > 0 else float("nan")

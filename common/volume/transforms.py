@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import Compose, MapTransform, Orientationd, ResizeWithPadOrCropd, Spacingd, Transform
+from monai.transforms import Compose, MapTransform, Orientation, Orientationd, ResizeWithPadOrCropd, Spacingd, Transform
+from nibabel.orientations import io_orientation
 from torch import Tensor
 
 from common.core.case import Entry
@@ -57,9 +58,7 @@ class ReadVolumed(MapTransform):
             (values, label), affine = phantom(item["phantom"]), np.eye(4)
         else:
             values, affine = read_volume(path)
-        orientation = np.abs(affine[:3, :3]).argmax(0)  # the axis of space that an axis of the file follows most
-        extent = np.zeros(3)
-        extent[orientation] = np.array(values.shape) * np.linalg.norm(affine[:3, :3], axis=0)
+        extent = extent_of(values.shape, affine)
         if (np.round(extent) > self.size).any():
             own, most = ("×".join(f"{n:.0f}" for n in x) for x in (extent, self.size))
             raise InputError(f"{path}: {own} mm is larger than the {most} mm of the atlases: crop it to the structure")
@@ -69,6 +68,24 @@ class ReadVolumed(MapTransform):
             raise InputError(f"{path}: has no label")
         image = volume_tensor(values, affine)
         return {**item, "entry": Entry.of(item), "image": image, "mask": torch.ones_like(image), "label": label}
+
+
+def extent_of(shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
+    """Size in mm of a file's volume along the axes right, anterior, superior.
+
+    Examples:
+        >>> extent_of((10, 20, 30), np.array([[0, 2.0, 0, 0], [1, 0, 0, 0], [0, 0, -1, 0], [0, 0, 0, 1]]))
+        array([40., 10., 30.])
+    """
+    axis = io_orientation(affine)[:, 0].astype(int)
+    extent = np.zeros(3)
+    extent[axis] = np.array(shape) * np.linalg.norm(affine[:3, :3], axis=0)
+    return extent
+
+
+def turned_to_ras(values: np.ndarray, affine: np.ndarray) -> MetaTensor:
+    """A file's values with their axes in RAS order, ``[1, X, Y, Z]`` with their affine and ``pixdim``."""
+    return Orientation("RAS", labels=None)(volume_tensor(values, affine))  # type: ignore[return-value]
 
 
 def volume_tensor(values: np.ndarray, affine: np.ndarray) -> MetaTensor:

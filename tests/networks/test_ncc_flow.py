@@ -92,6 +92,19 @@ def test_it_learns_translations():
     assert error < 0.35 * field.norm(dim=1).mean()
 
 
+def test_a_flow_is_handed_on_in_pixels_whatever_the_grids():
+    network = NCCFlow((1, 1, 0), (4, 2, 2), (16, 16, 16), (1, 2, 1), stride=(8, 4, 2), deep=8).eval()
+    for stage in network.stages:
+        torch.nn.init.zeros_(stage.flow.weight)
+    with torch.no_grad():
+        network.stages[0].flow.bias.copy_(torch.tensor([1.0, -2.0]))  # of the half image
+        network.stages[2].flow.bias.copy_(torch.tensor([0.5, 0.0]))
+        ddf = network(torch.rand(1, 2, 50, 71))
+    torch.testing.assert_close(ddf, torch.tensor([2.5, -4.0]).view(1, 2, 1, 1).expand(1, 2, 50, 71))
+    with pytest.raises(ValueError):
+        NCCFlow(stride=(4, 4))
+
+
 def test_passes_loss_adds_up():
     truth, mask = torch.zeros(1, 2, 4, 4), torch.zeros(1, 1, 4, 4)
     mask[..., :2] = 1

@@ -1,7 +1,9 @@
+import pytest
 import torch
 
+from common.core.errors import InputError
 from common.fields.ddf import identity_grid, warp
-from common.registration.losses import RegistrationLoss, diffusion
+from common.registration.losses import RegistrationLoss, curl_div, diffusion, expansion
 
 
 def test_diffusion_by_forward_differences():
@@ -37,3 +39,25 @@ def test_loss_is_least_at_the_truth():
         ddf[:, 1] = shift
         values.append(float(loss(ddf, image)))
     assert values.index(min(values)) == 2
+
+
+def test_a_flow_that_turns_or_spreads_evenly_costs_curl_div_nothing():
+    row, column = torch.meshgrid(torch.arange(9.0), torch.arange(9.0), indexing="ij")
+    turning, spreading = torch.stack([-column, row])[None], torch.stack([row, column])[None]
+    assert curl_div(turning) == curl_div(spreading) == expansion(turning) == 0
+    assert expansion(spreading) == 4 and diffusion(turning) == 2
+    bent = torch.stack([row**2, torch.zeros_like(row)])[None]  # divergence 2 row, no curl: (2)² along one axis
+    assert curl_div(bent).item() == pytest.approx(4)
+    sheared = torch.stack([torch.zeros_like(row), row**2])[None]  # the same of curl
+    assert curl_div(sheared).item() == pytest.approx(4)
+
+
+def test_smoother_and_divergence_are_added_and_settings_are_told_apart():
+    image = torch.rand(1, 2, 24, 24, generator=torch.Generator().manual_seed(0))
+    ddf = torch.randn(1, 2, 24, 24, generator=torch.Generator().manual_seed(1))
+    plain = RegistrationLoss(radius=3, smoothness=0.0)(ddf, image)
+    flow = RegistrationLoss(radius=3, smoothness=2.0, smoother="curl_div", divergence=3.0)
+    assert torch.isclose(flow(ddf, image), plain + 2 * curl_div(ddf) + 3 * expansion(ddf))
+    assert repr(flow) != repr(RegistrationLoss(radius=3, smoothness=2.0))
+    with pytest.raises(InputError, match="smoother must be one of diffusion, curl_div; got tv"):
+        RegistrationLoss(smoother="tv")

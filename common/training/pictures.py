@@ -1,0 +1,101 @@
+"""Pictures that show no heart, for a classifier to learn what is none: natural ones, text, noise and shapes.
+
+The natural pictures are those that scikit-image ships. A half of all are shown in the shape of a sector, as a scanner
+would; noise is white, or smooth as speckle and tissue are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import imageio.v3 as iio
+import numpy as np
+import skimage.data
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+SIZE = 160  # pixels a side
+_FORMS = ("natural", "noise", "text", "shapes")
+
+
+def natural_pictures() -> list[tuple[str, NDArray[np.uint8]]]:
+    """Name and grey values ``[H, W]`` of the pictures that scikit-image ships, 64 pixels wide at least."""
+    found = []
+    for path in sorted(Path(skimage.data.__file__).parent.iterdir()):
+        if path.suffix in (".png", ".jpg"):
+            values = np.asarray(iio.imread(path))
+            grey = values[..., :3].mean(-1) if values.ndim == 3 else values
+            if grey.ndim == 2 and min(grey.shape) >= 64 and np.ptp(grey) > 0:
+                scaled = (grey - grey.min()) / np.ptp(grey)
+                found.append((path.stem, np.round(255 * scaled).astype(np.uint8)))
+    return found
+
+
+def other_pictures(count: int, seed: int) -> list[tuple[str, Tensor]]:
+    """Names and pictures ``[160, 160]`` (uint8): a quarter each natural, noise, text and shapes.
+
+    Args:
+        count: how many.
+        seed: of everything.
+    """
+    natural = natural_pictures() if count else []
+    found = []
+    for k in range(count):
+        random = np.random.default_rng((seed, k))
+        form = _FORMS[k % len(_FORMS)]
+        if form == "natural":
+            name, image = _cut(*natural[(k // len(_FORMS)) % len(natural)], random)
+        else:
+            name, image = f"{form}_{k}", {"noise": _noise, "text": _text, "shapes": _shapes}[form](random)
+        if random.random() < 0.5:
+            image = np.where(_sector(random), image, 0).astype(np.uint8)
+        image[SIZE // 2, SIZE // 2] = max(int(image[SIZE // 2, SIZE // 2]), 40)  # none is blank
+        found.append((name, torch.from_numpy(np.ascontiguousarray(image))))
+    return found
+
+
+def _cut(name: str, picture: NDArray[np.uint8], random: np.random.Generator) -> tuple[str, NDArray[np.uint8]]:
+    side = int(min(picture.shape) * random.uniform(0.4, 1.0))
+    top, left = (int(random.integers(0, n - side + 1)) for n in picture.shape)
+    part = cv2.resize(picture[top : top + side, left : left + side], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    return name, np.rot90(part, int(random.integers(4))).astype(np.uint8)
+
+
+def _noise(random: np.random.Generator) -> NDArray[np.uint8]:
+    sigma = float(random.choice([0.0, 0.7, 1.5, 4.0, 12.0, 25.0]))
+    values = (
+        ndimage.gaussian_filter(random.standard_normal((SIZE, SIZE)), sigma) if sigma else random.random((SIZE,) * 2)
+    )
+    values = (values - values.min()) / np.ptp(values)
+    return np.round(255 * values ** random.uniform(0.5, 3)).astype(np.uint8)
+
+
+def _text(random: np.random.Generator) -> NDArray[np.uint8]:
+    image = np.full((SIZE, SIZE), int(random.integers(0, 40)), np.uint8)
+    for row in range(12, SIZE, int(random.integers(10, 30))):
+        words = "".join(chr(c) for c in random.integers(48, 123, int(random.integers(3, 24))))
+        place = (int(random.integers(0, 60)), row)
+        cv2.putText(
+            image, words, place, cv2.FONT_HERSHEY_SIMPLEX, random.uniform(0.3, 0.9), int(random.integers(120, 256))
+        )
+    return image
+
+
+def _shapes(random: np.random.Generator) -> NDArray[np.uint8]:
+    image = np.round(_noise(random) * random.uniform(0.2, 0.6)).astype(np.uint8)
+    for _ in range(int(random.integers(1, 7))):
+        middle = [int(v) for v in random.integers(10, SIZE - 10, 2)]
+        axes = [int(v) for v in random.integers(4, 60, 2)]
+        grey, thick = int(random.integers(0, 256)), int(random.choice([-1, 2, 5]))
+        cv2.ellipse(image, middle, axes, float(random.uniform(0, 180)), 0, 360, grey, thick)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), random.uniform(0.5, 2.0)))
+
+
+def _sector(random: np.random.Generator) -> NDArray[np.bool_]:
+    row, column = np.mgrid[:SIZE, :SIZE]
+    away, across = row + random.uniform(0, 20), column - SIZE / 2
+    half, depth = np.radians(random.uniform(30, 50)), random.uniform(0.8, 1.1) * SIZE
+    return np.asarray((np.abs(np.arctan2(across, away)) < half) & (np.hypot(across, away) < depth))

@@ -1,0 +1,139 @@
+"""The checks on a wall whose motion is known, and on walls that can't be one."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from common.core.errors import InputError
+from common.strain_pipeline.checks import (
+    BEAT,
+    CASE,
+    LIMITS,
+    TIMES,
+    Gate,
+    check,
+    crossings,
+    failed,
+    tracking_checks,
+    wall_checks,
+    without_times,
+)
+from common.strain_pipeline.measures import StrainMeasures
+from common.strain_pipeline.view import checked_view, view_check
+from common.ventricle.views import APICAL
+from tests.strain_pipeline.test_pipeline import SHARE, SIZE, heart, labels_at, tracked  # noqa: F401
+
+
+def sector(top=8, depth=105):
+    row, column = np.mgrid[:SIZE, :SIZE]
+    return (np.hypot(row - top, column - 60) < depth) & (np.abs(column - 60) < 0.9 * (row - top + 4))
+
+
+@pytest.fixture
+def wall(heart):  # noqa: F811
+    labels = np.stack([labels_at(s) for s in SHARE])
+    return replace(heart[1], areas=(labels == 1).sum((1, 2)).astype(float))
+
+
+def names(checks):
+    return {c.name for c in failed(checks)}
+
+
+def test_a_ventricle_passes(heart, wall):  # noqa: F811
+    case, _ = heart
+    found = tracked(case, wall)
+    measured = StrainMeasures(least_nlcc=0.0)([found], case.meta, APICAL["apical_4ch"])
+    checks = [*wall_checks(wall, sector()), *tracking_checks(found, measured.beats[0], wall, True)]
+    assert not failed(checks) and {c.name for c in checks} == set(LIMITS)
+    assert {c.costs for c in checks} == {CASE, BEAT, TIMES}
+    values = {c.name: c.value for c in checks}
+    assert values["change of the cavity's area"] == pytest.approx(1 - 0.8**2, abs=0.03)
+    assert values["systole"] == pytest.approx(0.5, abs=0.06) and values["heart rate"] == pytest.approx(60)
+    assert values["cavity carried against segmented"] > 0.95 and values["base carried against segmented"] < 0.03
+
+
+@pytest.mark.parametrize(
+    ("change", "fails"),
+    [
+        (lambda lines: lines * [-1, 1] + [SIZE - 1, 0], "apex towards the probe"),
+        (lambda lines: lines[..., ::-1], "apex towards the probe"),
+        (lambda lines: 0.3 * lines + [10, 42], "length against the sector's depth"),
+        (lambda lines: 0.5 * lines + [55, 30], "apex below the probe"),
+        (lambda lines: lines * [1, 2.4] - [0, 84], "shape of the wall"),
+        (lambda lines: lines[:, [0, 0, 0]], "thickness of the wall"),
+        (lambda lines: np.where(np.arange(len(lines))[:, None, None, None] < 14, np.nan, lines), "frames with a wall"),
+    ],
+)
+def test_what_can_be_no_ventricle_fails(wall, change, fails):
+    checks = wall_checks(replace(wall, lines=change(wall.lines)), sector())
+    assert fails in names(checks)
+    with pytest.raises(InputError, match=r"a\.dcm: not measured: .*" + fails + r".*; --force True measures all"):
+        Gate().stop(checks, "a.dcm")
+    Gate(force=True).stop(checks, "a.dcm")
+
+
+def test_a_cavity_that_does_not_beat_fails(wall):
+    assert names(wall_checks(replace(wall, areas=np.full(len(SHARE), 900.0)), sector())) == {
+        "change of the cavity's area"
+    }
+
+
+def test_a_track_that_leaves_the_wall_fails(heart, wall):  # noqa: F811
+    case, _ = heart
+    found = tracked(case, wall)
+    (beat,) = StrainMeasures(least_nlcc=0.0)([found], case.meta, APICAL["apical_4ch"]).beats
+    off = replace(found, lines=found.lines + np.linspace(0, 40, len(SHARE))[:, None, None, None] * [0, 1])
+    assert "cavity carried against segmented" in names(tracking_checks(off, beat, wall, True))
+    numbers = {**beat["numbers"], "drift": -12.0, "heart_rate": 20.0}
+    late = {**beat, "es": 17, "numbers": numbers}
+    assert names(tracking_checks(found, late, wall, True)) >= {"drift against GLS", "systole", "heart rate"}
+    assert "heart rate" not in names(tracking_checks(found, late, wall, False)), "playback says nothing of hearts"
+
+
+def test_beats_that_fail_are_left_out_and_the_last_one_stops():
+    bad, good = check("systole", 0.9, 0), check("systole", 0.4, 30)
+    gate = Gate()
+    assert gate.passed([bad, good], [0, 30], "a") == [False, True]
+    assert gate.warnings([bad, good]) == [f"Check failed, the beat is left out: {bad.said()}."]
+    with pytest.raises(InputError, match=r"a: no beat can be trusted: systole 0\.9 of the beat"):
+        gate.passed([bad], [0], "a")
+    assert Gate(force=True).passed([bad], [0], "a") == [True]
+    assert gate.warnings([check("drift against GLS", 0.2, 0)]) == []
+    assert "drifts by 37% of its shortening" in gate.warnings([check("drift against GLS", 0.37, 0)])[0]
+    assert not check("systole", float("nan")).passed and check("systole", None).passed
+    assert (
+        check("systole", None).said().startswith("systole unknown")
+        and check("systole", 0.9, 0).row()["passed"] is False
+    )
+
+
+def test_an_impossible_heart_rate_takes_times_away(heart, wall):  # noqa: F811
+    case, _ = heart
+    measured = StrainMeasures(least_nlcc=0.0)([tracked(case, wall)], case.meta, APICAL["apical_4ch"])
+    less = without_times(measured, [check("heart rate", 20.0, 0)])
+    assert less.means["heart_rate"] is None is less.means["gls_time_to_peak_ms"] is less.means["gls_systolic_rate"]
+    assert less.means["gls"] == measured.means["gls"] and less.beats[0]["segments"][0]["time_to_peak_ms"] is None
+    assert without_times(measured, [check("heart rate", 60.0, 0)]) is measured
+
+
+def test_view_is_a_check_that_a_user_lifts(heart):  # noqa: F811
+    case, _ = heart
+    shares = {"apical_2ch": 0.3, "other": 0.7}
+    with pytest.raises(InputError, match="looks like other"):
+        checked_view(case, shares)
+    forced = checked_view(case, shares, 0.5, force=True)
+    assert forced.view.short == "A2C" and not view_check(forced, 0.5).passed
+    assert view_check(replace(forced, given=True), 0.5).passed
+
+
+def test_crossings_of_a_line():
+    ring = np.linspace(-0.3, np.pi + 0.3, 80)
+    eight = np.stack([np.sin(ring), np.sin(2 * ring)], -1)
+    assert crossings(eight) == 1 and crossings(np.stack([ring, ring**2], -1)) == 0
+
+
+def test_the_first_frames_of_other_pictures_do_not_break_the_checks(wall):
+    checks = wall_checks(wall, np.ones((SIZE, SIZE), bool))
+    assert all(torch.isfinite(torch.tensor(c.value)) for c in checks)
