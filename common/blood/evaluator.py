@@ -16,8 +16,8 @@ from torch import Tensor
 from common.blood.files import write_flow
 from common.blood.measures import measure_flow
 from common.cine.case import CineCase
-from common.cine.cases import in_pool
 from common.cine.sector import sector_mask
+from common.cine.transforms import in_pool
 from common.core.errors import InputError
 from common.core.memory import peak_memory
 from common.evaluation.cine import CineReport
@@ -60,7 +60,7 @@ class BloodEvaluator(CaseEvaluator):
     def journey(self, case: CineCase) -> CineReport:
         """From frames to fields, flow, scores, and files."""
         case = pooled(case, self.segment)
-        result = self.register(case)
+        result = self.fields_of(case)
         flow = measure_flow(case, result.ddf)
         scores = reconstruction_scores(case, result, self.radius) | flow.scores()
         scores |= truth_scores(case, result.ddf, self.radius) | flow_scores(case, result)

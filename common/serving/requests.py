@@ -36,7 +36,7 @@ from common.serving.workers import ANSWER, CASE
 from common.strain_pipeline.case import StrainCase, lines_by_frame
 from common.strain_pipeline.image_networks import load_segmentation, segment_cine
 from common.strain_pipeline.motion import TrackedBeat
-from common.volume.cases import read_volume
+from common.volume.read import read_volume
 
 SHOWN_FRAMES = 16  # of a cine, to tell how uncertain its segmentation is
 

@@ -23,6 +23,7 @@ from scipy.interpolate import CubicSpline
 
 from common.cine.cases import CineCases
 from common.cine.scale import on_file_grid
+from common.cine.transforms import cine_transforms
 from common.cohort.bundle import config_files, content, parsed
 from common.core.errors import InputError
 from common.core.files import written_whole
@@ -111,7 +112,7 @@ def open_cine(request: Request) -> dict[str, Any]:
         InputError: it is no cine.
     """
     folder = Path(request["case"])
-    data = CineCases(request["source"], square=True)
+    data = CineCases(request["source"], transform=cine_transforms(square=True))
     data.entries[0]["case"] = "case"
     case = data[0]
     report_progress(request["folder"], "view", 0.5)
@@ -157,7 +158,7 @@ def measure(request: Request) -> dict[str, Any]:
     motion = folder / "motion" / method
     if not (motion / kept_files.MOTION).is_file():
         content(parser, "initialize")
-        network, inferer = content(parser, "network_def"), content(parser, "inferer")
+        network, inferer = content(parser, "network"), content(parser, "inferer")
         pairs, done = max(1, len(case.image)), 0
 
         def count(*_: Any) -> None:
