@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.utils.data import Dataset
 
 from common.cine.case import CineCase
 from common.cine.folder import IMAGE_SUFFIXES
-from common.cine.labels import read_mask
+from common.cine.labels import read_labels, read_mask
 from common.cine.read import frame_pairs, read_cine
 from common.cine.scale import squared
 from common.cine.sector import sector_mask
@@ -23,6 +24,7 @@ from common.core.case import Entry
 from common.core.datalist import case_name, read_datalist
 from common.core.errors import InputError
 from common.core.stored import load_nifti
+from common.flow.pool import check_pool
 from common.ventricle.contours import blood_pool_masks
 
 LEAST_SIZE = 21  # pixels: the window of the local correlation that every method is measured by
@@ -40,11 +42,12 @@ class CineCases(Dataset):
         input: a file or a folder of images, a study folder or a DICOMDIR, whose cines are all taken, or a list of
             these; None with no datalist is the cine that ships with pydicom.
         datalist, fold, dataset_dir: a list of cines instead (``read_datalist``). An entry may carry ``spacing``, and
-            ``ed``, ``es``, ``ed_mask``, ``es_mask`` for blood; with ``es_image`` its ``image`` is one frame at
-            end-diastole, and the cine these two frames.
+            ``ed``, ``es``, ``ed_mask``, ``es_mask`` or ``pool`` for blood; with ``es_image`` its ``image`` is one frame
+            at end-diastole, and the cine these two frames.
         spacing: (row, column) in mm/px, over what the files say.
         ed_mask, es_mask, ed, es: LV cavity masks (a picture or NIfTI, X × Y) at those frames: blood is tracked, with
             the myocardium removed (NMSR section 3).
+        pool: or a label map (X, Y, T) of all frames, 1 is blood.
         frames: read so many frames at most, from the first; 0 reads all.
         square: bring cines whose pixels aren't square to square ones (``scale.squared``).
     """
@@ -60,10 +63,11 @@ class CineCases(Dataset):
         es_mask: str | None = None,
         ed: int | None = None,
         es: int | None = None,
+        pool: str | None = None,
         frames: int = 0,
         square: bool = False,
     ) -> None:
-        given = {"spacing": spacing, "ed_mask": ed_mask, "es_mask": es_mask, "ed": ed, "es": es}
+        given = {"spacing": spacing, "ed_mask": ed_mask, "es_mask": es_mask, "ed": ed, "es": es, "pool": pool}
         if datalist and input:
             raise InputError(f"both an input ({input}) and a datalist ({datalist}) are given: one of them")
         if datalist:
@@ -98,17 +102,26 @@ class CineCases(Dataset):
             times = cine.meta["frame_times"]
             cine = MetaTensor(cine[:, : max(self.frames, 2)], meta=cine.meta)
             cine.meta["frame_times"] = times and times[: cine.shape[1]]
-        mask = sector_mask(cine)[None, None]
-        image = frame_pairs(cine.as_tensor())
-        if "ed_mask" in entry or "es_mask" in entry:
-            blood = self._blood(entry, cine.shape[1])
-            if blood.shape[1:] != cine.shape[2:]:
-                raise InputError(
-                    f"{entry['ed_mask']}: the mask is {tuple(blood.shape[1:])}, the frames are {tuple(cine.shape[2:])}"
-                )
-            image = image * torch.stack([blood[:-1], blood[1:]], 1)
-            mask = blood[1:, None]
-        return CineCase(Entry.of(entry), image, mask, cine)
+        case = CineCase(Entry.of(entry), frame_pairs(cine.as_tensor()), sector_mask(cine)[None, None], cine)
+        blood = self._pool(entry, cine)
+        return case if blood is None else in_pool(case, blood)
+
+    def _pool(self, entry: dict[str, Any], cine: MetaTensor) -> torch.Tensor | None:
+        if "pool" in entry:
+            labels = read_labels(entry["pool"])
+            labels = labels[..., None] if labels.ndim == 2 else labels
+            blood = torch.from_numpy(np.ascontiguousarray(labels.transpose(2, 1, 0)) == 1)
+            blood = blood[: cine.shape[1]] if self.frames else blood
+            check_pool(blood, cine.shape[2:], cine.shape[1], sector_mask(cine), str(entry["pool"]))
+            return blood
+        if "ed_mask" not in entry and "es_mask" not in entry:
+            return None
+        blood = self._blood(entry, cine.shape[1])
+        if blood.shape[1:] != cine.shape[2:]:
+            raise InputError(
+                f"{entry['ed_mask']}: the mask is {tuple(blood.shape[1:])}, the frames are {tuple(cine.shape[2:])}"
+            )
+        return blood
 
     @staticmethod
     def _blood(entry: dict[str, Any], frames: int) -> torch.Tensor:
@@ -119,6 +132,17 @@ class CineCases(Dataset):
             )
         ed_mask, es_mask = read_mask(entry["ed_mask"]), read_mask(entry["es_mask"])
         return torch.as_tensor(blood_pool_masks(ed_mask, es_mask, int(entry["ed"]), int(entry["es"]), frames))
+
+
+def in_pool(case: CineCase, pool: torch.Tensor) -> CineCase:
+    """A cine of which the blood alone is registered: all else is black in its pairs (NMSR section 3).
+
+    Args:
+        case: the cine.
+        pool: ``[T, H, W]`` bool.
+    """
+    image = case.image * torch.stack([pool[:-1], pool[1:]], 1)
+    return replace(case, image=image, mask=pool[1:, None], pool=pool)
 
 
 def cine_entries(path: str | Path) -> list[dict[str, Any]]:

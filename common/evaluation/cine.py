@@ -10,6 +10,7 @@ from common.cine.case import CineCase
 from common.core.tables import table_text
 from common.evaluation.contour import TrackedContour, track_contour
 from common.evaluation.evaluator import CaseEvaluator, Report
+from common.evaluation.flow_truth import flow_scores
 from common.evaluation.scores import reconstruction_scores
 from common.evaluation.truth import carried_label_scores, truth_scores
 from common.evaluation.writer import write_cine_case
@@ -67,7 +68,7 @@ class CineEvaluator(CaseEvaluator):
         result = self.register(case)
         scores = reconstruction_scores(case, result, self.radius)
         scores |= truth_scores(case, result.ddf, self.radius)
-        scores |= carried_label_scores(case, result.ddf)
+        scores |= carried_label_scores(case, result.ddf) | flow_scores(case, result)
         contour = track_contour(case, result.ddf, self.contour, self.ed, self.es)
         if contour is not None:
             scores |= contour.scores

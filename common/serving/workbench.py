@@ -37,6 +37,7 @@ from common.serving.volumes import LABEL, label_of, open_volume, segment_volume,
 from common.serving.workers import report_progress
 from common.strain_pipeline import kept as kept_files
 from common.strain_pipeline.case import StrainCase, lines_by_frame, mean_segments
+from common.strain_pipeline.facing import the_right_way_round
 from common.strain_pipeline.files import grey_values, write_strain_case
 from common.strain_pipeline.html import SEGMENT_COLOURS, bullseye
 from common.strain_pipeline.motion import seen_sector
@@ -154,7 +155,8 @@ def measure(request: Request) -> dict[str, Any]:
     parser = configured(method, output_dir=str(folder / "motion"))
     if not (folder / "kept" / "lines.npy").is_file():
         report_progress(request["folder"], "the wall", 0.1)
-        memberships = content(parser, "segment")(case.cine.as_tensor()[0])
+        frames = case.cine.as_tensor()[0]
+        memberships = the_right_way_round(frames, content(parser, "segment"))[0](frames)
         kept_files.write_segmented(folder / "kept", segmented(memberships, source="the cine"))
     motion = folder / "motion" / method
     if not (motion / kept_files.MOTION).is_file():

@@ -1,0 +1,112 @@
+"""The way of a contrast cine to its blood flow: pool, registration, velocity, vortices, files.
+
+The pool is what a label map or masks at end-diastole and end-systole say (NMSR section 3), else what the segmentation
+network finds in each frame, so that it moves with the wall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from common.blood.files import write_flow
+from common.blood.measures import measure_flow
+from common.cine.case import CineCase
+from common.cine.cases import in_pool
+from common.cine.sector import sector_mask
+from common.core.errors import InputError
+from common.core.memory import peak_memory
+from common.evaluation.cine import CineReport
+from common.evaluation.evaluator import CaseEvaluator
+from common.evaluation.flow_truth import flow_scores
+from common.evaluation.scores import reconstruction_scores
+from common.evaluation.truth import truth_scores
+from common.evaluation.writer import case_folder
+from common.fields.files import save_cine_ddf
+from common.flow.pool import check_pool
+
+CAVITY = 1  # of the segmentation's labels
+_HOLES = 2  # iterations of the closing that fills what contrast leaves open
+
+
+class BloodEvaluator(CaseEvaluator):
+    """Measures the blood flow of each cine, and writes it.
+
+    Args:
+        device, dataset, network, output_dir, inferer, val_handlers: as in ``CaseEvaluator``.
+        method: name that ``summary.json`` carries.
+        segment: ``cine [T, H, W]`` to memberships ``[T, C, H, W]`` of background, cavity, …, for cines without masks.
+        radius: of the NLCC window that measures.
+        fields, figures: which files are wanted beside ``flow.csv`` and ``summary.json``.
+    """
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        segment: Callable[[Tensor], Tensor] | None = None,
+        radius: int = 10,
+        fields: bool = True,
+        figures: bool = True,
+        **shared: Any,
+    ) -> None:
+        super().__init__(**shared)
+        self.method, self.segment, self.radius, self.fields, self.figures = method, segment, radius, fields, figures
+
+    def journey(self, case: CineCase) -> CineReport:
+        """From frames to fields, flow, scores, and files."""
+        case = pooled(case, self.segment)
+        result = self.register(case)
+        flow = measure_flow(case, result.ddf)
+        scores = reconstruction_scores(case, result, self.radius) | flow.scores()
+        scores |= truth_scores(case, result.ddf, self.radius) | flow_scores(case, result)
+        folder, meta = self.folder_of(case), case.meta
+        with case_folder(folder, case.entry, self.method) as (beside, summary):
+            if self.fields:
+                save_cine_ddf(beside / "ddf.nii.gz", result.ddf)
+            write_flow(beside, case, result, flow, self.fields, self.figures)
+            summary |= {
+                "source": meta.source,
+                "frames": case.cine.shape[1],
+                "size": case.size,
+                "spacing": meta.spacing,
+                "frame_times": meta.frame_times,
+                "times_are": meta.times_are,
+                "velocity": f"{flow.velocity.unit}, half-way between frames",
+                "notes": [*meta.notes, *flow.notes],
+                "table": scores.table,
+                "metrics": scores.metrics,
+                "pairs": scores.pairs,
+                "peak_memory_bytes": peak_memory(),
+            }
+        for note in flow.notes:
+            print(f"{case.name}: {note}")
+        return CineReport(case, result, scores, folder, None)
+
+
+def pooled(case: CineCase, segment: Callable[[Tensor], Tensor] | None) -> CineCase:
+    """The case with its blood pool, registered alone.
+
+    Raises:
+        InputError: no pool is found in a frame, or it leaves the sector.
+    """
+    frames = case.cine.as_tensor()[0]
+    sector = sector_mask(case.cine)
+    if case.pool is not None:
+        check_pool(case.pool, case.size, len(frames), sector, str(case.entry.ed_mask or case.entry.pool))
+        return case
+    if segment is None:
+        raise InputError(f"{case.entry.image}: no mask of the blood pool is given, and no network to find one")
+    labels = segment(frames).argmax(1) == CAVITY
+    pool = torch.stack(
+        [
+            torch.from_numpy(ndimage.binary_fill_holes(ndimage.binary_closing(frame, iterations=_HOLES)))
+            for frame in labels.numpy()
+        ]
+    )
+    check_pool(pool & sector, case.size, len(frames), sector, f"{case.entry.image}, as segmented")
+    return in_pool(case, pool & sector)
