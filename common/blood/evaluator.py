@@ -7,6 +7,7 @@ network finds in each frame, so that it moves with the wall.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ from common.evaluation.truth import truth_scores
 from common.evaluation.writer import case_folder
 from common.fields.files import save_cine_ddf
 from common.flow.pool import check_pool
+from common.registration.result import RegistrationResult
 
 CAVITY = 1  # of the segmentation's labels
 _HOLES = 2  # iterations of the closing that fills what contrast leaves open
@@ -40,6 +42,7 @@ class BloodEvaluator(CaseEvaluator):
         device, dataset, network, output_dir, inferer, val_handlers: as in ``CaseEvaluator``.
         method: name that ``summary.json`` carries.
         segment: ``cine [T, H, W]`` to memberships ``[T, C, H, W]`` of background, cavity, …, for cines without masks.
+        time_sigma: Gaussian in pairs over the fields' time, as a flow goes on from one pair to the next; 0 for none.
         radius: of the NLCC window that measures.
         fields, figures: which files are wanted beside ``flow.csv`` and ``summary.json``.
     """
@@ -49,19 +52,24 @@ class BloodEvaluator(CaseEvaluator):
         *,
         method: str,
         segment: Callable[[Tensor], Tensor] | None = None,
+        time_sigma: float = 1.0,
         radius: int = 10,
         fields: bool = True,
         figures: bool = True,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
-        self.method, self.segment, self.radius, self.fields, self.figures = method, segment, radius, fields, figures
+        if time_sigma < 0:
+            raise InputError(f"time_sigma {time_sigma}: expected 0 or more")
+        self.method, self.segment, self.time_sigma, self.radius = method, segment, time_sigma, radius
+        self.fields, self.figures = fields, figures
 
     def journey(self, case: CineCase) -> CineReport:
         """From frames to fields, flow, scores, and files."""
         case = pooled(case, self.segment)
-        result = self.register(case)
-        flow = measure_flow(case, result.ddf)
+        single: RegistrationResult = self.register(case)
+        result = replace(single, ddf=smoothed_in_time(single.ddf, self.time_sigma))
+        flow = measure_flow(case, result.ddf, single.ddf)
         scores = reconstruction_scores(case, result, self.radius) | flow.scores()
         scores |= truth_scores(case, result.ddf, self.radius) | flow_scores(case, result)
         folder, meta = self.folder_of(case), case.meta
@@ -86,6 +94,13 @@ class BloodEvaluator(CaseEvaluator):
         for note in flow.notes:
             print(f"{case.name}: {note}")
         return CineReport(case, result, scores, folder, None)
+
+
+def smoothed_in_time(ddf: Tensor, sigma: float) -> Tensor:
+    """Fields ``[N, 2, H, W]`` under a Gaussian of ``sigma`` pairs; the first and the last stand for those beyond."""
+    if sigma <= 0 or len(ddf) < 2:
+        return ddf
+    return torch.from_numpy(ndimage.gaussian_filter1d(ddf.numpy(), sigma, axis=0, mode="nearest"))
 
 
 def pooled(case: CineCase, segment: Callable[[Tensor], Tensor] | None) -> CineCase:
