@@ -135,7 +135,7 @@ def notes_of(case: CineCase, ddf: Tensor, velocity: Velocity) -> list[str]:
     if change > UNSTEADY:
         notes.append(
             f"The field changes from pair to pair by {100 * change:.0f} % of its size: it does not follow one flow. "
-            f"The frame rate{rate} is too low for this flow, so that the search is aliased, or there is too little to follow."
+            f"The frame rate{rate} is too low for this flow and the search aliased, or there is too little to follow."
         )
     inside, around = brightness(case.cine.as_tensor()[0], pool)
     if inside <= around:

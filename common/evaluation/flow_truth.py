@@ -31,8 +31,8 @@ def flow_scores(case: CineCase, result: RegistrationResult) -> Scores:
 
     ``velocity_error`` is the RMS of the vectors' difference of the true peak, ``velocity_nrmse`` of the true RMS,
     ``direction_error`` the median angle in degrees where the truth is not slow (90 where nothing was found to move),
-    ``divergence`` the RMS in 1/s; ``vortex_f1``, and of vortices that were found ``circulation_error`` (mean |Γ − Γ*| / |Γ*|) and ``centre_mm``. The
-    stages before the last have theirs with ``@1/8``.
+    ``divergence`` the RMS in 1/s; ``vortex_f1``, and of vortices that were found ``circulation_error`` (mean
+    |Γ − Γ*| / |Γ*|) and ``centre_mm``. The stages before the last have theirs with ``@1/8``.
 
     Raises:
         InputError: the truth can't be read or is another cine's; no pool, spacing or times to measure in.
