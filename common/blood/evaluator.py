@@ -18,7 +18,7 @@ from common.blood.files import write_flow
 from common.blood.measures import measure_flow
 from common.cine.case import CineCase
 from common.cine.cases import in_pool
-from common.cine.sector import sector_mask
+from common.cine.sector import seen_area
 from common.core.errors import InputError
 from common.core.memory import peak_memory
 from common.evaluation.cine import CineReport
@@ -110,7 +110,7 @@ def pooled(case: CineCase, segment: Callable[[Tensor], Tensor] | None) -> CineCa
         InputError: no pool is found in a frame, or it leaves the sector.
     """
     frames = case.cine.as_tensor()[0]
-    sector = sector_mask(case.cine)
+    sector = seen_area(case.cine)
     if case.pool is not None:
         check_pool(case.pool, case.size, len(frames), sector, str(case.entry.ed_mask or case.entry.pool))
         return case

@@ -18,7 +18,7 @@ from common.cine.folder import IMAGE_SUFFIXES
 from common.cine.labels import read_labels, read_mask
 from common.cine.read import frame_pairs, read_cine
 from common.cine.scale import squared
-from common.cine.sector import sector_mask
+from common.cine.sector import sector_mask, seen_area
 from common.cine.study import StudyCine, cines_of, is_dicomdir, listing
 from common.core.case import Entry
 from common.core.datalist import case_name, read_datalist
@@ -112,7 +112,7 @@ class CineCases(Dataset):
             labels = labels[..., None] if labels.ndim == 2 else labels
             blood = torch.from_numpy(np.ascontiguousarray(labels.transpose(2, 1, 0)) == 1)
             blood = blood[: cine.shape[1]] if self.frames else blood
-            check_pool(blood, cine.shape[2:], cine.shape[1], sector_mask(cine), str(entry["pool"]))
+            check_pool(blood, cine.shape[2:], cine.shape[1], seen_area(cine), str(entry["pool"]))
             return blood
         if "ed_mask" not in entry and "es_mask" not in entry:
             return None
