@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ from common.evaluation.writer import case_folder
 from common.fields.files import save_cine_ddf
 from common.flow.pool import check_pool
 from common.registration.result import RegistrationResult
+from common.strain_pipeline.image_networks import load_segmentation, segment_cine
 
 CAVITY = 1  # of the segmentation's labels
 _HOLES = 2  # iterations of the closing that fills what contrast leaves open
@@ -41,7 +43,7 @@ class BloodEvaluator(CaseEvaluator):
     Args:
         device, dataset, network, output_dir, inferer, val_handlers: as in ``CaseEvaluator``.
         method: name that ``summary.json`` carries.
-        segment: ``cine [T, H, W]`` to memberships ``[T, C, H, W]`` of background, cavity, …, for cines without masks.
+        segmentation: weights of a ``SegmentationUNet``, which finds the pool of a cine that comes without one.
         time_sigma: Gaussian in pairs over the fields' time, as a flow goes on from one pair to the next; 0 for none.
         radius: of the NLCC window that measures.
         fields, figures: which files are wanted beside ``flow.csv`` and ``summary.json``.
@@ -51,7 +53,7 @@ class BloodEvaluator(CaseEvaluator):
         self,
         *,
         method: str,
-        segment: Callable[[Tensor], Tensor] | None = None,
+        segmentation: str | None = None,
         time_sigma: float = 1.0,
         radius: int = 10,
         fields: bool = True,
@@ -61,7 +63,11 @@ class BloodEvaluator(CaseEvaluator):
         super().__init__(**shared)
         if time_sigma < 0:
             raise InputError(f"time_sigma {time_sigma}: expected 0 or more")
-        self.method, self.segment, self.time_sigma, self.radius = method, segment, time_sigma, radius
+        self.segment: Callable[[Tensor], Tensor] | None = None
+        if segmentation is not None:
+            network = load_segmentation(segmentation).to(self.state.device)
+            self.segment = partial(segment_cine, network=network)
+        self.method, self.time_sigma, self.radius = method, time_sigma, radius
         self.fields, self.figures = fields, figures
 
     def journey(self, case: CineCase) -> CineReport:
@@ -104,7 +110,11 @@ def smoothed_in_time(ddf: Tensor, sigma: float) -> Tensor:
 
 
 def pooled(case: CineCase, segment: Callable[[Tensor], Tensor] | None) -> CineCase:
-    """The case with its blood pool, registered alone.
+    """The case with its blood pool, which alone is registered.
+
+    Args:
+        case: as read.
+        segment: ``cine [T, H, W]`` to memberships ``[T, C, H, W]`` of background, cavity, …, where no pool is given.
 
     Raises:
         InputError: no pool is found in a frame, or it leaves the sector.
@@ -115,7 +125,10 @@ def pooled(case: CineCase, segment: Callable[[Tensor], Tensor] | None) -> CineCa
         check_pool(case.pool, case.size, len(frames), sector, str(case.entry.ed_mask or case.entry.pool))
         return case
     if segment is None:
-        raise InputError(f"{case.entry.image}: no mask of the blood pool is given, and no network to find one")
+        raise InputError(
+            f"{case.entry.image}: where is the blood? Give --pool, or --ed, --es, --ed_mask and --es_mask, or the "
+            "--segmentation of strain_pipeline (models/segmentation.pt)"
+        )
     labels = segment(frames).argmax(1) == CAVITY
     pool = torch.stack(
         [
