@@ -13,6 +13,7 @@ from common.cine.case import CineCase
 from common.evaluation.evaluator import Report
 from common.evaluation.scores import Scores
 from common.strain_pipeline.checks import Check, failed
+from common.strain_pipeline.intervals import METHOD, Interval, of_mean
 from common.strain_pipeline.measures import BeatStrain, Measured, Numbers, mean
 from common.strain_pipeline.motion import TrackedBeat
 from common.strain_pipeline.view import CineView
@@ -79,6 +80,7 @@ class StudyView:
         spacing: (row, column) in mm/px, or None.
         banner: what its page must say (``StrainCase.banner``).
         steps: (row, column) size of a pixel in any unit.
+        gls_interval: 90 %, of the mean of the beats.
     """
 
     source: str
@@ -91,6 +93,7 @@ class StudyView:
     spacing: Sequence[float] | None
     banner: str = ""
     steps: Sequence[float] = (1.0, 1.0)
+    gls_interval: Interval | None = None
 
 
 def study_view(study: StrainCase) -> StudyView:
@@ -106,6 +109,7 @@ def study_view(study: StrainCase) -> StudyView:
         spacing=study.case.meta.spacing,
         banner=study.banner,
         steps=study.case.meta.steps,
+        gls_interval=study.measured.intervals.get("gls"),
     )
 
 
@@ -119,12 +123,13 @@ def mean_segments(beats: Sequence[BeatStrain]) -> list[dict[str, Any]]:
     """Rows of the segments with the means over the beats in which they were kept; rejected where they never were."""
     rows = []
     for of_beats in zip(*(beat["segments"] for beat in beats), strict=True):
-        keys = [key for key in of_beats[0] if key not in ("name", "rejected")]
+        keys = [key for key in of_beats[0] if key not in ("name", "rejected", "interval")]
         reasons = [row["rejected"] for row in of_beats]
         rejected = reasons[0] if all(reasons) else None
-        rows.append(
-            {"name": of_beats[0]["name"], "rejected": rejected, **{k: mean([r[k] for r in of_beats]) for k in keys}}
-        )
+        row = {"name": of_beats[0]["name"], "rejected": rejected, **{k: mean([r[k] for r in of_beats]) for k in keys}}
+        known = [found for r in of_beats if (found := r.get("interval"))]
+        row["interval"] = of_mean(known, 0.0, METHOD["segment"]) if known else None
+        rows.append(row)
     return rows
 
 

@@ -25,11 +25,12 @@ from common.ventricle.shape import own_shape_prior
 Array = NDArray[np.float64]
 
 FORCE = "--force True measures all the same"
+DRIFT, MUCH_DRIFT = "drift against GLS", 0.25  # a share of GLS from which on the reader is warned
 CASE, BEAT, TIMES = "the case", "the beat", "heart rate and times"
 LIMITS: Mapping[str, tuple[float | None, float | None, str, str]] = {
     # name: least, greatest, unit, what it costs
     "frames with a wall": (0.5, None, "of the beat's frames", CASE),
-    "shape of the wall": (None, 3.2, "Mahalanobis distance to experts' contours", CASE),
+    "shape of the wall": (None, 2.4, "Mahalanobis distance to experts' contours", CASE),
     "apex towards the probe": (None, 45.0, "degrees between the long axis and the beam", CASE),
     "length against the sector's depth": (0.25, 0.85, "of the depth", CASE),
     "apex below the probe": (0.01, 0.45, "of the depth", CASE),
@@ -37,7 +38,7 @@ LIMITS: Mapping[str, tuple[float | None, float | None, str, str]] = {
     "change of the cavity's area": (0.05, 0.85, "of the largest", CASE),
     "crossings of the lines": (None, 0.0, "", BEAT),
     "shape of the tracked wall": (None, 4.5, "Mahalanobis distance to experts' contours", BEAT),
-    "drift against GLS": (None, 0.6, "of GLS before compensation", BEAT),
+    DRIFT: (None, 0.6, "of GLS before compensation", BEAT),
     "cavity carried against segmented": (0.7, None, "Dice at end-systole", BEAT),
     "base carried against segmented": (None, 0.25, "of the length, at end-systole", BEAT),
     "systole": (0.2, 0.6, "of the beat", BEAT),
@@ -146,7 +147,11 @@ class Gate:
     def warnings(self, checks: Sequence[Check]) -> list[str]:
         """What to say of the checks that fail."""
         left = {CASE: "measured by force", BEAT: "measured by force" if self.force else "the beat is left out"}
-        return [f"Check failed, {left.get(c.costs, c.costs + ' are not given')}: {c.said()}." for c in failed(checks)]
+        said = [f"Check failed, {left.get(c.costs, c.costs + ' are not given')}: {c.said()}." for c in failed(checks)]
+        for c in checks:
+            if c.name == DRIFT and c.passed and c.value is not None and c.value > MUCH_DRIFT:
+                said.append(f"The wall drifts by {c.value:.0%} of its shortening over the beat from frame {c.beat}.")
+        return said
 
 
 def without_times(found: Measured, checks: Sequence[Check]) -> Measured:
@@ -220,7 +225,7 @@ def tracking_checks(tracked: TrackedBeat, measured: BeatStrain, wall: Wall, trus
     values: dict[str, float | None] = {
         "crossings of the lines": sum(crossings(line) for line in (endo[0], endo[es - ed], endo[-1])),
         "shape of the tracked wall": own_shape_prior().distances(endo).max(),
-        "drift against GLS": None if drift is None or not raw else abs(drift / raw),
+        DRIFT: None if drift is None or not raw else abs(drift / raw),
         "cavity carried against segmented": None if not cavity.any() else 2 * (inside & cavity).sum() / both,
         "base carried against segmented": base if np.isfinite(base) else None,
         "systole": (es - ed) / (end - ed) if measured["whole"] else None,

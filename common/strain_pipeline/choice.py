@@ -1,6 +1,7 @@
 """Which cines of a study are measured: the best one of each apical view.
 
-Every cine is read once and classified; of those that show an apical view, eight frames are segmented. The quality of a
+Every cine is read once and classified; of those that show an apical view, two runs of four frames are segmented. The
+quality of a
 cine is the product of the view's probability, of the share of these frames that show a whole and plausible wall
 (``common.ventricle.shape``), of the share of that wall that lies inside the sector, and of the frames that it has, up
 to ``ENOUGH``. Of each view the greatest is taken, or the one that the user names.
@@ -20,14 +21,12 @@ from tqdm import tqdm
 
 from common.cine.case import CineCase
 from common.core.errors import InputError
-from common.strain_pipeline.checks import LIMITS, Gate
+from common.strain_pipeline.checks import Gate
+from common.strain_pipeline.facing import plausible, the_right_way_round
 from common.strain_pipeline.motion import seen_sector
 from common.strain_pipeline.view import checked_view
-from common.strain_pipeline.wall import walls_of
-from common.ventricle.shape import own_shape_prior
 from common.ventricle.views import APICAL, apical
 
-LOOKED_AT = 8  # frames of a cine
 ENOUGH = 20  # frames of a cine
 NAMED = "named by the user"
 
@@ -73,11 +72,9 @@ def quality(lines: NDArray[np.float64], seen: NDArray[np.bool_], frames: int, pr
     known = np.isfinite(lines).all((1, 2, 3))
     if not known.any():
         return 0.0
-    limit = LIMITS["shape of the wall"][1] or np.inf
-    plausible = own_shape_prior().distances(lines[known, 0]) <= limit
     at = np.rint(lines[known, 1]).astype(int)
     row, column = (np.clip(at[..., axis], 0, n - 1) for axis, n in enumerate(seen.shape))
-    return float(probability * plausible.sum() / len(lines) * seen[row, column].mean() * min(1.0, frames / ENOUGH))
+    return float(probability * plausible(lines) * seen[row, column].mean() * min(1.0, frames / ENOUGH))
 
 
 def look_at(
@@ -98,8 +95,7 @@ def look_at(
         best = max(found, key=lambda name: found[name])
         said = "no apical view" if best not in APICAL else f"view less certain than {gate.view_threshold:g}"
         return replace(listed, view=best, probability=found[best], why=said)
-    chosen = np.unique(np.linspace(0, len(frames) - 1, LOOKED_AT).round().astype(int))
-    lines, _ = walls_of(segment(frames[chosen]).argmax(1).numpy().astype(np.uint8), 120, steady=False)
+    _, lines = the_right_way_round(frames, segment)
     probability = 1.0 if view.given else found[view.view.name]
     score = quality(lines, seen_sector(case.cine), len(frames), probability)
     return replace(listed, view=view.view.name, probability=probability, quality=score)

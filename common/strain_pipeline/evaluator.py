@@ -19,6 +19,7 @@ from common.evaluation.evaluator import CaseEvaluator
 from common.strain_pipeline.case import StrainCase
 from common.strain_pipeline.checks import Gate, wall_checks
 from common.strain_pipeline.choice import NAMED, Listed, chosen, listed_cines, listing, look_at
+from common.strain_pipeline.facing import the_right_way_round
 from common.strain_pipeline.files import write_strain_case
 from common.strain_pipeline.kept import Kept, measured, timed
 from common.strain_pipeline.measures import StrainMeasures
@@ -105,7 +106,8 @@ class StrainEvaluator(CaseEvaluator):
             probabilities = self.classify(frames)
             checked_view(case, probabilities, self.gate.view_threshold, self.gate.force)
         with timed(seconds, "segmentation"):
-            memberships = self.segment(frames)
+            segment, _ = the_right_way_round(frames, self.segment)
+            memberships = segment(frames)
         with timed(seconds, "contours"):
             found = segmented(memberships, self.points, case.entry.image)
             seen = seen_sector(case.cine)

@@ -24,7 +24,7 @@ from common.strain_pipeline import html as report
 from common.strain_pipeline.case import StrainCase, lines_by_frame, mean_segments, study_view, with_seconds
 from common.strain_pipeline.dicom_sr import is_dicom, write_sr
 from common.strain_pipeline.html import SEGMENT_COLOURS, number
-from common.strain_pipeline.measures import SEGMENTS, BeatStrain
+from common.strain_pipeline.measures import SEGMENTS, BeatStrain, Measured
 from common.ventricle.contours import LINES
 from common.ventricle.strain import segment_bounds
 
@@ -109,6 +109,7 @@ def write_strain_case(study: StrainCase, weights: Mapping[str, str], figures: bo
             "contour": case.entry.contour,
             "line": measured.line,
             "means": measured.means,
+            "intervals": measured.intervals,
             "beats": measured.beats,
             "weights": weights,
             "metrics": study.scores.metrics,
@@ -182,7 +183,8 @@ def case_sections(study: StrainCase) -> list[str]:
     lines = {t: drawn_lines(found)[0] for t, found in lines_by_frame(study.tracked).items()}
     step = 1000 * (times[-1] - times[0]) / (len(times) - 1) if times else 60.0
     cine = report.player(grey_values(study.case), lines, [*OUTLINE, *SEGMENT_COLOURS], marks_of(beats), step)
-    caption = f"GLS, end-systolic, {measured.line}" + (", mean of the beats" if len(beats) > 1 else "")
+    caption = f"GLS, end-systolic, {measured.line}" + (f", mean of {len(beats)} beats" if len(beats) > 1 else "")
+    caption += report.within(measured.intervals.get("gls"))
     frames = ", ".join(f"ED {b['ed']}, ES {b['es']}{'' if b['whole'] else ' (not whole)'}" for b in beats)
     facts = f'<p class="muted">{view.title}. Frames: {frames}.</p>'
     big = report.figure_of(measured.means["gls"], "%", caption)
@@ -194,7 +196,7 @@ def case_sections(study: StrainCase) -> list[str]:
             report.columns(cine, big + facts + "".join(plot_of(beat, times) for beat in beats)),
         ),
         report.section(f"{view.short} · segments", segment_table(mean_segments(beats), measured.line)),
-        report.section(f"{view.short} · numbers", number_table(beats, measured.means, measured.times_doubted)),
+        report.section(f"{view.short} · numbers", number_table(measured)),
     ]
 
 
@@ -234,24 +236,32 @@ def segment_table(rows: Sequence[dict[str, Any]], line: str) -> str:
         ("systolic_rate", "systolic rate, 1/s", 2), ("nlcc", "NLCC", 2), ("missed_px", "directions apart, px", 2),
     )  # fmt: skip
     body = [
-        [row["name"] + (" (left out)" if row["rejected"] else ""), *(number(row[key], d) for key, _, d in keys)]
+        [
+            row["name"] + (" (left out)" if row["rejected"] else ""),
+            *(number(row[key], d) for key, _, d in keys),
+            report.within(row.get("interval")).removeprefix(", 90 % interval "),
+        ]
         for row in rows
     ]
     out = [k for k, row in enumerate(rows) if row["rejected"]]
-    return report.table([f"Segment, {line}", *(label for _, label, _ in keys)], body, SEGMENT_COLOURS, out)
+    head = [f"Segment, {line}", *(label for _, label, _ in keys), "ES, 90 % interval"]
+    return report.table(head, body, SEGMENT_COLOURS, out)
 
 
-def number_table(beats: Sequence[BeatStrain], means: Mapping[str, float | None], doubted: bool = False) -> str:
-    """A row a number, a column a beat and one of their mean; those that rest on a doubted frame time are marked."""
+def number_table(measured: Measured) -> str:
+    """A row a number, a column a beat, their mean and its 90 % interval; those of a doubted frame time are marked."""
+    beats, means, doubted = measured.beats, measured.means, measured.times_doubted
     several = beats if len(beats) > 1 else []
     body = [
         [
             f"{label}, {unit}{DOUBT if doubted and unit in TIMED else ''}",
-            *(number(values[key], digits) for values in (means, *(b["numbers"] for b in several))),
+            number(means[key], digits),
+            report.within(measured.intervals.get(key), digits).removeprefix(", 90 % interval "),
+            *(number(b["numbers"][key], digits) for b in several),
         ]
         for key, label, unit, digits in NUMBERS
     ]
-    head = ["", "mean" if several else "value", *(f"beat {k + 1}" for k in range(len(several)))]
+    head = ["", "mean" if several else "value", "90 % interval", *(f"beat {k + 1}" for k in range(len(several)))]
     return report.table(head, body)
 
 

@@ -102,7 +102,20 @@ def figure_of(value: float | None, unit: str, caption: str, digits: int = 1) -> 
 
 def number(value: float | None, digits: int = 1) -> str:
     """A number with a true minus sign, or a dash where it is not known."""
-    return "–" if value is None or not np.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
+    if value is None or not np.isfinite(value):
+        return "–"
+    text = f"{value:.{digits}f}"
+    return (text.removeprefix("-") if float(text) == 0 else text).replace("-", "−")
+
+
+def within(interval: Sequence[float] | None, digits: int = 1) -> str:
+    """A 90 % interval in words, after what it is of; nothing where it is not known.
+
+    Examples:
+        >>> within((-24.04, -16.0))
+        ', 90 % interval −24.0 to −16.0'
+    """
+    return "" if interval is None else f", 90 % interval {number(interval[0], digits)} to {number(interval[1], digits)}"
 
 
 def table(

@@ -19,6 +19,7 @@ from common.cine.case import CineCase, CineMeta
 from common.core.errors import InputError
 from common.evaluation.scores import Scores
 from common.evaluation.truth import read_json
+from common.strain_pipeline.intervals import METHOD, Interval, intervals, of_mean
 from common.strain_pipeline.motion import TrackedBeat
 from common.ventricle import strain
 from common.ventricle.contours import LINES
@@ -35,7 +36,8 @@ SLOWEST_CINE = 30.0  # frames/s
 
 
 class BeatStrain(TypedDict):
-    """What is measured of a beat: frames, ``numbers``, ``segments`` (a row each) and ``curves`` (% from ``ed`` on)."""
+    """What is measured of a beat: frames, ``numbers``, ``segments`` (a row each), ``curves`` (% from ``ed`` on) and the
+    90 % ``intervals`` of some numbers; a segment's row has its ``interval``."""
 
     ed: int
     es: int
@@ -45,6 +47,7 @@ class BeatStrain(TypedDict):
     numbers: Numbers
     segments: list[dict[str, Any]]
     curves: dict[str, list[float]]
+    intervals: dict[str, Interval]
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,18 @@ class Measured:
     means: Numbers
     times_doubted: bool
     warnings: tuple[str, ...]
+
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """The 90 % intervals of the means."""
+        return {name: found for name in METHOD if (found := self._interval(name)) is not None}
+
+    def _interval(self, name: str) -> Interval | None:
+        known = [beat["intervals"][name] for beat in self.beats if name in beat["intervals"]]
+        values = [v for beat in self.beats if (v := beat["numbers"].get(name)) is not None]
+        if not known:
+            return None
+        return of_mean(known, float(np.std(values, ddof=1)) if len(values) > 1 else 0.0, METHOD[name])
 
     @property
     def scores(self) -> Scores:
@@ -191,6 +206,10 @@ class StrainMeasures:
         for k, name in enumerate(names):
             row = timing(None if rejected[k] else curves[name], es, end, beat.whole, seconds)
             segments.append({"name": name, "rejected": rejected[k], **row, **self._quality(tracked, k)})
+        main_line = LINES.index(self.line)
+        whole, parts = intervals(tracked, numbers, segments, main_line, steps or (1.0, 1.0), compensate)
+        for row, part in zip(segments, parts, strict=True):
+            row["interval"] = part
         peaks = [s["time_to_peak_ms"] for s in segments if s["time_to_peak_ms"] is not None]
         spread = strain.mechanical_dispersion(peaks)
         numbers["mechanical_dispersion_ms"] = None if math.isnan(spread) else spread
@@ -203,6 +222,7 @@ class StrainMeasures:
             "numbers": numbers,
             "segments": segments,
             "curves": {name: curve.tolist() for name, curve in curves.items()},
+            "intervals": whole,
         }
 
     def _quality(self, tracked: TrackedBeat, k: int) -> Numbers:

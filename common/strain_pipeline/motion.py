@@ -27,7 +27,7 @@ from common.fields.points import field_at, step_forward, track
 from common.registration.result import RegistrationResult
 from common.strain_pipeline.wall import Wall, nearest
 from common.ventricle.beats import Beat, by_tracked_cavity
-from common.ventricle.kalman import smooth_points
+from common.ventricle.kalman import smooth_with_deviation
 from common.ventricle.strain import cavity_areas
 
 Array = NDArray[np.float64]
@@ -69,6 +69,10 @@ class TrackedBeat:
         missed: ``[P]`` pixels that the two directions of registration miss each other by, mean over the beat; None
             where the motion registers one way only.
         outside: ``[P]`` bool, where the wall leaves the sector or the picture.
+        deviation: ``[n, 3, P]`` pixels, standard deviation of the points along an axis that the filter tells; None
+            where it was not kept.
+        off: ``[3, P]`` pixels, standard deviation over the frames of what the segmented lines lie across the tracked
+            ones; None where it was not kept.
     """
 
     beat: Beat
@@ -76,6 +80,8 @@ class TrackedBeat:
     nlcc: Array
     missed: Array | None
     outside: NDArray[np.bool_]
+    deviation: Array | None = None
+    off: Array | None = None
 
 
 def track_wall(
@@ -138,7 +144,7 @@ def track_beat(
         if fusion.place_noise is not None and not given:
             place[np.isfinite(places)] = (fusion.place_noise * size) ** 2
         place[[0, *drawn]] = (0.1 * fusion.velocity_noise * size) ** 2  # the line at ED is what strain is measured of
-        found, _ = smooth_points(
+        found, _, deviation = smooth_with_deviation(
             np.nan_to_num(places), velocities(path, ddf).double().numpy(), place, variance[..., None],
             (fusion.jerk * size) ** 2, smoother=fusion.smoother,
         )  # fmt: skip
@@ -157,7 +163,22 @@ def track_beat(
         nlcc[:, centre].mean(0).double().numpy(),
         None if missed is None else error[:, centre].mean(0).double().numpy(),
         outside,
+        np.sqrt((deviation**2).mean(-1)).reshape(count, 3, points),
+        spread_across(lines, walls),
     )
+
+
+def spread_across(lines: Array, segmented: Array) -> Array:
+    """How far segmented lines lie across tracked ones, standard deviation over the frames: ``[L, P]`` pixels.
+
+    Args:
+        lines, segmented: ``[T, L, P, 2]``; NaN where nothing was segmented.
+    """
+    tangent = np.gradient(lines, axis=2)
+    normal = np.stack([-tangent[..., 1], tangent[..., 0]], -1) / np.linalg.norm(tangent, axis=-1, keepdims=True)
+    across = ((segmented - lines) * normal).sum(-1)
+    known = np.isfinite(across).all((1, 2))
+    return across[known].std(0) if known.any() else np.zeros(across.shape[1:])
 
 
 def along_lines(lines: Array, sigma: float) -> Array:

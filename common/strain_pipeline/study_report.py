@@ -18,7 +18,8 @@ from common.strain_pipeline.case import StudyView, study_view
 from common.strain_pipeline.choice import Listed, rows
 from common.strain_pipeline.dicom_sr import is_dicom, write_sr
 from common.strain_pipeline.files import about
-from common.strain_pipeline.html import number
+from common.strain_pipeline.html import number, within
+from common.strain_pipeline.intervals import METHOD, of_mean
 from common.strain_pipeline.measures import mean
 from common.ventricle.strain import disc_volume, ejection_fraction, long_axis
 from common.ventricle.views import APICAL
@@ -77,11 +78,13 @@ class StudyReport:
         views = {study.view.name: study for study in self.studies}
         gls = {study.view.short: study.means["gls"] for study in self.studies}
         whole = set(views) == set(APICAL) and None not in gls.values()
+        known = [study.gls_interval for study in self.studies if study.gls_interval is not None]
         volumes, fraction = biplane(views.get("apical_4ch"), views.get("apical_2ch"))
         return {
             "caution": report.CAUTION,
             "gls": gls,
             "gls_average": mean(list(gls.values())) if whole else None,
+            "gls_average_interval": of_mean(known, 0.0, METHOD["gls"]) if whole and len(known) == len(APICAL) else None,
             "segments": {row["name"]: row["end_systolic"] for study in self.studies for row in study.segments},
             "ejection_fraction": fraction,
             "biplane": None
@@ -106,7 +109,8 @@ class StudyReport:
             numbers.append([label, number((result["biplane"] or {}).get(key), 0)])
         how = "" if result["biplane"] else ", long axes taken as equal"
         numbers.append([f"Ejection fraction, biplane{how}, %", number(result["ejection_fraction"], 0)])
-        big = report.figure_of(result["gls_average"], "%", "average GLS of the three apical views, end-systolic")
+        caption = "average GLS of the three apical views, end-systolic" + within(result["gls_average_interval"])
+        big = report.figure_of(result["gls_average"], "%", caption)
         failed = [f"{name}: {reason}" for name, reason in result["failed"].items()]
         overview = report.section(
             "All views",

@@ -75,6 +75,41 @@ def smooth_points(
         >>> bool(np.allclose(found, places)), bool(np.allclose(speed, 1))
         (True, True)
     """
+    return _smoothed(places, velocities, place_variance, velocity_variance, jerk, times, smoother)[:2]
+
+
+def smooth_with_deviation(
+    places: ArrayLike,
+    velocities: ArrayLike,
+    place_variance: ArrayLike,
+    velocity_variance: ArrayLike,
+    jerk: float,
+    times: Sequence[float] | None = None,
+    smoother: bool = True,
+) -> tuple[Array, Array, Array]:
+    """``smooth_points`` with the standard deviation of the places that filter and smoother tell.
+
+    Returns:
+        places, velocities and standard deviations of the places along each axis, ``[T, P, 2]``.
+
+    Examples:
+        >>> still = np.zeros((3, 1, 2))
+        >>> deviation = smooth_with_deviation(still, still, [[[1.0]], [[np.inf]], [[np.inf]]], 0.25, 0.0)[2]
+        >>> bool(deviation[0, 0, 0] < deviation[1, 0, 0] < deviation[2, 0, 0])  # it grows away from what is known
+        True
+    """
+    return _smoothed(places, velocities, place_variance, velocity_variance, jerk, times, smoother)
+
+
+def _smoothed(
+    places: ArrayLike,
+    velocities: ArrayLike,
+    place_variance: ArrayLike,
+    velocity_variance: ArrayLike,
+    jerk: float,
+    times: Sequence[float] | None,
+    smoother: bool,
+) -> tuple[Array, Array, Array]:
     z = [np.asarray(values, dtype=np.float64) for values in (places, velocities)]
     shape = z[0].shape
     if z[0].ndim != 3 or shape[-1] != 2 or z[1].shape != shape or not len(z[0]):
@@ -100,8 +135,10 @@ def smooth_points(
         for t in range(len(steps) - 1, -1, -1):
             gain = covariances[t] @ transition(steps[t]).T @ np.linalg.pinv(predicted[t][1], hermitian=True)
             states[t] = states[t] + _times(gain, states[t + 1] - predicted[t][0])
+            covariances[t] = covariances[t] + gain @ (covariances[t + 1] - predicted[t][1]) @ _transposed(gain)
     found = np.stack(states)
-    return found[..., 0], found[..., 1]
+    variance = np.stack(covariances)[..., 0, 0]
+    return found[..., 0], found[..., 1], np.sqrt(np.maximum(np.broadcast_to(variance, shape), 0))
 
 
 def _begin(z: list[Array], r: list[Array]) -> tuple[Array, Array]:

@@ -94,12 +94,15 @@ class Grid:
         turned = apply_orientation(np.asarray(values, dtype=np.float32), self.orientation)
         return torch.from_numpy(np.ascontiguousarray(turned))[None, None]
 
+    def in_turned(self, values: Tensor, every: int = 1) -> Tensor:
+        """``values [1, C, *size]`` of the common grid at every so many voxels of the turned volume, linearly."""
+        step, start = self._steps()
+        axes = [(torch.arange(0, n, every) - b) / s for n, s, b in zip(self.turned_shape, step, start, strict=True)]
+        return sample(values, torch.stack(torch.meshgrid(*axes, indexing="ij"))[None].float())
+
     def own(self, values: Tensor) -> Tensor:
         """Bring ``values [1, C, *size]`` of the common grid to the file's voxels, linearly: ``[1, C, *shape]``."""
-        step, start = self._steps()
-        axes = [(torch.arange(n) - b) / s for n, s, b in zip(self.turned_shape, step, start, strict=True)]
-        points = torch.stack(torch.meshgrid(*axes, indexing="ij"))[None].float()
-        at = sample(values, points)
+        at = self.in_turned(values)
         order = [int(axis) for axis in self.orientation[:, 0]]
         at = at.permute(0, 1, *(2 + axis for axis in order))
         return at.flip([2 + i for i, sign in enumerate(self.orientation[:, 1]) if sign < 0])

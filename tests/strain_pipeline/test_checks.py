@@ -100,6 +100,8 @@ def test_beats_that_fail_are_left_out_and_the_last_one_stops():
     with pytest.raises(InputError, match=r"a: no beat can be trusted: systole 0\.9 of the beat"):
         gate.passed([bad], [0], "a")
     assert Gate(force=True).passed([bad], [0], "a") == [True]
+    assert gate.warnings([check("drift against GLS", 0.2, 0)]) == []
+    assert "drifts by 37% of its shortening" in gate.warnings([check("drift against GLS", 0.37, 0)])[0]
     assert not check("systole", float("nan")).passed and check("systole", None).passed
     assert (
         check("systole", None).said().startswith("systole unknown")

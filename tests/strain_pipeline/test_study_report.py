@@ -18,7 +18,13 @@ def study(view, gls, segment=-18.0, spacing=None, factor=1.0):
     rows = [{"name": name, "end_systolic": segment} for name in APICAL[view].segments()]
     endo = np.stack([ellipse(), 0.8 * ellipse()])
     return SimpleNamespace(
-        view=APICAL[view], means={"gls": gls}, segments=rows, spacing=spacing, steps=(1.0, 1.0), endo=[factor * endo]
+        view=APICAL[view],
+        means={"gls": gls},
+        segments=rows,
+        spacing=spacing,
+        steps=(1.0, 1.0),
+        endo=[factor * endo],
+        gls_interval=None if gls is None else (gls - 6, gls + 6),
     )
 
 
@@ -34,6 +40,8 @@ FOUR, TWO, LONG = (study(view, gls) for view, gls in zip(APICAL, (-21.0, -18.0, 
 def test_average_of_three_views(tmp_path):
     found = combined(tmp_path, FOUR, TWO, LONG)
     assert found["gls_average"] == pytest.approx(-18)
+    low, high = found["gls_average_interval"]
+    assert -24 < low < -18 < high < -12 and low + high == pytest.approx(-36)
     assert found["gls"] == {"A4C": -21.0, "A2C": -18.0, "ALAX": -15.0} and len(found["segments"]) == 18
 
 

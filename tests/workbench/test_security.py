@@ -6,7 +6,7 @@ pytest.importorskip("starlette")
 pytest.importorskip("websockets")
 
 from apps.workbench.guard import read_passwords
-from apps.workbench.store import history, state_of
+from apps.workbench.log import history, state_of
 from common.core.errors import InputError
 from tests.workbench.serving import Workbench
 
@@ -79,7 +79,7 @@ def test_a_file_that_is_no_cine_ends_with_one_line_and_keeps_its_name_out_of_pat
     case = bench.case(found["id"], lambda c: c["status"] == "failed", 120)
     assert case["title"] == "no cine.mp4" and case["failed"] and "\n" not in case["failed"]
     assert str(bench.folder) not in case["failed"]
-    assert [p.name for p in (bench.folder / "space" / "cases" / found["id"] / "source").iterdir()] == ["cine.mp4"]
+    assert [p.name for p in (bench.folder / "space" / "cases" / found["id"] / "source").iterdir()] == ["image.mp4"]
     for what in ("step", "points", "undo", "nothing"):
         assert bench.ask("POST", f"/api/cases/{found['id']}/{what}", b"[1]")[0] == 400
     for body in (b'{"method": "../x"}', b'{"what": "wall", "value": {}}', b'{"what": "ed", "value": -1}', b"{"):

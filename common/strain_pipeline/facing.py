@@ -1,0 +1,66 @@
+"""Which way round a cine is segmented: as it is, or mirrored.
+
+The segmentation has learned four-chamber views whose left ventricle lies on the picture's right, the right one beside
+it. In a long-axis view, and where a laboratory shows the four-chamber view mirrored, the right ventricle lies on the
+other side, and is taken into the wall. Mirrored before and after, such frames are segmented as those that it knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from common.strain_pipeline.checks import LIMITS
+from common.strain_pipeline.wall import walls_of
+from common.ventricle.shape import own_shape_prior
+
+LOOKED_AT = 4  # neighbouring frames in each of two places of a cine, since a segmentation is smoothed over time
+POINTS = 120  # of the walls that are looked at
+
+Segment = Callable[[Tensor], Tensor]
+
+
+def mirrored(segment: Segment) -> Segment:
+    """A segmentation of frames that are mirrored before it, its memberships after it."""
+    return lambda frames: segment(frames.flip(-1)).flip(-1)
+
+
+def walls_at(frames: Tensor, segment: Segment) -> NDArray[np.float64]:
+    """The wall in some frames of a cine ``[T, H, W]``: lines ``[n, 3, P, 2]``, NaN where there is none; pixels."""
+    count = len(frames)
+    starts = {count // 5, max(0, 4 * count // 5 - LOOKED_AT)}
+    labels = torch.cat([segment(frames[start : start + LOOKED_AT]).argmax(1) for start in sorted(starts)])
+    return walls_of(labels.numpy().astype(np.uint8), POINTS, steady=False)[0]
+
+
+def plausible(lines: NDArray[np.float64]) -> float:
+    """Share of frames whose wall is there and has a ventricle's shape.
+
+    Args:
+        lines: ``[n, 3, P, 2]``, NaN where there is none.
+    """
+    known = np.isfinite(lines).all((1, 2, 3))
+    if not known.any():
+        return 0.0
+    limit = LIMITS["shape of the wall"][1]
+    return float((own_shape_prior().distances(lines[known, 0]) <= limit).sum() / len(lines))
+
+
+def the_right_way_round(frames: Tensor, segment: Segment) -> tuple[Segment, NDArray[np.float64]]:
+    """The segmentation, mirrored where only that gives plausible walls, and the walls that were looked at.
+
+    Args:
+        frames: ``[T, H, W]`` in [0, 1].
+        segment: as in ``StrainEvaluator``.
+    """
+    lines = walls_at(frames, segment)
+    share = plausible(lines)
+    if share < 1:
+        other = walls_at(frames, mirrored(segment))
+        if plausible(other) > share:
+            return mirrored(segment), other
+    return segment, lines
