@@ -7,6 +7,8 @@ network finds in each frame, so that it moves with the wall.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +18,7 @@ from torch import Tensor
 from common.blood.files import write_flow
 from common.blood.measures import measure_flow
 from common.cine.case import CineCase
-from common.cine.sector import sector_mask
+from common.cine.sector import seen_area
 from common.cine.transforms import in_pool
 from common.core.errors import InputError
 from common.core.memory import peak_memory
@@ -28,6 +30,8 @@ from common.evaluation.truth import truth_scores
 from common.evaluation.writer import case_folder
 from common.fields.files import save_cine_ddf
 from common.flow.pool import check_pool
+from common.registration.result import RegistrationResult
+from common.strain_pipeline.image_networks import load_segmentation, segment_cine
 
 CAVITY = 1  # of the segmentation's labels
 _HOLES = 2  # iterations of the closing that fills what contrast leaves open
@@ -39,7 +43,8 @@ class BloodEvaluator(CaseEvaluator):
     Args:
         device, dataset, network, output_dir, inferer, val_handlers: as in ``CaseEvaluator``.
         method: name that ``summary.json`` carries.
-        segment: ``cine [T, H, W]`` to memberships ``[T, C, H, W]`` of background, cavity, …, for cines without masks.
+        segmentation: weights of a ``SegmentationUNet``, which finds the pool of a cine that comes without one.
+        time_sigma: Gaussian in pairs over the fields' time, as a flow goes on from one pair to the next; 0 for none.
         radius: of the NLCC window that measures.
         fields, figures: which files are wanted beside ``flow.csv`` and ``summary.json``.
     """
@@ -48,20 +53,29 @@ class BloodEvaluator(CaseEvaluator):
         self,
         *,
         method: str,
-        segment: Callable[[Tensor], Tensor] | None = None,
+        segmentation: str | None = None,
+        time_sigma: float = 1.0,
         radius: int = 10,
         fields: bool = True,
         figures: bool = True,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
-        self.method, self.segment, self.radius, self.fields, self.figures = method, segment, radius, fields, figures
+        if time_sigma < 0:
+            raise InputError(f"time_sigma {time_sigma}: expected 0 or more")
+        self.segment: Callable[[Tensor], Tensor] | None = None
+        if segmentation is not None:
+            network = load_segmentation(segmentation).to(self.state.device)
+            self.segment = partial(segment_cine, network=network)
+        self.method, self.time_sigma, self.radius = method, time_sigma, radius
+        self.fields, self.figures = fields, figures
 
     def journey(self, case: CineCase) -> CineReport:
         """From frames to fields, flow, scores, and files."""
         case = pooled(case, self.segment)
-        result = self.fields_of(case)
-        flow = measure_flow(case, result.ddf)
+        single: RegistrationResult = self.fields_of(case)
+        result = replace(single, ddf=smoothed_in_time(single.ddf, self.time_sigma))
+        flow = measure_flow(case, result.ddf, single.ddf)
         scores = reconstruction_scores(case, result, self.radius) | flow.scores()
         scores |= truth_scores(case, result.ddf, self.radius) | flow_scores(case, result)
         folder, meta = self.folder_of(case), case.meta
@@ -88,19 +102,33 @@ class BloodEvaluator(CaseEvaluator):
         return CineReport(case, result, scores, folder, None)
 
 
+def smoothed_in_time(ddf: Tensor, sigma: float) -> Tensor:
+    """Fields ``[N, 2, H, W]`` under a Gaussian of ``sigma`` pairs; the first and the last stand for those beyond."""
+    if sigma <= 0 or len(ddf) < 2:
+        return ddf
+    return torch.from_numpy(ndimage.gaussian_filter1d(ddf.numpy(), sigma, axis=0, mode="nearest"))
+
+
 def pooled(case: CineCase, segment: Callable[[Tensor], Tensor] | None) -> CineCase:
-    """The case with its blood pool, registered alone.
+    """The case with its blood pool, which alone is registered.
+
+    Args:
+        case: as read.
+        segment: ``cine [T, H, W]`` to memberships ``[T, C, H, W]`` of background, cavity, …, where no pool is given.
 
     Raises:
         InputError: no pool is found in a frame, or it leaves the sector.
     """
     frames = case.cine.as_tensor()[0]
-    sector = sector_mask(case.cine)
+    sector = seen_area(case.cine)
     if case.pool is not None:
         check_pool(case.pool, case.size, len(frames), sector, str(case.entry.ed_mask or case.entry.pool))
         return case
     if segment is None:
-        raise InputError(f"{case.entry.image}: no mask of the blood pool is given, and no network to find one")
+        raise InputError(
+            f"{case.entry.image}: where is the blood? Give --pool, or --ed, --es, --ed_mask and --es_mask, or the "
+            "--segmentation of strain_pipeline (models/segmentation.pt)"
+        )
     labels = segment(frames).argmax(1) == CAVITY
     pool = torch.stack(
         [

@@ -19,7 +19,7 @@ from common.flow.velocity import Velocity, velocity_of
 from common.flow.vortices import LEAST_AREA, REACH, Vortex, find_vortices
 
 RANGE = 6.0  # pixels a frame up to which the method is tested (docs/blood.md)
-UNSTEADY = 0.75  # RMS change of the field from pair to pair over its RMS, beyond which it isn't one flow
+UNSTEADY = 1.0  # RMS change of the field from pair to pair over its RMS; √2 is that of fields without relation
 _RING = 9  # pixels around the pool that are the tissue it is compared with
 _TURNS = {1: "ccw", -1: "cw"}
 
@@ -50,12 +50,15 @@ class BloodFlow:
         return Scores({k: sum(v) / len(v) for k, v in known.items() if v}, pairs)
 
 
-def measure_flow(case: CineCase, ddf: Tensor, reach: float = REACH, least_area: float = LEAST_AREA) -> BloodFlow:
+def measure_flow(
+    case: CineCase, ddf: Tensor, single: Tensor | None = None, reach: float = REACH, least_area: float = LEAST_AREA
+) -> BloodFlow:
     """Measure the flow of a registered cine.
 
     Args:
         case: with a pool.
         ddf: ``[N, 2, H, W]`` in pixels, pulling back.
+        single: the fields of each pair alone, where ``ddf`` is smoothed over time: what says whether they agree.
         reach: of Γ₂ in mm; where the spacing isn't known, in widths of a pixel, twice as many.
         least_area: of a vortex, mm² (four times as many squared pixels).
 
@@ -97,7 +100,7 @@ def measure_flow(case: CineCase, ddf: Tensor, reach: float = REACH, least_area: 
             numbers.pop("turn")
             row |= {f"{name}_{k}": v for k, v in {"row": row_px, "column": column_px, **numbers}.items()}
         rows.append(row)
-    return BloodFlow(velocity, turning, vortices, rows, notes_of(case, ddf, velocity))
+    return BloodFlow(velocity, turning, vortices, rows, notes_of(case, ddf if single is None else single, velocity))
 
 
 def units(velocity: Velocity) -> dict[str, str]:
@@ -131,8 +134,8 @@ def notes_of(case: CineCase, ddf: Tensor, velocity: Velocity) -> list[str]:
     change = unsteadiness(ddf, velocity.mask)
     if change > UNSTEADY:
         notes.append(
-            f"The field changes from pair to pair by {100 * change:.0f} % of its size: it does not follow one flow; "
-            f"the frame rate{rate} is too low for this flow, or there is too little to follow."
+            f"The field changes from pair to pair by {100 * change:.0f} % of its size: it does not follow one flow. "
+            f"The frame rate{rate} is too low for this flow and the search aliased, or there is too little to follow."
         )
     inside, around = brightness(case.cine.as_tensor()[0], pool)
     if inside <= around:

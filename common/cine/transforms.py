@@ -20,7 +20,7 @@ from common.cine.case import CineCase
 from common.cine.labels import read_labels, read_mask
 from common.cine.read import frame_pairs, read_cine, two_frames
 from common.cine.scale import squared
-from common.cine.sector import sector_mask
+from common.cine.sector import sector_mask, seen_area
 from common.core.case import Entry
 from common.core.errors import InputError
 from common.flow.pool import check_pool
@@ -141,7 +141,7 @@ def _pool(item: dict[Hashable, Any], cine: MetaTensor) -> torch.Tensor | None:
         labels = labels[..., None] if labels.ndim == 2 else labels
         blood = torch.from_numpy(np.ascontiguousarray(labels.transpose(2, 1, 0)) == 1)
         blood = blood[: cine.shape[1]] if item["cut"] else blood
-        check_pool(blood, cine.shape[2:], cine.shape[1], sector_mask(cine), str(item["pool"]))
+        check_pool(blood, cine.shape[2:], cine.shape[1], seen_area(cine), str(item["pool"]))
         return blood
     if "ed_mask" not in item and "es_mask" not in item:
         return None

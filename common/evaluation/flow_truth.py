@@ -30,9 +30,9 @@ def flow_scores(case: CineCase, result: RegistrationResult) -> Scores:
     """Scores of a case whose entry names its true ``velocity``; none of a case without.
 
     ``velocity_error`` is the RMS of the vectors' difference of the true peak, ``velocity_nrmse`` of the true RMS,
-    ``direction_error`` the median angle in degrees where the truth is not slow, ``divergence`` the RMS in 1/s;
-    ``vortex_f1``, and of vortices that were found ``circulation_error`` (mean |Γ − Γ*| / |Γ*|) and ``centre_mm``. The
-    stages before the last have theirs with ``@1/8``.
+    ``direction_error`` the median angle in degrees where the truth is not slow (90 where nothing was found to move),
+    ``divergence`` the RMS in 1/s; ``vortex_f1``, and of vortices that were found ``circulation_error`` (mean
+    |Γ − Γ*| / |Γ*|) and ``centre_mm``. The stages before the last have theirs with ``@1/8``.
 
     Raises:
         InputError: the truth can't be read or is another cine's; no pool, spacing or times to measure in.
@@ -77,7 +77,8 @@ def velocity_scores(found: Velocity, truth: Tensor) -> dict[str, float]:
     off, peak = (there - true).norm(dim=1).square().mean().sqrt(), speed.max()
     swift = speed > SLOW * peak
     cross = there[:, 0] * true[:, 1] - there[:, 1] * true[:, 0]
-    angle = torch.atan2(cross.abs(), (there * true).sum(1))[swift]
+    angle = torch.atan2(cross.abs(), (there * true).sum(1))
+    angle = torch.where(there.norm(dim=1) > 0, angle, 0.5 * math.pi)[swift]  # what stands still has no direction
     apart = divergence(found.values, found.steps, found.mask) * found.per_second
     return {
         "velocity_error": float(off / peak),

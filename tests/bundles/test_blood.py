@@ -110,5 +110,5 @@ def test_segmentation_gives_the_pool_where_none_is_given(turning):
     memberships = torch.from_numpy(np.stack([~disc(), disc()], 1)).float()
     found = pooled(case, lambda frames: memberships)
     assert found.pool.equal(torch.from_numpy(disc())) and found.image[:, 0][~found.pool[:-1]].max() == 0
-    with pytest.raises(Exception, match="no network to find one"):
+    with pytest.raises(Exception, match="where is the blood"):
         pooled(case, None)

@@ -43,6 +43,8 @@ def test_direction_and_peak():
     turned = torch.stack([-found.values[:, 1], found.values[:, 0]], 1)  # by a right angle
     scores = velocity_scores(found, turned)
     assert scores["direction_error"] == pytest.approx(90, abs=0.1)
+    still = dataclasses.replace(found, values=0 * found.values)
+    assert velocity_scores(still, found.values)["direction_error"] == pytest.approx(90)
     speed = found.values.norm(dim=1)[found.mask]
     off = (found.values - turned).norm(dim=1)[found.mask].square().mean().sqrt()
     assert scores["velocity_error"] == pytest.approx(float(off / speed.max()), rel=1e-4)
