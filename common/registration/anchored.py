@@ -65,7 +65,8 @@ def refine_field(network: nn.Module, image: Tensor, ddf: Tensor) -> Tensor:
     """
     refine = getattr(network, "refine", None)
     if refine is not None:
-        return refine(image, ddf)
+        better: Tensor = refine(image, ddf)
+        return better
     return compose(ddf, network(torch.cat([warp(image[:, :1], ddf), image[:, 1:]], 1)))
 
 
