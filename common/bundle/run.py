@@ -172,7 +172,7 @@ def logging_to_file() -> Iterator[MemoryHandler]:
     root = logging.getLogger()
     for name in list(root.manager.loggerDict):  # MONAI's and ignite's write to the terminal by handlers of their own
         logging.getLogger(name).handlers[:] = []
-        logging.getLogger(name).propagate = True
+        logging.getLogger(name).propagate, logging.getLogger(name).disabled = True, False
     root.handlers[:], level = [kept, console], root.level
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
