@@ -100,10 +100,9 @@ def workflow_of(given: dict[str, Any]) -> ConfigWorkflow:
     check_known(known, own, str(bundle_of(files)), ("config_file", "args_file", *MONAIS))
     root = own.get("bundle_root", known.get("bundle_root"))
     check_place(root, files)
-    workflow = ConfigWorkflow(
-        files, logging_file=False, workflow_type=None, **{key: given[key] for key in MONAIS if key in given},
-        **{key: None if is_path(key) else value for key, value in own.items()},
-    )  # fmt: skip
+    further: dict[str, Any] = {key: given[key] for key in MONAIS if key in given}
+    further |= {key: None if is_path(key) else value for key, value in own.items()}
+    workflow = ConfigWorkflow(files, logging_file=False, workflow_type=None, **further)
     with fitting(own, files):
         take_literally(workflow.parser, own, always=True)
     if workflow.run_id not in workflow.parser:
@@ -172,7 +171,7 @@ def logging_to_file() -> Iterator[MemoryHandler]:
     root = logging.getLogger()
     for name in list(root.manager.loggerDict):  # MONAI's and ignite's write to the terminal by handlers of their own
         logging.getLogger(name).handlers[:] = []
-        logging.getLogger(name).propagate = True
+        logging.getLogger(name).propagate, logging.getLogger(name).disabled = True, False
     root.handlers[:], level = [kept, console], root.level
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)

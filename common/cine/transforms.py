@@ -7,7 +7,7 @@ whose meta has the file's calibration), the others ``mask`` ``[1 or N, 1, H, W]`
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from common.ventricle.contours import blood_pool_masks
 
 LEAST_SIZE = 21  # pixels: the window of the local correlation that every method is measured by
 
-Item = Mapping[Hashable, Any]
+Item = Mapping[Any, Any]  # an entry's keys are texts, MONAI's type says any
 
 
 class ReadCined(MapTransform):
@@ -48,7 +48,7 @@ class ReadCined(MapTransform):
         super().__init__(keys)
         self.frames = frames
 
-    def __call__(self, data: Item) -> dict[Hashable, Any]:
+    def __call__(self, data: Item) -> dict[Any, Any]:
         item = dict(data)
         path, spacing = item[self.keys[0]], item.get("spacing")
         if "es_image" in item:
@@ -77,7 +77,7 @@ class GreyScaled(MapTransform):
     def __init__(self, keys: str = "cine") -> None:
         super().__init__(keys)
 
-    def __call__(self, data: Item) -> dict[Hashable, Any]:
+    def __call__(self, data: Item) -> dict[Any, Any]:
         if data[self.keys[0]].meta["colour_flow"]:
             raise InputError(f"{data['image']}: colour Doppler; strain is measured in grey-scale cines")
         return dict(data)
@@ -89,7 +89,7 @@ class SquarePixelsd(MapTransform):
     def __init__(self, keys: str = "cine") -> None:
         super().__init__(keys)
 
-    def __call__(self, data: Item) -> dict[Hashable, Any]:
+    def __call__(self, data: Item) -> dict[Any, Any]:
         return {**data, **{key: squared(data[key]) for key in self.keys}}
 
 
@@ -99,7 +99,7 @@ class SectorMaskd(MapTransform):
     def __init__(self, keys: str = "cine") -> None:
         super().__init__(keys)
 
-    def __call__(self, data: Item) -> dict[Hashable, Any]:
+    def __call__(self, data: Item) -> dict[Any, Any]:
         return {**data, "mask": sector_mask(data[self.keys[0]])[None, None]}
 
 
@@ -109,7 +109,7 @@ class FramePairsd(MapTransform):
     def __init__(self, keys: str = "cine") -> None:
         super().__init__(keys)
 
-    def __call__(self, data: Item) -> dict[Hashable, Any]:
+    def __call__(self, data: Item) -> dict[Any, Any]:
         return {**data, "image": frame_pairs(data[self.keys[0]].as_tensor())}
 
 
@@ -126,7 +126,7 @@ class BloodPoold(MapTransform):
     def __init__(self, keys: str = "image") -> None:
         super().__init__(keys)
 
-    def __call__(self, data: Item) -> dict[Hashable, Any]:
+    def __call__(self, data: Item) -> dict[Any, Any]:
         item = dict(data)
         blood = _pool(item, item["cine"])
         if blood is None:
@@ -135,7 +135,7 @@ class BloodPoold(MapTransform):
         return {**item, **{key: item[key] * pairs for key in self.keys}, "mask": blood[1:, None], "pool": blood}
 
 
-def _pool(item: dict[Hashable, Any], cine: MetaTensor) -> torch.Tensor | None:
+def _pool(item: dict[Any, Any], cine: MetaTensor) -> torch.Tensor | None:
     if "pool" in item:
         labels = read_labels(item["pool"])
         labels = labels[..., None] if labels.ndim == 2 else labels

@@ -68,8 +68,8 @@ class PairwiseInferer(RegistrationInferer):
         found, missed, deviations = [], [], []
         with_deviation = getattr(network, "with_deviation", None)
         name = f"{self.name}{part}".replace(".", " over a ")
-        bar_of = {"desc": name, "unit": "pair", "disable": not self.progress, "mininterval": 0.5}
-        with torch.no_grad(), tqdm(total=len(inputs), **bar_of) as bar:
+        progress = tqdm(total=len(inputs), desc=name, unit="pair", disable=not self.progress, mininterval=0.5)
+        with torch.no_grad(), progress as bar:
             for batch in inputs.split(self.batch_size):
                 batch = batch.to(device).float()
                 if with_deviation is None:

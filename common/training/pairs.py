@@ -43,7 +43,7 @@ class Subjects:
         with unwrapped():
             cases = [read(entry) for entry in with_bar(entries, f"{fold} volumes", "volume")]
         self.image = torch.cat([case.image for case in cases])
-        self.mask = torch.cat([case.mask for case in cases])
+        self.mask = torch.cat([case.mask for case in cases if case.mask is not None])
         self.label = None
         if labelled:
             self.label = torch.cat([one_hot(case)[:, 1:] for case in cases])

@@ -8,7 +8,7 @@ volume, scale it, smooth what becomes coarser, and end in a ``VolumeCase``. Arra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ SIZE = (48, 64, 48)
 CLIP = 6.0  # standard deviations
 COARSER = 0.75  # voxels of a file that are shorter than so many of the grid's are smoothed first
 
-Item = Mapping[Hashable, Any]
+Item = Mapping[Any, Any]  # an entry's keys are texts, MONAI's type says any
 
 
 class ReadVolumed(MapTransform):
@@ -51,7 +51,7 @@ class ReadVolumed(MapTransform):
         super().__init__(keys)
         self.labelled, self.size = labelled, tuple(size)
 
-    def __call__(self, data: Item) -> dict[Hashable, Any]:
+    def __call__(self, data: Item) -> dict[Any, Any]:
         item = dict(data)
         path, label = item[self.keys[0]], None
         if "phantom" in item:
@@ -105,7 +105,7 @@ class NormaliseIntensityd(MapTransform):
     def __init__(self, keys: KeysCollection = "image") -> None:
         super().__init__(keys)
 
-    def __call__(self, data: Item) -> dict[Hashable, Any]:
+    def __call__(self, data: Item) -> dict[Any, Any]:
         item = dict(data)
         for key in self.keys:
             try:
@@ -148,7 +148,7 @@ class AntiAliasd(MapTransform):
         super().__init__(keys)
         self.pixdim = pixdim
 
-    def __call__(self, data: Item) -> dict[Hashable, Any]:
+    def __call__(self, data: Item) -> dict[Any, Any]:
         item = dict(data)
         for key in self.keys:
             item[key] = kept_place(self._smoothed(item[key]), item[key])

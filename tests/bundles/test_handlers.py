@@ -67,7 +67,7 @@ def evaluator_of(name, inputs, out):
 def test_handlers_see_the_run_of_a_bundle(name, inputs, tmp_path):
     evaluator, lines, seen = evaluator_of(name, inputs, tmp_path / "out"), [], []
     StatsHandler(
-        name="stats", output_transform=lambda report: report["metrics"],
+        name=f"stats of {name}", output_transform=lambda report: report["metrics"],
         iteration_print_logger=lambda engine: lines.append(sorted(engine.state.output["metrics"])),
         epoch_print_logger=lambda engine: lines.append(f"epoch {engine.state.epoch}"),
     ).attach(evaluator)  # fmt: skip
