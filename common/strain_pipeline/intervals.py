@@ -10,6 +10,7 @@ root mean square error on simulated patients whose motion is known. Both add as 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ def sampled_lines(tracked: TrackedBeat, line: int, frames: Sequence[int], count:
 def intervals(
     tracked: TrackedBeat,
     numbers: Mapping[str, float | None],
-    segments: Sequence[Mapping[str, float | None]],
+    segments: Sequence[Mapping[str, Any]],
     line: int,
     steps: Sequence[float],
     compensated: bool,
