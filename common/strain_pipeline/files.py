@@ -145,7 +145,7 @@ def write_curves(path: Path, study: StrainCase) -> None:
 
 
 def drawn_lines(lines: Array, measured: str = "centreline") -> tuple[list[Array], list[str]]:
-    """Polylines to draw of ``lines [3, P, 2]`` and their colours: the ``measured`` one by segments, the others plain."""
+    """Polylines to draw of ``lines [3, P, 2]`` and colours: the ``measured`` one by segments, the others plain."""
     which = LINES.index(measured)
     bounds = segment_bounds(lines.shape[1], SEGMENTS)
     parts = [lines[which, a : b + 1] for a, b in pairwise(bounds)]
