@@ -208,8 +208,8 @@ class StrainMeasures:
             segments.append({"name": name, "rejected": rejected[k], **row, **self._quality(tracked, k)})
         main_line = LINES.index(self.line)
         whole, parts = intervals(tracked, numbers, segments, main_line, steps or (1.0, 1.0), compensate)
-        for row, part in zip(segments, parts, strict=True):
-            row["interval"] = part
+        for segment, part in zip(segments, parts, strict=True):
+            segment["interval"] = part
         peaks = [s["time_to_peak_ms"] for s in segments if s["time_to_peak_ms"] is not None]
         spread = strain.mechanical_dispersion(peaks)
         numbers["mechanical_dispersion_ms"] = None if math.isnan(spread) else spread
