@@ -7,7 +7,7 @@ from typing import Any
 
 import psutil
 from lib.infers import bundle_tasks
-from lib.strategies import MostUncertain
+from lib.strategies import First, MostUncertain, Random
 from lib.studies import Studies
 from lib.trainers import SegmentationTraining
 from monailabel.interfaces.app import MONAILabelApp
@@ -97,7 +97,8 @@ class MotionApp(MONAILabelApp):
         return {"strain_pipeline": self.training} if "strain_pipeline" in self._infers else {}
 
     def init_strategies(self) -> dict[str, Strategy]:
-        return {"most_uncertain": MostUncertain(self.workers, self.results, self.training.best_weights)}
+        uncertain = MostUncertain(self.workers, self.results, self.training.best_weights)
+        return {"most_uncertain": uncertain, "first": First(), "random": Random()}
 
     def infer(self, request: dict[str, Any], datastore: Any = None) -> dict[str, Any]:
         """Run a model; ``request`` has ``model`` and ``request`` (``lib.infers.InferRequest``).

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,17 +22,18 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from apps.workbench.guard import Guard
-from apps.workbench.store import SUFFIXES, Store, history
-from common.serving.checks import Refused, json_object, number, one_of, shown
-from common.serving.workbench import METHODS
+from apps.workbench.log import history
+from apps.workbench.store import Store
+from common.serving.checks import Refused, json_object, number, one_of, shown, suffix_of
+from common.serving.settings import KINDS, METHODS, SUFFIXES, VOLUME_METHODS, page_settings
 from common.ventricle.contours import LINES
 from common.ventricle.views import APICAL
 
 STATIC = Path(__file__).parent / "static"
 FRAME = number(0, 1e6, whole=True)
-SHOWN_FILES = {"frames": "frames.webps", "thumbnail": "thumbnail.webp"} | {
-    f"arrows_{name}": f"arrows_{name}.bin" for name in METHODS
-}
+SHOWN_FILES = {"frames": "frames.webps", "thumbnail": "thumbnail.webp", "volume": "volume.bin", "label": "label.bin"}
+SHOWN_FILES |= {f"{kind}_{name}": f"{kind}_{name}.bin" for kind in ("arrows", "labels")
+                for name in (*METHODS, *VOLUME_METHODS)}  # fmt: skip
 REPORT = {"Content-Security-Policy": "sandbox allow-scripts; default-src 'none'; img-src data:; "
           "style-src 'unsafe-inline'; script-src 'unsafe-inline'"}  # fmt: skip
 
@@ -48,26 +52,52 @@ def make_server(
     async def cases(_: Request) -> Response:
         return JSONResponse(await threaded(store.listed))
 
+    async def settings(_: Request) -> Response:
+        return JSONResponse({**page_settings(), "studies": await threaded(store.study_names)})
+
     async def upload(request: Request) -> Response:
-        title = request.query_params.get("name", "")
-        suffix = next((s for s in SUFFIXES if title.lower().endswith(s)), None)
-        if suffix is None:
-            raise Refused(415, f"{shown(title[-40:])}: expected a file that ends in {', '.join(SUFFIXES)}")
-        name, target = await threaded(store.new, title.replace("\\", "/").rsplit("/", 1)[-1], suffix)
+        title = request.query_params.get("name", "").replace("\\", "/").rsplit("/", 1)[-1]
+        suffix = suffix_of(title, SUFFIXES, "file")
+        name, target = await threaded(store.new, title, suffix)
         try:
-            with open(target, "wb") as file:
-                async for piece in request.stream():
-                    await threaded(file.write, piece)
+            await stored(request, target)
         except BaseException:
             await threaded(store.remove, name)
             raise
-        await threaded(store.begin, name, "open", "cpwc", who(request))
+        await threaded(store.begin, name, "open", None, who(request))
         return JSONResponse({"id": name})
+
+    async def label(request: Request) -> Response:
+        name = request.path_params["name"]
+        place = await threaded(store.place, name)
+        suffix_of(request.query_params.get("name", ""), (".nii.gz",), "label")
+        target = place / "source" / f"label-{uuid.uuid4().hex[:8]}.part"
+        try:
+            await stored(request, target)
+            if store.read(name).get("about", {}).get("kind") != "volume":
+                raise Refused(409, "a label belongs to a volume")
+            await threaded(os.replace, target, place / "source" / "label.nii.gz")
+        finally:
+            target.unlink(missing_ok=True)
+        await threaded(store.update, name, methods={})
+        await threaded(store.begin, name, "open", None, who(request))
+        return JSONResponse({})
+
+    async def stored(request: Request, target: Path) -> None:
+        with open(target, "wb") as file:
+            async for piece in request.stream():
+                await threaded(file.write, piece)
 
     async def try_example(request: Request) -> Response:
         name, target = await threaded(store.new, "Example: apical four-chamber", ".dcm")
         target.write_bytes(example.read_bytes())
-        await threaded(store.begin, name, "open", "cpwc", who(request))
+        await threaded(store.begin, name, "open", None, who(request))
+        return JSONResponse({"id": name})
+
+    async def study(request: Request) -> Response:
+        name = await threaded(store.new_of_study, request.query_params.get("name", ""))
+        if store.read(name)["status"] == "arriving":
+            await threaded(store.begin, name, "open", None, who(request))
         return JSONResponse({"id": name})
 
     async def one(request: Request) -> Response:
@@ -76,8 +106,7 @@ def make_server(
         def found() -> dict[str, Any]:
             case, log = store.read(name), store.log(name)
             done, undone = history(log)
-            results = {method: store.result(name, method) for method in METHODS}
-            return {**case, "progress": store.progress(name), "results": results, "log": log,
+            return {**case, "progress": store.progress(name), "results": store.results(name), "log": log,
                     "edits": done[-1] if done else {}, "can": {"undo": bool(done), "redo": bool(undone)}}  # fmt: skip
 
         return JSONResponse(await threaded(found))
@@ -107,10 +136,14 @@ def make_server(
         name, what = request.path_params["name"], request.path_params["what"]
         await threaded(store.place, name)
         body = json_object((await request.body()).decode("utf-8", "replace"), "body")
-        method = checked(one_of(*METHODS), body.get("method", "cpwc"), "method")
+        kind = (store.read(name).get("about") or {}).get("kind", "cine")
+        known = METHODS if kind == "cine" else VOLUME_METHODS
+        method = checked(one_of(*known), body.get("method", KINDS[kind]), "method")
         if what in ("measure", "take"):
             await threaded(store.begin, name, what, method, who(request))
             return JSONResponse({})
+        if kind != "cine" and what != "cancel":
+            raise Refused(409, "a volume has no wall to correct, and no points to follow")
         if what == "cancel":
             await threaded(store.cancel, name)
             return JSONResponse({})
@@ -128,17 +161,27 @@ def make_server(
 
     async def events(socket: WebSocket) -> None:
         await socket.accept()
-        last = None
-        try:
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+
+        async def tell() -> None:
+            last = None
             while True:
+                changed.clear()
                 now = json.dumps(await threaded(store.listed))
                 if now != last:
                     await socket.send_text(now)
                     last = now
-                with anyio.move_on_after(0.4):
+                await changed.wait()
+
+        with store.watched(lambda: loop.call_soon_threadsafe(changed.set)):
+            telling = asyncio.ensure_future(tell())
+            try:
+                while not telling.done():  # what a page says here is not looked at; that it goes away is
                     await socket.receive_text()
-        except (WebSocketDisconnect, RuntimeError):
-            return
+            except (WebSocketDisconnect, RuntimeError):
+                pass
+            finally:
+                telling.cancel()
 
     async def refused(_: Request, error: Exception) -> Response:
         assert isinstance(error, Refused)
@@ -155,12 +198,15 @@ def make_server(
     routes: list[Any] = [
         Route("/", page),
         Route("/api/cases", cases),
+        Route("/api/settings", settings),
         Route("/api/uploads", upload, methods=["POST"]),
         Route("/api/example", try_example, methods=["POST"]),
+        Route("/api/studies", study, methods=["POST"]),
         Route("/api/cases/{name}", one, methods=["GET"]),
         Route("/api/cases/{name}", remove, methods=["DELETE"]),
         Route("/api/cases/{name}/shown/{file}", file),
         Route("/api/cases/{name}/take/{file}", taken),
+        Route("/api/cases/{name}/label", label, methods=["POST"]),
         Route("/api/cases/{name}/{what}", act, methods=["POST"]),
         WebSocketRoute("/api/events", events),
         Mount("/static", StaticFiles(directory=STATIC)),

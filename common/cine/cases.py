@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from monai.data import MetaTensor
 from pydicom import examples
 from torch.utils.data import Dataset
 
 from common.cine.case import CineCase
 from common.cine.folder import IMAGE_SUFFIXES
-from common.cine.labels import read_mask
-from common.cine.read import frame_pairs, read_cine
-from common.cine.scale import squared
-from common.cine.sector import sector_mask
 from common.cine.study import StudyCine, cines_of, is_dicomdir, listing
-from common.core.case import Entry
+from common.cine.transforms import cine_transforms
 from common.core.datalist import case_name, read_datalist
-from common.core.errors import InputError
-from common.core.stored import load_nifti
-from common.ventricle.contours import blood_pool_masks
-
-LEAST_SIZE = 21  # pixels: the window of the local correlation that every method is measured by
+from common.core.errors import InputError, unwrapped
 
 
 def demo_cine() -> str:
@@ -40,13 +29,13 @@ class CineCases(Dataset):
         input: a file or a folder of images, a study folder or a DICOMDIR, whose cines are all taken, or a list of
             these; None with no datalist is the cine that ships with pydicom.
         datalist, fold, dataset_dir: a list of cines instead (``read_datalist``). An entry may carry ``spacing``, and
-            ``ed``, ``es``, ``ed_mask``, ``es_mask`` for blood; with ``es_image`` its ``image`` is one frame at
-            end-diastole, and the cine these two frames.
+            ``ed``, ``es``, ``ed_mask``, ``es_mask`` or ``pool`` for blood; with ``es_image`` its ``image`` is one frame
+            at end-diastole, and the cine these two frames.
         spacing: (row, column) in mm/px, over what the files say.
         ed_mask, es_mask, ed, es: LV cavity masks (a picture or NIfTI, X × Y) at those frames: blood is tracked, with
             the myocardium removed (NMSR section 3).
-        frames: read so many frames at most, from the first; 0 reads all.
-        square: bring cines whose pixels aren't square to square ones (``scale.squared``).
+        pool: or a label map (X, Y, T) of all frames, 1 is blood.
+        transform: from an entry to its case; None is ``transforms.cine_transforms()``.
     """
 
     def __init__(
@@ -60,10 +49,10 @@ class CineCases(Dataset):
         es_mask: str | None = None,
         ed: int | None = None,
         es: int | None = None,
-        frames: int = 0,
-        square: bool = False,
+        pool: str | None = None,
+        transform: Callable[[dict[str, Any]], CineCase] | None = None,
     ) -> None:
-        given = {"spacing": spacing, "ed_mask": ed_mask, "es_mask": es_mask, "ed": ed, "es": es}
+        given = {"spacing": spacing, "ed_mask": ed_mask, "es_mask": es_mask, "ed": ed, "es": es, "pool": pool}
         if datalist and input:
             raise InputError(f"both an input ({input}) and a datalist ({datalist}) are given: one of them")
         if datalist:
@@ -72,7 +61,7 @@ class CineCases(Dataset):
             paths = [input] if isinstance(input, str) else list(input or [demo_cine()])
             entries = [entry for path in paths for entry in cine_entries(path)]
         self.entries = [{**{k: v for k, v in given.items() if v is not None}, **entry} for entry in entries]
-        self.frames, self.square = frames, square
+        self.transform = transform or cine_transforms()
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -83,42 +72,8 @@ class CineCases(Dataset):
         Raises:
             InputError: the cine, or a mask, can't be used.
         """
-        entry = self.entries[index]
-        if "es_image" in entry:
-            cine = two_frames(entry["image"], entry["es_image"], entry.get("spacing"))
-        else:
-            cine = read_cine(entry.get("files", entry["image"]), entry.get("spacing"))
-        if min(cine.shape[2:]) < LEAST_SIZE:
-            raise InputError(
-                f"{entry['image']}: frames of {cine.shape[3]} × {cine.shape[2]} pixels; motion is measured from "
-                f"{LEAST_SIZE} × {LEAST_SIZE} on"
-            )
-        cine = squared(cine) if self.square else cine
-        if self.frames:
-            times = cine.meta["frame_times"]
-            cine = MetaTensor(cine[:, : max(self.frames, 2)], meta=cine.meta)
-            cine.meta["frame_times"] = times and times[: cine.shape[1]]
-        mask = sector_mask(cine)[None, None]
-        image = frame_pairs(cine.as_tensor())
-        if "ed_mask" in entry or "es_mask" in entry:
-            blood = self._blood(entry, cine.shape[1])
-            if blood.shape[1:] != cine.shape[2:]:
-                raise InputError(
-                    f"{entry['ed_mask']}: the mask is {tuple(blood.shape[1:])}, the frames are {tuple(cine.shape[2:])}"
-                )
-            image = image * torch.stack([blood[:-1], blood[1:]], 1)
-            mask = blood[1:, None]
-        return CineCase(Entry.of(entry), image, mask, cine)
-
-    @staticmethod
-    def _blood(entry: dict[str, Any], frames: int) -> torch.Tensor:
-        missing = [k for k in ("ed", "es", "ed_mask", "es_mask") if k not in entry]
-        if missing:
-            raise InputError(
-                f"{entry['image']}: blood needs ed, es, ed_mask and es_mask; missing: {', '.join(missing)}"
-            )
-        ed_mask, es_mask = read_mask(entry["ed_mask"]), read_mask(entry["es_mask"])
-        return torch.as_tensor(blood_pool_masks(ed_mask, es_mask, int(entry["ed"]), int(entry["es"]), frames))
+        with unwrapped():
+            return self.transform(self.entries[index])
 
 
 def cine_entries(path: str | Path) -> list[dict[str, Any]]:
@@ -139,31 +94,3 @@ def cine_entries(path: str | Path) -> list[dict[str, Any]]:
 def _entry(cine: StudyCine) -> dict[str, Any]:
     entry: dict[str, Any] = {"image": str(cine.files[0]), "case": cine.name}
     return entry if len(cine.files) == 1 else {**entry, "files": [str(file) for file in cine.files]}
-
-
-def two_frames(first: str | Path, last: str | Path, spacing: Sequence[float] | float | None = None) -> MetaTensor:
-    """A cine ``[1, 2, H, W]`` of two stored frames, NIfTI (X, Y) of one size and scale, bytes or unit range.
-
-    Raises:
-        InputError: a file can't be read, isn't one frame, or they differ in size.
-    """
-    frames, steps = [], []
-    for path in (first, last):
-        try:
-            stored, values = load_nifti(path)
-            values = np.squeeze(values.astype(np.float32)).T
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(f"{path}: no readable frame ({error})") from error
-        if values.ndim != 2 or not np.isfinite(values).all():
-            raise InputError(f"{path}: expected one frame (X, Y) of finite values, this is {values.shape[::-1]}")
-        frames.append(torch.from_numpy(values / (255 if values.max() > 1 else 1)))
-        steps.append(tuple(float(step) for step in stored.header.get_zooms()[1::-1]))
-    if frames[0].shape != frames[1].shape:
-        raise InputError(f"{last}: {tuple(frames[1].shape)}, the frame at end-diastole is {tuple(frames[0].shape)}")
-    own = (spacing,) * 2 if isinstance(spacing, int | float) else tuple(spacing or steps[0])
-    notes = ["Two frames, end-diastole and end-systole, registered directly."]
-    meta: dict[str, Any] = {"spacing": own, "aspect": own[0] / own[1], "frame_times": None, "times_are": "acquired"}
-    meta |= {"regions": [], "r_waves": None, "colour_flow": False, "source": str(first), "notes": notes}
-    return MetaTensor(torch.stack(frames)[None], meta=meta)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy import ndimage
-from skimage.morphology import disk
+from skimage.morphology import convex_hull_image, disk
 
 from common.core.arrays import closed, largest_component
 
@@ -56,6 +56,16 @@ def sector_mask(cine: torch.Tensor, radius: int = 16, still: bool = False) -> to
     if (burnt & sector).sum() < MOST_BURNT * sector.sum():
         mask &= ~ndimage.binary_dilation(burnt, disk(2))
     return torch.from_numpy(mask)
+
+
+def seen_area(cine: torch.Tensor) -> torch.Tensor:
+    """The convex hull ``[H, W]`` of what is ever lit in a cine ``[1, T, H, W]``: the sector, the dark in it included.
+
+    All True where nothing is lit.
+    """
+    frames = np.asarray(cine.detach().cpu())[0]
+    lit = largest_component(ndimage.binary_opening(frames.max(axis=0) > VALUE_RANGE[0], disk(1)))
+    return torch.from_numpy(convex_hull_image(lit) if lit.any() else ~lit)
 
 
 def burnt_in(frames: np.ndarray) -> np.ndarray:

@@ -39,6 +39,23 @@ class Kind:
 
 KINDS = (
     Kind(
+        "velocity_error",
+        False,
+        {
+            "velocity_error": ("RMS velocity error, % of the peak", 100, 1),
+            "velocity_nrmse": ("of the RMS velocity, %", 100, 0),
+            "direction_error": ("direction, median °", 1, 1),
+            "circulation_error": ("circulation, % off", 100, 0),
+            "centre_mm": ("vortex centre, mm", 1, 2),
+            **{f"vortex_f1@{s}": (f"vortex F1 at {s}", 1, 2) for s in ("1/8", "1/4", "1/2")},
+            "vortex_f1": ("vortex F1", 1, 2),
+            "divergence": ("RMS divergence, 1/s", 1, 1),
+            "epe_px": ("EPE, px a frame", 1, 2),
+            **RECONSTRUCTION,
+        },
+        ("velocity_error", "direction_error", "vortex_f1"),
+    ),
+    Kind(
         "track_mm",
         False,
         {

@@ -49,7 +49,8 @@ class Entry:
         ed_mask, es_mask: cavity at those.
         contour: of the endocardium or the wall, as the user draws it.
         assumed_view: apical view that the user says it is.
-        ddf, mask, contours, summary, body: truth of a simulated cine.
+        pool: label map of the blood in every frame, (X, Y, T), 1 is blood.
+        ddf, mask, contours, summary, body, velocity: truth of a simulated cine.
         phantom: number of a synthetic volume.
     """
 
@@ -67,11 +68,13 @@ class Entry:
     es_mask: str | None = None
     contour: str | None = None
     assumed_view: str | None = None
+    pool: str | None = None
     ddf: str | None = None
     mask: str | None = None
     contours: str | None = None
     summary: str | None = None
     body: str | None = None
+    velocity: str | None = None
     phantom: int | None = None
 
     @classmethod

@@ -14,7 +14,8 @@ SUFFIXES = (
     *(".dcm", ".dicom", ".ima", ".gif", ".tif", ".tiff"),
     *(".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".ts"),
 )  # of the files that a case is read from
-PATHS = ("image", "label", "mask", "ddf", "contour", "contours", "summary")  # keys of an entry that name a file
+# keys of an entry that name a file
+PATHS = ("image", "label", "mask", "pool", "ddf", "velocity", "contour", "contours", "summary")
 PATH_ENDINGS = ("_image", "_label", "_mask")  # and how others end that do
 
 

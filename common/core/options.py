@@ -178,27 +178,31 @@ def _word(name: str) -> str | None:
     return None
 
 
-def take_literally(parser: ConfigParser, values: Mapping[str, Any]) -> None:
+def take_literally(parser: ConfigParser, values: Mapping[str, Any], always: bool = False) -> None:
     """Put options into a parsed configuration so that nothing in a path is read as something else.
 
     Args:
         parser: with these options in it.
         values: of the options. A path that exists is one whatever it begins with; else ``$``, ``@`` and ``%`` at the
             start of a value mean what they mean to MONAI.
+        always: they mean nothing there.
     """
+    paths = {name.replace("#", "::"): value for name, value in values.items() if is_path(name)}
+    literal = {name: value for name, value in paths.items() if always or _is_literal(value)}
+    _put(parser, {name: value for name, value in paths.items() if name not in literal})
     if not parser.ref_resolver.items:
         parser.parse(reset=True)
+    _put(parser, literal)
+    parser.ref_resolver.resolved_content.update(literal)
+
+
+def _put(parser: ConfigParser, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
-        if not is_path(name):
-            continue
-        *above, last = name.replace("::", "#").split("#")
+        *above, last = name.split("::")
         node: Any = parser.config
         for part in above:
             node = node[int(part)] if isinstance(node, list) else node[part]
         node[int(last) if isinstance(node, list) else last] = value
-        if not _is_literal(value):
-            continue
-        parser.ref_resolver.resolved_content["::".join([*above, last])] = value
 
 
 def _is_literal(value: Any) -> bool:

@@ -67,6 +67,8 @@ def truth_scores(case: CineCase, ddf: Tensor, radius: int = 10) -> Scores:
     if entry.ddf is None or entry.mask is None:
         return Scores()
     pairs = _pair_scores(case, ddf, Path(entry.ddf), Path(entry.mask), radius)
+    if entry.velocity is not None:  # of blood, which is no myocardium
+        del pairs["nlcc_myocardium"]
     scores = Scores(
         {key: float(values.nanmean()) for key, values in pairs.items()},
         {key: values.tolist() for key, values in pairs.items()},

@@ -18,6 +18,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from common.core.arrays import bounding_box
 from common.flow.derivatives import vorticity
 from common.flow.pool import LongAxis
 
@@ -138,6 +139,12 @@ def find_vortices(
         >>> len(found), found[0].turn, tuple(round(x, 3) for x in found[0].centre)
         (1, 1, (20.0, 20.0))
     """
+    if not mask.any():
+        return []
+    box = bounding_box(mask[None, None], mask.shape)
+    offset = torch.tensor([float(edges[0]) for edges in box], dtype=torch.float64)
+    rows, columns = (slice(*edges) for edges in box)
+    velocity, mask = velocity[:, rows, columns], mask[rows, columns]
     gamma = gamma2(velocity, steps, mask, reach)
     turning = vorticity(velocity[None], steps, mask[None])[0].nan_to_num(0.0).double() * per_second
     cell = steps[0] * steps[1]
@@ -150,7 +157,7 @@ def find_vortices(
             area = float(core.sum()) * cell
             if area < least_area:
                 continue
-            places, spin = core.nonzero().double(), turning[core]
+            places, spin = core.nonzero().double() + offset, turning[core]
             weight = (turn * spin).clamp(min=0) + 1e-12
             centre = (places * weight[:, None]).sum(0) / weight.sum()
             shape = axis.shape_of(centre.numpy(), places.numpy(), steps) if axis else {}

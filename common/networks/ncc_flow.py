@@ -249,7 +249,11 @@ class NCCFlow(nn.Module):
         fields, scale = self._estimates(image)
         return fields[-1], math.sqrt(2) * scale.exp()
 
-    def _estimates(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
+    def refine(self, image: Tensor, ddf: Tensor) -> Tensor:
+        """The field ``[B, 2, H, W]`` of a pair from one that is nearly right, likewise, by the finest stage alone."""
+        return self._estimates(image, ddf)[0][-1]
+
+    def _estimates(self, image: Tensor, start: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
         if image.dim() != 4 or image.shape[1] != 2:
             raise ValueError(f"expected [B, 2, H, W], got {list(image.shape)}")
         height, width = image.shape[2], image.shape[3]
@@ -259,14 +263,20 @@ class NCCFlow(nn.Module):
         fields: list[Tensor] = []
         features: Tensor | None = None
         whole = image.new_zeros([image.shape[0], 2, tall // self.multiple, wide // self.multiple])
+        first = 0
+        if start is not None:
+            first = len(self.scales) - 1
+            whole = functional.pad(start, [0, beside, 0, below], mode="replicate")
+        number = 0
         for stage, halvings, stride, passes in zip(self.stages, self.scales, self.strides, self.passes):  # noqa: B905, TorchScript has no strict
             scaled = functional.avg_pool2d(image, 1 << halvings) if halvings > 0 else image
             size = [scaled.shape[2] // stride, scaled.shape[3] // stride]
-            for _ in range(passes):
+            for _ in range(passes if number >= first else 0):
                 flow = functional.interpolate(whole, size, mode="bilinear", align_corners=False) / (1 << halvings)
                 flow, features = stage(scaled, flow, features)
                 whole = flow * (1 << halvings)  # pixels of the whole image
                 fields.append(whole)
+            number += 1
         assert features is not None
         scale = self.spread(features.detach()).float()
         scale = functional.interpolate(scale, [tall, wide], mode="bilinear", align_corners=False)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import itk
 import nibabel
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ from common.serving.workers import ANSWER, CASE
 from common.strain_pipeline.case import StrainCase, lines_by_frame
 from common.strain_pipeline.image_networks import load_segmentation, segment_cine
 from common.strain_pipeline.motion import TrackedBeat
-from common.volume.cases import read_volume
+from common.volume.read import read_volume
 
 SHOWN_FRAMES = 16  # of a cine, to tell how uncertain its segmentation is
 
@@ -46,7 +47,8 @@ def open_requests() -> Callable[[str], None]:
     A request is a JSON object with ``folder`` (absolute, it exists; all files go there) and ``task``:
 
     - ``infer``: ``files`` (configurations, merged in their order), ``options`` (over them) and ``entry`` (``image`` and
-      what else a datalist's entry may carry; None where ``options`` name the input).
+      what else a datalist's entry may carry; None where ``options`` name the input); ``nrrd``: whether the
+      result is wanted as NRRD.
     - ``check``: ``image``; fails where it is neither a cine nor a volume; ``label`` too, where it must fit the image.
     - ``uncertainty``: ``image`` and ``weights`` of a segmentation network.
     - ``train``: ``files`` and ``options`` of a training; what it prints goes to ``<folder>/log.txt``.
@@ -96,11 +98,20 @@ def infer(request: Mapping[str, Any]) -> dict[str, Any]:
         labels = wall_labels(report.wall.labels, report.tracked)
         save_frames(folder / "labels.nii.gz", labels, report.case.entry.image, report.case.meta)
     found = [name for name in ("labels.nii.gz", "segmentation.nii.gz", "ddf.nii.gz") if (folder / name).is_file()]
+    if found and request.get("nrrd"):
+        found = [as_nrrd(folder / found[0])]
     return {
         "summary": json.loads((folder / "summary.json").read_text()),
         "result": found[0] if found else None,
         "files": sorted(path.name for path in folder.iterdir() if path.is_file()),
     }
+
+
+def as_nrrd(path: Path) -> str:
+    """Write a NIfTI file as NRRD beside it, with its place in space; the name of that."""
+    target = path.with_name(path.name.removesuffix(".nii.gz") + ".nrrd")
+    itk.imwrite(itk.imread(str(path)), str(target), compression=True)
+    return target.name
 
 
 def _parsed(request: Mapping[str, Any]) -> ConfigParser:
@@ -110,7 +121,7 @@ def _parsed(request: Mapping[str, Any]) -> ConfigParser:
         if "blood_mask" in entry:
             entry |= _blood_masks(folder, entry)
         if str(entry.get("contour", "")).endswith((".nii", ".nii.gz")) and "ed" not in entry:
-            entry |= _labelled_frame(entry["contour"])
+            entry |= labelled_frame(entry["contour"])
         datalist = folder / "datalist.json"
         datalist.write_text(json.dumps({"served": [entry]}))
         options |= {"datalist": str(datalist), "dataset_dir": "/", "fold": "served"}
@@ -135,7 +146,7 @@ def _blood_masks(folder: Path, entry: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _labelled_frame(path: str) -> dict[str, int]:
+def labelled_frame(path: str) -> dict[str, int]:
     """End-diastole, where labels (X, Y, T) show the cavity in one frame alone; else the bundle has to find it."""
     values = read_labels(path)
     frames = np.flatnonzero((values == 1).any((0, 1)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -23,6 +24,7 @@ from scipy.interpolate import CubicSpline
 
 from common.cine.cases import CineCases
 from common.cine.scale import on_file_grid
+from common.cine.transforms import cine_transforms
 from common.cohort.bundle import config_files, content, parsed
 from common.core.errors import InputError
 from common.core.files import written_whole
@@ -30,8 +32,10 @@ from common.core.tables import finite
 from common.fields.files import save_cine_ddf
 from common.fields.points import field_at, track
 from common.registration.result import register
-from common.serving.requests import save_frames, serve, wall_labels
-from common.serving.workers import PROGRESS
+from common.serving.requests import labelled_frame, save_frames, serve, wall_labels
+from common.serving.settings import ARROWS, HANDLES, METHODS, MOST_POINTS, VOLUME_METHODS
+from common.serving.volumes import LABEL, label_of, open_volume, segment_volume, take_volume
+from common.serving.workers import report_progress
 from common.strain_pipeline import kept as kept_files
 from common.strain_pipeline.case import StrainCase, lines_by_frame, mean_segments
 from common.strain_pipeline.facing import the_right_way_round
@@ -42,10 +46,8 @@ from common.strain_pipeline.wall import segmented
 from common.ventricle.contours import LINES
 
 BUNDLE = "bundles/strain_pipeline"
-METHODS = {"cpwc": "NCC flow", "farneback": "Farnebäck", "nmsr": "NMSR"}
 WEBP = 82
 SHOWN = 3  # of so many points of a line one is sent
-ARROWS = 24  # pixels between arrows
 
 Request = Mapping[str, Any]
 _latest: dict[tuple[str, str, str], StrainCase] = {}  # of this process: where a handle is dragged from
@@ -56,6 +58,11 @@ def open_workbench() -> Callable[[str], None]:
     else the function of the task's name says."""
     return serve({"open": open_case, "measure": measure, "correct": correct, "points": points, "line": line_of,
                   "take": take, "warm": warm})  # fmt: skip
+
+
+def of_volume(request: Request) -> bool:
+    """Whether a request's method is one of volumes."""
+    return request["method"] in VOLUME_METHODS
 
 
 def warm(request: Request) -> dict[str, Any]:
@@ -71,12 +78,6 @@ def measuring_with(method: str, options: str) -> tuple[Any, Any, Any]:
     return content(parser, "measures"), content(parser, "fusion"), content(parser, "gate")
 
 
-def tell(request: Request, what: str, share: float) -> None:
-    """Say how far a request is."""
-    with written_whole(Path(request["folder"]) / PROGRESS) as beside:
-        beside.write_text(json.dumps({"what": what, "share": round(share, 3)}))
-
-
 def configured(method: str = "cpwc", **options: Any) -> Any:
     """The strain pipeline's configuration with a method of motion."""
     if method not in METHODS:
@@ -86,22 +87,42 @@ def configured(method: str = "cpwc", **options: Any) -> Any:
 
 
 def open_case(request: Request) -> dict[str, Any]:
+    """Open a cine or a volume.
+
+    Raises:
+        InputError: it is neither.
+    """
+    report_progress(request["folder"], "reading", 0.1)
+    for name in ("kept", "shown", "source"):
+        (Path(request["case"]) / name).mkdir(exist_ok=True)
+    saved = request.get("study_label")
+    if saved and Path(saved).is_file():  # as it is now: what is taken away later is written there
+        shutil.copyfile(saved, Path(request["case"]) / "source" / LABEL)
+    try:
+        return open_cine(request)
+    except InputError as no_cine:
+        if not request["source"].endswith((".nii", ".nii.gz")):
+            raise
+        try:
+            return open_volume(request)
+        except InputError as no_volume:
+            raise InputError(f"{no_cine}; as a volume: {no_volume}") from no_volume
+
+
+def open_cine(request: Request) -> dict[str, Any]:
     """Read a cine, keep it, and show it: size, times, spacing, view.
 
     Raises:
         InputError: it is no cine.
     """
     folder = Path(request["case"])
-    tell(request, "reading", 0.1)
-    data = CineCases(request["source"], square=True)
+    data = CineCases(request["source"], transform=cine_transforms(square=True))
     data.entries[0]["case"] = "case"
     case = data[0]
-    tell(request, "view", 0.5)
+    report_progress(request["folder"], "view", 0.5)
     probabilities = content(configured(), "classify")(case.cine.as_tensor()[0])
-    for name in ("kept", "shown"):
-        (folder / name).mkdir(exist_ok=True)
     kept_files.write_cine_kept(folder / "kept", case, seen_sector(case.cine), probabilities)
-    tell(request, "pictures", 0.7)
+    report_progress(request["folder"], "pictures", 0.7)
     frames = grey_values(case)
     coded = [cv2.imencode(".webp", frame, [cv2.IMWRITE_WEBP_QUALITY, WEBP])[1].tobytes() for frame in frames]
     (folder / "shown" / "frames.webps").write_bytes(b"".join(coded))
@@ -111,6 +132,8 @@ def open_case(request: Request) -> dict[str, Any]:
     times = case.meta.frame_times
     best = max(probabilities, key=lambda name: probabilities[name])
     return {
+        "kind": "cine",
+        "ready": best.startswith("apical") and probabilities[best] >= 0.5,
         "sizes": [len(piece) for piece in coded],
         "height": height,
         "width": width,
@@ -125,34 +148,36 @@ def open_case(request: Request) -> dict[str, Any]:
 
 
 def measure(request: Request) -> dict[str, Any]:
-    """Segment the wall, if that was not done, find the fields of a ``method``, and measure."""
+    """Segment the wall, if that was not done, find the fields of a ``method``, and measure; a volume: segment it."""
+    if of_volume(request):
+        return segment_volume(request)
     folder, method = Path(request["case"]), request["method"]
     case, _, _ = kept_files.read_case(folder / "kept")
     parser = configured(method, output_dir=str(folder / "motion"))
     if not (folder / "kept" / "lines.npy").is_file():
-        tell(request, "the wall", 0.1)
+        report_progress(request["folder"], "the wall", 0.1)
         frames = case.cine.as_tensor()[0]
         memberships = the_right_way_round(frames, content(parser, "segment"))[0](frames)
         kept_files.write_segmented(folder / "kept", segmented(memberships, source="the cine"))
     motion = folder / "motion" / method
     if not (motion / kept_files.MOTION).is_file():
         content(parser, "initialize")
-        network, inferer = content(parser, "network_def"), content(parser, "inferer")
+        network, inferer = content(parser, "network"), content(parser, "inferer")
         pairs, done = max(1, len(case.image)), 0
 
         def count(*_: Any) -> None:
             nonlocal done
             done += 1
-            tell(request, f"motion by {METHODS[method]}", 0.3 + 0.6 * min(1.0, done / pairs))
+            report_progress(request["folder"], f"motion by {METHODS[method]}", 0.3 + 0.6 * min(1.0, done / pairs))
 
         network.register_forward_hook(count)
-        tell(request, f"motion by {METHODS[method]}", 0.3)
+        report_progress(request["folder"], f"motion by {METHODS[method]}", 0.3)
         result = register(case.image, network, inferer, case.mask)
         kept_files.write_motion(motion, result, METHODS[method])
         field = result.ddf[:, :, ARROWS // 2 :: ARROWS, ARROWS // 2 :: ARROWS]
         with written_whole(folder / "shown" / f"arrows_{method}.bin") as beside:
             beside.write_bytes(field.permute(0, 2, 3, 1).contiguous().numpy().astype("<f4").tobytes())
-    tell(request, "strain", 0.95)
+    report_progress(request["folder"], "strain", 0.95)
     return correct({**request, "handles": None})
 
 
@@ -164,7 +189,7 @@ def correct(request: Request) -> dict[str, Any]:
     study = corrected(folder, request["method"], edits, Path(request["folder"]))
     handles = request.get("handles")
     if handles:
-        lines = lines_by_frame(study.tracked, 1)
+        lines, meta = lines_by_frame(study.tracked, 1), study.case.cine.meta
         frame = int(handles["frame"])
         if frame not in lines:
             raise InputError(f"frame {frame} lies outside the measured beats: draw in one of {min(lines)}-{max(lines)}")
@@ -172,14 +197,19 @@ def correct(request: Request) -> dict[str, Any]:
         edits.setdefault("ed", beat.ed)
         wall = moved_wall(lines[frame], handles)
         drawn = dict(edits.get("drawn") or {})
-        drawn[str(frame)] = np.round(on_file_grid(wall, study.case.cine.meta), 3).tolist()
+        if not drawn and label_of(request):  # the labelled wall stays where it is, beside the drawn one
+            drawn[str(beat.ed)] = np.round(on_file_grid(lines[beat.ed], meta), 3).tolist()
+        drawn[str(frame)] = np.round(on_file_grid(wall, meta), 3).tolist()
         edits["drawn"] = drawn
         study = corrected(folder, request["method"], edits, Path(request["folder"]))
-    return {"edits": edits, "result": shown(study, request["method"])}
+    result = shown(study, request["method"])
+    return {"edits": edits, "result": result, "row": row_of(result)}
 
 
 def corrected(folder: Path, method: str, edits: Request, place: Path) -> StrainCase:
     """The strain of a case with what the user says of it; a drawn wall goes by way of ``place/contour.json``.
+
+    Where none is drawn, the wall of a label that came with the cine is taken.
 
     Raises:
         InputError: it can't be measured so.
@@ -189,6 +219,8 @@ def corrected(folder: Path, method: str, edits: Request, place: Path) -> StrainC
     if edits.get("drawn"):
         said["contour"] = str(place / "contour.json")
         (place / "contour.json").write_text(json.dumps(drawn_file(edits["drawn"])))
+    else:
+        said |= labelled(folder, edits)
     options = json.dumps(measuring(edits), sort_keys=True)
     key = (str(folder), method, json.dumps(edits, sort_keys=True))
     if key not in _latest:
@@ -197,6 +229,14 @@ def corrected(folder: Path, method: str, edits: Request, place: Path) -> StrainC
             _latest.pop(next(iter(_latest)))
         _latest[key] = study
     return _latest[key]
+
+
+def labelled(folder: Path, edits: Request) -> dict[str, Any]:
+    """The contour, and end-diastole, of the label that came with a cine; nothing where none did."""
+    label = label_of({"case": str(folder)})
+    if label is None:
+        return {}
+    return {"contour": label, **({} if edits.get("ed") is not None else labelled_frame(label))}
 
 
 def measuring(edits: Request) -> dict[str, Any]:
@@ -219,8 +259,9 @@ def moved_wall(lines: NDArray[np.float64], handles: Request) -> NDArray[np.float
     The endocardium takes the whole wall along, the epicardium leaves it where it is and changes the thickness.
     """
     at, moved = np.asarray(handles["at"], dtype=float), np.asarray(handles["moved"], dtype=float)
-    if len(at) < 3 or len(at) > 15 or moved.shape != (len(at), 2) or (np.diff(at) <= 0).any():
-        raise InputError("handles are 3 to 15 rising parts of a line and as many (row, column)")
+    low, high = HANDLES
+    if not low <= len(at) <= high or moved.shape != (len(at), 2) or (np.diff(at) <= 0).any():
+        raise InputError(f"handles are {low} to {high} rising parts of a line and as many (row, column)")
     along = CubicSpline(at, moved, bc_type="natural")(np.linspace(0, 1, lines.shape[1]))
     shares = (0.0, 0.5, 1.0) if handles.get("border") == "epicardium" else (1.0, 1.0, 1.0)
     return np.stack([line + share * along for line, share in zip(lines, shares, strict=True)])
@@ -252,6 +293,15 @@ def shown(study: StrainCase, method: str) -> dict[str, Any]:
     return finite(found)
 
 
+def row_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A measured method's row of the comparison."""
+    means = result["means"]
+    out = sum(bool(segment["rejected"]) for segment in result["segments"])
+    return {"title": result["title"], "gls": means["gls"], "drift": means["drift"], "seconds": result["seconds"],
+            "nlcc": result["nlcc"], "ejection_fraction": means["ejection_fraction"], "out": out,
+            "view": result["view"]}  # fmt: skip
+
+
 def points(request: Request) -> dict[str, Any]:
     """Paths of ``points`` ((row, column) of the shown frames, in ``frame``): places, displacement from ``frame``
     and the distance of each from the point before it, in mm where the spacing is known."""
@@ -260,8 +310,8 @@ def points(request: Request) -> dict[str, Any]:
     ddf = kept_files.read_motion(folder / "motion" / request["method"]).ddf
     start = torch.tensor(request["points"], dtype=torch.float32)
     frame = int(request["frame"])
-    if start.dim() != 2 or start.shape[1] != 2 or not 0 <= frame <= len(ddf) or len(start) > 64:
-        raise InputError("points are up to 64 (row, column) in a frame of the cine")
+    if start.dim() != 2 or start.shape[1] != 2 or not 0 <= frame <= len(ddf) or len(start) > MOST_POINTS:
+        raise InputError(f"points are up to {MOST_POINTS} (row, column) in a frame of the cine")
     if (start < 0).any() or (start > start.new_tensor(case.size) - 1).any():
         raise InputError("a point lies outside the picture")
     path = track(start, ddf, frame).double().numpy()
@@ -290,18 +340,23 @@ def line_of(request: Request) -> dict[str, Any]:
 
 def take(request: Request) -> dict[str, Any]:
     """Write the files to take away: report, SR, curves, contours, film, fields, masks, log, command; one zip of all."""
+    if of_volume(request):
+        return take_volume(request)
     folder, method, edits = Path(request["case"]), request["method"], request.get("edits") or {}
     study = corrected(folder, method, edits, Path(request["folder"]))
-    tell(request, "report and film", 0.2)
+    report_progress(request["folder"], "report and film", 0.2)
     entry = replace(study.case.entry, image=request["source"], case="take")
     study = replace(study, case=replace(study.case, entry=entry), folder=folder / "take")
     weights = content(configured(method), "weights")
     write_strain_case(study, weights)
     place = folder / "take"
-    tell(request, "fields and masks", 0.8)
+    report_progress(request["folder"], "fields and masks", 0.8)
     save_cine_ddf(place / "ddf.nii.gz", study.result.ddf)
     labels = wall_labels(study.wall.labels, study.tracked)
     save_frames(place / "labels.nii.gz", labels, request["source"], study.case.meta)
+    if request.get("study_label"):
+        with written_whole(request["study_label"]) as beside:
+            shutil.copyfile(place / "labels.nii.gz", beside)
     if edits.get("drawn"):
         (place / "contour.json").write_text(json.dumps(drawn_file(edits["drawn"])))
     (place / "log.json").write_text(json.dumps(request.get("log") or [], indent=1))
@@ -317,6 +372,8 @@ def command(source: str, method: str, edits: Request, place: Path) -> str:
     """The command that gives the same numbers; it runs in the folder that holds ``bundles``."""
     configs = f"['{BUNDLE}/configs/inference.json','{BUNDLE}/configs/motion_{method}.json']"
     words = ["python -m monai.bundle run", f'--config_file "{configs}"', f"--input {source}"]
+    said = {} if edits.get("drawn") else labelled(place.parent, edits)
+    edits = {**edits, **said}
     for name in ("ed", "es", "view", "line"):
         if edits.get(name) is not None:
             words.append(f"--{name} {edits[name]}")
@@ -324,4 +381,6 @@ def command(source: str, method: str, edits: Request, place: Path) -> str:
         words.append(f'--off "{list(edits["off"])}"')
     if edits.get("drawn"):
         words.append(f"--contour {place / 'contour.json'}")
+    elif said:
+        words.append(f"--contour {said['contour']}")
     return " ".join([*words, "--output_dir output/again"])

@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 from common.cohort.runner import Limits, Runner, Work, gpu_of
+from common.core.files import written_whole
 from common.serving.checks import Refused
 
 ANSWER = "answer.json"  # what a request leaves in its folder
@@ -30,6 +31,12 @@ REQUESTS = 50  # of a process, before another takes its place
 STATUS = {"input": 422, "time": 504, "memory": 413, "stopped": 499}
 STARTER = ThreadPoolExecutor(1, "starter")
 """Processes end with the thread that started them (Linux), so it is one that lasts as long as the server."""
+
+
+def report_progress(folder: str | Path, what: str, share: float) -> None:
+    """Say, from a process, how far the request of a folder is: ``what`` is being done, a ``share`` in [0, 1] is."""
+    with written_whole(Path(folder) / PROGRESS) as beside:
+        beside.write_text(json.dumps({"what": what, "share": round(share, 3)}))
 
 
 class Job:

@@ -1,7 +1,7 @@
 """``python -m common.simulation``: ``write`` makes cines, ``testset`` those of a list, ``figures`` the pictures.
 
-``pairs`` renders what a network trains on, ``prior`` fits hearts to contours, ``physics`` makes bodies of known motion
-through PyMUST.
+``blood`` makes contrast cines of known flow, ``pairs`` renders what a network trains on, ``prior`` fits hearts to
+contours, ``physics`` makes bodies of known motion through PyMUST.
 """
 
 from __future__ import annotations
@@ -56,6 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     testset.add_argument("--cases", type=int, default=0, help="the first so many of each (default: all)")
     testset.add_argument("--device", default="cpu")
     add_options(testset)
+    blood = commands.add_parser("blood", help="contrast cines of blood, of a list that carries their recipes")
+    blood.add_argument("--datalist", type=Path, default=Path("data_lists/simulated_blood.json"))
+    blood.add_argument("--templates", type=Path, help="folder of CAMUS patients, for filling")
+    blood.add_argument("--output_dir", type=Path, required=True)
+    blood.add_argument("--folds", nargs="+", help="some of its lists (default: all)")
+    blood.add_argument("--cases", type=int, default=0, help="the first so many of each (default: all)")
     pairs = commands.add_parser("pairs", help="training pairs of every world, as files would show them")
     pairs.add_argument("--output_dir", type=Path, required=True)
     pairs.add_argument("--templates", type=Path, help="folder of CAMUS-like patients; parametric anatomy without it")
@@ -91,6 +97,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if options.command == "pairs":
         _write_pairs(options)
+        return
+    if options.command == "blood":
+        from common.simulation.blood import write_blood
+
+        write_blood(options.datalist, options.output_dir, options.templates, options.folds, options.cases)
         return
     if options.command == "physics":
         from common.simulation.physics import write_bodies

@@ -143,9 +143,9 @@ def write_case(folder: Path, simulation: Simulation, drawn: dict[str, Any]) -> N
                 forward[frame] = field
     for name, values in (("ddf", ddf), ("forward", forward)):
         save_cine_ddf(folder / f"{name}.nii.gz", (values * _PRECISION).round() / _PRECISION)
-    _save_frames(folder / "mask.nii.gz", mask, grid.spacing, float(times[1] - times[0]))
+    save_frames(folder / "mask.nii.gz", mask, grid.spacing, float(times[1] - times[0]))
     labels = np.stack([simulation.labels(frame).numpy() for frame in range(count)])
-    _save_frames(folder / "labels.nii.gz", labels, grid.spacing, float(times[1] - times[0]))
+    save_frames(folder / "labels.nii.gz", labels, grid.spacing, float(times[1] - times[0]))
     contours = {name: np.round(points, 4).tolist() for name, points in simulation.contours().items()}
     (folder / "contours.json").write_text(json.dumps(contours))
     strains = simulation.strains()
@@ -213,7 +213,8 @@ def _is_of_simulation(path: Path) -> bool:
         return False
 
 
-def _save_frames(path: Path, frames: NDArray[np.uint8], spacing: tuple[float, float], step: float) -> None:
+def save_frames(path: Path, frames: NDArray[np.uint8], spacing: tuple[float, float], step: float) -> None:
+    """Label maps [T, H, W] as NIfTI (X, Y, T): ``spacing`` (row, column) in mm, ``step`` in s."""
     image = nibabel.Nifti1Image(frames.transpose(2, 1, 0), np.diag([spacing[1], spacing[0], step, 1.0]))
     image.header.set_zooms((spacing[1], spacing[0], step))
     image.header.set_xyzt_units("mm", "sec")

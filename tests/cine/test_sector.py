@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from common.cine.read import read_cine
-from common.cine.sector import sector_mask
+from common.cine.sector import sector_mask, seen_area
 from tests.cine.made import (
     DEMO,
     phantom,
@@ -61,3 +61,13 @@ def test_still_speckle_is_no_mark() -> None:
     frames += np.random.default_rng(0).normal(0, 0.002, frames.shape).astype(np.float32)
     sector = phantom(1)[1]
     assert sector_mask(torch.from_numpy(frames)[None], still=True).numpy()[sector].mean() > 0.97
+
+
+def test_what_is_seen_is_the_sector_with_the_dark_in_it() -> None:
+    row, column = np.mgrid[:80, :90]
+    sector = (np.abs(column - 45) < 0.7 * row + 0.5) & (np.hypot(row, column - 45) < 70)
+    frames = np.where(sector, 0.5, 0.0)[None].repeat(3, 0)
+    frames[:, 30:50, 38:52] = 0.0  # a dark cavity
+    found = seen_area(torch.from_numpy(frames)[None]).numpy()
+    assert found[sector].mean() > 0.99 and (found & ~sector).mean() < 0.02
+    assert seen_area(torch.zeros(1, 2, 8, 8)).all()

@@ -116,7 +116,7 @@ HOSTILE = {
     "train: for ever": ("POST", "/train/strain_pipeline", (b'{"epochs": 1000000000}', {}), 400),
     "train: code": ("POST", "/train/strain_pipeline", (b'{"size": "$exit()"}', {}), 400),
     "train: nothing labelled": ("POST", "/train/strain_pipeline", (b"{}", {}), 409),
-    "strategy: unknown": ("POST", "/activelearning/random", (b"{}", {}), 404),
+    "strategy: unknown": ("POST", "/activelearning/nothing", (b"{}", {}), 404),
     "a page of another origin": ("POST", INFER, (b"", {"Origin": "https://example.org"}), 403),
     "another host name": ("GET", "/info/", (b"", {"Host": "example.org"}), 400),
     "model files": ("GET", "/model/strain_pipeline", (b"", {}), 404),

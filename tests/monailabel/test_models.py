@@ -36,7 +36,11 @@ def test_info_names_models_as_a_viewer_needs_them(client):
         "strain_pipeline": "segmentation", "farneback": "others",
     }  # fmt: skip
     assert info["models"]["strain_pipeline"]["labels"] == {"lv_cavity": 1, "myocardium": 2, "left_atrium": 3}
-    assert set(info["trainers"]) == {"strain_pipeline"} and set(info["strategies"]) == {"most_uncertain"}
+    assert set(info["trainers"]) == {"strain_pipeline"} and set(info["strategies"]) == {
+        "most_uncertain",
+        "first",
+        "random",
+    }
     assert info["datastore"]["total"] == 4
 
 

@@ -3,6 +3,7 @@
 import json
 
 import nibabel
+import nrrd
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,7 @@ from monai.data import MetaTensor
 from common.cine.write import write_cine
 from common.core.errors import InputError
 from common.evaluation.contour import read_contour
-from common.serving.requests import ANSWER, open_requests, uncertainty, wall_labels
+from common.serving.requests import ANSWER, as_nrrd, open_requests, uncertainty, wall_labels
 from common.training.frames import BACKGROUND_OR_ATRIUM
 from common.training.study_frames import StudyFrames
 from tests.bundles.running import ROOT
@@ -47,6 +48,24 @@ def test_bundle_on_one_case_with_its_options(cine, tmp_path, monkeypatch):
     assert nibabel.load(tmp_path / "case" / "ddf.nii.gz").shape == (80, 72, 2, 1, 2)
     with pytest.raises(InputError, match="has no option --nonsense"):
         ask(tmp_path, task="infer", files=files, options={"nonsense": 1}, entry=entry)
+
+
+@pytest.mark.parametrize(
+    "shape", [(7, 6, 5), (7, 6, 5, 1, 3), (7, 6, 5, 1, 2)], ids=["labels", "volume's field", "cine's"]
+)
+def test_nrrd_holds_what_nifti_holds_and_lies_where_it_lies(shape, tmp_path):
+    affine = np.array([[-0.5, 0, 0, 3], [0, 0, 0.7, -4], [0, 0.6, 0, 5], [0, 0, 0, 1]])
+    path, values = tmp_path / "case.nii.gz", np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    image = nibabel.Nifti1Image(values, affine)
+    image.header.set_intent(1007 if len(shape) == 5 else 0)
+    nibabel.save(image, path)
+    found, header = nrrd.read(str(tmp_path / as_nrrd(path)))
+    wanted = values if len(shape) == 3 else np.moveaxis(values[:, :, :, 0], -1, 0)
+    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_allclose(header["space origin"], [-3, 4, 5], atol=1e-6)
+    directions = np.array([row for row in header["space directions"] if np.isfinite(row).all()])
+    np.testing.assert_allclose(directions.T, np.diag([-1, -1, 1]) @ affine[:3, :3], atol=1e-6)
+    assert header["space"] == "left-posterior-superior"
 
 
 def test_check_tells_cine_volume_and_label(cine, tmp_path):

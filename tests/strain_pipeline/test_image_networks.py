@@ -132,7 +132,7 @@ def test_committed_weights_know_a_recorded_four_chamber_cine():
     """pydicom's example, of another machine than CAMUS's: its view, and the wall between cavity and what is around."""
     models = Path(__file__).parents[2] / "bundles/strain_pipeline/models"
     cine = read_cine(demo_cine())[0, :2].as_tensor()
-    assert classify_view(cine, load_view_classifier(models / "view.pt"))["apical_4ch"] > 0.9
+    assert classify_view(cine, load_view_classifier(models / "view.pt"))["apical_4ch"] > 0.8
     found = segment_cine(cine, load_segmentation(models / "segmentation.pt")).argmax(1)
     areas = [(found == value).sum((1, 2)).float().mean() for value in (1, 2, 3)]
     assert all(1000 < area < 5000 for area in areas), "of 76,800 pixels"

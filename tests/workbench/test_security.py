@@ -6,7 +6,7 @@ pytest.importorskip("starlette")
 pytest.importorskip("websockets")
 
 from apps.workbench.guard import read_passwords
-from apps.workbench.store import history, state_of
+from apps.workbench.log import history, state_of
 from common.core.errors import InputError
 from tests.workbench.serving import Workbench
 
@@ -15,6 +15,7 @@ PLACES = [
     ("GET", "/"), ("GET", "/api/cases"), ("GET", f"/api/cases/{ID}"), ("DELETE", f"/api/cases/{ID}"),
     ("POST", "/api/uploads?name=a.dcm"), ("POST", "/api/example"), ("GET", f"/api/cases/{ID}/shown/frames"),
     ("POST", f"/api/cases/{ID}/step"), ("GET", "/static/app.js"), ("GET", "/static/../server.py"),
+    ("GET", "/api/settings"), ("POST", "/api/studies?name=a.nii.gz"), ("POST", f"/api/cases/{ID}/label?name=a.nii.gz"),
 ]  # fmt: skip
 HOSTILE = [
     *[(m, t, {}, None) for m, t in PLACES],
@@ -31,6 +32,8 @@ HOSTILE = [
     *[("POST", f"/api/uploads?name={name}", {}, "own") for name in (
         "a.py", "..%2f..%2fa.sh", "a.dcm.exe", "", "a", "a.html", "%00", "a.pickle",
     )],
+    *[("POST", f"/api/studies?name={name}", {}, "own") for name in ("..%2f..%2fetc%2fpasswd", "", "..", ".lock")],
+    ("POST", f"/api/cases/{ID}/label?name=..%2fa.nii.gz", {}, "own"),
     ("POST", "/api/example", {"Sec-Fetch-Site": "cross-site"}, "own"),
     ("POST", "/api/uploads?name=a.dcm", {"Content-Length": "-1"}, "own"),
     ("GET", "/api/cases", {"Origin": "null"}, "own"),
@@ -79,7 +82,7 @@ def test_a_file_that_is_no_cine_ends_with_one_line_and_keeps_its_name_out_of_pat
     case = bench.case(found["id"], lambda c: c["status"] == "failed", 120)
     assert case["title"] == "no cine.mp4" and case["failed"] and "\n" not in case["failed"]
     assert str(bench.folder) not in case["failed"]
-    assert [p.name for p in (bench.folder / "space" / "cases" / found["id"] / "source").iterdir()] == ["cine.mp4"]
+    assert [p.name for p in (bench.folder / "space" / "cases" / found["id"] / "source").iterdir()] == ["image.mp4"]
     for what in ("step", "points", "undo", "nothing"):
         assert bench.ask("POST", f"/api/cases/{found['id']}/{what}", b"[1]")[0] == 400
     for body in (b'{"method": "../x"}', b'{"what": "wall", "value": {}}', b'{"what": "ed", "value": -1}', b"{"):

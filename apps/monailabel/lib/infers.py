@@ -18,7 +18,7 @@ from common.serving.requests import CASE
 from common.serving.workers import Job, Results, Workers
 from common.ventricle.contours import LINES
 from common.ventricle.labels import LABELS as HEART
-from common.volume.cases import LABELS as HIPPOCAMPUS
+from common.volume.case import LABELS as HIPPOCAMPUS
 from lib.studies import Studies
 
 CINE, STUDY, VOLUME = (
@@ -27,7 +27,7 @@ CINE, STUDY, VOLUME = (
     "common.volume.cases.VolumeCases",
 )
 CONTOUR_TAG = "final"
-IGNORED = ("client_id", "label_info", "result_extension", "result_dtype", "result_compress", "device", "logging")
+IGNORED = ("client_id", "label_info", "result_dtype", "result_compress", "device", "logging")
 """What MONAI Label's own clients send along, and nothing here depends on."""
 
 PRESETS = {
@@ -59,6 +59,7 @@ class Parameter:
 
 FRAME = number(0, 1e6, whole=True)
 FIGURES = Parameter(switch, False)
+EXTENSION = "result_extension"  # `.nrrd` is answered with NRRD, all else with `.nii.gz`
 CINE_PARAMETERS = {
     "spacing": Parameter(spacing, "", "", "spacing"),
     "frames": Parameter(number(0, 1e6, whole=True), 0, 0),
@@ -159,7 +160,7 @@ class BundleInfer(InferTask):
         """
         found = {}
         for name, value in params.items():
-            if name in IGNORED or name == "second":
+            if name in (*IGNORED, EXTENSION, "second"):
                 continue
             parameter = self.parameters.get(name)
             if parameter is None:
@@ -184,7 +185,13 @@ class BundleInfer(InferTask):
         kept = False
         try:
             answer = self.workers.run(
-                {"task": "infer", "folder": str(folder), **self.work(request, values)}, request.job
+                {
+                    "task": "infer",
+                    "folder": str(folder),
+                    "nrrd": str(request.params.get(EXTENSION, "")).endswith(".nrrd"),
+                    **self.work(request, values),
+                },
+                request.job,
             )
             kept = True
         except Refused as refused:

@@ -1,9 +1,10 @@
-"""Which study to label next: the one whose segmentation is the least certain."""
+"""Which study to label next: the one whose segmentation is the least certain, the first, or any."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,30 @@ from common.serving.workers import Results, Workers
 from lib.studies import Studies
 
 AT_ONCE = 20
+
+
+class First(Strategy):
+    """The first unlabelled image in the order of their names."""
+
+    def __init__(self) -> None:
+        super().__init__("The first unlabelled image, by name")
+
+    def __call__(self, request: dict[str, Any], datastore: Studies) -> dict[str, Any] | None:
+        datastore.look()
+        names = sorted(datastore.get_unlabeled_images())
+        return {"id": names[0]} if names else None
+
+
+class Random(Strategy):
+    """Any unlabelled image, each as likely as the others."""
+
+    def __init__(self) -> None:
+        super().__init__("Any unlabelled image")
+
+    def __call__(self, request: dict[str, Any], datastore: Studies) -> dict[str, Any] | None:
+        datastore.look()
+        names = sorted(datastore.get_unlabeled_images())
+        return {"id": random.choice(names)} if names else None
 
 
 class MostUncertain(Strategy):
