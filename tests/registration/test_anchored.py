@@ -83,7 +83,7 @@ def test_any_network_can_refine():
 
 
 def test_the_flow_network_refines_by_its_finest_stage():
-    network = NCCFlow((1, 0), (2, 2), (16, 16), (1, 2), deep=8).eval()
+    network = NCCFlow((1, 0), (2, 2), (16, 16), (1, 2), 4, 8).eval()
     for stage in network.stages:
         torch.nn.init.zeros_(stage.flow.weight)
     with torch.no_grad():
