@@ -25,34 +25,57 @@ from common.ventricle import strain
 from common.ventricle.contours import LINES, wall_contours, wall_lines
 from common.ventricle.mesh import Array, arc_length, at_fractions, myocardial_contours
 
+SIDEWAYS = 30.0  # degrees from the horizontal: an apex so near to it, left of its base, is one of swapped coordinates
+
 
 def read_contour(path: str | Path, frame: int, size: tuple[int, int], name: str = "endocardium") -> Array:
     """An endocardial contour ``[P, 2]`` (row, column) in pixels, from one base over the apex to the other.
 
     Args:
-        path: JSON of points ``[P, 2]``, of ``[T, P, 2]`` or of a dictionary with ``name`` of either; or a NIfTI (X, Y)
-            or (X, Y, T) of labels, 1 the cavity and 2 the myocardium.
+        path: JSON of points ``[P, 2]``, of ``[T, P, 2]`` or of a dictionary with ``name`` of either, and the ``frames``
+            that they belong to (strain_pipeline's ``contours.json``); or a NIfTI (X, Y) or (X, Y, T) of labels, 1 the
+            cavity and 2 the myocardium.
         frame: which of T is taken.
         size: (rows, columns) of the cine; the contour must lie inside.
         name: of the contour in a dictionary.
 
     Raises:
-        InputError: it can't be read, is no contour, or leaves the image.
+        InputError: it can't be read, is no contour, leaves the image, or lies on its side as swapped coordinates do.
     """
     if str(path).endswith((".nii", ".nii.gz")):
         return myocardial_contours(_read_labels(path, frame, size), name=str(path))[0]
     try:
         content = json.loads(Path(path).read_text())
         points = np.asarray(content[name] if isinstance(content, dict) else content, dtype=np.float64)
+        frames = content.get("frames") if isinstance(content, dict) else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: no readable contour ({type(error).__name__})") from error
-    if points.ndim == 3 and 0 <= frame < len(points):
+    if points.ndim == 3 and frames is not None:
+        if frame not in frames:
+            raise InputError(
+                f"{path}: has no contour of frame {frame}, end-diastole; there are {frames[0]} to {frames[-1]}"
+            )
+        points = points[frames.index(frame)]
+    elif points.ndim == 3 and 0 <= frame < len(points):
         points = points[frame]
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
         raise InputError(f"{path}: a contour is at least 3 points (row, column), this is {points.shape}")
     if (points < 0).any() or (points > np.array(size) - 1).any():
-        raise InputError(f"{path}: the contour leaves the image of {size[0]} × {size[1]} pixels")
+        raise InputError(
+            f"{path}: the contour leaves the image of {size[0]} × {size[1]} pixels{_if_swapped(points, size)}"
+        )
+    base = points[[0, -1]].mean(0)
+    axis = base - points[np.linalg.norm(points - base, axis=1).argmax()]
+    if abs(axis[0]) < np.tan(np.radians(SIDEWAYS)) * axis[1]:
+        raise InputError(
+            f"{path}: the apex lies to the left of the base; points are (row, column), are these (column, row)?"
+        )
     return points
+
+
+def _if_swapped(points: Array, size: tuple[int, int]) -> str:
+    inside = (points >= 0).all() and (points[:, ::-1] <= np.array(size) - 1).all()
+    return "; points are (row, column), these would fit as (column, row)" if inside else ""
 
 
 def read_wall(

@@ -24,7 +24,7 @@ from common.core.errors import InputError
 from common.strain_pipeline.checks import Gate
 from common.strain_pipeline.facing import plausible, the_right_way_round
 from common.strain_pipeline.motion import seen_sector
-from common.strain_pipeline.view import checked_view
+from common.strain_pipeline.view import checked_view, energy_check
 from common.ventricle.views import APICAL, apical
 
 ENOUGH = 20  # frames of a cine
@@ -91,9 +91,10 @@ def look_at(
     listed = Listed(case.name, case.entry.image, frames=len(frames))
     try:
         view = checked_view(case, found, gate.view_threshold, gate.force)
+        gate.stop([energy_check(found)], case.entry.image)
     except InputError:
         best = max(found, key=lambda name: found[name])
-        said = "no apical view" if best not in APICAL else f"view less certain than {gate.view_threshold:g}"
+        said = "no apical view" if best not in APICAL else "not certain of the view"
         return replace(listed, view=best, probability=found[best], why=said)
     _, lines = the_right_way_round(frames, segment)
     probability = 1.0 if view.given else found[view.view.name]

@@ -24,7 +24,7 @@ from common.strain_pipeline.files import write_strain_case
 from common.strain_pipeline.kept import Kept, measured, timed
 from common.strain_pipeline.measures import StrainMeasures
 from common.strain_pipeline.motion import Fusion, seen_sector
-from common.strain_pipeline.view import checked_view
+from common.strain_pipeline.view import checked_view, energy_check
 from common.strain_pipeline.wall import segmented, wall_in
 
 
@@ -41,6 +41,7 @@ class StrainEvaluator(CaseEvaluator):
         points: along the wall, even.
         figures: write report and film.
         weights: name of a network to what its weights are and what they were trained on.
+        options: that are told in the report.
         take: of a study, view to the name of the cine that is to be taken for it (``choice.chosen``).
 
     Attributes:
@@ -61,12 +62,14 @@ class StrainEvaluator(CaseEvaluator):
         figures: bool = True,
         weights: Mapping[str, str] | None = None,
         take: Mapping[str, str] | None = None,
+        options: Mapping[str, Any] | None = None,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
         self.classify, self.segment, self.measures = classify, segment, measures or StrainMeasures()
         self.fusion, self.gate, self.points = fusion or Fusion(), gate or Gate(), points
         self.figures, self.weights, self.take = figures, dict(weights or {}), take
+        self.options = dict(options or {})
         self.listed: list[Listed] = []
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
@@ -94,7 +97,7 @@ class StrainEvaluator(CaseEvaluator):
 
     def journey(self, case: CineCase) -> StrainCase:
         """From frames to a view, a wall, its motion, strain, and a report."""
-        return write_strain_case(self.measured(self.kept(case)), self.weights, self.figures)
+        return write_strain_case(self.measured(self.kept(case)), self.weights, self.figures, self.options)
 
     def kept(self, case: CineCase) -> Kept:
         """What takes long: the view's probabilities, the segmented wall, the fields.
@@ -107,6 +110,7 @@ class StrainEvaluator(CaseEvaluator):
         with timed(seconds, "view"):
             probabilities = self.classify(frames)
             checked_view(case, probabilities, self.gate.view_threshold, self.gate.force)
+            self.gate.stop([energy_check(probabilities)], case.entry.image)
         with timed(seconds, "segmentation"):
             segment, _ = the_right_way_round(frames, self.segment)
             memberships = segment(frames)

@@ -46,7 +46,7 @@ def plausible(lines: NDArray[np.float64]) -> float:
     known = np.isfinite(lines).all((1, 2, 3))
     if not known.any():
         return 0.0
-    limit = LIMITS["shape of the wall"][1]
+    limit = LIMITS["shape of the wall"][1] or np.inf
     return float((own_shape_prior().distances(lines[known, 0]) <= limit).sum() / len(lines))
 
 

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from common.core.memory import peak_memory
 from common.evaluation.writer import case_folder
 from common.strain_pipeline import html as report
 from common.strain_pipeline.case import StrainCase, lines_by_frame, mean_segments, study_view, with_seconds
+from common.strain_pipeline.checks import Check
 from common.strain_pipeline.dicom_sr import is_dicom, write_sr
 from common.strain_pipeline.html import SEGMENT_COLOURS, number
 from common.strain_pipeline.measures import SEGMENTS, BeatStrain, Measured
@@ -34,7 +36,10 @@ Array = NDArray[np.float64]
 CAPTION = 26  # pixels below a frame of the film
 TIMED = ("ms", "1/s", "beats/min")
 DOUBT = " (by the playback rate)"
-OUTLINE = ("#ffffff", "#9fd0ff")  # endocardium, epicardium
+OUTLINE = ("#ffffff", "#9fd0ff")  # the two lines that aren't measured
+REFERENCE = (
+    "A GLS of about −20 % is to be expected in healthy adults; it depends on machine and software (Lang et al. 2015)."
+)
 
 NUMBERS = (
     ("gls", "GLS, end-systolic", "%", 1),
@@ -57,7 +62,9 @@ NUMBERS = (
 )
 
 
-def write_strain_case(study: StrainCase, weights: Mapping[str, str], figures: bool = True) -> StrainCase:
+def write_strain_case(
+    study: StrainCase, weights: Mapping[str, str], figures: bool = True, options: Mapping[str, Any] | None = None
+) -> StrainCase:
     """The folder of a cine: ``summary.json``, ``strain.csv``, ``contours.json``, ``report.html``, ``film.mp4``.
 
     A structured report, ``sr.dcm``, is there where the cine is a DICOM file.
@@ -66,6 +73,7 @@ def write_strain_case(study: StrainCase, weights: Mapping[str, str], figures: bo
         study: what is known of it.
         weights: name of a network to what its weights are and what they were trained on.
         figures: write report and film.
+        options: that it was measured with.
 
     Returns:
         the same with the report's sections, its text, and the seconds of all parts among its metrics.
@@ -82,7 +90,9 @@ def write_strain_case(study: StrainCase, weights: Mapping[str, str], figures: bo
             start = time.perf_counter()
             study = replace(study, sections=tuple(case_sections(study)))
             heading = f"{study.view.view.title} · {Path(source).name}"
-            html = report.page("Left ventricular strain", heading, [*study.sections, about(weights)], study.banner)
+            html = report.page(
+                "Left ventricular strain", heading, [*study.sections, about(weights, options)], study.banner
+            )
             (beside / "report.html").write_text(html)
             write_film(beside / "film.mp4", study)
             study = replace(study, seconds={**study.seconds, "report": time.perf_counter() - start})
@@ -112,6 +122,8 @@ def write_strain_case(study: StrainCase, weights: Mapping[str, str], figures: bo
             "intervals": measured.intervals,
             "beats": measured.beats,
             "weights": weights,
+            "version": version(),
+            "options": dict(options or {}),
             "metrics": study.scores.metrics,
             "peak_memory_bytes": peak_memory(),
         }
@@ -132,11 +144,12 @@ def write_curves(path: Path, study: StrainCase) -> None:
                 writer.writerow([number_of, t, seconds, *values, round(float(areas[t]), 1)])
 
 
-def drawn_lines(lines: Array) -> tuple[list[Array], list[str]]:
-    """Polylines to draw of ``lines [3, P, 2]``, and their colours: both borders, and the centreline by segments."""
+def drawn_lines(lines: Array, measured: str = "centreline") -> tuple[list[Array], list[str]]:
+    """Polylines to draw of ``lines [3, P, 2]`` and colours: the ``measured`` one by segments, the others plain."""
+    which = LINES.index(measured)
     bounds = segment_bounds(lines.shape[1], SEGMENTS)
-    parts = [lines[1, a : b + 1] for a, b in pairwise(bounds)]
-    return [lines[0], lines[2], *parts], [*OUTLINE, *SEGMENT_COLOURS]
+    parts = [lines[which, a : b + 1] for a, b in pairwise(bounds)]
+    return [*(lines[k] for k in range(len(LINES)) if k != which), *parts], [*OUTLINE, *SEGMENT_COLOURS]
 
 
 def grey_values(case: CineCase) -> NDArray[np.uint8]:
@@ -164,7 +177,7 @@ def write_film(path: Path, study: StrainCase, rate: float = 12.5) -> None:
     drawn = []
     for t in sorted(lines):
         picture = cv2.cvtColor(cv2.resize(frames[t], None, fx=zoom, fy=zoom), cv2.COLOR_GRAY2RGB)
-        for line, colour in zip(*drawn_lines(lines[t]), strict=True):
+        for line, colour in zip(*drawn_lines(lines[t], study.measured.line), strict=True):
             points = ((line[:, ::-1] + 0.5) * zoom * 16).round().astype(np.int32)
             ink = tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
             cv2.polylines(picture, [np.ascontiguousarray(points)], False, ink, 2, cv2.LINE_AA, 4)
@@ -180,29 +193,54 @@ def case_sections(study: StrainCase) -> list[str]:
     """The sections of one cine: warnings, the cine with its GLS and curves, segments, numbers."""
     view, measured, times = study.view.view, study.measured, study.case.meta.frame_times
     beats = measured.beats
-    lines = {t: drawn_lines(found)[0] for t, found in lines_by_frame(study.tracked).items()}
+    lines = {t: drawn_lines(found, measured.line)[0] for t, found in lines_by_frame(study.tracked).items()}
     step = 1000 * (times[-1] - times[0]) / (len(times) - 1) if times else 60.0
-    cine = report.player(grey_values(study.case), lines, [*OUTLINE, *SEGMENT_COLOURS], marks_of(beats), step)
+    grey, colours = grey_values(study.case), [*OUTLINE, *SEGMENT_COLOURS]
+    marks, first = marks_of(beats), beats[0]
+    ends = {t: lines_at(study, t) for t in (first["ed"], first["es"])}
+    cine = report.player(grey, lines, colours, marks, step)
+    cine += report.stills(grey, ends, colours, {t: marks[t] for t in ends})
     caption = f"GLS, end-systolic, {measured.line}" + (f", mean of {len(beats)} beats" if len(beats) > 1 else "")
     caption += report.within(measured.intervals.get("gls"))
     frames = ", ".join(f"ED {b['ed']}, ES {b['es']}{'' if b['whole'] else ' (not whole)'}" for b in beats)
     facts = f'<p class="muted">{view.title}. Frames: {frames}.</p>'
     big = report.figure_of(measured.means["gls"], "%", caption)
-    said = notes_of(study)
+    rows = mean_segments(beats)
+    eye = report.bullseye({row["name"]: row["end_systolic"] for row in rows})
+    table = segment_table(rows, measured.line)
     return [
-        *([report.section("Warnings and notes", report.bullets(said), kind="warnings")] if said else []),
+        *([report.section("Warnings", report.bullets(study.warnings), kind="warnings")] if study.warnings else []),
         report.section(
             f"{view.short} · {Path(study.case.entry.image).name}",
             report.columns(cine, big + facts + "".join(plot_of(beat, times) for beat in beats)),
         ),
-        report.section(f"{view.short} · segments", segment_table(mean_segments(beats), measured.line)),
+        report.section(
+            f"{view.short} · segments", table, f'<div style="max-width:420px;margin:12px auto 0">{eye}</div>'
+        ),
         report.section(f"{view.short} · numbers", number_table(measured)),
+        report.section(f"{view.short} · notes and checks", report.bullets(notes_of(study)), check_table(study.checks)),
     ]
 
 
+def lines_at(study: StrainCase, frame: int) -> list[Array]:
+    """What is drawn at a frame of a beat."""
+    return drawn_lines(lines_by_frame(study.tracked)[frame], study.measured.line)[0]
+
+
+def check_table(checks: Sequence[Check]) -> str:
+    """A row a check: value, limits, whether it is passed, and what it would cost."""
+    rows = []
+    for c in checks:
+        limits = [f"{word} {value:g}" for word, value in (("from", c.least), ("to", c.greatest)) if value is not None]
+        of = "" if c.beat is None else f", beat from frame {c.beat}"
+        value = "–" if c.value is None else f"{c.value:.3g}"
+        rows.append([c.name + of, value, c.unit, " ".join(limits), "passed" if c.passed else "FAILED", c.costs])
+    return report.table(["Check", "value", "unit", "limits", "", "costs, if failed"], rows)
+
+
 def notes_of(study: StrainCase) -> list[str]:
-    """Everything that a reader of the numbers must know."""
-    said = [*study.warnings, *study.case.meta.notes]
+    """What else a reader of the numbers may want to know."""
+    said = list(study.case.meta.notes)
     found = sorted(study.view.probabilities.items(), key=lambda pair: -pair[1])[:2]
     words = ", ".join(f"{name.replace('_', ' ')} {share:.2f}" for name, share in found)
     said.append(f"View {'given by the user; the classifier says' if study.view.given else 'found'}: {words}.")
@@ -225,7 +263,10 @@ def plot_of(beat: BeatStrain, times: Sequence[float] | None) -> str:
         return ""
     marks = {"ES": float(along[beat["es"] - beat["ed"]])}
     label = "frame" if times is None else "ms after end-diastole"
-    return report.curves(series, label, "strain, %", [colours.get(name, "#1c2430") for name in series], marks)
+    inks = [colours.get(name, "#1c2430") for name in series]
+    gls = "GLS" if (value := beat["numbers"]["gls"]) is None else f"GLS {number(value)} %"
+    names = [{"gls": gls, "gls_centreline": "GLS of the centreline", "mapse": "MAPSE"}.get(n, n) for n in series]
+    return report.curves(series, label, "strain, %", inks, marks) + report.legend(names, inks)
 
 
 def segment_table(rows: Sequence[dict[str, Any]], line: str) -> str:
@@ -265,10 +306,21 @@ def number_table(measured: Measured) -> str:
     return report.table(head, body)
 
 
-def about(weights: Mapping[str, str]) -> str:
-    """What measured, and what it was trained on."""
-    said = [f"{name}: {text}" for name, text in weights.items()]
-    return report.section("How this was measured", report.bullets([*said, report.CAUTION]))
+def about(weights: Mapping[str, str], options: Mapping[str, Any] | None = None) -> str:
+    """What measured, its version and options, what it was trained on, and what to compare with."""
+    said = [f"Cardiac Motion Bundles {version()}", *(f"{name}: {text}" for name, text in weights.items())]
+    if options:
+        words = ", ".join(f"{name} {value}" for name, value in options.items() if value is not None)
+        said.append(f"Options: {words}.")
+    return report.section("How this was measured", report.bullets([*said, REFERENCE, report.CAUTION]))
+
+
+def version() -> str:
+    """Of this software, as it is installed."""
+    try:
+        return metadata.version("cardiac-motion-bundles")
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def text_of(study: StrainCase) -> str:

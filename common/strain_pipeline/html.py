@@ -31,7 +31,8 @@ body{font:15px/1.45 system-ui,sans-serif;color:#1c2430;background:#f4f5f7;margin
 main{max-width:1080px;margin:0 auto;padding:20px}
 h1{font-size:24px;margin:0 0 2px}h2{font-size:19px;margin:0 0 10px}h3{font-size:15px;margin:14px 0 6px}
 section{background:#fff;border:1px solid #dde1e7;border-radius:8px;padding:16px 18px;margin:14px 0}
-.caution{background:#7a1f1f;color:#fff;padding:6px 12px;border-radius:6px;display:inline-block;margin:8px 0}
+.caution{background:#7a1f1f;color:#fff;border:2px solid #7a1f1f;padding:6px 12px;border-radius:6px}
+.caution{display:inline-block;margin:8px 0}
 .warnings{border-left:5px solid #d98c00;background:#fff8e8}
 .forced{position:sticky;top:0;z-index:2;background:#b3261e;color:#fff;padding:8px 12px;font-weight:650}
 @media print{.forced{position:fixed;top:0;left:0;right:0;color:#b3261e;border:2px solid #b3261e;background:#fff}}
@@ -40,12 +41,19 @@ section{background:#fff;border:1px solid #dde1e7;border-radius:8px;padding:16px 
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:3px 8px;text-align:right;border-bottom:1px solid #e8ebef}
 th:first-child,td:first-child{text-align:left}th{font-weight:600;color:#48525f}
-.out td{color:#98a1ad}.dot{display:inline-block;width:10px;height:10px;border-radius:50%;margin-right:7px}
+.out td,.out th{color:#68717d}.wide{overflow-x:auto}tbody th{font-weight:400;color:inherit}
+.legend{display:flex;flex-wrap:wrap;gap:2px 14px;margin:4px 0 10px;padding:0;list-style:none;font-size:13px}
+.stills{display:flex;gap:12px;margin-top:10px}.stills figure{margin:0;flex:1}figcaption{font-size:13px;color:#48525f}
+.dot{display:inline-block;width:10px;height:10px;border-radius:50%;margin-right:7px}
 .player{position:relative;background:#000;border-radius:6px;overflow:hidden}
 .player img,.player svg{display:block;width:100%;height:auto}.player svg{position:absolute;inset:0;height:100%}
 .controls{display:flex;gap:10px;align-items:center;margin-top:8px}.controls input[type=range]{flex:1}
 button{font:inherit;padding:3px 12px}svg text{font:12px system-ui,sans-serif;fill:#3c4653}
-@media print{body{background:#fff}section{break-inside:avoid}.controls{display:none}}
+@media (max-width:600px){main{padding:8px}section{padding:12px 10px}.controls{flex-wrap:wrap}th,td{padding:3px 4px}}
+@page{margin:12mm}
+@media print{body{background:#fff;font-size:12px}main{padding:0;max-width:none}section,figure,tr{break-inside:avoid}
+.controls{display:none}.caution{color:#7a1f1f;background:none}
+*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """
 
 _SCRIPT = """
@@ -58,9 +66,11 @@ function show(t){frame=t;img.src='data:image/jpeg;base64,'+data.frames[t];range.
 const points=data.lines[t];
 lines.forEach((line,k)=>line.setAttribute('points',points&&shown.checked?points[k]:''));
 label.textContent='frame '+t+(data.marks[t]?' · '+data.marks[t]:'');}
-function next(){show(frame<data.first||frame>=data.last?data.first:frame+1);}
+const drawn=Object.keys(data.lines).map(Number).sort((a,b)=>a-b);
+function next(){const after=drawn.find(t=>t>frame);show(after===undefined?data.first:after);}
 function play(on){clearInterval(timer);timer=on?setInterval(next,data.step):null;
 button.textContent=on?'Pause':'Play';}
+for(const jump of box.querySelectorAll('[data-frame]'))jump.onclick=()=>{play(false);show(+jump.dataset.frame);};
 button.onclick=()=>play(!timer);range.oninput=()=>{play(false);show(+range.value);};shown.onchange=()=>show(frame);
 show(data.first);play(!matchMedia('(prefers-reduced-motion: reduce)').matches);}
 """
@@ -92,10 +102,11 @@ _FIGURE = _TEMPLATES.from_string(
     '<div class="muted">{{ caption }}</div>'
 )
 _TABLE = _TEMPLATES.from_string(
-    "<table><thead><tr>{% for text in head %}<th>{{ text }}</th>{% endfor %}</tr></thead><tbody>"
-    "{% for row in rows %}{% set k = loop.index0 %}<tr class=\"{{ 'out' if k in out }}\">{% for text in row %}<td>"
-    '{% if colours and loop.first %}<span class="dot" style="background:{{ colours[k] }}"></span>{% endif %}'
-    "{{ text }}</td>{% endfor %}</tr>{% endfor %}</tbody></table>"
+    '<div class="wide" tabindex="0" role="region" aria-label="{{ head[0] or "numbers" }}"><table><thead><tr>'
+    '{% for text in head %}{% if text %}<th scope="col">{{ text }}</th>{% else %}<td></td>{% endif %}{% endfor %}'
+    "</tr></thead><tbody>{% for row in rows %}{% set k = loop.index0 %}<tr class=\"{{ 'out' if k in out }}\">"
+    '<th scope="row">{% if colours %}<span class="dot" style="background:{{ colours[k] }}"></span>{% endif %}'
+    "{{ row[0] }}</th>{% for text in row[1:] %}<td>{{ text }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>"
 )
 
 
@@ -157,6 +168,53 @@ def table(
     return _TABLE.render(head=head, rows=rows, colours=colours, out=out)
 
 
+def legend(names: Sequence[str], colours: Sequence[str]) -> str:
+    """Names with dots of their colours."""
+    items = (
+        f'<li><span class="dot" style="background:{colour}"></span>{escape(name)}</li>'
+        for name, colour in zip(names, colours, strict=True)
+    )
+    return f'<ul class="legend">{"".join(items)}</ul>'
+
+
+def stills(
+    frames: NDArray[np.uint8], lines: Mapping[int, Sequence[Array]], colours: Sequence[str], captions: Mapping[int, str]
+) -> str:
+    """Single frames beside each other, each with its lines and what it is; arguments as of ``player``."""
+    parts = []
+    height, width = frames.shape[1:]
+    for t, caption in captions.items():
+        drawn = "".join(
+            f'<polyline points="{points_of(line)}" fill="none" stroke="{colour}" stroke-width="{width / 240:.2f}"/>'
+            for line, colour in zip(lines.get(t, []), colours, strict=False)
+        )
+        parts.append(
+            f'<figure><div class="player"><img alt="{escape(caption)}, frame {t}" '
+            f'src="data:image/jpeg;base64,{jpeg(shrunk(frames[t]))}">'
+            f'<svg aria-hidden="true" viewBox="0 0 {width} {height}">{drawn}</svg></div>'
+            f"<figcaption>{escape(caption)}, frame {t}</figcaption></figure>"
+        )
+    return f'<div class="stills">{"".join(parts)}</div>'
+
+
+def points_of(line: Array) -> str:
+    """A line ``[P, 2]`` (row, column) in pixels as an SVG list of points."""
+    return " ".join(f"{column + 0.5:.1f},{row + 0.5:.1f}" for row, column in line)
+
+
+def shrunk(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A frame of ``WIDEST`` pixels at most."""
+    scale = min(1.0, WIDEST / frame.shape[1])
+    if scale == 1:
+        return frame
+    return np.asarray(cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+
+
+def jpeg(frame: NDArray[np.uint8]) -> str:
+    """A frame as JPEG in base 64."""
+    return base64.b64encode(cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, _JPEG])[1].tobytes()).decode()
+
+
 def curves(
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     x_label: str,
@@ -212,7 +270,8 @@ def curves(
         f'<text x="12" y="{(height - bottom) / 2}" text-anchor="middle" '
         f'transform="rotate(-90 12 {(height - bottom) / 2})">{escape(y_label)}</text>'
     )
-    return f'<svg role="img" viewBox="0 0 {width} {height}" width="100%">{"".join(parts)}</svg>'
+    name = escape(f"{y_label} over {x_label}")
+    return f'<svg role="img" aria-label="{name}" viewBox="0 0 {width} {height}" width="100%">{"".join(parts)}</svg>'
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
@@ -261,9 +320,10 @@ def bullseye(values: Mapping[str, float | None], size: int = 380) -> str:
                 x = centre + place * np.cos(angle) + (0 if k % 3 == 0 else -14 * np.cos(angle))
                 y = centre + place * np.sin(angle) + 4
                 parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{wall}</text>')
-    wide = 60
+    wide = 104
     box = f"{-wide} 0 {size + 2 * wide} {size}"
-    return f'<svg role="img" class="bullseye" viewBox="{box}" width="100%">{"".join(parts)}</svg>'
+    name = "strain of the segments, %"
+    return f'<svg role="img" class="bullseye" aria-label="{name}" viewBox="{box}" width="100%">{"".join(parts)}</svg>'
 
 
 def sector(centre: float, inner: float, outer: float, first: float, last: float) -> str:
@@ -302,15 +362,10 @@ def player(
         step: ms a frame.
     """
     count, height, width = frames.shape
-    scale = min(1.0, WIDEST / width)
-    small = [cv2.resize(f, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else f for f in frames]
-    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG]
-    coded = [base64.b64encode(cv2.imencode(".jpg", f, quality)[1].tobytes()).decode() for f in small]
+    small = [shrunk(frame) for frame in frames]
+    coded = [jpeg(frame) for frame in small]
     low, wide = small[0].shape[:2]
-    texts = {
-        t: [" ".join(f"{column + 0.5:.1f},{row + 0.5:.1f}" for row, column in line) for line in found]
-        for t, found in lines.items()
-    }
+    texts = {t: [points_of(line) for line in found] for t, found in lines.items()}
     first, last = min(texts, default=0), max(texts, default=count - 1)
     data = {
         "frames": coded,
@@ -325,12 +380,18 @@ def player(
         'stroke-linejoin="round"/>'
         for points, colour in zip(texts.get(first, []), colours, strict=False)
     )
+    jumps = "".join(
+        f'<button type="button" data-frame="{t}" aria-label="{escape(mark)}, frame {t}">'
+        f"{''.join(word[0] for word in mark.split('-')).upper()}</button>"
+        for t, mark in sorted(marks.items())[:6]
+    )
     stored = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
     return (
         f'<div data-player><div class="player"><img alt="cine" width="{wide}" height="{low}" '
-        f'src="data:image/jpeg;base64,{coded[first]}"><svg viewBox="0 0 {width} {height}">{drawn}</svg></div>'
+        f'src="data:image/jpeg;base64,{coded[first]}"><svg aria-hidden="true" '
+        f'viewBox="0 0 {width} {height}">{drawn}</svg></div>'
         f'<div class="controls"><button type="button">Play</button><input type="range" aria-label="frame" min="0" '
         f'max="{count - 1}" value="{first}"><output></output>'
-        f'<label><input type="checkbox" checked> contour</label></div>'
+        f'<label><input type="checkbox" checked> contour</label>{jumps}</div>'
         f'<script type="application/json">{stored}</script></div>'
     )

@@ -25,6 +25,7 @@ from common.ventricle.views import VIEWS
 
 FRAMES_FOR_VIEW = 32
 TIME_SIGMA = 1.0  # frames
+TEMPERATURE = 1.75  # fitted to recorded clips that the network was not trained on (docs/TRAINING.md)
 INFERENCE_SIZE = 224  # trained at 256; a smaller square shows the network more of the heart (docs/TRAINING.md)
 WALL = 2  # in ``common.ventricle.labels.LABELS``
 _BEYOND = 20.0  # logit of the background outside the square
@@ -112,13 +113,27 @@ def largest_pieces(memberships: Tensor) -> Tensor:
     return kept / kept.sum(1, keepdim=True)
 
 
-def classify_view(cine: Tensor, network: nn.Module, size: int = 128) -> dict[str, float]:
-    """Probability of each view of ``VIEWS``, the mean over up to 32 frames of the cine.
+class ViewProbabilities(dict[str, float]):
+    """A probability a view name.
+
+    Attributes:
+        energy: how like its training the network finds the frames: log Σ exp of the logits (Liu et al. 2020, arXiv
+            2010.03759), mean over the frames; low for what it has not seen.
+    """
+
+    energy: float | None = None
+
+
+def classify_view(
+    cine: Tensor, network: nn.Module, size: int = 128, temperature: float = TEMPERATURE
+) -> ViewProbabilities:
+    """Probability of each view of ``VIEWS``, the mean over up to 32 frames of the cine and their mirrors.
 
     Args:
         cine: ``[T, H, W]`` in [0, 1].
         network: ``[B, 1, size, size]`` to logits ``[B, 8]``.
         size: of the network's input.
+        temperature: that logits are divided by (Guo et al. 2017, arXiv 1706.04599).
 
     Raises:
         ValueError: not of the shape [T, H, W].
@@ -128,8 +143,11 @@ def classify_view(cine: Tensor, network: nn.Module, size: int = 128) -> dict[str
     network.eval()
     device = next(network.parameters()).device
     with torch.no_grad():
-        shares = network(frames[chosen].to(device)).float().softmax(1).mean(0)
-    return dict(zip(VIEWS, shares.tolist(), strict=True))
+        shown = frames[chosen].to(device)
+        logits = (network(shown).float() + network(shown.flip(-1)).float()) / 2
+    found = ViewProbabilities(zip(VIEWS, (logits / temperature).softmax(1).mean(0).tolist(), strict=True))
+    found.energy = float(logits.logsumexp(1).mean())
+    return found
 
 
 def _prepared(cine: Tensor, size: int) -> tuple[Tensor, FrameSquare]:

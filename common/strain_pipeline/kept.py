@@ -31,7 +31,7 @@ from common.strain_pipeline.case import StrainCase
 from common.strain_pipeline.checks import Check, Gate, tracking_checks, wall_checks, without_times
 from common.strain_pipeline.measures import StrainMeasures, strain_truth_scores
 from common.strain_pipeline.motion import Fusion, track_wall
-from common.strain_pipeline.view import checked_view, view_check
+from common.strain_pipeline.view import checked_view, energy_check, view_check
 from common.strain_pipeline.wall import Segmented, wall_in
 
 ABOUT = "about.json"
@@ -75,7 +75,7 @@ def measured(
     """
     case, seconds, gate = kept.case, dict(kept.seconds), gate or Gate()
     view = checked_view(case, kept.probabilities, gate.view_threshold, gate.force)
-    checks: list[Check] = [view_check(view, gate.view_threshold)]
+    checks: list[Check] = [view_check(view, gate.view_threshold), energy_check(kept.probabilities)]
     with timed(seconds, "contours"):
         wall = wall_in(case, kept.found)
         checks += wall_checks(wall, kept.seen)

@@ -202,14 +202,14 @@ class StrainMeasures:
         ends = [strain.disc_volume(endo[t], steps or (1.0, 1.0)) for t in (0, es)]
         numbers["ejection_fraction"] = strain.ejection_fraction(*ends)  # a ratio: any unit will do
         numbers["heart_rate"] = 60 / float(seconds[-1]) if seconds is not None and beat.whole else None
-        segments = []
+        segments: list[dict[str, Any]] = []
         for k, name in enumerate(names):
             row = timing(None if rejected[k] else curves[name], es, end, beat.whole, seconds)
             segments.append({"name": name, "rejected": rejected[k], **row, **self._quality(tracked, k)})
         main_line = LINES.index(self.line)
         whole, parts = intervals(tracked, numbers, segments, main_line, steps or (1.0, 1.0), compensate)
-        for row, part in zip(segments, parts, strict=True):
-            row["interval"] = part
+        for segment, part in zip(segments, parts, strict=True):
+            segment["interval"] = part
         peaks = [s["time_to_peak_ms"] for s in segments if s["time_to_peak_ms"] is not None]
         spread = strain.mechanical_dispersion(peaks)
         numbers["mechanical_dispersion_ms"] = None if math.isnan(spread) else spread

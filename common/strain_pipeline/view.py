@@ -10,6 +10,8 @@ from common.core.errors import InputError
 from common.strain_pipeline.checks import CASE, Check
 from common.ventricle.views import APICAL, ApicalView, apical
 
+LEAST_ENERGY = 3.0  # recorded four-chamber cines that were not trained on have 5.6 and more
+
 
 @dataclass(frozen=True)
 class CineView:
@@ -30,6 +32,12 @@ def view_check(view: CineView, threshold: float) -> Check:
     """Whether the classifier is certain enough of the view; what the user says has no limit."""
     least = None if view.given else threshold
     return Check("view", view.probabilities.get(view.view.name, 0.0), least, None, "probability", CASE)
+
+
+def energy_check(probabilities: Mapping[str, float]) -> Check:
+    """Whether the frames are like what the classifier was trained on (``ViewProbabilities.energy``)."""
+    energy = getattr(probabilities, "energy", None)
+    return Check("like what was trained on", energy, LEAST_ENERGY, None, "free energy of the logits", CASE)
 
 
 def checked_view(

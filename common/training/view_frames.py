@@ -176,8 +176,7 @@ class ViewFrames(RandomItems):
 
     Attributes:
         frames: all of them.
-        parts: which of them are ``recorded``, ``simulated_from_recorded``, ``disturbed``, ``own``, ``pictures`` and
-            ``others``.
+        parts: which of them are ``recorded``, ``simulated_from_recorded``, ``disturbed`` and ``others``.
 
     Raises:
         InputError: no source is given, or one can't be used.
@@ -220,9 +219,9 @@ class ViewFrames(RandomItems):
             "disturbed": [
                 ViewFrame(frame, other) for frame in (*recorded, *again, *(item.frame for item in own)) if disturb
             ],
-            "own": own * images_repeat,
-            "pictures": [ViewFrame(_frame(*found), other) for found in other_pictures(pictures, seed)],
             "others": [
+                *own * images_repeat,
+                *(ViewFrame(_frame(*found), other) for found in other_pictures(pictures, seed)),
                 *(simulated_frames(hearts, frames, seed, simulated) if hearts else []),
             ],
         }

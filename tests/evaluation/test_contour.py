@@ -126,3 +126,30 @@ def test_a_wall_that_is_drawn_on_pixels_that_are_not_square(tmp_path):
     (tmp_path / "wide.json").write_text(json.dumps(((points + 0.5) / (1, 2) - 0.5).tolist()))
     wide = read_wall(tmp_path / "wide.json", 0, (SIZE[0], SIZE[1] // 2), 60, 5.0, (1.0, 2.0))
     np.testing.assert_allclose(wide, square, atol=1e-6)
+
+
+def upright(points=31):
+    angle = np.linspace(0, np.pi, points)
+    return np.stack([70 - 60 * np.sin(angle), 45 - 20 * np.cos(angle)], -1)
+
+
+def test_contours_of_the_strain_pipeline_are_read_by_their_frames(tmp_path):
+    path = tmp_path / "contours.json"
+    lines = [(upright() + shift).tolist() for shift in (0.0, 2.0, 4.0)]
+    path.write_text(json.dumps({"frames": [7, 8, 9], "endocardium": lines, "epicardium": lines}))
+    np.testing.assert_allclose(read_contour(path, 8, (100, 100)), upright() + 2)
+    with pytest.raises(InputError, match="no contour of frame 0, end-diastole; there are 7 to 9"):
+        read_contour(path, 0, (100, 100))
+
+
+def test_swapped_coordinates_are_noticed(tmp_path):
+    path = tmp_path / "swapped.json"
+    path.write_text(json.dumps(upright()[:, ::-1].tolist()))
+    with pytest.raises(InputError, match=r"points are \(row, column\), are these \(column, row\)\?"):
+        read_contour(path, 0, (100, 100))
+    with pytest.raises(InputError, match=r"leaves the image of 60 × 100 pixels$"):
+        (tmp_path / "large.json").write_text(json.dumps((upright() + [40, 40]).tolist()))
+        read_contour(tmp_path / "large.json", 0, (60, 100))
+    with pytest.raises(InputError, match=r"these would fit as \(column, row\)"):
+        path.write_text(json.dumps((upright()[:, ::-1] + [0, 5]).tolist()))
+        read_contour(path, 0, (100, 70))

@@ -20,8 +20,9 @@ from common.strain_pipeline.checks import (
     wall_checks,
     without_times,
 )
+from common.strain_pipeline.image_networks import ViewProbabilities
 from common.strain_pipeline.measures import StrainMeasures
-from common.strain_pipeline.view import checked_view, view_check
+from common.strain_pipeline.view import checked_view, energy_check, view_check
 from common.ventricle.views import APICAL
 from tests.strain_pipeline.test_pipeline import SHARE, SIZE, heart, labels_at, tracked  # noqa: F401
 
@@ -126,6 +127,10 @@ def test_view_is_a_check_that_a_user_lifts(heart):  # noqa: F811
     forced = checked_view(case, shares, 0.5, force=True)
     assert forced.view.short == "A2C" and not view_check(forced, 0.5).passed
     assert view_check(replace(forced, given=True), 0.5).passed
+    unlike = ViewProbabilities(shares)
+    assert energy_check(unlike).passed and energy_check(shares).passed, "nothing is known"
+    unlike.energy = 0.5
+    assert not energy_check(unlike).passed and energy_check(unlike).costs == CASE
 
 
 def test_crossings_of_a_line():

@@ -17,7 +17,7 @@ def test_text_is_escaped_everywhere():
         nasty, nasty, [report.section(nasty, report.bullets([nasty]), report.table([nasty], [[nasty]]))]
     )
     player = report.player(np.zeros((2, 4, 4), np.uint8), {}, [], {0: nasty})
-    assert "<script>alert" not in whole and whole.count("&lt;script&gt;") == 7
+    assert "<script>alert" not in whole and whole.count("&lt;script&gt;") == 8
     assert "</script>&" not in player.replace("</script></div>", "")
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from common.strain_pipeline.intervals import METHOD, QUANTILE, interval, intervals, of_mean, sampled_lines
+from common.strain_pipeline.intervals import METHOD, QUANTILE, SHARE, interval, intervals, of_mean, sampled_lines
 from common.strain_pipeline.motion import spread_across
 from tests.strain_pipeline.test_pipeline import beat_with
 
@@ -23,7 +23,7 @@ def beat(deviation=0.0, off=0.0):
 def test_without_errors_the_frames_and_the_method_are_left():
     whole, parts = intervals(beat(), NUMBERS, ROWS, 0, (1.0, 1.0), True)
     half = (whole["gls"][1] - whole["gls"][0]) / 2
-    assert QUANTILE * METHOD["gls"] <= half < QUANTILE * METHOD["gls"] + 0.3
+    assert QUANTILE * METHOD["gls"] <= half < QUANTILE * METHOD["gls"] + 0.4
     assert np.mean(whole["gls"]) == pytest.approx(-20) and len(parts) == 6 and None not in parts
 
 
@@ -33,13 +33,13 @@ def test_a_less_certain_track_widens_all_and_a_shifted_wall_the_volumes():
     assert all(wide[name][1] > narrow[name][1] for name in narrow)
     assert parts[0][1] - parts[0][0] > 2 * QUANTILE * METHOD["segment"]
     shifted, _ = intervals(beat(off=3.0), NUMBERS, ROWS, 0, (1.0, 1.0), True)
-    assert shifted["ejection_fraction"][1] > narrow["ejection_fraction"][1] + 0.3
+    assert shifted["ejection_fraction"][1] > narrow["ejection_fraction"][1]
 
 
 def test_sampled_lines_have_the_errors_they_are_given():
     lines = sampled_lines(beat(deviation=2.0), 0, [0, 20], 400)
     spread = (lines - beat().lines[[0, 20], 0]).std(0)
-    assert np.abs(spread[0]).max() < 1e-9 and spread[1].mean() == pytest.approx(2.0, rel=0.1)
+    assert np.abs(spread[0]).max() < 1e-9 and spread[1].mean() == pytest.approx(SHARE * 2.0, rel=0.1)
     steps = np.diff(lines[:, 1] - beat().lines[20, 0], axis=1).std()
     assert steps < 0.3, "neighbours err alike"
 
