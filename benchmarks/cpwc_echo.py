@@ -28,7 +28,7 @@ def network_of(names: list[str]) -> nn.Module:
     configs = ROOT / "bundles/cpwc_echo/configs"
     parser = ConfigParser()
     parser.read_config([str(configs / "inference.json"), *(str(configs / f"{name}.json") for name in names)])
-    return parser.get_parsed_content("network")
+    return parser.get_parsed_content("network_def")
 
 
 def seconds(network: nn.Module, image: Tensor, composition: bool = False) -> float:

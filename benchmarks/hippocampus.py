@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
+from monai.data import MetaTensor
 
 from benchmarks.results import ROOT
 from common.registration.atlas import AtlasSegmentation
 from common.registration.overlap import segmentation_scores
-from common.volume.cases import LABELS
+from common.volume.case import LABELS
 
 METHODS = {
     "ssmsr": ("ssmsr_hippocampus", []),
@@ -48,7 +49,8 @@ def measured(bundle: str, files: list[str], data: str | None) -> dict[str, float
     parser["bundle_root"] = str(configs.parent)
     if data:
         parser["datalist"], parser["dataset_dir"] = str(ROOT / "data_lists/hippocampus.json"), data
-    dataset, network = parser.get_parsed_content("dataset"), parser.get_parsed_content("network_def")
+    dataset, network = parser.get_parsed_content("dataset"), parser.get_parsed_content("network")
+    postprocessing = parser.get_parsed_content("postprocessing")
     inferer: AtlasSegmentation = parser.get_parsed_content("inferer")
     rows = []
     for index in range(TARGETS):
@@ -57,7 +59,7 @@ def measured(bundle: str, files: list[str], data: str | None) -> dict[str, float
         with torch.no_grad():
             result = inferer(case.image, network, case.mask)
         seconds, cpu_seconds = time.perf_counter() - clock, time.process_time() - cpu
-        label = case.grid.own(result.memberships).argmax(1)[0]
+        label = postprocessing({"image": case.volume, "pred": MetaTensor(result.memberships[0])})["pred"][0]
         dice = segmentation_scores(label, torch.from_numpy(case.label.copy()), LABELS, (1, 1, 1))["dice"]
         rows.append((seconds, cpu_seconds, result.registration_seconds, dice))
     names = ("seconds", "cpu_seconds", "registration_seconds", "dice")

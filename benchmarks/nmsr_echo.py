@@ -44,7 +44,7 @@ def nmsr(preset: str) -> Method:
     parser.config.update({"bundle_root": str(CONFIGS.parent)})
     parser["inferer"]["progress"] = False
     parser["inferer"]["checkpoint_dir"] = None
-    inferer, network = parser.get_parsed_content("inferer"), parser.get_parsed_content("network_def")
+    inferer, network = parser.get_parsed_content("inferer"), parser.get_parsed_content("network")
     return lambda image, mask: inferer(image, network, mask=mask).ddf
 
 

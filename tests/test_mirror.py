@@ -11,7 +11,9 @@ def stems(folder, pattern="*.py"):
     return {path.stem.removeprefix("test_") for path in (ROOT / folder).glob(pattern)} - {"__init__"}
 
 
-@pytest.mark.parametrize("package", ["fields", "flow", "registration", "ventricle", "networks", "volume"])
+@pytest.mark.parametrize(
+    "package", ["core", "fields", "flow", "registration", "ventricle", "networks", "volume", "bundle"]
+)
 def test_each_module_has_a_file_of_tests(package):
     assert not stems(f"common/{package}") - stems(f"tests/{package}", "test_*.py")
 

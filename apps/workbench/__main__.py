@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8765)
     parser.add_argument("--password-file", help="lines name:password; needed for another host than this machine")
     parser.add_argument("--atlases", type=Path, help="folder with imagesTr and labelsTr, to segment hippocampi with")
+    parser.add_argument("--studies", type=Path, help="MONAI Label's folder of studies; its labels are shared")
     parser.add_argument("--upload", type=int, default=2048, help="MiB of an upload at most")
     parser.add_argument("--timeout", type=float, default=3600, help="seconds that a measurement may take")
     parser.add_argument("--root", type=Path, default=ROOT, help="folder that holds bundles/")
@@ -41,15 +42,17 @@ def main() -> None:
         passwords = read_passwords(given.password_file) if given.password_file else None
         if not (given.root / "bundles" / "strain_pipeline").is_dir():
             raise InputError(f"{given.root}: holds no bundles/strain_pipeline; name the repository's folder by --root")
-        if given.atlases and not given.atlases.is_dir():
-            raise InputError(f"--atlases {given.atlases}: no such folder")
+        for name in ("atlases", "studies"):
+            if getattr(given, name) and not getattr(given, name).is_dir():
+                raise InputError(f"--{name} {getattr(given, name)}: no such folder")
         lock = workspace_lock(given.workspace)
     except InputError as error:
         sys.exit(f"error: {error}")
     memory = psutil.virtual_memory().total // 2
     root = given.root.resolve()
     work, hands = (Workers(1, seconds, memory, 64, root, MAKE) for seconds in (given.timeout, 60.0))
-    store = Store(given.workspace, work, hands, {"atlases": str(given.atlases.resolve()) if given.atlases else None})
+    options = {"atlases": str(given.atlases.resolve()) if given.atlases else None}
+    store = Store(given.workspace, work, hands, options, given.studies)
     token = secrets.token_urlsafe(24)
     example = Path(str(examples.get_path("ybr_color")))
     server = make_server(store, (*LOOPBACK, given.host), token, passwords, given.upload * 2**20, example)

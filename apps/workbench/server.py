@@ -53,7 +53,7 @@ def make_server(
         return JSONResponse(await threaded(store.listed))
 
     async def settings(_: Request) -> Response:
-        return JSONResponse(page_settings())
+        return JSONResponse({**page_settings(), "studies": await threaded(store.study_names)})
 
     async def upload(request: Request) -> Response:
         title = request.query_params.get("name", "").replace("\\", "/").rsplit("/", 1)[-1]
@@ -92,6 +92,12 @@ def make_server(
         name, target = await threaded(store.new, "Example: apical four-chamber", ".dcm")
         target.write_bytes(example.read_bytes())
         await threaded(store.begin, name, "open", None, who(request))
+        return JSONResponse({"id": name})
+
+    async def study(request: Request) -> Response:
+        name = await threaded(store.new_of_study, request.query_params.get("name", ""))
+        if store.read(name)["status"] == "arriving":
+            await threaded(store.begin, name, "open", None, who(request))
         return JSONResponse({"id": name})
 
     async def one(request: Request) -> Response:
@@ -195,6 +201,7 @@ def make_server(
         Route("/api/settings", settings),
         Route("/api/uploads", upload, methods=["POST"]),
         Route("/api/example", try_example, methods=["POST"]),
+        Route("/api/studies", study, methods=["POST"]),
         Route("/api/cases/{name}", one, methods=["GET"]),
         Route("/api/cases/{name}", remove, methods=["DELETE"]),
         Route("/api/cases/{name}/shown/{file}", file),

@@ -17,7 +17,7 @@ from typing import Any
 
 from apps.workbench.log import Edits, state_of, turned
 from common.core.files import written_whole
-from common.serving.checks import Refused
+from common.serving.checks import IMAGE_SUFFIXES, Refused
 from common.serving.settings import KINDS
 from common.serving.workers import PROGRESS, Job, Workers
 
@@ -35,9 +35,18 @@ class Store:
         folder: made if missing.
         work: runs what takes long; ``hands`` what a person waits for.
         options: of all requests to the workers, ``atlases`` say.
+        studies: folder of MONAI Label's images and labels, if any.
     """
 
-    def __init__(self, folder: Path, work: Workers, hands: Workers, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        work: Workers,
+        hands: Workers,
+        options: Mapping[str, Any] | None = None,
+        studies: Path | None = None,
+    ) -> None:
+        self.studies = studies.resolve() if studies else None
         self.folder, self.work, self.hands, self.options = folder.resolve(), work, hands, dict(options or {})
         self.cases = self.folder / "cases"
         self.cases.mkdir(parents=True, exist_ok=True)
@@ -145,7 +154,38 @@ class Store:
 
     def source(self, name: str) -> Path:
         """The file of a case."""
+        if self.studies and self.known[name].get("study"):
+            return self.studies / self.known[name]["study"]
         return self.place(name) / "source" / f"image{self.known[name]['suffix']}"
+
+    def study_names(self) -> list[str]:
+        """Images of the studies' folder."""
+        paths = sorted(self.studies.iterdir()) if self.studies else []
+        return [path.name for path in paths if path.name.endswith(IMAGE_SUFFIXES) and not path.name.startswith(".")
+                and path.is_file() and not path.is_symlink()]  # fmt: skip
+
+    def new_of_study(self, image: str) -> str:
+        """A case of an image of the studies, which is read where it is; the one that there is, if any.
+
+        Raises:
+            Refused: there is no such image.
+        """
+        if image not in self.study_names():
+            raise Refused(404, "no such image among the studies")
+        with self.lock:
+            for name, case in self.known.items():
+                if case.get("study") == image:
+                    return name
+            name = self.new(image, next(suffix for suffix in IMAGE_SUFFIXES if image.endswith(suffix)))[0]
+            self.update(name, study=image)
+        return name
+
+    def _study_label(self, name: str) -> str | None:
+        """Where MONAI Label keeps the label of a study's image; the workbench writes and reads the same file."""
+        image = self.known[name].get("study")
+        if not self.studies or not image:
+            return None
+        return str(self.studies / "labels" / "final" / f"{image.removesuffix(self.known[name]['suffix'])}.nii.gz")
 
     def begin(self, name: str, task: str, method: str | None, who: str) -> None:
         """Do something that takes long; it goes on without whoever asked.
@@ -208,7 +248,8 @@ class Store:
         case, source = self.place(name), str(self.source(name))
         place.mkdir()
         try:
-            about = {"task": task, "folder": str(place), "case": str(case), "source": source}
+            about = {"task": task, "folder": str(place), "case": str(case), "source": source,
+                     "study_label": self._study_label(name)}  # fmt: skip
             return workers.run({**self.options, **about, **request}, job)
         except Refused as refused:
             reason = refused.reason.replace(source, self.known.get(name, {}).get("title", "file"))

@@ -18,8 +18,8 @@ from torch import Tensor
 from common.blood.files import write_flow
 from common.blood.measures import measure_flow
 from common.cine.case import CineCase
-from common.cine.cases import in_pool
 from common.cine.sector import seen_area
+from common.cine.transforms import in_pool
 from common.core.errors import InputError
 from common.core.memory import peak_memory
 from common.evaluation.cine import CineReport
@@ -73,7 +73,7 @@ class BloodEvaluator(CaseEvaluator):
     def journey(self, case: CineCase) -> CineReport:
         """From frames to fields, flow, scores, and files."""
         case = pooled(case, self.segment)
-        single: RegistrationResult = self.register(case)
+        single: RegistrationResult = self.fields_of(case)
         result = replace(single, ddf=smoothed_in_time(single.ddf, self.time_sigma))
         flow = measure_flow(case, result.ddf, single.ddf)
         scores = reconstruction_scores(case, result, self.radius) | flow.scores()

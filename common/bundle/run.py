@@ -1,4 +1,4 @@
-"""``python -m common.bundle.run --config_file FILE … --option value``: a bundle, as by ``python -m monai.bundle run``.
+"""``python -m common.bundle.run --config_file FILE … --option value``: a bundle, as ``python -m monai.bundle`` does.
 
 The same files, options and results, with three differences. A path is what is written, whatever signs are in it. What
 is mistyped, an option, a file, a value that no part of the bundle takes, ends in one line. And the first words are

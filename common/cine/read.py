@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ from common.cine.scale import keep_possible
 from common.cine.study import is_dicomdir, the_only_cine
 from common.cine.video import VIDEO_SUFFIXES, read_video
 from common.core.errors import InputError
+from common.core.stored import load_nifti
 
 CINE_SUFFIXES = (
     *NIFTI_SUFFIXES, *METAIMAGE_SUFFIXES, *NRRD_SUFFIXES, ".gif", *VIDEO_SUFFIXES, *DICOM_SUFFIXES, *STACK_SUFFIXES,
@@ -102,6 +104,34 @@ def frame_pairs(cine: torch.Tensor) -> torch.Tensor:
     """
     frames = cine.as_tensor() if isinstance(cine, MetaTensor) else cine
     return torch.stack([frames[0, :-1], frames[0, 1:]], dim=1)
+
+
+def two_frames(first: str | Path, last: str | Path, spacing: Sequence[float] | float | None = None) -> MetaTensor:
+    """A cine ``[1, 2, H, W]`` of two stored frames, NIfTI (X, Y) of one size and scale, bytes or unit range.
+
+    Raises:
+        InputError: a file can't be read, isn't one frame, or they differ in size.
+    """
+    frames, steps = [], []
+    for path in (first, last):
+        try:
+            stored, values = load_nifti(path)
+            values = np.squeeze(values.astype(np.float32)).T
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"{path}: no readable frame ({error})") from error
+        if values.ndim != 2 or not np.isfinite(values).all():
+            raise InputError(f"{path}: expected one frame (X, Y) of finite values, this is {values.shape[::-1]}")
+        frames.append(torch.from_numpy(values / (255 if values.max() > 1 else 1)))
+        steps.append(tuple(float(step) for step in stored.header.get_zooms()[1::-1]))
+    if frames[0].shape != frames[1].shape:
+        raise InputError(f"{last}: {tuple(frames[1].shape)}, the frame at end-diastole is {tuple(frames[0].shape)}")
+    own = (spacing,) * 2 if isinstance(spacing, int | float) else tuple(spacing or steps[0])
+    notes = ["Two frames, end-diastole and end-systole, registered directly."]
+    meta: dict[str, Any] = {"spacing": own, "aspect": own[0] / own[1], "frame_times": None, "times_are": "acquired"}
+    meta |= {"regions": [], "r_waves": None, "colour_flow": False, "source": str(first), "notes": notes}
+    return MetaTensor(torch.stack(frames)[None], meta=meta)
 
 
 def _checked_spacing(spacing: float | Sequence[float] | None) -> tuple[float, float] | None:

@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser
 
 from common.cohort.runner import Work
 from common.core import folders
-from common.core.errors import InputError, input_error_in
+from common.core.errors import InputError, unwrapped
 from common.core.files import written_whole
 from common.core.options import check_files, check_known, is_path, take_literally
 from common.core.tables import metrics_of, pair_rows, statistics_text, write_tables
@@ -64,13 +64,8 @@ def content(parser: ConfigParser, name: str) -> Any:
     Raises:
         InputError: where bad input is what is wrong with it, without what MONAI wraps it in.
     """
-    try:
+    with unwrapped():
         return parser.get_parsed_content(name)
-    except RuntimeError as error:
-        found = input_error_in(error)
-        if found is None:
-            raise
-        raise found from error
 
 
 def case_names(parser: ConfigParser) -> dict[str, str]:

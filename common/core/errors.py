@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 
@@ -20,6 +22,18 @@ def input_error_in(error: BaseException | None) -> InputError | None:
     while error is not None and not isinstance(error, InputError):
         error = error.__cause__
     return error
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """Let an ``InputError`` out as it is, without what MONAI wraps around what its transforms and parsers raise."""
+    try:
+        yield
+    except Exception as error:
+        found = input_error_in(error)
+        if found is None or found is error:
+            raise
+        raise found from error
 
 
 def one_line_errors() -> None:

@@ -1,6 +1,7 @@
 """Tables of cases and of their frame pairs: as CSV, as statistics and as lines for the terminal.
 
-The rows are gone through one by one and never all kept, since the pairs of a large cohort don't fit into memory.
+The rows are gone through one by one and never all kept, since the pairs of a large cohort don't fit into memory: that
+is why the standard library's ``csv`` and columns of plain numbers stand here, not pandas.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class CineEvaluator(CaseEvaluator):
     """Registers all frame pairs of each cine, measures the fields, and writes them.
 
     Args:
-        device, dataset, network, output_dir, inferer, val_handlers: as in ``CaseEvaluator``.
+        device, dataset, network, output_dir, inferer, postprocessing, val_handlers: as in ``CaseEvaluator``.
         method: name that ``summary.json`` carries.
         contour, ed, es: as ``track_contour`` takes them.
         radius: of the NLCC window that measures.
@@ -59,13 +59,14 @@ class CineEvaluator(CaseEvaluator):
         warped: bool = False,
         **shared: Any,
     ) -> None:
+        self.method = method
         super().__init__(**shared)
-        self.method, self.contour, self.ed, self.es, self.radius = method, contour, ed or 0, es, radius
+        self.contour, self.ed, self.es, self.radius = contour, ed or 0, es, radius
         self.files = {"fields": fields, "figures": figures, "warped": warped}
 
     def journey(self, case: CineCase) -> CineReport:
         """From frames to fields, scores, and files."""
-        result = self.register(case)
+        result = self.fields_of(case)
         scores = reconstruction_scores(case, result, self.radius)
         scores |= truth_scores(case, result.ddf, self.radius)
         scores |= carried_label_scores(case, result.ddf) | flow_scores(case, result)

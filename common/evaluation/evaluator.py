@@ -8,8 +8,8 @@ is read and the report when it is written.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from ignite.engine import EventEnum, Events
 from monai.engines import Evaluator
 from monai.engines.utils import IterationEvents
 from monai.inferers import Inferer, SimpleInferer
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from common.core.case import Case, Keyed
@@ -77,8 +77,12 @@ class CaseEvaluator(Evaluator):
         inferer: a ``RegistrationInferer``, or one of MONAI's.
         output_dir: where the results go; before anything is computed each case gets a folder there that is no input
             and no other case's (``common.core.folders``).
+        postprocessing: of what an inferer gives, ``pred`` of ``{"image", "pred"}``, before it is measured and written;
+            None leaves it.
         val_handlers: tables, records and whatever of MONAI's and ignite's else, attached in this order.
     """
+
+    method = ""  # that writes its results
 
     def __init__(
         self,
@@ -87,10 +91,12 @@ class CaseEvaluator(Evaluator):
         network: nn.Module,
         output_dir: str,
         inferer: Inferer | None = None,
+        postprocessing: Callable[[Any], Any] | None = None,
         val_handlers: Sequence[Any] | None = None,
     ) -> None:
         self.dataset, self.output_dir, self.placed = dataset, Path(output_dir), False
         self.inferer = inferer or SimpleInferer()
+        self.postprocessing = postprocessing
         super().__init__(
             torch.device(device) if isinstance(device, str) else device,
             range(len(dataset)),  # type: ignore[arg-type]
@@ -118,6 +124,16 @@ class CaseEvaluator(Evaluator):
         self.state.output = {"image": case.image, "pred": result.ddf}
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
         return result
+
+    def fields_of(self, case: Case) -> RegistrationResult:
+        """Register the pairs of a case, and postprocess their fields."""
+        result = self.register(case)
+        return replace(result, ddf=self.postprocess(case.image, result.ddf))
+
+    def postprocess(self, image: Tensor, pred: Tensor) -> Tensor:
+        """What ``postprocessing`` makes of a prediction."""
+        found = pred if self.postprocessing is None else self.postprocessing({"image": image, "pred": pred})["pred"]
+        return torch.as_tensor(found)
 
     def folder_of(self, case: Case) -> Path:
         """Where the files of a case go."""

@@ -10,6 +10,7 @@ import imageio.v3 as iio
 import numpy as np
 from torch import Tensor
 
+from common.core.bars import with_bar
 from common.core.plots import plt
 
 
@@ -139,7 +140,8 @@ def tracked_film(
     """
     across = max(1, round(640 / cine.shape[2]))
     zoom = (across * aspect, float(across))
-    drawn = [tracked_frame(cine, points, t, trail, zoom) for t in range(len(cine))]
+    frames = with_bar(range(len(cine)), "film", "frame")
+    drawn = [tracked_frame(cine, points, t, trail, zoom) for t in frames]
     if still is not None:
         iio.imwrite(still, drawn[-1])
     if str(path).endswith(".gif"):

@@ -25,8 +25,8 @@ class RunRecord:
     one table; ``pairs/<metric>`` is by frame pair of the one case, ``cases/<metric>`` by case of a list.
 
     Args:
-        output_dir: where the record and the cases' folders lie.
-        method: name of the bundle.
+        output_dir: where the record and the cases' folders lie; None is the evaluator's.
+        method: name of the bundle; None is the evaluator's.
         preset: name of its settings.
         experiment: of MLflow; methods that can be compared share one.
         params: the resolved numbers of the configuration, with ``datalist`` and ``fold`` where it has them.
@@ -36,18 +36,19 @@ class RunRecord:
 
     def __init__(
         self,
-        output_dir: str,
-        method: str,
+        output_dir: str | None = None,
+        method: str | None = None,
         preset: str = "",
         experiment: str = "cines",
         params: Mapping[str, Any] | None = None,
         enabled: bool = True,
         fields: bool = True,
     ) -> None:
-        self.output_dir, self.enabled, self.fields = Path(output_dir), enabled, fields
-        self.method, self.preset, self.experiment, self.params = method, preset, experiment, dict(params or {})
+        self.own, self.enabled, self.fields = output_dir, enabled, fields
+        self.named, self.preset, self.experiment, self.params = method, preset, experiment, dict(params or {})
 
     def attach(self, engine: CaseEvaluator) -> None:
+        self.output_dir, self.method = Path(self.own or engine.output_dir), self.named or engine.method
         if self.enabled:
             engine.add_event_handler(Events.STARTED, self._begin)
             engine.add_event_handler(CaseEvents.CASE_DONE, self._case)

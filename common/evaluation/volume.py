@@ -9,6 +9,8 @@ from typing import Any
 import nibabel
 import numpy as np
 import torch
+from monai.data import MetaTensor
+from monai.transforms import AsDiscreted, Compose, Invertd
 from torch import Tensor
 
 from common.core.memory import peak_memory
@@ -21,7 +23,7 @@ from common.fields.files import save_volume_ddf
 from common.fields.regularity import folding, log_jacobian_sd
 from common.registration.atlas import Segmentation
 from common.registration.overlap import segmentation_scores
-from common.volume.cases import LABELS, VolumeCase
+from common.volume.case import LABELS, VolumeCase
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +53,8 @@ class VolumeEvaluator(CaseEvaluator):
     """Segments each volume by registered atlases, measures the segmentation, and writes it.
 
     Args:
-        device, dataset, network, output_dir, inferer, val_handlers: as in ``CaseEvaluator``; the inferer is an
-            ``AtlasSegmentation``.
+        device, dataset, network, output_dir, inferer, postprocessing, val_handlers: as in ``CaseEvaluator``. The
+            inferer is an ``AtlasSegmentation``; its memberships are postprocessed to labels on the file's voxels.
         method: name that ``summary.json`` carries.
         fields, figures, warped: which files are wanted beside ``segmentation.nii.gz`` and ``summary.json``.
     """
@@ -60,16 +62,19 @@ class VolumeEvaluator(CaseEvaluator):
     def __init__(
         self, *, method: str, fields: bool = True, figures: bool = True, warped: bool = False, **shared: Any
     ) -> None:
-        super().__init__(**shared)
         self.method, self.files = method, {"fields": fields, "figures": figures, "warped": warped}
+        super().__init__(**shared)
+        self.back = Invertd("pred", self.dataset.transform, orig_keys="image", nearest_interp=False)  # type: ignore[attr-defined]
+        self.postprocessing = self.postprocessing or Compose([self.back, AsDiscreted("pred", argmax=True)])
 
     def journey(self, case: VolumeCase) -> VolumeReport:
         """From a volume to its labels, scores, and files."""
         result: Segmentation = self.register(case)
-        labels = case.grid.own(result.memberships).argmax(1)[0].to(torch.uint8)
+        labels = self.postprocess(case.volume, MetaTensor(result.memberships[0]))[0].to(torch.uint8)
         scores = volume_scores(case, result, labels)
         folder = self.folder_of(case)
-        write_volume_case(folder, case, result, labels, scores, method=self.method, **self.files)
+        shown = self.back({"image": case.volume, "pred": MetaTensor(case.image[0])})["pred"][0]
+        write_volume_case(folder, case, result, labels, scores, shown, method=self.method, **self.files)
         return VolumeReport(case, result, scores, folder, labels)
 
 
@@ -87,7 +92,7 @@ def volume_scores(case: VolumeCase, result: Segmentation, labels: Tensor) -> Sco
     metrics: dict[str, float] = {}
     if case.label is not None:
         truth = torch.from_numpy(np.ascontiguousarray(case.label))
-        spacing = np.linalg.norm(case.grid.affine[:3, :3], axis=0).tolist()
+        spacing = np.linalg.norm(case.affine[:3, :3], axis=0).tolist()
         metrics = dict(segmentation_scores(labels, truth, LABELS, spacing))
     metrics |= {
         "folding": float(folding(result.ddf, case.mask).mean()),
@@ -107,6 +112,7 @@ def write_volume_case(
     result: Segmentation,
     labels: Tensor,
     scores: Scores,
+    shown: Tensor,
     method: str,
     fields: bool = True,
     figures: bool = True,
@@ -121,20 +127,21 @@ def write_volume_case(
     Args:
         folder: of the case.
         case, result, labels, scores: what is known of it.
+        shown: the volume behind the labels in the figure, ``[*shape]`` on the file's voxels.
         method: name that ``summary.json`` carries.
         fields, figures, warped: which files are wanted.
     """
-    grid = case.grid
+    affine = case.common_affine
     with case_folder(folder, case.entry, method) as (beside, summary):
-        save_volume(beside / "segmentation.nii.gz", labels, grid.affine)
+        save_volume(beside / "segmentation.nii.gz", labels, case.affine)
         if fields:
-            mapping = between_grids(result.ddf[:1], grid.common_affine, result.grid.common_affine)
-            save_volume_ddf(beside / "ddf.nii.gz", mapping[0], grid.common_affine)
+            mapping = between_grids(result.ddf[:1], affine, result.affine)
+            save_volume_ddf(beside / "ddf.nii.gz", mapping[0], affine)
         if warped:
-            save_volume(beside / "warped.nii.gz", result.warped[0, 0], grid.common_affine)
+            save_volume(beside / "warped.nii.gz", result.warped[0, 0], affine)
         if figures:
             truth = None if case.label is None else torch.from_numpy(case.label)
-            pictures.segmented_slices(grid.own(case.image)[0, 0], labels, truth, beside / "segmentation.png")
+            pictures.segmented_slices(shown, labels, truth, beside / "segmentation.png")
         summary |= {
             "source": case.entry.image,
             "synthetic": case.entry.phantom is not None,

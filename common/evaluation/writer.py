@@ -140,14 +140,15 @@ class MetricsTable:
     """``metrics.csv`` (a row a case), ``pairs.csv`` and ``summary.json`` (mean, sd, n of each column) of a whole run.
 
     Args:
-        output_dir: made if missing.
+        output_dir: made if missing; None is the evaluator's.
         show: print the table of each case and where its files are.
     """
 
-    def __init__(self, output_dir: str, show: bool = True) -> None:
-        self.output_dir, self.show = Path(output_dir), show
+    def __init__(self, output_dir: str | None = None, show: bool = True) -> None:
+        self.own, self.show = output_dir, show
 
     def attach(self, engine: CaseEvaluator) -> None:
+        self.output_dir = Path(self.own or engine.output_dir)
         engine.add_event_handler(Events.STARTED, self._begin)
         engine.add_event_handler(CaseEvents.CASE_DONE, self._row)
         engine.add_event_handler(Events.COMPLETED, self._write)

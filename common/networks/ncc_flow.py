@@ -4,8 +4,9 @@ PWC-Net (``pwc_net``) has to learn from its flow loss what makes two patches ali
 Speckle tracking knows: local NCC. Here the cost volume is the local NCC of the images themselves at full resolution,
 for all shifts of a few pixels, so that its peak is sub-pixel evidence from the first step on; what is learned is what
 block matching lacks: where the wall is, which peaks to believe, how a wall moves between them, and what around it
-stands still. Coarse to fine, the moving image warped by what is known so far, as in PWC-Net; the last stage runs more
-than once, with the same weights.
+stands still. Coarse to fine, the moving image warped by what is known so far, as in PWC-Net; the later stages run more
+than once, with the same weights. Large motion is searched for at half the size, in wide windows on a coarse grid: on
+images of an eighth there is no speckle left to know a place by.
 """
 
 from __future__ import annotations
@@ -206,11 +207,11 @@ class NCCFlow(nn.Module):
 
     def __init__(
         self,
-        scales: Sequence[int] = (3, 2, 1, 0),
-        searches: Sequence[int] = (3, 3, 3, 3),
-        widths: Sequence[int] = (64, 64, 64, 64),
-        passes: Sequence[int] = (1, 1, 1, 2),
-        stride: int | Sequence[int] = 4,
+        scales: Sequence[int] = (1, 1, 0),
+        searches: Sequence[int] = (12, 3, 3),
+        widths: Sequence[int] = (64, 64, 64),
+        passes: Sequence[int] = (1, 2, 2),
+        stride: int | Sequence[int] = (8, 4, 4),
         deep: int = 96,
     ) -> None:
         super().__init__()
@@ -249,7 +250,11 @@ class NCCFlow(nn.Module):
         fields, scale = self._estimates(image)
         return fields[-1], math.sqrt(2) * scale.exp()
 
-    def _estimates(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
+    def refine(self, image: Tensor, ddf: Tensor) -> Tensor:
+        """The field ``[B, 2, H, W]`` of a pair from one that is nearly right, likewise, by the finest stage alone."""
+        return self._estimates(image, ddf)[0][-1]
+
+    def _estimates(self, image: Tensor, start: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
         if image.dim() != 4 or image.shape[1] != 2:
             raise ValueError(f"expected [B, 2, H, W], got {list(image.shape)}")
         height, width = image.shape[2], image.shape[3]
@@ -259,14 +264,20 @@ class NCCFlow(nn.Module):
         fields: list[Tensor] = []
         features: Tensor | None = None
         whole = image.new_zeros([image.shape[0], 2, tall // self.multiple, wide // self.multiple])
+        first = 0
+        if start is not None:
+            first = len(self.scales) - 1
+            whole = functional.pad(start, [0, beside, 0, below], mode="replicate")
+        number = 0
         for stage, halvings, stride, passes in zip(self.stages, self.scales, self.strides, self.passes):  # noqa: B905, TorchScript has no strict
             scaled = functional.avg_pool2d(image, 1 << halvings) if halvings > 0 else image
             size = [scaled.shape[2] // stride, scaled.shape[3] // stride]
-            for _ in range(passes):
+            for _ in range(passes if number >= first else 0):
                 flow = functional.interpolate(whole, size, mode="bilinear", align_corners=False) / (1 << halvings)
                 flow, features = stage(scaled, flow, features)
                 whole = flow * (1 << halvings)  # pixels of the whole image
                 fields.append(whole)
+            number += 1
         assert features is not None
         scale = self.spread(features.detach()).float()
         scale = functional.interpolate(scale, [tall, wide], mode="bilinear", align_corners=False)
@@ -275,32 +286,3 @@ class NCCFlow(nn.Module):
             pixels = rescale_plane(field * (field.shape[2] / tall), tall, wide)
             full.append(pixels[:, :, :height, :width])
         return full, scale[:, :, :height, :width]
-
-
-def grown(network: NCCFlow, state: dict[str, Tensor]) -> NCCFlow:
-    """``network`` with the weights of one of fewer stages, or without contexts: its fields are those of that one.
-
-    The stages that are there are the finest of the network; coarser ones are silenced, and so begin at no motion.
-
-    Args:
-        network: the larger one, newly made.
-        state: of the smaller one.
-
-    Raises:
-        ValueError: the weights belong to no smaller network of this kind.
-    """
-    stages = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("stages."))
-    new = len(network.stages) - stages
-    own = network.state_dict()
-    renamed = {}
-    for key, value in state.items():
-        part = key.split(".")
-        name = ".".join(["stages", str(int(part[1]) + new), *part[2:]]) if part[0] == "stages" else key
-        if name not in own or own[name].shape != value.shape:
-            raise ValueError(f"weights '{key}' have no place in the larger network")
-        renamed[name] = value.float()
-    network.load_state_dict(renamed, strict=False)
-    for stage in network.stages[: max(new, 0)]:
-        nn.init.zeros_(stage.flow.weight)  # type: ignore[union-attr, arg-type]
-        nn.init.zeros_(stage.flow.bias)  # type: ignore[union-attr, arg-type]
-    return network

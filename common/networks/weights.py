@@ -34,20 +34,25 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def load_weights(network: nn.Module, path: str | Path | None) -> nn.Module:
+def load_weights(network: nn.Module, path: str | Path | None, device: torch.device | str | None = None) -> nn.Module:
     """``network`` with the weights of ``path`` (None leaves it as it is), in the network's own precision.
+
+    Args:
+        network: of any weights.
+        path: of what ``save_weights`` wrote.
+        device: to bring it to; None leaves it where it is.
 
     Raises:
         InputError: no such file, no weights, or those of another network.
     """
     if path is None:
-        return network
+        return network.to(device)
     state = read_weights(path)
     try:
         network.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: these are weights of another network ({str(error).splitlines()[0]})") from error
-    return network
+    return network.to(device)
 
 
 def require_weights(path: str | Path | None, config: str = "train.json", option: str = "--checkpoint") -> None:

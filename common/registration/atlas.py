@@ -10,22 +10,26 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
 from torch.nn import functional
 
 from common.core.arrays import bounding_box
+from common.core.bars import with_bar
 from common.core.datalist import case_name, read_datalist
-from common.core.errors import InputError
+from common.core.errors import InputError, unwrapped
 from common.fields.ddf import warp
 from common.fields.ncc import inside, local_ncc, masked_mean
 from common.registration.result import RegistrationInferer, RegistrationResult, beyond_box, register
-from common.volume.cases import SIZE, Grid, load_case, one_hot, phantom_entries, task04
+from common.volume.case import VolumeCase
+from common.volume.cases import phantom_entries, task04
+from common.volume.transforms import one_hot, volume_transforms
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +49,7 @@ class Atlases:
         datalist, fold, dataset_dir, download: a list of the decathlon's format instead.
         synthetic: without both, take six synthetic volumes (``common.volume.phantom``).
         count: use the first so many; 0 uses all.
-        size: of the common grid.
+        transform: from an entry to its case, as that of the targets; None is ``volume_transforms()``.
 
     Raises:
         InputError: not one can be used.
@@ -60,25 +64,27 @@ class Atlases:
         download: bool = False,
         synthetic: bool = True,
         count: int = 0,
-        size: Sequence[int] = SIZE,
+        transform: Callable[[dict[str, Any]], VolumeCase] | None = None,
     ) -> None:
         if folder is None and datalist is None and not synthetic:
             raise InputError(f"no atlases to register: name a folder with {LAYOUT} (atlas_dir)")
         self.names: list[str] = []
-        self.grids: list[Grid] = []
+        self.affines: list[np.ndarray] = []
         images, labels = [], []
         entries = self._entries(folder, datalist, fold, dataset_dir, download)
-        for entry in entries[: count or None]:
+        read = transform or volume_transforms()
+        for entry in with_bar(entries[: count or None], "atlases", "volume"):
             try:
-                case = load_case(entry, size, labelled=True)
+                with unwrapped():
+                    case = read(entry)
+                label = one_hot(case)
             except InputError as error:
                 log.warning("atlas left out: %s", error)
                 continue
-            assert case.label is not None
             self.names.append(case.name)
-            self.grids.append(case.grid)
+            self.affines.append(case.common_affine)
             images.append(case.image)
-            labels.append(one_hot(case.label, case.grid)[:, 1:].half())
+            labels.append(label[:, 1:].half())
         if not images:
             raise InputError(f"{folder or datalist}: no atlas can be used, of {len(entries)}")
         self.image, self.label = torch.cat(images), torch.cat(labels)
@@ -120,7 +126,7 @@ class Segmentation(RegistrationResult):
 
     Attributes:
         names: of the atlases used, best first.
-        grid: of the best atlas.
+        affine: of the best atlas on the common grid, its voxels to RAS mm.
         nlcc: of each with the target after registration, in [0, 1].
         warped: the registered atlases, ``[k, 1, *S]``.
         memberships: of the target, ``[1, 1 + labels, *S]``, background first.
@@ -128,7 +134,7 @@ class Segmentation(RegistrationResult):
     """
 
     names: list[str]
-    grid: Grid
+    affine: np.ndarray
     nlcc: list[float]
     warped: Tensor
     memberships: Tensor
@@ -222,7 +228,7 @@ class AtlasSegmentation(RegistrationInferer):
         return Segmentation(
             ddf=ddf,
             names=[self.atlases.names[i] for i in index],
-            grid=self.atlases.grids[index[0]],
+            affine=self.atlases.affines[index[0]],
             nlcc=agreement[best].tolist(),
             warped=warped,
             memberships=self._fuse(warped, inputs, labels),
@@ -259,7 +265,7 @@ class AtlasSegmentation(RegistrationInferer):
         order = order[: max(self.candidates, self.finalists) if self.candidates else None]
         selector = network if self.selector is None else self.selector
         scores = []
-        for part in order.split(AT_ONCE):
+        for part in with_bar(order.split(AT_ONCE), "atlas choice", "batch"):
             pairs = self.atlases.pairs(part.tolist(), fixed)
             scores.append(similarity(fixed, warp(pairs[:, :1], selector(pairs)), mask, self.radius))
         return order[torch.cat(scores).argsort(descending=True)[: self.finalists]].tolist()

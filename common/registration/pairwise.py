@@ -42,10 +42,14 @@ class PairwiseInferer(RegistrationInferer):
             tells their ``inconsistency``. The ``deviation`` is what the network itself says (``with_deviation``), of a
             composed field that of its first direction.
         progress: show a bar.
+        name: of the bar.
     """
 
-    def __init__(self, batch_size: int = 4, composition: bool = False, progress: bool = True) -> None:
+    def __init__(
+        self, batch_size: int = 4, composition: bool = False, progress: bool = True, name: str = "motion"
+    ) -> None:
         super().__init__()
+        self.name = name
         self.batch_size, self.composition, self.progress = batch_size, composition, progress
 
     def __call__(  # type: ignore[override]
@@ -56,13 +60,16 @@ class PairwiseInferer(RegistrationInferer):
         Args:
             inputs: ``[N, 2, H, W]``: moving, fixed; unit range.
             network: of the contract; put into evaluation mode.
-            mask, part: not looked at.
+            mask: not looked at.
+            part: of the case, for the bar's name.
         """
         network.eval()
         device = next((p.device for p in network.parameters()), inputs.device)
         found, missed, deviations = [], [], []
         with_deviation = getattr(network, "with_deviation", None)
-        with torch.no_grad(), tqdm(total=len(inputs), unit="pair", disable=not self.progress, mininterval=0.5) as bar:
+        name = f"{self.name}{part}".replace(".", " over a ")
+        bar_of = {"desc": name, "unit": "pair", "disable": not self.progress, "mininterval": 0.5}
+        with torch.no_grad(), tqdm(total=len(inputs), **bar_of) as bar:
             for batch in inputs.split(self.batch_size):
                 batch = batch.to(device).float()
                 if with_deviation is None:

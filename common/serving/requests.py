@@ -36,7 +36,7 @@ from common.serving.workers import ANSWER, CASE
 from common.strain_pipeline.case import StrainCase, lines_by_frame
 from common.strain_pipeline.image_networks import load_segmentation, segment_cine
 from common.strain_pipeline.motion import TrackedBeat
-from common.volume.cases import read_volume
+from common.volume.read import read_volume
 
 SHOWN_FRAMES = 16  # of a cine, to tell how uncertain its segmentation is
 
@@ -121,7 +121,7 @@ def _parsed(request: Mapping[str, Any]) -> ConfigParser:
         if "blood_mask" in entry:
             entry |= _blood_masks(folder, entry)
         if str(entry.get("contour", "")).endswith((".nii", ".nii.gz")) and "ed" not in entry:
-            entry |= _labelled_frame(entry["contour"])
+            entry |= labelled_frame(entry["contour"])
         datalist = folder / "datalist.json"
         datalist.write_text(json.dumps({"served": [entry]}))
         options |= {"datalist": str(datalist), "dataset_dir": "/", "fold": "served"}
@@ -146,7 +146,7 @@ def _blood_masks(folder: Path, entry: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _labelled_frame(path: str) -> dict[str, int]:
+def labelled_frame(path: str) -> dict[str, int]:
     """End-diastole, where labels (X, Y, T) show the cavity in one frame alone; else the bundle has to find it."""
     values = read_labels(path)
     frames = np.flatnonzero((values == 1).any((0, 1)))

@@ -12,17 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import nibabel
 import numpy as np
+import torch
+from monai.data import MetaTensor
 from numpy.typing import NDArray
 
 from common.cohort.bundle import config_files
 from common.core.errors import InputError
 from common.core.files import written_whole
+from common.fields.ddf import sample
 from common.fields.files import load_ddf
 from common.serving.requests import infer
 from common.serving.settings import VOLUME_METHODS
 from common.serving.workers import CASE, report_progress
-from common.volume.cases import LABELS, SIZE, Grid, normalised, read_label, read_volume
+from common.volume.case import LABELS
+from common.volume.read import read_label, read_volume
+from common.volume.transforms import SIZE, extent_of, normalised, turned_to_ras
 
 BUNDLE = "bundles/ssmsr_hippocampus"
 EVERY = 3  # voxels between two arrows
@@ -42,21 +48,21 @@ def open_volume(request: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(
             f"{request['source']}: {values.size / 2**20:.0f} million voxels; {MOST_VOXELS >> 20} are shown"
         )
-    grid = Grid(affine, values.shape)
     label = label_of(request)
-    truth = None if label is None else read_label(label, grid)
-    grey = np.round(255 * turned(normalised(values), grid)).astype(np.uint8)
+    truth = None if label is None else read_label(label, values.shape, affine)
+    shown = turned_to_ras(normalised(values), affine)
+    grey = np.round(255 * shown[0].numpy()).astype(np.uint8)
     write_shown(folder, "volume.bin", grey)
     if truth is not None:
-        write_shown(folder, "label.bin", turned(truth, grid).astype(np.uint8))
+        write_shown(folder, "label.bin", turned_to_ras(truth, affine)[0].numpy().astype(np.uint8))
     middle = cv2.resize(grey[:, ::-1, grey.shape[2] // 2].T, (96, 96))
     (folder / "shown" / "thumbnail.webp").write_bytes(cv2.imencode(".webp", middle)[1].tobytes())
-    fits = bool((np.round(grid.extent) <= grid.size).all())
+    fits = bool((np.round(extent_of(values.shape, affine)) <= SIZE).all())
     notes = [] if fits else [f"larger than the atlases' {'×'.join(map(str, SIZE))} mm: crop it to the hippocampus"]
     return {
         "kind": "volume",
         "shape": list(grey.shape),
-        "zooms": grid.zooms.tolist(),
+        "zooms": shown.pixdim.tolist(),
         "label": truth is not None,
         "names": {str(value): name for value, name in LABELS.items()},
         "every": EVERY,
@@ -80,9 +86,9 @@ def segment_volume(request: Mapping[str, Any]) -> dict[str, Any]:
     report_progress(request["folder"], "pictures", 0.95)
     case, kept = Path(request["folder"]) / CASE, folder / "motion" / method
     labels, affine = read_volume(case / "segmentation.nii.gz")
-    grid = Grid(affine, labels.shape)
-    write_shown(folder, f"labels_{method}.bin", turned(labels, grid).astype(np.uint8))
-    write_shown(folder, f"arrows_{method}.bin", shown_field(case / "ddf.nii.gz", grid))
+    shown = turned_to_ras(labels, affine)
+    write_shown(folder, f"labels_{method}.bin", shown[0].numpy().astype(np.uint8))
+    write_shown(folder, f"arrows_{method}.bin", shown_field(case / "ddf.nii.gz", shown))
     shutil.rmtree(kept, ignore_errors=True)
     shutil.copytree(case, kept)
     summary = answer["summary"]
@@ -128,25 +134,22 @@ def label_of(request: Mapping[str, Any]) -> str | None:
     return str(path) if path.is_file() else None
 
 
-def turned(values: NDArray[Any], grid: Grid) -> NDArray[np.float32]:
-    """Values of the file's voxels with their axes in RAS order."""
-    found: NDArray[np.float32] = grid.turn(values)[0, 0].numpy()
-    return found
-
-
-def shown_field(path: str | Path, grid: Grid) -> NDArray[np.float32]:
+def shown_field(path: str | Path, volume: MetaTensor) -> NDArray[np.float32]:
     """Every ``EVERY``-th vector ``[X, Y, Z, 3]`` of a field, in voxels of the turned volume.
 
     The median is taken off: it is how far the atlas's space lies from the volume's.
 
     Args:
-        path: of ``common.fields.files.save_volume_ddf``, on the common grid of ``grid``.
-        grid: of the volume.
+        path: of ``common.fields.files.save_volume_ddf``, on the common grid, in its voxels of 1 mm.
+        volume: ``[1, X, Y, Z]``, turned to RAS.
     """
-    vectors = grid.in_turned(load_ddf(path), EVERY)[0]
+    common = np.asarray(nibabel.load(path).affine)  # type: ignore[attr-defined]
+    to_common = torch.from_numpy(np.linalg.inv(common) @ volume.affine.numpy()).float()
+    voxels = torch.meshgrid(*(torch.arange(0.0, n, EVERY) for n in volume.shape[1:]), indexing="ij")
+    at = torch.einsum("ij,j...->i...", to_common[:3, :3], torch.stack(voxels)) + to_common[:3, 3, None, None, None]
+    vectors = sample(load_ddf(path), at[None])[0]
     vectors = vectors - vectors.flatten(1).median(1).values[:, None, None, None]
-    steps = grid.spacing / grid.zooms
-    return (vectors.movedim(0, -1).numpy() * steps).astype("<f4")
+    return (vectors.movedim(0, -1).numpy() / volume.pixdim.numpy()).astype("<f4")
 
 
 def write_shown(folder: Path, name: str, values: NDArray[Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -23,6 +24,7 @@ from scipy.interpolate import CubicSpline
 
 from common.cine.cases import CineCases
 from common.cine.scale import on_file_grid
+from common.cine.transforms import cine_transforms
 from common.cohort.bundle import config_files, content, parsed
 from common.core.errors import InputError
 from common.core.files import written_whole
@@ -30,9 +32,9 @@ from common.core.tables import finite
 from common.fields.files import save_cine_ddf
 from common.fields.points import field_at, track
 from common.registration.result import register
-from common.serving.requests import save_frames, serve, wall_labels
+from common.serving.requests import labelled_frame, save_frames, serve, wall_labels
 from common.serving.settings import ARROWS, HANDLES, METHODS, MOST_POINTS, VOLUME_METHODS
-from common.serving.volumes import open_volume, segment_volume, take_volume
+from common.serving.volumes import LABEL, label_of, open_volume, segment_volume, take_volume
 from common.serving.workers import report_progress
 from common.strain_pipeline import kept as kept_files
 from common.strain_pipeline.case import StrainCase, lines_by_frame, mean_segments
@@ -91,8 +93,11 @@ def open_case(request: Request) -> dict[str, Any]:
         InputError: it is neither.
     """
     report_progress(request["folder"], "reading", 0.1)
-    for name in ("kept", "shown"):
+    for name in ("kept", "shown", "source"):
         (Path(request["case"]) / name).mkdir(exist_ok=True)
+    saved = request.get("study_label")
+    if saved and Path(saved).is_file():  # as it is now: what is taken away later is written there
+        shutil.copyfile(saved, Path(request["case"]) / "source" / LABEL)
     try:
         return open_cine(request)
     except InputError as no_cine:
@@ -111,7 +116,7 @@ def open_cine(request: Request) -> dict[str, Any]:
         InputError: it is no cine.
     """
     folder = Path(request["case"])
-    data = CineCases(request["source"], square=True)
+    data = CineCases(request["source"], transform=cine_transforms(square=True))
     data.entries[0]["case"] = "case"
     case = data[0]
     report_progress(request["folder"], "view", 0.5)
@@ -157,7 +162,7 @@ def measure(request: Request) -> dict[str, Any]:
     motion = folder / "motion" / method
     if not (motion / kept_files.MOTION).is_file():
         content(parser, "initialize")
-        network, inferer = content(parser, "network_def"), content(parser, "inferer")
+        network, inferer = content(parser, "network"), content(parser, "inferer")
         pairs, done = max(1, len(case.image)), 0
 
         def count(*_: Any) -> None:
@@ -184,7 +189,7 @@ def correct(request: Request) -> dict[str, Any]:
     study = corrected(folder, request["method"], edits, Path(request["folder"]))
     handles = request.get("handles")
     if handles:
-        lines = lines_by_frame(study.tracked, 1)
+        lines, meta = lines_by_frame(study.tracked, 1), study.case.cine.meta
         frame = int(handles["frame"])
         if frame not in lines:
             raise InputError(f"frame {frame} lies outside the measured beats: draw in one of {min(lines)}-{max(lines)}")
@@ -192,7 +197,9 @@ def correct(request: Request) -> dict[str, Any]:
         edits.setdefault("ed", beat.ed)
         wall = moved_wall(lines[frame], handles)
         drawn = dict(edits.get("drawn") or {})
-        drawn[str(frame)] = np.round(on_file_grid(wall, study.case.cine.meta), 3).tolist()
+        if not drawn and label_of(request):  # the labelled wall stays where it is, beside the drawn one
+            drawn[str(beat.ed)] = np.round(on_file_grid(lines[beat.ed], meta), 3).tolist()
+        drawn[str(frame)] = np.round(on_file_grid(wall, meta), 3).tolist()
         edits["drawn"] = drawn
         study = corrected(folder, request["method"], edits, Path(request["folder"]))
     result = shown(study, request["method"])
@@ -202,6 +209,8 @@ def correct(request: Request) -> dict[str, Any]:
 def corrected(folder: Path, method: str, edits: Request, place: Path) -> StrainCase:
     """The strain of a case with what the user says of it; a drawn wall goes by way of ``place/contour.json``.
 
+    Where none is drawn, the wall of a label that came with the cine is taken.
+
     Raises:
         InputError: it can't be measured so.
     """
@@ -210,6 +219,8 @@ def corrected(folder: Path, method: str, edits: Request, place: Path) -> StrainC
     if edits.get("drawn"):
         said["contour"] = str(place / "contour.json")
         (place / "contour.json").write_text(json.dumps(drawn_file(edits["drawn"])))
+    else:
+        said |= labelled(folder, edits)
     options = json.dumps(measuring(edits), sort_keys=True)
     key = (str(folder), method, json.dumps(edits, sort_keys=True))
     if key not in _latest:
@@ -218,6 +229,14 @@ def corrected(folder: Path, method: str, edits: Request, place: Path) -> StrainC
             _latest.pop(next(iter(_latest)))
         _latest[key] = study
     return _latest[key]
+
+
+def labelled(folder: Path, edits: Request) -> dict[str, Any]:
+    """The contour, and end-diastole, of the label that came with a cine; nothing where none did."""
+    label = label_of({"case": str(folder)})
+    if label is None:
+        return {}
+    return {"contour": label, **({} if edits.get("ed") is not None else labelled_frame(label))}
 
 
 def measuring(edits: Request) -> dict[str, Any]:
@@ -335,6 +354,9 @@ def take(request: Request) -> dict[str, Any]:
     save_cine_ddf(place / "ddf.nii.gz", study.result.ddf)
     labels = wall_labels(study.wall.labels, study.tracked)
     save_frames(place / "labels.nii.gz", labels, request["source"], study.case.meta)
+    if request.get("study_label"):
+        with written_whole(request["study_label"]) as beside:
+            shutil.copyfile(place / "labels.nii.gz", beside)
     if edits.get("drawn"):
         (place / "contour.json").write_text(json.dumps(drawn_file(edits["drawn"])))
     (place / "log.json").write_text(json.dumps(request.get("log") or [], indent=1))
@@ -350,6 +372,8 @@ def command(source: str, method: str, edits: Request, place: Path) -> str:
     """The command that gives the same numbers; it runs in the folder that holds ``bundles``."""
     configs = f"['{BUNDLE}/configs/inference.json','{BUNDLE}/configs/motion_{method}.json']"
     words = ["python -m monai.bundle run", f'--config_file "{configs}"', f"--input {source}"]
+    said = {} if edits.get("drawn") else labelled(place.parent, edits)
+    edits = {**edits, **said}
     for name in ("ed", "es", "view", "line"):
         if edits.get(name) is not None:
             words.append(f"--{name} {edits[name]}")
@@ -357,4 +381,6 @@ def command(source: str, method: str, edits: Request, place: Path) -> str:
         words.append(f'--off "{list(edits["off"])}"')
     if edits.get("drawn"):
         words.append(f"--contour {place / 'contour.json'}")
+    elif said:
+        words.append(f"--contour {said['contour']}")
     return " ".join([*words, "--output_dir output/again"])

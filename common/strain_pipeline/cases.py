@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from common.cine.case import CineCase
 from common.cine.cases import CineCases
+from common.cine.transforms import cine_transforms
 from common.core.errors import InputError
 
 
@@ -14,10 +15,11 @@ class StudyCases(CineCases):
     """Cines of one examination, or of a datalist, with what the user says of them.
 
     Args:
-        input, datalist, fold, dataset_dir, spacing, frames: as in ``CineCases``; ``input`` may be a list of cines.
+        input, datalist, fold, dataset_dir, spacing: as in ``CineCases``; ``input`` may be a list of cines.
         view: apical view to take a cine for, over the classifier's word (``apical_4ch`` or ``A4C``, …).
         ed, es: frames of end-diastole and end-systole.
         contour: file of the wall at end-diastole (``contour.read_wall``).
+        transform: from an entry to its case; None is that of cines in grey, brought to square pixels.
 
     Each of the last four is one for all cines, or a list with one for each, None where nothing is said; an entry of a
     datalist may carry ``assumed_view``, ``ed``, ``es`` and ``contour``.
@@ -36,13 +38,14 @@ class StudyCases(CineCases):
         fold: str = "test",
         dataset_dir: str = ".",
         spacing: Sequence[float] | float | None = None,
-        frames: int = 0,
         view: str | Sequence[str | None] | None = None,
         ed: int | Sequence[int | None] | None = None,
         es: int | Sequence[int | None] | None = None,
         contour: str | Sequence[str | None] | None = None,
+        transform: Callable[[dict[str, Any]], CineCase] | None = None,
     ) -> None:
-        super().__init__(input, datalist, fold, dataset_dir, spacing, frames=frames, square=True)
+        transform = transform or cine_transforms(square=True, grey=True)
+        super().__init__(input, datalist, fold, dataset_dir, spacing, transform=transform)
         self.study = not datalist and (isinstance(input, list | tuple) or len(self.entries) > 1)
         said: dict[str, Any] = {"view": view, "ed": ed, "es": es, "contour": contour}
         for name, given in said.items():
@@ -52,14 +55,3 @@ class StudyCases(CineCases):
             for entry, value in zip(self.entries, values, strict=True):
                 if value is not None:
                     entry["assumed_view" if name == "view" else name] = value
-
-    def __getitem__(self, index: int) -> CineCase:
-        """A case as ``CineCases`` gives it.
-
-        Raises:
-            InputError: colour Doppler.
-        """
-        case = super().__getitem__(index)
-        if case.meta.colour_flow:
-            raise InputError(f"{case.entry.image}: colour Doppler; strain is measured in grey-scale cines")
-        return case

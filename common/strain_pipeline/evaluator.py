@@ -32,7 +32,7 @@ class StrainEvaluator(CaseEvaluator):
     """Measures the strain of each cine, and writes its report.
 
     Args:
-        device, dataset, network, output_dir, inferer, val_handlers: as in ``CaseEvaluator``.
+        device, dataset, network, output_dir, inferer, postprocessing, val_handlers: as in ``CaseEvaluator``.
         classify: ``cine [T, H, W]`` to a probability a view name.
         segment: ``cine [T, H, W]`` to memberships ``[T, 4, H, W]`` of background, cavity, myocardium, left atrium.
         measures: what is measured of the tracked wall.
@@ -46,6 +46,8 @@ class StrainEvaluator(CaseEvaluator):
     Attributes:
         listed: all cines of a study, of which those that are ``taken`` are measured.
     """
+
+    method = "strain_pipeline"
 
     def __init__(
         self,
@@ -115,7 +117,7 @@ class StrainEvaluator(CaseEvaluator):
                 wall_checks(wall_in(case, found), seen), case.entry.image
             )  # before the motion, which is slow
         del memberships
-        result = self.register(case)
+        result = self.fields_of(case)
         seconds["motion"] = result.seconds
         return Kept(case, probabilities, found, result, seen, seconds)
 

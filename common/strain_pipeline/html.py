@@ -1,7 +1,8 @@
 """A report of strain as one HTML file that opens offline: plots as SVG, the cine with its moving contour, numbers.
 
 Everything is in the file; a content security policy keeps a browser from fetching anything else. The functions here
-turn numbers into pieces of HTML, ``page`` puts pieces together; they know nothing of how the numbers were found.
+turn numbers into pieces of HTML, ``page`` puts pieces together; they know nothing of how the numbers were found. Texts
+go into jinja2 templates, which escape them; drawings are computed coordinates, of which a template would show nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from html import escape
 
 import cv2
 import numpy as np
+from jinja2 import Environment
 from numpy.typing import NDArray
 
 from common.ventricle.views import LEVELS, RING
@@ -64,40 +66,64 @@ show(data.first);play(!matchMedia('(prefers-reduced-motion: reduce)').matches);}
 """
 
 
+_TEMPLATES = Environment(autoescape=True)
+_PAGE = _TEMPLATES.from_string(
+    """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; \
+script-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title><style>{{ style | safe }}</style></head>
+<body><main><h1>{{ title }}</h1><div class="muted">{{ subtitle }}</div><div class="caution">{{ caution }}</div>
+{% if banner %}<div class="forced" role="alert">{{ banner }}</div>{% endif %}
+{{ sections | join("\n") | safe }}
+</main><script>{{ script | safe }}</script></body></html>
+"""
+)
+_SECTION = _TEMPLATES.from_string(
+    '<section class="{{ kind }}"><h2>{{ heading }}</h2>{{ parts | join | safe }}</section>'
+)
+_COLUMNS = _TEMPLATES.from_string(
+    '<div class="columns">{% for part in parts %}<div>{{ part | safe }}</div>{% endfor %}</div>'
+)
+_BULLETS = _TEMPLATES.from_string("<ul>{% for text in texts %}<li>{{ text }}</li>{% endfor %}</ul>")
+_FIGURE = _TEMPLATES.from_string(
+    '<div class="big">{{ shown }}{% if unit %} <span class="unit">{{ unit }}</span>{% endif %}</div>'
+    '<div class="muted">{{ caption }}</div>'
+)
+_TABLE = _TEMPLATES.from_string(
+    "<table><thead><tr>{% for text in head %}<th>{{ text }}</th>{% endfor %}</tr></thead><tbody>"
+    "{% for row in rows %}{% set k = loop.index0 %}<tr class=\"{{ 'out' if k in out }}\">{% for text in row %}<td>"
+    '{% if colours and loop.first %}<span class="dot" style="background:{{ colours[k] }}"></span>{% endif %}'
+    "{{ text }}</td>{% endfor %}</tr>{% endfor %}</tbody></table>"
+)
+
+
 def page(title: str, subtitle: str, sections: Sequence[str], banner: str = "") -> str:
     """The whole document. ``title``, ``subtitle`` and ``banner``, a warning, are text, ``sections`` are HTML."""
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>'
-        f"<style>{_STYLE}</style></head>\n<body><main><h1>{escape(title)}</h1>"
-        f'<div class="muted">{escape(subtitle)}</div><div class="caution">{CAUTION}</div>\n'
-        + (f'<div class="forced" role="alert">{escape(banner)}</div>\n' if banner else "")
-        + "\n".join(sections)
-        + f"\n</main><script>{_SCRIPT}</script></body></html>\n"
-    )
+    texts = {"title": title, "subtitle": subtitle, "caution": CAUTION, "banner": banner}
+    return _PAGE.render(**texts, style=_STYLE, script=_SCRIPT, sections=sections) + "\n"
 
 
 def section(heading: str, *parts: str, kind: str = "") -> str:
     """A box with a heading (text) and its parts (HTML)."""
-    return f'<section class="{kind}"><h2>{escape(heading)}</h2>{"".join(parts)}</section>'
+    return _SECTION.render(heading=heading, parts=parts, kind=kind)
 
 
 def columns(*parts: str) -> str:
     """Parts (HTML) beside each other, below where the page is narrow."""
-    return f'<div class="columns">{"".join(f"<div>{part}</div>" for part in parts)}</div>'
+    return _COLUMNS.render(parts=parts)
 
 
 def bullets(texts: Sequence[str]) -> str:
     """A list of texts."""
-    return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>"
+    return _BULLETS.render(texts=texts)
 
 
 def figure_of(value: float | None, unit: str, caption: str, digits: int = 1) -> str:
     """One large number with its unit and what it is; a dash where it is not known."""
-    shown = number(value, digits) + (f' <span class="unit">{escape(unit)}</span>' if value is not None else "")
-    return f'<div class="big">{shown}</div><div class="muted">{escape(caption)}</div>'
+    shown = number(value, digits)
+    return _FIGURE.render(shown=shown, unit=unit if value is not None else "", caption=caption)
 
 
 def number(value: float | None, digits: int = 1) -> str:
@@ -128,13 +154,7 @@ def table(
         colours: of a dot before each row's name.
         out: rows that are shown faintly.
     """
-    body = []
-    for k, row in enumerate(rows):
-        dot = f'<span class="dot" style="background:{colours[k]}"></span>' if colours else ""
-        cells = "".join(f"<td>{dot if c == 0 else ''}{escape(text)}</td>" for c, text in enumerate(row))
-        body.append(f'<tr class="{"out" if k in out else ""}">{cells}</tr>')
-    top = "".join(f"<th>{escape(text)}</th>" for text in head)
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+    return _TABLE.render(head=head, rows=rows, colours=colours, out=out)
 
 
 def curves(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from common.cine.sector import sector_mask
 from common.cine.square import FrameSquare
+from common.core.bars import with_bar
 from common.core.errors import InputError
 from common.networks.segmentation_unet import SegmentationUNet
 from common.networks.view_classifier import ViewClassifier
@@ -77,7 +78,8 @@ def segment_cine(
     network.eval()
     device = next(network.parameters()).device
     with torch.no_grad():
-        logits = torch.cat([network(part.to(device)).float().cpu() for part in frames.split(batch)])
+        parts = with_bar(frames.split(batch), "segmentation", "batch")
+        logits = torch.cat([network(part.to(device)).float().cpu() for part in parts])
     if smooth and len(logits) > 1:
         # the first and last frames stand for what lies before and after
         logits = torch.from_numpy(ndimage.gaussian_filter1d(logits.numpy(), TIME_SIGMA, axis=0, mode="nearest"))

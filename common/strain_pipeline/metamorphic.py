@@ -274,7 +274,7 @@ def motion_of(bundle: str | Path, changes: Sequence[str] = (), overrides: dict[s
     parser.read_config([str(path) for path in files])
     folder = tempfile.TemporaryDirectory()  # lives as long as ``motion``: what takes long keeps its state there
     parser.update({"bundle_root": str(bundle), "output_dir": folder.name, **(overrides or {})})
-    network, inferer = (parser.get_parsed_content(name) for name in ("network_def", "inferer"))
+    network, inferer = (parser.get_parsed_content(name) for name in ("network", "inferer"))
 
     def motion(frames: Tensor) -> Tensor:
         Path(folder.name).mkdir(exist_ok=True)

@@ -32,17 +32,21 @@ class StudyReport:
     The average is that of the three views; with fewer it is None. All cines of the study are listed.
 
     Args:
-        output_dir: made if missing.
+        output_dir: made if missing; None is the evaluator's.
         enabled: a list of cases that are no study has none.
         weights: as in ``StrainEvaluator``.
     """
 
-    def __init__(self, output_dir: str, enabled: bool = True, weights: Mapping[str, str] | None = None) -> None:
-        self.output_dir, self.enabled, self.weights = Path(output_dir), enabled, dict(weights or {})
+    def __init__(
+        self, output_dir: str | None = None, enabled: bool = True, weights: Mapping[str, str] | None = None
+    ) -> None:
+        self.own, self.enabled, self.weights = output_dir, enabled, dict(weights or {})
+        self.output_dir = Path(output_dir or ".")
         self.studies: list[StudyView] = []
         self.listed: Sequence[Listed] = ()
 
     def attach(self, engine: CaseEvaluator) -> None:
+        self.output_dir = Path(self.own or engine.output_dir)
         if self.enabled:
             engine.add_event_handler(Events.STARTED, self._begin)
             engine.add_event_handler(CaseEvents.CASE_DONE, self._case)

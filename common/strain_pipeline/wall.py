@@ -13,6 +13,7 @@ from torch import Tensor
 
 from common.cine.case import CineCase
 from common.core.arrays import closed
+from common.core.bars import with_bar
 from common.core.errors import InputError
 from common.evaluation.contour import drawn_walls, read_wall
 from common.ventricle.beats import Beat, find_beats
@@ -152,7 +153,7 @@ def walls_of(labels: NDArray[np.uint8], points: int, steady: bool = True) -> tup
         ``[T, 3, points, 2]``, NaN where there are none, and the reasons by frame.
     """
     walls, reasons = np.full((len(labels), 3, points, 2), np.nan), {}
-    for t, frame in enumerate(labels):
+    for t, frame in enumerate(with_bar(labels, "contours", "frame")):
         try:
             walls[t] = wall_contours(joined(frame), points, f"frame {t}")
         except InputError as error:

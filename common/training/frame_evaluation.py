@@ -39,7 +39,7 @@ def evaluate_segmentation(network: nn.Module, dataset: SegmentationFrames, outpu
         What ``summary.json`` holds: of each column mean, sd and n; Dice in [0, 1], ``hd95`` and ``hd`` in mm.
     """
     rows = []
-    for frame in tqdm(dataset.frames, unit="frame", mininterval=1):
+    for frame in tqdm(dataset.frames, "segmentation", unit="frame", mininterval=1):
         found = segment_cine(frame.image[None].float() / 255, network, dataset.size)[0].argmax(0)
         scores = segmentation_scores(found, frame.label, LABELS, frame.spacing)
         for value, name in LABELS.items():
@@ -73,7 +73,7 @@ def evaluate_view(network: nn.Module, dataset: ViewFrames, output_dir: str, batc
     device = next(network.parameters()).device
     found, truth = [], []
     with torch.no_grad():
-        for items in tqdm(DataLoader(dataset, batch), unit="batch", mininterval=1):
+        for items in tqdm(DataLoader(dataset, batch), "views", unit="batch", mininterval=1):
             found.append(network(items["image"].to(device)).float().softmax(1).cpu())
             truth.append(items["label"])
     shares, labels = torch.cat(found), torch.cat(truth)

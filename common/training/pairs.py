@@ -7,11 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from common.core.bars import with_bar
 from common.core.datalist import read_datalist
+from common.core.errors import unwrapped
 from common.fields.ddf import warp
 from common.fields.random import random_deformation
 from common.training.items import RandomItems
-from common.volume.cases import SIZE, load_case, one_hot, phantom_entries, task04
+from common.volume.cases import phantom_entries, task04
+from common.volume.transforms import SIZE, one_hot, volume_transforms
 
 
 class Subjects:
@@ -36,12 +39,14 @@ class Subjects:
             entries = read_datalist(datalist, fold, task04(dataset_dir, download))
         else:
             entries = phantom_entries(fold, 6)
-        cases = [load_case(entry, size, labelled) for entry in entries]
-        self.image = torch.cat([case["image"] for case in cases])
-        self.mask = torch.cat([case["mask"] for case in cases])
+        read = volume_transforms(size, labelled)
+        with unwrapped():
+            cases = [read(entry) for entry in with_bar(entries, f"{fold} volumes", "volume")]
+        self.image = torch.cat([case.image for case in cases])
+        self.mask = torch.cat([case.mask for case in cases])
         self.label = None
         if labelled:
-            self.label = torch.cat([one_hot(case["label"], case["grid"])[:, 1:] for case in cases])
+            self.label = torch.cat([one_hot(case)[:, 1:] for case in cases])
 
     def __len__(self) -> int:
         return len(self.image)

@@ -6,7 +6,7 @@ from monai.data import MetaTensor
 
 from common.blood.measures import brightness, measure_flow, units, unsteadiness
 from common.cine.case import CineCase
-from common.cine.cases import in_pool
+from common.cine.transforms import in_pool
 from common.core.case import Entry
 
 SIZE, TURN = 72, 0.06

@@ -99,10 +99,10 @@ def test_a_bundle_that_cannot_be_found_is_one_line(unzipped, tmp_path, monkeypat
     parser = ConfigParser()
     parser.read_config(unzipped / "voxelmorph/configs/inference.json")
     with pytest.raises(RuntimeError) as caught:
-        parser.get_parsed_content("network_def")
+        parser.get_parsed_content("network")
     assert "--bundle_root FOLDER" in str(input_error_in(caught.value))
     parser.update({"bundle_root": str(unzipped / "voxelmorph")})
-    assert sum(p.numel() for p in parser.get_parsed_content("network_def").parameters()) > 1e5
+    assert sum(p.numel() for p in parser.get_parsed_content("network").parameters()) > 1e5
 
 
 def test_what_cannot_be_packed(tmp_path, monkeypatch, capsys):

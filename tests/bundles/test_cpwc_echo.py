@@ -26,7 +26,7 @@ INFERENCE, TRAIN = "cpwc_echo/configs/inference.json", "cpwc_echo/configs/train.
 SIZES = {
     "pyramid": [6, 8], "estimator": [6, 6, 6, 6, 6], "context": [6, 6, 6, 6, 6, 6], "contexts": [1, 2], "finest": 1,
 }  # fmt: skip
-TINY = {"network": "@pwc", **SIZES}
+TINY = {"network_def": "@pwc", **SIZES}
 SIMULATION = {"scatterers": 2000, "shape": [64, 64], "probes": ["reference"], "artefact": 0.0}
 QUICK = {
     **TINY, "loss": "@pyramid_loss", "loss_weights": [0.005, 0.01], "pairs_per_epoch": 4, "validation_pairs": 2,
@@ -88,7 +88,7 @@ def test_it_trains_on_rendered_worlds(tmp_path):
         TRAIN, "cpwc_echo/configs/worlds.json", output_dir=str(tmp_path / "out"), pairs=str(tmp_path / "pairs"),
         epochs=1, pairs_per_epoch=4, validation_pairs=2, batch_size=2, settings=SIMULATION, mlflow=False,
         augmentation={"crop": [48, 48], "flip": True}, worlds={"still": 1.0, "speckle": 1.0},
-        network={"_target_": "common.networks.ncc_flow.NCCFlow", "widths": [8, 8, 8, 8], "deep": 8},
+        network_def={"_target_": "common.networks.ncc_flow.NCCFlow", "widths": [8, 8, 8, 8], "deep": 8},
     )  # fmt: skip
     found = torch.load(tmp_path / "out/model.pt", weights_only=True)
     assert found["spread.weight"].dtype == torch.float16 and found["spread.weight"].abs().max() > 0
@@ -147,11 +147,11 @@ PAPERS = {
 @pytest.mark.parametrize("name", PAPERS)
 def test_networks_of_the_papers_and_their_ablations(name):
     parser = config(name)
-    network = parser.get_parsed_content("network")
+    network = parser.get_parsed_content("network_def")
     count = sum(p.numel() for p in network.parameters())
     assert PAPERS[name] in (None, count)
     assert count > 4e6 and len(parser.config["loss_weights"]) == network.levels - network.finest + 1
-    same = config(name, base="inference.json").get_parsed_content("network")
+    same = config(name, base="inference.json").get_parsed_content("network_def")
     assert sum(p.numel() for p in same.parameters()) == count, "inference takes the same file"
 
 

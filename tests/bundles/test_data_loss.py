@@ -2,13 +2,13 @@
 
 import csv
 import json
-import subprocess
 import sys
 
 import imageio.v3 as iio
 import nibabel
 import numpy as np
 import pytest
+from monai.bundle import run as run_bundle
 
 from common.cine.write import write_cine
 from common.cohort import bundle as bundles
@@ -69,15 +69,17 @@ def test_a_folder_of_others_is_never_replaced(tmp_path, bundle):
     assert content(tmp_path) == before
 
 
-def test_a_folder_given_as_a_dot(study, tmp_path):
+def test_a_folder_given_as_a_dot(study, tmp_path, monkeypatch):
     (tmp_path / "results/earlier").mkdir(parents=True)
     (tmp_path / "results/earlier/summary.json").write_text("{}\n")
     before = content(tmp_path)
     bundle = ROOT / "bundles/farneback"
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", f"{bundle}/configs/inference.json"]
-    command += ["--bundle_root", str(bundle), "--input", ".", "--output_dir", "../../results"]
-    done = subprocess.run(command, cwd=study / "patient1", capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 1 and "no name for the folder" in done.stderr and "Traceback" not in done.stderr
+    monkeypatch.chdir(study / "patient1")
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    given = {"bundle_root": str(bundle), "input": ".", "output_dir": "../../results"}
+    with pytest.raises(RuntimeError) as caught:
+        run_bundle(config_file=[f"{bundle}/configs/inference.json"], **given)
+    assert "no name for the folder" in str(input_error_in(caught.value))
     assert content(tmp_path) == before
 
 

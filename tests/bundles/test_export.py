@@ -82,7 +82,8 @@ def network_of(options):
     parser = ConfigParser()
     parser.read_config(options["config_file"])
     parser["device"] = "cpu"
-    return parser.get_parsed_content(options["net_id"]).eval()
+    name = options["net_id"]
+    return parser.get_parsed_content("network" if name == "network_def" else name).eval()
 
 
 def expected(network, image):

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from common.cine.write import write_cine
-from common.core.errors import InputError
+from common.core.errors import InputError, input_error_in
 from tests.bundles.running import ROOT, run_command, run_here
 from tests.conftest import moving_cine
 
@@ -54,11 +54,12 @@ def test_a_mistyped_option_is_one_line(tmp_path):
 
 def test_arguments_of_monai_are_known_and_a_file_of_arguments_is_checked(tmp_path):
     (tmp_path / "args.json").write_text(json.dumps({"frmes": 3}))
-    done = run_command(
-        "--config_file", f"['{FARNEBACK}','bundles/farneback/configs/evaluate.json']", "--run_id", "run",
-        "--meta_file", "bundles/farneback/configs/metadata.json", "--args_file", str(tmp_path / "args.json"),
-    )  # fmt: skip
-    assert last_line(done).endswith("has no option --frmes; did you mean --frames?")
+    with pytest.raises(RuntimeError) as caught:
+        run_here(
+            "farneback/configs/inference.json", "farneback/configs/evaluate.json", run_id="run",
+            meta_file="bundles/farneback/configs/metadata.json", args_file=str(tmp_path / "args.json"),
+        )  # fmt: skip
+    assert str(input_error_in(caught.value)).endswith("has no option --frmes; did you mean --frames?")
 
 
 def test_names_of_files_that_mean_something_to_others(tmp_path):

@@ -3,9 +3,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from common.cine.cases import CineCases, demo_cine, two_frames
+from common.cine.cases import CineCases, demo_cine
 from common.cine.labels import read_mask
-from common.cine.read import CINE_SUFFIXES
+from common.cine.read import CINE_SUFFIXES, two_frames
+from common.cine.transforms import cine_transforms
 from common.cine.write import write_cine
 from common.core.datalist import case_name
 from common.core.errors import InputError
@@ -13,7 +14,7 @@ from tests.conftest import moving_cine
 
 
 def test_the_demo_is_a_case():
-    (case,) = (CineCases(frames=4)[i] for i in range(1))
+    (case,) = (CineCases(transform=cine_transforms(4))[i] for i in range(1))
     assert case["case"] == "examples_ybr_color" and demo_cine().endswith(".dcm")
     assert case["image"].shape == (3, 2, 240, 320) and case["mask"].shape == (1, 1, 240, 320)
     assert case["cine"].shape == (1, 4, 240, 320) and len(case["cine"].meta["frame_times"]) == 4

@@ -9,6 +9,7 @@ import torch
 from common.cine.cases import CineCases
 from common.cine.read import read_cine
 from common.cine.scale import aspect_of, file_size, from_file_grid, on_file_grid, pixel_steps, squared
+from common.cine.transforms import cine_transforms
 from common.cine.write import write_cine
 from common.core.errors import InputError
 from tests.cine.made import cine_of, loop, region, write_dicom
@@ -67,7 +68,7 @@ def test_small_frames_are_refused_before_anything_is_computed(tmp_path: Path, si
 def test_cases_on_square_pixels(tmp_path: Path) -> None:
     regions = [region(cm=0.05, cm_y=0.1)]
     path = write_dicom(tmp_path / "c.dcm", loop(), SequenceOfUltrasoundRegions=regions)
-    case = CineCases(str(path), square=True)[0]
+    case = CineCases(str(path), transform=cine_transforms(square=True))[0]
     assert case["cine"].shape == (1, 6, 96, 64) and case["image"].shape == (5, 2, 96, 64)
     assert case["cine"].meta["spacing"] == pytest.approx((0.5, 0.5)) and case["cine"].meta["regions"][0]["y1"] == 94
     plain = CineCases(str(path))[0]["cine"]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from common.cine.cases import CineCases, two_frames
+from common.cine.cases import CineCases
+from common.cine.read import two_frames
 from common.core.case import Entry
 from common.core.errors import InputError
 from common.evaluation.scores import Scores

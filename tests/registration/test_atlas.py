@@ -13,8 +13,9 @@ from common.networks.registration_unet import RegistrationUNet
 from common.registration.atlas import Atlases, AtlasSegmentation, similarity
 from common.registration.losses import MembershipRegistrationLoss, RegistrationLoss
 from common.registration.testtime import MultiScaleTestTimeTraining
-from common.volume.cases import load_case, one_hot, phantom_entries
+from common.volume.cases import phantom_entries
 from common.volume.phantom import phantom
+from common.volume.transforms import one_hot, volume_transforms
 
 
 class Still(torch.nn.Module):
@@ -42,7 +43,7 @@ def atlases():
 
 @pytest.fixture(scope="module")
 def target():
-    return load_case(phantom_entries("target", 1)[0])
+    return volume_transforms()(phantom_entries("target", 1)[0])
 
 
 def dice(a, b):
@@ -157,7 +158,7 @@ def test_a_cropped_registration_gives_the_box_the_same_field(atlases, target):
 
 def test_memberships_of_the_target_pull_the_labels_to_them(atlases, target):
     """A membership network that knows the target's labels beats the intensities alone, and nothing folds."""
-    truth = one_hot(target["label"], target["grid"])
+    truth = one_hot(target)
     seen = []
 
     class Oracle(torch.nn.Module):

@@ -8,9 +8,29 @@ import time
 from http.client import HTTPConnection
 from pathlib import Path
 
+import cv2
+import numpy as np
+import psutil
+import torch
+from monai.data import MetaTensor
+
+from common.cine.cases import demo_cine
+from common.cine.read import read_cine
+from common.cine.write import write_cine
 from tests.cohort.server import free_port
 
 ROOT = Path(__file__).parents[2]
+
+
+def there_and_back(path, frames, size):
+    """The cine that ships with pydicom, resized, forward and back until it has so many frames: whole beats."""
+    known = read_cine(demo_cine()).as_tensor()[0].numpy()
+    small = np.stack([cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA) for frame in known])
+    order = [*range(len(small)), *range(len(small) - 2, 0, -1)]
+    cine = torch.from_numpy(small[[order[t % len(order)] for t in range(frames)]])
+    meta = {"spacing": (0.4, 0.4), "frame_times": [t / 30 for t in range(frames)]}
+    write_cine(path, MetaTensor(cine[None], meta=meta))
+    return path
 
 
 class Workbench:
@@ -24,7 +44,7 @@ class Workbench:
             [*command, "--port", str(self.port), *words], cwd=ROOT, stdout=self.log, stderr=self.log,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         while "token=" not in self.said() or not self.answers():
             if self.process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"the workbench did not start: {self.said()}")
@@ -44,7 +64,7 @@ class Workbench:
     def ask(self, method, target, body=b"", headers=None, token="own"):
         """A request as it is, nothing normalised: status and body."""
         cookie = {"Cookie": f"workbench={self.token if token == 'own' else token}"} if token else {}
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=300)
         try:
             connection.request(method, target, body, {**cookie, **(headers or {})})
             answer = connection.getresponse()
@@ -55,6 +75,11 @@ class Workbench:
     def json(self, method, target, body=b"", **values):
         status, content = self.ask(method, target, body, **values)
         return status, json.loads(content)
+
+    def memory(self):
+        """Resident memory of the server and of its processes together, bytes."""
+        server = psutil.Process(self.process.pid)
+        return sum(process.memory_info().rss for process in [server, *server.children(recursive=True)])
 
     def kill(self):
         self.process.kill()

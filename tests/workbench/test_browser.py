@@ -6,10 +6,14 @@ import shutil
 import subprocess
 import sys
 
+import nibabel
+import numpy as np
 import pytest
 
 from common.cine.cases import demo_cine
-from tests.workbench.serving import ROOT, Workbench
+from common.volume.phantom import phantom
+from tests.workbench.person import drag, only_this_machine, show_frame
+from tests.workbench.serving import ROOT, Workbench, there_and_back
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 CHROMIUM = shutil.which("chromium")
@@ -34,37 +38,16 @@ def browser():
         found.close()
 
 
-def opened(browser, bench, problems):
-    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
-
-    def only_this_machine(route):
-        if f"127.0.0.1:{bench.port}" in route.request.url or route.request.url.startswith(("blob:", "data:")):
-            route.continue_()
-        else:
-            problems.append(route.request.url)
-            route.abort()
-
-    page.route("**/*", only_this_machine)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("requestfailed", lambda request: problems.append(request.url))
-    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+def opened(browser, bench, problems, **values):
+    page = browser.new_context(viewport={"width": 1280, "height": 900}, **values).new_page()
+    only_this_machine(page, bench, problems)
     page.goto(bench.address)
+    page.wait_for_function("() => workbench.state.settings")
     return page
 
 
 def gls(page):
     return float(page.get_attribute("#gls", "data-value"))
-
-
-def drag(page, handle, by):
-    before = page.evaluate("() => workbench.times.length")
-    box = page.locator(".handle").nth(handle).bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + by, y, steps=3)
-    page.mouse.up()
-    page.wait_for_function(f"() => workbench.times.length > {before}", timeout=60_000)
 
 
 def test_drop_drag_undo_take_away_and_the_command_line_says_the_same(bench, browser, tmp_path):
@@ -74,9 +57,7 @@ def test_drop_drag_undo_take_away_and_the_command_line_says_the_same(bench, brow
     page.wait_for_selector("#gls", timeout=590_000)
     found = gls(page)
     ed = page.input_value("#ed")
-    page.evaluate(f"() => {{ const s = document.getElementById('seek'); s.value = {ed};"
-                  "s.dispatchEvent(new Event('input')); }")  # fmt: skip
-    page.wait_for_timeout(700)
+    show_frame(page, int(ed))
     drag(page, 2, -14)
     corrected = gls(page)
     assert abs(corrected - found) > 0.05
@@ -84,6 +65,28 @@ def test_drop_drag_undo_take_away_and_the_command_line_says_the_same(bench, brow
     page.wait_for_function(f"() => Math.abs(+document.getElementById('gls').dataset.value - {found}) < 1e-9")
     page.click("#redo")
     page.wait_for_function(f"() => Math.abs(+document.getElementById('gls').dataset.value - {corrected}) < 1e-9")
+
+    page.select_option("#method", "farneback")  # which then stands beside the first, measured with the drawn wall
+    page.click("#run")
+    page.wait_for_selector("#panels [data-method=farneback]", timeout=590_000)
+    assert page.locator("#panels canvas").count() == 2
+    other = float(page.evaluate("() => workbench.state.info.methods.farneback.gls"))
+    page.click("#undo")  # both follow what is undone
+    page.wait_for_function(
+        f"() => Math.abs(workbench.state.info.methods.cpwc?.gls - {found}) < 1e-9"
+        f" && Math.abs(workbench.state.info.methods.farneback?.gls - {other}) > 1e-3", timeout=120_000
+    )  # fmt: skip
+    page.click("#redo")
+    page.wait_for_function(
+        f"() => Math.abs(workbench.state.info.methods.cpwc?.gls - {corrected}) < 1e-9", timeout=120_000
+    )
+    page.select_option("#method", "cpwc")
+
+    page.select_option("#tool", "line")
+    for share in (0.45, 0.6):
+        box = page.locator("#over").bounding_box()
+        page.mouse.click(box["x"] + share * box["width"], box["y"] + 0.5 * box["height"])
+    page.wait_for_selector("#tracks img", timeout=60_000)
 
     second = opened(browser, bench, problems)  # somebody else sees the same
     second.click(".case")
@@ -95,12 +98,55 @@ def test_drop_drag_undo_take_away_and_the_command_line_says_the_same(bench, brow
     case = bench.case(name, lambda c: c.get("files") and not c["progress"])
     assert {"report.html", "sr.dcm", "strain.csv", "ddf.nii.gz", "labels.nii.gz", "film.mp4", "contour.json",
             "command.txt", "log.json", "all.zip"} <= set(case["files"])  # fmt: skip
-    assert [entry["what"].split()[0] for entry in case["log"]] == ["wall", "undo", "redo"]
+    assert [entry["what"].split()[0] for entry in case["log"]] == ["wall", "undo", "redo", "undo", "redo"]
     words = shlex.split(bench.ask("GET", f"/api/cases/{name}/take/command.txt")[1].decode())
     words[words.index("--output_dir") + 1] = str(tmp_path)
     subprocess.run([sys.executable, *words[1:], "--mlflow", "False", "--figures", "False"], cwd=ROOT, check=True)
     (summary,) = tmp_path.glob("*/summary.json")
     assert json.loads(summary.read_text())["means"]["gls"] == pytest.approx(corrected, abs=0.1)
+    assert not problems
+
+
+def test_a_volume_in_three_planes_with_dice_where_a_label_is_given(browser, tmp_path):
+    for k in (1, 2, 3, 7):
+        values, label = phantom(k)
+        for folder, what in (("imagesTr", values.astype(np.float32)), ("labelsTr", label)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(what, np.eye(4)), tmp_path / folder / f"a{k}.nii.gz")
+    volume = (tmp_path / "imagesTr" / "a7.nii.gz").rename(tmp_path / "volume.nii.gz")
+    label = (tmp_path / "labelsTr" / "a7.nii.gz").rename(tmp_path / "label.nii.gz")
+    bench = Workbench(tmp_path, "--atlases", str(tmp_path))
+    try:
+        problems = []
+        page = opened(browser, bench, problems)
+        page.set_input_files("#files", volume)
+        page.wait_for_selector("#scores [data-method=ssmsr]", timeout=590_000)
+        assert page.locator("#planes canvas").count() == 3
+        page.set_input_files("#truth", label)
+        page.wait_for_function("() => workbench.state.info.methods?.ssmsr?.dice > 0.6", timeout=590_000)
+        colours = page.evaluate("""() => [...document.querySelectorAll('#planes canvas')].map(c => new Set(
+            c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter((_, k) => k % 4 === 0)).size)""")
+        assert min(colours) > 20
+        assert not problems
+    finally:
+        bench.stop()
+
+
+def test_300_frames_play_and_a_phone_shows_them_without_scrolling_sideways(browser, bench, tmp_path):
+    problems = []
+    page = opened(browser, bench, problems, color_scheme="dark")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.set_input_files("#files", there_and_back(tmp_path / "long.nii.gz", 300, (120, 160)))
+    page.wait_for_selector("#work:not([hidden])", timeout=590_000)
+    page.wait_for_function("() => workbench.state.info.about.frames === 300", timeout=60_000)
+    name = page.evaluate("() => workbench.state.id")
+    bench.ask("POST", f"/api/cases/{name}/cancel", b"{}")
+    case = bench.case(name, lambda c: not c["progress"])
+    assert case["failed"] in ("cancelled", None)
+    page.focus("#over")
+    page.keyboard.press("End")
+    page.wait_for_function("() => document.getElementById('at').textContent.startsWith('frame 299')")
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
     assert not problems
 
 

@@ -15,6 +15,7 @@ PLACES = [
     ("GET", "/"), ("GET", "/api/cases"), ("GET", f"/api/cases/{ID}"), ("DELETE", f"/api/cases/{ID}"),
     ("POST", "/api/uploads?name=a.dcm"), ("POST", "/api/example"), ("GET", f"/api/cases/{ID}/shown/frames"),
     ("POST", f"/api/cases/{ID}/step"), ("GET", "/static/app.js"), ("GET", "/static/../server.py"),
+    ("GET", "/api/settings"), ("POST", "/api/studies?name=a.nii.gz"), ("POST", f"/api/cases/{ID}/label?name=a.nii.gz"),
 ]  # fmt: skip
 HOSTILE = [
     *[(m, t, {}, None) for m, t in PLACES],
@@ -31,6 +32,8 @@ HOSTILE = [
     *[("POST", f"/api/uploads?name={name}", {}, "own") for name in (
         "a.py", "..%2f..%2fa.sh", "a.dcm.exe", "", "a", "a.html", "%00", "a.pickle",
     )],
+    *[("POST", f"/api/studies?name={name}", {}, "own") for name in ("..%2f..%2fetc%2fpasswd", "", "..", ".lock")],
+    ("POST", f"/api/cases/{ID}/label?name=..%2fa.nii.gz", {}, "own"),
     ("POST", "/api/example", {"Sec-Fetch-Site": "cross-site"}, "own"),
     ("POST", "/api/uploads?name=a.dcm", {"Content-Length": "-1"}, "own"),
     ("GET", "/api/cases", {"Origin": "null"}, "own"),

@@ -18,7 +18,7 @@ from common.serving.requests import CASE
 from common.serving.workers import Job, Results, Workers
 from common.ventricle.contours import LINES
 from common.ventricle.labels import LABELS as HEART
-from common.volume.cases import LABELS as HIPPOCAMPUS
+from common.volume.case import LABELS as HIPPOCAMPUS
 from lib.studies import Studies
 
 CINE, STUDY, VOLUME = (

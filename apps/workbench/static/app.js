@@ -46,6 +46,11 @@ for (const kind of ["dragover", "dragleave", "drop"]) document.addEventListener(
   else Promise.all(entries.map(filesIn)).then(found => upload(found.flat()));
 });
 $("example").onclick = guarded(async () => { state.id = (await json("/api/example", { method: "POST" })).id; });
+$("studies").onchange = guarded(async () => {
+  state.id = (await json(`/api/studies?name=${encodeURIComponent($("studies").value)}`, { method: "POST" })).id;
+  $("studies").value = "";
+  if (!state.busy) open(state.id);
+});
 
 // The list, as the server tells it.
 function listen() {
@@ -229,5 +234,9 @@ state.settings = await json("/api/settings");
 options($("view"), state.settings.views, null);
 options($("line"), Object.fromEntries(state.settings.lines.map(name => [name, name])), null);
 options($("count"), Object.fromEntries(state.settings.handles.map(n => [n, n])), "7");
+if (state.settings.studies.length) {
+  options($("studies"), { "": "Open a study", ...Object.fromEntries(state.settings.studies.map(name => [name, name])) }, "");
+  $("studies").hidden = false;
+}
 $("files").accept = state.settings.suffixes.join(",");
 listen();

@@ -1,0 +1,9 @@
+import pytest
+
+from common.volume.phantom import phantom
+
+
+@pytest.fixture
+def volume():
+    """Values and labels of a synthetic volume."""
+    return phantom(3)
