@@ -32,7 +32,7 @@ def write_report(folder: Path, case: CineCase, flow: BloodFlow) -> None:
 
     def curve(*keys: str) -> str:
         known = {k: [(t, r[k]) for t, r in zip(across, rows, strict=True) if r.get(k) is not None] for k in keys}
-        drawn = {k.replace("_", " "): tuple(map(list, zip(*v, strict=True))) for k, v in known.items() if len(v) > 1}
+        drawn = {k.replace("_", " "): ([t for t, _ in v], [x for _, x in v]) for k, v in known.items() if len(v) > 1}
         return curves(drawn, label, f"{keys[0].split('_', 1)[-1]}, {unit[keys[0]]}") if drawn else ""
 
     fastest = max(rows, key=lambda r: r["peak_speed"] or 0.0)
