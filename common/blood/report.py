@@ -56,7 +56,8 @@ def write_report(folder: Path, case: CineCase, flow: BloodFlow) -> None:
         if row
     ]
     parts = [_picture(folder / "vorticity.png"), table(head, body) if body else "<p>No vortex was found.</p>"]
-    sections.append(section("Vortices (Γ₂, Graftieaux 2001)", *parts, curve("ccw_circulation", "cw_circulation")))
+    lines = columns(curve("ccw_circulation", "cw_circulation"), curve("ccw_intensity", "cw_intensity"))
+    sections.append(section("Vortices (Γ₂, Graftieaux 2001)", *parts, lines))
     speed = curve("mean_speed", "peak_speed")
     energy = [curve("kinetic_energy"), curve("energy_loss")] if flow.velocity.physical else []
     sections.append(section("Over the cine", columns(speed, curve("ccw_depth", "cw_depth"), *energy)))
