@@ -12,6 +12,8 @@ from torch.nn.modules.loss import _Loss
 from common.fields.ncc import masked_mean
 
 _WINDOW = 32  # pixels over which an error that is no bias averages out
+_STILL = 0.02  # squared pixels: a pair that moves less says nothing of slopes
+_FORGET = 0.005  # of the running mean, a pair
 FLOWNET = (0.005, 0.01, 0.02, 0.08, 0.32)  # FlowNet's weights, from the finest level to the coarsest
 
 
@@ -136,7 +138,12 @@ class PassesFlowLoss(_Loss):
             together, so that large steps do not drown small ones.
         bias: weight of what is left of the last estimate's errors when they are averaged over windows of 32 pixels, a
             pair's over half of ``relative`` and its mean motion: what does not average out is what strain suffers from.
+        slope: weight of what the last estimate is too short or too long by on average over the pairs, the regression of
+            its error on the true motion. What is best of each pair alone falls short, as every estimate from weak
+            evidence does, and steps add up; so the running mean over the pairs, not each pair's own, is drawn to 0.
     """
+
+    shortfall: Tensor
 
     def __init__(
         self,
@@ -145,9 +152,12 @@ class PassesFlowLoss(_Loss):
         likelihood: float = 0.02,
         relative: float = 0.0,
         bias: float = 0.0,
+        slope: float = 0.0,
     ) -> None:
         super().__init__()
         self.gamma, self.eps, self.likelihood, self.relative, self.bias = gamma, eps, likelihood, relative, bias
+        self.slope = slope
+        self.register_buffer("shortfall", torch.zeros(()))
 
     def forward(
         self, ddf: Tensor | Sequence[Tensor], field: Tensor, mask: Tensor | None = None, **batch: Tensor
@@ -177,7 +187,20 @@ class PassesFlowLoss(_Loss):
             terms.append(
                 self.likelihood * ((mean.detach() - field).abs() * (-scale).exp() + scale).mean(1, keepdim=True)
             )
-        return (torch.stack(terms).sum(0) * weight).flatten(1).sum(1).mean() + self.bias * biased
+        loss = (torch.stack(terms).sum(0) * weight).flatten(1).sum(1).mean() + self.bias * biased
+        return loss + self.slope * self._slope(fields[-1][:, :2], field, weight * (self.relative + unit))
+
+    def _slope(self, estimate: Tensor, field: Tensor, weight: Tensor) -> Tensor:
+        """The running mean times this batch's, whose gradient is that of half the mean's square."""
+        moved = (field.square().sum(1, keepdim=True) * weight).flatten(1).sum(1)
+        along = ((estimate - field) * field).sum(1, keepdim=True) * weight
+        slopes = (along.flatten(1).sum(1) / (moved + _STILL))[moved > _STILL / 2]
+        if not self.slope or not len(slopes):
+            return estimate.new_zeros(())
+        if self.training and torch.is_grad_enabled():
+            for one in slopes.detach().clamp(-1, 1):
+                self.shortfall.mul_(1 - _FORGET).add_(one, alpha=_FORGET)
+        return self.shortfall * slopes.clamp(-1, 1).mean()
 
     def _bias(self, error: Tensor, weight: Tensor) -> Tensor:
         size, half = _WINDOW, _WINDOW // 2

@@ -88,7 +88,7 @@ def test_it_trains_on_rendered_worlds(tmp_path):
         TRAIN, "cpwc_echo/configs/worlds.json", output_dir=str(tmp_path / "out"), pairs=str(tmp_path / "pairs"),
         epochs=1, pairs_per_epoch=4, validation_pairs=2, batch_size=2, settings=SIMULATION, mlflow=False,
         augmentation={"crop": [48, 48], "flip": True}, worlds={"still": 1.0, "speckle": 1.0},
-        network_def={"_target_": "common.networks.ncc_flow.NCCFlow", "widths": [8, 8, 8, 8], "deep": 8},
+        network_def={"_target_": "common.networks.ncc_flow.NCCFlow", "widths": [8, 8, 8], "deep": 8},
     )  # fmt: skip
     found = torch.load(tmp_path / "out/model.pt", weights_only=True)
     assert found["spread.weight"].dtype == torch.float16 and found["spread.weight"].abs().max() > 0

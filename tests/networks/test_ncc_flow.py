@@ -155,3 +155,19 @@ def test_errors_that_average_out_are_no_bias():
     assert float(loss(checks, truth) - plain(checks, truth)) < 0.01
     expected = 0.1 * 2**0.5 / (0.1 + 0.3)
     assert float(loss(shift, truth) - plain(shift, truth)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_what_falls_short_on_average_is_drawn_out():
+    """Two estimates of equal errors, one short of the truth and one beside it: the slope speaks of the first alone."""
+    truth = torch.zeros(4, 2, 16, 16)
+    truth[:, 0] = 1.0
+    for error, slope in ((torch.tensor([-0.2, 0.0]), -0.2), (torch.tensor([0.0, 0.2]), 0.0)):
+        loss = PassesFlowLoss(slope=4.0)
+        estimate = (truth + error.view(1, 2, 1, 1)).requires_grad_()
+        for _ in range(300):
+            total = loss(estimate, truth)
+        assert loss.shortfall.item() == pytest.approx(slope / 1.02, abs=0.01)
+        plain = PassesFlowLoss()(estimate, truth)
+        added = torch.autograd.grad(total - plain, estimate)[0]
+        assert (added[:, 0].max() < 0) == (slope < 0), "its gradient makes the motion longer"
+        assert added[:, 1].abs().max() == 0
