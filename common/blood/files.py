@@ -40,7 +40,7 @@ def write_flow(
         fields: NIfTI and VTK too.
         figures: pictures, film and page too.
     """
-    write_csv(folder / "flow.csv", flow.rows)
+    write_csv(folder / "flow.csv", [dict(row) for row in flow.rows])
     write_csv(folder / "flow_units.csv", [{"column": k, "unit": u} for k, u in units(flow.velocity).items()])
     assert case.pool is not None
     ways = pathlines(result.ddf, case.pool)

@@ -32,7 +32,7 @@ def write_report(folder: Path, case: CineCase, flow: BloodFlow) -> None:
 
     def curve(*keys: str) -> str:
         known = {k: [(t, r[k]) for t, r in zip(across, rows, strict=True) if r.get(k) is not None] for k in keys}
-        drawn = {k.replace("_", " "): tuple(map(list, zip(*v, strict=True))) for k, v in known.items() if len(v) > 1}
+        drawn = {k.replace("_", " "): ([t for t, _ in v], [x for _, x in v]) for k, v in known.items() if len(v) > 1}
         return curves(drawn, label, f"{keys[0].split('_', 1)[-1]}, {unit[keys[0]]}") if drawn else ""
 
     fastest = max(rows, key=lambda r: r["peak_speed"] or 0.0)
@@ -56,7 +56,8 @@ def write_report(folder: Path, case: CineCase, flow: BloodFlow) -> None:
         if row
     ]
     parts = [_picture(folder / "vorticity.png"), table(head, body) if body else "<p>No vortex was found.</p>"]
-    sections.append(section("Vortices (Γ₂, Graftieaux 2001)", *parts, curve("ccw_circulation", "cw_circulation")))
+    lines = columns(curve("ccw_circulation", "cw_circulation"), curve("ccw_intensity", "cw_intensity"))
+    sections.append(section("Vortices (Γ₂, Graftieaux 2001)", *parts, lines))
     speed = curve("mean_speed", "peak_speed")
     energy = [curve("kinetic_energy"), curve("energy_loss")] if flow.velocity.physical else []
     sections.append(section("Over the cine", columns(speed, curve("ccw_depth", "cw_depth"), *energy)))

@@ -167,8 +167,8 @@ def _filling(
 ) -> BloodCase:
     if templates is None:
         raise InputError("filling needs a folder of templates")
-    _, *files = find_templates(Path(templates), [recipe["template"]])[0]
-    template = read_template(files[0], files[1], files[2])
+    _, frame, mask, late = find_templates(Path(templates), [recipe["template"]])[0]
+    template = read_template(frame, mask, late)
     healthy = Settings(gls=(-0.21, -0.19), defect=0.0, rotation=0.0, shift=0.0)
     heart_rate = float(recipe["heart_rate"])
     motion, _ = draw_motion(template, np.random.default_rng([seed, 1]), healthy, heart_rate)

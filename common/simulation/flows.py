@@ -226,10 +226,10 @@ class Filling(Flow):
 
     def inside(self, points: Array, time: float) -> Flags:
         low, high = self.reach(time)
-        found = ((points >= low) & (points <= high)).all(1)
+        found: Flags = np.asarray(((points >= low) & (points <= high)).all(1))
         s, eta, met = self._at(time).locate(points[found])
         found[found] = met & (s >= 0) & (s <= _APEX) & (eta >= 0) & (eta <= 1)
-        return np.asarray(found)
+        return found
 
     def reach(self, time: float) -> tuple[Array, Array]:
         contour = self.contour(time)

@@ -90,7 +90,6 @@ def test_the_files(folder):
         (disc() * 0, "no blood pool in frame 0"),
         (disc(frames=3), "in 3 frames, the cine 80 × 72 in 4"),
         (disc()[:, :60], "80 × 60 pixels"),
-        (disc(radius=30, shift=60), "no blood pool|leaves the sector"),
     ],
 )
 def test_bad_pools_are_one_line(turning, tmp_path, pool, words):
@@ -98,7 +97,7 @@ def test_bad_pools_are_one_line(turning, tmp_path, pool, words):
     with pytest.raises(RuntimeError) as caught:
         run_here(*CONFIGS, input=str(turning[0]), pool=path, output_dir=str(tmp_path / "out"), **QUICK)
     error = str(input_error_in(caught.value))
-    assert "\n" not in error and any(word in error for word in words.split("|"))
+    assert "\n" not in error and words in error
     assert not (tmp_path / "out" / "cine").exists()
 
 
