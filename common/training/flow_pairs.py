@@ -27,6 +27,7 @@ from common.simulation.natural import NaturalPairs, ProceduralPairs
 from common.simulation.rendered import Shards
 from common.simulation.sequence import Simulation, draw
 from common.training.items import RandomItems
+from common.training.visibility import visibility
 
 Item = dict[str, Tensor]
 
@@ -338,6 +339,7 @@ class RenderedFlowPairs(_Pairs):
         worlds: their weights; in equal parts where None.
         length: pairs an epoch.
         unmoved: share of pairs in which both images are the fixed one, whose motion is none.
+        visible: pixels count by ``visibility``.
         augmentation: fields of ``Augmentation``.
         seed: of everything.
 
@@ -351,11 +353,12 @@ class RenderedFlowPairs(_Pairs):
         worlds: dict[str, float] | None = None,
         length: int = 1000,
         unmoved: float = 0.04,
+        visible: bool = False,
         augmentation: dict[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(length, seed, augmentation)
-        self.shards, self.unmoved = Shards(folder, worlds), unmoved
+        self.shards, self.unmoved, self.visible = Shards(folder, worlds), unmoved, visible
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other pairs, and of what has been rendered since."""
@@ -369,4 +372,6 @@ class RenderedFlowPairs(_Pairs):
             both = item["image"][1:].expand(2, -1, -1)
             everywhere = torch.ones_like(item["mask"])
             item |= {"image": both, "field": torch.zeros_like(item["field"]), "mask": everywhere}
+        elif self.visible:
+            item["mask"] = item["mask"] * visibility(item["image"], item["field"])
         return item
