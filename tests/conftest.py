@@ -8,6 +8,8 @@ import pytest
 import torch
 from scipy import ndimage
 
+os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")  # which ITK settles once, whoever asks it first
+
 
 @pytest.fixture(scope="session", autouse=True)
 def store_of_the_tests(tmp_path_factory):

@@ -39,7 +39,7 @@ def spread_over_time(misses: Tensor, anchor: int, frames: float) -> Tensor:
         >>> spread_over_time(misses, 0, 0).flatten().tolist()
         [0.0, 1.0, 0.0, 1.0]
         >>> [round(x, 2) for x in spread_over_time(misses, 0, 2).flatten().tolist()]
-        [0.0, 0.33, 0.42, 0.54]
+        [0.0, 0.25, 0.31, 0.45]
     """
     count = len(misses)
     differences = torch.eye(count, dtype=torch.float64).diff(dim=0)

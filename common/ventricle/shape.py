@@ -52,7 +52,7 @@ class ShapePrior:
             >>> heart = np.stack([80 - 80 * np.sin(angle), 60 - 24 * np.cos(angle)], -1)
             >>> square = np.array([[80.0, 0], [40, 0], [0, 0], [0, 40], [0, 80], [40, 80], [80, 80]])
             >>> near, far = (float(own_shape_prior().distances(c)) for c in (heart, square))
-            >>> near < 5 < far
+            >>> near < 2.4 < far
             True
         """
         lines = np.asarray(contours, dtype=np.float64)
@@ -69,6 +69,11 @@ def along_axis(contours: Array) -> Array:
     """Contours ``[N, P, 2]`` as ``ShapePrior.mean`` has them: ``[N, 21, 2]``.
 
     The apex is the point furthest from the middle of the base; (across) grows from the first base to the last.
+
+    Examples:
+        >>> wedge = np.array([[[80.0, 40.0], [0.0, 60.0], [80.0, 80.0]]])
+        >>> (along_axis(wedge)[0, [0, 10, 20]].round(2) + 0.0).tolist()
+        [[0.0, -0.25], [-1.0, 0.0], [0.0, 0.25]]
     """
     found = []
     for contour in contours:
@@ -91,6 +96,12 @@ def fitted_shape(contours: ArrayLike, components: int = 8) -> ShapePrior:
 
     Raises:
         InputError: fewer contours than components.
+
+    Examples:
+        >>> wedges = [[[80.0, 60.0 - w], [0.0, 60.0], [80.0, 60.0 + w]] for w in (30.0, 40.0, 50.0)]
+        >>> prior = fitted_shape(wedges, 1)
+        >>> prior.components.shape, prior.mean[0].round(3).tolist()
+        ((1, 21, 2), [0.0, -0.5])
     """
     lines = np.asarray(contours, dtype=np.float64)
     if lines.ndim != 3 or lines.shape[-1] != 2 or len(lines) <= components:
@@ -106,7 +117,15 @@ def fitted_shape(contours: ArrayLike, components: int = 8) -> ShapePrior:
 
 
 def write_shape_prior(prior: ShapePrior, path: str | Path = FILE) -> None:
-    """Store a prior, to five digits, with its licence."""
+    """Store a prior, to five digits, with its licence.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_shape_prior(own_shape_prior(), Path(folder) / "prior.json")
+        ...     bool((own_shape_prior(Path(folder) / "prior.json").mean == own_shape_prior().mean).all())
+        True
+    """
     stored = {"licence": LICENCE, "mean": prior.mean.round(5).tolist(), "rest": round(prior.rest, 6)}
     with written_whole(path) as beside:
         beside.write_text(json.dumps(stored | {"components": prior.components.round(5).tolist()}))
@@ -118,6 +137,10 @@ def own_shape_prior(path: str | Path = FILE) -> ShapePrior:
 
     Raises:
         InputError: the file is missing or of another kind.
+
+    Examples:
+        >>> own_shape_prior().mean.shape
+        (21, 2)
     """
     try:
         stored = json.loads(Path(path).read_text())

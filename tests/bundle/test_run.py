@@ -118,7 +118,7 @@ def test_what_others_log_goes_to_the_file_and_ours_to_the_terminal(call, tmp_pat
         warnings.warn("careful", stacklevel=1)
         write_log(kept, tmp_path / "none")
         assert not (tmp_path / "none").exists()
-        logging.getLogger("distributed").warning("more noise")
+        logging.getLogger("nibabel").warning("more noise")
         logging.getLogger("other").error("broken")
         write_log(kept, tmp_path)
     errors = capfd.readouterr().err

@@ -11,10 +11,10 @@ import numpy, torch, monai, mlflow, distributed, itk, nibabel  # they look for t
 
 ABSENT = {"fcntl", "resource", "pwd", "grp", "termios", "tty"}
 real = builtins.__import__
-def as_elsewhere(name, globals=None, *rest):
+def as_elsewhere(name, globals=None, *rest, **named):
     if name.partition(".")[0] in ABSENT and str((globals or {}).get("__name__")).partition(".")[0] == "common":
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-    return real(name, globals, *rest)
+    return real(name, globals, *rest, **named)
 builtins.__import__ = as_elsewhere
 for name in ("killpg", "setsid", "getpgid", "setpgid", "getuid", "geteuid", "sched_getaffinity", "fork"):
     if hasattr(os, name):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from common.core.errors import InputError
+from common.strain_pipeline.checks import LIMITS
 from common.ventricle.shape import along_axis, fitted_shape, own_shape_prior, write_shape_prior
 
 
@@ -28,22 +29,23 @@ def test_what_is_no_ventricle_is_far():
     prior = own_shape_prior()
     circle = np.linspace(0.2, 2 * np.pi - 0.2, 61)
     vessel = np.stack([50 - 20 * np.cos(circle), 50 - 20 * np.sin(circle)], -1)
-    slit = ellipse(80, 4)
+    square = np.array([[80.0, 0], [40, 0], [0, 0], [0, 40], [0, 80], [40, 80], [80, 80]])
     rough = ellipse() + 6 * np.stack([np.zeros(61), (-1.0) ** (np.arange(61) // 5)], -1)
-    assert all(float(prior.distances(shape)) > 3.2 for shape in (vessel, slit, rough))
+    assert all(float(prior.distances(shape)) > LIMITS["shape of the wall"][1] for shape in (vessel, square, rough))
     stacked = np.stack([[ellipse(), vessel]])
     assert prior.distances(stacked).shape == (1, 2)
 
 
 def test_distance_is_the_root_mean_square_of_what_it_was_fitted_to(tmp_path):
-    """A contour one standard deviation along one component, and the mean itself."""
+    """Over the contours that a prior is of, the mean square is one, as that of a standard normal coordinate is."""
     random = np.random.default_rng(0)
     shapes = np.stack([ellipse(80, random.uniform(18, 30)) for _ in range(60)])
+    shapes[:, 1:-1] += random.normal(0, 0.4, (60, 59, 2))
     prior = fitted_shape(shapes, 2)
     write_shape_prior(prior, tmp_path / "prior.json")
     again = own_shape_prior(tmp_path / "prior.json")
-    assert float(again.distances(prior.mean)) < 0.05
-    assert float(again.distances(prior.mean + prior.components[0])) == pytest.approx(1 / np.sqrt(42), rel=0.1)
+    assert np.sqrt((prior.distances(shapes) ** 2).mean()) == pytest.approx(1, rel=0.02)
+    assert again.distances(shapes) == pytest.approx(prior.distances(shapes), rel=0.02)
     assert along_axis(shapes).shape == (60, 21, 2)
 
 
