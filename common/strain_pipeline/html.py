@@ -289,6 +289,9 @@ def tick_text(value: float) -> str:
     return f"{value:.6g}".replace("-", "−")
 
 
+_EDGES = (3.0, 2.2, 1.4, 0.0)  # of its rings: numbers of six apical pieces need more than a third of the radius
+
+
 def bullseye(values: Mapping[str, float | None], size: int = 380) -> str:
     """The 18-segment bull's-eye as SVG: base outside, apex inside, anterior at the top.
 
@@ -299,16 +302,16 @@ def bullseye(values: Mapping[str, float | None], size: int = 380) -> str:
     centre, step = size / 2, (size / 2 - 34) / 3
     parts = []
     for ring, level in enumerate(LEVELS):
-        outer = (3 - ring) * step
+        outer, inner = _EDGES[ring] * step, _EDGES[ring + 1] * step
         for k, wall in enumerate(RING):
             middle = -90 - 60 * k
             value = values.get(f"{level} {wall}")
-            shape = sector(centre, outer - step, outer, middle - 30, middle + 30)
+            shape = sector(centre, inner, outer, middle - 30, middle + 30)
             parts.append(
                 f'<path d="{shape}" fill="{strain_colour(value)}" stroke="#fff" stroke-width="1.5">'
                 f"<title>{level} {wall}: {number(value)} %</title></path>"
             )
-            angle, place = np.radians(middle), outer - step / 2
+            angle, place = np.radians(middle), (inner + outer) / 2 if inner else 0.68 * outer
             parts.append(
                 f'<text x="{centre + place * np.cos(angle):.1f}" y="{centre + place * np.sin(angle) + 4:.1f}" '
                 f'text-anchor="middle" style="fill:{"#fff" if value is not None and value < -14 else "#1c2430"}">'
