@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 FORCE = "--force True measures all the same"
 DRIFT, MUCH_DRIFT = "drift against GLS", 0.25  # a share of GLS from which on the reader is warned
 CASE, BEAT, TIMES = "the case", "the beat", "heart rate and times"
+NOTHING = "nothing"  # it is said, and measured all the same
 LIMITS: Mapping[str, tuple[float | None, float | None, str, str]] = {
     # name: least, greatest, unit, what it costs
     "frames with a wall": (0.5, None, "of the beat's frames", CASE),
@@ -146,7 +147,11 @@ class Gate:
 
     def warnings(self, checks: Sequence[Check]) -> list[str]:
         """What to say of the checks that fail."""
-        left = {CASE: "measured by force", BEAT: "measured by force" if self.force else "the beat is left out"}
+        left = {
+            NOTHING: "the contour given is measured all the same",
+            CASE: "measured by force",
+            BEAT: "measured by force" if self.force else "the beat is left out",
+        }
         said = [f"Check failed, {left.get(c.costs, c.costs + ' are not given')}: {c.said()}." for c in failed(checks)]
         for c in checks:
             if c.name == DRIFT and c.passed and c.value is not None and c.value > MUCH_DRIFT:
@@ -205,13 +210,17 @@ def wall_checks(wall: Wall, seen: NDArray[np.bool_]) -> list[Check]:
     return [check(name, value) for name, value in values.items()]
 
 
-def tracking_checks(tracked: TrackedBeat, measured: BeatStrain, wall: Wall, trusted: bool) -> list[Check]:
+def tracking_checks(
+    tracked: TrackedBeat, measured: BeatStrain, wall: Wall, trusted: bool, drawn: bool = False
+) -> list[Check]:
     """Whether the wall was carried through a beat as the frames show it, and the beat lasts as one does.
 
     Args:
         tracked, measured: of one beat.
         wall: segmented.
         trusted: whether frame times are those of the acquisition.
+        drawn: whether the contour is the user's, who may know better than the segmentation: what differs from that is
+            said and costs nothing.
     """
     ed, es, end = measured["ed"], measured["es"], measured["end"]
     endo, numbers = tracked.lines[:, 0], measured["numbers"]
@@ -232,7 +241,8 @@ def tracking_checks(tracked: TrackedBeat, measured: BeatStrain, wall: Wall, trus
         "frames in systole": es - ed,
         "heart rate": numbers["heart_rate"] if trusted else None,
     }
-    return [check(name, value, ed) for name, value in values.items()]
+    found = [check(name, value, ed) for name, value in values.items()]
+    return [replace(c, costs=NOTHING) if drawn and c.name.endswith("against segmented") else c for c in found]
 
 
 def axis_of(endo: Array) -> tuple[Array, Array, Array]:

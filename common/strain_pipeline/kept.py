@@ -86,7 +86,7 @@ def measured(
         found = measures(tracked, case.meta, view.view)
         trusted = case.meta.times_are == "acquired"
         for one, beat in zip(tracked, found.beats, strict=True):
-            checks += tracking_checks(one, beat, wall, trusted)
+            checks += tracking_checks(one, beat, wall, trusted, case.entry.contour is not None)
         passed = gate.passed(checks, [beat["ed"] for beat in found.beats], case.entry.image)
         if not all(passed):
             tracked = tuple(one for one, good in zip(tracked, passed, strict=True) if good)

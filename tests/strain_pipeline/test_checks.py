@@ -87,6 +87,8 @@ def test_a_track_that_leaves_the_wall_fails(heart, wall):  # noqa: F811
     (beat,) = StrainMeasures(least_nlcc=0.0)([found], case.meta, APICAL["apical_4ch"]).beats
     off = replace(found, lines=found.lines + np.linspace(0, 40, len(SHARE))[:, None, None, None] * [0, 1])
     assert "cavity carried against segmented" in names(tracking_checks(off, beat, wall, True))
+    said = [c for c in tracking_checks(off, beat, wall, True, drawn=True) if not c.passed]
+    assert {c.costs for c in said if c.name.endswith("against segmented")} == {"nothing"}
     numbers = {**beat["numbers"], "drift": -12.0, "heart_rate": 20.0}
     late = {**beat, "es": 17, "numbers": numbers}
     assert names(tracking_checks(found, late, wall, True)) >= {"drift against GLS", "systole", "heart rate"}
