@@ -21,7 +21,7 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 
 from common.fields.ddf import compose, invert, warp
-from common.registration.result import RegistrationInferer, RegistrationResult, register
+from common.registration.result import RegistrationInferer, RegistrationResult, follow_each_other, register
 
 _ROUNDS = 4  # of the search for a corrected point; corrections are small beside the distance in which they change
 
@@ -126,7 +126,7 @@ class AnchoredInferer(RegistrationInferer):
         """Fields ``[N, 2, H, W]`` in pixels of the pairs of one cine, ``inputs [N, 2, H, W]``: pair t is its frames t,
         t + 1. Pairs that do not follow each other are left as they are."""
         near = register(inputs, network, self.inferer, mask, part)
-        if not torch.equal(inputs[1:, 0], inputs[:-1, 1]):
+        if not follow_each_other(inputs):
             return near
         frames = torch.cat([inputs[:, :1], inputs[-1:, 1:]]).float()
         ddf = near.ddf.clone()
@@ -149,7 +149,6 @@ class AnchoredInferer(RegistrationInferer):
         runs, first = [], 0
         for anchor, following in zip(known, [*known[1:], count - 1], strict=True):
             while first < following:
-                anchor = max(anchor, first) if first else anchor
                 stop = min(following, anchor + self.reach)
                 runs.append((anchor, first, stop))
                 first = anchor = stop

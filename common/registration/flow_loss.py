@@ -176,7 +176,7 @@ class PassesFlowLoss(_Loss):
         if self.relative:
             unit = (field.norm(dim=1, keepdim=True) * weight).flatten(1).sum(1)[:, None, None, None]
         biased = self._bias(fields[-1][:, :2] - field, weight / (self.relative / 2 + unit)) if self.bias else 0.0
-        weight = weight / (self.relative + unit)
+        share, weight = weight, weight / (self.relative + unit)
         terms = [
             self.gamma ** (len(fields) - 1 - k)
             * ((estimate[:, :2] - field).square().sum(1, keepdim=True) + self.eps).sqrt()
@@ -188,14 +188,14 @@ class PassesFlowLoss(_Loss):
                 self.likelihood * ((mean.detach() - field).abs() * (-scale).exp() + scale).mean(1, keepdim=True)
             )
         loss = (torch.stack(terms).sum(0) * weight).flatten(1).sum(1).mean() + self.bias * biased
-        return loss + self.slope * self._slope(fields[-1][:, :2], field, weight * (self.relative + unit))
+        return loss + self.slope * self._slope(fields[-1][:, :2], field, share) if self.slope else loss
 
     def _slope(self, estimate: Tensor, field: Tensor, weight: Tensor) -> Tensor:
         """The running mean times this batch's, whose gradient is that of half the mean's square."""
         moved = (field.square().sum(1, keepdim=True) * weight).flatten(1).sum(1)
         along = ((estimate - field) * field).sum(1, keepdim=True) * weight
         slopes = (along.flatten(1).sum(1) / (moved + _STILL))[moved > _STILL / 2]
-        if not self.slope or not len(slopes):
+        if not len(slopes):
             return estimate.new_zeros(())
         if self.training and torch.is_grad_enabled():
             for one in slopes.detach().clamp(-1, 1):

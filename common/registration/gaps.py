@@ -16,7 +16,7 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 
 from common.fields.ddf import compose
-from common.registration.result import RegistrationInferer, RegistrationResult, register
+from common.registration.result import RegistrationInferer, RegistrationResult, follow_each_other, register
 
 _FLOOR = 0.02  # pixels: no measurement is believed to be better
 
@@ -103,7 +103,7 @@ class GapsInferer(RegistrationInferer):
         t + 1. Pairs that do not follow each other are left as they are."""
         near = register(inputs, network, self.inferer, mask, f"{part}1")
         gaps = [gap for gap in self.gaps if gap <= len(inputs)]
-        if len(gaps) == 1 or not torch.equal(inputs[1:, 0], inputs[:-1, 1]):
+        if len(gaps) == 1 or not follow_each_other(inputs):
             return near
         measured = {1: near}
         for gap in gaps[1:]:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from common.core.arrays import bounding_box, scale_size
 from common.fields.ddf import compose, downsample, rescale, warp
-from common.registration.result import RegistrationInferer, RegistrationResult, beyond_box, register
+from common.registration.result import RegistrationInferer, RegistrationResult, beyond_box, follow_each_other, register
 
 
 def consistent(ddf: Tensor, back: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ class SpannedInferer(RegistrationInferer):
         t + 1. Pairs that do not follow each other, and fewer than ``span``, are left as they are."""
         result = register(inputs, network, self.inferer, mask, part)
         ddf, runs = result.ddf, len(inputs) - self.span + 1
-        if self.span == 1 or runs < 1 or not torch.equal(inputs[1:, 0], inputs[:-1, 1]):
+        if self.span == 1 or runs < 1 or not follow_each_other(inputs):
             return result
         ends = torch.stack([inputs[:runs, 0], inputs[self.span - 1 :, 1]], 1)
         ends_mask = None if mask is None or len(mask) == 1 else mask[self.span - 1 :]

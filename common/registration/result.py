@@ -128,6 +128,18 @@ def register(
     return replace(result, seconds=time.perf_counter() - start)
 
 
+def follow_each_other(inputs: Tensor) -> bool:
+    """Whether pairs ``[N, 2, *S]`` are those of one cine: each begins with the frame that the one before ends with.
+
+    Examples:
+        >>> frames = torch.arange(4.0).view(4, 1, 1)
+        >>> pairs = torch.stack([frames[:-1], frames[1:]], 1)
+        >>> follow_each_other(pairs), follow_each_other(pairs[[0, 2]])
+        (True, False)
+    """
+    return torch.equal(inputs[1:, 0], inputs[:-1, 1])
+
+
 def beyond_box(values: Tensor, box: Sequence[Sequence[int]], size: Sequence[int]) -> Tensor:
     """Values ``[N, C, *box]`` of a part of an image on all of it, ``[N, C, *size]``; the part's edge is repeated.
 
