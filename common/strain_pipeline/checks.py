@@ -20,6 +20,7 @@ from common.core.errors import InputError
 from common.strain_pipeline.measures import FASTEST_HEART, SLOWEST_HEART, BeatStrain, Measured, Numbers, mean
 from common.strain_pipeline.motion import TrackedBeat
 from common.strain_pipeline.wall import Wall
+from common.ventricle.mesh import where_lines_meet
 from common.ventricle.shape import own_shape_prior
 
 Array = NDArray[np.float64]
@@ -268,10 +269,6 @@ def crossings(line: Array) -> int:
         (1, 0)
     """
     start, step = line[:-1], np.diff(line, axis=0)
-    cross = step[:, None, 0] * step[None, :, 1] - step[:, None, 1] * step[None, :, 0]
-    gap = start[None] - start[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        first = (gap[..., 0] * step[None, :, 1] - gap[..., 1] * step[None, :, 0]) / cross
-        second = (gap[..., 0] * step[:, None, 1] - gap[..., 1] * step[:, None, 0]) / cross
+    first, second = where_lines_meet(start, step, start, step)
     hit = (first > 0) & (first < 1) & (second > 0) & (second < 1)
     return int(np.triu(hit, 2).sum())

@@ -75,7 +75,7 @@ def smooth_points(
         >>> bool(np.allclose(found, places)), bool(np.allclose(speed, 1))
         (True, True)
     """
-    return _smoothed(places, velocities, place_variance, velocity_variance, jerk, times, smoother)[:2]
+    return smooth_with_deviation(places, velocities, place_variance, velocity_variance, jerk, times, smoother)[:2]
 
 
 def smooth_with_deviation(
@@ -98,18 +98,6 @@ def smooth_with_deviation(
         >>> bool(deviation[0, 0, 0] < deviation[1, 0, 0] < deviation[2, 0, 0])  # it grows away from what is known
         True
     """
-    return _smoothed(places, velocities, place_variance, velocity_variance, jerk, times, smoother)
-
-
-def _smoothed(
-    places: ArrayLike,
-    velocities: ArrayLike,
-    place_variance: ArrayLike,
-    velocity_variance: ArrayLike,
-    jerk: float,
-    times: Sequence[float] | None,
-    smoother: bool,
-) -> tuple[Array, Array, Array]:
     z = [np.asarray(values, dtype=np.float64) for values in (places, velocities)]
     shape = z[0].shape
     if z[0].ndim != 3 or shape[-1] != 2 or z[1].shape != shape or not len(z[0]):

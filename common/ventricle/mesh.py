@@ -285,6 +285,24 @@ def _apex_fraction(points: Array, base: Array) -> float:
     return float(length[np.argmax(np.linalg.norm(points - base, axis=1))] / length[-1])
 
 
+def where_lines_meet(start: Array, step: Array, other: Array, other_step: Array) -> tuple[Array, Array]:
+    """Where each line ``[N, 2]`` meets each other one ``[M, 2]``: how many of its own and of the other's steps along it.
+
+    Both are ``[N, M]``.
+    Not finite where they are parallel.
+    Examples:
+        >>> one, across = np.array([[0.0, 0.0]]), np.array([[2.0, -1.0]])
+        >>> where_lines_meet(one, np.array([[4.0, 0.0]]), across, np.array([[0.0, 4.0]]))
+        (array([[0.5]]), array([[0.25]]))
+    """
+    cross = step[:, None, 0] * other_step[None, :, 1] - step[:, None, 1] * other_step[None, :, 0]
+    gap = other[None] - start[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        along = (gap[..., 0] * other_step[None, :, 1] - gap[..., 1] * other_step[None, :, 0]) / cross
+        along_other = (gap[..., 0] * step[:, None, 1] - gap[..., 1] * step[:, None, 0]) / cross
+    return along, along_other
+
+
 def _perpendiculars(outer: Array, endo: Array, fallback: Array) -> Array:
     """Fraction of the endocardium that the perpendicular at each outer point meets first; ``fallback`` where none."""
     tangent = np.gradient(outer, axis=0)
@@ -292,11 +310,7 @@ def _perpendiculars(outer: Array, endo: Array, fallback: Array) -> Array:
     normal = np.stack([-tangent[:, 1], tangent[:, 0]], axis=1)
     normal *= np.sign(np.sum(normal * (endo.mean(0) - outer)))
     start, edge = endo[:-1], np.diff(endo, axis=0)
-    cross = normal[:, None, 0] * edge[None, :, 1] - normal[:, None, 1] * edge[None, :, 0]
-    gap = start[None] - outer[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        distance = (gap[..., 0] * edge[None, :, 1] - gap[..., 1] * edge[None, :, 0]) / cross
-        along = (gap[..., 0] * normal[:, None, 1] - gap[..., 1] * normal[:, None, 0]) / cross
+    distance, along = where_lines_meet(outer, normal, start, edge)
     hit = (distance > 0) & (along >= 0) & (along <= 1)
     first = np.argmin(np.where(hit, distance, np.inf), axis=1)
     rows = np.arange(len(outer))

@@ -19,6 +19,12 @@ from lib.studies import Studies
 AT_ONCE = 20
 
 
+def unlabelled(studies: Studies) -> list[str]:
+    """Names of the images without a label, in order, of what lies in the folder now."""
+    studies.look()
+    return sorted(studies.get_unlabeled_images())
+
+
 class First(Strategy):
     """The first unlabelled image in the order of their names."""
 
@@ -26,8 +32,7 @@ class First(Strategy):
         super().__init__("The first unlabelled image, by name")
 
     def __call__(self, request: dict[str, Any], datastore: Studies) -> dict[str, Any] | None:
-        datastore.look()
-        names = sorted(datastore.get_unlabeled_images())
+        names = unlabelled(datastore)
         return {"id": names[0]} if names else None
 
 
@@ -38,8 +43,7 @@ class Random(Strategy):
         super().__init__("Any unlabelled image")
 
     def __call__(self, request: dict[str, Any], datastore: Studies) -> dict[str, Any] | None:
-        datastore.look()
-        names = sorted(datastore.get_unlabeled_images())
+        names = unlabelled(datastore)
         return {"id": random.choice(names)} if names else None
 
 
