@@ -286,10 +286,10 @@ def _apex_fraction(points: Array, base: Array) -> float:
 
 
 def where_lines_meet(start: Array, step: Array, other: Array, other_step: Array) -> tuple[Array, Array]:
-    """Where each line ``[N, 2]`` meets each other one ``[M, 2]``: how many of its own and of the other's steps along it.
+    """Where each line ``[N, 2]`` meets each other one ``[M, 2]``, in its own steps and in the other's: ``[N, M]`` both.
 
-    Both are ``[N, M]``.
     Not finite where they are parallel.
+
     Examples:
         >>> one, across = np.array([[0.0, 0.0]]), np.array([[2.0, -1.0]])
         >>> where_lines_meet(one, np.array([[4.0, 0.0]]), across, np.array([[0.0, 4.0]]))
