@@ -100,10 +100,11 @@ def read_cine(path: Source | Sequence[Source], spacing: float | Sequence[float] 
 def frame_pairs(cine: torch.Tensor) -> torch.Tensor:
     """The pairs of neighbouring frames of a cine ``[1, T, H, W]``, as ``[T - 1, 2, H, W]``.
 
-    Channel 0, moving, is frame t; channel 1, fixed, is frame t + 1.
+    Channel 0, moving, is frame t; channel 1, fixed, is frame t + 1. It is a view of the cine: nothing is copied, and
+    nobody writes to it.
     """
     frames = cine.as_tensor() if isinstance(cine, MetaTensor) else cine
-    return torch.stack([frames[0, :-1], frames[0, 1:]], dim=1)
+    return frames[0].unfold(0, 2, 1).movedim(-1, 1)
 
 
 def two_frames(first: str | Path, last: str | Path, spacing: Sequence[float] | float | None = None) -> MetaTensor:

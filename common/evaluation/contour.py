@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from common.core.stored import NEARLY_WHOLE, load_nifti
 from common.evaluation.scores import Scores
 from common.fields.points import track
 from common.ventricle import strain
+from common.ventricle.beats import Beat, by_tracked_cavity, find_beats
 from common.ventricle.contours import LINES, wall_contours, wall_lines
 from common.ventricle.mesh import Array, arc_length, at_fractions, myocardial_contours
 
@@ -183,15 +184,25 @@ class TrackedContour:
 
     Attributes:
         points: ``[T, P, 2]`` (row, column) in pixels.
-        es: frame of end-systole.
-        curves: ``gls`` and ``mapse`` as fractions, and with a known spacing ``mapse_mm``: a value a frame.
-        scores: ``gls`` and ``mapse`` (peak-systolic, %), and ``mapse_mm``.
+        beat: from end-diastole on.
+        curves: ``gls`` and ``mapse`` as fractions of end-diastole, and with a known spacing ``mapse_mm``: a value a
+            frame, as tracked.
+        compensated: ``gls`` and ``mapse`` of the beat's frames, less an even drift where the beat is whole.
+        scores: those of the strain pipeline (``common.strain_pipeline.measures``) by its names, in %: ``gls``
+            (end-systolic), ``gls_peak_systolic``, ``gls_uncompensated``, ``drift`` (of a whole beat), ``mapse``
+            (peak-systolic); ``mapse_mm``; ``es``, the frame of end-systole.
     """
 
     points: Array
-    es: int
+    beat: Beat
     curves: Mapping[str, Array]
+    compensated: Mapping[str, Array]
     scores: Scores
+
+    @property
+    def es(self) -> int:
+        """Frame of end-systole."""
+        return self.beat.es
 
 
 def track_contour(
@@ -204,7 +215,7 @@ def track_contour(
         ddf: of its pairs, ``[T − 1, 2, H, W]``.
         contour: as ``read_contour`` takes it; None with no entry's gives None.
         ed: the frame in which the contour is known.
-        es: end-systole; None takes the smallest cavity.
+        es: end-systole; None takes the smallest cavity, as the strain pipeline does.
 
     Raises:
         InputError: the contour can't be used, or a frame isn't there.
@@ -219,30 +230,86 @@ def track_contour(
     start = torch.from_numpy(read_contour(path, ed, case.size)).float()
     points = track(start, ddf, ed).double().numpy()
     spacing, steps = case.meta.spacing, case.meta.steps
-    es = strain.end_systole(points, steps) if es is None else es
+    beat = contour_beat(strain.cavity_areas(points, steps), case.meta.frame_times, ed, es)
     curves = {"gls": strain.gls(points, steps, ed), "mapse": strain.mapse(points, steps, ed)}
-    peaks = {name: 100 * strain.peak_systolic(curve, ed, es) for name, curve in curves.items()}
+    first, last = min(beat.ed, beat.es), max(beat.end, beat.ed)
+    at, end = beat.es - first, last - first
+    whole = beat.whole and beat.es > beat.ed
+    inside = {
+        name: strain.without_drift(curve[first : last + 1], 0, end) if whole else curve[first : last + 1]
+        for name, curve in curves.items()
+    }
+    numbers = {
+        "gls": 100 * float(inside["gls"][at]),
+        "gls_peak_systolic": 100 * strain.peak_systolic(inside["gls"], ed - first, at),
+        "gls_uncompensated": 100 * float(curves["gls"][beat.es]),
+        "mapse": 100 * strain.peak_systolic(inside["mapse"], ed - first, at),
+        "es": beat.es,
+    }
+    if whole:
+        numbers["drift"] = 100 * strain.drift(curves["gls"], first, last)
     if spacing is not None:
         curves["mapse_mm"] = strain.mapse_mm(points, spacing, ed)
-        peaks["mapse_mm"] = float(curves["mapse_mm"][es])
-    return TrackedContour(points, es, curves, Scores(peaks))
+        numbers["mapse_mm"] = float(curves["mapse_mm"][beat.es])
+    return TrackedContour(points, beat, curves, inside, Scores(numbers))
+
+
+def contour_beat(areas: Array, times: Sequence[float] | None, ed: int, es: int | None = None) -> Beat:
+    """The beat of a tracked cavity that begins at a known end-diastole.
+
+    Args:
+        areas: ``[T]``, any unit.
+        times: of the frames, s, or None.
+        ed, es: frames; without ``es`` it is where the cavity is smallest. ``es`` may come before ``ed``.
+
+    Examples:
+        >>> contour_beat(100 - 40 * np.sin(np.pi * np.arange(21) / 20), None, 0)
+        Beat(ed=0, es=10, end=20, whole=True)
+        >>> contour_beat(np.array([100.0, 90.0, 80.0, 70.0]), None, 0)  # cut off in systole
+        Beat(ed=0, es=3, end=3, whole=False)
+    """
+    last = len(areas) - 1
+    if es is not None and es <= ed:
+        return Beat(ed, es, ed, False)
+    try:
+        (found,) = find_beats(areas, times, None, ed, es)
+    except InputError:  # the cavity hardly changes, or the cine ends before end-systole
+        end = int(np.argmin(areas)) if es is None else es
+        return Beat(ed, end, max(end, ed, last), False)
+    return found if es is not None else by_tracked_cavity(found, areas[found.ed : found.end + 1])
 
 
 def write_contour(folder: Path, case: CineCase, contour: TrackedContour) -> None:
-    """Write ``contours.json``, ``strain.csv`` (a row a frame) and ``strain.png`` into an existing folder."""
-    times, curves = case.meta.frame_times, contour.curves
+    """Write ``contours.json``, ``strain.csv`` (a row a frame, strains in %) and ``strain.png`` into a folder.
+
+    ``gls (%)`` and ``mapse (%)`` are those of the beat, less an even drift where it is whole; beside them is what was
+    tracked.
+    """
+    times, curves, beat = case.meta.frame_times, contour.curves, contour.beat
     (folder / "contours.json").write_text(
-        json.dumps({"endocardium": contour.points.round(3).tolist(), "es": contour.es})
-    )
+        json.dumps({
+            "frames": list(range(len(contour.points))),
+            "endocardium": contour.points.round(3).tolist(),
+            "es": contour.es,
+        })
+    )  # fmt: skip
+    first = min(beat.ed, beat.es)
+    millimetres = [name for name in curves if name == "mapse_mm"]
     with open(folder / "strain.csv", "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["frame", "seconds", *curves])
-        for t, values in enumerate(zip(*(curve.tolist() for curve in curves.values()), strict=True)):
-            writer.writerow([t, times[t] if times else "", *(round(v, 6) for v in values)])
+        tracked = [f"{name}, as tracked (%)" for name in ("gls", "mapse")]
+        head = [f"{name} (%)" for name in contour.compensated]
+        writer.writerow(["frame", "seconds", *head, *tracked, *(["mapse (mm)"] if millimetres else [])])
+        for t in range(len(contour.points)):
+            inside = 0 <= t - first < len(contour.compensated["gls"])
+            own = [round(100 * c[t - first], 4) if inside else "" for c in contour.compensated.values()]
+            raw = [round(100 * curves[name][t], 4) for name in ("gls", "mapse")]
+            own += [*raw, *(round(curves[name][t], 4) for name in millimetres)]
+            writer.writerow([t, times[t] if times else "", *own])
     figure, axis = plt.subplots(figsize=(6, 3.5))
-    along = times or list(range(len(curves["gls"])))
-    for name in ("gls", "mapse"):
-        axis.plot(along, 100 * curves[name], label=name.upper())
+    along = list(times or range(len(contour.points)))
+    for name, curve in contour.compensated.items():
+        axis.plot(along[first : first + len(curve)], 100 * curve, label=name.upper())
     axis.axvline(along[contour.es], color="0.6", linewidth=0.8)
     axis.set_xlabel("s" if times else "frame")
     axis.set_ylabel("strain, %")

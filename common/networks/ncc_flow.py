@@ -168,7 +168,10 @@ class Stage(nn.Module):
             with torch.no_grad(), torch.autocast(image.device.type, enabled=False):  # half precision has no sub-pixels
                 volume, unmoved, moving = self._evidence(moving, fixed, flow)
         seen = self.appearance(torch.cat([moving, fixed], 1) - 0.5)
-        x = self.begin(torch.cat([volume, seen, flow], 1))
+        x = torch.cat([volume, seen, flow], 1)
+        if not x.is_cuda:  # dilated convolutions of a processor are three times as fast this way
+            x = x.contiguous(memory_format=torch.channels_last)
+        x = self.begin(x)
         if self.still is not None:
             x = x + self.still(unmoved)
         if self.before is not None and before is not None:

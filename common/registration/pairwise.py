@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from tqdm import tqdm
 from common.core.arrays import bounding_box, scale_size
 from common.fields.ddf import compose, downsample, rescale, warp
 from common.registration.result import RegistrationInferer, RegistrationResult, beyond_box, follow_each_other, register
+
+LEAST_SIDE = 32  # pixels of a region that is registered by itself
 
 
 def consistent(ddf: Tensor, back: Tensor) -> Tensor:
@@ -142,13 +145,21 @@ class SizedInferer(RegistrationInferer):
         inferer: what registers.
         longest: pixels along the longer side of the box, at most.
         shortest: pixels along that side, at least; 0 leaves small boxes as they are.
+        region: first and last (exclusive) row and column of what is wanted: the pixels keep their size, and of the box
+            that part alone is registered; None is all of it.
     """
 
     inferer: Inferer
 
-    def __init__(self, inferer: Inferer, longest: int = 320, shortest: int = 0) -> None:
+    def __init__(
+        self, inferer: Inferer, longest: int = 320, shortest: int = 0, region: Sequence[Sequence[int]] | None = None
+    ) -> None:
         super().__init__()
-        self.inferer, self.longest, self.shortest = inferer, longest, shortest
+        self.inferer, self.longest, self.shortest, self.region = inferer, longest, shortest, region
+
+    def within(self, region: Sequence[Sequence[int]]) -> SizedInferer:
+        """The same for a region of the picture."""
+        return SizedInferer(self.inferer, self.longest, self.shortest, region)
 
     def __call__(  # type: ignore[override]
         self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
@@ -163,9 +174,13 @@ class SizedInferer(RegistrationInferer):
             part: handed on.
         """
         box = bounding_box(mask, inputs.shape[2:])
+        side = max(stop - start for start, stop in box)
+        factor = max(min(1.0, self.longest / side), self.shortest / side)
+        if self.region is not None:
+            parts = [(max(a, c), min(b, d)) for (a, b), (c, d) in zip(box, self.region, strict=True)]
+            box = tuple(parts) if all(b - a >= LEAST_SIDE for a, b in parts) else box
         crop: Any = (..., *(slice(*edges) for edges in box))
         inner = [stop - start for start, stop in box]
-        factor = max(min(1.0, self.longest / max(inner)), self.shortest / max(inner))
         size = scale_size(inner, factor)
         small = inputs[crop].float()
         if factor > 1:

@@ -37,11 +37,13 @@ from common.serving.settings import ARROWS, HANDLES, METHODS, MOST_POINTS, VOLUM
 from common.serving.volumes import LABEL, label_of, open_volume, segment_volume, take_volume
 from common.serving.workers import report_progress
 from common.strain_pipeline import kept as kept_files
+from common.strain_pipeline.bullseye import bullseye
 from common.strain_pipeline.case import StrainCase, lines_by_frame, mean_segments
 from common.strain_pipeline.facing import the_right_way_round
-from common.strain_pipeline.files import grey_values, write_strain_case
-from common.strain_pipeline.html import SEGMENT_COLOURS, bullseye
+from common.strain_pipeline.files import write_strain_case
+from common.strain_pipeline.html import SEGMENT_COLOURS
 from common.strain_pipeline.motion import seen_sector
+from common.strain_pipeline.sections import grey_values
 from common.strain_pipeline.wall import segmented
 from common.ventricle.contours import LINES
 

@@ -246,6 +246,14 @@ def probe_for(template: Template, probe: Probe) -> Probe:
     return probe.with_(depth=template.depth, width=template.width, focus=focus)
 
 
+def bounds_of(template: Template) -> tuple[tuple[float, float], tuple[float, float]]:
+    """((top, left), (bottom, right)) in mm that hold a template's wall and sector, with 15 mm around them."""
+    reach = np.concatenate([template.mesh.nodes, [[0.0, 0.0], [template.depth, 0.0]]])
+    side = template.depth * np.sin(np.radians(template.width) / 2)
+    low, high = np.minimum(reach.min(0), [0.0, -side]) - 15, np.maximum(reach.max(0), [0.0, side]) + 15
+    return (float(low[0]), float(low[1])), (float(high[0]), float(high[1]))
+
+
 def draw_motion(
     template: Template,
     random: np.random.Generator,
@@ -254,10 +262,7 @@ def draw_motion(
     device: torch.device | str = "cpu",
 ) -> tuple[Motion, dict[str, Any]]:
     """A random motion of a template's wall that folds nothing, and the numbers drawn for it."""
-    reach = np.concatenate([template.mesh.nodes, [[0.0, 0.0], [template.depth, 0.0]]])
-    side = template.depth * np.sin(np.radians(template.width) / 2)
-    low, high = np.minimum(reach.min(0), [0.0, -side]) - 15, np.maximum(reach.max(0), [0.0, side]) + 15
-    bounds = ((float(low[0]), float(low[1])), (float(high[0]), float(high[1])))
+    bounds = bounds_of(template)
     problem: InputError | None = None
     for _ in range(_ATTEMPTS):
         gls = float(random.uniform(*settings.gls))

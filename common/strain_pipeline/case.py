@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,9 +13,11 @@ from common.cine.case import CineCase
 from common.evaluation.evaluator import Report
 from common.evaluation.scores import Scores
 from common.strain_pipeline.checks import Check, failed
+from common.strain_pipeline.followup import Change, Earlier, changes
 from common.strain_pipeline.intervals import METHOD, Interval, of_mean
 from common.strain_pipeline.measures import BeatStrain, Measured, Numbers, mean
 from common.strain_pipeline.motion import TrackedBeat
+from common.strain_pipeline.twins import TwinResult
 from common.strain_pipeline.view import CineView
 from common.strain_pipeline.wall import Wall
 from common.ventricle.views import ApicalView
@@ -33,6 +35,10 @@ class StrainCase(Report):
         seconds: by part: ``view``, ``segmentation``, ``contours``, ``motion``, ``tracking``, ``strain``, ``report``.
         checks: that were made.
         forced: whether it is measured whatever they say.
+        changes: since an earlier study of the patient, where one was given that has this view.
+        earlier: that study.
+        twin: what its twins say, where any were made.
+        options: that it was measured with.
         sections: of its report as HTML, for one of several views.
         text: for the terminal.
     """
@@ -47,6 +53,10 @@ class StrainCase(Report):
     seconds: Mapping[str, float]
     checks: tuple[Check, ...] = ()
     forced: bool = False
+    changes: tuple[Change, ...] = ()
+    earlier: Earlier | None = None
+    twin: TwinResult | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     sections: tuple[str, ...] = ()
     text: str = ""
 
@@ -54,7 +64,8 @@ class StrainCase(Report):
     def banner(self) -> str:
         """What every page of a case must say that was measured though it failed a check; else nothing."""
         out = failed(self.checks) if self.forced else []
-        return f"Not to be relied on: measured by force though it fails {len(out)} checks." if out else ""
+        count = f"{len(out)} check{'s' if len(out) > 1 else ''}"
+        return f"Not to be relied on: measured by force though it fails {count}." if out else ""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -111,6 +122,20 @@ def study_view(study: StrainCase) -> StudyView:
         steps=study.case.meta.steps,
         gls_interval=study.measured.intervals.get("gls"),
     )
+
+
+def with_changes(study: StrainCase, earlier: Mapping[str, Earlier]) -> StrainCase:
+    """The case with what has changed since an earlier study, view name to what it measured.
+
+    Raises:
+        InputError: the earlier strain is another line's.
+    """
+    before = earlier.get(study.view.view.name)
+    if before is None:
+        return study
+    measured = study.measured
+    found = changes(before, measured.means, measured.intervals, mean_segments(measured.beats), measured.line)
+    return replace(study, changes=tuple(found), earlier=before)
 
 
 def with_seconds(study: StrainCase) -> StrainCase:

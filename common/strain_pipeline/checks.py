@@ -32,14 +32,14 @@ NOTHING = "nothing"  # it is said, and measured all the same
 LIMITS: Mapping[str, tuple[float | None, float | None, str, str]] = {
     # name: least, greatest, unit, what it costs
     "frames with a wall": (0.5, None, "of the beat's frames", CASE),
-    "shape of the wall": (None, 2.4, "Mahalanobis distance to experts' contours", CASE),
+    "shape of the wall": (None, 4.0, "standard deviations of experts' contours", CASE),
     "apex towards the probe": (None, 45.0, "degrees between the long axis and the beam", CASE),
     "length against the sector's depth": (0.25, 0.85, "of the depth", CASE),
     "apex below the probe": (0.01, 0.45, "of the depth", CASE),
     "thickness of the wall": (0.06, 0.5, "of the length", CASE),
     "change of the cavity's area": (0.05, 0.85, "of the largest", CASE),
     "crossings of the lines": (None, 0.0, "", BEAT),
-    "shape of the tracked wall": (None, 4.5, "Mahalanobis distance to experts' contours", BEAT),
+    "shape of the tracked wall": (None, 6.0, "standard deviations of experts' contours", BEAT),
     DRIFT: (None, 0.6, "of GLS before compensation", BEAT),
     "cavity carried against segmented": (0.7, None, "Dice at end-systole", BEAT),
     "base carried against segmented": (None, 0.25, "of the length, at end-systole", BEAT),

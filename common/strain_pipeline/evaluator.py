@@ -12,20 +12,27 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from common.cine.case import CineCase
+from common.core.errors import InputError
 from common.evaluation.evaluator import CaseEvaluator
-from common.strain_pipeline.case import StrainCase
+from common.registration.pairwise import SizedInferer
+from common.registration.result import RegistrationResult
+from common.strain_pipeline.case import StrainCase, with_changes
 from common.strain_pipeline.checks import Gate, wall_checks
 from common.strain_pipeline.choice import NAMED, Listed, chosen, listed_cines, listing, look_at
 from common.strain_pipeline.facing import the_right_way_round
 from common.strain_pipeline.files import write_strain_case
+from common.strain_pipeline.followup import read_earlier
 from common.strain_pipeline.kept import Kept, measured, timed
 from common.strain_pipeline.measures import StrainMeasures
-from common.strain_pipeline.motion import Fusion, seen_sector
+from common.strain_pipeline.motion import Fusion, TrackedBeat, seen_sector, track_wall
+from common.strain_pipeline.twins import TwinResult
 from common.strain_pipeline.view import checked_view, energy_check
-from common.strain_pipeline.wall import segmented, wall_in
+from common.strain_pipeline.wall import Wall, region_around, segmented, wall_in
 
 
 class StrainEvaluator(CaseEvaluator):
@@ -42,6 +49,11 @@ class StrainEvaluator(CaseEvaluator):
         figures: write report and film.
         weights: name of a network to what its weights are and what they were trained on.
         options: that are told in the report.
+        baseline: results of an earlier study of the patient (``followup.read_earlier``): the change of each view that
+            both have is reported.
+        around: what is registered around the wall, part of the ventricle's length; None registers the whole sector. 0.2
+            halves the time of the motion, and changes it where the wall is near the edge.
+        twins: makes twins of a measured cine and has them measured (``common.simulation.twin.Twins``); None of none.
         take: of a study, view to the name of the cine that is to be taken for it (``choice.chosen``).
 
     Attributes:
@@ -63,6 +75,9 @@ class StrainEvaluator(CaseEvaluator):
         weights: Mapping[str, str] | None = None,
         take: Mapping[str, str] | None = None,
         options: Mapping[str, Any] | None = None,
+        baseline: str | None = None,
+        around: float | None = None,
+        twins: Callable[..., TwinResult] | None = None,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
@@ -70,6 +85,10 @@ class StrainEvaluator(CaseEvaluator):
         self.fusion, self.gate, self.points = fusion or Fusion(), gate or Gate(), points
         self.figures, self.weights, self.take = figures, dict(weights or {}), take
         self.options = dict(options or {})
+        self.around = around
+        self.earlier, self.twins = read_earlier(baseline) if baseline else {}, twins
+        if twins is not None and self.measures.line != "endocardium":
+            raise InputError(f"--twin knows the true strain of the endocardium, not of the {self.measures.line}")
         self.listed: list[Listed] = []
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
@@ -97,7 +116,10 @@ class StrainEvaluator(CaseEvaluator):
 
     def journey(self, case: CineCase) -> StrainCase:
         """From frames to a view, a wall, its motion, strain, and a report."""
-        return write_strain_case(self.measured(self.kept(case)), self.weights, self.figures, self.options)
+        study = with_changes(self.measured(self.kept(case)), self.earlier)
+        if self.twins is not None:
+            study = replace(study, twin=self.twins(study, self.tracked, self.measures.gls))
+        return write_strain_case(study, self.weights, self.figures, self.options)
 
     def kept(self, case: CineCase) -> Kept:
         """What takes long: the view's probabilities, the segmented wall, the fields.
@@ -117,13 +139,26 @@ class StrainEvaluator(CaseEvaluator):
         with timed(seconds, "contours"):
             found = segmented(memberships, self.points, case.entry.image)
             seen = seen_sector(case.cine)
-            self.gate.stop(
-                wall_checks(wall_in(case, found), seen), case.entry.image
-            )  # before the motion, which is slow
+            wall = wall_in(case, found)
+            self.gate.stop(wall_checks(wall, seen), case.entry.image)  # before the motion, which is slow
         del memberships
-        result = self.fields_of(case)
+        result = self.motion_of(case, wall)
         seconds["motion"] = result.seconds
         return Kept(case, probabilities, found, result, seen, seconds)
+
+    def motion_of(self, case: CineCase, wall: Wall) -> RegistrationResult:
+        """The fields of a case, of the region around its wall alone where that is asked for."""
+        whole = self.inferer
+        if self.around is not None and isinstance(whole, SizedInferer):
+            self.inferer = whole.within(region_around(wall.lines, self.around))
+        try:
+            return self.fields_of(case)
+        finally:
+            self.inferer = whole
+
+    def tracked(self, case: CineCase, wall: Wall, seen: NDArray[np.bool_]) -> tuple[TrackedBeat, ...]:
+        """A known wall of a cine carried through its beats by the cine's own motion; ``seen [H, W]`` is the sector."""
+        return track_wall(case, wall, self.motion_of(case, wall), self.fusion, seen)
 
     def measured(self, kept: Kept) -> StrainCase:
         """What is measured of a cine whose fields are known: ``common.strain_pipeline.kept.measured``."""

@@ -7,7 +7,7 @@ other side, and is taken into the wall. Mirrored before and after, such frames a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -21,19 +21,31 @@ from common.ventricle.shape import own_shape_prior
 LOOKED_AT = 4  # neighbouring frames in each of two places of a cine, since a segmentation is smoothed over time
 POINTS = 120  # of the walls that are looked at
 
-Segment = Callable[[Tensor], Tensor]
+Memberships = Tensor | Iterable[Tensor]
+Segment = Callable[[Tensor], Memberships]
 
 
 def mirrored(segment: Segment) -> Segment:
     """A segmentation of frames that are mirrored before it, its memberships after it."""
-    return lambda frames: segment(frames.flip(-1)).flip(-1)
+
+    def both(frames: Tensor) -> Memberships:
+        found = segment(frames.flip(-1))
+        return found.flip(-1) if isinstance(found, Tensor) else (part.flip(-1) for part in found)
+
+    return both
+
+
+def labels_of(memberships: Memberships) -> Tensor:
+    """Labels ``[T, H, W]`` of memberships, whole or in parts (``wall.segmented``)."""
+    parts = [memberships] if isinstance(memberships, Tensor) else memberships
+    return torch.cat([part.argmax(1) for part in parts])
 
 
 def walls_at(frames: Tensor, segment: Segment) -> NDArray[np.float64]:
     """The wall in some frames of a cine ``[T, H, W]``: lines ``[n, 3, P, 2]``, NaN where there is none; pixels."""
     count = len(frames)
     starts = {count // 5, max(0, 4 * count // 5 - LOOKED_AT)}
-    labels = torch.cat([segment(frames[start : start + LOOKED_AT]).argmax(1) for start in sorted(starts)])
+    labels = torch.cat([labels_of(segment(frames[start : start + LOOKED_AT])) for start in sorted(starts)])
     return walls_of(labels.numpy().astype(np.uint8), POINTS, steady=False)[0]
 
 

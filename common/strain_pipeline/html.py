@@ -17,8 +17,6 @@ import numpy as np
 from jinja2 import Environment
 from numpy.typing import NDArray
 
-from common.ventricle.views import LEVELS, RING
-
 Array = NDArray[np.float64]
 
 SEGMENT_COLOURS = ("#d55e00", "#e69f00", "#cc79a7", "#009e73", "#56b4e9", "#0072b2")  # Okabe and Ito's, base to base
@@ -48,7 +46,8 @@ th:first-child,td:first-child{text-align:left}th{font-weight:600;color:#48525f}
 .player{position:relative;background:#000;border-radius:6px;overflow:hidden}
 .player img,.player svg{display:block;width:100%;height:auto}.player svg{position:absolute;inset:0;height:100%}
 .controls{display:flex;gap:10px;align-items:center;margin-top:8px}.controls input[type=range]{flex:1}
-button{font:inherit;padding:3px 12px}svg text{font:12px system-ui,sans-serif;fill:#3c4653}
+button{font:inherit;padding:3px 12px}svg[data-seek]{cursor:crosshair}
+svg text{font:12px system-ui,sans-serif;fill:#3c4653}
 @media (max-width:600px){main{padding:8px}section{padding:12px 10px}.controls{flex-wrap:wrap}th,td{padding:3px 4px}}
 @page{margin:12mm}
 @media print{body{background:#fff;font-size:12px}main{padding:0;max-width:none}section,figure,tr{break-inside:avoid}
@@ -72,6 +71,11 @@ function play(on){clearInterval(timer);timer=on?setInterval(next,data.step):null
 button.textContent=on?'Pause':'Play';}
 for(const jump of box.querySelectorAll('[data-frame]'))jump.onclick=()=>{play(false);show(+jump.dataset.frame);};
 button.onclick=()=>play(!timer);range.oninput=()=>{play(false);show(+range.value);};shown.onchange=()=>show(frame);
+const part=box.closest('section');
+for(const plot of part?part.querySelectorAll('[data-seek]'):[])plot.onclick=event=>{
+const [first,last,left,right]=plot.dataset.seek.split(' ').map(Number),area=plot.getBoundingClientRect(),
+along=((event.clientX-area.left)/area.width-left)/(right-left);
+play(false);show(Math.round(first+Math.min(1,Math.max(0,along))*(last-first)));};
 show(data.first);play(!matchMedia('(prefers-reduced-motion: reduce)').matches);}
 """
 
@@ -222,6 +226,8 @@ def curves(
     colours: Sequence[str] = SEGMENT_COLOURS,
     marks: Mapping[str, float] | None = None,
     size: tuple[int, int] = (480, 260),
+    frames: tuple[int, int] | None = None,
+    name: str = "",
 ) -> str:
     """Lines over a common axis, as SVG.
 
@@ -231,9 +237,11 @@ def curves(
         colours: of the lines, in order.
         marks: name to x of vertical lines.
         size: width and height of the drawing.
+        frames: of the cine at either end of the axis: a click shows the frame there.
+        name: what a reader is told beside the axes' labels.
     """
     width, height = size
-    left, right, top, bottom = 46, 10, 16, 38
+    left, right, top, bottom = 46, 16, 18, 38
     xs = np.concatenate([np.asarray(x, dtype=float) for x, _ in series.values()])
     ys = np.concatenate([np.asarray(y, dtype=float) for _, y in series.values()])
     x_ticks, y_ticks = ticks(xs.min(), xs.max()), ticks(min(ys.min(), 0), max(ys.max(), 0))
@@ -253,16 +261,16 @@ def curves(
     for x in (t for t in x_ticks if xs.min() <= t <= xs.max()):
         column = at(x, low)[0]
         parts.append(f'<text x="{column:.1f}" y="{height - bottom + 16}" text-anchor="middle">{tick_text(x)}</text>')
-    for name, x in (marks or {}).items():
+    for mark, x in (marks or {}).items():
         column = at(x, low)[0]
         parts.append(
             f'<line x1="{column:.1f}" x2="{column:.1f}" y1="{top}" y2="{height - bottom}" stroke="#5d6878" '
-            f'stroke-dasharray="4 3"/><text x="{column:.1f}" y="{top - 4}" text-anchor="middle">{escape(name)}</text>'
+            f'stroke-dasharray="4 3"/><text x="{column:.1f}" y="{top - 4}" text-anchor="middle">{escape(mark)}</text>'
         )
-    for (name, (along, up)), colour in zip(series.items(), colours, strict=False):
+    for (label, (along, up)), colour in zip(series.items(), colours, strict=False):
         points = " ".join("{:.1f},{:.1f}".format(*at(a, b)) for a, b in zip(along, up, strict=True))
         parts.append(
-            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"><title>{escape(name)}</title>'
+            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"><title>{escape(label)}</title>'
             "</polyline>"
         )
     parts.append(f'<text x="{(left + width) / 2}" y="{height - 4}" text-anchor="middle">{escape(x_label)}</text>')
@@ -270,8 +278,13 @@ def curves(
         f'<text x="12" y="{(height - bottom) / 2}" text-anchor="middle" '
         f'transform="rotate(-90 12 {(height - bottom) / 2})">{escape(y_label)}</text>'
     )
-    name = escape(f"{y_label} over {x_label}")
-    return f'<svg role="img" aria-label="{name}" viewBox="0 0 {width} {height}" width="100%">{"".join(parts)}</svg>'
+    said = escape(f"{y_label} over {x_label}{', ' if name else ''}{name}")
+    seek = ""
+    if frames is not None:
+        seek = f' data-seek="{frames[0]} {frames[1]} {left / width:.4f} {(width - right) / width:.4f}"'
+    return (
+        f'<svg role="img" aria-label="{said}"{seek} viewBox="0 0 {width} {height}" width="100%">{"".join(parts)}</svg>'
+    )
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
@@ -286,66 +299,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 def tick_text(value: float) -> str:
     """A tick's number without superfluous zeros."""
-    return f"{value:.6g}".replace("-", "−")
-
-
-_EDGES = (3.0, 2.2, 1.4, 0.0)  # of its rings: numbers of six apical pieces need more than a third of the radius
-
-
-def bullseye(values: Mapping[str, float | None], size: int = 380) -> str:
-    """The 18-segment bull's-eye as SVG: base outside, apex inside, anterior at the top.
-
-    Args:
-        values: segment's name to strain in %; None, or a segment that is missing, is grey.
-        size: pixels a side.
-    """
-    centre, step = size / 2, (size / 2 - 34) / 3
-    parts = []
-    for ring, level in enumerate(LEVELS):
-        outer, inner = _EDGES[ring] * step, _EDGES[ring + 1] * step
-        for k, wall in enumerate(RING):
-            middle = -90 - 60 * k
-            value = values.get(f"{level} {wall}")
-            shape = sector(centre, inner, outer, middle - 30, middle + 30)
-            parts.append(
-                f'<path d="{shape}" fill="{strain_colour(value)}" stroke="#fff" stroke-width="1.5">'
-                f"<title>{level} {wall}: {number(value)} %</title></path>"
-            )
-            angle, place = np.radians(middle), (inner + outer) / 2 if inner else 0.68 * outer
-            parts.append(
-                f'<text x="{centre + place * np.cos(angle):.1f}" y="{centre + place * np.sin(angle) + 4:.1f}" '
-                f'text-anchor="middle" style="fill:{"#fff" if value is not None and value < -14 else "#1c2430"}">'
-                f"{number(value)}</text>"
-            )
-            if ring == 0:
-                place = 3 * step + 14
-                anchor = "middle" if k % 3 == 0 else ("end" if np.cos(angle) < 0 else "start")
-                x = centre + place * np.cos(angle) + (0 if k % 3 == 0 else -14 * np.cos(angle))
-                y = centre + place * np.sin(angle) + 4
-                parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{wall}</text>')
-    wide = 104
-    box = f"{-wide} 0 {size + 2 * wide} {size}"
-    name = "strain of the segments, %"
-    return f'<svg role="img" class="bullseye" aria-label="{name}" viewBox="{box}" width="100%">{"".join(parts)}</svg>'
-
-
-def sector(centre: float, inner: float, outer: float, first: float, last: float) -> str:
-    """SVG path of a piece of a ring from angle ``first`` to ``last`` (degrees, clockwise from the right)."""
-    corners = [
-        (centre + radius * np.cos(np.radians(angle)), centre + radius * np.sin(np.radians(angle)))
-        for radius, angle in ((inner, first), (outer, first), (outer, last), (inner, last))
-    ]
-    a, b, c, d = ("{:.2f} {:.2f}".format(*corner) for corner in corners)
-    return f"M{a}L{b}A{outer:.2f} {outer:.2f} 0 0 1 {c}L{d}A{inner:.2f} {inner:.2f} 0 0 0 {a}Z"
-
-
-def strain_colour(value: float | None) -> str:
-    """Red for −25 % and less, pale for 0, blue for +10 % and more; grey where it is not known."""
-    if value is None or not np.isfinite(value):
-        return "#d7dbe1"
-    pale, end = np.array([250, 240, 232]), np.array([160, 18, 28] if value < 0 else [40, 90, 190])
-    share = min(1.0, -value / 25 if value < 0 else value / 10)
-    return "#" + "".join(f"{round(c):02x}" for c in pale + share * (end - pale))
+    return f"{value + 0.0:.6g}".replace("-", "−")
 
 
 def player(

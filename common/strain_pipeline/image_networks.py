@@ -7,18 +7,21 @@ and 2.2; the paper leaves temporal consistency to the Kalman filter, here the lo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor, nn
+from torch.nn import functional
 
 from common.cine.sector import sector_mask
 from common.cine.square import FrameSquare
 from common.core.bars import with_bar
 from common.core.errors import InputError
-from common.networks.segmentation_unet import SegmentationUNet
+from common.networks.segmentation_unet import SegmentationUNet, folded
 from common.networks.view_classifier import ViewClassifier
 from common.networks.weights import load_weights, read_weights
 from common.ventricle.views import VIEWS
@@ -27,7 +30,8 @@ FRAMES_FOR_VIEW = 32
 TIME_SIGMA = 1.0  # frames
 TEMPERATURE = 1.75  # fitted to recorded clips that the network was not trained on (docs/TRAINING.md)
 INFERENCE_SIZE = 224  # trained at 256; a smaller square shows the network more of the heart (docs/TRAINING.md)
-WALL = 2  # in ``common.ventricle.labels.LABELS``
+NEAR_ED, BESIDE = 0.9, 2  # of the range of the cavity's area; frames
+CAVITY, WALL = 1, 2  # in ``common.ventricle.labels.LABELS``
 _BEYOND = 20.0  # logit of the background outside the square
 
 
@@ -58,7 +62,7 @@ def load_view_classifier(path: str | Path) -> ViewClassifier:
 
 
 def segment_cine(
-    cine: Tensor, network: nn.Module, size: int = INFERENCE_SIZE, batch: int = 8, smooth: bool = True
+    cine: Tensor, network: nn.Module, size: int = INFERENCE_SIZE, batch: int = 8, smooth: bool = True, every: int = 1
 ) -> Tensor:
     """How far each pixel of each frame belongs to background, LV cavity, myocardium and left atrium.
 
@@ -68,6 +72,9 @@ def segment_cine(
         size: of the network's input, a multiple of 16.
         batch: frames at once.
         smooth: a Gaussian of one frame over the logits' time, and the largest connected piece of each structure alone.
+        every: so manieth frame alone is segmented, and the first and last; logits between are interpolated over time.
+            Frames in which the cavity is about as large as it gets (``NEAR_ED``), and those beside them, are segmented
+            all the same: end-diastole, from which strain is measured, is as without it.
 
     Returns:
         Memberships ``[T, C, H, W]`` in [0, 1], their sum over C is 1, on the cine's own pixels.
@@ -75,18 +82,61 @@ def segment_cine(
     Raises:
         ValueError: not of the shape [T, H, W].
     """
+    return torch.cat(list(membership_parts(cine, network, size, batch, smooth, every)))
+
+
+def membership_parts(
+    cine: Tensor, network: nn.Module, size: int = INFERENCE_SIZE, batch: int = 8, smooth: bool = True, every: int = 1
+) -> Iterator[Tensor]:
+    """``segment_cine`` in parts of ``batch`` frames, ``[b, C, H, W]``, one at a time in memory; arguments as there."""
     frames, square = _prepared(cine, size)
     network.eval()
-    device = next(network.parameters()).device
-    with torch.no_grad():
-        parts = with_bar(frames.split(batch), "segmentation", "batch")
-        logits = torch.cat([network(part.to(device)).float().cpu() for part in parts])
+    logits = _logits(frames, network, batch, every)
     if smooth and len(logits) > 1:
         # the first and last frames stand for what lies before and after
         logits = torch.from_numpy(ndimage.gaussian_filter1d(logits.numpy(), TIME_SIGMA, axis=0, mode="nearest"))
     beyond = [_BEYOND, *[0.0] * (logits.shape[1] - 1)]
-    memberships = torch.cat([square.put(part, beyond).softmax(1) for part in logits.split(batch)])
-    return largest_pieces(memberships) if smooth else memberships
+    for part in logits.split(batch):
+        memberships = square.put(part, beyond).softmax(1)
+        yield largest_pieces(memberships) if smooth else memberships
+
+
+def _logits(frames: Tensor, network: nn.Module, batch: int, every: int) -> Tensor:
+    """The logits ``[T, C, size, size]`` of frames ``[T, 1, size, size]``; ``every`` as in ``segment_cine``."""
+    device = next(network.parameters()).device
+    count, at_once = len(frames), batch
+    if device.type == "cpu":
+        at_once = 1  # the layers of one frame fit a processor's cache
+        network = folded(network) if isinstance(network, SegmentationUNet) else network
+
+    def of(chosen: list[int]) -> Tensor:
+        parts = with_bar(frames[chosen].split(at_once), "segmentation", "batch")
+        with torch.no_grad():
+            shown = (part.to(device, memory_format=torch.channels_last) for part in parts)
+            return torch.cat([network(part).float().cpu().contiguous() for part in shown])
+
+    if every < 2 or count <= 2 * every:
+        return of(list(range(count)))
+    first = sorted({*range(0, count, every), count - 1})
+    logits = _between(of(first), first, count)
+    areas = (logits.argmax(1) == CAVITY).sum((1, 2)).float()
+    large = areas >= areas.max() - (1 - NEAR_ED) * (areas.max() - areas.min())
+    near = functional.max_pool1d(large.float()[None], 2 * BESIDE + 1, 1, BESIDE)[0] > 0
+    more = sorted(set(torch.nonzero(near)[:, 0].tolist()) - set(first))
+    if more:
+        known = dict(zip(first, logits[first], strict=True)) | dict(zip(more, of(more), strict=True))
+        logits = _between(torch.stack([known[t] for t in sorted(known)]), sorted(known), count)
+    return logits
+
+
+def _between(known: Tensor, at: list[int], count: int) -> Tensor:
+    """Values of ``count`` frames from those ``known [n, ...]`` of the frames ``at``, linear in time."""
+    found = known.new_empty((count, *known.shape[1:]))
+    for k, (a, b) in enumerate(pairwise(at)):
+        for t in range(a, b):
+            found[t] = torch.lerp(known[k], known[k + 1], (t - a) / (b - a))
+    found[at[-1]] = known[-1]
+    return found
 
 
 def largest_pieces(memberships: Tensor) -> Tensor:

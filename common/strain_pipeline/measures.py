@@ -153,6 +153,15 @@ class StrainMeasures:
         means = {key: mean([beat["numbers"][key] for beat in beats]) for key in beats[0]["numbers"]}
         return Measured(self.line, beats, means, doubted, tuple(warnings))
 
+    def gls(self, tracked: TrackedBeat, steps: Sequence[float]) -> float | None:
+        """The end-systolic GLS of a beat, %; None where too many segments are left out.
+
+        Args:
+            tracked: the tracked wall.
+            steps: (row, column) size of a pixel in any unit.
+        """
+        return self.measure(tracked, None, None, [str(k) for k in range(SEGMENTS)], steps)["numbers"]["gls"]
+
     def measure(
         self,
         tracked: TrackedBeat,

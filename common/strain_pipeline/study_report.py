@@ -14,13 +14,14 @@ from common.core.files import written_whole
 from common.core.tables import finite
 from common.evaluation.evaluator import CaseEvaluator, CaseEvents
 from common.strain_pipeline import html as report
+from common.strain_pipeline.bullseye import bullseye
 from common.strain_pipeline.case import StudyView, study_view
 from common.strain_pipeline.choice import Listed, rows
 from common.strain_pipeline.dicom_sr import is_dicom, write_sr
-from common.strain_pipeline.files import about
 from common.strain_pipeline.html import number, within
 from common.strain_pipeline.intervals import METHOD, of_mean
 from common.strain_pipeline.measures import mean
+from common.strain_pipeline.sections import about
 from common.ventricle.strain import disc_volume, ejection_fraction, long_axis
 from common.ventricle.views import APICAL
 
@@ -118,7 +119,7 @@ class StudyReport:
         failed = [f"{name}: {reason}" for name, reason in result["failed"].items()]
         overview = report.section(
             "All views",
-            report.columns(report.bullseye(result["segments"]), big + report.table(["", "value"], numbers)),
+            report.columns(bullseye(result["segments"]), big + report.table(["", "value"], numbers)),
         )
         missing = [report.section("Views that could not be measured", report.bullets(failed), kind="warnings")]
         parts = [html for study in self.studies for html in study.sections]

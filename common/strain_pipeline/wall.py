@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,19 +61,21 @@ class Segmented:
     reasons: Mapping[int, str]
 
 
-def segmented(memberships: Tensor, points: int = 120, source: str = "cine") -> Segmented:
+def segmented(memberships: Tensor | Iterable[Tensor], points: int = 120, source: str = "cine") -> Segmented:
     """The lines of a segmented cine.
 
     Args:
-        memberships: ``[T, 4, H, W]`` of background, cavity, myocardium, left atrium.
+        memberships: ``[T, 4, H, W]`` of background, cavity, myocardium, left atrium; or in parts of some frames, one
+            after the other, of which one alone is in memory.
         points: along the wall, even.
         source: what an error calls the cine.
 
     Raises:
         InputError: no left ventricle.
     """
-    labels = memberships.argmax(1).to(torch.uint8)
-    areas = memberships[:, 1].double().sum((1, 2)).numpy()
+    parts = [memberships] if isinstance(memberships, Tensor) else memberships
+    found = [(part.argmax(1).to(torch.uint8), part[:, 1].double().sum((1, 2))) for part in parts]
+    labels, areas = torch.cat([part for part, _ in found]), torch.cat([part for _, part in found]).numpy()
     largest = int((labels == 1).sum((1, 2)).max())
     if largest < LEAST_CAVITY * labels[0].numel():
         raise InputError(f"{source}: no left ventricle found (a cavity of {largest} pixels at most)")
@@ -190,3 +192,23 @@ def joined(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def nearest(seen: NDArray[np.bool_], beat: Beat) -> int:
     """The frame of a beat's systole nearest to its end-diastole at which the wall is seen."""
     return beat.ed + int(np.argmax(seen[beat.ed : beat.es + 1]))
+
+
+def region_around(lines: Array, margin: float) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows and columns, first and last (exclusive), that hold the lines of all frames and a margin.
+
+    Args:
+        lines: ``[T, L, P, 2]`` pixels, NaN where a frame has none; some frame has.
+        margin: part of the ventricle's length.
+
+    Examples:
+        >>> wedge = np.array([[60.0, 20.0], [10.0, 40.0], [60.0, 60.0]])
+        >>> region_around(np.stack([wedge, wedge + np.nan])[:, None], 0.2)
+        ((0, 71), (10, 71))
+    """
+    known = lines[np.isfinite(lines).all((1, 2, 3))]
+    endo = known[:, 0]
+    margin = margin * float(np.linalg.norm(endo - endo[:, [0, -1]].mean(1)[:, None], axis=-1).max())
+    low, high = np.floor(known.min((0, 1, 2)) - margin), np.ceil(known.max((0, 1, 2)) + margin) + 1
+    (top, left), (bottom, right) = (np.maximum(edge, 0).astype(int).tolist() for edge in (low, high))
+    return (top, bottom), (left, right)

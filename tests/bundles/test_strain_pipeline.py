@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
 
 from common.cine.read import read_cine
-from common.core.errors import input_error_in
+from common.core.errors import InputError, input_error_in
 from tests.bundles.running import run_here
 from tests.heart import SIZE, write_heart
 
@@ -69,6 +69,35 @@ def test_numbers_of_a_simulated_heart(report_folder, hearts):
     assert np.shape(contours["endocardium"]) == (len(rows), 120, 2)
     film = iio.imread(report_folder / "film.mp4")
     assert len(film) == len(rows)
+
+
+def test_a_forced_case_says_so_on_its_page_and_in_every_frame_of_its_film(hearts, tmp_path, report_folder):
+    """Red above each frame, and of a case that passes none."""
+    says = {"view": "parasternal_short_axis", "probability": 0.9}
+    measure(tmp_path, hearts[0], says=says, force=True)
+    folder = tmp_path / "cine"
+    summary = summary_of(folder)
+    assert summary["forced"] and [c["name"] for c in summary["checks"] if not c["passed"]] == ["view"]
+    text = Page((folder / "report.html").read_text()).text
+    assert "measured by force though it fails 1 check" in text
+    film, plain = iio.imread(folder / "film.mp4"), iio.imread(report_folder / "film.mp4")
+    assert len(film) == len(plain) and film.shape[1] == plain.shape[1] + 26
+    red = film[:, 2:24, -40:].reshape(len(film), -1, 3).astype(float).mean(1)
+    assert (red[:, 0] > 140).all() and (red[:, 1:] < 70).all()
+    assert (plain[:, 2:24].astype(float).mean((1, 2))[:, 0] < 60).all()
+
+
+def test_change_since_an_earlier_study(hearts, tmp_path, report_folder):
+    """The same cine again: no change, which lies within the error of measuring."""
+    measure(tmp_path, hearts[0], baseline=str(report_folder))
+    summary = summary_of(tmp_path / "cine")
+    found = {row["name"]: row for row in summary["changes"]}
+    assert found["gls"]["change"] == pytest.approx(0, abs=1e-6) and found["gls"]["more_than_error"] is False
+    assert found["gls"]["interval"][1] == pytest.approx(summary["smallest_changes"]["gls"], abs=1e-6)
+    assert "basal anterolateral" in found and summary["baseline"].endswith("summary.json")
+    assert "change since the earlier study" in Page((tmp_path / "cine/report.html").read_text()).text
+    with pytest.raises(InputError, match=r"no summary\.json of strain_pipeline is there"):
+        measure(tmp_path / "b", hearts[0], baseline=str(hearts[0] / "no"))
 
 
 class Page(HTMLParser):

@@ -62,6 +62,7 @@ def test_frame_pairs() -> None:
     pairs = frame_pairs(cine)
     assert pairs.shape == (T - 1, 2, H, W) and type(pairs) is torch.Tensor
     assert torch.equal(pairs[2, 0], cine.as_tensor()[0, 2]) and torch.equal(pairs[2, 1], cine.as_tensor()[0, 3])
+    assert pairs.untyped_storage().data_ptr() == cine.as_tensor().untyped_storage().data_ptr(), "nothing is copied"
 
 
 @pytest.mark.parametrize("spacing", [0, -1.0, (0.3, float("nan")), (1, 2, 3), (0.5, 0.0)])

@@ -64,6 +64,30 @@ def test_a_small_cine_is_made_larger_where_that_is_asked_for():
     torch.testing.assert_close(ddf[0, :, 10, 10], torch.tensor([0.5, 1.0]))
 
 
+class Rows(nn.Module):
+    """Says of each pixel how bright the moving image is there."""
+
+    def forward(self, image):
+        self.size = tuple(image.shape[2:])
+        return image[:, :1].expand(-1, 2, -1, -1)
+
+
+def test_of_a_region_alone_the_field_is_as_without():
+    """The pixels keep the size that the whole box gives them."""
+    network, mask = Rows(), torch.zeros(1, 1, 60, 100, dtype=torch.bool)
+    mask[..., 4:56, 10:90] = True
+    ramp = torch.arange(100.0).expand(2, 2, 60, 100).contiguous()
+    whole = SizedInferer(PairwiseInferer(progress=False), 40)
+    all_of_it = whole(ramp, network, mask=mask).ddf
+    assert network.size == (26, 40)
+    part = whole.within(((10, 50), (30, 70)))(ramp, network, mask=mask).ddf
+    assert network.size == (20, 20) and part.shape == all_of_it.shape
+    torch.testing.assert_close(part[..., 12:48, 32:68], all_of_it[..., 12:48, 32:68], atol=0.6, rtol=0)
+    torch.testing.assert_close(part[..., 30, 5], part[..., 30, 30], msg="beyond it its edge goes on")
+    whole.within(((10, 20), (30, 70)))(ramp, network, mask=mask)
+    assert network.size == (26, 40), "a sliver is registered with what is around it"
+
+
 class FallsShort(torch.nn.Module):
     """A frame's grey value is its row; steps of up to one are found at 80 %, longer ones whole."""
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from common.strain_pipeline import html as report
-from common.ventricle.views import APICAL
 
 
 def test_text_is_escaped_everywhere():
@@ -29,22 +28,6 @@ def test_ticks_are_round_and_cover_the_range(low, high):
     assert np.allclose(steps, steps[0]) or low == high
 
 
-def test_bullseye_has_a_piece_for_each_segment_and_grey_for_what_is_missing():
-    names = [name for view in APICAL.values() for name in view.segments()]
-    values = {name: -20.0 + k for k, name in enumerate(names)}
-    values[names[3]] = None
-    del values[names[5]]
-    svg = report.bullseye(values)
-    fills = re.findall(r'<path [^>]*fill="(#\w+)"', svg)
-    assert len(fills) == 18 and fills.count("#d7dbe1") == 2
-    assert "basal anterior:" in svg and svg.count("–") >= 2
-
-
-def test_colours_run_from_red_to_blue():
-    red, pale, blue = (report.strain_colour(v) for v in (-30.0, 0.0, 20.0))
-    assert red == "#a0121c" and blue == "#285abe" and pale == "#faf0e8"
-
-
 def test_numbers():
     assert [report.number(v) for v in (-18.26, None, float("nan"), 0.0)] == ["−18.3", "–", "–", "0.0"]
     assert "–" in report.figure_of(None, "%", "GLS") and "%" not in report.figure_of(None, "%", "GLS")
@@ -56,6 +39,19 @@ class Lines(HTMLParser):
     def handle_starttag(self, tag, attributes):
         if tag == "polyline":
             self.points += (dict(attributes)["points"],)
+
+
+def test_a_tick_of_nothing_has_no_sign():
+    assert report.tick_text(-0.0) == "0" and report.tick_text(-5.0) == "−5"
+
+
+def test_a_plot_says_which_frames_its_ends_are():
+    svg = report.curves({"a": ([0, 10], [0.0, -20.0])}, "ms", "%", frames=(3, 23), name="beat 2", size=(400, 200))
+    first, last, left, right = re.search(r'data-seek="(\S+) (\S+) (\S+) (\S+)"', svg).groups()
+    assert (first, last) == ("3", "23") and 'aria-label="% over ms, beat 2"' in svg
+    (points,) = re.findall(r'<polyline points="([^"]+)"', svg)
+    ends = [float(pair.split(",")[0]) / 400 for pair in points.split()]
+    assert ends == pytest.approx([float(left), float(right)], abs=1e-3)
 
 
 def test_curves_are_drawn_where_they_belong():

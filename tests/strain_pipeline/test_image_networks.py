@@ -17,6 +17,7 @@ from common.strain_pipeline.image_networks import (
     largest_pieces,
     load_segmentation,
     load_view_classifier,
+    membership_parts,
     segment_cine,
 )
 from common.ventricle.views import VIEWS
@@ -73,6 +74,35 @@ def test_small_pieces_are_taken_away():
     found = largest_pieces(memberships)
     assert (found.argmax(1)[0, 2:12, 2:12] == 1).all() and (found.argmax(1)[0, 16:18, 16:18] == 0).all()
     assert torch.allclose(found.sum(1), torch.ones(1, 20, 20))
+
+
+def test_parts_are_the_whole():
+    cine = disc_cine([20.0 + 0.7 * t for t in range(11)])
+    parts = list(membership_parts(cine, Threshold(), batch=4))
+    assert [len(part) for part in parts] == [4, 4, 3]
+    assert torch.equal(torch.cat(parts), segment_cine(cine, Threshold(), batch=4))
+
+
+class Counting(Threshold):
+    """``Threshold`` that counts the frames it is given."""
+
+    frames = 0
+
+    def forward(self, image):
+        self.frames += len(image)
+        return super().forward(image)
+
+
+@pytest.mark.parametrize("every", [2, 3])
+def test_fewer_frames_give_the_same_disc(every):
+    """End-diastole, where the disc is largest, is as with all frames; between, borders lie within a pixel."""
+    radii = [30 - 9 * np.sin(np.pi * t / 30) ** 2 for t in range(31)]
+    network = Counting()
+    found = segment_cine(disc_cine(radii), network, every=every)[:, 1].sum((1, 2))
+    assert network.frames < 31 * (1 / every + 0.35)
+    whole = segment_cine(disc_cine(radii), Threshold())[:, 1].sum((1, 2))
+    off = ((found / np.pi).sqrt() - (whole / np.pi).sqrt()).abs()
+    assert off.max() < 1 and off[[0, 30]].max() < 0.02, "pixels"
 
 
 def test_one_frame_is_segmented():

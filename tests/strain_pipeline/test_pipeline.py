@@ -1,5 +1,6 @@
 """The pipeline's parts on a wall whose motion is known at every pixel."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +11,12 @@ from monai.data import MetaTensor
 from common.cine.case import CineCase
 from common.core.case import Entry
 from common.core.errors import InputError
+from common.evaluation.contour import track_contour
 from common.fields.ddf import warp
 from common.registration.result import RegistrationResult
 from common.strain_pipeline.measures import StrainMeasures, mean, times_doubted, timing_warnings
 from common.strain_pipeline.motion import Fusion, TrackedBeat, along_lines, ncc_after_warp, track_wall, velocities
-from common.strain_pipeline.wall import Wall, joined, walls_of
+from common.strain_pipeline.wall import Segmented, Wall, joined, wall_in, walls_of
 from common.ventricle.beats import Beat
 from common.ventricle.contours import wall_contours
 from common.ventricle.views import APICAL, apical
@@ -74,6 +76,25 @@ def test_strain_of_a_known_contraction(heart, place_noise):
     assert numbers["drift"] == pytest.approx(0, abs=1.0) and numbers["mapse"] == pytest.approx(-20, abs=0.8)
     assert all(s["end_systolic"] == pytest.approx(-20, abs=2.5) for s in beat["segments"])
     assert numbers["gls_systolic_rate"] == pytest.approx(-0.2 * np.pi, rel=0.15)
+
+
+def test_a_given_contour_is_measured_as_the_registration_bundles_do(heart, tmp_path):
+    """The same contour and fields: one end-systole, one GLS in %, one drift."""
+    case, wall = heart
+    path = tmp_path / "ed.json"
+    path.write_text(json.dumps({"endocardium": wall.lines[0, 0].tolist(), "epicardium": wall.lines[0, 2].tolist()}))
+    given = replace(case, entry=replace(case.entry, contour=str(path)))
+    areas = np.array([(labels_at(s) == 1).sum() for s in SHARE], dtype=float)
+    drawn = wall_in(given, Segmented(wall.labels, areas, wall.lines, {}))
+    (found,) = track_wall(given, drawn, RegistrationResult(fields()))
+    (beat,) = StrainMeasures(least_nlcc=0.0)([found], case.meta, APICAL["apical_4ch"]).beats
+    other = track_contour(given, fields())
+    metrics, numbers = other.scores.metrics, beat["numbers"]
+    assert beat["es"] == other.es == metrics["es"]
+    for name in ("gls", "gls_uncompensated", "mapse", "drift"):
+        assert metrics[name] == pytest.approx(numbers[name], abs=0.3), name
+    assert metrics["mapse_mm"] == pytest.approx(numbers["mapse_mm"], abs=0.3)
+    np.testing.assert_allclose(100 * other.compensated["gls"], beat["curves"]["gls"], atol=0.4)
 
 
 def test_velocity_is_the_mean_of_both_neighbours():

@@ -25,28 +25,74 @@ def test_place_size_turn_and_mirror_do_not_count():
         assert float(prior.distances(other)) == pytest.approx(wanted, rel=1e-3)
 
 
-def test_what_is_no_ventricle_is_far():
-    prior = own_shape_prior()
-    circle = np.linspace(0.2, 2 * np.pi - 0.2, 61)
-    vessel = np.stack([50 - 20 * np.cos(circle), 50 - 20 * np.sin(circle)], -1)
-    square = np.array([[80.0, 0], [40, 0], [0, 0], [0, 40], [0, 80], [40, 80], [80, 80]])
-    rough = ellipse() + 6 * np.stack([np.zeros(61), (-1.0) ** (np.arange(61) // 5)], -1)
-    assert all(float(prior.distances(shape)) > LIMITS["shape of the wall"][1] for shape in (vessel, square, rough))
-    stacked = np.stack([[ellipse(), vessel]])
-    assert prior.distances(stacked).shape == (1, 2)
+def ring(gap):
+    """A circle, open at the base by twice ``gap`` rad."""
+    angle = np.linspace(gap, 2 * np.pi - gap, 61)
+    return np.stack([50 + 20 * np.cos(angle), 50 - 20 * np.sin(angle)], -1)
 
 
-def test_distance_is_the_root_mean_square_of_what_it_was_fitted_to(tmp_path):
-    """Over the contours that a prior is of, the mean square is one, as that of a standard normal coordinate is."""
+def crossed(contour):
+    """Its outer quarters exchanged: the line crosses itself."""
+    line = contour.copy()
+    line[:15, 1], line[46:, 1] = 120 - line[:15, 1], 120 - line[46:, 1]
+    return line
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(ellipse(width=4.0), id="slit a tenth as wide as long"),
+        pytest.param(ellipse(width=6.0), id="slit, 0.15"),
+        pytest.param(ring(0.2), id="vessel"),
+        pytest.param(ring(0.6), id="vessel, wide base"),
+        pytest.param(ellipse(width=40.0), id="as wide as long"),
+        pytest.param(crossed(ellipse()), id="crossing line"),
+        pytest.param(np.array([[80.0, 0], [40, 0], [0, 0], [0, 40], [0, 80], [40, 80], [80, 80]]), id="square"),
+        pytest.param(ellipse() + 6 * np.stack([np.zeros(61), (-1.0) ** (np.arange(61) // 5)], -1), id="rough"),
+    ],
+)
+def test_what_is_no_ventricle_is_far(shape):
+    limit, prior = LIMITS["shape of the wall"][1], own_shape_prior()
+    assert float(prior.distances(shape)) > limit
+    for other in (shape * [1, -1], moved(shape, -35, 1.7), shape[::-1]):
+        assert float(prior.distances(other)) > limit
+    assert prior.distances(np.stack([[shape, shape], [shape, shape]])).shape == (2, 2)
+
+
+@pytest.mark.parametrize("width", [10.0, 16.0, 24.0, 30.0])
+def test_ventricles_from_slender_to_wide_are_near(width):
+    assert float(own_shape_prior().distances(ellipse(width=width))) < LIMITS["shape of the wall"][1]
+
+
+@pytest.mark.slow
+def test_expert_contours_that_the_prior_has_not_seen_pass(data_dir):
+    """Neighbours in the file are two views of a patient, so its halves share none."""
+    stored = np.load(data_dir / "camus_contours" / "contours.npz")["contours"].astype(float)
+    contours = np.stack([stored[..., 1], 1.213 * stored[..., 0]], -1)
+    for half in (slice(0, 400), slice(400, 800)):
+        seen = np.ones(800, dtype=bool)
+        seen[half] = False
+        prior = fitted_shape(contours[seen].reshape(-1, 21, 2))
+        found = prior.distances(contours[half])
+        assert (found > LIMITS["shape of the wall"][1]).mean() < 0.02
+        assert np.median(found) == pytest.approx(1.9, abs=0.3)
+        assert (found > LIMITS["shape of the tracked wall"][1]).mean() < 0.005
+        assert prior.distances(ellipse(width=4.0)) > LIMITS["shape of the wall"][1]
+
+
+def test_distance_is_that_of_the_component_furthest_off(tmp_path):
     random = np.random.default_rng(0)
     shapes = np.stack([ellipse(80, random.uniform(18, 30)) for _ in range(60)])
     shapes[:, 1:-1] += random.normal(0, 0.4, (60, 59, 2))
     prior = fitted_shape(shapes, 2)
     write_shape_prior(prior, tmp_path / "prior.json")
     again = own_shape_prior(tmp_path / "prior.json")
-    assert np.sqrt((prior.distances(shapes) ** 2).mean()) == pytest.approx(1, rel=0.02)
     assert again.distances(shapes) == pytest.approx(prior.distances(shapes), rel=0.02)
     assert along_axis(shapes).shape == (60, 21, 2)
+    for k, off in ((0, 3.5), (1, -5.0)):
+        one = prior.mean + off * prior.components[k]
+        one = np.stack([80 * (one[:, 0] + 1), 80 * one[:, 1]], -1)
+        assert float(prior.distances(one)) == pytest.approx(abs(off), rel=0.15)
 
 
 def test_what_cannot_be_a_prior(tmp_path):
