@@ -217,29 +217,33 @@ def surroundings(case: CineCase, beat: TrackedBeat) -> str:
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
     frames = case.cine.as_tensor()[0]
     radius = max(3, round(0.06 * length))
+    seen = ndimage.binary_erosion(seen_sector(case.cine), iterations=4)  # its edge stands still, whatever moves in it
     speckle = []  # frames without what is coarse, which moves but little against itself
     for t in (beat.beat.ed, beat.beat.ed + 1, beat.beat.es):
         frame = frames[t].double().numpy()
         speckle.append(torch.from_numpy(frame - ndimage.gaussian_filter(frame, radius / 2)))
     still = {}
     for name, places in (("outside", epi + OUTSIDE * length * outward), ("inside", endo - OUTSIDE * length * outward)):
-        near, far = (likeness(speckle[0], speckle[k], places, radius) for k in (1, 2))
+        near, far = (likeness(speckle[0], speckle[k], places, radius, seen) for k in (1, 2))
         still[name] = far > STILL * near
     if not still["outside"]:
         return "moving"
     return "still" if still["inside"] else "sliding"
 
 
-def likeness(first: Tensor, second: Tensor, places: Array, radius: int) -> float:
+def likeness(first: Tensor, second: Tensor, places: Array, radius: int, seen: NDArray[np.bool_] | None = None) -> float:
     """Median over places ``[P, 2]`` of the correlation of two frames ``[H, W]`` in windows around them; 0 of none.
 
     Args:
         radius: of the windows, pixels; places whose window leaves the frame, or is blank, are left out.
+        seen: ``[H, W]``, the pixels that a window may have; None is all.
     """
     found = []
     for row, column in np.rint(places).astype(int):
         window = (slice(row - radius, row + radius + 1), slice(column - radius, column + radius + 1))
         if row < radius or column < radius or row + radius >= first.shape[0] or column + radius >= first.shape[1]:
+            continue
+        if seen is not None and not seen[window].all():
             continue
         a, b = first[window].double().flatten(), second[window].double().flatten()
         a, b = a - a.mean(), b - b.mean()

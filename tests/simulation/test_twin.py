@@ -76,7 +76,7 @@ def test_the_corrected_number_is_nearer_to_the_truth(patient):
     study, true, found = patient
     assert found > true + 3, "the tracker falls short"
     result = Twins(1, scatterers=25_000)(study, track, MEASURES.gls)
-    assert result.surroundings == "moving" and len(result.twins) == 1
+    assert result.surroundings != "still" and len(result.twins) == 1
     assert result.bias > 0 and abs(result.corrected - true) < 0.6 * abs(found - true)
 
 
