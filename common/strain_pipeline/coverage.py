@@ -118,6 +118,8 @@ def held_of(entry: Mapping[str, Any], base: Path, out: Path) -> list[Held]:
     if file is None:
         return []
     measured, truth, lines = (read_json(f) for f in (file, base / entry["summary"], base / entry["contours"]))
+    if "beats" not in measured:
+        return []
     endo = np.asarray(lines["endocardium"], dtype=np.float64)
     beat = measured["beats"][0]
     true = true_numbers(endo, int(truth["end_systole_frame"]), truth["spacing"])
