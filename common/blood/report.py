@@ -60,7 +60,8 @@ def write_report(folder: Path, case: CineCase, flow: BloodFlow) -> None:
     sections.append(section("Vortices (Γ₂, Graftieaux 2001)", *parts, lines))
     speed = curve("mean_speed", "peak_speed")
     energy = [curve("kinetic_energy"), curve("energy_loss")] if flow.velocity.physical else []
-    sections.append(section("Over the cine", columns(speed, curve("ccw_depth", "cw_depth"), *energy)))
+    depth = curve("ccw_depth", "cw_depth")
+    sections.append(section("Over the cine", columns(speed, depth), *([columns(*energy)] if energy else [])))
     film = '<p><a href="particles.mp4">particles.mp4</a>, carried by the measured fields</p>'
     sections.append(section("Particles", _picture(folder / "particles.png"), film))
     sections.append(section("What this cannot say", bullets(CANNOT)))

@@ -51,6 +51,7 @@ KINDS = (
             "vortex_f1": ("vortex F1", 1, 2),
             "divergence": ("RMS divergence, 1/s", 1, 1),
             "epe_px": ("EPE, px a frame", 1, 2),
+            "processor_seconds_per_pair": ("processor seconds a pair", 1, 2),
             **RECONSTRUCTION,
         },
         ("velocity_error", "direction_error", "vortex_f1"),
