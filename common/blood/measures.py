@@ -119,6 +119,7 @@ def units(velocity: Velocity) -> dict[str, str]:
         area, rate, turn = "px²", "1/frame", "px²/frame"
     shape = dict.fromkeys(("depth", "transverse", "length", "width"), "of the pool's length")
     vortex = {"row": "px", "column": "px", "area": area, "circulation": turn, "intensity": rate, "peak": "|Γ₂|"}
+    vortex["whole_circulation"] = turn
     vortex |= shape | {"sphericity": "length over width"}
     own = {"pair": "", "time": "s" if velocity.physical else "frame", "pool_area": area, "vortices": ""}
     own |= {"mean_speed": velocity.unit, "peak_speed": velocity.unit, "divergence": rate}
@@ -155,8 +156,8 @@ def notes_of(case: CineCase, ddf: Tensor, velocity: Velocity, alike: float | Non
     if alike is not None and alike < LEAST_ALIKE:
         notes.append(
             f"Frames that were registered match poorly (local correlation {alike:.2f}, wanted {LEAST_ALIKE}): the "
-            f"frame rate{rate} is too low for this flow and the search aliased, or bubbles change too much to be followed. "
-            "Velocities may be too low by half and more."
+            f"frame rate{rate} is too low for this flow and the search aliased, or bubbles change too much to be "
+            "followed. Velocities may be too low by half and more."
         )
     inside, around = brightness(case.cine.as_tensor()[0], pool)
     if inside <= around:

@@ -16,7 +16,8 @@ CANNOT = (
     "Speeds beyond what moves a few pixels between frames are underestimated: jets at low frame rates above all.",
     "Energy loss and peak vorticity depend on resolution and smoothing; compare them of the same settings only.",
 )
-VORTEX = ("area", "circulation", "intensity", "depth", "transverse", "length", "width", "sphericity")
+SHAPE = ("depth", "transverse", "length", "width", "sphericity")
+VORTEX = ("area", "circulation", "whole_circulation", "intensity", *SHAPE)
 
 
 def write_report(folder: Path, case: CineCase, flow: BloodFlow) -> None:
@@ -49,7 +50,10 @@ def write_report(folder: Path, case: CineCase, flow: BloodFlow) -> None:
     )
     sections = [section("Flow", figures, bullets(flow.notes))]
     sections.append(section("Arrows and stream lines by scale", _picture(folder / "flow.png")))
-    head = ["vortex (when its circulation is strongest)", *(f"{k}, {unit[f'ccw_{k}']}" for k in VORTEX)]
+    head = [
+        "vortex (when its circulation is strongest)",
+        *(f"{k.replace('_', ' ')}, {unit[f'ccw_{k}']}" for k in VORTEX),
+    ]
     body = [
         [f"{name}, pair {row['pair']}", *(number(row[f"{name}_{k}"], 2) for k in VORTEX)]
         for name, row in strongest.items()

@@ -46,6 +46,7 @@ KINDS = (
             "velocity_nrmse": ("of the RMS velocity, %", 100, 0),
             "direction_error": ("direction, median °", 1, 1),
             "circulation_error": ("circulation, % off", 100, 0),
+            "whole_circulation_error": ("of the whole vortex, % off", 100, 0),
             "centre_mm": ("vortex centre, mm", 1, 2),
             **{f"vortex_f1@{s}": (f"vortex F1 at {s}", 1, 2) for s in ("1/8", "1/4", "1/2")},
             "vortex_f1": ("vortex F1", 1, 2),
