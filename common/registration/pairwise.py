@@ -145,6 +145,7 @@ class SizedInferer(RegistrationInferer):
         inferer: what registers.
         longest: pixels along the longer side of the box, at most.
         shortest: pixels along that side, at least; 0 leaves small boxes as they are.
+        margin: pixels that the box has around the mask.
         region: first and last (exclusive) row and column of what is wanted: the pixels keep their size, and of the box
             that part alone is registered; None is all of it.
     """
@@ -152,14 +153,20 @@ class SizedInferer(RegistrationInferer):
     inferer: Inferer
 
     def __init__(
-        self, inferer: Inferer, longest: int = 320, shortest: int = 0, region: Sequence[Sequence[int]] | None = None
+        self,
+        inferer: Inferer,
+        longest: int = 320,
+        shortest: int = 0,
+        margin: int = 0,
+        region: Sequence[Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
-        self.inferer, self.longest, self.shortest, self.region = inferer, longest, shortest, region
+        self.inferer, self.longest, self.shortest = inferer, longest, shortest
+        self.margin, self.region = margin, region
 
     def within(self, region: Sequence[Sequence[int]]) -> SizedInferer:
         """The same for a region of the picture."""
-        return SizedInferer(self.inferer, self.longest, self.shortest, region)
+        return SizedInferer(self.inferer, self.longest, self.shortest, self.margin, region)
 
     def __call__(  # type: ignore[override]
         self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
@@ -173,7 +180,7 @@ class SizedInferer(RegistrationInferer):
             mask: ``[1 or N, 1, H, W]`` bool.
             part: handed on.
         """
-        box = bounding_box(mask, inputs.shape[2:])
+        box = bounding_box(mask, inputs.shape[2:], self.margin)
         side = max(stop - start for start, stop in box)
         factor = max(min(1.0, self.longest / side), self.shortest / side)
         if self.region is not None:
