@@ -13,7 +13,8 @@ def stems(folder, pattern="*.py"):
 
 
 PACKAGES = (
-    "core fields flow registration ventricle networks volume bundle compare comparators cohort evaluation".split()
+    *("core", "fields", "flow", "registration", "ventricle", "networks", "volume", "bundle"),
+    *("cine", "comparators", "evaluation", "cohort", "compare"),
 )
 
 

@@ -224,7 +224,7 @@ def test_a_killed_scheduler_loses_nothing(tmp_path, start):
         wait_for(lambda known=known: len(Journal(out).read()) > known)  # a worker may go on for a moment alone
         time.sleep(random.uniform(0, 0.3))
         scheduler.kill()
-        said = process.communicate(timeout=300)[1]
+        said = process.communicate(timeout=900)[1]
         assert process.returncode == 1 and "the scheduler is gone" in said.splitlines()[-1]
         assert "Traceback" not in said
     assert outputs(out) == expected(MANY)
@@ -332,7 +332,7 @@ def test_waiting_for_the_first_worker(tmp_path, start):
     time.sleep(3)
     assert process.poll() is None
     start("distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "2", "--no-dashboard")
-    process.communicate(timeout=300)
+    process.communicate(timeout=900)
     assert process.returncode == 0 and outputs(tmp_path / "out") == expected(COUNT)
 
 

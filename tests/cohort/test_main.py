@@ -40,7 +40,7 @@ def test_a_list_with_a_corrupt_cine(cines, tmp_path, capsys):
     (cines / "c1.nii.gz").write_bytes(b"no cine")
     out = tmp_path / "out"
     command = [sys.executable, "-m", "common.cohort", *words(cines, out, "--workers", "1")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 3, done.stderr
     assert "1 of 3 cases failed:\n  c1  input" in done.stdout and "case/s" in done.stderr
     assert "distributed" not in done.stderr and "Traceback" not in done.stderr

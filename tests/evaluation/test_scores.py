@@ -26,7 +26,7 @@ def case():
     wide = torch.rand(2, 1, 40, 32, generator=torch.Generator().manual_seed(0))
     fixed = torch.stack([wide[0, :, 5:37], wide[1, :, 6:38]])
     mask = torch.zeros(1, 1, 32, 32, dtype=torch.bool)
-    mask[..., 4:-4, 4:-4] = True
+    mask[..., 6:-6, 6:-6] = True
     return SimpleNamespace(image=torch.cat([wide[..., 4:36, :], fixed], 1), mask=mask)
 
 
@@ -38,7 +38,7 @@ def shift(*rows):
 
 def test_before_and_after(case):
     found = reconstruction_scores(case, RegistrationResult(shift(1.0, 2.0), seconds=3.0), radius=3)
-    before = ((case.image[:, 0] - case.image[:, 1]).numpy()[:, 4:-4, 4:-4] ** 2).mean((1, 2))
+    before = ((case.image[:, 0] - case.image[:, 1]).numpy()[:, 6:-6, 6:-6] ** 2).mean((1, 2))
     assert found.metrics["mse@before"] == pytest.approx(before.mean(), rel=1e-5)
     assert found.metrics["mse"] == pytest.approx(0, abs=1e-10) and found.metrics["nlcc"] == pytest.approx(1, abs=1e-3)
     assert found.metrics["nlcc@before"] < 0.3 and found.metrics["folding"] == 0

@@ -209,3 +209,14 @@ def test_a_slope_beyond_one_counts_as_one():
     loss = PassesFlowLoss(eps=0.0, slope=1.0)
     added = float(loss(truth * 9, truth)) - 8.0
     assert loss.shortfall.item() == pytest.approx(0.005) and added == pytest.approx(0.005, abs=1e-5)
+
+
+def test_the_endpoint_error_is_of_the_difference_where_the_mask_is():
+    truth, ddf = uniform((1.0, 2.0)), uniform((4.0, 6.0))
+    ddf[..., 4:, :] = 50.0
+    mask = torch.ones(1, 1, 8, 8)
+    mask[..., 4:, :] = 0
+    assert endpoint_error(ddf, truth, mask).tolist() == pytest.approx([5.0])
+    spacing = torch.tensor([[0.5, 0.25]], dtype=torch.float64)
+    found = endpoint_error_mm(ddf, truth, mask, spacing)
+    assert found.dtype == torch.float32 and found.tolist() == pytest.approx([(1.5**2 + 1) ** 0.5])
