@@ -17,7 +17,7 @@ from common.fields.files import load_ddf
 from tests.bundles.running import ROOT, run_here
 from tests.cohort.cines import CASES, write_cines
 
-TIMES = ("seconds", "seconds_per_pair")
+TIMES = ("seconds", "seconds_per_pair", "processor_seconds_per_pair")
 
 
 def words(cines, output_dir, *more, bundle="farneback"):

@@ -10,6 +10,7 @@ from common.comparators.farneback import Farneback
 from common.comparators.fft_xcorr import FFTXCorr
 from common.comparators.greedy import GreedyRegistration
 from common.comparators.ilk import IterativeLucasKanade
+from common.comparators.piv import ParticleImageVelocimetry
 from common.comparators.tvl1 import TotalVariationFlow
 from common.fields.ddf import identity_grid, warp
 from common.networks.ncc_flow import NCCFlow
@@ -42,11 +43,17 @@ def greedy(**options):
     return GreedyRegistration(**options)
 
 
+def openpiv(**options):
+    pytest.importorskip("openpiv")
+    return ParticleImageVelocimetry(**options)
+
+
 METHODS = {
     "nmsr_echo, fast": lambda: (fast_preset(), RegistrationUNet(2, squarings=5)),
     "farneback": lambda: (PairwiseInferer(progress=False), Farneback()),
     "farneback, composed": lambda: (PairwiseInferer(progress=False, composition=True), Farneback()),
     "fft_xcorr": lambda: (PairwiseInferer(progress=False), FFTXCorr()),
+    "fft_xcorr, openpiv": lambda: (PairwiseInferer(progress=False), openpiv()),
     "dis": lambda: (PairwiseInferer(progress=False), DenseInverseSearch()),
     "dis, fast": lambda: (PairwiseInferer(progress=False), DenseInverseSearch("fast")),
     "dis, ultrafast": lambda: (PairwiseInferer(progress=False), DenseInverseSearch("ultrafast")),
@@ -60,6 +67,7 @@ METHODS = {
 
 LIMITS = {
     "fft_xcorr": 0.3,  # px; its tapered windows lock onto whole pixels (see FFTXCorr): 0.1 px there alone
+    "fft_xcorr, openpiv": 0.15,  # 0.10 px, of windows of 16 pixels
     "dis, fast": 0.15,  # it stops at a quarter of the resolution
     "dis, ultrafast": 0.2,
 }

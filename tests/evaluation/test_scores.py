@@ -45,7 +45,7 @@ def test_before_and_after(case):
     assert (found.metrics["seconds"], found.metrics["seconds_per_pair"]) == (3.0, 1.5)
     assert [row["stage"] for row in found.table] == ["before", "after"]
     assert [row["seconds"] for row in found.table] == [0.0, 3.0]
-    assert set(found.pairs) == {"mse", "nlcc", "folding", "jacobian_sd"} and all(map(len, found.pairs.values()))
+    assert set(found.pairs) >= {"mse", "nlcc", "folding", "jacobian_sd"} and all(map(len, found.pairs.values()))
 
 
 def test_a_column_a_stage_and_the_last_one_s_without_its_name(case):
