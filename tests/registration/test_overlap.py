@@ -70,3 +70,11 @@ def test_what_is_missed_and_what_is_in_neither():
     assert scores["dice_cavity"] == 0 and math.isnan(scores["hd95_cavity"]) and scores["missed"] == 1
     assert math.isnan(scores["dice_wall"]) and math.isnan(scores["hd95_wall"])
     assert scores["dice"] == 0 and math.isnan(scores["hd95"])
+
+
+def test_the_distance_is_that_of_95_in_a_hundred():
+    """One pixel against a row of twenty-one that begins there: they are 0 to 20 away, and 19 is the 95th percentile."""
+    truth, found = torch.zeros(8, 30), torch.zeros(8, 30)
+    truth[4, 4] = 1
+    found[4, 4:25] = 1
+    assert segmentation_scores(found, truth, {1: "cavity"}, (1.0, 0.5))["hd95_cavity"] == pytest.approx(9.5)
