@@ -72,7 +72,8 @@ def folded(network: SegmentationUNet) -> SegmentationUNet:
         for k in (0, 3):
             level[k] = fuse_conv_bn_eval(level[k], level[k + 1])
             level[k + 1] = nn.Identity()
-    return same.to(memory_format=torch.channels_last)
+    same.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return same
 
 
 def _level(before: int, after: int) -> nn.Sequential:
