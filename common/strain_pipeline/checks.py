@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 
 FORCE = "--force True measures all the same"
 DRIFT, MUCH_DRIFT = "drift against GLS", 0.25  # a share of GLS from which on the reader is warned
+BASE, FAR_BASE = "base carried against segmented", 0.12  # of the length, likewise
 CASE, BEAT, TIMES = "the case", "the beat", "heart rate and times"
 NOTHING = "nothing"  # it is said, and measured all the same
 LIMITS: Mapping[str, tuple[float | None, float | None, str, str]] = {
@@ -42,7 +43,7 @@ LIMITS: Mapping[str, tuple[float | None, float | None, str, str]] = {
     "shape of the tracked wall": (None, 6.0, "standard deviations of experts' contours", BEAT),
     DRIFT: (None, 0.6, "of GLS before compensation", BEAT),
     "cavity carried against segmented": (0.7, None, "Dice at end-systole", BEAT),
-    "base carried against segmented": (None, 0.25, "of the length, at end-systole", BEAT),
+    BASE: (None, 0.25, "of the length, at end-systole", BEAT),
     "systole": (0.2, 0.6, "of the beat", BEAT),
     "frames in systole": (4.0, None, "", BEAT),
     "heart rate": (SLOWEST_HEART, FASTEST_HEART, "beats/min", TIMES),
@@ -157,6 +158,11 @@ class Gate:
         for c in checks:
             if c.name == DRIFT and c.passed and c.value is not None and c.value > MUCH_DRIFT:
                 said.append(f"The wall drifts by {c.value:.0%} of its shortening over the beat from frame {c.beat}.")
+            if c.name == BASE and c.passed and c.value is not None and c.value > FAR_BASE:
+                said.append(
+                    f"The beat from frame {c.beat}: at end-systole the tracked base lies {c.value:.0%} of the length from "
+                    "the segmented one; basal segments and GLS may be far off."
+                )
         return said
 
 
@@ -237,7 +243,7 @@ def tracking_checks(
         "shape of the tracked wall": own_shape_prior().distances(endo).max(),
         DRIFT: None if drift is None or not raw else abs(drift / raw),
         "cavity carried against segmented": None if not cavity.any() else 2 * (inside & cavity).sum() / both,
-        "base carried against segmented": base if np.isfinite(base) else None,
+        BASE: base if np.isfinite(base) else None,
         "systole": (es - ed) / (end - ed) if measured["whole"] else None,
         "frames in systole": es - ed,
         "heart rate": numbers["heart_rate"] if trusted else None,

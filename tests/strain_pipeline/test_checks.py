@@ -105,6 +105,8 @@ def test_beats_that_fail_are_left_out_and_the_last_one_stops():
     assert Gate(force=True).passed([bad], [0], "a") == [True]
     assert gate.warnings([check("drift against GLS", 0.2, 0)]) == []
     assert "drifts by 37% of its shortening" in gate.warnings([check("drift against GLS", 0.37, 0)])[0]
+    assert gate.warnings([check("base carried against segmented", 0.1, 0)]) == []
+    assert "tracked base lies 16% of the length" in gate.warnings([check("base carried against segmented", 0.16, 0)])[0]
     assert not check("systole", float("nan")).passed and check("systole", None).passed
     assert (
         check("systole", None).said().startswith("systole unknown")
