@@ -160,8 +160,8 @@ class Gate:
                 said.append(f"The wall drifts by {c.value:.0%} of its shortening over the beat from frame {c.beat}.")
             if c.name == BASE and c.passed and c.value is not None and c.value > FAR_BASE:
                 said.append(
-                    f"The beat from frame {c.beat}: at end-systole the tracked base lies {c.value:.0%} of the length from "
-                    "the segmented one; basal segments and GLS may be far off."
+                    f"The beat from frame {c.beat}: at end-systole the tracked base lies {c.value:.0%} of the length "
+                    "from the segmented one; basal segments and GLS may be far off."
                 )
         return said
 
