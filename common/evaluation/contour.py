@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.draw import polygon2mask
 from torch import Tensor
 
 from common.cine.case import CineCase
@@ -20,11 +21,14 @@ from common.core.errors import InputError
 from common.core.plots import plt
 from common.core.stored import NEARLY_WHOLE, load_nifti
 from common.evaluation.scores import Scores
+from common.evaluation.truth import read_json
 from common.fields.points import track
 from common.ventricle import strain
 from common.ventricle.contours import LINES, wall_contours, wall_lines
 from common.ventricle.mesh import Array, arc_length, at_fractions, myocardial_contours
 
+THICKNESS = 0.1  # of a wall of which the endocardium alone is known, of the ventricle's length
+WALL_POINTS = 120  # of each of its lines
 SIDEWAYS = 30.0  # degrees from the horizontal: an apex so near to it, left of its base, is one of swapped coordinates
 
 
@@ -226,6 +230,31 @@ def track_contour(
         curves["mapse_mm"] = strain.mapse_mm(points, spacing, ed)
         peaks["mapse_mm"] = float(curves["mapse_mm"][es])
     return TrackedContour(points, es, curves, Scores(peaks))
+
+
+def known_wall(case: CineCase, contour: str | None = None, ed: int = 0) -> Tensor | None:
+    """The wall of the left ventricle at end-diastole ``[H, W]`` bool, where a contour of it is known.
+
+    Args:
+        case: its entry may name a contour of its own, or the true ones of a simulated cine.
+        contour: as ``read_wall`` takes it; where it has no epicardium the wall is a tenth of its length thick.
+        ed: the frame in which it is known.
+
+    Raises:
+        InputError: the contour can't be used.
+    """
+    path = case.entry.contour or contour
+    if path is not None:
+        endo = read_contour(path, ed, case.size)
+        length = float(np.linalg.norm(endo - endo[[0, -1]].mean(0), axis=1).max())
+        lines = read_wall(path, ed, case.size, WALL_POINTS, THICKNESS * length)
+        inner, outer = lines[0], lines[2]
+    elif case.entry.contours is not None:
+        truth = read_json(Path(case.entry.contours))
+        inner, outer = (np.asarray(truth[name][ed], dtype=np.float64) for name in ("endocardium", "epicardium"))
+    else:
+        return None
+    return torch.from_numpy(polygon2mask(case.size, np.concatenate([inner, outer[::-1]])))
 
 
 def write_contour(folder: Path, case: CineCase, contour: TrackedContour) -> None:
