@@ -23,6 +23,12 @@ def store_of_the_tests(tmp_path_factory):
         os.environ["MLFLOW_TRACKING_URI"] = before
 
 
+@pytest.fixture(autouse=True)
+def one_seed():
+    """What torch draws is the same in every run, whichever tests ran before."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder named by ``DATA_DIR``; a test that needs it is skipped without."""

@@ -11,6 +11,7 @@ from common.compare.methods import Method, methods_of
 from common.compare.record import send
 from common.compare.table import against_best, kind_of, markdown, rows
 from common.core.errors import InputError
+from common.simulation.blood import write_blood
 from common.volume.phantom import phantom
 from tests.bundles.running import ROOT
 
@@ -193,6 +194,25 @@ def test_several_folds_give_a_table_each_and_the_worst(synthetic_list, tmp_path,
     arguments.folds, arguments.methods = None, ["nothing"]
     with pytest.raises(InputError, match="no method of voxelmorph is called nothing"):
         compare(arguments)
+
+
+def test_some_frames_of_cines_and_another_file_of_lines(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    recipe = {"number": 0, "flow": "hill", "frame_rate": 200, "flow_settings": {"speed": 150.0}}
+    shared = {"seed": 1, "frames": 4, "shape": [96, 96], "cases": {"still": {"a": recipe}}}
+    files = {"image": "cine", "pool": "pool", "ddf": "ddf", "mask": "mask", "velocity": "velocity"}
+    entry = {"case": "a", **{key: f"still/a/{name}.nii.gz" for key, name in files.items()}}
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps({"recipe": shared, "still": [entry]}))
+    write_blood(path, tmp_path, progress=False)
+    words = f"--datalist {path} --dataset_dir {tmp_path} --fold still --bundles dis --here --lines compare_cine.json"
+    table = compare(parser().parse_args([*words.split(), "--frames", "3", "--output_dir", str(tmp_path / "out")]))
+    lines = json.loads((ROOT / "bundles/dis/configs/compare_cine.json").read_text())
+    assert [row["method"] for row in table] == list(lines) and all(0 < row["velocity_error"] < 1 for row in table)
+    assert all(row["processor_seconds_per_pair"] >= 0 for row in table)
+    summary = json.loads(next((tmp_path / "out").glob("*/a/summary.json")).read_text())
+    assert len(summary["pairs"]["mse"]) == 2
+    assert "the first 3 frames of each" in (tmp_path / "out" / "table.md").read_text()
 
 
 def test_a_comparison_goes_on_where_it_was_and_a_bad_case_leaves_a_row(synthetic_list, tmp_path, monkeypatch, capsys):

@@ -28,7 +28,9 @@ from common.evaluation.flow_truth import flow_scores
 from common.evaluation.scores import reconstruction_scores
 from common.evaluation.truth import truth_scores
 from common.evaluation.writer import case_folder
+from common.fields.ddf import warp
 from common.fields.files import save_cine_ddf
+from common.fields.ncc import nlcc
 from common.flow.pool import check_pool
 from common.registration.result import RegistrationResult
 from common.strain_pipeline.image_networks import load_segmentation, segment_cine
@@ -75,7 +77,8 @@ class BloodEvaluator(CaseEvaluator):
         case = pooled(case, self.segment)
         single: RegistrationResult = self.fields_of(case)
         result = replace(single, ddf=smoothed_in_time(single.ddf, self.time_sigma))
-        flow = measure_flow(case, result.ddf, single.ddf)
+        likeness = nlcc(case.image[:, 1:], warp(case.image[:, :1], single.ddf), self.radius, case.mask)
+        flow = measure_flow(case, result.ddf, single.ddf, alike=float(likeness.nanmean()))
         scores = reconstruction_scores(case, result, self.radius) | flow.scores()
         scores |= truth_scores(case, result.ddf, self.radius) | flow_scores(case, result)
         folder, meta = self.folder_of(case), case.meta

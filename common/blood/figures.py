@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,31 @@ def vorticity_pictures(
     width = 3.3 * len(shown) + 0.9
     figure.subplots_adjust(left=0.005, right=1 - 1.0 / width, bottom=0.01, top=0.92, wspace=0.03)
     figure.colorbar(drawn, cax=figure.add_axes((1 - 0.9 / width, 0.15, 0.012, 0.7)), label=f"vorticity, {unit}")
+    figure.savefig(path, dpi=90)
+    plt.close(figure)
+
+
+CURVES = (("mean_speed", "peak_speed"), ("ccw_circulation", "cw_circulation"), ("ccw_depth", "cw_depth"))
+
+
+def flow_curves(rows: Sequence[Mapping[str, Any]], unit: Mapping[str, str], path: str | Path) -> None:
+    """Speeds, circulations and depths of the strongest vortex of either turn over time, an axis each.
+
+    Args:
+        rows: of ``flow.csv``; what is None leaves a gap.
+        unit: of its columns.
+        path: of the PNG.
+    """
+    figure, axes = plt.subplots(1, len(CURVES), figsize=(3.3 * len(CURVES), 2.4), layout="constrained")
+    across = [row["time"] for row in rows]
+    for axis, keys in zip(axes, CURVES, strict=True):
+        for key in keys:
+            values = [float("nan") if row[key] is None else row[key] for row in rows]
+            colour = _COLOURS.get({"ccw": 1, "cw": -1}.get(key.split("_")[0], 0))
+            axis.plot(across, values, marker=".", color=colour, label=key.replace("_", " "))
+        axis.set_xlabel(f"time, {unit['time']}")
+        axis.set_ylabel(unit[keys[0]])
+        axis.legend(fontsize=7)
     figure.savefig(path, dpi=90)
     plt.close(figure)
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.blood.figures import flow_by_scale, particle_film, vorticity_pictures
+from common.blood.figures import flow_by_scale, flow_curves, particle_film, vorticity_pictures
 from common.blood.measures import BloodFlow, units
 from common.blood.report import write_report
 from common.cine.case import CineCase
@@ -58,6 +58,7 @@ def write_flow(
         flow_by_scale(frames[pair], velocities, titles, pair, folder / "flow.png")
         rate = "1/s" if flow.velocity.physical else "1/frame"
         vorticity_pictures(frames[:-1], flow.vorticity, flow.vortices, rate, folder / "vorticity.png")
+        flow_curves(flow.rows, units(flow.velocity), folder / "curves.png")
         particle_film(frames, ways, case.pool, folder / "particles.mp4", folder / "particles.png")
         write_report(folder, case, flow)
 

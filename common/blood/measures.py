@@ -19,7 +19,8 @@ from common.flow.velocity import Velocity, velocity_of
 from common.flow.vortices import LEAST_AREA, REACH, Vortex, find_vortices
 
 RANGE = 6.0  # pixels a frame up to which the method is tested (docs/blood.md)
-UNSTEADY = 1.0  # RMS change of the field from pair to pair over its RMS; √2 is that of fields without relation
+UNSTEADY = 0.5  # RMS change of the field from pair to pair over its RMS; √2 is that of fields without relation
+LEAST_ALIKE = 0.75  # NLCC of the registered frames (radius 10) from which on they are taken to match
 _RING = 9  # pixels around the pool that are the tissue it is compared with
 _TURNS = {1: "ccw", -1: "cw"}
 
@@ -51,7 +52,12 @@ class BloodFlow:
 
 
 def measure_flow(
-    case: CineCase, ddf: Tensor, single: Tensor | None = None, reach: float = REACH, least_area: float = LEAST_AREA
+    case: CineCase,
+    ddf: Tensor,
+    single: Tensor | None = None,
+    reach: float = REACH,
+    least_area: float = LEAST_AREA,
+    alike: float | None = None,
 ) -> BloodFlow:
     """Measure the flow of a registered cine.
 
@@ -61,6 +67,7 @@ def measure_flow(
         single: the fields of each pair alone, where ``ddf`` is smoothed over time: what says whether they agree.
         reach: of Γ₂ in mm; where the spacing isn't known, in widths of a pixel, twice as many.
         least_area: of a vortex, mm² (four times as many squared pixels).
+        alike: mean NLCC (radius 10) of the registered frames in the pool, where it is known.
 
     Raises:
         ValueError: a case without a pool.
@@ -100,7 +107,8 @@ def measure_flow(
             numbers.pop("turn")
             row |= {f"{name}_{k}": v for k, v in {"row": row_px, "column": column_px, **numbers}.items()}
         rows.append(row)
-    return BloodFlow(velocity, turning, vortices, rows, notes_of(case, ddf if single is None else single, velocity))
+    notes = notes_of(case, ddf if single is None else single, velocity, alike)
+    return BloodFlow(velocity, turning, vortices, rows, notes)
 
 
 def units(velocity: Velocity) -> dict[str, str]:
@@ -111,6 +119,7 @@ def units(velocity: Velocity) -> dict[str, str]:
         area, rate, turn = "px²", "1/frame", "px²/frame"
     shape = dict.fromkeys(("depth", "transverse", "length", "width"), "of the pool's length")
     vortex = {"row": "px", "column": "px", "area": area, "circulation": turn, "intensity": rate, "peak": "|Γ₂|"}
+    vortex["whole_circulation"] = turn
     vortex |= shape | {"sphericity": "length over width"}
     own = {"pair": "", "time": "s" if velocity.physical else "frame", "pool_area": area, "vortices": ""}
     own |= {"mean_speed": velocity.unit, "peak_speed": velocity.unit, "divergence": rate}
@@ -118,8 +127,15 @@ def units(velocity: Velocity) -> dict[str, str]:
     return own | {f"{name}_{key}": unit for name in _TURNS.values() for key, unit in vortex.items()}
 
 
-def notes_of(case: CineCase, ddf: Tensor, velocity: Velocity) -> list[str]:
-    """Sentences about a field that can't be trusted, told from the cine and the field themselves."""
+def notes_of(case: CineCase, ddf: Tensor, velocity: Velocity, alike: float | None = None) -> list[str]:
+    """Sentences about a field that can't be trusted, told from the cine and the field themselves.
+
+    Args:
+        case: with a pool.
+        ddf: ``[N, 2, H, W]`` of each pair alone, in pixels.
+        velocity: of it.
+        alike: as in ``measure_flow``.
+    """
     notes = []
     pool = case.pool
     assert pool is not None
@@ -136,6 +152,12 @@ def notes_of(case: CineCase, ddf: Tensor, velocity: Velocity) -> list[str]:
         notes.append(
             f"The field changes from pair to pair by {100 * change:.0f} % of its size: it does not follow one flow. "
             f"The frame rate{rate} is too low for this flow and the search aliased, or there is too little to follow."
+        )
+    if alike is not None and alike < LEAST_ALIKE:
+        notes.append(
+            f"Frames that were registered match poorly (local correlation {alike:.2f}, wanted {LEAST_ALIKE}): the "
+            f"frame rate{rate} is too low for this flow and the search aliased, or bubbles change too much to be "
+            "followed. Velocities may be too low by half and more."
         )
     inside, around = brightness(case.cine.as_tensor()[0], pool)
     if inside <= around:

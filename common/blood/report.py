@@ -16,7 +16,8 @@ CANNOT = (
     "Speeds beyond what moves a few pixels between frames are underestimated: jets at low frame rates above all.",
     "Energy loss and peak vorticity depend on resolution and smoothing; compare them of the same settings only.",
 )
-VORTEX = ("area", "circulation", "intensity", "depth", "transverse", "length", "width", "sphericity")
+SHAPE = ("depth", "transverse", "length", "width", "sphericity")
+VORTEX = ("area", "circulation", "whole_circulation", "intensity", *SHAPE)
 
 
 def write_report(folder: Path, case: CineCase, flow: BloodFlow) -> None:
@@ -49,7 +50,10 @@ def write_report(folder: Path, case: CineCase, flow: BloodFlow) -> None:
     )
     sections = [section("Flow", figures, bullets(flow.notes))]
     sections.append(section("Arrows and stream lines by scale", _picture(folder / "flow.png")))
-    head = ["vortex (when its circulation is strongest)", *(f"{k}, {unit[f'ccw_{k}']}" for k in VORTEX)]
+    head = [
+        "vortex (when its circulation is strongest)",
+        *(f"{k.replace('_', ' ')}, {unit[f'ccw_{k}']}" for k in VORTEX),
+    ]
     body = [
         [f"{name}, pair {row['pair']}", *(number(row[f"{name}_{k}"], 2) for k in VORTEX)]
         for name, row in strongest.items()
@@ -60,7 +64,8 @@ def write_report(folder: Path, case: CineCase, flow: BloodFlow) -> None:
     sections.append(section("Vortices (Γ₂, Graftieaux 2001)", *parts, lines))
     speed = curve("mean_speed", "peak_speed")
     energy = [curve("kinetic_energy"), curve("energy_loss")] if flow.velocity.physical else []
-    sections.append(section("Over the cine", columns(speed, curve("ccw_depth", "cw_depth"), *energy)))
+    depth = curve("ccw_depth", "cw_depth")
+    sections.append(section("Over the cine", columns(speed, depth), *([columns(*energy)] if energy else [])))
     film = '<p><a href="particles.mp4">particles.mp4</a>, carried by the measured fields</p>'
     sections.append(section("Particles", _picture(folder / "particles.png"), film))
     sections.append(section("What this cannot say", bullets(CANNOT)))

@@ -149,13 +149,12 @@ def _pool(item: dict[Any, Any], cine: MetaTensor) -> torch.Tensor | None:
     if missing:
         path = item["entry"].image
         raise InputError(f"{path}: blood needs ed, es, ed_mask and es_mask; missing: {', '.join(missing)}")
-    masks = (read_mask(item["ed_mask"]), read_mask(item["es_mask"]))
-    blood = torch.as_tensor(blood_pool_masks(*masks, int(item["ed"]), int(item["es"]), cine.shape[1]))
-    if blood.shape[1:] != cine.shape[2:]:
-        raise InputError(
-            f"{item['ed_mask']}: the mask is {tuple(blood.shape[1:])}, the frames are {tuple(cine.shape[2:])}"
-        )
-    return blood
+    masks = {name: read_mask(item[name]) for name in ("ed_mask", "es_mask")}
+    for name, mask in masks.items():
+        if mask.shape != tuple(cine.shape[2:]):
+            there, frame = (f"{size[1]} × {size[0]} pixels" for size in (mask.shape, cine.shape[2:]))
+            raise InputError(f"{item[name]}: the mask is {there}, the frames are {frame}")
+    return blood_pool_masks(masks["ed_mask"], masks["es_mask"], int(item["ed"]), int(item["es"]), cine.shape[1])
 
 
 def in_pool(case: CineCase, pool: torch.Tensor) -> CineCase:

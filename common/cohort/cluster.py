@@ -22,6 +22,7 @@ from common.core.extras import required
 
 logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it would say, the engine says
 SMALLEST = 2 * 2**30  # bytes a worker, where the number of workers is ours to choose
+RESTART = {"distributed.deploy.lost-worker-timeout": "1h"}  # Dask gives up a worker that takes 15 s to start again
 SYSTEMS = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
 
 
@@ -77,7 +78,7 @@ def start_local(workers: int, gpus: list[str], memory: int = 0, retries: int = 2
     }
     with (
         _program_hidden(),
-        dask.config.set({"distributed.scheduler.allowed-failures": retries}),
+        dask.config.set({"distributed.scheduler.allowed-failures": retries, **RESTART}),
         SpecCluster(workers=specification, scheduler=scheduler) as cluster,
         Client(cluster) as client,
     ):
@@ -133,7 +134,7 @@ def make_job_cluster(system: str, path: str | Path) -> Any:
 def submit_jobs(system: str, path: str | Path) -> Iterator[Client]:
     """The client of a ``make_job_cluster`` cluster, its jobs sent; they are cancelled at the end."""
     cluster, jobs = make_job_cluster(system, path)
-    with cluster, Client(cluster) as client:
+    with dask.config.set(RESTART), cluster, Client(cluster) as client:
         for _ in range(jobs):
             cluster.worker_spec.update(cluster.new_worker_spec())
         try:

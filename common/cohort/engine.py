@@ -139,7 +139,8 @@ def run_cases(
         seen: called with each outcome as it comes.
 
     Returns:
-        what became of each case that was not finished: ``status`` is ``done``, ``input`` (its input is at fault),
+        what became of each case that was not finished: ``status`` is ``done``, ``found`` (it was finished by a process
+        that could not say so), ``input`` (its input is at fault),
         ``error`` (the code is), ``time``, ``memory``, ``died`` or ``lost`` (with its worker, more than ``retries``
         times), with ``reason``, ``seconds``, ``cpu_seconds``, ``memory`` (bytes), ``attempts``, ``worker``.
 
@@ -209,6 +210,8 @@ def _on(client: Client, work: Work, names: Sequence[str], limits: Limits) -> Ite
             future.release()
             if outcome["status"] == "stopped":  # with its worker or the connection, not by the case
                 waiting.appendleft(name)
+            elif outcome["status"] == "lost" and work.finished(name):
+                yield name, {"status": "found"}
             else:
                 yield name, outcome
     finally:

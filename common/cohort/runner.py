@@ -27,6 +27,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 POLL = 0.05  # seconds between two looks at the memory
 START = 600.0  # seconds that a process may take to be ready
+ENDED = ("died", "time", "memory")  # what becomes of a case whose process ended before it answered
 THREADS = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OPENCV_FOR_THREADS_NUM",
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
@@ -188,7 +189,10 @@ class CaseRunners(WorkerPlugin):
 
 
 def do_case(work: Work, name: str, limits: Limits) -> dict[str, Any]:
-    """The task that Dask runs: one case, again when its process dies; what became of it, with ``attempts``."""
+    """The task that Dask runs: one case, again when its process dies; what became of it, with ``attempts``.
+
+    A process that ends, or is ended, after the case was moved into place did it, though it could not say so: ``found``.
+    """
     worker = get_worker()
     share = int((worker.memory_manager.memory_limit or 0) / worker.state.nthreads)
     found: dict[str, Any] = {"status": "found"}
@@ -196,6 +200,8 @@ def do_case(work: Work, name: str, limits: Limits) -> dict[str, Any]:
     while not work.finished(name) and attempts <= limits.retries:
         found = _runner(work, limits.threads).case(name, limits, limits.memory or share)
         attempts += 1
+        if found["status"] in ENDED and work.finished(name):
+            found = {"status": "found", "seconds": found["seconds"]}
         if found["status"] != "died":
             break
     return {**found, "attempts": attempts, "worker": str(worker.name)}

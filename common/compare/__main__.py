@@ -57,20 +57,24 @@ def compare_fold(arguments: argparse.Namespace, fold: str, output_dir: Path) -> 
     """As ``compare``, of one fold."""
     entries = read_datalist(arguments.datalist, fold, arguments.dataset_dir)
     content = json.loads(Path(arguments.datalist).read_text())
-    key = json.dumps([content[fold], fold, str(Path(arguments.dataset_dir).resolve())])
+    depends = [content[fold], fold, str(Path(arguments.dataset_dir).resolve())]
+    key = json.dumps([*depends, arguments.frames] if arguments.frames else depends)
+    lines = arguments.lines or content.get("compare", "compare.json")
     methods = [
         method
         for bundle in arguments.bundles
-        for method in methods_of(
-            Path(arguments.bundle_dir) / bundle, output_dir, key, content.get("compare", "compare.json")
-        )
+        for method in methods_of(Path(arguments.bundle_dir) / bundle, output_dir, key, lines)
         if not arguments.methods or method.title in arguments.methods
     ]
     if not methods:
         raise InputError(f"no method of {', '.join(arguments.bundles)} is called {', '.join(arguments.methods)}")
     names = case_names(entries[: arguments.cases or None], methods[0].folder)
-    options = {name: str(getattr(arguments, name)) for name in ("datalist", "dataset_dir")} | {"fold": fold}
-    about = f"{Path(arguments.datalist).name}, {fold}, {len(names)} cases. p: paired Wilcoxon test."
+    options: dict[str, Any] = {name: str(getattr(arguments, name)) for name in ("datalist", "dataset_dir")}
+    options["fold"] = fold
+    part = ""
+    if arguments.frames:
+        options["frames"], part = arguments.frames, f", the first {arguments.frames} frames of each"
+    about = f"{Path(arguments.datalist).name}, {fold}, {len(names)} cases{part}. p: paired Wilcoxon test."
     gpu = any(uses_gpu(parsed(method.configs, options)) for method in methods)
     place, limits = machines(arguments, gpu, len(names))
     with place as client:
@@ -113,6 +117,8 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--fold", default="validation")
     found.add_argument("--folds", nargs="+", help="several: a table each, and one of the worst of them")
     found.add_argument("--cases", type=int, default=0, help="the first so many of a fold (default: all)")
+    found.add_argument("--frames", type=int, default=0, help="of each cine, the first so many (default: all)")
+    found.add_argument("--lines", metavar="FILE", help="of the bundles, that lists their lines (default: the list's)")
     found.add_argument("--methods", nargs="+", default=[], metavar="TITLE", help="these lines alone (default: all)")
     found.add_argument("--bundles", nargs="+", required=True)
     found.add_argument("--bundle_dir", default="bundles")

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from common.cohort.bundle import bundle_work, digest_of
 from common.cohort.engine import Client, ClusterLost, hold_folder, reasons, run_cases
@@ -76,7 +77,7 @@ def methods_of(bundle: Path, output_dir: Path, key: str, lines_file: str = "comp
 def run(
     method: Method,
     names: Sequence[str],
-    options: dict[str, str],
+    options: dict[str, Any],
     client: Client | None = None,
     limits: Limits | None = None,
 ) -> None:
@@ -85,7 +86,7 @@ def run(
     Args:
         method: to run.
         names: of the cases.
-        options: for the bundle: ``datalist``, ``dataset_dir``, ``fold``.
+        options: for the bundle: ``datalist``, ``dataset_dir``, ``fold``, and ``frames`` where only some count.
         client, limits: of ``common.cohort.engine.run_cases``.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from common.compare.methods import Method
 from common.core import tracking
@@ -12,7 +13,7 @@ from common.core.tables import statistics
 from common.core.tracking import Record, record_id, rows_of, run_name
 
 
-def send(methods: Sequence[Method], output_dir: Path, params: dict[str, str], names: Sequence[str] = ()) -> str:
+def send(methods: Sequence[Method], output_dir: Path, params: dict[str, Any], names: Sequence[str] = ()) -> str:
     """One parent run with a child a method in MLflow; what is sent again is one to the store. Returns the parent's id.
 
     A child has the metrics of each case by step (its place in ``names``) under ``cases/<metric>``, their means, and its

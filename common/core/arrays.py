@@ -20,11 +20,26 @@ def scale_size(size: Sequence[int], scale: float) -> tuple[int, ...]:
     return tuple(round(n * scale) for n in size)
 
 
-def bounding_box(mask: Tensor | None, size: Sequence[int], margin: int = 0) -> tuple[tuple[int, int], ...]:
+def bounding_box(
+    mask: Tensor | None, size: Sequence[int], margin: int = 0, least: int = 0
+) -> tuple[tuple[int, int], ...]:
     """First and last (exclusive) index along each axis of what is true in ``mask [N, 1, *S]``, and ``margin`` around.
+
+    Args:
+        mask: None is everywhere.
+        size: of the image, which the box does not leave.
+        margin: in voxels.
+        least: voxels along each axis; a smaller box is widened on both sides, as far as the image goes.
 
     Raises:
         InputError: the mask is empty.
+
+    Examples:
+        >>> import torch
+        >>> mask = torch.zeros(1, 1, 6, 20)
+        >>> mask[..., 2, 3] = 1
+        >>> bounding_box(mask, (6, 20), margin=1), bounding_box(mask, (6, 20), least=8)
+        (((1, 4), (2, 5)), ((0, 6), (0, 8)))
     """
     if mask is None:
         return tuple((0, n) for n in size)
@@ -34,7 +49,11 @@ def bounding_box(mask: Tensor | None, size: Sequence[int], margin: int = 0) -> t
     edges = []
     for axis, n in enumerate(size):
         index = seen.movedim(axis, 0).flatten(1).any(1).nonzero()
-        edges.append((max(int(index[0]) - margin, 0), min(int(index[-1]) + 1 + margin, n)))
+        low, high = max(int(index[0]) - margin, 0), min(int(index[-1]) + 1 + margin, n)
+        if high - low < least:
+            low = max(0, min(low - (least - high + low) // 2, n - least))
+            high = min(n, low + least)
+        edges.append((low, high))
     return tuple(edges)
 
 

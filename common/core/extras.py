@@ -10,6 +10,7 @@ from common.core.errors import InputError
 PACKAGES = {  # module: package, extra
     "ants": ("antspyx", "ants"),
     "pymust": ("pymust", "simulation"),
+    "openpiv": ("openpiv", "piv"),
     "picsl_greedy": ("picsl_greedy", "greedy"),
     "highdicom": ("highdicom", "dicom"),
     "dask_jobqueue": ("dask-jobqueue", "cluster"),

@@ -32,7 +32,8 @@ def flow_scores(case: CineCase, result: RegistrationResult) -> Scores:
     ``velocity_error`` is the RMS of the vectors' difference of the true peak, ``velocity_nrmse`` of the true RMS,
     ``direction_error`` the median angle in degrees where the truth is not slow (90 where nothing was found to move),
     ``divergence`` the RMS in 1/s; ``vortex_f1``, and of vortices that were found ``circulation_error`` (mean
-    |Γ − Γ*| / |Γ*|) and ``centre_mm``. The stages before the last have theirs with ``@1/8``.
+    |Γ − Γ*| / |Γ*|; of the whole vortex ``whole_circulation_error``) and ``centre_mm``. The stages before the last have
+    theirs with ``@1/8``.
 
     Raises:
         InputError: the truth can't be read or is another cine's; no pool, spacing or times to measure in.
@@ -91,7 +92,8 @@ def velocity_scores(found: Velocity, truth: Tensor) -> dict[str, float]:
 def vortex_scores(
     found: Sequence[Sequence[Vortex]], truth: Sequence[Sequence[Vortex]], steps: Sequence[float]
 ) -> dict[str, float]:
-    """``vortex_f1`` over all frames, and ``circulation_error`` and ``centre_mm`` of what was found (NaN of nothing).
+    """``vortex_f1`` over all frames; ``circulation_error``, that of whole vortices and ``centre_mm`` of what was found
+    (NaN of nothing).
 
     Args:
         found, truth: vortices of each frame; the weak ones of either don't count.
@@ -102,9 +104,12 @@ def vortex_scores(
     pairs = [pair for here, true in zip(*counted, strict=True) for pair in paired_vortices(here, true, steps, WITHIN)]
     total = sum(len(frame) for part in counted for frame in part)
     off = [abs(a.circulation - b.circulation) / abs(b.circulation) for a, b in pairs]
+    both = [(a.whole_circulation, b.whole_circulation) for a, b in pairs]
+    whole = [abs(a - b) / abs(b) for a, b in both if a is not None and b]
     apart = [centre_distance(a, b, steps) for a, b in pairs]
     return {
         "vortex_f1": 2 * len(pairs) / total if total else float("nan"),
         "circulation_error": sum(off) / len(off) if off else float("nan"),
+        "whole_circulation_error": sum(whole) / len(whole) if whole else float("nan"),
         "centre_mm": sum(apart) / len(apart) if apart else float("nan"),
     }

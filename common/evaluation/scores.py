@@ -67,4 +67,5 @@ def reconstruction_scores(case: Case, result: RegistrationResult, radius: int = 
     found.update(regularity(result.ddf, case.mask))
     metrics |= {key: float(values.mean()) for key, values in found.items()}
     metrics |= {"seconds": result.seconds, "seconds_per_pair": result.seconds / len(result.ddf)}
+    metrics["processor_seconds_per_pair"] = result.processor_seconds / len(result.ddf)
     return Scores(metrics, {key: values.tolist() for key, values in found.items()}, table)

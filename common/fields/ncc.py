@@ -200,6 +200,8 @@ class LocalNCCLoss(_Loss):
         radius: of the window in pixels; the papers take 6 for echo and 2 (5³ voxels) for the hippocampus.
         eps: variance that counts as flat.
 
+    An item whose mask covers no window's centre (a small mask at the picture's edge, at a coarse scale) counts as 0.
+
     Examples:
         >>> image = torch.rand(1, 1, 16, 16)
         >>> round(LocalNCCLoss(radius=2)(image, image).item(), 3)
@@ -215,4 +217,9 @@ class LocalNCCLoss(_Loss):
 
     def forward(self, warped: Tensor, fixed: Tensor, mask: Tensor | None = None) -> Tensor:
         ncc = local_ncc(fixed, warped, self.radius, self.eps)
-        return -masked_mean(ncc, None if mask is None else inside(mask, self.radius)).mean()
+        if mask is None:
+            return -ncc.flatten(1).mean(1).mean()
+        weight = inside(mask, self.radius).to(ncc.dtype).expand_as(ncc)
+        total = weight.flatten(1).sum(1)
+        seen = (total > 0).to(ncc.dtype)
+        return -((ncc * weight).flatten(1).sum(1) * seen / (total + (1 - seen))).mean()

@@ -3,9 +3,11 @@
 Γ₂(P) is the mean, over the points M around P, of the sine of the angle between PM and the velocity at M less the mean
 velocity around P: it asks which way things turn, not how fast, and has no derivative in it, so that noise hardly moves
 it and a stream that carries the vortex not at all. Where |Γ₂| > 2/π turning outweighs shear: a connected piece of that
-is the core of a vortex. Circulation is the vorticity's integral over the core. Depth, length, width and sphericity are
-those of contrast echocardiography (Hong et al. 2008, 10.1016/j.jcmg.2008.06.008; Abe et al. 2013,
-10.1093/ehjci/jet049), of the long axis of the pool.
+is the core of a vortex. Circulation is the vorticity's integral over the core, and over the whole vortex: the connected
+region around the core that turns as it does, by at least a fifth of its strongest. Smoothing spreads vorticity, which
+lowers the first by what leaves the core, and the second hardly; and where a core breaks in two, the second stays.
+Depth, length, width and sphericity are those of contrast echocardiography (Hong et al. 2008,
+10.1016/j.jcmg.2008.06.008; Abe et al. 2013, 10.1093/ehjci/jet049), of the long axis of the pool.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from common.flow.pool import LongAxis
 CORE = 2 / math.pi  # |Γ₂| above which rotation outweighs shear
 REACH = 4.0  # mm: the radius of Γ₂'s surroundings
 LEAST_AREA = 20.0  # mm² of a core that is told as a vortex
+WHOLE = 0.2  # of the core's largest vorticity: how far a vortex goes beyond its core
 _POINTS = 5  # of a radius, at most
 _SHARE = 0.6  # of the surroundings that must be known
 
@@ -42,6 +45,7 @@ class Vortex:
         circulation: with its sign, positive counter-clockwise.
         intensity: mean |vorticity| of the core, 1/s.
         peak: largest |Γ₂| of it, at most 1.
+        whole_circulation: of the whole vortex, with its sign; None where it was not asked for.
         depth: distance of the centre from the base along the long axis, of the pool's length; None without an axis.
         transverse: distance of the centre from the long axis, to the right on the picture positive, of that length.
         length, width: of the core along and across the long axis, of that length.
@@ -54,6 +58,7 @@ class Vortex:
     circulation: float
     intensity: float
     peak: float
+    whole_circulation: float | None = None
     depth: float | None = None
     transverse: float | None = None
     length: float | None = None
@@ -169,10 +174,19 @@ def find_vortices(
                     circulation=float(spin.sum()) * to_circulation,
                     intensity=float(spin.abs().mean()),
                     peak=float(gamma[core].abs().max()),
+                    whole_circulation=float(turning[_whole(turn * turning, core)].sum()) * to_circulation,
                     **shape,
                 )
             )
     return sorted(found, key=lambda v: -abs(v.circulation))
+
+
+def _whole(spin: Tensor, core: Tensor) -> Tensor:
+    """The connected region around a core in which ``spin``, positive where it turns alike, is a fifth of the core's
+    largest at least: ``[H, W]``."""
+    region = core | (spin > WHOLE * spin[core].max().clamp(min=0))
+    pieces = torch.from_numpy(ndimage.label(region.numpy())[0])
+    return pieces == pieces[core][0]
 
 
 def paired_vortices(

@@ -142,13 +142,14 @@ class SizedInferer(RegistrationInferer):
         inferer: what registers.
         longest: pixels along the longer side of the box, at most.
         shortest: pixels along that side, at least; 0 leaves small boxes as they are.
+        margin: pixels that the box has around the mask.
     """
 
     inferer: Inferer
 
-    def __init__(self, inferer: Inferer, longest: int = 320, shortest: int = 0) -> None:
+    def __init__(self, inferer: Inferer, longest: int = 320, shortest: int = 0, margin: int = 0) -> None:
         super().__init__()
-        self.inferer, self.longest, self.shortest = inferer, longest, shortest
+        self.inferer, self.longest, self.shortest, self.margin = inferer, longest, shortest, margin
 
     def __call__(  # type: ignore[override]
         self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
@@ -162,7 +163,7 @@ class SizedInferer(RegistrationInferer):
             mask: ``[1 or N, 1, H, W]`` bool.
             part: handed on.
         """
-        box = bounding_box(mask, inputs.shape[2:])
+        box = bounding_box(mask, inputs.shape[2:], self.margin)
         crop: Any = (..., *(slice(*edges) for edges in box))
         inner = [stop - start for start, stop in box]
         factor = max(min(1.0, self.longest / max(inner)), self.shortest / max(inner))

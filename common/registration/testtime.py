@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -120,7 +121,8 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
             inputs: ``[N, 2, *S]``: moving, fixed; unit range. Where the field itself is the unknown at every scale,
                 either may have more channels, for a loss that knows them: ``[N, 2 C, *S]``.
             network: contract network; it is copied, never changed.
-            mask: ``[1 or N, 1, *S]`` bool; the loss counts inside, and only its bounding box is computed.
+            mask: ``[1 or N, 1, *S]`` bool; the loss counts inside, and only its bounding box is computed, widened to
+                what the NCC window needs at the coarsest scale.
             part: of the name of the checkpoint.
 
         Returns:
@@ -130,7 +132,8 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
             InputError: a scale leaves an image too small for the NCC window.
         """
         size = tuple(inputs.shape[2:])
-        box = bounding_box(mask, size, margin=self.loss.similarity.radius)
+        window = 2 * self.loss.similarity.radius + 1
+        box = bounding_box(mask, size, self.loss.similarity.radius, least=math.ceil(window / self.scales[0]))
         crop: Any = (..., *(slice(*edges) for edges in box))
         whole, inputs = inputs, inputs[crop].float()
         mask = None if mask is None else mask[crop].float()

@@ -26,6 +26,7 @@ from common.core.errors import InputError
 from common.core.files import PROGRAM, written_whole
 from common.core.folders import check_targets
 from common.fields.files import save_cine_ddf
+from common.simulation.anatomy import view
 from common.simulation.bubbles import Contrast, bubbles, contrast_frames
 from common.simulation.flows import Filling, Flow, HillVortex, LambOseenPair, carried
 from common.simulation.grid import ImageGrid
@@ -117,9 +118,10 @@ def blood_case(recipe: Mapping[str, Any], shared: Mapping[str, Any], templates: 
     Args:
         recipe: ``flow`` (``lamb_oseen``, ``hill`` or ``filling``), ``frame_rate`` in Hz, ``flow_settings`` and
             ``contrast`` (arguments of the classes), ``number`` of the case; of filling also ``template``,
-            ``heart_rate`` and ``begin`` (s after end-systole).
+            or ``anatomy`` for a parametric one (a view of ``common.simulation.anatomy``), ``heart_rate`` and ``begin``
+            (s after end-systole).
         shared: ``seed``, ``frames`` and ``shape`` of the pictures.
-        templates: folder of CAMUS-like patients, for filling.
+        templates: folder of CAMUS-like patients, for filling of a ``template``.
 
     Raises:
         InputError: an unknown flow, a setting that it has not, or a template that is missing.
@@ -165,10 +167,13 @@ def _filling(
     shared: Mapping[str, Any],
     templates: str | Path | None,
 ) -> BloodCase:
-    if templates is None:
-        raise InputError("filling needs a folder of templates")
-    _, frame, mask, late = find_templates(Path(templates), [recipe["template"]])[0]
-    template = read_template(frame, mask, late)
+    if "anatomy" in recipe:
+        template = view(recipe["anatomy"], [seed, 2])
+    elif templates is None:
+        raise InputError("filling needs a folder of templates, or an anatomy")
+    else:
+        _, frame, mask, late = find_templates(Path(templates), [recipe["template"]])[0]
+        template = read_template(frame, mask, late)
     healthy = Settings(gls=(-0.21, -0.19), defect=0.0, rotation=0.0, shift=0.0)
     heart_rate = float(recipe["heart_rate"])
     motion, _ = draw_motion(template, np.random.default_rng([seed, 1]), healthy, heart_rate)

@@ -65,6 +65,13 @@ def test_what_the_field_says_against_itself():
     assert any("does not follow one flow" in note for note in measure_flow(case, sign * ddf).notes)
 
 
+def test_frames_that_do_not_match_are_said():
+    case, ddf = turning()
+    assert not measure_flow(case, ddf, alike=0.9).notes
+    notes = measure_flow(case, ddf, alike=0.5).notes
+    assert len(notes) == 1 and "match poorly (local correlation 0.50" in notes[0] and "100 Hz is too low" in notes[0]
+
+
 def test_tissue_without_contrast_is_said():
     case, ddf = turning(bright=0.1)
     assert any("No contrast agent is seen" in note for note in measure_flow(case, ddf).notes)

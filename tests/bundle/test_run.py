@@ -2,11 +2,14 @@
 
 import json
 import logging
+import os
 import shutil
+import subprocess
 import sys
 import warnings
 
 import pytest
+from monai.bundle import create_workflow
 
 from common.bundle.run import arguments, logging_to_file, main, write_log
 from common.cine.write import write_cine
@@ -35,6 +38,20 @@ def call(monkeypatch, capfd):
     for one, handlers, level, propagate in before:
         one.handlers[:], one.propagate = handlers, propagate
         one.setLevel(level)
+
+
+def test_monai_warns_before_it_opens_a_configuration(tmp_path):
+    """So no bundle can silence it, ``common.bundle.run`` alone, or the environment: ``docs/concepts/bundles.md``."""
+    missing = str(tmp_path / "none.json")
+    with pytest.warns(UserWarning, match="^parsing config_file"), pytest.raises(FileNotFoundError):
+        create_workflow(config_file=missing)
+    code = "from monai.bundle import create_workflow; create_workflow(config_file='none.json')"
+    quiet = {**os.environ, "PYTHONWARNINGS": "ignore:parsing config_file"}
+    for environment, warned in ((os.environ, True), (quiet, False)):
+        said = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=tmp_path
+        )
+        assert "FileNotFoundError" in said.stderr and ("parsing config_file" in said.stderr) == warned
 
 
 def test_words_of_a_command():

@@ -74,7 +74,7 @@ def test_the_files(folder):
     assert [d.get("file") for d in series] == [f"flow_{t:04d}.vti" for t in range(3)]
     for name, kind in (("flow_0000.vti", "ImageData"), ("pathlines.vtp", "PolyData"), ("streamlines.vtp", "PolyData")):
         assert ElementTree.parse(folder / "vtk" / name).getroot().get("type") == kind
-    for name in ("flow.png", "vorticity.png", "particles.png"):
+    for name in ("flow.png", "vorticity.png", "curves.png", "particles.png"):
         assert np.asarray(Image.open(folder / name)).std() > 5
     assert (folder / "particles.mp4").stat().st_size > 1000
     page = (folder / "flow.html").read_text()
@@ -99,6 +99,41 @@ def test_bad_pools_are_one_line(turning, tmp_path, pool, words):
     error = str(input_error_in(caught.value))
     assert "\n" not in error and words in error
     assert not (tmp_path / "out" / "cine").exists()
+
+
+def run_on(tmp_path, frames, **options):
+    """Run ``blood.json`` on a cine ``[T, H, W]`` of 100 Hz; the notes of its summary."""
+    meta = {"spacing": (0.5, 0.5), "frame_times": [0.01 * t for t in range(len(frames))]}
+    write_cine(tmp_path / "cine.nii.gz", MetaTensor(frames[None], meta=meta))
+    options = {**QUICK, "figures": False, "fields": False, **options}
+    run_here(*CONFIGS, input=str(tmp_path / "cine.nii.gz"), output_dir=str(tmp_path / "out"), **options)
+    return json.loads((tmp_path / "out" / "cine" / "summary.json").read_text())["notes"]
+
+
+def test_a_pool_that_leaves_the_sector_is_one_line(tmp_path):
+    frames = moving_cine()[0] * torch.from_numpy(disc(34))
+    path = save_pool(tmp_path / "pool.nii.gz", disc(26, shift=22))
+    with pytest.raises(RuntimeError) as caught:
+        run_on(tmp_path, frames, pool=path)
+    assert "pool.nii.gz: the blood pool leaves the sector in frame 0" in str(input_error_in(caught.value))
+
+
+@pytest.mark.parametrize("key", ["ed_mask", "es_mask"])
+def test_a_mask_of_another_size_is_one_line(tmp_path, key):
+    masks = {name: tmp_path / f"{name}.png" for name in ("ed_mask", "es_mask")}
+    for name, path in masks.items():
+        mask = disc()[0, :60] if name == key else disc()[0]
+        Image.fromarray((255 * mask).astype(np.uint8)).save(path)
+    with pytest.raises(RuntimeError) as caught:
+        run_on(tmp_path, moving_cine()[0], ed=0, es=3, **{name: str(path) for name, path in masks.items()})
+    error = str(input_error_in(caught.value))
+    assert "\n" not in error and f"{key}.png" in error and "60" in error
+
+
+def test_what_is_tracked_without_contrast_is_said(tmp_path):
+    frames = moving_cine()[0] * torch.where(torch.from_numpy(disc()), 0.2, 1.0)
+    notes = run_on(tmp_path, frames, pool=save_pool(tmp_path / "pool.nii.gz", disc()))
+    assert any("No contrast agent is seen" in note and "clutter" in note for note in notes)
 
 
 def test_segmentation_gives_the_pool_where_none_is_given(turning):

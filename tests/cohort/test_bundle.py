@@ -20,7 +20,7 @@ from tests.bundles.running import ROOT, run_here
 from tests.conftest import moving_cine
 
 CASES = ("c0", "c1", "c2")
-TIMES = ("seconds", "seconds_per_pair")
+TIMES = ("seconds", "seconds_per_pair", "processor_seconds_per_pair")
 
 
 def write_cines(folder, names=CASES):

@@ -45,8 +45,40 @@ def content(name):
     return (hashlib.sha256(name.encode()).digest() * (SIZE // 32 + 1))[:SIZE]
 
 
+def wait_in(output_dir, name):
+    """In the middle of a case: say so in ``middle.txt``, and wait while the folder is held."""
+    with open(Path(output_dir) / "middle.txt", "a") as log:
+        log.write(f"{name} {os.getpid()}\n")
+    while is_held(Path(output_dir)):
+        time.sleep(0.01)
+
+
+def hold(output_dir, count=0):
+    """No case goes on past its middle once ``count`` are done, but for those that are past it, until ``release``."""
+    (output_dir / ".hold.new").write_text(str(count))
+    (output_dir / ".hold.new").rename(output_dir / "hold")
+
+
+def release(output_dir):
+    (output_dir / "hold").unlink()
+
+
+def is_held(output_dir):
+    try:
+        return count_done(output_dir) >= int((output_dir / "hold").read_text())
+    except FileNotFoundError:
+        return False
+
+
+def count_done(output_dir):
+    return len(list(output_dir.glob("case*/summary.json")))
+
+
 def writer(output_dir, seconds=0.0, trouble=None, cpu_seconds=0.0):
-    """Each case writes half a file, waits, and writes the rest; a line in ``done.txt`` says that it was moved."""
+    """Each case writes half a file, waits, and writes the rest; a line in ``done.txt`` says that it was moved.
+
+    It waits for ``seconds``, and as long as ``hold`` says.
+    """
     trouble = trouble or {}
 
     def do(name):
@@ -75,6 +107,7 @@ def writer(output_dir, seconds=0.0, trouble=None, cpu_seconds=0.0):
             with open(folder / "field.bin", "wb") as file:
                 file.write(data[: SIZE // 2])
                 file.flush()
+                wait_in(output_dir, name)
                 time.sleep(seconds)
                 start = time.process_time()
                 while time.process_time() - start < cpu_seconds:
@@ -84,6 +117,10 @@ def writer(output_dir, seconds=0.0, trouble=None, cpu_seconds=0.0):
             (folder / "summary.json").write_text(json.dumps({"case": name, **about, "pid": os.getpid()}))
         with open(Path(output_dir) / "done.txt", "a") as log:
             log.write(name + "\n")
+        if what == "die late":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if what == "hang late":
+            time.sleep(3600)
 
     return do
 

@@ -12,6 +12,7 @@ from common.comparators.farneback import Farneback
 from common.comparators.fft_xcorr import FFTXCorr
 from common.comparators.greedy import GreedyRegistration
 from common.comparators.ilk import IterativeLucasKanade
+from common.comparators.piv import ParticleImageVelocimetry
 from common.comparators.tvl1 import TotalVariationFlow
 from common.core.errors import InputError
 from common.fields.ddf import identity_grid, warp
@@ -45,11 +46,17 @@ def greedy(**options):
     return GreedyRegistration(**options)
 
 
+def openpiv(**options):
+    pytest.importorskip("openpiv")
+    return ParticleImageVelocimetry(**options)
+
+
 METHODS = {
     "nmsr_echo, fast": lambda: (fast_preset(), RegistrationUNet(2, squarings=5)),
     "farneback": lambda: (PairwiseInferer(progress=False), Farneback()),
     "farneback, composed": lambda: (PairwiseInferer(progress=False, composition=True), Farneback()),
     "fft_xcorr": lambda: (PairwiseInferer(progress=False), FFTXCorr()),
+    "fft_xcorr, openpiv": lambda: (PairwiseInferer(progress=False), openpiv()),
     "dis": lambda: (PairwiseInferer(progress=False), DenseInverseSearch()),
     "dis, fast": lambda: (PairwiseInferer(progress=False), DenseInverseSearch("fast")),
     "dis, ultrafast": lambda: (PairwiseInferer(progress=False), DenseInverseSearch("ultrafast")),
@@ -63,6 +70,7 @@ METHODS = {
 
 LIMITS = {
     "fft_xcorr": 0.3,  # px; its tapered windows lock onto whole pixels (see FFTXCorr): 0.1 px there alone
+    "fft_xcorr, openpiv": 0.15,  # 0.10 px, of windows of 16 pixels
     "dis, fast": 0.15,  # it stops at a quarter of the resolution
     "dis, ultrafast": 0.2,
 }
@@ -111,7 +119,7 @@ def test_translation(name, shift):
 
 
 @pytest.mark.parametrize(
-    "make", [Farneback, FFTXCorr, DenseInverseSearch, IterativeLucasKanade, TotalVariationFlow, greedy]
+    "make", [Farneback, FFTXCorr, DenseInverseSearch, IterativeLucasKanade, TotalVariationFlow, greedy, openpiv]
 )
 def test_contract_at_any_size(make):
     network = make()
@@ -154,6 +162,8 @@ def test_pairs_are_taken_some_at_a_time():
         (lambda: DenseInverseSearch(finest=-1), "at least 0"),
         (lambda: IterativeLucasKanade(warps=0), "at least 1"),
         (lambda: TotalVariationFlow(attachment=0), "positive"),
+        (lambda: ParticleImageVelocimetry(windows=(16, 32)), "falling"),
+        (lambda: ParticleImageVelocimetry(overlap=95), "overlap 95"),
         (lambda: GreedyRegistration(metric="MI"), "one of NCC, WNCC, SSD, NMI; got MI"),
         (lambda: GreedyRegistration(iterations=()), "radius is at least 1"),
     ],

@@ -13,6 +13,7 @@ from common.cohort.cluster import make_job_cluster
 from common.comparators.ants import AntsRegistration
 from common.comparators.fft_xcorr import FFTXCorr
 from common.comparators.greedy import GreedyRegistration
+from common.comparators.piv import ParticleImageVelocimetry
 from common.core.errors import InputError
 from common.core.extras import PACKAGES, required
 from common.strain_pipeline.dicom_sr import write_sr
@@ -46,6 +47,7 @@ def ask_for_slurm(folder):
     [
         (lambda folder: AntsRegistration(), "antspyx", "ants"),
         (lambda folder: FFTXCorr(), "pymust", "simulation"),
+        (lambda folder: ParticleImageVelocimetry(), "openpiv", "piv"),
         (lambda folder: GreedyRegistration(), "picsl_greedy", "greedy"),
         (ask_for_slurm, "dask-jobqueue", "cluster"),
         (lambda folder: required("highdicom", "a report"), "highdicom", "dicom"),

@@ -34,6 +34,7 @@ def test_each_scale_has_its_scores_and_a_field_that_is_too_slow_is_told(tmp_path
     scores = flow_scores(case, RegistrationResult(0.8 * ddf, stages)).metrics
     assert scores["vortex_f1@1/2"] == 0 and scores["velocity_nrmse@1/2"] == pytest.approx(1)
     assert scores["velocity_nrmse"] == pytest.approx(0.2, abs=0.01)
+    assert scores["whole_circulation_error"] == pytest.approx(0.2, abs=0.01)
     assert scores["circulation_error"] == pytest.approx(0.2, abs=0.01) and scores["vortex_f1"] == 1
 
 

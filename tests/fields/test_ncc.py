@@ -82,6 +82,18 @@ def test_mask_decides_by_the_windows_centre():
     assert masked_mean(fixed, torch.zeros_like(mask)).isnan().all()
 
 
+def test_a_mask_without_a_windows_centre_pulls_nowhere():
+    """At a coarse scale a small mask at the edge covers none: NaN there would be sampled as a place later."""
+    fixed, warped = torch.rand(2, 1, 9, 9), torch.rand(2, 1, 9, 9, requires_grad=True)
+    mask = torch.zeros(2, 1, 9, 9)
+    mask[0, 0, 7:, 7:] = 1
+    mask[1] = 1
+    loss = LocalNCCLoss(3)(warped, fixed, mask)
+    loss.backward()
+    assert torch.isclose(loss, LocalNCCLoss(3)(warped[1:], fixed[1:]) / 2)
+    assert warped.grad[0].abs().max() == 0 and warped.grad[1].abs().max() > 0 and warped.grad.isfinite().all()
+
+
 @pytest.mark.parametrize("width", [1, 3, 5, 7, 9, 13, 21, 31])
 def test_box_sum(width):
     x = torch.rand(1, 2, 40, 33, dtype=torch.float64)

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from scipy import ndimage
 
 from common.flow.pool import long_axis
 from common.flow.vortices import CORE, centre_distance, find_vortices, gamma2, paired_vortices
@@ -31,6 +32,18 @@ def test_lamb_oseen_off_the_middle_carried_by_a_stream_and_noisy():
     assert found[0].centre == pytest.approx((48.0, 28.0), abs=0.5)
     share = 1 - math.exp(-(found[0].area / math.pi) / 36)  # of a disc as large as the core
     assert found[0].circulation == pytest.approx(-80 * share, rel=0.06)
+
+
+def test_the_whole_vortex_is_known_and_smoothing_hardly_changes_it():
+    velocity = -lamb_oseen(Y, X)  # of a Gaussian four fifths lie where it is a fifth of its peak or more
+    found = find_vortices(velocity, STEPS, WHOLE)[0]
+    assert found.whole_circulation == pytest.approx(-0.8 * 80, rel=0.03) and found.turn == -1
+    smoothed = torch.from_numpy(ndimage.gaussian_filter(velocity.numpy(), (0, 3, 3)))
+    after = find_vortices(smoothed, STEPS, WHOLE)[0]
+    assert after.intensity < 0.85 * found.intensity
+    assert after.whole_circulation == pytest.approx(found.whole_circulation, rel=0.04)
+    beside = velocity + lamb_oseen(Y, X, circulation=2e-3, core=2.0, centre=(0.0, 15.0))  # another, the other way
+    assert find_vortices(beside, STEPS, WHOLE)[0].whole_circulation == pytest.approx(found.whole_circulation, rel=0.06)
 
 
 def test_gamma2_is_one_where_all_turns_and_two_over_pi_in_pure_shear():

@@ -236,4 +236,15 @@ def test_bounding_box():
     assert bounding_box(mask, (9, 8, 7)) == ((2, 7), (3, 4), (1, 5))
     assert bounding_box(mask, (9, 8, 7), 2) == ((0, 9), (1, 6), (0, 7))
     assert bounding_box(None, (9, 8, 7), 2) == ((0, 9), (0, 8), (0, 7))
+    assert bounding_box(mask, (9, 8, 7), 0, 4) == ((2, 7), (2, 6), (1, 5))
+    assert bounding_box(mask, (9, 8, 7), 0, 20) == ((0, 9), (0, 8), (0, 7))
     assert per_scale(2, 3, "steps") == [2, 2, 2]
+
+
+def test_a_small_mask_is_widened_to_what_the_coarsest_scale_needs():
+    image, _ = pairs()
+    mask = torch.zeros(1, 1, *SIZE)
+    mask[..., 60:70, 40:52] = 1
+    result = inferer(scales=[0.125, 1.0], steps=2, field_scales=[0.125, 1.0])(image, network(), mask=mask)
+    assert [stage.box for stage in result.stages] == [((0, 72), (8, 80))] * 2  # 9 pixels of the window at 1/8
+    assert result.stages[0].coarse.shape[2:] == (9, 9) and result.ddf.shape == (3, 2, *SIZE)

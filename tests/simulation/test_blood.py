@@ -85,6 +85,15 @@ def test_the_list_of_the_project_is_whole():
     assert {c["frame_rate"] for c in cases.values()} >= {60, 500}
 
 
+def test_filling_of_parametric_anatomy_needs_no_template():
+    shared, cases = read_cases(ROOT / "data_lists/parametric_blood.json")
+    content = json.loads((ROOT / "data_lists/parametric_blood.json").read_text())
+    assert [f"filling/{entry['case']}" for entry in content["filling"]] == list(cases) == ["filling/example"]
+    case = blood_case(cases["filling/example"], {**shared, "frames": 2, "shape": [64, 64]}, None)
+    truth, pool = case.fields(), case.pool()
+    assert pool[0].sum() > 100 and 0.1 < float(truth["velocity"].norm(dim=1).max()) < 1.0
+
+
 def test_filling_of_a_template(data_dir):
     recipe = {
         "number": 1,

@@ -11,6 +11,7 @@ def only_this_machine(page, bench, problems):
             problems.append(route.request.url)
             route.abort()
 
+    page.set_default_timeout(120_000)
     page.route("**/*", route)
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("requestfailed", lambda request: problems.append(request.url))
