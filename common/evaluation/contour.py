@@ -216,10 +216,7 @@ def track_contour(
     path = case.entry.contour or contour
     if path is None:
         return None
-    frames = len(ddf) + 1
-    for name, frame in (("ED", ed), ("ES", es)):
-        if frame is not None and not 0 <= frame < frames:
-            raise InputError(f"{path}: {name} at frame {frame}, the cine has frames 0 to {frames - 1}")
+    _require_frames(path, len(ddf) + 1, ED=ed, ES=es)
     start = torch.from_numpy(read_contour(path, ed, case.size)).float()
     points = track(start, ddf, ed).double().numpy()
     spacing, steps = case.meta.spacing, case.meta.steps
@@ -230,6 +227,12 @@ def track_contour(
         curves["mapse_mm"] = strain.mapse_mm(points, spacing, ed)
         peaks["mapse_mm"] = float(curves["mapse_mm"][es])
     return TrackedContour(points, es, curves, Scores(peaks))
+
+
+def _require_frames(path: str, count: int, **frames: int | None) -> None:
+    for name, frame in frames.items():
+        if frame is not None and not 0 <= frame < count:
+            raise InputError(f"{path}: {name} at frame {frame}, the cine has frames 0 to {count - 1}")
 
 
 def known_wall(case: CineCase, contour: str | None = None, ed: int = 0) -> Tensor | None:
@@ -245,6 +248,7 @@ def known_wall(case: CineCase, contour: str | None = None, ed: int = 0) -> Tenso
     """
     path = case.entry.contour or contour
     if path is not None:
+        _require_frames(path, len(case.image) + 1, ED=ed)
         endo = read_contour(path, ed, case.size)
         length = float(np.linalg.norm(endo - endo[[0, -1]].mean(0), axis=1).max())
         lines = read_wall(path, ed, case.size, WALL_POINTS, THICKNESS * length)
