@@ -136,6 +136,16 @@ def test_what_is_tracked_without_contrast_is_said(tmp_path):
     assert any("No contrast agent is seen" in note and "clutter" in note for note in notes)
 
 
+def test_a_pool_that_was_segmented_is_said(tmp_path, monkeypatch):
+    from common.blood import evaluator
+
+    memberships = torch.from_numpy(np.stack([~disc(), disc()], 1)).float()
+    monkeypatch.setattr(evaluator, "load_segmentation", lambda path: torch.nn.Identity())
+    monkeypatch.setattr(evaluator, "segment_cine", lambda frames, network: memberships)
+    notes = run_on(tmp_path, moving_cine()[0], segmentation="a.pt")
+    assert "found by a network that was trained without contrast" in notes[0]
+
+
 def test_segmentation_gives_the_pool_where_none_is_given(turning):
     from common.blood.evaluator import pooled
     from common.cine.cases import CineCases
