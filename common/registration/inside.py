@@ -16,7 +16,7 @@ from torch import Tensor
 from common.core.arrays import bounding_box
 from common.fields.ddf import compose, invert, smooth, warp
 
-_WIDTH = 0.5  # standard deviation of the Gaussian around a place, of the wall's thickness
+_WIDTH = 0.35  # standard deviation of the Gaussian around a place, of the wall's thickness
 _REACH = 1.0  # of the wall's thickness, outside: from the wall on, what follows it fades away until there
 _ROOM = 0.5  # of the wall's extent, on every side: where its points may go
 _RIDGE = 0.02  # of the affine part: where there is no depth to tell a gradient from, there is none

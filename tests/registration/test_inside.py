@@ -55,7 +55,7 @@ def test_the_ends_of_a_wall_follow_it(anchor):
     wall = in_strip(origin(grid(), anchor))
     before, after = off(steps, anchor), off(follow_inside(steps, wall, anchor), anchor)
     assert before.max() > 2, "what is beside the strip holds its corners back"
-    assert after.max() < 0.5 * before.max() and after.mean() < 0.5 * before.mean()
+    assert after.max() < 0.55 * before.max() and after.mean() < 0.5 * before.mean()
 
 
 def test_far_from_the_wall_and_without_one_nothing_changes():
