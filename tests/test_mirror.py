@@ -8,12 +8,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def stems(folder, pattern="*.py"):
-    return {path.stem.removeprefix("test_") for path in (ROOT / folder).glob(pattern)} - {"__init__"}
+    """Names of modules or of their tests; ``__main__`` is ``main``."""
+    return {path.stem.removeprefix("test_").strip("_") for path in (ROOT / folder).glob(pattern)} - {"init"}
 
 
-@pytest.mark.parametrize(
-    "package", ["core", "fields", "flow", "registration", "ventricle", "networks", "volume", "bundle"]
+PACKAGES = (
+    *("core", "fields", "flow", "registration", "ventricle", "networks", "volume", "bundle"),
+    *("cine", "comparators", "evaluation", "cohort", "compare"),
 )
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_each_module_has_a_file_of_tests(package):
     assert not stems(f"common/{package}") - stems(f"tests/{package}", "test_*.py")
 

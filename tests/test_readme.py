@@ -64,7 +64,7 @@ def run(command, folder, tmp_path):
         small += f" --output_dir {tmp_path / 'out'}"
     if "--dataset_dir" not in words and "--datalist" in words:
         small += f" --dataset_dir {folder}"
-    done = subprocess.run(words + small.split(), cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(words + small.split(), cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
     return tmp_path / "out"
 

@@ -201,6 +201,7 @@ def between_grids(ddf: Tensor, fixed_affine: np.ndarray, moving_affine: np.ndarr
 
     ``ddf [B, 3, *S]`` leads from voxel p of the fixed grid to voxel p + u of a moving grid of the same size. What comes
     back is v, in voxels of the fixed grid, with ``fixed_affine(p + v) = moving_affine(p + u)`` in millimetres.
+    Places are taken in double precision and never added to ``ddf``, which would round it as a number of the size of p.
 
     Examples:
         >>> fixed, moving = np.diag([2.0, 2.0, 2.0, 1.0]), np.diag([2.0, 2.0, 2.0, 1.0])
@@ -209,6 +210,7 @@ def between_grids(ddf: Tensor, fixed_affine: np.ndarray, moving_affine: np.ndarr
         [3.0]
     """
     matrix = np.linalg.inv(fixed_affine) @ moving_affine
-    grid = identity_grid(ddf.shape[2:], ddf)
-    linear, shift = (torch.as_tensor(part, dtype=ddf.dtype) for part in (matrix[:3, :3], matrix[:3, 3]))
-    return torch.einsum("ij,bjxyz->bixyz", linear, grid + ddf) + shift.view(1, 3, 1, 1, 1) - grid
+    grid = identity_grid(ddf.shape[2:], torch.zeros(1, dtype=torch.float64))
+    offset = torch.einsum("ij,bjxyz->bixyz", torch.as_tensor(matrix[:3, :3] - np.eye(3)), grid)
+    offset = offset + torch.as_tensor(matrix[:3, 3]).view(1, 3, 1, 1, 1)
+    return torch.einsum("ij,bjxyz->bixyz", torch.as_tensor(matrix[:3, :3]).to(ddf), ddf) + offset.to(ddf)

@@ -129,11 +129,11 @@ def elsewhere(tmp_path_factory):
     """Python of a fresh environment that has the project's wheel, beside the tests' packages, and an empty folder."""
     pytest.importorskip("build", reason="the package 'build' makes the wheel")
     folder = tmp_path_factory.mktemp("elsewhere")
-    subprocess.run([sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)], check=True, timeout=300)
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True, timeout=100)
+    subprocess.run([sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)], check=True, timeout=900)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True, timeout=900)
     python = folder / "venv/bin/python"
     ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    site = Path(subprocess.run(ask, check=True, timeout=60, capture_output=True, text=True).stdout.strip())
+    site = Path(subprocess.run(ask, check=True, timeout=900, capture_output=True, text=True).stdout.strip())
     here = {str(Path(pytest.__file__).parents[1]), *(path for path in sys.path if path.endswith("site-packages"))}
     (site / "tested_with.pth").write_text("\n".join(sorted(here)))
     install = [
@@ -147,7 +147,7 @@ def elsewhere(tmp_path_factory):
         "--no-index",
         "--ignore-installed",
     ]
-    subprocess.run([*install, str(next(folder.glob("*.whl")))], check=True, timeout=100)
+    subprocess.run([*install, str(next(folder.glob("*.whl")))], check=True, timeout=900)
     (folder / "empty").mkdir()
     return python, folder / "empty"
 
@@ -159,13 +159,13 @@ def test_a_zipped_bundle_runs_from_any_folder(name, unzipped, elsewhere):
     quiet = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     ours = subprocess.run(
         [python, "-c", "import common; print(common.__file__)"], cwd=empty, env=quiet, capture_output=True, text=True,
-        timeout=60, check=True,
+        timeout=900, check=True,
     )  # fmt: skip
     assert Path(ours.stdout.strip()).is_relative_to(python.parents[1]), "the wheel, not the repository"
     command = ["-m", "monai.bundle", "run", "--config_file", str(unzipped / name / "configs/inference.json")]
     options = [*QUICK[name].split(), "--figures", "False", "--mlflow", "False"]
     done = subprocess.run(
-        [python, *command, *options], cwd=empty, env=quiet, capture_output=True, text=True, timeout=400, check=False
+        [python, *command, *options], cwd=empty, env=quiet, capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     assert list((empty / "output" / name).glob("*/summary.json"))

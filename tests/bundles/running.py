@@ -25,4 +25,4 @@ def run_here(*configs: str, **overrides) -> None:
 def run_command(*words: str, **settings) -> subprocess.CompletedProcess:
     """``python -m monai.bundle run …`` from the repository's root, its output as text."""
     command = [sys.executable, "-m", "monai.bundle", "run", *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False, **settings)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False, **settings)

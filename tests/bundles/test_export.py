@@ -39,7 +39,8 @@ def options_of(words):
 
 def case(bundle, tool, words):
     options = options_of(words)
-    slow = tool == "onnx_export" and bundle == "cpwc_echo"  # a minute
+    flow = bundle == "cpwc_echo" or options["config_file"] == "bundles/strain_pipeline/configs/inference.json"
+    slow = tool == "onnx_export" and flow  # a minute and a half each
     return pytest.param(tool, options, id=f"{tool} {options['ckpt_file']}", marks=[pytest.mark.slow] if slow else [])
 
 

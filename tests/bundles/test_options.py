@@ -71,7 +71,7 @@ def test_names_of_files_that_mean_something_to_others(tmp_path):
     for name in ("bundles", "20240115"):
         (folder / name).symlink_to(ROOT / "bundles" if name == "bundles" else folder / "20240115.nii.gz")
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", FARNEBACK, *QUICK]
-    settings = {"capture_output": True, "text": True, "timeout": 300, "check": False, "cwd": folder}
+    settings = {"capture_output": True, "text": True, "timeout": 900, "check": False, "cwd": folder}
     settings["env"] = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([*command, "--input", str(folder / "20240115.nii.gz"), "--output_dir", "2024"], **settings)
     assert done.returncode == 0, done.stderr
@@ -91,7 +91,7 @@ def test_a_folder_whose_name_is_a_number(tmp_path):
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [*command, "--input", "20240115", "--output_dir", "results#1"], cwd=tmp_path, env=env,
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "results#1/20240115/summary.json").is_file()
@@ -103,7 +103,7 @@ def test_starting_from_another_folder_says_where_to_start(tmp_path):
     config = tmp_path / "repository/bundles/cpwc_echo/configs/inference.json"
     done = subprocess.run(
         [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(config)], cwd=tmp_path / "elsewhere",
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert last_line(done).endswith(f"start in {(tmp_path / 'repository').resolve()}")
     assert "train" not in last_line(done)
@@ -120,5 +120,5 @@ def test_starting_from_another_folder_says_where_to_start(tmp_path):
 def test_what_is_mistyped_for_a_list_is_one_line(words, nearest, tmp_path):
     command = [sys.executable, "-m", *words, "--datalist", "data_lists/simulated.json", "--dataset_dir", "."]
     command += ["--output_dir", str(tmp_path), "--fold", "still"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert last_line(done).split("did you mean ")[1].endswith(nearest)

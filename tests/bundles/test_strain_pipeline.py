@@ -115,7 +115,7 @@ def test_report_in_a_browser(report_folder):
     done = subprocess.run(
         [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=300", "--dump-dom",
          "--enable-logging=stderr", f"file://{report_folder / 'report.html'}"],
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert re.search(r"<output>frame \d+", done.stdout), "the player's script ran"
     assert "CONSOLE" not in done.stderr, "no error, and nothing that the policy refused"

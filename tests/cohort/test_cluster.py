@@ -99,3 +99,27 @@ def test_a_batch_system_that_takes_no_job(tmp_path, batch_system):
     path.write_text("jobs: 1\ncores: 1\nmemory: 500MB\n")
     with pytest.raises(InputError, match=r"slurm took no job.*Invalid account"), cluster.submit_jobs("slurm", path):
         pass
+
+
+def test_this_machine_is_shared_out(monkeypatch):
+    monkeypatch.setattr(cluster, "CPU_COUNT", 8)
+    monkeypatch.setattr(cluster, "MEMORY_LIMIT", 5 * 2**30)
+    assert cluster.plan() == (2, 4, [])
+    assert cluster.plan(workers=4) == (4, 2, [])
+    assert cluster.plan(workers=16) == (16, 1, [])
+
+
+def test_a_worker_a_gpu(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5a")
+    assert cluster.plan(gpu=True)[::2] == (2, ["2", "GPU-5a"])
+    assert cluster.plan(workers=3, gpu=True)[::2] == (3, ["2", "GPU-5a"]) and cluster.plan(workers=3)[2] == []
+
+
+@pytest.mark.parametrize("text, size", [("4GiB", 4 * 2**30), ("1.5 GB", 1_500_000_000), ("100", 100)])
+def test_sizes(text, size):
+    assert cluster.size_in_bytes(text) == size
+
+
+def test_no_size():
+    with pytest.raises(InputError, match="much: no size; 4GiB is one"):
+        cluster.size_in_bytes("much")

@@ -15,9 +15,9 @@ import dask
 import psutil
 import pytest
 
-from common.cohort import cluster, engine, runner
+from common.cohort import cluster, engine
 from common.cohort.engine import Journal, hold_folder, run_cases
-from common.cohort.runner import Limits, gpu_of, visible_gpus
+from common.cohort.runner import Limits
 from common.core.errors import InputError
 from tests.cohort.work import ROOT, count_done, end, expected, hold, names, outputs, release, wait_for, work
 
@@ -53,28 +53,6 @@ def test_a_worker_keeps_its_process_its_threads_and_its_gpu(client, tmp_path):
     assert {f["gpu"] for f in found} == {"7", "9"} and {f["threads"] for f in found} == {"3"}
     assert len({f["pid"] for f in found}) == 2
     assert not psutil.pid_exists(found[0]["pid"]), "no process is left behind"
-
-
-def test_gpus_are_handed_out_in_turn(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5a")
-    assert visible_gpus() == ["2", "GPU-5a"]
-    assert [gpu_of(slot) for slot in range(3)] == ["2", "GPU-5a", "2"]
-    assert cluster.plan(gpu=True)[::2] == (2, ["2", "GPU-5a"])
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert gpu_of(0) is None
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    listed = subprocess.CompletedProcess([], 0, "GPU 0: one\n  MIG 1g: a\nGPU 1: two\n")
-    monkeypatch.setattr(runner.shutil, "which", lambda name: name)
-    monkeypatch.setattr(runner.subprocess, "run", lambda *_, **__: listed)
-    assert visible_gpus() == ["0", "1"]
-
-
-def test_this_machine_is_shared_out(monkeypatch):
-    monkeypatch.setattr(cluster, "CPU_COUNT", 8)
-    monkeypatch.setattr(cluster, "MEMORY_LIMIT", 5 * 2**30)
-    assert cluster.plan() == (2, 4, [])
-    assert cluster.plan(workers=4) == (4, 2, [])
-    assert cluster.plan(workers=16) == (16, 1, [])
 
 
 def test_what_goes_wrong_costs_its_case_alone(client, tmp_path):
@@ -246,7 +224,7 @@ def test_a_killed_scheduler_loses_nothing(tmp_path, start):
         wait_for(lambda known=known: len(Journal(out).read()) > known)  # a worker may go on for a moment alone
         time.sleep(random.uniform(0, 0.3))
         scheduler.kill()
-        said = process.communicate(timeout=300)[1]
+        said = process.communicate(timeout=900)[1]
         assert process.returncode == 1 and "the scheduler is gone" in said.splitlines()[-1]
         assert "Traceback" not in said
     assert outputs(out) == expected(MANY)
@@ -354,7 +332,7 @@ def test_waiting_for_the_first_worker(tmp_path, start):
     time.sleep(3)
     assert process.poll() is None
     start("distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "2", "--no-dashboard")
-    process.communicate(timeout=300)
+    process.communicate(timeout=900)
     assert process.returncode == 0 and outputs(tmp_path / "out") == expected(COUNT)
 
 

@@ -1,7 +1,5 @@
 """Every 2D method on motion that is known: a rotating disc of speckle, and a translation; sign, unit and accuracy."""
 
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -14,7 +12,6 @@ from common.comparators.greedy import GreedyRegistration
 from common.comparators.ilk import IterativeLucasKanade
 from common.comparators.piv import ParticleImageVelocimetry
 from common.comparators.tvl1 import TotalVariationFlow
-from common.core.errors import InputError
 from common.fields.ddf import identity_grid, warp
 from common.networks.ncc_flow import NCCFlow
 from common.networks.registration_unet import RegistrationUNet
@@ -118,19 +115,6 @@ def test_translation(name, shift):
     assert error.mean() < limit, f"{name}: {error.mean():.3f} px"
 
 
-@pytest.mark.parametrize(
-    "make", [Farneback, FFTXCorr, DenseInverseSearch, IterativeLucasKanade, TotalVariationFlow, greedy, openpiv]
-)
-def test_contract_at_any_size(make):
-    network = make()
-    for size in ((40, 33), (70, 64)):
-        ddf = network(torch.rand(2, 2, *size))
-        assert ddf.shape == (2, 2, *size) and ddf.dtype == torch.float32 and torch.isfinite(ddf).all()
-    assert network(torch.zeros(1, 2, 64, 64)).abs().max() < 1e-3, "nothing moves in the dark"
-    with pytest.raises(ValueError, match=r"expected \[B, 2, H, W\]"):
-        network(torch.zeros(1, 1, 64, 64))
-
-
 def test_composition_of_fields_that_undo_each_other_changes_nothing():
     ddf = torch.zeros(1, 2, 32, 32) + torch.tensor([1.5, -0.5]).view(1, 2, 1, 1)
     assert torch.allclose(consistent(ddf, -ddf), ddf)
@@ -149,31 +133,3 @@ def test_pairs_are_taken_some_at_a_time():
     ddf = PairwiseInferer(batch_size=3, progress=False)(torch.rand(7, 2, 8, 8), Identity(), mask=None).ddf
     assert ddf.shape == (7, 2, 8, 8) and seen == [3, 3, 1]
     assert warp(torch.rand(7, 1, 8, 8), ddf).shape == (7, 1, 8, 8)
-
-
-@pytest.mark.parametrize(
-    "make, words",
-    [
-        (lambda: Farneback(levels=0), "at least 1"),
-        (lambda: Farneback(neighbourhood=4), "odd"),
-        (lambda: FFTXCorr(windows=(8, 16)), "falling"),
-        (lambda: FFTXCorr(overlap=100), "overlap 100"),
-        (lambda: DenseInverseSearch("slow"), "one of ultrafast, fast, medium; got slow"),
-        (lambda: DenseInverseSearch(finest=-1), "at least 0"),
-        (lambda: IterativeLucasKanade(warps=0), "at least 1"),
-        (lambda: TotalVariationFlow(attachment=0), "positive"),
-        (lambda: ParticleImageVelocimetry(windows=(16, 32)), "falling"),
-        (lambda: ParticleImageVelocimetry(overlap=95), "overlap 95"),
-        (lambda: GreedyRegistration(metric="MI"), "one of NCC, WNCC, SSD, NMI; got MI"),
-        (lambda: GreedyRegistration(iterations=()), "radius is at least 1"),
-    ],
-)
-def test_options_that_cannot_be(make, words):
-    with pytest.raises(InputError, match=words):
-        make()
-
-
-def test_greedy_that_is_not_installed_is_one_line(monkeypatch):
-    monkeypatch.setitem(sys.modules, "picsl_greedy", None)
-    with pytest.raises(InputError, match=r"needs picsl_greedy, which is not .*cardiac-motion-bundles\[greedy\]"):
-        GreedyRegistration()

@@ -16,7 +16,7 @@ def run(code, **environment):
     import os
 
     kept = {k: v for k, v in os.environ.items() if k != "TRACEBACK"}
-    return subprocess.run([sys.executable, "-c", words], cwd=ROOT, capture_output=True, text=True, timeout=120,
+    return subprocess.run([sys.executable, "-c", words], cwd=ROOT, capture_output=True, text=True, timeout=900,
                           env={**kept, "PYTHONPATH": str(ROOT), **environment})  # fmt: skip
 
 

@@ -18,9 +18,9 @@ def test_a_folder_is_held_by_one_process_at_a_time(tmp_path):
     words = [sys.executable, "-c", code, str(tmp_path)]
     with locks.locked(tmp_path) as held:
         assert held is True
-        second = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        second = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=900)
         assert second.returncode != 0 and "another run is writing it" in second.stderr
-    third = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    third = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert third.stdout.strip() == "True"
 
 

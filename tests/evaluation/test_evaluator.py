@@ -8,41 +8,12 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from monai.handlers import CheckpointSaver, MetricsSaver, StatsHandler, ValidationHandler
-from torch import nn
 
-from common.cine.cases import CineCases
-from common.cine.write import write_cine
 from common.core.errors import InputError
 from common.evaluation import cine as way
-from common.evaluation.cine import CineEvaluator, CineReport
+from common.evaluation.cine import CineReport
 from common.evaluation.evaluator import CaseEvents
-from common.registration.pairwise import PairwiseInferer
-from tests.conftest import moving_cine
-
-
-class Still(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1))
-
-    def forward(self, image):
-        return torch.zeros(len(image), 2, *image.shape[2:]) + self.weight
-
-
-@pytest.fixture
-def cines(tmp_path):
-    frames, _ = moving_cine(3, (48, 56))
-    for name in ("a", "b"):
-        write_cine(tmp_path / f"{name}.nii.gz", frames[None])
-    return tmp_path
-
-
-def evaluator(folder, names=("a", "b"), handlers=(), **settings):
-    dataset = CineCases([str(folder / f"{name}.nii.gz") for name in names])
-    given = {"inferer": PairwiseInferer(progress=False), "figures": False, "method": "still", **settings}
-    return CineEvaluator(
-        device="cpu", dataset=dataset, network=Still(), output_dir=str(folder / "out"), val_handlers=handlers, **given
-    )
+from tests.evaluation.made import Still, evaluator
 
 
 def test_the_way_of_a_case_and_who_watches_it(cines):

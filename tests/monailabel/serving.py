@@ -82,7 +82,7 @@ class Server:
         found = psutil.Process(self.process.pid).children(recursive=True)
         return [p for p in found if "common.cohort.process" in " ".join(p.cmdline())]
 
-    def ask(self, method, target, body=b"", headers=None, timeout=300):
+    def ask(self, method, target, body=b"", headers=None, timeout=900):
         """A request as it is, nothing normalised: status and body."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:

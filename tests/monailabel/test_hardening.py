@@ -202,7 +202,7 @@ def test_studies_elsewhere_are_refused(tmp_path):
     ]:
         ended = subprocess.run(
             [sys.executable, "apps/monailabel", *words],
-            cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+            cwd=ROOT, capture_output=True, text=True, timeout=900, check=False,
             env={**os.environ, "TMPDIR": str(tmp_path)},
         )  # fmt: skip
         assert ended.returncode == 1 and ended.stderr.strip().splitlines()[-1].startswith("error:"), ended.stderr

@@ -4,7 +4,7 @@ from torch import nn
 
 from common.fields.points import track
 from common.networks.ncc_flow import NCCFlow
-from common.registration.anchored import AnchoredInferer, refine_field, spread_over_time
+from common.registration.anchored import AnchoredInferer, corrected_step, refine_field, spread_over_time
 from common.registration.pairwise import PairwiseInferer
 
 SPEED = torch.tensor([0.5, -0.25])
@@ -104,3 +104,32 @@ def test_pairs_that_do_not_follow_stay():
 def test_ill_posed(wrong):
     with pytest.raises(ValueError, match="anchors"):
         AnchoredInferer(PairwiseInferer(), **wrong)
+
+
+def test_a_corrected_step_where_the_correction_changes_in_space():
+    """In frame t + 1 all points lie a x further along the rows, x their place in the anchor; in frame t none does.
+
+    What is at p then was at x = (p + b) / (1 + a), b the way back, so its step is c − a x.
+    """
+    a, b, c = 0.05, -3.0, -1.0
+    rows = torch.arange(40.0).view(40, 1).expand(40, 8)
+    still = torch.zeros(1, 2, 40, 8)
+    step, back, after = still.clone(), still.clone(), still.clone()
+    step[:, 0], back[:, 0], after[:, 0] = c, b, a * rows
+    found = corrected_step(step, back, still, after)
+    expected = c - a * (rows + b) / (1 + a)
+    torch.testing.assert_close(found[0, 0, 6:-6], expected[6:-6], atol=2e-4, rtol=0)
+    assert found[0, 1].abs().max() == 0
+
+
+@pytest.mark.parametrize(
+    "anchors, reach, runs",
+    [
+        ((3, 12), 5, [(3, 0, 8), (8, 8, 12), (12, 12, 17), (17, 17, 19)]),
+        ((0, 19, 30), 64, [(0, 0, 19)]),
+        ((30,), 10, [(0, 0, 10), (10, 10, 19)]),
+        ((18,), 64, [(18, 0, 19)]),
+    ],
+)
+def test_runs_of_a_cine_of_twenty_frames(anchors, reach, runs):
+    assert AnchoredInferer(PairwiseInferer(), anchors, reach).runs(20) == runs

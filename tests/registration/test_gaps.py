@@ -6,6 +6,7 @@ import torch
 
 from common.registration.gaps import GapsInferer, least_squares, spread_runs, sum_runs
 from common.registration.pairwise import PairwiseInferer
+from common.registration.result import RegistrationInferer, RegistrationResult
 
 
 def test_sums_and_their_transpose():
@@ -77,3 +78,28 @@ def test_what_is_no_cine_is_left_alone():
     torch.testing.assert_close(GapsInferer(plain, [1])(cine(), FallsShort()).ddf, plain(cine(), FallsShort()).ddf)
     with pytest.raises(ValueError, match="gaps"):
         GapsInferer(plain, [0])
+    with pytest.raises(ValueError, match="0 rounds"):
+        GapsInferer(plain, [1], rounds=0)
+
+
+class Records(RegistrationInferer):
+    """Finds that nothing moves, and keeps what it is asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def __call__(self, inputs, network, mask=None, part=""):
+        self.asked.append((len(inputs), mask, part))
+        return RegistrationResult(torch.zeros(len(inputs), 2, *inputs.shape[2:]))
+
+
+def test_a_gap_has_the_mask_of_its_last_pair_and_a_name_of_its_own():
+    masks = torch.rand(8, 1, 6, 6) > 0.5
+    for mask in (masks, masks[:1], None):
+        inner = Records()
+        found = GapsInferer(inner, (1, 2, 4), rounds=1)(cine(), torch.nn.Identity(), mask, "x")
+        assert [(count, name) for count, _, name in inner.asked] == [(8, "x1"), (7, "x2"), (5, "x4")]
+        for gap, (_, own, _) in zip((1, 2, 4), inner.asked, strict=True):
+            assert own is mask if mask is None or len(mask) == 1 else torch.equal(own, masks[gap - 1 :])
+        assert found.ddf.abs().max() == 0

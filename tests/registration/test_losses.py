@@ -1,9 +1,11 @@
+import math
+
 import pytest
 import torch
 
 from common.core.errors import InputError
 from common.fields.ddf import identity_grid, warp
-from common.registration.losses import RegistrationLoss, curl_div, diffusion, expansion
+from common.registration.losses import FieldLoss, MembershipLoss, RegistrationLoss, curl_div, diffusion, expansion
 
 
 def test_diffusion_by_forward_differences():
@@ -61,3 +63,32 @@ def test_smoother_and_divergence_are_added_and_settings_are_told_apart():
     assert repr(flow) != repr(RegistrationLoss(radius=3, smoothness=2.0))
     with pytest.raises(InputError, match="smoother must be one of diffusion, curl_div; got tv"):
         RegistrationLoss(smoother="tv")
+
+
+def test_a_field_loss_adds_the_field_s_mean_square_error_where_it_counts():
+    image = torch.rand(2, 2, 16, 16, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(1, 1, 16, 16)
+    mask[..., 8:, :] = 0
+    truth = torch.zeros(2, 2, 16, 16)
+    truth[0, 0, :8], truth[1, :, :8] = 2.0, 1.0  # mean squares over both components: 2 and 1
+    truth[..., 8:, :] = 50.0
+    ddf = torch.zeros(2, 2, 16, 16)
+    plain = RegistrationLoss(radius=2, smoothness=0.5)(ddf, image, mask)
+    loss = FieldLoss(regression=3.0, radius=2, smoothness=0.5)
+    torch.testing.assert_close(loss(ddf, image, mask, field=truth), plain + 3 * 1.5)
+    torch.testing.assert_close(FieldLoss(radius=2, smoothness=0.5)(ddf, image, mask, field=truth), plain + 1.5)
+    with pytest.raises(ValueError, match="a field loss needs the simulated field"):
+        loss(ddf, image, mask)
+
+
+def test_membership_loss_by_hand():
+    """Two pixels, one of the structure: 1 − Dice + the mean cross-entropy, in both images of the pair."""
+    found = torch.tensor([[0.5, 0.75], [0.5, 0.25]]).view(1, 1, 2, 1, 2).expand(1, 2, 2, 1, 2)
+    label = torch.tensor([1.0, 0.0]).view(1, 1, 1, 1, 2).expand(1, 2, 1, 1, 2)
+    dice, entropy = 2 * 0.5 / (0.75 + 1), -(math.log(0.5) + math.log(0.75)) / 2
+    assert float(MembershipLoss()(found, label=label)) == pytest.approx(1 - dice + entropy, rel=1e-5)
+    assert float(MembershipLoss(2.0)(found, label=label)) == pytest.approx(1 - dice + 2 * entropy, rel=1e-5)
+    whole = torch.cat([1 - label, label], 2)
+    assert float(MembershipLoss()(whole, label=label)) == pytest.approx(0, abs=1e-5)
+    wrong = MembershipLoss()(torch.cat([label, 1 - label], 2).requires_grad_(), label=label)
+    assert float(wrong) == pytest.approx(1 + 6 * math.log(10), rel=1e-4), "no membership is below a millionth"

@@ -39,3 +39,21 @@ def test_regularity():
     found = regularity(ddf, None)
     assert found["folding"][0] == 0 and found["jacobian_sd"][0] == 0
     assert found["folding"][1] > 0.4 and found["jacobian_sd"][1] > 0.5
+
+
+def test_regularity_of_more_pairs_than_are_measured_at_once_by_the_formula():
+    """A stretch by 1 + s along the rows of a part: the determinant is 1 + s there and 1 elsewhere."""
+    stretch = torch.linspace(0.1, 1.1, 11)
+    ddf = torch.zeros(11, 2, 12, 20)
+    ddf[:, 0, :, 10:] = stretch.view(-1, 1, 1) * torch.arange(12.0).view(1, 12, 1)
+    ddf[10, 1, :, 10:] = -2 * torch.arange(10.0)  # folds: its columns run backwards
+    mask = torch.zeros(1, 1, 12, 20, dtype=torch.bool)
+    mask[..., 1:-1, 2:8] = mask[..., 1:-1, 12:18] = True  # away from where the two parts meet
+    found = regularity(ddf, mask)
+    assert found["folding"].shape == found["jacobian_sd"].shape == (11,)
+    torch.testing.assert_close(found["jacobian_sd"][:10], stretch[:10] / 2, rtol=1e-4, atol=1e-5)
+    assert found["folding"][:10].max() == 0 and found["folding"][10].item() == 0.5
+    each = torch.cat([mask, mask]).clone()
+    each[1, ..., 10:] = False
+    own = regularity(ddf[[3, 3]], each)["jacobian_sd"]
+    torch.testing.assert_close(own, torch.tensor([stretch[3] / 2, 0.0]), rtol=1e-4, atol=1e-5)

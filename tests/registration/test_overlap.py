@@ -40,6 +40,17 @@ def test_the_largest_membership_decides():
     assert found[0, 1].item() == pytest.approx(2 * 32 / (32 + 36)), "where both are, the first is larger"
 
 
+def test_memberships_of_several_pairs_and_labels_of_just_a_half():
+    """A label of 1/2 is not in; each image of each pair is measured for itself."""
+    label = torch.zeros(2, 3, 1, 4, 4)
+    label[..., :2] = 1.0
+    label[1, 2, 0, :, 2] = 0.5
+    memberships = torch.cat([1 - label.round(), label.round()], 2) * 0.8 + 0.1
+    memberships[0, 1] = memberships[0, 1].roll(1, -1)
+    found = membership_dice(memberships, label)
+    assert found.shape == (6, 1) and found.ravel().tolist() == pytest.approx([1, 0.5, 1, 1, 1, 1])
+
+
 def test_scores_of_a_shifted_square():
     """Shifted by 3 rows of 0.5 mm: 7/10 of it stays, and 3 of its 10 rows are 1.5 mm away at most."""
     truth, found = torch.zeros(40, 40), torch.zeros(40, 40)
@@ -59,3 +70,11 @@ def test_what_is_missed_and_what_is_in_neither():
     assert scores["dice_cavity"] == 0 and math.isnan(scores["hd95_cavity"]) and scores["missed"] == 1
     assert math.isnan(scores["dice_wall"]) and math.isnan(scores["hd95_wall"])
     assert scores["dice"] == 0 and math.isnan(scores["hd95"])
+
+
+def test_the_distance_is_that_of_95_in_a_hundred():
+    """One pixel against a row of twenty-one that begins there: they are 0 to 20 away, and 19 is the 95th percentile."""
+    truth, found = torch.zeros(8, 30), torch.zeros(8, 30)
+    truth[4, 4] = 1
+    found[4, 4:25] = 1
+    assert segmentation_scores(found, truth, {1: "cavity"}, (1.0, 0.5))["hd95_cavity"] == pytest.approx(9.5)

@@ -6,6 +6,7 @@ from torch import nn
 
 from common.registration.losses import RegistrationLoss
 from common.registration.pairwise import PairwiseInferer, SizedInferer, SpannedInferer
+from common.registration.result import RegistrationInferer, RegistrationResult
 from common.registration.testtime import MultiScaleTestTimeTraining
 
 
@@ -148,3 +149,28 @@ def test_what_was_killed_goes_on_through_the_inferers_around_it(tmp_path, monkey
     assert not list(tmp_path.iterdir())
     again.keep_checkpoints(tmp_path / "case")
     assert again.checkpoints() == tmp_path / "case" and around(nmsr(None)).checkpoints() is None
+
+
+class Records(RegistrationInferer):
+    """Finds that nothing moves, and keeps what it is asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def __call__(self, inputs, network, mask=None, part=""):
+        self.asked.append((len(inputs), mask, part))
+        return RegistrationResult(torch.zeros(len(inputs), 2, *inputs.shape[2:]))
+
+
+def test_a_span_has_the_mask_of_its_last_pair_and_a_name_of_its_own():
+    frames = torch.rand(6, 8, 8)
+    inputs = torch.stack([frames[:-1], frames[1:]], 1)
+    masks = torch.rand(5, 1, 8, 8) > 0.5
+    for mask in (masks, masks[:1], None):
+        inner = Records()
+        SpannedInferer(inner, 3)(inputs, torch.nn.Identity(), mask, "x")
+        (count, first, name), (runs, last, other) = inner.asked
+        assert (count, runs, name, other) == (5, 3, "x", "x.span")
+        assert first is mask
+        assert last is None if mask is None or len(mask) == 1 else torch.equal(last, masks[2:])

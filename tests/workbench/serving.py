@@ -64,7 +64,7 @@ class Workbench:
     def ask(self, method, target, body=b"", headers=None, token="own"):
         """A request as it is, nothing normalised: status and body."""
         cookie = {"Cookie": f"workbench={self.token if token == 'own' else token}"} if token else {}
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=300)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=900)
         try:
             connection.request(method, target, body, {**cookie, **(headers or {})})
             answer = connection.getresponse()

@@ -1,0 +1,37 @@
+"""Greedy keeps the contract, and says in one line what can't be, or that it is not installed."""
+
+import sys
+
+import pytest
+
+from common.comparators.greedy import GreedyRegistration
+from common.core.errors import InputError
+from tests.comparators.contract import check_contract
+
+
+def test_contract_at_any_size():
+    pytest.importorskip("picsl_greedy")
+    check_contract(GreedyRegistration())
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"metric": "MI"}, "one of NCC, WNCC, SSD, NMI; got MI"),
+        ({"iterations": ()}, "radius is at least 1"),
+        ({"iterations": (10, -1)}, "at least 0"),
+        ({"radius": 0}, "radius is at least 1"),
+        ({"smoothness": -1}, "at least 0"),
+        ({"total": -1}, "at least 0"),
+        ({"step": -1}, "at least 0"),
+    ],
+)
+def test_options_that_cannot_be(options, words):
+    with pytest.raises(InputError, match=words):
+        GreedyRegistration(**options)
+
+
+def test_greedy_that_is_not_installed_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "picsl_greedy", None)
+    with pytest.raises(InputError, match=r"needs picsl_greedy, which is not .*cardiac-motion-bundles\[greedy\]"):
+        GreedyRegistration()

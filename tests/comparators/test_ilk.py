@@ -1,0 +1,23 @@
+"""Iterative Lucas-Kanade flow keeps the contract, and its options."""
+
+import pytest
+
+from common.comparators.ilk import IterativeLucasKanade
+from common.core.errors import InputError
+from tests.comparators.contract import check_contract
+
+
+def test_contract_at_any_size():
+    check_contract(IterativeLucasKanade())
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"warps": 0}, "at least 1; got 7, 0"),
+        ({"radius": 0}, "at least 1; got 0, 10"),
+    ],
+)
+def test_options_that_cannot_be(options, words):
+    with pytest.raises(InputError, match=words):
+        IterativeLucasKanade(**options)

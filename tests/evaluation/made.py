@@ -1,0 +1,25 @@
+"""An evaluator whose network finds that nothing moves."""
+
+import torch
+from torch import nn
+
+from common.cine.cases import CineCases
+from common.evaluation.cine import CineEvaluator
+from common.registration.pairwise import PairwiseInferer
+
+
+class Still(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, image):
+        return torch.zeros(len(image), 2, *image.shape[2:]) + self.weight
+
+
+def evaluator(folder, names=("a", "b"), handlers=(), **settings):
+    dataset = CineCases([str(folder / f"{name}.nii.gz") for name in names])
+    given = {"inferer": PairwiseInferer(progress=False), "figures": False, "method": "still", **settings}
+    return CineEvaluator(
+        device="cpu", dataset=dataset, network=Still(), output_dir=str(folder / "out"), val_handlers=handlers, **given
+    )

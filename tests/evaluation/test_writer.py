@@ -1,0 +1,73 @@
+"""The files of a case and of a list: whole, in the units that they say, with the rows of earlier runs."""
+
+import csv
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from common.core.files import PROGRAM
+from common.evaluation.writer import MetricsTable, case_folder, earlier_rows, warped_cine
+from common.fields.files import load_ddf
+from tests.evaluation.made import evaluator
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_and_its_summary_last(tmp_path):
+    entry = SimpleNamespace(image="a.dcm", case="a")
+    with case_folder(tmp_path / "a", entry, "still") as (beside, summary):
+        summary["metrics"] = {"gls": float("nan")}
+        assert not (tmp_path / "a").exists() and not list(beside.iterdir())
+    found = json.loads((tmp_path / "a/summary.json").read_text())
+    assert (found["program"], found["case"], found["method"]) == (PROGRAM, "a", "still")
+    assert found["metrics"] == {"gls": None}, "JSON knows no NaN"
+    with pytest.raises(KeyError), case_folder(tmp_path / "b", entry, "still"):
+        raise KeyError
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_each_frame_is_warped_from_the_one_before():
+    frames = torch.zeros(1, 3, 6, 6)
+    for t in range(3):
+        frames[0, t, 2 + t] = t + 1.0
+    cine = MetaTensor(frames, meta={"spacing": (1.0, 1.0)})
+    ddf = torch.zeros(2, 2, 6, 6)
+    ddf[:, 0] = -1.0  # what is at p came from a row above
+    warped = warped_cine(cine, ddf)
+    assert torch.equal(warped[0, 0], frames[0, 0]) and warped.meta["spacing"] == (1.0, 1.0)
+    assert warped[0, 1, 3].unique().item() == 1.0 and warped[0, 2, 4].unique().item() == 2.0
+    assert torch.equal(cine.as_tensor(), frames), "the cine itself is left alone"
+
+
+def test_files_are_those_that_are_wanted(cines):
+    engine = evaluator(cines, "a", figures=True, warped=True)
+    engine.run()
+    names = {path.name for path in (cines / "out/a").iterdir()}
+    assert names == {
+        "ddf.nii.gz", "warped.nii.gz", "summary.json", "arrows.png", "warped.png", "tracked.mp4", "tracked.png",
+    }  # fmt: skip
+    assert torch.equal(load_ddf(cines / "out/a/ddf.nii.gz"), engine.state.output.result.ddf)
+    summary = json.loads((cines / "out/a/summary.json").read_text())
+    assert (summary["frames"], summary["size"], summary["spacing"]) == (3, [48, 56], None)
+    evaluator(cines, "b", fields=False).run()
+    assert [path.name for path in (cines / "out/b").iterdir()] == ["summary.json"]
+
+
+def test_tables_hold_what_earlier_runs_of_the_method_left(cines, capsys):
+    evaluator(cines, "a", [MetricsTable()]).run()
+    assert "written to" in capsys.readouterr().out
+    evaluator(cines, "b", [MetricsTable()]).run()
+    assert "1 cases of earlier runs too" in capsys.readouterr().out
+    table, pairs = (rows(cines / f"out/{name}.csv") for name in ("metrics", "pairs"))
+    assert [row["case"] for row in table] == ["a", "b"] and [row["case"] for row in pairs] == ["a", "a", "b", "b"]
+    assert float(table[0]["mse"]) == pytest.approx(sum(float(row["mse"]) for row in pairs[:2]) / 2, rel=1e-4)
+    assert json.loads((cines / "out/summary.json").read_text())["cases"]["mse"]["n"] == 2
+    evaluator(cines, "a", [MetricsTable(show=False)], method="other").run()
+    assert [row["case"] for row in rows(cines / "out/metrics.csv")] == ["a"], "of one method alone"
+    assert earlier_rows(cines / "out", ["b"]) == ([], [])
