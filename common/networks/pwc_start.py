@@ -27,7 +27,7 @@ def estimator_channels(network: PWCNet, level: int, layers: int) -> list[Channel
         level: of the pyramid.
         layers: how many of the estimator's convolutions were done.
     """
-    widths = [int(stage[0][0].out_channels) for stage in network.features]  # type: ignore[index, union-attr, arg-type]
+    widths = [int(stage[0][0].out_channels) for stage in network.features]  # type: ignore[index]
     counts = {"cost": (2 * network.radius + 1) ** 2}
     if level < network.levels:
         counts |= {"fixed": widths[level - 1], "flow": 2, "seen": 2}
@@ -36,8 +36,8 @@ def estimator_channels(network: PWCNet, level: int, layers: int) -> list[Channel
     elif network.propagate:
         counts["fixed"] = widths[level - 1]
     names = [(name, k) for name, count in counts.items() for k in range(count)]
-    convolutions = network.estimators[str(level)].layers[:layers]  # type: ignore[index, union-attr]
-    for number, layer in enumerate(convolutions):  # type: ignore[arg-type, var-annotated]
+    convolutions = network.estimators[str(level)].layers[:layers]  # type: ignore[index]
+    for number, layer in enumerate(convolutions):
         names = [(f"convolution {number}", k) for k in range(int(layer[0].out_channels))] + names
     return names
 

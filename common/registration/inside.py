@@ -47,7 +47,8 @@ def fit_affine(field: Tensor, weight: Tensor, sigma: float) -> Tensor:
     row, column = row[:, None].expand(size), column[None].expand(size)
 
     def mean(values: Tensor) -> Tensor:
-        return smooth(values[:, None], sigma)[:, 0]
+        found: Tensor = smooth(values[:, None], sigma)[:, 0]
+        return found
 
     moments = mean(torch.stack([weight * x for x in (row**0, row, column, row**2, row * column, column**2)]))
     m, r, c, rr, rc, cc = moments
@@ -60,8 +61,8 @@ def fit_affine(field: Tensor, weight: Tensor, sigma: float) -> Tensor:
     values = field.double().flatten(0, 1) * weight
     value, along, across = (mean(values * x) for x in (row**0, row, column))
     right = torch.stack([value, along - row * value, across - column * value], -1)
-    found = torch.linalg.solve(normal, right.permute(1, 2, 3, 0))[:, :, 0]
-    return found.permute(2, 0, 1).reshape(field.shape).to(field.dtype)
+    fitted: Tensor = torch.linalg.solve(normal, right.permute(1, 2, 3, 0))[:, :, 0]
+    return fitted.permute(2, 0, 1).reshape(field.shape).to(field.dtype)
 
 
 def lead(steps: Tensor, anchor: int) -> tuple[Tensor, Tensor]:
@@ -125,8 +126,8 @@ def follow_inside(steps: Tensor, wall: Tensor, anchor: int = 0) -> Tensor:
     """
     if not wall.any():
         return steps
-    box = _room(wall)
-    inside, part = wall[box].numpy(), steps[(slice(None), slice(None), *box)]
+    rows, columns = _room(wall)
+    inside, part = wall[rows, columns].numpy(), steps[:, :, rows, columns]
     depth = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
     ridge = inside & (depth == ndimage.maximum_filter(depth, 5))
     thickness = 2 * float(np.median(depth[ridge]))
@@ -137,7 +138,7 @@ def follow_inside(steps: Tensor, wall: Tensor, anchor: int = 0) -> Tensor:
     fitted = fit_affine(led, torch.from_numpy(depth**2), _WIDTH * thickness)
     corrections = (near * (fitted - led)).split(1)
     made = steps.clone()
-    made[(slice(None), slice(None), *box)] = torch.cat(
+    made[:, :, rows, columns] = torch.cat(
         [
             corrected_step(part[t : t + 1], back[t + 1 : t + 2], corrections[t], corrections[t + 1])
             for t in range(len(part))
