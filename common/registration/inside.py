@@ -123,6 +123,15 @@ def follow_inside(steps: Tensor, wall: Tensor, anchor: int = 0) -> Tensor:
 
     Returns:
         ``[T − 1, 2, H, W]``; the steps themselves where there is no wall.
+
+    Examples:
+        >>> wall = torch.zeros(40, 40, dtype=torch.bool)
+        >>> wall[10:30, 16:24] = True
+        >>> held = torch.zeros(1, 2, 40, 40)
+        >>> held[:, 0, 11:31, 17:23] = -2.0  # the wall has moved two rows down, its borders are held back
+        >>> found = follow_inside(held, wall)[0, 0]
+        >>> bool(found[20, 16] < -1.5), held[0, 0, 20, 16].item(), found[2, 2].item()
+        (True, 0.0, 0.0)
     """
     if not wall.any():
         return steps
