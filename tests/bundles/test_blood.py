@@ -10,6 +10,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from PIL import Image
+from scipy import ndimage
 
 from common.cine.write import write_cine
 from common.core.errors import input_error_in
@@ -128,6 +129,14 @@ def test_a_mask_of_another_size_is_one_line(tmp_path, key):
         run_on(tmp_path, moving_cine()[0], ed=0, es=3, **{name: str(path) for name, path in masks.items()})
     error = str(input_error_in(caught.value))
     assert "\n" not in error and f"{key}.png" in error and "60" in error
+
+
+def test_frames_that_nothing_connects_are_said(tmp_path):
+    random = np.random.default_rng(0)
+    frames = np.stack([ndimage.gaussian_filter(random.random((72, 80)), 1.6) for _ in range(3)])
+    frames = torch.from_numpy((frames - frames.min()) / (frames.max() - frames.min())).float()
+    notes = run_on(tmp_path, frames, pool=save_pool(tmp_path / "pool.nii.gz", disc(frames=3)))
+    assert any("match poorly" in note and "frame rate of 100 Hz" in note for note in notes)
 
 
 def test_what_is_tracked_without_contrast_is_said(tmp_path):
