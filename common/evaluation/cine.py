@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from common.cine.case import CineCase
 from common.core.tables import table_text
-from common.evaluation.contour import TrackedContour, track_contour
+from common.evaluation.contour import TrackedContour, known_wall, track_contour
 from common.evaluation.evaluator import CaseEvaluator, Report
 from common.evaluation.flow_truth import flow_scores
 from common.evaluation.scores import reconstruction_scores
 from common.evaluation.truth import carried_label_scores, truth_scores
 from common.evaluation.writer import write_cine_case
+from common.registration.inside import follow_inside
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,7 @@ class CineEvaluator(CaseEvaluator):
         device, dataset, network, output_dir, inferer, postprocessing, val_handlers: as in ``CaseEvaluator``.
         method: name that ``summary.json`` carries.
         contour, ed, es: as ``track_contour`` takes them.
+        inside: where the wall is known, by a contour, the motion of its borders and ends is taken from its inside.
         radius: of the NLCC window that measures.
         fields, figures, warped: which files are wanted beside ``summary.json``.
     """
@@ -53,6 +55,7 @@ class CineEvaluator(CaseEvaluator):
         contour: str | None = None,
         ed: int | None = None,
         es: int | None = None,
+        inside: bool = False,
         radius: int = 10,
         fields: bool = True,
         figures: bool = True,
@@ -61,12 +64,15 @@ class CineEvaluator(CaseEvaluator):
     ) -> None:
         self.method = method
         super().__init__(**shared)
-        self.contour, self.ed, self.es, self.radius = contour, ed or 0, es, radius
+        self.contour, self.ed, self.es, self.inside, self.radius = contour, ed or 0, es, inside, radius
         self.files = {"fields": fields, "figures": figures, "warped": warped}
 
     def journey(self, case: CineCase) -> CineReport:
         """From frames to fields, scores, and files."""
         result = self.fields_of(case)
+        wall = known_wall(case, self.contour, self.ed) if self.inside else None
+        if wall is not None:
+            result = replace(result, ddf=follow_inside(result.ddf, wall, self.ed))
         scores = reconstruction_scores(case, result, self.radius)
         scores |= truth_scores(case, result.ddf, self.radius)
         scores |= carried_label_scores(case, result.ddf) | flow_scores(case, result)

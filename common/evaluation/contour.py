@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.draw import polygon2mask
 from torch import Tensor
 
 from common.cine.case import CineCase
@@ -20,12 +21,15 @@ from common.core.errors import InputError
 from common.core.plots import plt
 from common.core.stored import NEARLY_WHOLE, load_nifti
 from common.evaluation.scores import Scores
+from common.evaluation.truth import read_json
 from common.fields.points import track
 from common.ventricle import strain
 from common.ventricle.beats import Beat, by_tracked_cavity, find_beats
 from common.ventricle.contours import LINES, wall_contours, wall_lines
 from common.ventricle.mesh import Array, arc_length, at_fractions, myocardial_contours
 
+THICKNESS = 0.1  # of a wall of which the endocardium alone is known, of the ventricle's length
+WALL_POINTS = 120  # of each of its lines
 SIDEWAYS = 30.0  # degrees from the horizontal: an apex so near to it, left of its base, is one of swapped coordinates
 
 
@@ -223,10 +227,7 @@ def track_contour(
     path = case.entry.contour or contour
     if path is None:
         return None
-    frames = len(ddf) + 1
-    for name, frame in (("ED", ed), ("ES", es)):
-        if frame is not None and not 0 <= frame < frames:
-            raise InputError(f"{path}: {name} at frame {frame}, the cine has frames 0 to {frames - 1}")
+    _require_frames(path, len(ddf) + 1, ED=ed, ES=es)
     start = torch.from_numpy(read_contour(path, ed, case.size)).float()
     points = track(start, ddf, ed).double().numpy()
     spacing, steps = case.meta.spacing, case.meta.steps
@@ -277,6 +278,38 @@ def contour_beat(areas: Array, times: Sequence[float] | None, ed: int, es: int |
         end = int(np.argmin(areas)) if es is None else es
         return Beat(ed, end, max(end, ed, last), False)
     return found if es is not None else by_tracked_cavity(found, areas[found.ed : found.end + 1])
+
+
+def _require_frames(path: str, count: int, **frames: int | None) -> None:
+    for name, frame in frames.items():
+        if frame is not None and not 0 <= frame < count:
+            raise InputError(f"{path}: {name} at frame {frame}, the cine has frames 0 to {count - 1}")
+
+
+def known_wall(case: CineCase, contour: str | None = None, ed: int = 0) -> Tensor | None:
+    """The wall of the left ventricle at end-diastole ``[H, W]`` bool, where a contour of it is known.
+
+    Args:
+        case: its entry may name a contour of its own, or the true ones of a simulated cine.
+        contour: as ``read_wall`` takes it; where it has no epicardium the wall is a tenth of its length thick.
+        ed: the frame in which it is known.
+
+    Raises:
+        InputError: the contour can't be used.
+    """
+    path = case.entry.contour or contour
+    if path is not None:
+        _require_frames(path, len(case.image) + 1, ED=ed)
+        endo = read_contour(path, ed, case.size)
+        length = float(np.linalg.norm(endo - endo[[0, -1]].mean(0), axis=1).max())
+        lines = read_wall(path, ed, case.size, WALL_POINTS, THICKNESS * length)
+        inner, outer = lines[0], lines[2]
+    elif case.entry.contours is not None:
+        truth = read_json(Path(case.entry.contours))
+        inner, outer = (np.asarray(truth[name][ed], dtype=np.float64) for name in ("endocardium", "epicardium"))
+    else:
+        return None
+    return torch.from_numpy(polygon2mask(case.size, np.concatenate([inner, outer[::-1]])))
 
 
 def write_contour(folder: Path, case: CineCase, contour: TrackedContour) -> None:

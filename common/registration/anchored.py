@@ -20,10 +20,9 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
-from common.fields.ddf import compose, invert, warp
+from common.fields.ddf import compose, warp
+from common.registration.inside import corrected_step, lead
 from common.registration.result import RegistrationInferer, RegistrationResult, follow_each_other, register
-
-_ROUNDS = 4  # of the search for a corrected point; corrections are small beside the distance in which they change
 
 
 def spread_over_time(misses: Tensor, anchor: int, frames: float) -> Tensor:
@@ -70,25 +69,6 @@ def refine_field(network: nn.Module, image: Tensor, ddf: Tensor) -> Tensor:
         better: Tensor = refine(image, ddf)
         return better
     return compose(ddf, network(torch.cat([warp(image[:, :1], ddf), image[:, 1:]], 1)))
-
-
-def corrected_step(step: Tensor, back: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """The step whose points lie δ further in either frame, ``[1, 2, H, W]``.
-
-    Args:
-        step: from frame t + 1 back to frame t, on the grid of t + 1.
-        back: from frame t + 1 to the anchor, by the steps, on the same grid.
-        before, after: δ of frames t and t + 1, on the anchor's grid.
-
-    Examples:
-        >>> one = torch.ones(1, 2, 4, 4)
-        >>> corrected_step(-one, -3 * one, 0.5 * one, 0.75 * one).unique().tolist()
-        [-1.25]
-    """
-    moved = torch.zeros_like(step)  # from where a point is to where the steps had it
-    for _ in range(_ROUNDS):
-        moved = -warp(after, compose(back, moved))
-    return warp(step, moved) + warp(before - after, compose(back, moved))
 
 
 class AnchoredInferer(RegistrationInferer):
@@ -156,15 +136,8 @@ class AnchoredInferer(RegistrationInferer):
 
     def _anchored(self, frames: Tensor, steps: Tensor, anchor: int, network: nn.Module) -> Tensor:
         """The steps ``[T − 1, 2, H, W]`` of a run of frames ``[T, 1, H, W]``."""
-        undone = torch.cat([invert(step[None]) for step in steps])
-        still = torch.zeros_like(steps[:1])
-        led, back = [still] * len(frames), [still] * len(frames)  # from the anchor to each frame, and from there to it
-        for t in range(anchor, len(steps)):
-            led[t + 1], back[t + 1] = compose(undone[t : t + 1], led[t]), compose(back[t], steps[t : t + 1])
-        for t in range(anchor, 0, -1):
-            led[t - 1], back[t - 1] = compose(steps[t - 1 : t], led[t]), compose(back[t], undone[t - 1 : t])
+        starts, back = lead(steps, anchor)
         device = next((p.device for p in network.parameters()), frames.device)
-        starts = torch.cat(led)
         pairs = torch.cat([frames, frames[anchor : anchor + 1].expand_as(frames)], 1)
         refined = torch.cat(
             [
@@ -175,7 +148,7 @@ class AnchoredInferer(RegistrationInferer):
         corrections = spread_over_time(refined - starts, anchor, self.spread).split(1)
         return torch.cat(
             [
-                corrected_step(steps[t : t + 1], back[t + 1], corrections[t], corrections[t + 1])
+                corrected_step(steps[t : t + 1], back[t + 1 : t + 2], corrections[t], corrections[t + 1])
                 for t in range(len(steps))
             ]
         )

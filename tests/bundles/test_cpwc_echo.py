@@ -14,10 +14,12 @@ from common.core.errors import input_error_in
 from common.fields.files import load_ddf
 from common.networks.pwc_net import PWCNet
 from common.networks.weights import save_weights
+from common.registration.flow_loss import endpoint_error
+from common.simulation.anatomy import view
 from common.simulation.dataset import TemplateSource
 from common.simulation.recording import Recording
 from common.simulation.rendered import WORLDS, write_pairs
-from common.simulation.sequence import Settings
+from common.simulation.sequence import Settings, draw
 from tests.bundles.running import ROOT, run_here
 from tests.conftest import moving_cine
 
@@ -163,11 +165,25 @@ def test_table_1_varies_gaps_and_directions():
 
 
 def test_a_network_that_nobody_trained_is_refused(tmp_path, cine):
-    for name in ("small_pwc", "c_pwc_net", "table3_6"):
+    for name in ("small_pwc", "table3_6"):
         assert config(name, base="inference.json").config["checkpoint"] is None
     with pytest.raises(RuntimeError) as caught:
         run_here(INFERENCE, "cpwc_echo/configs/small_pwc.json", input=cine, output_dir=str(tmp_path / "out"))
     assert "no weights: train them" in str(input_error_in(caught.value))
+
+
+def test_c_pwc_net_has_learned_to_see_motion():
+    """On a heart and a motion of the test's own, drawn from no template: against no motion at all."""
+    settings = Settings(artefact=0.0, worlds={"moving": 1.0}, probes=("reference",), shape=(192, 192))
+    simulation, _ = draw(view("apical_4ch", 5), 5, settings, 20)
+    parsed = config("c_pwc_net", base="inference.json")
+    parsed["bundle_root"] = str(CONFIGS.parent)
+    network = parsed.get_parsed_content("network").eval()
+    pairs = [simulation.pair(t + 2, t) for t in (3, 6)]
+    with torch.no_grad():
+        found = network(torch.stack([p["image"] for p in pairs]))
+    truth, mask = (torch.stack([p[key] for p in pairs]) for key in ("ddf", "mask"))
+    assert endpoint_error(found, truth, mask).mean() < 0.65 * endpoint_error(0 * truth, truth, mask).mean()
 
 
 def test_bad_input_is_one_clear_line(tmp_path, weights, cine):

@@ -65,9 +65,10 @@ def release(output_dir):
 
 def is_held(output_dir):
     try:
-        return count_done(output_dir) >= int((output_dir / "hold").read_text())
+        count = int((output_dir / "hold").read_text())
     except FileNotFoundError:
         return False
+    return count_done(output_dir) >= count
 
 
 def count_done(output_dir):

@@ -1,0 +1,58 @@
+"""Start weights of a PWC-Net from another's: what both have is the same afterwards."""
+
+import pytest
+import torch
+
+from common.core.errors import InputError
+from common.networks.pwc_net import PWCNet
+from common.networks.pwc_start import estimator_channels, start_from, start_weights
+from common.networks.weights import save_weights
+
+SMALL = {"pyramid": [4, 6, 8], "estimator": [8, 6], "context": [4] * 6, "radius": 2, "unit": 1.0}
+
+
+def network(seed=0, **changes):
+    torch.manual_seed(seed)
+    return PWCNet(**{**SMALL, **changes}).eval()
+
+
+def test_coarse_levels_say_the_same_after_a_level_is_added(tmp_path):
+    coarse, fine = network(finest=2, contexts=[2, 3]), network(1, finest=1, contexts=[1, 2, 3])
+    save_weights(coarse, tmp_path / "coarse.pt")
+    start_from(fine, network(2, finest=2, contexts=[2, 3]), tmp_path / "coarse.pt")
+    image = torch.rand(1, 2, 32, 32)
+    with torch.no_grad():
+        before, after = coarse(image, pyramid=True), fine(image, pyramid=True)
+    for old, new in zip(before, after[:-1], strict=True):
+        assert torch.allclose(old, new, atol=5e-3)  # written in half precision
+    assert after[-1].shape[2:] == (16, 16)
+
+
+def test_what_a_network_has_more_counts_nothing_at_first():
+    plain = network(finest=1, contexts=[1], warping=False)
+    more = network(1, finest=1, contexts=[1], warping=False, propagate=True)
+    more.load_state_dict(start_weights(more, plain, plain.state_dict()))
+    image = torch.rand(1, 2, 32, 32)
+    with torch.no_grad():
+        assert torch.allclose(plain(image), more(image), atol=1e-5)
+
+
+def test_channels_are_counted_as_the_layers_take_them():
+    for changes in ({}, {"propagate": True}):
+        net = network(finest=1, **changes)
+        for level in (1, 2, 3):
+            layers = net.estimators[str(level)].layers
+            for k, layer in enumerate(layers):
+                assert layer[0].in_channels == len(estimator_channels(net, level, k))
+            assert net.estimators[str(level)].flow.in_channels == len(estimator_channels(net, level, len(layers)))
+
+
+def test_other_widths_are_refused(tmp_path):
+    other = network(estimator=[8, 4])
+    with pytest.raises(InputError, match="widths must be the same"):
+        start_weights(network(), other, other.state_dict())
+    save_weights(other, tmp_path / "other.pt")
+    with pytest.raises(InputError, match="weights of another network"):
+        start_from(network(), network(), tmp_path / "other.pt")
+    with pytest.raises(InputError, match="no such weights"):
+        start_from(network(), network(), tmp_path / "none.pt")
