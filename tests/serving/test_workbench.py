@@ -9,7 +9,6 @@ import pytest
 
 from common.core.errors import InputError
 from common.serving import workbench as W
-from common.serving.settings import METHODS, installed_methods, page_settings
 from tests.bundles.running import ROOT
 from tests.workbench.serving import there_and_back
 
@@ -25,13 +24,6 @@ def test_handles_move_the_line_by_a_spline_and_leave_the_rest():
     for wrong in ({"at": [0, 1]}, {"at": [0, 0.5, 0.5]}, {"moved": [[0, 0]]}):
         with pytest.raises(InputError, match="handles are 3 to 15"):
             W.moved_wall(lines, {**handles, **wrong})
-
-
-def test_every_method_that_is_offered_is_a_configuration_of_the_bundle():
-    for name in METHODS:
-        assert (ROOT / W.BUNDLE / "configs" / f"motion_{name}.json").is_file()
-    assert {"cpwc", "farneback", "dis", "nmsr"} <= set(installed_methods())
-    assert set(page_settings()["kinds"]["cine"]) == set(installed_methods())
 
 
 @pytest.mark.slow
