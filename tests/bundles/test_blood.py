@@ -153,15 +153,3 @@ def test_a_pool_that_was_segmented_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluator, "segment_cine", lambda frames, network: memberships)
     notes = run_on(tmp_path, moving_cine()[0], segmentation="a.pt")
     assert "found by a network that was trained without contrast" in notes[0]
-
-
-def test_segmentation_gives_the_pool_where_none_is_given(turning):
-    from common.blood.evaluator import pooled
-    from common.cine.cases import CineCases
-
-    case = CineCases(str(turning[0]))[0]
-    memberships = torch.from_numpy(np.stack([~disc(), disc()], 1)).float()
-    found = pooled(case, lambda frames: memberships)
-    assert found.pool.equal(torch.from_numpy(disc())) and found.image[:, 0][~found.pool[:-1]].max() == 0
-    with pytest.raises(Exception, match="where is the blood"):
-        pooled(case, None)

@@ -198,3 +198,31 @@ def test_a_span_has_the_mask_of_its_last_pair_and_a_name_of_its_own():
         assert (count, runs, name, other) == (5, 3, "x", "x.span")
         assert first is mask
         assert last is None if mask is None or len(mask) == 1 else torch.equal(last, masks[2:])
+
+
+class Keeps(Records):
+    """Keeps the images too."""
+
+    def __call__(self, inputs, network, mask=None, part=""):
+        self.inputs = inputs
+        return super().__call__(inputs, network, mask, part)
+
+
+def test_a_larger_picture_keeps_its_pixels_where_they_are():
+    """Pixel i of twice the size is centred on (i + 1/2)/2 − 1/2 of the given one; beyond the edge its value goes on."""
+    inner, ramp = Keeps(), torch.arange(50.0).expand(2, 2, 20, 50).contiguous()
+    SizedInferer(inner, 320, shortest=100)(ramp, torch.nn.Identity())
+    wanted = ((torch.arange(100.0) + 0.5) / 2 - 0.5).clamp(0, 49)
+    torch.testing.assert_close(inner.inputs, wanted.expand(2, 2, 40, 100))
+
+
+def test_what_registers_has_the_mask_at_its_size():
+    mask = torch.zeros(1, 1, 60, 100, dtype=torch.bool)
+    mask[..., 10:50, 10:90] = True
+    mask[..., 10:30, 10:50] = False
+    inner = Records()
+    SizedInferer(inner, 40)(torch.rand(3, 2, 60, 100), torch.nn.Identity(), mask, "x")
+    ((count, small, name),) = inner.asked
+    wanted = torch.ones(1, 1, 20, 40, dtype=torch.bool)
+    wanted[..., :10, :20] = False
+    assert (count, name) == (3, "x") and small.dtype == torch.bool and torch.equal(small, wanted)
