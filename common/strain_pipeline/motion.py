@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.draw import polygon2mask
 from torch import Tensor
 from torch.nn import functional
 
@@ -24,6 +25,7 @@ from common.cine.sector import sector_mask
 from common.fields.ddf import sample
 from common.fields.ncc import local_ncc
 from common.fields.points import field_at, step_forward, track
+from common.registration.inside import follow_inside
 from common.registration.result import RegistrationResult
 from common.strain_pipeline.wall import Wall, nearest
 from common.ventricle.beats import Beat, by_tracked_cavity
@@ -47,6 +49,7 @@ class Fusion:
         radius: of the NLCC window, part of the length.
         smoother: go back through the frames too.
         along: standard deviation of the Gaussian that smooths each line along itself, part of the line; 0 leaves it.
+        inside: the motion of the wall's borders and ends is taken from its inside (``registration.inside``).
     """
 
     place_noise: float | None = 1.0
@@ -55,6 +58,7 @@ class Fusion:
     radius: float = 0.06
     smoother: bool = True
     along: float = 0.025
+    inside: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +129,9 @@ def track_beat(
     known = np.asarray(np.isfinite(walls).all((1, 2, 3)))
     first = drawn[0] if drawn else nearest(known, Beat(0, beat.es - beat.ed, count - 1, beat.whole))
     endo = walls[first, 0]
+    if fusion.inside:
+        outline = np.concatenate([endo, walls[first, 2][::-1]])
+        ddf = follow_inside(ddf, torch.from_numpy(polygon2mask(image.shape[2:], outline)), first)
     size = float(np.linalg.norm(endo - endo[[0, -1]].mean(0), axis=1).max())
     radius = max(3, round(fusion.radius * size / 2))
     places = walls.reshape(count, -1, 2)

@@ -36,6 +36,7 @@ COPIES = {
     "neurreg/models/selector.pt": "voxelmorph/models/model.pt",
     "niftyreg/models/selector.pt": "voxelmorph/models/model.pt",
     "ssmsr_hippocampus/models/model.pt": "voxelmorph/models/model.pt",
+    "strain_pipeline/models/model.pt": "cpwc_echo/models/model.pt",
 }  # weights of one bundle that another one uses too: the same training, the same network
 
 bundles = pytest.mark.parametrize("name", BUNDLES)
