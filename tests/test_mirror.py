@@ -14,7 +14,7 @@ def stems(folder, pattern="*.py"):
 
 PACKAGES = (
     *("core", "fields", "flow", "registration", "ventricle", "networks", "volume", "bundle"),
-    *("cine", "comparators", "evaluation", "cohort", "compare", "serving"),
+    *("cine", "comparators", "evaluation", "cohort", "compare", "serving", "training", "simulation", "blood"),
 )
 
 

@@ -1,4 +1,4 @@
-"""A server's requests: a bundle's answer, checks of files, how uncertain a segmentation is; frames of saved labels."""
+"""A server's requests: a bundle's answer, checks of files, how uncertain a segmentation is."""
 
 import json
 
@@ -13,8 +13,6 @@ from common.cine.write import write_cine
 from common.core.errors import InputError
 from common.evaluation.contour import read_contour
 from common.serving.requests import ANSWER, as_nrrd, open_requests, uncertainty, wall_labels
-from common.training.frames import BACKGROUND_OR_ATRIUM
-from common.training.study_frames import StudyFrames
 from tests.bundles.running import ROOT
 from tests.conftest import moving_cine
 
@@ -124,27 +122,3 @@ def test_contour_of_a_frame_of_many(tmp_path):
     assert np.array_equal(read_contour(path, 1, (50, 40)), read_contour(alone, 0, (50, 40)))
     with pytest.raises(InputError):
         read_contour(path, 0, (50, 40))
-
-
-def test_frames_of_saved_labels(cine, tmp_path):
-    values = np.zeros((80, 72, 4))
-    values[30:50, 20:50, 1:] = 2
-    values[34:46, 24:50, 1:] = 1
-    save(tmp_path / "label.nii.gz", values)
-    datalist = tmp_path / "list.json"
-    datalist.write_text(json.dumps({"training": [{"image": "speckle.nii.gz", "label": "label.nii.gz"}]}))
-    frames = StudyFrames(str(datalist), dataset_dir=str(tmp_path), frames=2, size=64)
-    assert [frame.name for frame in frames.frames] == ["speckle_1", "speckle_3"]
-    item = frames[0]
-    assert item["image"].shape == item["label"].shape == (1, 64, 64)
-    assert (
-        set(item["label"].unique().tolist()) <= {0, 1, 2, BACKGROUND_OR_ATRIUM}
-        and (item["label"] == BACKGROUND_OR_ATRIUM).any()
-    )
-    values[0, 0, 1] = 3
-    save(tmp_path / "label.nii.gz", values)
-    with_atrium = StudyFrames(str(datalist), dataset_dir=str(tmp_path), size=64)
-    assert len(with_atrium) == 3 and not any((with_atrium[i]["label"] == BACKGROUND_OR_ATRIUM).any() for i in range(3))
-    save(tmp_path / "label.nii.gz", np.zeros((80, 72, 4)))
-    with pytest.raises(InputError, match="no frame of 'training' has a labelled cavity"):
-        StudyFrames(str(datalist), dataset_dir=str(tmp_path), size=64)

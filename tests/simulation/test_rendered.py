@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from common.core.errors import InputError
-from common.simulation.__main__ import main
 from common.simulation.dataset import TemplateSource
 from common.simulation.recording import Recording
 from common.simulation.rendered import WORLDS, Shards, read_pair, render, write_pairs
@@ -86,15 +85,6 @@ def test_still_ground_counts_less_than_the_wall(folder):
 def test_unmoved_pairs(folder):
     item = RenderedFlowPairs(folder, None, 4, unmoved=1.0)[2]
     assert torch.equal(item["image"][0], item["image"][1]) and not item["field"].any() and item["mask"].all()
-
-
-def test_the_command(tmp_path):
-    (tmp_path / "settings.json").write_text('{"scatterers": 4000, "shape": [48, 48]}')
-    arguments = ["pairs", "--output_dir", str(tmp_path / "out"), "--worlds", "speckle", "moving", "--count", "1"]
-    main([*arguments, "--settings", str(tmp_path / "settings.json")])
-    assert len(list((tmp_path / "out").glob("*/*.npz"))) == 2 and (tmp_path / "out" / "seed_0000.json").exists()
-    with pytest.raises(InputError, match="other settings"):
-        main(arguments)
 
 
 @pytest.mark.parametrize("world", ["flat", "hearts"])

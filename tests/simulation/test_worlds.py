@@ -9,11 +9,9 @@ import torch
 from common.core.errors import InputError
 from common.simulation.anatomy import view
 from common.simulation.sequence import Settings, draw
-from common.simulation.surroundings import Chamber, Leaflet, Whole, opening
 from common.simulation.worlds import ANATOMICAL, World, signed_distance
 
 SMALL = Settings(artefact=0.0, probes=("reference",), scatterers=20_000, shape=(96, 96))
-WHOLE = Whole((80.0, 5.0), 0.08, (4.0, -3.0), 3.0, 0.7)
 
 
 @pytest.fixture(scope="module")
@@ -90,15 +88,6 @@ def test_chambers_own_motion_is_undone(heart):
     assert (back - points)[inside].norm(dim=1).max() < 1e-3
 
 
-def test_the_whole_picture_turns_rigidly():
-    points = torch.rand(50, 2, dtype=torch.float64) * 100
-    moved = WHOLE.forward(points, 0.9)
-    torch.testing.assert_close(torch.cdist(moved, moved), torch.cdist(points, points), atol=1e-4, rtol=0)
-    torch.testing.assert_close(WHOLE.inverse(moved, 0.9), points)
-    torch.testing.assert_close(WHOLE.forward(points, 0.0), points)
-    assert (moved - points).norm(dim=1).max() > 1.0
-
-
 def test_breathing_carries_labels_and_contours_along(heart):
     simulation, _ = simulated(heart, "breathing")
     world, frame = simulation.scatterers.world, 12
@@ -108,25 +97,6 @@ def test_breathing_carries_labels_and_contours_along(heart):
     np.testing.assert_allclose(home, simulation.motion.contours(simulation.times)[0][frame], atol=1e-4)
     middle = inner.mean(0).round().astype(int)
     assert simulation.labels(frame)[tuple(middle)] == 1
-
-
-def test_a_leaflet_hangs_on_its_hinge_and_opens_towards_the_apex():
-    angle = np.linspace(-2.2, 2.2, 31)
-    inner = np.stack([60 - 40 * np.cos(angle), 20 * np.sin(angle)], 1)[None].repeat(2, 0)
-    for last in (True, False):
-        hinge, tip = Leaflet(last, 15.0).ends(inner, np.array([0.0, 1.0]))
-        np.testing.assert_allclose(hinge, inner[:, -1 if last else 0])
-        np.testing.assert_allclose(np.linalg.norm(tip - hinge, axis=1), 15.0)
-        assert tip[1, 0] < tip[0, 0] - 5, "the apex is at lesser depth"
-    beat = opening(np.linspace(0, 1, 200), 60.0)
-    assert 0 <= beat.min() and beat.max() <= 1 and beat[30:60].max() < 0.1 < 0.9 < beat[50:].max()
-
-
-def test_courses_begin_at_nothing():
-    for inverted in (False, True):
-        chamber = Chamber((0.0, 0.0), 10.0, 0.2, (1.0, 0.0), 0.03, inverted)
-        assert abs(float(chamber.course(np.zeros(1), 60.0)[0])) < 1e-12
-        assert chamber.course(np.linspace(0, 1, 50), 60.0).max() > 0.8
 
 
 @pytest.mark.parametrize("weights", [{"flat": 1.0}, {}, {"still": -1.0}, {"still": 0.0}])

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import nibabel
 import numpy as np
@@ -96,10 +94,3 @@ def test_one_bad_template_is_reported_and_the_rest_go_on(tmp_path):
     assert [e["image"] for e in datalist["training"]] == ["0000_patient0001/cine.nii.gz"]
     assert [e["image"] for e in datalist["test"]] == ["0002_patient0003/cine.nii.gz"]
     assert not (out / "0001_patient0002").exists()
-
-
-def test_the_command_ends_in_one_line(tmp_path):
-    command = [sys.executable, "-m", "common.simulation", *arguments(tmp_path / "out", "--templates", "/nowhere")]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 1
-    assert ended.stderr.strip() == "error: /nowhere: no such folder of templates"

@@ -7,9 +7,7 @@ from ignite.engine import Events
 from common.core.errors import InputError
 from common.networks.registration_unet import RegistrationUNet
 from common.networks.weights import load_weights, save_weights
-from common.registration.losses import FieldLoss, LabelledLoss, RegistrationLoss
-from common.registration.overlap import warped_dice
-from common.training.pairs import SimulatedPairs, SubjectPairs, Subjects
+from common.registration.losses import RegistrationLoss
 from common.training.trainer import RegistrationTrainer, RegistrationValidator, TrainingCheckpoint, Validate, Weights
 
 
@@ -117,55 +115,6 @@ def test_bad_weights_end_in_one_line(tmp_path):
         load_weights(RegistrationUNet(2), tmp_path / "other.pt")
     network = RegistrationUNet(2)
     assert load_weights(network, None) is network
-
-
-@pytest.fixture(scope="module")
-def subjects():
-    return Subjects(labelled=True)
-
-
-def test_subject_pairs_follow_the_seed_the_epoch_and_the_index(subjects):
-    pairs = SubjectPairs(subjects, length=5, deformation=1.0, gamma=0.2, seed=3)
-    first = pairs[1]
-    assert first["image"].shape == (2, 48, 64, 48)
-    assert first["mask"].shape == (1, 48, 64, 48) and first["mask"].dtype == torch.bool
-    assert first["label"].shape == (2, 2, 48, 64, 48)
-    assert torch.equal(first["image"], pairs[1]["image"])
-    assert not torch.equal(first["image"], pairs[2]["image"])
-    pairs.set_epoch(1)
-    assert not torch.equal(first["image"], pairs[1]["image"])
-
-
-def test_a_pair_is_never_one_subject_twice_and_labels_stay_at_home_when_not_asked(subjects):
-    pairs = SubjectPairs(subjects, length=30, labelled=False)
-    for index in range(30):
-        pair = pairs[index]
-        assert not torch.equal(*pair["image"]) and "label" not in pair
-
-
-def test_a_simulated_field_explains_its_pair(subjects):
-    pair = SimulatedPairs(subjects, noise=0.0)[0]
-    loss = FieldLoss(regression=1.0, radius=2, smoothness=0.0)
-    batch = {key: value[None] for key, value in pair.items()}
-    at_truth = loss(batch["field"], **batch)
-    at_zero = loss(torch.zeros_like(batch["field"]), **batch)
-    assert at_truth < -0.9 < at_zero
-    with pytest.raises(ValueError, match="simulated field"):
-        loss(batch["field"], batch["image"])
-
-
-def test_the_labelled_loss_rewards_labels_that_meet(subjects):
-    label = subjects.label[:1]
-    moving = label.roll(2, dims=2)
-    image = torch.cat([subjects.image[:1].roll(2, dims=2), subjects.image[:1]], 1)
-    pair = {"image": image, "label": torch.stack([moving, label], 1)}
-    loss = LabelledLoss(overlap=1.0, radius=2, smoothness=0.0)
-    shift = torch.zeros(1, 3, 48, 64, 48)
-    shift[:, 0] = 2
-    assert loss(shift, **pair) < loss(torch.zeros_like(shift), **pair) - 0.1
-    assert warped_dice(shift, **pair).min() > 0.99
-    with pytest.raises(ValueError, match="needs the labels"):
-        loss(shift, image)
 
 
 def test_synthetic_training_needs_no_data(tmp_path, monkeypatch):

@@ -1,0 +1,100 @@
+"""The commands of ``python -m common.simulation``."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from common.core.errors import InputError
+from common.simulation import __main__ as command_line
+from common.simulation.__main__ import main
+
+
+def test_pairs_of_some_worlds_with_settings(tmp_path):
+    (tmp_path / "settings.json").write_text('{"scatterers": 4000, "shape": [48, 48]}')
+    arguments = ["pairs", "--output_dir", str(tmp_path / "out"), "--worlds", "speckle", "moving", "--count", "1"]
+    main([*arguments, "--settings", str(tmp_path / "settings.json")])
+    assert len(list((tmp_path / "out").glob("*/*.npz"))) == 2 and (tmp_path / "out" / "seed_0000.json").exists()
+    with pytest.raises(InputError, match="other settings"):
+        main(arguments)
+
+
+def test_the_command_ends_in_one_line(tmp_path):
+    none = ["--templates", "/nowhere"]
+    command = [
+        sys.executable,
+        "-m",
+        "common.simulation",
+        "write",
+        "--output_dir",
+        str(tmp_path / "out"),
+        "--here",
+        *none,
+    ]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.strip() == "error: /nowhere: no such folder of templates"
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["write", "--output_dir", "{}", "--settings", "{}/none.json"], "none.json: not readable as JSON"),
+        (["write", "--output_dir", "{}", "--split", "{}/text.json"], "text.json: not readable as JSON"),
+        (["testset", "--output_dir", "{}", "--templates", "{}", "--datalist", "{}/none.json"], "none.json"),
+        (["blood", "--output_dir", "{}", "--datalist", "{}/none.json"], "none.json"),
+        (["prior", "--contours", "{}/none.npz", "--output", "{}/prior.json"], "none.npz"),
+        (["pairs", "--output_dir", "{}", "--templates", "{}", "--split", "{}/split.json"], "no list 'train'"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(tmp_path, words, said):
+    (tmp_path / "text.json").write_text("no JSON")
+    (tmp_path / "split.json").write_text('{"test": []}')
+    with pytest.raises(InputError, match=said) as caught:
+        main([word.format(tmp_path) for word in words])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["paint"],
+        ["write"],
+        ["pairs", "--output_dir", "x", "--worlds", "flat"],
+        ["write", "--output_dir", "x", "--coutn", "1"],
+    ],
+)
+def test_what_is_no_command_ends_with_its_usage(words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2 and "usage: python -m common.simulation" in capsys.readouterr().err
+
+
+def test_the_list_of_a_split_alone_is_rendered(tmp_path, monkeypatch):
+    taken = {}
+    monkeypatch.setattr(
+        command_line, "TemplateSource", lambda folder, names, prior: taken.update(names=names, prior=prior)
+    )
+    monkeypatch.setattr(command_line, "write_pairs", lambda *given: taken.update(given=given[2:5]) or 0)
+    (tmp_path / "split.json").write_text(json.dumps({"train": ["a", "b"], "test": ["c"]}))
+    words = [
+        "pairs",
+        "--output_dir",
+        str(tmp_path / "out"),
+        "--templates",
+        str(tmp_path),
+        "--count",
+        "7",
+        "--seed",
+        "5",
+    ]
+    main([*words, "--split", str(tmp_path / "split.json"), "--worlds", "moving", "--prior", "0.25"])
+    assert taken == {"names": ["a", "b"], "prior": 0.25, "given": (["moving"], 7, 5)}
+
+
+def test_patients_that_could_not_be_made_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(command_line, "write_cases", lambda *given: ["0001_a: no myocardium", "0002_b: none"])
+    with pytest.raises(InputError, match=r"^2 of 5 patients could not be made; the first: 0001_a: no myocardium$"):
+        main(["write", "--output_dir", str(tmp_path), "--count", "5", "--here"])
