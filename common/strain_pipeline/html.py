@@ -36,6 +36,7 @@ section{background:#fff;border:1px solid #dde1e7;border-radius:8px;padding:16px 
 @media print{.forced{position:fixed;top:0;left:0;right:0;color:#b3261e;border:2px solid #b3261e;background:#fff}}
 .columns{display:flex;flex-wrap:wrap;gap:22px}.columns>*{flex:1 1 320px;min-width:0}
 .big{font-size:38px;font-weight:650;line-height:1.1}.unit{font-size:18px;font-weight:400}.muted{color:#5d6878}
+li{overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:3px 8px;text-align:right;border-bottom:1px solid #e8ebef}
 th:first-child,td:first-child{text-align:left}th{font-weight:600;color:#48525f}
