@@ -107,7 +107,7 @@ _FIGURE = _TEMPLATES.from_string(
     '<div class="muted">{{ caption }}</div>'
 )
 _TABLE = _TEMPLATES.from_string(
-    '<div class="wide" tabindex="0" role="region" aria-label="{{ head[0] or "numbers" }}"><table><thead><tr>'
+    '<div class="wide" tabindex="0" role="group" aria-label="{{ head[0] or "numbers" }}"><table><thead><tr>'
     '{% for text in head %}{% if text %}<th scope="col">{{ text }}</th>{% else %}<td></td>{% endif %}{% endfor %}'
     "</tr></thead><tbody>{% for row in rows %}{% set k = loop.index0 %}<tr class=\"{{ 'out' if k in out }}\">"
     '<th scope="row">{% if colours %}<span class="dot" style="background:{{ colours[k] }}"></span>{% endif %}'
