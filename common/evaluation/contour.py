@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.draw import polygon2mask
 from torch import Tensor
 
 from common.cine.case import CineCase
@@ -25,7 +24,7 @@ from common.evaluation.truth import read_json
 from common.fields.points import track
 from common.ventricle import strain
 from common.ventricle.beats import Beat, by_tracked_cavity, find_beats
-from common.ventricle.contours import LINES, wall_contours, wall_lines
+from common.ventricle.contours import LINES, wall_contours, wall_lines, wall_mask
 from common.ventricle.mesh import Array, arc_length, at_fractions, myocardial_contours
 
 THICKNESS = 0.1  # of a wall of which the endocardium alone is known, of the ventricle's length
@@ -309,7 +308,7 @@ def known_wall(case: CineCase, contour: str | None = None, ed: int = 0) -> Tenso
         inner, outer = (np.asarray(truth[name][ed], dtype=np.float64) for name in ("endocardium", "epicardium"))
     else:
         return None
-    return torch.from_numpy(polygon2mask(case.size, np.concatenate([inner, outer[::-1]])))
+    return wall_mask(inner, outer, case.size)
 
 
 def write_contour(folder: Path, case: CineCase, contour: TrackedContour) -> None:

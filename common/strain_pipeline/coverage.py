@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from common.core.errors import InputError, one_line_errors
 from common.core.tables import finite
 from common.evaluation.truth import read_json
-from common.strain_pipeline.intervals import METHOD, QUANTILE, Interval
+from common.strain_pipeline.intervals import METHOD, Interval, sampled_variance
 from common.strain_pipeline.measures import SEGMENTS
 from common.ventricle import strain
 from common.ventricle.mesh import at_fractions
@@ -58,7 +58,7 @@ class Held:
     @property
     def own(self) -> float:
         """The variance that the interval's own sampling tells, without the method's error."""
-        return max(((self.interval[1] - self.interval[0]) / 2 / QUANTILE) ** 2 - METHOD[self.name] ** 2, 0.0)
+        return sampled_variance(self.interval, METHOD[self.name])
 
 
 def true_numbers(endo: NDArray[np.float64], es: int, steps: Sequence[float]) -> dict[str, Any]:

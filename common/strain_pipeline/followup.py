@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from common.core.errors import InputError
-from common.strain_pipeline.intervals import METHOD, QUANTILE, REPEAT, Interval
+from common.strain_pipeline.intervals import METHOD, QUANTILE, REPEAT, Interval, sampled_variance
 
 NAMES = {"gls": "GLS", "mapse": "MAPSE", "ejection_fraction": "Ejection fraction"}
 
@@ -77,16 +77,6 @@ class Change:
             "name": self.name, "before": self.before, "now": self.now, "change": self.value, "interval": self.interval,
             "more_than_error": self.beyond,
         }  # fmt: skip
-
-
-def sampled_variance(interval: Interval, method: float) -> float:
-    """The variance of a value's own sampling, from its 90 % interval and the method's error.
-
-    Examples:
-        >>> round(sampled_variance((-20 - 1.645 * 2.5, -20 + 1.645 * 2.5), 2.0), 3)
-        2.25
-    """
-    return max(((interval[1] - interval[0]) / 2 / QUANTILE) ** 2 - method**2, 0.0)
 
 
 def half_width(before: Interval, now: Interval, name: str) -> float:

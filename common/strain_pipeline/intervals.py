@@ -32,6 +32,16 @@ REPEAT: Mapping[str, float] = {name: float(np.sqrt(2)) * error for name, error i
 """Standard deviation of the difference of two measurements' method errors: as if they had nothing in common."""
 
 
+def sampled_variance(interval: Interval, method: float) -> float:
+    """The variance of a value's own sampling, from its 90 % interval and the method's error.
+
+    Examples:
+        >>> round(sampled_variance((-20 - 1.645 * 2.5, -20 + 1.645 * 2.5), 2.0), 3)
+        2.25
+    """
+    return max(((interval[1] - interval[0]) / 2 / QUANTILE) ** 2 - method**2, 0.0)
+
+
 def errors_along(points: int, count: int, random: np.random.Generator) -> Array:
     """Gaussian errors of unit variance that are alike along a line: ``[count, P, 2]``.
 

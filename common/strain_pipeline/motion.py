@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.draw import polygon2mask
 from torch import Tensor
 from torch.nn import functional
 
@@ -29,6 +28,7 @@ from common.registration.inside import follow_inside
 from common.registration.result import RegistrationResult
 from common.strain_pipeline.wall import Wall, nearest
 from common.ventricle.beats import Beat, by_tracked_cavity
+from common.ventricle.contours import wall_mask
 from common.ventricle.kalman import smooth_with_deviation
 from common.ventricle.strain import cavity_areas
 
@@ -130,8 +130,7 @@ def track_beat(
     first = drawn[0] if drawn else nearest(known, Beat(0, beat.es - beat.ed, count - 1, beat.whole))
     endo = walls[first, 0]
     if fusion.inside:
-        outline = np.concatenate([endo, walls[first, 2][::-1]])
-        ddf = follow_inside(ddf, torch.from_numpy(polygon2mask(image.shape[2:], outline)), first)
+        ddf = follow_inside(ddf, wall_mask(endo, walls[first, 2], case.size), first)
     size = float(np.linalg.norm(endo - endo[[0, -1]].mean(0), axis=1).max())
     radius = max(3, round(fusion.radius * size / 2))
     places = walls.reshape(count, -1, 2)

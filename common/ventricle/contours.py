@@ -17,7 +17,7 @@ import torch
 from numpy.typing import ArrayLike
 from scipy import ndimage
 from scipy.interpolate import RBFInterpolator
-from skimage.draw import polygon
+from skimage.draw import polygon, polygon2mask
 from skimage.measure import find_contours
 from skimage.segmentation import active_contour
 
@@ -157,6 +157,19 @@ def wall_lines(endo: np.ndarray, epi: np.ndarray, points: int = 120, name: str =
     """
     inner, outer = paired_contours(endo, epi, points, name)
     return np.stack([inner, (inner + outer) / 2, outer])
+
+
+def wall_mask(inner: np.ndarray, outer: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
+    """The pixels between an endocardium and an epicardium, ``[n, 2]`` each from one base to the other: bool ``size``.
+
+    Examples:
+        >>> angle = np.linspace(0, np.pi, 101)
+        >>> endo, epi = (np.stack([60 - 2 * r * np.sin(angle), 40 - r * np.cos(angle)], -1) for r in (18, 24))
+        >>> mask = wall_mask(endo, epi, (80, 80))
+        >>> mask[50, [40, 60]].tolist()  # the cavity, and the wall beside it
+        [False, True]
+    """
+    return torch.from_numpy(polygon2mask(size, np.concatenate([inner, outer[::-1]])))
 
 
 def blood_pool_masks(

@@ -6,7 +6,7 @@ import torch
 
 from common.registration.gaps import GapsInferer, least_squares, spread_runs, sum_runs
 from common.registration.pairwise import PairwiseInferer
-from common.registration.result import RegistrationInferer, RegistrationResult
+from tests.registration.recording import Records
 
 
 def test_sums_and_their_transpose():
@@ -80,18 +80,6 @@ def test_what_is_no_cine_is_left_alone():
         GapsInferer(plain, [0])
     with pytest.raises(ValueError, match="0 rounds"):
         GapsInferer(plain, [1], rounds=0)
-
-
-class Records(RegistrationInferer):
-    """Finds that nothing moves, and keeps what it is asked."""
-
-    def __init__(self):
-        super().__init__()
-        self.asked = []
-
-    def __call__(self, inputs, network, mask=None, part=""):
-        self.asked.append((len(inputs), mask, part))
-        return RegistrationResult(torch.zeros(len(inputs), 2, *inputs.shape[2:]))
 
 
 def test_a_gap_has_the_mask_of_its_last_pair_and_a_name_of_its_own():

@@ -6,8 +6,8 @@ from torch import nn
 
 from common.registration.losses import RegistrationLoss
 from common.registration.pairwise import PairwiseInferer, SizedInferer, SpannedInferer
-from common.registration.result import RegistrationInferer, RegistrationResult
 from common.registration.testtime import MultiScaleTestTimeTraining
+from tests.registration.recording import Records
 
 
 class Shift(nn.Module):
@@ -173,18 +173,6 @@ def test_what_was_killed_goes_on_through_the_inferers_around_it(tmp_path, monkey
     assert not list(tmp_path.iterdir())
     again.keep_checkpoints(tmp_path / "case")
     assert again.checkpoints() == tmp_path / "case" and around(nmsr(None)).checkpoints() is None
-
-
-class Records(RegistrationInferer):
-    """Finds that nothing moves, and keeps what it is asked."""
-
-    def __init__(self):
-        super().__init__()
-        self.asked = []
-
-    def __call__(self, inputs, network, mask=None, part=""):
-        self.asked.append((len(inputs), mask, part))
-        return RegistrationResult(torch.zeros(len(inputs), 2, *inputs.shape[2:]))
 
 
 def test_a_span_has_the_mask_of_its_last_pair_and_a_name_of_its_own():

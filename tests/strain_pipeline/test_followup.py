@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from common.core.errors import InputError
-from common.strain_pipeline.followup import change, changes, half_width, read_earlier, sampled_variance, smallest_change
-from common.strain_pipeline.intervals import METHOD, QUANTILE, REPEAT, interval
+from common.strain_pipeline.followup import change, changes, half_width, read_earlier, smallest_change
+from common.strain_pipeline.intervals import METHOD, QUANTILE, REPEAT, interval, sampled_variance
 
 NAMES = ("basal inferoseptal", "mid inferoseptal", "apical septal")
 
