@@ -6,7 +6,6 @@ benchmarks.cohort PART …`` runs some of its parts; the others keep what they f
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -31,6 +30,7 @@ from common.cine.write import write_cine
 from common.cohort import bundle, cluster
 from common.cohort.engine import run_cases
 from common.cohort.runner import Limits, Work
+from common.core.command import CommandParser
 from common.core.plots import plt
 from common.volume.phantom import phantom
 from tests.cohort.server import TrackingServer
@@ -374,11 +374,15 @@ def run(parts: Sequence[str] = ()) -> dict[str, Any]:
     return {name: PARTS[name]() for name in parts or PARTS}
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cohort", description=__doc__)
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure the parts that are named, and save the numbers beside those of the others."""
+    parser = CommandParser(prog="python -m benchmarks.cohort", description=__doc__)
     parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)} (default: all)")
-    asked = parser.parse_args().part
-    if set(asked) - set(PARTS):
-        parser.error(f"no part {', '.join(sorted(set(asked) - set(PARTS)))}; there are {', '.join(PARTS)}")
-    found = run(asked)
-    save("cohort", kept("cohort") | found)
+    parts = parser.parse_args(words).part
+    if set(parts) - set(PARTS):
+        parser.error(f"no part {', '.join(sorted(set(parts) - set(PARTS)))}; there are {', '.join(PARTS)}")
+    save("cohort", kept("cohort") | run(parts))
+
+
+if __name__ == "__main__":
+    main()

@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks.results import save
+from common.core.command import CommandParser
 from common.core.memory import peak_memory
 from common.simulation.anatomy import view
 from common.simulation.dataset import SimulatedPairs, TemplateSource
@@ -157,12 +158,12 @@ def writing(templates: str | None, patients: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Measure, print and save."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandParser(prog="python -m benchmarks.simulation", description=__doc__)
     parser.add_argument("--templates", help="folder of CAMUS-like patients")
     parser.add_argument("--patients", type=int, default=0)
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     save("simulation", run(options.templates, options.patients))
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import types
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -17,19 +17,20 @@ from lib.server import make_server  # noqa: E402
 from main import DEFAULTS, MotionApp  # noqa: E402
 from sample import write_sample  # noqa: E402
 
+from common.core.command import CommandParser  # noqa: E402
 from common.core.errors import InputError  # noqa: E402
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Read the command line and serve until stopped."""
-    parser = argparse.ArgumentParser(prog="python apps/monailabel", description=__doc__)
+    parser = CommandParser(prog="python apps/monailabel", description=__doc__)
     parser.add_argument("--studies", help="folder of the images; made if missing")
     parser.add_argument("--sample", type=Path, help="write sample studies and atlases to this folder, and serve them")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--conf", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
                         help=f"one of {', '.join(DEFAULTS)}")  # fmt: skip
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     if (given.studies is None) == (given.sample is None):
         parser.error("one of --studies and --sample is needed")
     conf = dict(given.conf)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import secrets
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -15,6 +15,7 @@ from pydicom import examples
 from apps.workbench.guard import read_passwords
 from apps.workbench.server import make_server
 from apps.workbench.store import Store
+from common.core.command import CommandParser
 from common.core.errors import InputError
 from common.serving.workers import Workers
 
@@ -23,9 +24,9 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAKE = "common.serving.workbench:open_workbench"
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Read the command line and serve until stopped."""
-    parser = argparse.ArgumentParser(prog="cardiac-workbench", description=__doc__)
+    parser = CommandParser(prog="cardiac-workbench", description=__doc__)
     parser.add_argument("--workspace", type=Path, default=Path("output/workbench"), help="folder of the cases")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
     parser.add_argument("--port", type=int, default=8765)
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("--upload", type=int, default=2048, help="MiB of an upload at most")
     parser.add_argument("--timeout", type=float, default=3600, help="seconds that a measurement may take")
     parser.add_argument("--root", type=Path, default=ROOT, help="folder that holds bundles/")
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     try:
         if given.host not in LOOPBACK and not given.password_file:
             raise InputError(f"--host {given.host}: others could come in; give --password-file too")

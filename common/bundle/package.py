@@ -7,7 +7,6 @@ pictures that its docs name come along.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -16,6 +15,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.core.command import CommandParser
 from common.core.errors import InputError
 from common.core.files import written_whole
 
@@ -142,7 +142,7 @@ def _needed(file: Path, folder: Path) -> bytes:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Zip the bundles of the repository, from its root, beside the wheel that is in ``--output_dir`` already."""
-    parser = argparse.ArgumentParser(prog="python -m common.bundle.package", description=main.__doc__)
+    parser = CommandParser(prog="python -m common.bundle.package", description=main.__doc__)
     parser.add_argument("bundles", nargs="*", type=Path, help="folders; all of bundles/ without")
     parser.add_argument("--output_dir", type=Path, default=Path("dist"), help="default: dist")
     options = parser.parse_args(words)

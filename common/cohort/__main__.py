@@ -16,6 +16,7 @@ from common.cohort.cluster import make_job_cluster
 from common.cohort.engine import Journal, hold_folder, reasons, run_cases
 from common.cohort.options import FAILED, add_options, batch_system, machines
 from common.cohort.record import Sender, send
+from common.core.command import CommandParser
 from common.core.errors import InputError
 from common.core.tables import write_csv
 from common.core.tracking import how_to_look
@@ -28,7 +29,7 @@ what is missing or failed is done. Options of the bundle follow as they do for `
 
 def arguments(words: Sequence[str] | None = None) -> tuple[argparse.Namespace, dict[str, Any]]:
     """The command line, and the options of the bundle in it."""
-    parser = argparse.ArgumentParser(prog="python -m common.cohort", description=ABOUT, allow_abbrev=False)
+    parser = CommandParser(prog="python -m common.cohort", description=ABOUT)
     what = parser.add_argument_group("what")
     what.add_argument("--bundle", help="its name, or its folder")
     what.add_argument("--bundle_dir", default="bundles", help="where bundles are (default: bundles)")
@@ -168,9 +169,9 @@ def dry_run(options: argparse.Namespace) -> None:
         print(f"# {jobs} of this job\n{cluster.job_script()}")
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    options, own = arguments()
+    options, own = arguments(words)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         if options.sync:

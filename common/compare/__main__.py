@@ -23,6 +23,7 @@ from common.compare.methods import Method, methods_of, run
 from common.compare.record import send
 from common.compare.table import kind_of, markdown, rows
 from common.compare.worst import write_worst
+from common.core.command import CommandParser
 from common.core.datalist import read_datalist
 from common.core.errors import InputError
 from common.core.files import written_whole
@@ -111,7 +112,7 @@ def write_tables(methods: Sequence[Method], output_dir: Path, about: str) -> lis
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    found = argparse.ArgumentParser(prog="python -m common.compare", description=(__doc__ or "").splitlines()[0])
+    found = CommandParser(prog="python -m common.compare", description=(__doc__ or "").splitlines()[0])
     found.add_argument("--datalist", required=True)
     found.add_argument("--dataset_dir", required=True)
     found.add_argument("--fold", default="validation")
@@ -127,10 +128,10 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Compare; exit code 3 when some cases failed."""
     try:
-        table = compare(parser().parse_args())
+        table = compare(parser().parse_args(words))
     except InputError as error:
         raise SystemExit(f"error: {error}") from None
     if any(row["failed"] for row in table):

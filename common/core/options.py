@@ -6,7 +6,6 @@ name is a number into a number, and ``#`` in a path into ``::``.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow, run
 
+from common.core.command import nearest
 from common.core.errors import InputError
 
 PATHS = ("input", "label", "datalist", "contour", "split", "images", "checkpoint", "start", "weights", "simulated")
@@ -75,12 +75,6 @@ def bundle_of(files: Sequence[str | Path]) -> Path:
     """The bundle's folder, of the first of its configuration files."""
     folder = Path(files[0]).resolve().parent
     return folder.parent if folder.name == "configs" else folder
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """``; did you mean …?`` with the nearest known name; nothing where none is near."""
-    found = difflib.get_close_matches(name, list(known), 1, 0.6)
-    return f"; did you mean {found[0]}?" if found else ""
 
 
 def check_known(config: Mapping[str, Any], names: Iterable[str], of: str, further: Collection[str] = ()) -> None:

@@ -7,7 +7,6 @@ hand: statsmodels' ``mean_diff_plot`` draws but does not give the numbers, which
 
 from __future__ import annotations
 
-import argparse
 import csv
 import math
 import sys
@@ -19,6 +18,7 @@ import numpy as np
 from ignite.engine import Events
 from numpy.typing import ArrayLike
 
+from common.core.command import CommandParser
 from common.core.errors import InputError, one_line_errors
 from common.core.files import written_whole
 from common.core.plots import plt
@@ -148,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         InputError: the file can't be read or has no truth in it.
     """
-    parser = argparse.ArgumentParser(prog="python -m common.evaluation.agreement", description=__doc__)
+    parser = CommandParser(prog="python -m common.evaluation.agreement", description=__doc__)
     parser.add_argument("metrics", type=Path, help="metrics.csv of an evaluation on simulated cases")
     parser.add_argument("--measure", default="gls")
     parser.add_argument("--plot", type=Path, help="PNG of the Bland-Altman plot")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from common.cohort.options import add_options, machines
+from common.core.command import CommandParser
 from common.core.errors import InputError, one_line_errors
 from common.evaluation.bodies import BODIES
 from common.simulation.dataset import TemplateSource, settings_from
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         InputError: of the command, or when some patients could not be made (the others are written).
     """
-    parser = argparse.ArgumentParser(prog="python -m common.simulation", description=__doc__)
+    parser = CommandParser(prog="python -m common.simulation", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     write = commands.add_parser("write", help="virtual patients as NIfTI cines with fields, contours and masks")
     write.add_argument("--output_dir", type=Path, required=True)

@@ -7,7 +7,6 @@ and its root mean square. The truth of a beat is taken at its true end-systole.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.core.command import CommandParser
 from common.core.errors import InputError, one_line_errors
 from common.core.tables import finite
 from common.evaluation.truth import read_json
@@ -158,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         InputError: the list can't be read, or nothing of it was measured.
     """
-    parser = argparse.ArgumentParser(prog="python -m common.strain_pipeline.coverage", description=__doc__)
+    parser = CommandParser(prog="python -m common.strain_pipeline.coverage", description=__doc__)
     parser.add_argument("out", type=Path, help="output folder of strain_pipeline")
     parser.add_argument("--datalist", type=Path, required=True, help="list of simulated cines")
     parser.add_argument("--dataset_dir", type=Path, help="of the list's files (default: the list's own folder)")

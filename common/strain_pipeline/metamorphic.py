@@ -8,7 +8,6 @@ does not move. ``python -m common.strain_pipeline.metamorphic --bundle NAME --in
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import math
@@ -29,6 +28,7 @@ from torch.nn import functional
 from common.cine.read import frame_pairs, read_cine
 from common.cine.sector import sector_mask
 from common.core.arrays import bounding_box, scale_size
+from common.core.command import CommandParser
 from common.core.datalist import case_name
 from common.core.errors import InputError, one_line_errors
 from common.core.files import written_whole
@@ -304,7 +304,7 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print and write the table."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m common.strain_pipeline.metamorphic", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--bundle", required=True, help="name of one in bundles/, or its folder")

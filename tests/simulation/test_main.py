@@ -66,10 +66,11 @@ def test_what_cannot_be_read_is_one_line(tmp_path, words, said):
         ["write", "--output_dir", "x", "--coutn", "1"],
     ],
 )
-def test_what_is_no_command_ends_with_its_usage(words, capsys):
+def test_what_is_no_command_ends_in_a_line(words, capsys):
     with pytest.raises(SystemExit) as caught:
         main(words)
-    assert caught.value.code == 2 and "usage: python -m common.simulation" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert caught.value.code == 2 and line.startswith("error: ") and "python -m common.simulation" in line
 
 
 def test_the_list_of_a_split_alone_is_rendered(tmp_path, monkeypatch):

@@ -1,0 +1,73 @@
+"""Command lines of ours: options as they are written in full, and a mistake in one line that names the nearest."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``; did you mean …?`` with the nearest known name; nothing where none is near.
+
+    >>> nearest("--inptu", ["--input", "--output_dir"])
+    '; did you mean --input?'
+    >>> nearest("--xyzzy", ["--input", "--output_dir"])
+    ''
+    """
+    found = difflib.get_close_matches(name, list(known), 1, 0.6)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An ``ArgumentParser`` that takes no abbreviations, whose mistakes end in one line and exit code 2.
+
+    ``argparse`` would take ``--output`` for ``--output_dir``, and say of a mistyped option that it is needed, not that
+    it is mistyped. Options below commands (``add_subparsers``) are checked against those of their command.
+
+    >>> parser = CommandParser(prog="python -m ours")
+    >>> _ = parser.add_argument("--output_dir", required=True)
+    >>> parser.parse_args(["--output_dir", "out"]).output_dir
+    'out'
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """What the words say; an unknown option is told before what is missing."""
+        words = sys.argv[1:] if args is None else list(args)
+        self._check(words)
+        found, rest = self.parse_known_args(words, namespace)
+        if rest:
+            self.error(f"{' '.join(rest)}: belongs to no option")
+        return found
+
+    def error(self, message: str) -> NoReturn:
+        """End with the message as one line."""
+        self._end(f"{message}; {self.prog} --help shows what there is")
+
+    def _check(self, words: Sequence[str]) -> None:
+        parser: argparse.ArgumentParser = self
+        for word in words:
+            name = word.partition("=")[0]
+            if word == "--":
+                return
+            if name.startswith("--"):
+                known = parser._option_string_actions
+                if name not in known:
+                    self._end(f"{parser.prog}: has no option {name}{nearest(name, known)}")
+            else:
+                parser = next((p for p in _commands(parser, word)), parser)
+
+    def _end(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {' '.join(message.split())}\n")
+
+
+def _commands(parser: argparse.ArgumentParser, word: str) -> Iterable[argparse.ArgumentParser]:
+    """The parser of a command of this name, if there is one."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction) and word in action.choices:
+            yield action.choices[word]
