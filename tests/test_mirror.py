@@ -12,10 +12,12 @@ def stems(folder, pattern="*.py"):
     return {path.stem.removeprefix("test_").strip("_") for path in (ROOT / folder).glob(pattern)} - {"init"}
 
 
-PACKAGES = (
-    *("core", "fields", "flow", "registration", "ventricle", "networks", "volume", "bundle"),
-    *("cine", "comparators", "evaluation", "cohort", "compare", "serving", "training", "simulation", "blood"),
-)
+PACKAGES = sorted(path.parent.name for path in (ROOT / "common").glob("*/__init__.py"))
+
+
+def test_all_modules_are_in_packages():
+    assert {path.name for path in (ROOT / "common").glob("*.py")} == {"__init__.py"}
+    assert {path.parent.parent for path in (ROOT / "common").rglob("*.py")} <= {ROOT, ROOT / "common"}
 
 
 @pytest.mark.parametrize("package", PACKAGES)

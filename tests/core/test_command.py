@@ -29,11 +29,13 @@ def parsers():
 
 def test_all_commands_share_one_reader():
     texts = parsers()
-    assert [name for name, text in texts.items() if "= argparse.ArgumentParser(" in text] == []
-    named = {name.removesuffix(".py").replace("/", ".") for name, text in texts.items() if "= CommandParser(prog" in text}
-    multiline = {n.removesuffix(".py").replace("/", ".") for n, text in texts.items() if "= CommandParser(\n" in text}
+    del texts["common/core/command.py"]
+    assert [name for name, text in texts.items() if "argparse.ArgumentParser(" in text] == []
+    readers = ("= CommandParser(prog", "= CommandParser(\n")
+    files = {name for name, text in texts.items() if any(word in text for word in readers)}
     # A cohort's further options are its bundle's, which checks them; MONAI Label has an environment of its own.
-    assert named | multiline == set(COMMANDS) | {"common.cohort.__main__", "apps.monailabel.__main__"}
+    elsewhere = {"common.cohort.__main__", "apps.monailabel.__main__"}
+    assert {name.removesuffix(".py").replace("/", ".") for name in files} == set(COMMANDS) | elsewhere
 
 
 @pytest.mark.parametrize("module", COMMANDS)
