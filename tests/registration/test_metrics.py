@@ -57,3 +57,47 @@ def test_regularity_of_more_pairs_than_are_measured_at_once_by_the_formula():
     each[1, ..., 10:] = False
     own = regularity(ddf[[3, 3]], each)["jacobian_sd"]
     torch.testing.assert_close(own, torch.tensor([stretch[3] / 2, 0.0]), rtol=1e-4, atol=1e-5)
+
+
+def test_folding_is_counted_in_each_pairs_own_mask():
+    """The right half runs backwards; one pair looks there, one elsewhere, one at both halves alike."""
+    ddf = torch.zeros(3, 2, 12, 20)
+    ddf[:, 1, :, 10:] = -2 * torch.arange(10.0)
+    masks = torch.zeros(3, 1, 12, 20, dtype=torch.bool)
+    masks[0, ..., 1:-1, 12:18] = masks[1, ..., 1:-1, 2:8] = True
+    masks[2] = masks[0] | masks[1]
+    assert regularity(ddf, masks)["folding"].tolist() == [1.0, 0.0, 0.5]
+    # twelve pairs, more than at once: the mask goes on with its pair
+    found = regularity(ddf.repeat(4, 1, 1, 1), masks.repeat(4, 1, 1, 1))["folding"]
+    assert found.tolist() == [1.0, 0.0, 0.5] * 4
+    assert regularity(ddf, masks[:1])["folding"].tolist() == [1.0] * 3
+
+
+def test_more_pairs_than_at_once_keep_their_masks_and_fields():
+    random = torch.Generator().manual_seed(2)
+    image = torch.rand(9, 2, 40, 40, generator=random)
+    masks = torch.zeros(9, 1, 40, 40, dtype=torch.bool)
+    for k in range(9):
+        masks[k, ..., 12 + k : 18 + k, 12:28] = True
+    found = reconstruction(image, masks, lambda pairs: torch.zeros(9, 2, 40, 40)[pairs], radius=4)
+    expected = torch.stack(
+        [(pair[0] - pair[1]).square()[mask[0]].mean() for pair, mask in zip(image, masks, strict=True)]
+    )
+    torch.testing.assert_close(found["mse"], expected)
+    assert len(found["nlcc"]) == 9
+
+
+def test_a_brighter_picture_is_alike_but_not_the_same():
+    """NLCC does not see a gain and an offset, the squared error sees nothing else."""
+    fixed = torch.rand(2, 1, 30, 30, generator=torch.Generator().manual_seed(1))
+    found = reconstruction(torch.cat([0.5 * fixed + 0.2, fixed], 1), None, radius=4)
+    torch.testing.assert_close(found["nlcc"], torch.ones(2), atol=2e-3, rtol=0)
+    torch.testing.assert_close(found["mse"], (0.5 * fixed - 0.2).square().mean((1, 2, 3)))
+
+
+def test_bars_are_named(monkeypatch):
+    named = []
+    monkeypatch.setattr("common.registration.metrics.with_bar", lambda steps, *words: named.append(words) or steps)
+    reconstruction(torch.rand(1, 2, 30, 30), None, radius=4)
+    regularity(torch.zeros(1, 2, 8, 8), None)
+    assert named == [("similarity", "batch"), ("regularity", "batch")]

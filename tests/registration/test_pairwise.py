@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from common.registration.losses import RegistrationLoss
-from common.registration.pairwise import PairwiseInferer, SizedInferer, SpannedInferer
+from common.registration.pairwise import PairwiseInferer, SizedInferer, SpannedInferer, consistent
+from common.registration.result import RegistrationResult
 from common.registration.testtime import MultiScaleTestTimeTraining
 from tests.registration.recording import Records
 
@@ -214,3 +215,160 @@ def test_what_registers_has_the_mask_at_its_size():
     wanted = torch.ones(1, 1, 20, 40, dtype=torch.bool)
     wanted[..., :10, :20] = False
     assert (count, name) == (3, "x") and small.dtype == torch.bool and torch.equal(small, wanted)
+
+
+def test_the_mean_of_both_directions_is_read_where_the_point_goes():
+    """``(ddf(p) − back(p + ddf(p))) / 2`` of a backward motion that grows along the columns."""
+    ddf = torch.zeros(1, 2, 6, 20)
+    ddf[:, 1] = 2.0
+    back = torch.zeros(1, 2, 6, 20)
+    back[:, 0], back[:, 1] = -0.1 * torch.arange(20.0), -1.0
+    found = consistent(ddf, back)
+    torch.testing.assert_close(found[0, 0, :, :18], (0.05 * (torch.arange(18.0) + 2)).expand(6, 18))
+    torch.testing.assert_close(found[0, 1], torch.full((6, 20), 1.5))
+
+
+class Tells(nn.Module):
+    """Moves by the brightness of the first pixel, and tells half of that as its deviation."""
+
+    def __init__(self, device=None):
+        super().__init__()
+        self.weight, self.batches = nn.Parameter(torch.zeros(1)), []
+
+    def forward(self, image):
+        self.batches.append((len(image), self.training, torch.is_grad_enabled(), image.dtype))
+        return image[:, :1, :1, :1].expand(-1, 2, *image.shape[2:]) + self.weight
+
+    def with_deviation(self, image):
+        found = self(image)
+        return found, found / 2
+
+
+def numbered(count=5):
+    """Pairs of which the moving image is of the value t and the fixed of t + 1."""
+    frames = torch.arange(count + 1.0)[:, None, None].expand(-1, 4, 6)
+    return torch.stack([frames[:-1], frames[1:]], 1)
+
+
+def test_pairs_keep_their_order_over_batches():
+    network = Tells().train()
+    result = PairwiseInferer(2, progress=False)(numbered().double(), network)
+    assert result.ddf[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4] and result.ddf.dtype == torch.float32
+    assert result.deviation[:, 1, 2, 3].tolist() == [0, 0.5, 1, 1.5, 2] and result.deviation.shape == (5, 2, 4, 6)
+    assert network.batches == [(n, False, False, torch.float32) for n in (2, 2, 1)]
+    assert result.inconsistency is None and result.stages == ()
+    four = Tells()
+    PairwiseInferer(progress=False)(numbered(), four)
+    assert [n for n, *_ in four.batches] == [4, 1]
+
+
+def test_the_deviation_of_a_composed_field_is_that_of_its_first_direction():
+    result = PairwiseInferer(composition=True, progress=False)(numbered(3), Tells())
+    assert result.deviation[:, 0, 0, 0].tolist() == [0, 0.5, 1]
+    assert result.ddf[:, 0, 0, 0].tolist() == [-0.5, -0.5, -0.5]  # (t − (t + 1)) / 2
+    torch.testing.assert_close(result.inconsistency[:, 0, 0, 0], 2**0.5 * torch.tensor([1.0, 3.0, 5.0]))
+    assert PairwiseInferer(progress=False)(numbered(3), Rows()).deviation is None
+
+
+class Bar:
+    """Stands for a bar, and keeps what it is told."""
+
+    def __init__(self, **settings):
+        Bar.settings, Bar.steps = settings, []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *gone):
+        pass
+
+    def update(self, count):
+        self.steps.append(count)
+
+
+@pytest.mark.parametrize("part, name", [("", "motion"), (".span", "motion over a span")])
+def test_a_bar_counts_the_pairs(monkeypatch, part, name):
+    monkeypatch.setattr("common.registration.pairwise.tqdm", Bar)
+    PairwiseInferer(2)(numbered(), Tells(), part=part)
+    assert Bar.steps == [2, 2, 1]
+    assert Bar.settings == {"total": 5, "desc": name, "unit": "pair", "disable": False, "mininterval": 0.5}
+    PairwiseInferer(2, progress=False, name="blood")(numbered(), Tells())
+    assert Bar.settings["disable"] is True and Bar.settings["desc"] == "blood"
+
+
+class Fields(Records):
+    """Gives the fields that it is told, in order."""
+
+    def __init__(self, *fields):
+        super().__init__()
+        self.fields = list(fields)
+
+    def __call__(self, inputs, network, mask=None, part=""):
+        super().__call__(inputs, network, mask, part)
+        return RegistrationResult(self.fields.pop(0), inconsistency=torch.full((1,), float(len(self.fields))))
+
+
+@pytest.mark.parametrize("steps, wanted", [([1, 3, 1], [0.9, 3.1, 0.9]), ([1, 1, 3], [1.0, 0.95, 3.1])])
+def test_each_pair_takes_the_mean_of_the_runs_that_it_is_in(steps, wanted):
+    """Steps of one are found at 0.8, longer ones whole; what a run of two pairs misses is shared between them."""
+    frames = torch.cumsum(torch.tensor([0.0, *steps]), 0)[:, None, None].expand(-1, 8, 8)
+    inputs = torch.stack([frames[:-1], frames[1:]], 1)
+    result = SpannedInferer(PairwiseInferer(progress=False), 2)(inputs, FallsShort())
+    torch.testing.assert_close(result.ddf[:, 0, 4, 4], -torch.tensor(wanted))
+
+
+def test_a_run_is_composed_from_its_last_pair_back():
+    """A stretch and then a shift: the pixel goes by the shift first, and by the stretch of where it comes to."""
+    rows = torch.arange(12.0)[:, None].expand(12, 10)
+    stretch, shift = torch.stack([0.1 * rows, 0 * rows]), torch.stack([1.0 + 0 * rows, 0 * rows])
+    frames = torch.rand(3, 12, 10)
+    inputs = torch.stack([frames[:-1], frames[1:]], 1)
+    inner = Fields(torch.stack([stretch, shift]), torch.zeros(1, 2, 12, 10))
+    result = SpannedInferer(inner, 2)(inputs, nn.Identity())
+    composed = 1.0 + 0.1 * (rows + 1)
+    torch.testing.assert_close(result.ddf[0, 0, :10], (stretch[0] - composed / 2)[:10])
+    torch.testing.assert_close(result.ddf[1, 0, :10], (shift[0] - composed / 2)[:10])
+    assert result.inconsistency.item() == 1.0, "that of the pairs"
+    assert [count for count, *_ in inner.asked] == [2, 1]
+
+
+def test_a_span_as_long_as_the_cine_and_one_longer():
+    frames = torch.tensor([0.0, 1, 2, 3])[:, None, None].expand(-1, 8, 8)
+    inputs = torch.stack([frames[:-1], frames[1:]], 1)
+    three, four = (SpannedInferer(PairwiseInferer(progress=False), n)(inputs, FallsShort()).ddf for n in (3, 4))
+    torch.testing.assert_close(three[:, 0, 4, 4], -torch.ones(3))
+    torch.testing.assert_close(four[:, 0, 4, 4], torch.full((3,), -0.8))
+    default = SpannedInferer(PairwiseInferer(progress=False))
+    assert default.span == 3 and torch.equal(default(inputs, FallsShort()).ddf, three)
+
+
+def test_the_size_that_a_box_is_brought_to():
+    mask = torch.zeros(1, 1, 60, 100, dtype=torch.bool)
+    mask[..., 20:30, 40:60] = True
+    for settings, size, fields in (
+        ({}, (10, 20), 1), ({"margin": 5}, (20, 30), 1), ({"shortest": 40}, (20, 40), 0.5),
+        ({"longest": 10}, (5, 10), 2), ({"longest": 20}, (10, 20), 1),
+    ):  # fmt: skip
+        network = Shift([1.0, 2.0], [0.0, 0.0])
+        result = SizedInferer(PairwiseInferer(composition=True, progress=False), **settings)(pairs(), network, mask)
+        assert set(network.sizes) == {size}
+        assert result.ddf[0, :, 25, 50].tolist() == [0.5 * fields, 1.0 * fields]
+        torch.testing.assert_close(result.inconsistency[0, 0, 25, 50], torch.tensor(5**0.5 * fields))
+    network = Shift([0.0, 0.0], [0.0, 0.0])
+    wide = torch.stack([torch.zeros(1, 40, 700), torch.ones(1, 40, 700)], 1)
+    assert SizedInferer(PairwiseInferer(progress=False))(wide, network).deviation is None
+    assert network.sizes == [(18, 320)]
+
+
+def test_a_region_of_32_pixels_is_registered_by_itself_and_one_of_31_is_not():
+    image = torch.rand(2, 2, 60, 100)
+    for rows, columns, size in (
+        ((10, 42), (20, 52), (32, 32)), ((10, 41), (20, 52), (60, 100)), ((-20, 200), (50, 300), (60, 50)),
+    ):  # fmt: skip
+        inner = Keeps()
+        sized = SizedInferer(inner, 320).within((rows, columns))
+        assert sized.region == (rows, columns) and sized.longest == 320
+        sized(image, nn.Identity())
+        assert tuple(inner.inputs.shape[2:]) == size
+    again = SizedInferer(inner, 100, 50, 7).within(((0, 40), (0, 40)))
+    assert (again.inferer, again.longest, again.shortest, again.margin) == (inner, 100, 50, 7)
