@@ -103,13 +103,13 @@ def make_server(
     async def one(request: Request) -> Response:
         name = request.path_params["name"]
 
-        def found() -> dict[str, Any]:
+        def collect() -> dict[str, Any]:
             case, log = store.read(name), store.log(name)
             done, undone = history(log)
             return {**case, "progress": store.progress(name), "results": store.results(name), "log": log,
                     "edits": done[-1] if done else {}, "can": {"undo": bool(done), "redo": bool(undone)}}  # fmt: skip
 
-        return JSONResponse(await threaded(found))
+        return JSONResponse(await threaded(collect))
 
     async def remove(request: Request) -> Response:
         await threaded(store.remove, request.path_params["name"])

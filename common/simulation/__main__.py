@@ -20,7 +20,7 @@ from common.core.errors import InputError, one_line_errors
 from common.evaluation.bodies import BODIES
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.prior import fitted, read_contours, write_prior
-from common.simulation.recording import Recording
+from common.simulation.recording import RecordingChain
 from common.simulation.rendered import WORLDS, write_pairs, write_recipe
 from common.simulation.testset import read_recipe, write_testset
 from common.simulation.write import write_cases
@@ -158,7 +158,7 @@ def _write_pairs(options: argparse.Namespace) -> None:
             raise InputError(f"{options.split}: no list '{options.fold}'")
         names = lists[options.fold]
     settings = settings_from(_json(options.settings) if options.settings else None)
-    recording = None if options.clean else Recording()
+    recording = None if options.clean else RecordingChain()
     source = TemplateSource(options.templates, names, prior=options.prior)
     write_recipe(options.output_dir, options.worlds, options.seed, settings, recording)
     lost = write_pairs(options.output_dir, source, options.worlds, options.count, options.seed, settings, recording)

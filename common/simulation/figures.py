@@ -25,7 +25,7 @@ from common.simulation.image import PROBES, Probe, Scanner
 from common.simulation.reference import pymust_echoes
 from common.simulation.rendered import WORLDS
 from common.simulation.sequence import Settings, Simulation, draw, probe_for
-from common.simulation.speckle import Body, Flow, Speckle
+from common.simulation.speckle import BodyMotion, Speckle, TexturedBody
 from common.ventricle.views import VIEWS
 
 CLEAN = Settings(artefact=0.0, probes=("reference",), gls=(-0.2, -0.05), defect=0.0, shape=(320, 420))
@@ -101,10 +101,10 @@ def worlds() -> Any:
     template = apical_of_prior("apical_4ch", 5)
     for row, name in zip(axes, WORLDS, strict=True):
         if name == "speckle":
-            body = Body("ring", (85.0, 8.0), 45.0, 28.0)
+            body = TexturedBody("ring", (85.0, 8.0), 45.0, 28.0)
             scanner = draw(template, 1, CLEAN)[0].scanner
-            turning = Flow((85.0, 8.0), turn=0.02, radial=-25.0)
-            pair = Speckle(body, turning, Flow(), np.arange(5), scanner, level=0.15).pair(4, 0)
+            turning = BodyMotion((85.0, 8.0), turn=0.02, radial=-25.0)
+            pair = Speckle(body, turning, BodyMotion(), np.arange(5), scanner, level=0.15).pair(4, 0)
             pair["ground"] = torch.zeros_like(pair["mask"])
         else:
             pair = draw(template, 1, replace(CLEAN, gls=(-0.2, -0.2), worlds={name: 1.0}))[0].pair(13, 8)

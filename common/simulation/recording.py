@@ -1,8 +1,8 @@
 """What happens to a picture between the scanner and the file: persistence, filters, grey curves, codecs, overlays.
 
 A simulated frame is cleaner than any that is stored. Each function takes frames [T, H, W] in [0, 1] and gives as many
-back; none of them changes the motion. ``Recording`` draws a chain of them. Where something covers the picture, the mask
-that it gives says so.
+back; none of them changes the motion. ``RecordingChain`` draws a chain of them. Where something covers the picture,
+the mask that it gives says so.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Recording:
+class RecordingChain:
     """A chain of the above, each with its probability.
 
     Attributes:

@@ -22,7 +22,7 @@ from torch import Tensor
 from common.core.errors import InputError
 from common.core.files import written_whole
 from common.simulation.dataset import TemplateSource
-from common.simulation.recording import Recording
+from common.simulation.recording import RecordingChain
 from common.simulation.sequence import Settings, Simulation, draw
 from common.simulation.speckle import Speckle, draw_speckle
 from common.simulation.worlds import ANATOMICAL
@@ -38,7 +38,7 @@ Item = dict[str, Tensor]
 
 
 def render(
-    source: TemplateSource, world: str, seed: int, number: int, settings: Settings, recording: Recording | None
+    source: TemplateSource, world: str, seed: int, number: int, settings: Settings, recording: RecordingChain | None
 ) -> dict[str, np.ndarray]:
     """The file's arrays of one patient.
 
@@ -77,7 +77,7 @@ def render(
 
 
 def _recorded(
-    cine: Simulation | Speckle, wanted: list[int], recording: Recording | None, random: np.random.Generator
+    cine: Simulation | Speckle, wanted: list[int], recording: RecordingChain | None, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     frames = list(wanted)
     chain, free = recording, torch.ones(cine.grid.shape, dtype=torch.bool)
@@ -128,7 +128,7 @@ def write_pairs(
     count: int,
     seed: int = 0,
     settings: Settings | None = None,
-    recording: Recording | None = None,
+    recording: RecordingChain | None = None,
 ) -> int:
     """Render ``count`` patients of each world, in turn; files that are there are kept.
 
@@ -221,7 +221,7 @@ def read_pair(path: Path, which: np.random.Generator | int) -> Item:
 
 
 def write_recipe(
-    output_dir: str | Path, worlds: Sequence[str], seed: int, settings: Settings, recording: Recording | None
+    output_dir: str | Path, worlds: Sequence[str], seed: int, settings: Settings, recording: RecordingChain | None
 ) -> None:
     """Say beside the pairs what they are rendered from, in ``seed_<seed>.json``.
 

@@ -27,7 +27,7 @@ _LEAST = 0.25  # of a body's radius or stretch: what it is never pressed below
 
 
 @dataclass(frozen=True)
-class Flow:
+class BodyMotion:
     """Motion about a centre: an affine map, then a twist and a radial flow that keeps areas.
 
     At phase s (0 at rest): ``x = c + s v + T_s(A_s (X − c))`` with ``A_s = R(s·turn) · [[e^(s a), s b], [0, e^(s d)]]``
@@ -87,7 +87,7 @@ def _turned(points: Tensor, angle: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Body:
+class TexturedBody:
     """A piece of speckle at rest.
 
     Attributes:
@@ -139,9 +139,9 @@ class Speckle:
 
     def __init__(
         self,
-        body: Body,
-        flow: Flow,
-        ground: Flow | None,
+        body: TexturedBody,
+        flow: BodyMotion,
+        ground: BodyMotion | None,
         phases: np.ndarray,
         scanner: Scanner,
         level: float = 0.3,
@@ -267,7 +267,7 @@ def draw_speckle(
     centre = (float(random.uniform(0.4, 0.75)) * depth, float(random.uniform(-0.35, 0.35)) * reach)
     outer = float(random.uniform(0.15, 0.42)) * depth
     inner = {"ring": float(random.uniform(0.4, 0.8)), "band": float(random.uniform(0.12, 0.5))}.get(kind, 0.0) * outer
-    body = Body(kind, centre, outer, inner, float(random.uniform(0, math.pi)))
+    body = TexturedBody(kind, centre, outer, inner, float(random.uniform(0, math.pi)))
     size = math.exp(random.uniform(math.log(0.15), math.log(4.0)))  # mm a frame, at the body's edge
 
     def part(probability: float) -> float:
@@ -276,7 +276,7 @@ def draw_speckle(
     edge = 0.3 * depth if kind == "sector" else outer
     rigid = random.random() < 0.5  # half of the worlds only turn and shift
     strain = 0.0 if rigid else 0.5
-    flow = Flow(
+    flow = BodyMotion(
         centre,
         (size * part(0.5) * 0.7, size * part(0.5) * 0.7),
         size / edge * part(0.7),
@@ -293,8 +293,8 @@ def draw_speckle(
     ground = str(random.choice(GROUNDS))
     around = {
         "dark": None,
-        "still": Flow(),
-        "drifting": Flow(velocity=(float(random.normal() * size * 0.5), float(random.normal() * size * 0.5))),
+        "still": BodyMotion(),
+        "drifting": BodyMotion(velocity=(float(random.normal() * size * 0.5), float(random.normal() * size * 0.5))),
     }[ground]
     noise = 10 ** ((-60 + 45 * severity * random.random()) / 20) if random.random() < artefact else 0.0
     level = 10 ** (-random.uniform(0, 30) / 20)

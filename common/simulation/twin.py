@@ -224,14 +224,16 @@ def surroundings(case: CineCase, beat: TrackedBeat) -> str:
         speckle.append(torch.from_numpy(frame - ndimage.gaussian_filter(frame, radius / 2)))
     still = {}
     for name, places in (("outside", epi + OUTSIDE * length * outward), ("inside", endo - OUTSIDE * length * outward)):
-        near, far = (likeness(speckle[0], speckle[k], places, radius, seen) for k in (1, 2))
+        near, far = (median_correlation(speckle[0], speckle[k], places, radius, seen) for k in (1, 2))
         still[name] = far > STILL * near
     if not still["outside"]:
         return "moving"
     return "still" if still["inside"] else "sliding"
 
 
-def likeness(first: Tensor, second: Tensor, places: Array, radius: int, seen: NDArray[np.bool_] | None = None) -> float:
+def median_correlation(
+    first: Tensor, second: Tensor, places: Array, radius: int, seen: NDArray[np.bool_] | None = None
+) -> float:
     """Median over places ``[P, 2]`` of the correlation of two frames ``[H, W]`` in windows around them; 0 of none.
 
     Args:

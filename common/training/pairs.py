@@ -104,7 +104,7 @@ class SubjectPairs(RandomItems):
         return image, mask, label
 
 
-class SimulatedPairs(RandomItems):
+class DeformedPairs(RandomItems):
     """A volume and its copy under a known field (NeurReg, Zhu et al. 2020).
 
     Args:

@@ -17,7 +17,7 @@ from common.networks.weights import save_weights
 from common.registration.flow_loss import endpoint_error
 from common.simulation.anatomy import view
 from common.simulation.dataset import TemplateSource
-from common.simulation.recording import Recording
+from common.simulation.recording import RecordingChain
 from common.simulation.rendered import WORLDS, write_pairs
 from common.simulation.sequence import Settings, draw
 from tests.bundles.running import ROOT, run_here
@@ -85,7 +85,7 @@ def test_the_three_stages_follow_each_other(tmp_path):
 
 def test_it_trains_on_rendered_worlds(tmp_path):
     settings = Settings(scatterers=2000, shape=(64, 64), probes=("reference",))
-    write_pairs(tmp_path / "pairs", TemplateSource(prior=0.5), ["still", "speckle"], 1, 0, settings, Recording())
+    write_pairs(tmp_path / "pairs", TemplateSource(prior=0.5), ["still", "speckle"], 1, 0, settings, RecordingChain())
     run_here(
         TRAIN, "cpwc_echo/configs/worlds.json", output_dir=str(tmp_path / "out"), pairs=str(tmp_path / "pairs"),
         epochs=1, pairs_per_epoch=4, validation_pairs=2, batch_size=2, settings=SIMULATION, mlflow=False,

@@ -6,7 +6,7 @@ import torch
 
 from common.core.errors import InputError
 from common.simulation import recording
-from common.simulation.recording import Recording
+from common.simulation.recording import RecordingChain
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +77,9 @@ def test_what_is_covered_is_said(frames):
 
 
 def test_a_chain_is_seeded_and_stays_in_range(frames):
-    chain = Recording(1, 1, 1, 1, 1, 1, 1, 0)
+    chain = RecordingChain(1, 1, 1, 1, 1, 1, 1, 0)
     (first, free), (again, _) = (chain(frames, np.random.default_rng(3)) for _ in range(2))
     assert torch.equal(first, again) and 0 <= first.min() and first.max() <= 1 and not free.all()
-    nothing, everywhere = Recording(0, 0, 0, 0, 0, 0, 0, 0)(frames, np.random.default_rng(3))
+    nothing, everywhere = RecordingChain(0, 0, 0, 0, 0, 0, 0, 0)(frames, np.random.default_rng(3))
     torch.testing.assert_close(nothing, frames.clamp(0, 1))
     assert everywhere.all()

@@ -6,7 +6,7 @@ import torch
 
 from common.core.errors import InputError
 from common.simulation.dataset import TemplateSource
-from common.simulation.recording import Recording
+from common.simulation.recording import RecordingChain
 from common.simulation.rendered import WORLDS, Shards, read_pair, render, write_pairs
 from common.simulation.sequence import Settings
 from common.training.flow_pairs import RenderedFlowPairs
@@ -54,7 +54,7 @@ def test_opposite_pairs_undo_each_other(folder):
 
 
 def test_the_same_number_is_the_same_file_and_files_are_kept(folder, tmp_path):
-    first, again = (render(TemplateSource(), "sliding", 3, 0, SMALL, Recording()) for _ in range(2))
+    first, again = (render(TemplateSource(), "sliding", 3, 0, SMALL, RecordingChain()) for _ in range(2))
     assert all((first[key] == again[key]).all() for key in first)
     path = next((folder / "still").glob("*.npz"))
     before = path.stat().st_mtime_ns

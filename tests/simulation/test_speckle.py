@@ -11,16 +11,16 @@ from common.fields.ddf import warp
 from common.fields.ncc import nlcc
 from common.simulation.grid import ImageGrid
 from common.simulation.image import PROBES, Scanner
-from common.simulation.speckle import SHAPES, Body, Flow, Speckle, draw_speckle
+from common.simulation.speckle import SHAPES, BodyMotion, Speckle, TexturedBody, draw_speckle
 
 FLOWS = {
-    "turn": Flow((50.0, 0.0), turn=0.2),
-    "shift": Flow((50.0, 0.0), velocity=(1.0, -2.0)),
-    "stretch": Flow((50.0, 0.0), stretch=(0.1, -0.1)),
-    "shear": Flow((50.0, 0.0), shear=0.15),
-    "twist": Flow((50.0, 0.0), twist=0.01),
-    "radial": Flow((50.0, 0.0), radial=-120.0),
-    "all": Flow((50.0, 0.0), (1.0, 2.0), 0.1, (0.05, -0.02), 0.03, 0.005, 60.0),
+    "turn": BodyMotion((50.0, 0.0), turn=0.2),
+    "shift": BodyMotion((50.0, 0.0), velocity=(1.0, -2.0)),
+    "stretch": BodyMotion((50.0, 0.0), stretch=(0.1, -0.1)),
+    "shear": BodyMotion((50.0, 0.0), shear=0.15),
+    "twist": BodyMotion((50.0, 0.0), twist=0.01),
+    "radial": BodyMotion((50.0, 0.0), radial=-120.0),
+    "all": BodyMotion((50.0, 0.0), (1.0, 2.0), 0.1, (0.05, -0.02), 0.03, 0.005, 60.0),
 }
 
 
@@ -57,10 +57,10 @@ def test_a_turn_keeps_distances_and_its_angle():
     torch.testing.assert_close(moved[0], 10 * torch.tensor([math.cos(0.2), math.sin(0.2)], dtype=torch.float64))
 
 
-@pytest.mark.parametrize("ground", [None, Flow(), Flow(velocity=(0.4, 0.3))])
+@pytest.mark.parametrize("ground", [None, BodyMotion(), BodyMotion(velocity=(0.4, 0.3))])
 def test_fields_are_where_the_scatterers_went(scanner, ground):
     world = Speckle(
-        Body("ring", (55.0, 3.0), 25.0, 12.0), FLOWS["all"], ground, np.arange(4) * 0.3, scanner, count=20_000
+        TexturedBody("ring", (55.0, 3.0), 25.0, 12.0), FLOWS["all"], ground, np.arange(4) * 0.3, scanner, count=20_000
     )
     (ddf,), (mask,) = world.fields(2, [0])
     points = world.grid.points()
@@ -76,7 +76,12 @@ def test_fields_are_where_the_scatterers_went(scanner, ground):
 
 def test_the_pictures_move_as_the_field_says(scanner):
     world = Speckle(
-        Body("disc", (55.0, 0.0), 30.0), Flow((55.0, 0.0), turn=0.01), None, np.arange(5), scanner, count=60_000
+        TexturedBody("disc", (55.0, 0.0), 30.0),
+        BodyMotion((55.0, 0.0), turn=0.01),
+        None,
+        np.arange(5),
+        scanner,
+        count=60_000,
     )
     pair = world.pair(2, 0)
     inner = pair["mask"][None] > 0
@@ -88,7 +93,12 @@ def test_the_pictures_move_as_the_field_says(scanner):
 
 def test_speckle_decorrelates_as_it_turns(scanner):
     world = Speckle(
-        Body("disc", (55.0, 0.0), 30.0), Flow((55.0, 0.0), turn=0.05), None, np.arange(9), scanner, count=60_000
+        TexturedBody("disc", (55.0, 0.0), 30.0),
+        BodyMotion((55.0, 0.0), turn=0.05),
+        None,
+        np.arange(9),
+        scanner,
+        count=60_000,
     )
     likeness = []
     for moving in (1, 3, 7):
@@ -113,4 +123,4 @@ def test_drawn_worlds_are_seeded_and_of_every_kind():
 
 def test_an_unknown_shape_is_refused():
     with pytest.raises(InputError, match="square"):
-        Body("square", (0.0, 0.0), 1.0)
+        TexturedBody("square", (0.0, 0.0), 1.0)

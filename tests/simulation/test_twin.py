@@ -17,7 +17,7 @@ from common.core.errors import InputError
 from common.registration.pairwise import PairwiseInferer
 from common.simulation.anatomy import view
 from common.simulation.sequence import Settings, draw
-from common.simulation.twin import Twins, likeness, surroundings, template_of, twin_times
+from common.simulation.twin import Twins, median_correlation, surroundings, template_of, twin_times
 from common.strain_pipeline.measures import StrainMeasures
 from common.strain_pipeline.motion import seen_sector, track_wall
 from common.strain_pipeline.wall import Wall
@@ -87,8 +87,8 @@ def test_what_stands_still_around_the_wall_is_seen(patient):
     noise = 0.02 * torch.rand(frames.shape, generator=torch.Generator().manual_seed(0))
     still = frames[:1].expand_as(frames).clone() + noise
     assert surroundings(replace(study.case, cine=MetaTensor(still[None], meta=study.case.cine.meta)), beat) == "still"
-    assert likeness(frames[0], frames[0], beat.lines[0, 2], 4) == pytest.approx(1)
-    assert likeness(frames[0], frames[0], np.array([[-5.0, 3.0]]), 4) == 0
+    assert median_correlation(frames[0], frames[0], beat.lines[0, 2], 4) == pytest.approx(1)
+    assert median_correlation(frames[0], frames[0], np.array([[-5.0, 3.0]]), 4) == 0
 
 
 def test_times_keep_end_systole_and_the_frames_of_a_beat_that_is_cut_off():

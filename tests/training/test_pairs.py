@@ -6,7 +6,7 @@ import torch
 from common.fields.ddf import warp
 from common.registration.losses import FieldLoss, LabelledLoss
 from common.registration.overlap import warped_dice
-from common.training.pairs import SimulatedPairs, SubjectPairs, Subjects
+from common.training.pairs import DeformedPairs, SubjectPairs, Subjects
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_a_pair_is_never_one_subject_twice_and_labels_stay_at_home_when_not_aske
 
 
 def test_a_simulated_field_explains_its_pair(subjects):
-    pair = SimulatedPairs(subjects, noise=0.0)[0]
+    pair = DeformedPairs(subjects, noise=0.0)[0]
     loss = FieldLoss(regression=1.0, radius=2, smoothness=0.0)
     batch = {key: value[None] for key, value in pair.items()}
     at_truth = loss(batch["field"], **batch)
@@ -88,9 +88,9 @@ def test_gamma_is_one_exponent_a_side_and_without_it_nothing_is_changed():
 
 
 def test_the_fixed_side_of_a_simulated_pair_is_the_moving_one_under_its_field(subjects):
-    pair = SimulatedPairs(subjects, deformation=1.5, noise=0.0, seed=4)[2]
+    pair = DeformedPairs(subjects, deformation=1.5, noise=0.0, seed=4)[2]
     moving, fixed = pair["image"]
     torch.testing.assert_close(warp(moving[None, None], pair["field"][None])[0, 0], fixed)
     assert 0.5 < float(pair["field"].std()) < 3, "voxels, about the deviation that was set"
-    noisy = SimulatedPairs(subjects, deformation=1.5, noise=0.1, seed=4)[2]["image"]
+    noisy = DeformedPairs(subjects, deformation=1.5, noise=0.1, seed=4)[2]["image"]
     assert float((noisy - pair["image"]).std()) == pytest.approx(0.1, rel=0.02)
