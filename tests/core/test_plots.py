@@ -1,5 +1,7 @@
 """Figures are drawn without a window."""
 
+from pathlib import Path
+
 from matplotlib import get_backend
 
 from common.core.plots import plt
@@ -12,3 +14,10 @@ def test_a_figure_needs_no_window(tmp_path):
     figure.savefig(tmp_path / "a.png")
     plt.close(figure)
     assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+def test_the_backend_is_chosen_once():
+    root = Path(__file__).resolve().parents[2]
+    sources = [path for folder in ("common", "apps", "benchmarks") for path in (root / folder).rglob("*.py")]
+    found = [path.relative_to(root).as_posix() for path in sources if "matplotlib.use(" in path.read_text()]
+    assert found == ["common/core/plots.py"]
