@@ -29,6 +29,7 @@ ABOUT = """usage: python -m common.bundle.run [RUN_ID] --config_file FILE [FILE 
 An option is one of the configuration's names, or of MONAI's: run_id, init_id, final_id, meta_file, args_file."""
 MONAIS = ("run_id", "init_id", "final_id", "meta_file")  # arguments of its workflow
 ENGINES = ("evaluator", "train#trainer", "validate#evaluator")  # built before anything runs
+LOG = "run.log"
 KEPT = 100_000  # records in memory until the output folder is there
 
 
@@ -184,10 +185,15 @@ def logging_to_file() -> Iterator[MemoryHandler]:
         root.handlers[:] = []
 
 
+def names_in(folder: Path) -> set[str]:
+    """What a folder holds; nothing where there is none."""
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+
 def write_log(kept: MemoryHandler, folder: Path) -> None:
     """Put what was logged into ``run.log`` of a folder, after what an earlier run left; no folder is made for it."""
     if folder.is_dir() and kept.buffer:
-        with open(folder / "run.log", "a", encoding="utf-8") as file:
+        with open(folder / LOG, "a", encoding="utf-8") as file:
             file.writelines(f"{kept.format(record)}\n" for record in kept.buffer)
     kept.buffer.clear()
 
@@ -202,12 +208,13 @@ def run(words: Sequence[str]) -> None:
         given = arguments(words)
         if "args_file" in given:
             given = {**read_json(given.pop("args_file")), **given}
-        files, folder = config_files(given), None
+        files, folder, held = config_files(given), None, set[str]()
         try:
             workflow = workflow_of(given)
             parser = workflow.parser
             with fitting(options_of(given), files):
                 folder = Path(str(parser.get_parsed_content("output_dir"))) if "output_dir" in parser else None
+                held = set() if folder is None else names_in(folder)
                 print(
                     f"{bundle_of(files).name}: {' + '.join(Path(file).stem for file in files)} → {folder}", flush=True
                 )
@@ -218,7 +225,8 @@ def run(words: Sequence[str]) -> None:
             workflow.run()
             workflow.finalize()
         finally:
-            if folder is not None:
+            # a user's folder, in which a refused run left nothing, gets no log either
+            if folder is not None and (not held or LOG in held or names_in(folder) != held):
                 write_log(kept, folder)
 
 

@@ -91,7 +91,7 @@ def write_prior(prior: Prior, path: str | Path = FILE) -> None:
     """Store a prior, to four digits, with its licence."""
     with written_whole(path) as beside:
         stored = {"licence": LICENCE, "mean": prior.mean.round(4).tolist()}
-        beside.write_text(json.dumps(stored | {"components": prior.components.round(4).tolist()}))
+        beside.write_text(json.dumps(stored | {"components": prior.components.round(4).tolist()}) + "\n")
 
 
 def read_prior(path: str | Path = FILE) -> Prior:

@@ -135,7 +135,7 @@ def write_shape_prior(prior: ShapePrior, path: str | Path = FILE) -> None:
     """
     stored = {"licence": LICENCE, "mean": prior.mean.round(5).tolist(), "rest": round(prior.rest, 6)}
     with written_whole(path) as beside:
-        beside.write_text(json.dumps(stored | {"components": prior.components.round(5).tolist()}))
+        beside.write_text(json.dumps(stored | {"components": prior.components.round(5).tolist()}) + "\n")
 
 
 @cache

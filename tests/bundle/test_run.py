@@ -128,6 +128,23 @@ def test_a_file_that_is_no_json(call, tmp_path):
     assert code == 1 and errors.startswith(f"error: {file}: no JSON (") and len(errors.splitlines()) == 1
 
 
+@pytest.mark.parametrize("held", [[], ["notes.txt"], ["notes.txt", "run.log"]])
+def test_a_refused_run_leaves_nothing_in_a_folder_of_the_users(call, tmp_path, held):
+    """A study that holds its own cine: where an earlier run's log is, this one's is added."""
+    for name in held:
+        (tmp_path / "study" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "study" / name).write_text("must survive")
+    (tmp_path / "study/a").mkdir(parents=True)
+    write_cine(tmp_path / "study/a/a.nii.gz", moving_cine(3, (64, 72))[0][None])
+    given = ["--input", str(tmp_path / "study/a/a.nii.gz"), "--output_dir", str(tmp_path / "study")]
+    code, _, errors = call("--config_file", FARNEBACK, *QUICK, *given)
+    assert code == 1 and "take another output_dir" in errors.splitlines()[-1]
+    assert sorted(path.name for path in (tmp_path / "study").iterdir()) == sorted([*held, "a"])
+    if "run.log" in held:
+        assert (tmp_path / "study/run.log").read_text().startswith("must survive")
+    assert [path.name for path in (tmp_path / "study/a").iterdir()] == ["a.nii.gz"]
+
+
 def test_what_others_log_goes_to_the_file_and_ours_to_the_terminal(call, tmp_path, capfd):
     with logging_to_file() as kept:
         logging.getLogger("pydicom").warning("noise")
