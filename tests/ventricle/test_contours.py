@@ -18,6 +18,7 @@ from common.ventricle.contours import (
     smooth_boundary,
     wall_contours,
     wall_lines,
+    wall_mask,
 )
 
 
@@ -251,3 +252,23 @@ def test_names_and_numbers_of_wall_lines() -> None:
         wall_lines(epi, endo)
     with pytest.raises(InputError, match=r"^here: the endocardium does not lie within"):
         wall_lines(epi, endo, name="here")
+
+
+def test_the_mask_of_a_wall_is_what_lies_between_its_lines() -> None:
+    """Two upright walls 4 and 6 pixels thick under a roof of 3; open below, and cut by the picture's edge."""
+    inner = np.array([[29.5, 9.5], [7.5, 9.5], [7.5, 20.5], [29.5, 20.5]])
+    outer = np.array([[29.5, 5.5], [4.5, 5.5], [4.5, 26.5], [29.5, 26.5]])
+    wanted = np.zeros((40, 50), bool)
+    wanted[5:30, 6:27] = True
+    wanted[8:30, 10:21] = False
+    mask = wall_mask(inner, outer, (40, 50))
+    assert mask.dtype == torch.bool
+    np.testing.assert_array_equal(mask.numpy(), wanted)
+    np.testing.assert_array_equal(wall_mask(inner, outer, (25, 22)).numpy(), wanted[:25, :22])
+
+
+def test_blood_beyond_the_picture_is_cut_off() -> None:
+    """A disc whose centre lies on the picture's edge: half of it is seen, and the mask has the picture's size."""
+    masks = blood_pool_masks(disc(24, (4.0, 60.0)), disc(16, (4.0, 60.0)), 0, 2, 3)
+    assert masks.shape == (3, 100, 120) and masks[0, 0].sum() == pytest.approx(48, abs=3)
+    assert masks[0, 60:].sum() == 0 and masks[2].sum() < masks[1].sum() < masks[0].sum()
