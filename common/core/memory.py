@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
+from functools import cache
 
 import psutil
 
@@ -18,3 +20,19 @@ def peak_memory() -> int:
         return int(psutil.Process().memory_info().peak_wset)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024  # macOS counts bytes, Linux KiB
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Let the C library of this process keep what is freed for what comes next, where it is glibc's.
+
+    It gives large blocks back at once, so that a network's every step is given pages anew, each zeroed first: of the
+    time of a U-Net's steps on a cine's pairs that was 29 % (57 s, and 41 s without), nearly all of it the system's.
+    """
+    trim, top, mapped = -1, -2, -3  # malloc.h: M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # macOS, Windows, musl
+        return
+    for parameter, size in ((mapped, 32 << 20), (trim, 1 << 30), (top, 64 << 20)):
+        mallopt(parameter, size)

@@ -8,12 +8,15 @@ because MONAI's ``Warp`` and ``DVF2DDF`` rebuild their grid at every call and ne
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -38,6 +41,27 @@ def identity_grid(size: Sequence[int], like: Tensor) -> Tensor:
     return made(tuple(size), like.device, like.dtype)
 
 
+class _Normalised(torch.autograd.Function):
+    """Points ``[B, d, *P]`` in pixels as ``grid_sample`` takes them: ``[B, *P, d]`` from −1 to 1, last axis first."""
+
+    @staticmethod
+    def forward(ctx: Any, points: Tensor, size: tuple[int, ...]) -> Tensor:
+        ctx.scales = [2 / max(n - 1, 1) for n in size]
+        grid = points.new_empty((len(points), *points.shape[2:], len(size)))
+        for axis, scale in enumerate(ctx.scales):
+            torch.mul(points[:, axis], scale, out=grid[..., len(size) - 1 - axis])
+        return grid.sub_(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        count = len(ctx.scales)
+        result = grad.new_empty((len(grad), count, *grad.shape[1:-1]))
+        for axis, scale in enumerate(ctx.scales):
+            torch.mul(grad[..., count - 1 - axis], scale, out=result[:, axis])
+        return result, None
+
+
 def sample(image: Tensor, points: Tensor, mode: str = "bilinear", padding: str = "border") -> Tensor:
     """Values of an image at points.
 
@@ -55,9 +79,7 @@ def sample(image: Tensor, points: Tensor, mode: str = "bilinear", padding: str =
         >>> sample(image, torch.tensor([[[[0.5, 1.0]], [[0.5, 0.0]]]])).tolist()  # at (0.5, 0.5) and (1, 0)
         [[[[1.5, 2.0]]]]
     """
-    size = image.shape[2:]
-    scale = points.new_tensor([2 / max(n - 1, 1) for n in size])
-    grid = (points.movedim(1, -1) * scale - 1).flip(-1)
+    grid: Tensor = _Normalised.apply(points, tuple(image.shape[2:]))  # type: ignore[no-untyped-call]
     return functional.grid_sample(image, grid, mode=mode, padding_mode=padding, align_corners=True)
 
 
@@ -167,22 +189,85 @@ def exponentiate(velocity: Tensor, squarings: int = 7) -> Tensor:
     return ddf
 
 
-@lru_cache(maxsize=16)
-def _gaussian_matrix(n: int, sigma: float, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """``[n, n]``, row i the Gaussian around pixel i; what lies outside counts for the edge."""
-    radius = max(1, round(3 * sigma))
-    offsets = torch.arange(-radius, radius + 1, device=device)
-    kernel = torch.softmax(-offsets.to(dtype).square() / (2 * sigma**2), 0)
-    columns = (torch.arange(n, device=device)[:, None] + offsets).clamp_(0, n - 1)
-    matrix = torch.zeros(n, n, device=device, dtype=dtype)
-    return matrix.scatter_add_(1, columns, kernel.expand(n, -1))
+class _Transported(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, velocity: Tensor, squarings: int) -> Tensor:
+        ctx.save_for_backward(velocity)
+        return exponentiate(velocity, squarings)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (velocity,) = ctx.saved_tensors
+        return 0.5 * (warp(grad, -0.25 * velocity) + warp(grad, -0.75 * velocity)), None
+
+
+def exponentiate_quickly(velocity: Tensor, squarings: int = 7) -> Tensor:
+    """``exponentiate`` with as few squarings as the largest velocity needs, and a gradient that is carried back.
+
+    A change δv of the velocity moves the end of a path by the integral of δv along it, so a gradient at the end
+    belongs to the places on the way: here to two of them, at 1/4 and 3/4, without what neighbouring paths stretch.
+    That is exact for an even velocity, and at a fifth of the cost as good a descent where neighbours move alike.
+
+    Args:
+        velocity: ``[B, d, *S]`` in voxels per unit time.
+        squarings: at most; the first step is kept under half a voxel otherwise.
+
+    Examples:
+        >>> velocity = torch.full((1, 2, 9, 9), 1.5, requires_grad=True)
+        >>> exponentiate_quickly(velocity).sum().backward()
+        >>> velocity.grad.unique().tolist()
+        [1.0]
+    """
+    largest = float(velocity.detach().abs().amax())
+    needed = math.ceil(math.log2(max(largest, 0.5) / 0.5))
+    ddf: Tensor = _Transported.apply(velocity, min(needed, squarings))  # type: ignore[no-untyped-call]
+    return ddf
+
+
+def _gaussian(sigma: float) -> list[float]:
+    """Weights of the neighbours 0, 1, … to either side."""
+    weights = [math.exp(-(i**2) / (2 * sigma**2)) for i in range(max(1, round(3 * sigma)) + 1)]
+    total = weights[0] + 2 * sum(weights[1:])
+    return [weight / total for weight in weights]
+
+
+class _Smooth(torch.autograd.Function):
+    """A Gaussian along one axis as shifted sums in place, and its adjoint; what lies outside counts for the edge."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, axis: int, weights: Sequence[float]) -> Tensor:
+        ctx.axis, ctx.weights = axis, weights
+        n = x.shape[axis]
+        result = x * weights[0]
+        for shift, weight in enumerate(weights[1:], 1):
+            m = min(shift, n)
+            for part, edge in ((0, 0), (n - m, n - 1)):
+                result.narrow(axis, part, m).add_(x.narrow(axis, edge, 1), alpha=weight)
+            for target, source in ((m, 0), (0, m)):
+                result.narrow(axis, target, n - m).add_(x.narrow(axis, source, n - m), alpha=weight)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        axis, n = ctx.axis, grad.shape[ctx.axis]
+        result = grad * ctx.weights[0]
+        for shift, weight in enumerate(ctx.weights[1:], 1):
+            m = min(shift, n)
+            for part, edge in ((0, 0), (n - m, n - 1)):
+                outside = grad.narrow(axis, part, m).sum(axis, keepdim=True)
+                result.narrow(axis, edge, 1).add_(outside, alpha=weight)
+            for target, source in ((0, m), (m, 0)):
+                result.narrow(axis, target, n - m).add_(grad.narrow(axis, source, n - m), alpha=weight)
+        return result, None, None
 
 
 def smooth(ddf: Tensor, sigma: float) -> Tensor:
     """``ddf [B, d, *S]`` convolved with a Gaussian of ``sigma`` voxels (cut at 3σ; the edge is repeated).
 
-    As a product with a banded matrix an axis: the gradient of a single-channel convolution would take 40 % of a step of
-    registration.
+    As sums of shifted views: a product with a banded matrix took nine times as long, the gradient of a single-channel
+    convolution 40 % of a step of registration.
 
     Examples:
         >>> smooth(torch.full((1, 2, 5, 5), 3.0), 2.0).allclose(torch.tensor(3.0))  # what is even stays
@@ -190,9 +275,9 @@ def smooth(ddf: Tensor, sigma: float) -> Tensor:
     """
     if sigma <= 0:
         return ddf
+    weights = _gaussian(sigma)
     for axis in range(2, ddf.dim()):
-        matrix = _gaussian_matrix(ddf.shape[axis], sigma, ddf.device, ddf.dtype)
-        ddf = (ddf.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
+        ddf = _Smooth.apply(ddf, axis, weights)  # type: ignore[no-untyped-call]
     return ddf
 
 

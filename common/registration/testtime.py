@@ -32,7 +32,8 @@ from tqdm import tqdm
 from common.core.arrays import bounding_box, scale_size
 from common.core.errors import InputError
 from common.core.files import written_whole
-from common.fields.ddf import compose, downsample, exponentiate, rescale, smooth, warp
+from common.core.memory import keep_freed_memory
+from common.fields.ddf import compose, downsample, exponentiate, exponentiate_quickly, rescale, smooth, warp
 from common.registration.losses import RegistrationLoss
 from common.registration.result import RegistrationInferer, RegistrationResult, Stage
 
@@ -65,6 +66,8 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         field_rate: Adam step of the field in voxels of its grid.
         field_resolution: the field's grid as a part of the full grid, at most; 0.5 halves it.
         field_sigma: Gaussian in voxels of the grid through which the field is seen (and its gradient smoothed).
+        quick_scales: of the field scales, those with NCC windows around every second pixel alone, and the gradient of
+            ``exponentiate_quickly``.
         patience: epochs (passes over the pairs) of a network without progress of ``min_delta`` after which a scale
             ends early; 0 never.
         min_delta: of the loss.
@@ -89,6 +92,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         field_rate: float = 0.2,
         field_resolution: float = 0.5,
         field_sigma: float = 1.0,
+        quick_scales: Sequence[float] = (),
         patience: int = 0,
         min_delta: float = 1e-4,
         checkpoint_dir: str | Path | None = None,
@@ -105,6 +109,9 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         if field != sorted(field):
             raise InputError(f"field_scales {list(field_scales)} must be the finest of the scales {list(scales)}")
         self.is_field = field
+        self.is_quick = [s in set(map(float, quick_scales)) for s in self.scales]
+        if any(quick and not own for quick, own in zip(self.is_quick, field, strict=True)):
+            raise InputError(f"quick_scales {list(quick_scales)} must be among the field_scales {list(field_scales)}")
         self.batch_size, self.learning_rate, self.loss = batch_size, learning_rate, loss or RegistrationLoss()
         self.learned, self.carry_weights, self.squarings = learned, carry_weights, squarings
         self.field_rate, self.field_resolution, self.field_sigma = field_rate, field_resolution, field_sigma
@@ -159,6 +166,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
 
     def _fit_network(self, i: int, inputs: Tensor, mask: Tensor | None, state: _State) -> tuple[Tensor, int, float]:
         """θˢ by NMSR eq. 2; its residual field is composed with the coarser ones (eq. 4)."""
+        keep_freed_memory()
         scale, steps, smoothness = self.scales[i], self.steps[i], self.smoothness[i]
         pairs, mask = self._at_scale(scale, inputs, mask, state.prior)
         network = state.network.train()
@@ -209,15 +217,19 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         batches = torch.arange(len(pairs)).split(self.batch_size)
         unknown = start = torch.empty(0)
         optimiser: torch.optim.Optimizer
+        exponential, registration_loss = exponentiate, self.loss
+        if self.is_quick[i]:
+            exponential, registration_loss = exponentiate_quickly, copy.deepcopy(self.loss)
+            registration_loss.similarity.every = 2
 
         def field() -> tuple[Tensor, Tensor]:
             seen = start + smooth(unknown, self.field_sigma)
-            return seen, exponentiate(seen, self.squarings) if self.squarings else seen
+            return seen, exponential(seen, self.squarings) if self.squarings else seen
 
         def step(engine: Engine, index: Tensor) -> float:
             batch = pairs[index].to(device)
             seen, ddf = field()
-            loss = self.loss(rescale(ddf, size), batch, _of(mask, index, device), smoothness, seen)
+            loss = registration_loss(rescale(ddf, size), batch, _of(mask, index, device), smoothness, seen)
             optimiser.zero_grad()
             (loss * unknown.numel()).backward()  # a sum over the grid: Adam's eps then means the same at every size
             optimiser.step()
@@ -241,7 +253,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         loss = self._run(engine, scale, each, epochs=len(batches), length=steps)
         state.velocity = velocity
         ddf = torch.cat(
-            [exponentiate(v, self.squarings) if self.squarings else v for v in velocity.split(self.batch_size)]
+            [exponential(v, self.squarings) if self.squarings else v for v in velocity.split(self.batch_size)]
         )
         whole = ddf if state.prior is None else compose(rescale(state.prior, grid), ddf)
         return whole, steps, loss

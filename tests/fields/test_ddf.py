@@ -114,6 +114,54 @@ def test_smooth_is_the_gaussian_and_keeps_constants():
     torch.testing.assert_close(fields.smooth(torch.ones(1, 3, 8, 8, 8), 1.0), torch.ones(1, 3, 8, 8, 8))
 
 
+@pytest.mark.parametrize("shape, sigma", [((2, 2, 20, 23), 1.0), ((1, 3, 6, 9, 5), 2.0), ((1, 1, 2, 1), 0.4)])
+def test_smooth_and_its_gradient_are_the_product_with_a_banded_matrix(shape, sigma):
+    field = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    radius = max(1, round(3 * sigma))
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    kernel = torch.softmax(-offsets.square() / (2 * sigma**2), 0)
+    wanted = field
+    for axis in range(2, field.dim()):
+        n = shape[axis]
+        columns = (torch.arange(n)[:, None] + offsets.long()).clamp(0, n - 1)
+        matrix = torch.zeros(n, n, dtype=torch.float64).scatter_add_(1, columns, kernel.expand(n, -1))
+        wanted = (wanted.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
+    found, pull = fields.smooth(field, sigma), torch.randn(shape, dtype=torch.float64)
+    torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
+    given, right = (torch.autograd.grad(values, field, pull)[0] for values in (found, wanted))
+    torch.testing.assert_close(given, right, atol=1e-12, rtol=0)
+
+
+def _bumps(size: tuple[int, int], height: float) -> torch.Tensor:
+    row, column = torch.meshgrid(*(torch.linspace(0, 3.14159, n) for n in size), indexing="ij")
+    return height * torch.stack([row.sin() * column.sin(), row.sin() * (2 * column).sin()])[None]
+
+
+def test_quick_exponential_is_the_exponential_and_its_gradient_points_the_same_way():
+    velocity = _bumps((40, 48), 3.0).requires_grad_()
+    found, right = fields.exponentiate_quickly(velocity), fields.exponentiate(velocity, 9)
+    assert (found - right).abs().max() < 0.07  # of 4.2 pixels: the first step is half a pixel
+    pull = _bumps((40, 48), 1.0).flip(1)
+    given, wanted = (torch.autograd.grad(ddf, velocity, pull)[0].flatten() for ddf in (found, right))
+    assert torch.cosine_similarity(given, wanted, 0) > 0.99
+    assert abs(given.norm() / wanted.norm() - 1) < 0.1
+
+
+def test_quick_exponential_takes_no_more_squarings_than_it_may():
+    velocity = _bumps((40, 48), 30.0)
+    torch.testing.assert_close(fields.exponentiate_quickly(velocity, 2), fields.exponentiate(velocity, 2))
+    still = torch.zeros(1, 2, 8, 8)
+    assert torch.equal(fields.exponentiate_quickly(still), still)
+
+
+@pytest.mark.parametrize("size", [(6, 7), (4, 5, 6), (1, 5)])
+def test_points_are_normalised_with_their_gradient(size):
+    image = torch.rand(1, 1, *size, dtype=torch.float64)
+    points = torch.rand(1, len(size), 9, *(1,) * (len(size) - 1), dtype=torch.float64)
+    points = (points * (torch.tensor(size) - 1).view(1, -1, *(1,) * len(size)).clamp(min=0.5)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda p: fields.sample(image, p), points)
+
+
 @pytest.mark.parametrize("shape", [(1, 3, 8, 8), (1, 2, 8, 9), (1, 2, 8, 8, 8)])
 def test_field_must_fit_the_image(shape):
     with pytest.raises(ValueError, match="a field for an image"):
