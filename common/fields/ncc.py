@@ -85,7 +85,7 @@ def _beside(a: Maps, b: Maps, axis: int, shift: int) -> tuple[Maps, Maps]:
 
 
 def _spread(windows: Tensor, radius: int, every: int, size: Sequence[int]) -> Tensor:
-    """For each pixel of an image of ``size`` the sum of the windows that it lies in: the adjoint of ``_widen`` of sums."""
+    """For each pixel of an image of ``size`` the sum of the windows that it lies in: the adjoint of ``_widen``."""
     if every == 1:
         return box_sum(functional.pad(windows, (2 * radius,) * (2 * len(size))), 2 * radius + 1)
     for axis, length in enumerate(size, 2):

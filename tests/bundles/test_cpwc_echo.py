@@ -172,11 +172,12 @@ def test_a_network_that_nobody_trained_is_refused(tmp_path, cine):
     assert "no weights: train them" in str(input_error_in(caught.value))
 
 
-def test_c_pwc_net_has_learned_to_see_motion():
+@pytest.mark.parametrize("name", ["c_pwc_net", "pwc_net"])
+def test_a_network_with_weights_has_learned_to_see_motion(name):
     """On a heart and a motion of the test's own, drawn from no template: against no motion at all."""
     settings = Settings(artefact=0.0, worlds={"moving": 1.0}, probes=("reference",), shape=(192, 192))
     simulation, _ = draw(view("apical_4ch", 5), 5, settings, 20)
-    parsed = config("c_pwc_net", base="inference.json")
+    parsed = config(name, base="inference.json")
     parsed["bundle_root"] = str(CONFIGS.parent)
     network = parsed.get_parsed_content("network").eval()
     pairs = [simulation.pair(t + 2, t) for t in (3, 6)]
