@@ -2,7 +2,7 @@
 
 The steps: the files, the version in the change log, the schema of the metadata, the properties of inference, one tensor
 through the network, and the weights as TorchScript. Bundles without weights (methods without training, and nmsr_echo,
-which trains on each cine and whose start is none of its default) fail the first and the last, and their cards say so.
+which trains on each cine) fail the first and the last, and their cards say so.
 """
 
 import json
