@@ -264,9 +264,10 @@ def curves(
         parts.append(f'<text x="{column:.1f}" y="{height - bottom + 16}" text-anchor="middle">{tick_text(x)}</text>')
     for mark, x in (marks or {}).items():
         column = at(x, low)[0]
+        anchor = "start" if column < left + 12 else "middle"  # clear of the uppermost number beside the axis
         parts.append(
             f'<line x1="{column:.1f}" x2="{column:.1f}" y1="{top}" y2="{height - bottom}" stroke="#5d6878" '
-            f'stroke-dasharray="4 3"/><text x="{column:.1f}" y="{top - 4}" text-anchor="middle">{escape(mark)}</text>'
+            f'stroke-dasharray="4 3"/><text x="{column:.1f}" y="{top - 4}" text-anchor="{anchor}">{escape(mark)}</text>'
         )
     for (label, (along, up)), colour in zip(series.items(), colours, strict=False):
         points = " ".join("{:.1f},{:.1f}".format(*at(a, b)) for a, b in zip(along, up, strict=True))

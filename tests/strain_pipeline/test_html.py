@@ -64,6 +64,11 @@ def test_curves_are_drawn_where_they_belong():
     assert "stroke-dasharray" in svg and ">ES<" in svg
 
 
+def test_a_mark_at_the_axis_is_written_beside_its_numbers():
+    svg = report.curves({"a": ([0, 1, 2], [0, -10, 5])}, "s", "%", marks={"ED": 0.0, "ES": 1.0})
+    assert re.search(r'text-anchor="start">ED<', svg) and re.search(r'text-anchor="middle">ES<', svg)
+
+
 def test_player_holds_every_frame_and_the_contours_of_those_that_have_one():
     line = np.array([[1.0, 2.0], [3.0, 4.0]])
     html = report.player(np.zeros((3, 20, 1000), np.uint8), {1: [line]}, ["#fff"], {1: "end-diastole"}, 40)
