@@ -79,7 +79,12 @@ def sample(image: Tensor, points: Tensor, mode: str = "bilinear", padding: str =
         >>> sample(image, torch.tensor([[[[0.5, 1.0]], [[0.5, 0.0]]]])).tolist()  # at (0.5, 0.5) and (1, 0)
         [[[[1.5, 2.0]]]]
     """
-    grid: Tensor = _Normalised.apply(points, tuple(image.shape[2:]))  # type: ignore[no-untyped-call]
+    size = tuple(image.shape[2:])
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():  # an export knows no function of Python's
+        scale = points.new_tensor([2 / max(n - 1, 1) for n in size])
+        grid = (points.movedim(1, -1) * scale - 1).flip(-1)
+    else:
+        grid = _Normalised.apply(points, size)  # type: ignore[no-untyped-call]
     return functional.grid_sample(image, grid, mode=mode, padding_mode=padding, align_corners=True)
 
 
