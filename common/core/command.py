@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 
@@ -60,13 +60,13 @@ class CommandParser(argparse.ArgumentParser):
                 if name not in known:
                     self._end(f"{parser.prog}: has no option {name}{nearest(name, known)}")
             else:
-                parser = next((p for p in _commands(parser, word)), parser)
+                parser = next(_commands(parser, word), parser)
 
     def _end(self, message: str) -> NoReturn:
         self.exit(2, f"error: {' '.join(message.split())}\n")
 
 
-def _commands(parser: argparse.ArgumentParser, word: str) -> Iterable[argparse.ArgumentParser]:
+def _commands(parser: argparse.ArgumentParser, word: str) -> Iterator[argparse.ArgumentParser]:
     """The parser of a command of this name, if there is one."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction) and word in action.choices:

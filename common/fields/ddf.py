@@ -9,7 +9,7 @@ because MONAI's ``Warp`` and ``DVF2DDF`` rebuild their grid at every call and ne
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -42,7 +42,10 @@ def identity_grid(size: Sequence[int], like: Tensor) -> Tensor:
 
 
 class _Normalised(torch.autograd.Function):
-    """Points ``[B, d, *P]`` in pixels as ``grid_sample`` takes them: ``[B, *P, d]`` from −1 to 1, last axis first."""
+    """Points ``[B, d, *P]`` in pixels as ``grid_sample`` takes them: ``[B, *P, d]`` from −1 to 1, last axis first.
+
+    As plain operations the same costs a step of registration 10 to 20 % more.
+    """
 
     @staticmethod
     def forward(ctx: Any, points: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -237,34 +240,43 @@ def _gaussian(sigma: float) -> list[float]:
     return [weight / total for weight in weights]
 
 
+def _shifted_sum(x: Tensor, axis: int, weights: Sequence[float]) -> Tensor:
+    """The sum of ``x`` and its neighbours in it along an axis, weighted: what is its own adjoint."""
+    result, n = x * weights[0], x.shape[axis]
+    for shift, weight in enumerate(weights[1:n], 1):
+        for target, source in ((shift, 0), (0, shift)):
+            result.narrow(axis, target, n - shift).add_(x.narrow(axis, source, n - shift), alpha=weight)
+    return result
+
+
+def _edges(n: int, weights: Sequence[float]) -> Iterator[tuple[int, int, int, float]]:
+    """For each neighbour outside of ``n`` pixels, on either side: the first pixel that has it, how many have, the edge
+    that it repeats, its weight."""
+    for shift, weight in enumerate(weights[1:], 1):
+        count = min(shift, n)
+        yield 0, count, 0, weight
+        yield n - count, count, n - 1, weight
+
+
 class _Smooth(torch.autograd.Function):
     """A Gaussian along one axis as shifted sums in place, and its adjoint; what lies outside counts for the edge."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, axis: int, weights: Sequence[float]) -> Tensor:
         ctx.axis, ctx.weights = axis, weights
-        n = x.shape[axis]
-        result = x * weights[0]
-        for shift, weight in enumerate(weights[1:], 1):
-            m = min(shift, n)
-            for part, edge in ((0, 0), (n - m, n - 1)):
-                result.narrow(axis, part, m).add_(x.narrow(axis, edge, 1), alpha=weight)
-            for target, source in ((m, 0), (0, m)):
-                result.narrow(axis, target, n - m).add_(x.narrow(axis, source, n - m), alpha=weight)
+        result = _shifted_sum(x, axis, weights)
+        for first, count, edge, weight in _edges(x.shape[axis], weights):
+            result.narrow(axis, first, count).add_(x.narrow(axis, edge, 1), alpha=weight)
         return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        axis, n = ctx.axis, grad.shape[ctx.axis]
-        result = grad * ctx.weights[0]
-        for shift, weight in enumerate(ctx.weights[1:], 1):
-            m = min(shift, n)
-            for part, edge in ((0, 0), (n - m, n - 1)):
-                outside = grad.narrow(axis, part, m).sum(axis, keepdim=True)
-                result.narrow(axis, edge, 1).add_(outside, alpha=weight)
-            for target, source in ((0, m), (m, 0)):
-                result.narrow(axis, target, n - m).add_(grad.narrow(axis, source, n - m), alpha=weight)
+        axis, weights = ctx.axis, ctx.weights
+        result = _shifted_sum(grad, axis, weights)
+        for first, count, edge, weight in _edges(grad.shape[axis], weights):
+            outside = grad.narrow(axis, first, count).sum(axis, keepdim=True)
+            result.narrow(axis, edge, 1).add_(outside, alpha=weight)
         return result, None, None
 
 

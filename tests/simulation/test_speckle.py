@@ -74,15 +74,14 @@ def test_fields_are_where_the_scatterers_went(scanner, ground):
     assert mask.any() and (ground is not None or bool((~mask & scanner.sector).any()))
 
 
+def turning_disc(scanner, turn, frames):
+    """A disc of speckle in the dark that turns by ``turn`` a frame."""
+    body, motion = TexturedBody("disc", (55.0, 0.0), 30.0), BodyMotion((55.0, 0.0), turn=turn)
+    return Speckle(body, motion, None, np.arange(frames), scanner, count=60_000)
+
+
 def test_the_pictures_move_as_the_field_says(scanner):
-    world = Speckle(
-        TexturedBody("disc", (55.0, 0.0), 30.0),
-        BodyMotion((55.0, 0.0), turn=0.01),
-        None,
-        np.arange(5),
-        scanner,
-        count=60_000,
-    )
+    world = turning_disc(scanner, 0.01, 5)
     pair = world.pair(2, 0)
     inner = pair["mask"][None] > 0
     moved = warp(pair["image"][None, :1], pair["ddf"][None])
@@ -92,14 +91,7 @@ def test_the_pictures_move_as_the_field_says(scanner):
 
 
 def test_speckle_decorrelates_as_it_turns(scanner):
-    world = Speckle(
-        TexturedBody("disc", (55.0, 0.0), 30.0),
-        BodyMotion((55.0, 0.0), turn=0.05),
-        None,
-        np.arange(9),
-        scanner,
-        count=60_000,
-    )
+    world = turning_disc(scanner, 0.05, 9)
     likeness = []
     for moving in (1, 3, 7):
         pair = world.pair(0, moving)
