@@ -57,6 +57,19 @@ def test_field_finds_a_rotation(squarings):
     assert errors[2] < errors[0]
 
 
+def test_quick_scales_find_the_same_motion():
+    image, angle = pairs()
+    plain, register = inferer(), inferer(quick_scales=[1.0])
+    ddf = register(image, network()).ddf
+    assert endpoint_error(ddf, angle) < 0.1 and not torch.equal(ddf, plain(image, network()).ddf)
+    assert register.loss.similarity.every == 1, "the loss is the caller's"
+
+
+def test_a_quick_scale_is_one_of_the_field():
+    with pytest.raises(InputError, match="must be among the field_scales"):
+        inferer(field_scales=[1.0], quick_scales=[0.5])
+
+
 @pytest.mark.parametrize("carry_weights", [True, False])
 def test_network_finds_a_rotation(carry_weights):
     image, angle = pairs()
