@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 import torch
 
-from benchmarks.results import ROOT, kept, save
+from benchmarks.results import ROOT, read_kept, save
 from common.cine.cases import demo_cine
 from common.cine.read import read_cine
 from common.cine.write import write_cine
@@ -116,7 +116,7 @@ def cine_list(folder: Path, count: int, frames: int = 4, size: int = 64) -> Path
 def memory() -> dict[str, Any]:
     """Resident memory of all processes over 2,000 cases that only write; ``docs/images/cohort_memory.png``."""
     with tempfile.TemporaryDirectory() as text:
-        return resident(work(text), "cohort_memory")
+        return resident_memory(work(text), "cohort_memory")
 
 
 def bundle_memory() -> dict[str, Any]:
@@ -125,15 +125,15 @@ def bundle_memory() -> dict[str, Any]:
         options = {"datalist": str(cine_list(Path(text), MANY)), "dataset_dir": text, "output_dir": f"{text}/out"}
         Path(text, "out").mkdir()
         files = bundle.config_files(ROOT / "bundles/farneback", evaluate=True)
-        return resident(bundle.bundle_work(files, options), "cohort_memory_farneback")
+        return resident_memory(bundle.bundle_work(files, options), "cohort_memory_farneback")
 
 
-def resident(doing: Work, picture: str) -> dict[str, Any]:
+def resident_memory(doing: Work, picture: str) -> dict[str, Any]:
     """MiB of the driver, of a Dask worker and of a process of cases over a run, and their growth in its second half."""
     rows: list[tuple[int, float, float, float]] = []
     count = 0
 
-    def look(_: object) -> None:
+    def sample_memory(_: object) -> None:
         nonlocal count
         count += 1
         if count % EVERY == 0:
@@ -146,7 +146,7 @@ def resident(doing: Work, picture: str) -> dict[str, Any]:
 
     with cluster.start_local(2, [], 2**31) as client:
         start = time.perf_counter()
-        run_cases(doing, names(MANY), client, Limits(), seen=look)
+        run_cases(doing, names(MANY), client, Limits(), seen=sample_memory)
         taken = time.perf_counter() - start
     table = np.array(rows)
     half = len(table) // 2
@@ -174,7 +174,7 @@ def command(folder: Path, *more: str) -> list[str]:
 
 
 @contextmanager
-def own_cluster(folder: Path) -> Iterator[tuple[psutil.Process, list[str]]]:
+def start_cluster(folder: Path) -> Iterator[tuple[psutil.Process, list[str]]]:
     """A scheduler and a worker of two threads; gives the scheduler and what names it on the command line."""
     begun: list[subprocess.Popen[bytes]] = []
     file = folder / "scheduler.json"
@@ -190,13 +190,13 @@ def own_cluster(folder: Path) -> Iterator[tuple[psutil.Process, list[str]]]:
         end(begun)
 
 
-def disturbed(folder: Path, out: Path, kinds: Sequence[str]) -> dict[str, Any]:
+def run_disturbed(folder: Path, out: Path, kinds: Sequence[str]) -> dict[str, Any]:
     """A run that is killed, each kind of process ``KILLS`` times in the middle of cases, and started again."""
     chance, killed, starts, ends = random.Random(0), dict.fromkeys(kinds, 0), 0, []
     writing = 0
     while starts < 30:
         starts += 1
-        place = own_cluster(folder) if "scheduler" in kinds else nullcontext((None, []))
+        place = start_cluster(folder) if "scheduler" in kinds else nullcontext((None, []))
         with place as (scheduler, where), tempfile.TemporaryFile("w+") as said:
             run = subprocess.Popen(
                 command(folder, "--output_dir", str(out), "--mlflow", "False", *where),
@@ -238,7 +238,7 @@ def kills() -> dict[str, Any]:
         subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
         for name, kinds in (("on_this_machine", ("driver", "worker", "process")), ("on_a_scheduler", ("scheduler",))):
             out = folder / name
-            found[name] = disturbed(folder, out, kinds)
+            found[name] = run_disturbed(folder, out, kinds)
             rows = [json.loads(row) for row in (out / "cases.jsonl").read_text().splitlines()]
             fields = [(out / case / "ddf.nii.gz", calm / case / "ddf.nii.gz") for case in names(CASES)]
             found[name] |= {
@@ -252,10 +252,10 @@ def kills() -> dict[str, Any]:
 
 def mlflow() -> dict[str, Any]:
     """Cases a second that the record takes into SQLite, and a run whose server is killed and comes back."""
-    return {"sqlite": sent(), "server": server()}
+    return {"sqlite": record_rate(), "server": server()}
 
 
-def sent() -> dict[str, float]:
+def record_rate() -> dict[str, float]:
     """Cases a second that the record takes, into SQLite."""
     from common.cohort.record import send
 
@@ -353,7 +353,7 @@ def cost() -> dict[str, Any]:
             options = {"datalist": f"{text}/{where[0]}.json", "dataset_dir": str(where[1]),
                        "output_dir": f"{text}/{title}"}  # fmt: skip
             (folder / title).mkdir()
-            cases = list(bundle.case_names(bundle.parsed(files, options)).values())
+            cases = list(bundle.case_names(bundle.parse_config(files, options)).values())
             done = run_cases(bundle.bundle_work(files, options), cases, client)[cases[-1]]
             size = sum(f.stat().st_size for f in (folder / title / cases[-1]).glob("*"))
             found[title] = {
@@ -381,7 +381,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parts = parser.parse_args(words).part
     if set(parts) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(set(parts) - set(PARTS)))}; there are {', '.join(PARTS)}")
-    save("cohort", kept("cohort") | run(parts))
+    save("cohort", read_kept("cohort") | run(parts))
 
 
 if __name__ == "__main__":

@@ -34,14 +34,14 @@ def run() -> dict[str, Any]:
     data = os.environ.get("DATA_DIR")
     found: dict[str, Any] = {"threads": torch.get_num_threads(), "targets": TARGETS, "real": bool(data)}
     for name, (bundle, files) in METHODS.items():
-        found[name] = measured(bundle, files, data)
+        found[name] = measure(bundle, files, data)
         print(f"  {name}: {found[name]}", flush=True)
     for kind in ("seconds", "cpu_seconds", "registration_seconds"):
         found[f"{kind}_ants_cc_over_ssmsr"] = round(found["ants_cc"][kind] / found["ssmsr"][kind], 2)
     return found
 
 
-def measured(bundle: str, files: list[str], data: str | None) -> dict[str, float]:
+def measure(bundle: str, files: list[str], data: str | None) -> dict[str, float]:
     """Means over the targets of one bundle's configuration."""
     configs = ROOT / "bundles" / bundle / "configs"
     parser = ConfigParser()

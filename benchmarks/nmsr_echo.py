@@ -61,7 +61,7 @@ def ants_cc(image: Tensor, mask: Tensor) -> Tensor:
     return torch.from_numpy(np.stack(fields))
 
 
-def measured(method: Method, image: Tensor, mask: Tensor, part: slice = slice(None)) -> dict[str, float]:
+def measure_registration(method: Method, image: Tensor, mask: Tensor, part: slice = slice(None)) -> dict[str, float]:
     """Seconds a pair of the whole call; MSE, NLCC and folding of a part of the pairs."""
     start = time.perf_counter()
     ddf = method(image, mask)
@@ -76,7 +76,7 @@ def measured(method: Method, image: Tensor, mask: Tensor, part: slice = slice(No
     }
 
 
-def real(path: str | None) -> dict[str, Any]:
+def measure_real(path: str | None) -> dict[str, Any]:
     """One cine: nmsr registers all its pairs, ANTs every n-th; both are measured on these."""
     case = CineCases(path)[0]
     image, mask = case["image"], case["mask"]
@@ -91,8 +91,8 @@ def real(path: str | None) -> dict[str, Any]:
             "nlcc": round(float(unmoved["nlcc"].mean()), 4),
         },
     }
-    found |= {preset: measured(nmsr(preset), image, mask, part) for preset in PRESETS}
-    found["ants_cc"] = measured(ants_cc, image[part], mask)
+    found |= {preset: measure_registration(nmsr(preset), image, mask, part) for preset in PRESETS}
+    found["ants_cc"] = measure_registration(ants_cc, image[part], mask)
     for preset in PRESETS:
         found[preset]["times_faster_than_ants"] = round(
             found["ants_cc"]["seconds_per_pair"] / found[preset]["seconds_per_pair"], 1
@@ -100,7 +100,7 @@ def real(path: str | None) -> dict[str, Any]:
     return found
 
 
-def simulated() -> dict[str, Any]:
+def measure_simulated() -> dict[str, Any]:
     """Endpoint error in the myocardium, mm a frame, beside the NLCC: parametric hearts with artefacts."""
     rows: dict[str, list[tuple[float, float]]] = {}
     for patient in range(PATIENTS):
@@ -126,7 +126,7 @@ def simulated() -> dict[str, Any]:
     }
 
 
-def large() -> dict[str, Any]:
+def measure_large() -> dict[str, Any]:
     """A cine of 768×1024×50, enlarged from the real one, in the ``fast`` preset: seconds and peak memory.
 
     And of three of its pairs what ``quick_scales`` spare, by how much MSE and NLCC change: with and without, by turns.
@@ -141,7 +141,9 @@ def large() -> dict[str, Any]:
     nmsr("fast")(image, mask)
     seconds, memory = time.perf_counter() - start, peak_memory()
     few = image[:: len(image) // 3][:3]
-    turns = [[measured(nmsr("fast", quick_scales=scales), few, mask) for scales in ([], [1.0])] for _ in range(2)]
+    turns = [
+        [measure_registration(nmsr("fast", quick_scales=scales), few, mask) for scales in ([], [1.0])] for _ in range(2)
+    ]
     plain, quick = zip(*turns, strict=True)
     best = [min(row["seconds_per_pair"] for row in rows) for rows in (plain, quick)]
     return {
@@ -155,10 +157,14 @@ def large() -> dict[str, Any]:
 
 def run() -> dict[str, Any]:
     """Everything; some minutes, nearly all of them ANTs'."""
-    found: dict[str, Any] = {"simulated": simulated(), "768x1024x50": large(), "pydicom_a4c": real(None)}
+    found: dict[str, Any] = {
+        "simulated": measure_simulated(),
+        "768x1024x50": measure_large(),
+        "pydicom_a4c": measure_real(None),
+    }
     folder = os.environ.get("DATA_DIR")
     if folder and (Path(folder) / "cines/a4c_normal.mp4").is_file():
-        found["a4c_normal"] = real(str(Path(folder) / "cines/a4c_normal.mp4"))
+        found["a4c_normal"] = measure_real(str(Path(folder) / "cines/a4c_normal.mp4"))
     return found
 
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks/results"
 
 
-def kept(name: str) -> dict[str, Any]:
+def read_kept(name: str) -> dict[str, Any]:
     """The numbers of an earlier run, without the machine; none where there was none."""
     path = FOLDER / f"{name}.json"
     found = json.loads(path.read_text()) if path.is_file() else {}

@@ -45,10 +45,10 @@ def run(templates: str | None = None, patients: int = 0) -> dict[str, Any]:
     if torch.cuda.is_available():
         results["gpu"] = torch.cuda.get_device_name()
         results["frames_per_s_gpu"] = frames_per_second("cuda")
-    results |= against_pymust()
+    results |= compare_with_pymust()
     torch.set_num_threads(before)
     if patients:
-        results["writing"] = writing(templates, patients)
+        results["writing"] = measure_writing(templates, patients)
     return results
 
 
@@ -109,7 +109,7 @@ def pairs_per_second() -> float:
     return round(24 / (time.perf_counter() - start), 1)
 
 
-def against_pymust() -> dict[str, float]:
+def compare_with_pymust() -> dict[str, float]:
     """Seconds for one frame of the same 5,000 scatterers by PyMUST and by the model, and the ratio.
 
     A diverging wave is one transmit; the paper's frames are 128 focused ones, of which two are timed.
@@ -139,7 +139,7 @@ def against_pymust() -> dict[str, float]:
     return found
 
 
-def writing(templates: str | None, patients: int) -> dict[str, Any]:
+def measure_writing(templates: str | None, patients: int) -> dict[str, Any]:
     """Time and memory of writing patients in turn: the greatest resident MB so far after each tenth of them."""
     memory = []
     start = time.perf_counter()

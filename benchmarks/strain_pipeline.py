@@ -26,7 +26,7 @@ CONFIGS = ROOT / "bundles/strain_pipeline/configs"
 FRAMES = 50
 
 
-def measured(folder: Path, cine: Path, motion: str) -> dict[str, Any]:
+def measure(folder: Path, cine: Path, motion: str) -> dict[str, Any]:
     """ms a frame of each part with the motion of ``motion_<motion>.json``."""
     parser = ConfigParser()
     parser.read_config([CONFIGS / "inference.json", CONFIGS / f"motion_{motion}.json"])
@@ -64,7 +64,7 @@ def run() -> dict[str, Any]:
             "threads": torch.get_num_threads(),
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
             "cine": f"{FRAMES} frames, 256 × 256",
-            **{motion: measured(folder, cine, motion) for motion in motions},
+            **{motion: measure(folder, cine, motion) for motion in motions},
         }
 
 

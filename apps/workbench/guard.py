@@ -59,45 +59,45 @@ class Guard:
             await self.app(scope, receive, send)
             return
 
-        async def dressed(message: Message) -> None:
+        async def add_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 given = {name.lower() for name, _ in message["headers"]}
                 more = [(k.lower().encode(), v.encode()) for k, v in HEADERS.items() if k.lower().encode() not in given]
                 message = {**message, "headers": [*message["headers"], *more]}
             await send(message)
 
-        await self.app(scope, self.limit.counted(receive, Refused(413, self.limit.reason)), dressed)
+        await self.app(scope, self.limit.count_bytes(receive, Refused(413, self.limit.reason)), add_headers)
 
     def refusal(self, scope: Scope, headers: dict[str, str]) -> Response | None:
         """Why a request is not let in; None lets it in."""
         host = headers.get("host", "")
         if urlsplit(f"//{host}").hostname not in self.hosts:
-            return refused(421, "this server has another name")
+            return refuse(421, "this server has another name")
         origin = headers.get("origin")
         if origin is None and scope["type"] == "websocket" and "sec-fetch-site" not in headers:
-            return refused(403, "no origin")
+            return refuse(403, "no origin")
         if origin is not None and urlsplit(origin).netloc != host:
-            return refused(403, "another page's request")
+            return refuse(403, "another page's request")
         changes = scope["type"] == "websocket" or scope.get("method") not in ("GET", "HEAD")
         if headers.get("sec-fetch-site") == "cross-site" and changes:
-            return refused(403, "another page's request")
+            return refuse(403, "another page's request")
         if not self.limit.is_declared(headers):
-            return refused(413, self.limit.reason)
-        if self.passwords is not None and not self.known(headers.get("authorization", "")):
-            answer = refused(401, "name and password")
+            return refuse(413, self.limit.reason)
+        if self.passwords is not None and not self.is_known(headers.get("authorization", "")):
+            answer = refuse(401, "name and password")
             answer.headers["WWW-Authenticate"] = 'Basic realm="workbench"'
             return answer
         cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        if cookie is not None and same(cookie.value, self.token):
+        if cookie is not None and is_same(cookie.value, self.token):
             return None
         query = dict(p.split("=", 1) for p in scope.get("query_string", b"").decode("latin-1").split("&") if "=" in p)
-        if scope["type"] == "http" and scope["path"] == "/" and same(query.get("token", ""), self.token):
+        if scope["type"] == "http" and scope["path"] == "/" and is_same(query.get("token", ""), self.token):
             answer = RedirectResponse("/", 303, headers=HEADERS)
             answer.set_cookie(COOKIE, self.token, httponly=True, samesite="strict", path="/")
             return answer
-        return refused(401, "open the address that the server printed when it started")
+        return refuse(401, "open the address that the server printed when it started")
 
-    def known(self, authorization: str) -> bool:
+    def is_known(self, authorization: str) -> bool:
         """Whether name and password are those of the file."""
         kind, _, value = authorization.partition(" ")
         try:
@@ -105,15 +105,15 @@ class Guard:
         except ValueError:
             return False
         wanted = (self.passwords or {}).get(name)
-        return kind.lower() == "basic" and same(password, wanted or secrets.token_hex(8))
+        return kind.lower() == "basic" and is_same(password, wanted or secrets.token_hex(8))
 
 
-def same(given: str, wanted: str) -> bool:
+def is_same(given: str, wanted: str) -> bool:
     """Whether two texts are the same, in a time that does not tell where they differ."""
     return hmac.compare_digest(hashlib.sha256(given.encode()).digest(), hashlib.sha256(wanted.encode()).digest())
 
 
-def refused(status: int, reason: str) -> JSONResponse:
+def refuse(status: int, reason: str) -> JSONResponse:
     """An answer of one line."""
     return JSONResponse({"detail": reason}, status, headers=HEADERS)
 

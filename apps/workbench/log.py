@@ -28,7 +28,7 @@ def state_of(log: Sequence[Mapping[str, Any]]) -> Edits:
     return dict(done[-1]) if done else {}
 
 
-def turned(log: Sequence[Mapping[str, Any]], what: str) -> Edits | None:
+def apply_turn(log: Sequence[Mapping[str, Any]], what: str) -> Edits | None:
     """The edits that hold after an ``undo`` or a ``redo``; None where there is nothing to undo or redo."""
     done, undone = history(log)
     if what == "undo" and done:

@@ -24,7 +24,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from apps.workbench.guard import Guard
 from apps.workbench.log import history
 from apps.workbench.store import Store
-from common.serving.checks import Refused, json_object, number, one_of, shown, suffix_of
+from common.serving.checks import Refused, choice, json_object, number, shorten, suffix_of
 from common.serving.settings import KINDS, METHODS, SUFFIXES, VOLUME_METHODS, page_settings
 from common.ventricle.contours import LINES
 from common.ventricle.views import APICAL
@@ -43,64 +43,64 @@ def make_server(
 ) -> Starlette:
     """The application; arguments as in ``Guard``, and the file of the built-in example."""
 
-    async def threaded(call: Callable[..., Any], *args: Any, **values: Any) -> Any:
+    async def call_in_thread(call: Callable[..., Any], *args: Any, **values: Any) -> Any:
         return await anyio.to_thread.run_sync(partial(call, *args, **values))
 
     async def page(_: Request) -> Response:
         return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-store"})
 
     async def cases(_: Request) -> Response:
-        return JSONResponse(await threaded(store.listed))
+        return JSONResponse(await call_in_thread(store.list_cases))
 
     async def settings(_: Request) -> Response:
-        return JSONResponse({**page_settings(), "studies": await threaded(store.study_names)})
+        return JSONResponse({**page_settings(), "studies": await call_in_thread(store.study_names)})
 
     async def upload(request: Request) -> Response:
         title = request.query_params.get("name", "").replace("\\", "/").rsplit("/", 1)[-1]
         suffix = suffix_of(title, SUFFIXES, "file")
-        name, target = await threaded(store.new, title, suffix)
+        name, target = await call_in_thread(store.create, title, suffix)
         try:
-            await stored(request, target)
+            await store_body(request, target)
         except BaseException:
-            await threaded(store.remove, name)
+            await call_in_thread(store.remove, name)
             raise
-        await threaded(store.begin, name, "open", None, who(request))
+        await call_in_thread(store.begin, name, "open", None, user_of(request))
         return JSONResponse({"id": name})
 
     async def label(request: Request) -> Response:
         name = request.path_params["name"]
-        place = await threaded(store.place, name)
+        place = await call_in_thread(store.place, name)
         suffix_of(request.query_params.get("name", ""), (".nii.gz",), "label")
         target = place / "source" / f"label-{uuid.uuid4().hex[:8]}.part"
         try:
-            await stored(request, target)
+            await store_body(request, target)
             if store.read(name).get("about", {}).get("kind") != "volume":
                 raise Refused(409, "a label belongs to a volume")
-            await threaded(os.replace, target, place / "source" / "label.nii.gz")
+            await call_in_thread(os.replace, target, place / "source" / "label.nii.gz")
         finally:
             target.unlink(missing_ok=True)
-        await threaded(store.update, name, methods={})
-        await threaded(store.begin, name, "open", None, who(request))
+        await call_in_thread(store.update, name, methods={})
+        await call_in_thread(store.begin, name, "open", None, user_of(request))
         return JSONResponse({})
 
-    async def stored(request: Request, target: Path) -> None:
+    async def store_body(request: Request, target: Path) -> None:
         with open(target, "wb") as file:
             async for piece in request.stream():
-                await threaded(file.write, piece)
+                await call_in_thread(file.write, piece)
 
     async def try_example(request: Request) -> Response:
-        name, target = await threaded(store.new, "Example: apical four-chamber", ".dcm")
+        name, target = await call_in_thread(store.create, "Example: apical four-chamber", ".dcm")
         target.write_bytes(example.read_bytes())
-        await threaded(store.begin, name, "open", None, who(request))
+        await call_in_thread(store.begin, name, "open", None, user_of(request))
         return JSONResponse({"id": name})
 
     async def study(request: Request) -> Response:
-        name = await threaded(store.new_of_study, request.query_params.get("name", ""))
+        name = await call_in_thread(store.create_from_study, request.query_params.get("name", ""))
         if store.read(name)["status"] == "arriving":
-            await threaded(store.begin, name, "open", None, who(request))
+            await call_in_thread(store.begin, name, "open", None, user_of(request))
         return JSONResponse({"id": name})
 
-    async def one(request: Request) -> Response:
+    async def show_case(request: Request) -> Response:
         name = request.path_params["name"]
 
         def collect() -> dict[str, Any]:
@@ -109,22 +109,22 @@ def make_server(
             return {**case, "progress": store.progress(name), "results": store.results(name), "log": log,
                     "edits": done[-1] if done else {}, "can": {"undo": bool(done), "redo": bool(undone)}}  # fmt: skip
 
-        return JSONResponse(await threaded(collect))
+        return JSONResponse(await call_in_thread(collect))
 
     async def remove(request: Request) -> Response:
-        await threaded(store.remove, request.path_params["name"])
+        await call_in_thread(store.remove, request.path_params["name"])
         return JSONResponse({})
 
     async def file(request: Request) -> Response:
-        place = await threaded(store.place, request.path_params["name"])
+        place = await call_in_thread(store.place, request.path_params["name"])
         known = SHOWN_FILES.get(request.path_params["file"])
         if known is None or not (place / "shown" / known).is_file():
             raise Refused(404, "no such file")
         return FileResponse(place / "shown" / known)
 
-    async def taken(request: Request) -> Response:
+    async def send_file(request: Request) -> Response:
         name, wanted = request.path_params["name"], request.path_params["file"]
-        case = await threaded(store.read, name)
+        case = await call_in_thread(store.read, name)
         if wanted not in (case.get("files") or []):
             raise Refused(404, "no such file")
         path = store.place(name) / "take" / wanted
@@ -134,27 +134,27 @@ def make_server(
 
     async def act(request: Request) -> Response:
         name, what = request.path_params["name"], request.path_params["what"]
-        await threaded(store.place, name)
+        await call_in_thread(store.place, name)
         body = json_object((await request.body()).decode("utf-8", "replace"), "body")
         kind = (store.read(name).get("about") or {}).get("kind", "cine")
         known = METHODS if kind == "cine" else VOLUME_METHODS
-        method = checked(one_of(*known), body.get("method", KINDS[kind]), "method")
+        method = check_value(choice(*known), body.get("method", KINDS[kind]), "method")
         if what in ("measure", "take"):
-            await threaded(store.begin, name, what, method, who(request))
+            await call_in_thread(store.begin, name, what, method, user_of(request))
             return JSONResponse({})
         if kind != "cine" and what != "cancel":
             raise Refused(409, "a volume has no wall to correct, and no points to follow")
         if what == "cancel":
-            await threaded(store.cancel, name)
+            await call_in_thread(store.cancel, name)
             return JSONResponse({})
         if what in ("undo", "redo"):
-            return JSONResponse(await threaded(store.turn, name, method, who(request), what))
+            return JSONResponse(await call_in_thread(store.turn, name, method, user_of(request), what))
         if what == "step":
-            return JSONResponse(await threaded(store.step, name, method, who(request), partial(change, body)))
+            return JSONResponse(await call_in_thread(store.step, name, method, user_of(request), partial(change, body)))
         if what in ("points", "line"):
-            answer = await threaded(
+            answer = await call_in_thread(
                 store.ask, name, what, method=method, points=body.get("points"),
-                frame=checked(FRAME, body.get("frame"), "frame"),
+                frame=check_value(FRAME, body.get("frame"), "frame"),
             )  # fmt: skip
             return JSONResponse(answer)
         raise Refused(404, "no such thing to do")
@@ -167,13 +167,13 @@ def make_server(
             last = None
             while True:
                 changed.clear()
-                now = json.dumps(await threaded(store.listed))
+                now = json.dumps(await call_in_thread(store.list_cases))
                 if now != last:
                     await socket.send_text(now)
                     last = now
                 await changed.wait()
 
-        with store.watched(lambda: loop.call_soon_threadsafe(changed.set)):
+        with store.watch(lambda: loop.call_soon_threadsafe(changed.set)):
             telling = asyncio.ensure_future(tell())
             try:
                 while not telling.done():  # what a page says here is not looked at; that it goes away is
@@ -183,11 +183,11 @@ def make_server(
             finally:
                 telling.cancel()
 
-    async def refused(_: Request, error: Exception) -> Response:
+    async def answer_refusal(_: Request, error: Exception) -> Response:
         assert isinstance(error, Refused)
         return JSONResponse({"detail": error.reason}, error.status)
 
-    async def gone(_: Request, error: Exception) -> Response:
+    async def answer_gone(_: Request, error: Exception) -> Response:
         return JSONResponse({"detail": "the client is gone"}, 499)
 
     @asynccontextmanager
@@ -202,26 +202,26 @@ def make_server(
         Route("/api/uploads", upload, methods=["POST"]),
         Route("/api/example", try_example, methods=["POST"]),
         Route("/api/studies", study, methods=["POST"]),
-        Route("/api/cases/{name}", one, methods=["GET"]),
+        Route("/api/cases/{name}", show_case, methods=["GET"]),
         Route("/api/cases/{name}", remove, methods=["DELETE"]),
         Route("/api/cases/{name}/shown/{file}", file),
-        Route("/api/cases/{name}/take/{file}", taken),
+        Route("/api/cases/{name}/take/{file}", send_file),
         Route("/api/cases/{name}/label", label, methods=["POST"]),
         Route("/api/cases/{name}/{what}", act, methods=["POST"]),
         WebSocketRoute("/api/events", events),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     guard = Middleware(Guard, hosts=hosts, token=token, passwords=passwords, most=most)
-    handlers: dict[Any, Any] = {Refused: refused, ClientDisconnect: gone}
+    handlers: dict[Any, Any] = {Refused: answer_refusal, ClientDisconnect: answer_gone}
     return Starlette(routes=routes, middleware=[guard], exception_handlers=handlers, lifespan=lifespan)
 
 
-def who(request: Request) -> str:
+def user_of(request: Request) -> str:
     """Who asks, as the page says it; for the log."""
     return request.headers.get("x-who", "")[:60]
 
 
-def checked(check: Callable[[Any], Any], value: Any, name: str) -> Any:
+def check_value(check: Callable[[Any], Any], value: Any, name: str) -> Any:
     """A value of a body.
 
     Raises:
@@ -230,7 +230,7 @@ def checked(check: Callable[[Any], Any], value: Any, name: str) -> Any:
     try:
         return check(value)
     except ValueError as error:
-        raise Refused(400, f"{name}: expected {error}, got {shown(value)}") from error
+        raise Refused(400, f"{name}: expected {error}, got {shorten(value)}") from error
 
 
 def change(body: dict[str, Any], edits: dict[str, Any]) -> dict[str, Any]:
@@ -241,14 +241,14 @@ def change(body: dict[str, Any], edits: dict[str, Any]) -> dict[str, Any]:
     """
     what, value = body.get("what"), body.get("value")
     if what in ("ed", "es"):
-        return {"what": f"{what} {value}", "edits": {**edits, what: checked(FRAME, value, what)}}
+        return {"what": f"{what} {value}", "edits": {**edits, what: check_value(FRAME, value, what)}}
     if what == "view":
         return {
-            "what": f"view {shown(value)}",
-            "edits": {**edits, "view": checked(one_of(*APICAL), value, what), "off": []},
+            "what": f"view {shorten(value)}",
+            "edits": {**edits, "view": check_value(choice(*APICAL), value, what), "off": []},
         }
     if what == "line":
-        return {"what": f"line {shown(value)}", "edits": {**edits, "line": checked(one_of(*LINES), value, what)}}
+        return {"what": f"line {shorten(value)}", "edits": {**edits, "line": check_value(choice(*LINES), value, what)}}
     if what == "segment" and isinstance(value, str):
         off = list(edits.get("off", []))
         off = [name for name in off if name != value] if value in off else [*off, value[:60]]

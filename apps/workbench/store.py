@@ -15,8 +15,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from apps.workbench.log import Edits, state_of, turned
-from common.core.files import written_whole
+from apps.workbench.log import Edits, apply_turn, state_of
+from common.core.files import write_whole
 from common.serving.checks import IMAGE_SUFFIXES, Refused
 from common.serving.settings import KINDS
 from common.serving.workers import PROGRESS, Job, Workers
@@ -59,7 +59,7 @@ class Store:
                       if ID.fullmatch(path.parent.name)}  # fmt: skip
         self.pool = ThreadPoolExecutor(4, "jobs")
         self.pool.submit(self._warm)
-        threading.Thread(target=self._look, name="progress", daemon=True).start()
+        threading.Thread(target=self._poll_jobs, name="progress", daemon=True).start()
         for name, case in list(self.known.items()):
             for left in (self.cases / name).glob("job-*"):
                 shutil.rmtree(left, ignore_errors=True)
@@ -81,7 +81,7 @@ class Store:
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
-    def _look(self) -> None:
+    def _poll_jobs(self) -> None:
         """See how far the jobs are, while there are any."""
         while not self.closed.wait(LOOK):
             for _, place, far in list(self.jobs.values()):
@@ -98,7 +98,7 @@ class Store:
             watcher()
 
     @contextmanager
-    def watched(self, watcher: Callable[[], None]) -> Iterator[None]:
+    def watch(self, watcher: Callable[[], None]) -> Iterator[None]:
         """Call ``watcher``, from any thread, whenever a case changes or its job is further."""
         self.watchers.add(watcher)
         try:
@@ -126,12 +126,12 @@ class Store:
         """Change what is known of a case."""
         with self.lock:
             case = {**self.read(name), **values}
-            with written_whole(self.cases / name / "case.json") as beside:
+            with write_whole(self.cases / name / "case.json") as beside:
                 beside.write_text(json.dumps(case))
             self.known[name] = case
         self._tell()
 
-    def listed(self) -> list[dict[str, Any]]:
+    def list_cases(self) -> list[dict[str, Any]]:
         """All cases, the latest first, with how far their jobs are."""
         with self.lock:
             found = [{**deepcopy(case), "progress": self.progress(name)} for name, case in self.known.items()]
@@ -142,7 +142,7 @@ class Store:
         job = self.jobs.get(name)
         return dict(job[2]) if job else None
 
-    def new(self, title: str, suffix: str) -> tuple[str, Path]:
+    def create(self, title: str, suffix: str) -> tuple[str, Path]:
         """A case without its file, and where that goes."""
         name = uuid.uuid4().hex
         (self.cases / name / "source").mkdir(parents=True)
@@ -164,7 +164,7 @@ class Store:
         return [path.name for path in paths if path.name.endswith(IMAGE_SUFFIXES) and not path.name.startswith(".")
                 and path.is_file() and not path.is_symlink()]  # fmt: skip
 
-    def new_of_study(self, image: str) -> str:
+    def create_from_study(self, image: str) -> str:
         """A case of an image of the studies, which is read where it is; the one that there is, if any.
 
         Raises:
@@ -176,7 +176,7 @@ class Store:
             for name, case in self.known.items():
                 if case.get("study") == image:
                     return name
-            name = self.new(image, next(suffix for suffix in IMAGE_SUFFIXES if image.endswith(suffix)))[0]
+            name = self.create(image, next(suffix for suffix in IMAGE_SUFFIXES if image.endswith(suffix)))[0]
             self.update(name, study=image)
         return name
 
@@ -200,9 +200,9 @@ class Store:
             job = Job()
             self.jobs[name] = (job, self.cases / name / f"job-{uuid.uuid4().hex[:8]}", {"what": "waiting", "share": 0})
             self.update(name, doing=task, method=method, who=who, failed=None)
-        self.pool.submit(self._long, name, task, method, who, job)
+        self.pool.submit(self._run_job, name, task, method, who, job)
 
-    def _long(self, name: str, task: str, method: str | None, who: str, job: Job) -> None:
+    def _run_job(self, name: str, task: str, method: str | None, who: str, job: Job) -> None:
         said: dict[str, Any] = {}
         follow = False
         try:
@@ -214,7 +214,7 @@ class Store:
                 follow = bool(answer.get("ready"))
                 method = method or KINDS[answer["kind"]]
             elif task == "measure":
-                with self._alone(name):
+                with self._hold_case(name):
                     said = {"status": "measured"}
                     if state_of(self.log(name)) == state_of(log):  # else nothing of it is shown
                         said = self.keep(name, str(method), answer)
@@ -284,7 +284,7 @@ class Store:
 
     def keep(self, name: str, method: str, answer: Mapping[str, Any]) -> dict[str, Any]:
         """Keep what a page shows of a method; what is then known of the case."""
-        with written_whole(self.cases / name / f"result_{method}.json") as beside:
+        with write_whole(self.cases / name / f"result_{method}.json") as beside:
             beside.write_text(json.dumps(answer["result"]))
         return {"status": "measured", "methods": {**self.read(name).get("methods", {}), method: answer["row"]}}
 
@@ -312,7 +312,7 @@ class Store:
         Args:
             change: from the edits so far to ``{"what": …, "edits": …}`` or ``{"what": …, "handles": …}``.
         """
-        with self._alone(name):
+        with self._hold_case(name):
             log = self.log(name)
             step = change(state_of(log))
             edits, answer = step.get("edits", state_of(log)), None
@@ -323,7 +323,7 @@ class Store:
                 raise Refused(409, "nothing is measured yet whose wall could be moved")
             entry = {"when": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "who": who, "what": step["what"],
                      "edits": edits, "method": method}  # fmt: skip
-            with written_whole(self.cases / name / "log.json") as beside:
+            with write_whole(self.cases / name / "log.json") as beside:
                 beside.write_text(json.dumps([*log, entry]))
             if answer is None:
                 self.update(name, failed=None, methods={})
@@ -341,7 +341,7 @@ class Store:
         """
 
         def change(_: Edits) -> dict[str, Any]:
-            edits = turned(self.log(name), what)
+            edits = apply_turn(self.log(name), what)
             if edits is None:
                 raise Refused(409, f"nothing to {what}")
             return {"what": what, "edits": edits}
@@ -362,12 +362,12 @@ class Store:
                 answer = self._ask(self.work, name, "correct", {"method": behind[0], "edits": edits}, place)
             except (Refused, OSError):  # it stays away from what is shown
                 return
-            with self._alone(name):
+            with self._hold_case(name):
                 if name in self.known and state_of(self.log(name)) == edits:
                     self.update(name, **self.keep(name, behind[0], answer))
 
     @contextmanager
-    def _alone(self, name: str) -> Iterator[None]:
+    def _hold_case(self, name: str) -> Iterator[None]:
         """One step of a case at a time."""
         self.place(name)
         with self.lock:

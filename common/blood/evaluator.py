@@ -18,8 +18,8 @@ from torch import Tensor
 from common.blood.files import write_flow
 from common.blood.measures import measure_flow
 from common.cine.case import CineCase
-from common.cine.sector import seen_area
-from common.cine.transforms import in_pool
+from common.cine.sector import sector_hull
+from common.cine.transforms import mask_pool
 from common.core.errors import InputError
 from common.core.memory import peak_memory
 from common.evaluation.cine import CineReport
@@ -79,9 +79,9 @@ class BloodEvaluator(CaseEvaluator):
     def journey(self, case: CineCase) -> CineReport:
         """From frames to fields, flow, scores, and files."""
         given = case.pool is not None
-        case = pooled(case, self.segment)
+        case = find_pool(case, self.segment)
         single: RegistrationResult = self.fields_of(case)
-        result = replace(single, ddf=smoothed_in_time(single.ddf, self.time_sigma))
+        result = replace(single, ddf=smooth_in_time(single.ddf, self.time_sigma))
         likeness = nlcc(case.image[:, 1:], warp(case.image[:, :1], single.ddf), self.radius, case.mask)
         flow = measure_flow(case, result.ddf, single.ddf, alike=float(likeness.nanmean()))
         flow = flow if given else replace(flow, notes=[SEGMENTED, *flow.notes])
@@ -111,14 +111,14 @@ class BloodEvaluator(CaseEvaluator):
         return CineReport(case, result, scores, folder, None)
 
 
-def smoothed_in_time(ddf: Tensor, sigma: float) -> Tensor:
+def smooth_in_time(ddf: Tensor, sigma: float) -> Tensor:
     """Fields ``[N, 2, H, W]`` under a Gaussian of ``sigma`` pairs; the first and the last stand for those beyond."""
     if sigma <= 0 or len(ddf) < 2:
         return ddf
     return torch.from_numpy(ndimage.gaussian_filter1d(ddf.numpy(), sigma, axis=0, mode="nearest"))
 
 
-def pooled(case: CineCase, segment: Callable[[Tensor], Tensor] | None) -> CineCase:
+def find_pool(case: CineCase, segment: Callable[[Tensor], Tensor] | None) -> CineCase:
     """The case with its blood pool, which alone is registered.
 
     Args:
@@ -129,7 +129,7 @@ def pooled(case: CineCase, segment: Callable[[Tensor], Tensor] | None) -> CineCa
         InputError: no pool is found in a frame, or it leaves the sector.
     """
     frames = case.cine.as_tensor()[0]
-    sector = seen_area(case.cine)
+    sector = sector_hull(case.cine)
     if case.pool is not None:
         check_pool(case.pool, case.size, len(frames), sector, str(case.entry.ed_mask or case.entry.pool))
         return case
@@ -146,4 +146,4 @@ def pooled(case: CineCase, segment: Callable[[Tensor], Tensor] | None) -> CineCa
         ]
     )
     check_pool(pool & sector, case.size, len(frames), sector, f"{case.entry.image}, as segmented")
-    return in_pool(case, pool & sector)
+    return mask_pool(case, pool & sector)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from common.core.arrays import bounding_box
 from common.core.plots import plt
-from common.evaluation.figures import tracked_frame
+from common.evaluation.figures import draw_frame
 from common.flow.velocity import Velocity
 from common.flow.vortices import Vortex
 
@@ -165,7 +165,7 @@ def particle_film(
         recent = ways[first : t + 1, ~ways[t, :, 0].isnan()].clone()
         for k in range(len(recent) - 2, -1, -1):  # who was seeded within the trail has no way before
             recent[k] = torch.where(recent[k].isnan(), recent[k + 1], recent[k])
-        drawn.append(tracked_frame(cine[first : t + 1], recent, t - first, trail, (zoom, zoom)))
+        drawn.append(draw_frame(cine[first : t + 1], recent, t - first, trail, (zoom, zoom)))
     iio.imwrite(still, drawn[len(drawn) // 2])
     iio.imwrite(path, drawn, fps=rate, codec="libx264", macro_block_size=2)
 

@@ -18,7 +18,7 @@ from common.blood.figures import flow_by_scale, flow_curves, particle_film, vort
 from common.blood.measures import BloodFlow, units
 from common.blood.report import write_report
 from common.cine.case import CineCase
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.core.tables import write_csv
 from common.core.vtk import write_pvd, write_vti, write_vtp
 from common.fields.files import save_cine_ddf
@@ -72,7 +72,7 @@ def write_fields(folder: Path, case: CineCase, flow: BloodFlow) -> None:
     for name, values in (("vorticity", flow.vorticity.nan_to_num().float()), ("pool", case.pool.to(torch.uint8))):
         image = nibabel.Nifti1Image(values.numpy().transpose(2, 1, 0), np.diag([steps[1], steps[0], seconds, 1.0]))
         image.header.set_zooms((steps[1], steps[0], seconds))
-        with written_whole(folder / f"{name}.nii.gz") as beside:
+        with write_whole(folder / f"{name}.nii.gz") as beside:
             nibabel.save(image, beside)
 
 

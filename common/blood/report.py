@@ -8,7 +8,7 @@ from typing import Any
 
 from common.blood.measures import BloodFlow, units
 from common.cine.case import CineCase
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.strain_pipeline.html import bullets, columns, curves, figure_of, number, page, section, table
 
 CANNOT = (
@@ -37,7 +37,7 @@ def write_report(folder: Path, case: CineCase, flow: BloodFlow) -> None:
         return curves(drawn, label, f"{keys[0].split('_', 1)[-1]}, {unit[keys[0]]}") if drawn else ""
 
     fastest = max(rows, key=lambda r: r["peak_speed"] or 0.0)
-    strongest = {name: _strongest(rows, name) for name in ("ccw", "cw")}
+    strongest = {name: _find_strongest(rows, name) for name in ("ccw", "cw")}
     figures = columns(
         figure_of(fastest["peak_speed"], flow.velocity.unit, "fastest 1 % of the pool", 2),
         *(
@@ -70,11 +70,11 @@ def write_report(folder: Path, case: CineCase, flow: BloodFlow) -> None:
     sections.append(section("Particles", _picture(folder / "particles.png"), film))
     sections.append(section("What this cannot say", bullets(CANNOT)))
     subtitle = f"{case.meta.source} · {case.cine.shape[1]} frames · research only"
-    with written_whole(folder / "flow.html") as beside:
+    with write_whole(folder / "flow.html") as beside:
         beside.write_text(page(f"Blood flow: {case.name}", subtitle, sections))
 
 
-def _strongest(rows: Any, name: str) -> Any:
+def _find_strongest(rows: Any, name: str) -> Any:
     known = [row for row in rows if row[f"{name}_circulation"] is not None]
     return max(known, key=lambda row: abs(row[f"{name}_circulation"])) if known else None
 

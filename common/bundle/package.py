@@ -17,7 +17,7 @@ from pathlib import Path
 
 from common.core.command import CommandParser
 from common.core.errors import InputError
-from common.core.files import written_whole
+from common.core.files import write_whole
 
 METADATA = Path("configs/metadata.json")
 LINK = re.compile(r"(?P<picture>!?)\[(?P<text>[^\]]*)\]\((?P<target>(?:\.\./)+[^)\s]+)\)")
@@ -92,7 +92,7 @@ def package(bundle: str | Path, output_dir: str | Path, wheel: str) -> Path:
             content[str(place)] = _page(path, folder, content, wheel, version).encode()
         else:
             content[str(place)] = path.read_bytes()
-    with written_whole(Path(output_dir) / f"{folder.name}_v{version}.zip") as beside:
+    with write_whole(Path(output_dir) / f"{folder.name}_v{version}.zip") as beside:
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as file:
             for name, data in sorted(content.items()):
                 entry = zipfile.ZipInfo(f"{folder.name}/{name}")  # of no date: the same content is the same zip
@@ -118,23 +118,23 @@ def _config(path: Path, folder: Path) -> str:
 def _page(path: Path, folder: Path, content: dict[str, bytes], wheel: str, version: str) -> str:
     """A page of the docs: the zip's paths in the commands, how to install, and no link that leads out of the zip."""
 
-    def inside(found: re.Match[str]) -> str:
+    def rewrite_link(found: re.Match[str]) -> str:
         if not found["picture"]:
             return found["text"]
         file = path.parent / found["target"]
-        content[f"docs/images/{file.name}"] = _needed(file, folder)
+        content[f"docs/images/{file.name}"] = _read_needed(file, folder)
         return f"![{found['text']}](images/{file.name})"
 
-    text = LINK.sub(inside, path.read_text())
+    text = LINK.sub(rewrite_link, path.read_text())
     for name in DATA_LIST.findall(text):
-        content[name] = _needed(folder.parents[1] / name, folder)
+        content[name] = _read_needed(folder.parents[1] / name, folder)
     text = DATA_LIST.sub(lambda found: f"{folder.name}/{found[0]}", text)
     text = text.replace(f"bundles/{folder.name}/", f"{folder.name}/")
     title, _, rest = text.partition("\n")
     return f"{title}\n{INSTALL.format(wheel=wheel, version=version)}{rest}" if path.name == "README.md" else text
 
 
-def _needed(file: Path, folder: Path) -> bytes:
+def _read_needed(file: Path, folder: Path) -> bytes:
     if not file.is_file():
         raise InputError(f"{folder}: names {file}, which is not there")
     return file.read_bytes()

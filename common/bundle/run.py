@@ -21,7 +21,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from common.core.errors import InputError, input_error_in, one_line_errors
+from common.core.errors import InputError, input_error_in, install_error_hook
 from common.core.options import bundle_of, check_files, check_known, check_place, is_path, take_literally
 
 ABOUT = """usage: python -m common.bundle.run [RUN_ID] --config_file FILE [FILE …] [--option value …]
@@ -66,18 +66,18 @@ def arguments(words: Sequence[str]) -> dict[str, Any]:
 
 def _files(value: str) -> list[str]:
     """One file, or a list of them as MONAI's command takes it."""
-    found = _literal(value) if value.startswith("[") and not Path(value).exists() else value
+    found = _parse_literal(value) if value.startswith("[") and not Path(value).exists() else value
     return [str(file) for file in found] if isinstance(found, list | tuple) else [value]
 
 
 def _read(name: str, value: str) -> Any:
     if not is_path(name):
-        return _literal(value)
-    found = _literal(value)  # a list of paths, or none
+        return _parse_literal(value)
+    found = _parse_literal(value)  # a list of paths, or none
     return found if found is None or isinstance(found, list | tuple | bool) else value
 
 
-def _literal(text: str) -> Any:
+def _parse_literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -104,7 +104,7 @@ def workflow_of(given: dict[str, Any]) -> ConfigWorkflow:
     further: dict[str, Any] = {key: given[key] for key in MONAIS if key in given}
     further |= {key: None if is_path(key) else value for key, value in own.items()}
     workflow = ConfigWorkflow(files, logging_file=False, workflow_type=None, **further)
-    with fitting(own, files):
+    with report_misfits(own, files):
         take_literally(workflow.parser, own, always=True)
     if workflow.run_id not in workflow.parser:
         raise InputError(f"{files[-1]}: has no {workflow.run_id} to run")
@@ -143,7 +143,7 @@ def read_json(path: str | Path) -> Any:
 
 
 @contextmanager
-def fitting(own: dict[str, Any], files: Sequence[str]) -> Iterator[None]:
+def report_misfits(own: dict[str, Any], files: Sequence[str]) -> Iterator[None]:
     """Building the parts of a configuration: what goes wrong then, a value of the user's made.
 
     Raises:
@@ -162,7 +162,7 @@ def fitting(own: dict[str, Any], files: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def logging_to_file() -> Iterator[MemoryHandler]:
+def log_to_file() -> Iterator[MemoryHandler]:
     """Ours from warnings on and others' errors to the terminal; all to what is yielded, whose target is a file."""
     kept = MemoryHandler(KEPT, logging.CRITICAL + 1)
     kept.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -204,7 +204,7 @@ def run(words: Sequence[str]) -> None:
     Raises:
         InputError: it can't be run, or some of its cases can't be done.
     """
-    with logging_to_file() as kept:
+    with log_to_file() as kept:
         given = arguments(words)
         if "args_file" in given:
             given = {**read_json(given.pop("args_file")), **given}
@@ -212,7 +212,7 @@ def run(words: Sequence[str]) -> None:
         try:
             workflow = workflow_of(given)
             parser = workflow.parser
-            with fitting(options_of(given), files):
+            with report_misfits(options_of(given), files):
                 folder = Path(str(parser.get_parsed_content("output_dir"))) if "output_dir" in parser else None
                 held = set() if folder is None else names_in(folder)
                 print(
@@ -236,7 +236,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(ABOUT)
         return 0 if words else 2
-    one_line_errors()
+    install_error_hook()
     try:
         run(words)
     except Exception as error:

@@ -66,7 +66,7 @@ def axes_to_frames(path: Path, values: np.ndarray, axes: Axes) -> Loop:
     if values.ndim != 3 or 0 in shape:
         raise InputError(f"{path}: shape {shape}; expected a 2D cine, (X, Y, T) or (X, Y, 1, T)")
     if values.shape[2] > 1 and not (explicit or axes.is_series):
-        reason = _looks_like_volume(values, zooms, axes, loop.notes)
+        reason = _find_signs_of_volume(values, zooms, axes, loop.notes)
         if reason:
             raise InputError(
                 f"{path}: a 3D volume, not a 2D cine: {reason} (a cine of shape (X, Y, T) has a frame time in seconds "
@@ -92,7 +92,7 @@ def axes_to_frames(path: Path, values: np.ndarray, axes: Axes) -> Loop:
     return loop
 
 
-def _looks_like_volume(values: np.ndarray, zooms: list[float], axes: Axes, notes: list[str]) -> str | None:
+def _find_signs_of_volume(values: np.ndarray, zooms: list[float], axes: Axes, notes: list[str]) -> str | None:
     """Why an (X, Y, N) array seems to be N slices rather than N frames, or None.
 
     Many writers put "mm, sec" on everything, so the units alone don't tell.
@@ -108,7 +108,7 @@ def _looks_like_volume(values: np.ndarray, zooms: list[float], axes: Axes, notes
         return f"all three zooms are {zooms[0]:.4g} mm"
     width, height, count = values.shape
     if isotropic and zooms[0] == 1 and min(width, height) / 2 < count < 2 * max(width, height):
-        if np.median(_alike(values, first=True)) < 0.5:
+        if np.median(_plane_correlation(values, first=True)) < 0.5:
             return f"shape {values.shape} with no units and equal zooms, and its planes aren't alike"
     if zooms[2] > SLOWEST_FRAME_TIME and zooms[2] != 1:
         if _is_sector(values):
@@ -121,7 +121,7 @@ def _looks_like_volume(values: np.ndarray, zooms: list[float], axes: Axes, notes
     return None
 
 
-def _alike(values: np.ndarray, first: bool = False) -> np.ndarray:
+def _plane_correlation(values: np.ndarray, first: bool = False) -> np.ndarray:
     """Correlation of each plane (X, Y) with the next, or with the first."""
     width, height, count = values.shape
     planes = values.reshape(-1, count)[:: max(width * height // 10_000, 1)].astype(float).T
@@ -145,4 +145,4 @@ def _is_sector(values: np.ndarray) -> bool:
     if whole.mean() > 1 - LEAST_DARK or not whole.any():
         return False
     shares = [plane.sum() / whole.sum() for plane in lit]
-    return bool(min(shares) > SAME_SECTOR and np.median(_alike(values)) > ALIKE)
+    return bool(min(shares) > SAME_SECTOR and np.median(_plane_correlation(values)) > ALIKE)

@@ -49,7 +49,7 @@ class CineMeta:
         return self.spacing or (self.aspect, 1.0)
 
     @classmethod
-    def of(cls, cine: MetaTensor) -> CineMeta:
+    def from_cine(cls, cine: MetaTensor) -> CineMeta:
         """Of ``cine.meta``."""
         known = {field.name for field in fields(cls)}
         return cls(**{"source": "", **{key: value for key, value in cine.meta.items() if key in known}})
@@ -72,7 +72,7 @@ class CineCase(Case):
     @property
     def meta(self) -> CineMeta:
         """What is known of the cine."""
-        return CineMeta.of(self.cine)
+        return CineMeta.from_cine(self.cine)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -11,10 +11,10 @@ from torch.utils.data import Dataset
 
 from common.cine.case import CineCase
 from common.cine.folder import IMAGE_SUFFIXES
-from common.cine.study import StudyCine, cines_of, is_dicomdir, listing
+from common.cine.study import StudyCine, cines_of, format_listing, is_dicomdir
 from common.cine.transforms import cine_transforms
 from common.core.datalist import case_name, read_datalist
-from common.core.errors import InputError, unwrapped
+from common.core.errors import InputError, unwrap_errors
 
 
 def demo_cine() -> str:
@@ -72,7 +72,7 @@ class CineCases(Dataset):
         Raises:
             InputError: the cine, or a mask, can't be used.
         """
-        with unwrapped():
+        with unwrap_errors():
             return self.transform(self.entries[index])
 
 
@@ -87,7 +87,7 @@ def cine_entries(path: str | Path) -> list[dict[str, Any]]:
     if pictures or not (place.is_dir() or is_dicomdir(place)):
         return [{"image": str(path), "case": case_name(path)}]
     found = cines_of(place)
-    print(f"{path}: {len(found)} cine{'s' if len(found) > 1 else ''}\n{listing(found)}")
+    print(f"{path}: {len(found)} cine{'s' if len(found) > 1 else ''}\n{format_listing(found)}")
     return [_entry(cine) for cine in found]
 
 

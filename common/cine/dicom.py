@@ -11,7 +11,7 @@ import numpy as np
 
 from common.cine.dicom_pixels import dicom_frames
 from common.cine.dicom_regions import COLOUR_FLOW, crop_regions, dicom_spacing, image_region, ultrasound_regions
-from common.cine.loop import Loop, one_line, quiet
+from common.cine.loop import Loop, format_error, silence
 from common.core.errors import InputError
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -54,7 +54,7 @@ def read_header(path: Path, pixels: bool = True) -> Any:
     from pydicom.errors import InvalidDicomError
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-    with quiet("pydicom"):
+    with silence("pydicom"):
         try:
             try:
                 dataset: Any = pydicom.dcmread(path, stop_before_pixels=not pixels)
@@ -67,7 +67,7 @@ def read_header(path: Path, pixels: bool = True) -> Any:
                 explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
                 dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
         except Exception as error:
-            raise InputError(f"{path}: not a readable DICOM file, or a truncated one: {one_line(error)}") from error
+            raise InputError(f"{path}: not a readable DICOM file, or a truncated one: {format_error(error)}") from error
     return dataset
 
 
@@ -81,7 +81,7 @@ def read_dicom(path: Path, files: Sequence[Path] = ()) -> Loop:
     loops, headers = [], []
     for file in files or [path]:
         dataset = read_header(file)
-        with quiet("pydicom"):
+        with silence("pydicom"):
             try:
                 loops.append(_read(file, dataset))
                 headers.append({key: dataset.get(key) for key in ("AcquisitionDateTime", *FILE_TIMES)})
@@ -89,7 +89,7 @@ def read_dicom(path: Path, files: Sequence[Path] = ()) -> Loop:
             except InputError:
                 raise
             except Exception as error:
-                raise InputError(f"{file}: the DICOM header can't be understood: {one_line(error)}") from error
+                raise InputError(f"{file}: the DICOM header can't be understood: {format_error(error)}") from error
     loop = loops[0]
     if len(loops) == 1:
         return loop
@@ -181,12 +181,12 @@ def _set_times(loop: Loop, dataset: Any, count: int) -> None:
             return
         loop.notes.append(f"FrameTimeVector isn't {count} increasing times, one a frame: not used.")
     for keyword in ("FrameTime", "ActualFrameDuration"):
-        step = _positive(dataset, keyword)
+        step = _read_positive(dataset, keyword)
         if step:
             loop.frame_times = [t * step / 1000 for t in range(count)]
             return
     for keyword in ("CineRate", "RecommendedDisplayFrameRate"):
-        rate = _positive(dataset, keyword)
+        rate = _read_positive(dataset, keyword)
         if rate:
             loop.notes.append(f"Frame times come from {keyword}, a rate for display: {rate:g} frames/s.")
             loop.frame_times, loop.times_are = [t / rate for t in range(count)], "playback"
@@ -194,7 +194,7 @@ def _set_times(loop: Loop, dataset: Any, count: int) -> None:
     loop.notes.append("The header gives no frame times.")
 
 
-def _positive(dataset: Any, keyword: str) -> float | None:
+def _read_positive(dataset: Any, keyword: str) -> float | None:
     value = dataset.get(keyword)
     number = float(value) if value not in (None, "") and not isinstance(value, list) else 0.0
     return number if np.isfinite(number) and number > 0 else None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from pydicom.pixels import apply_color_lut, iter_pixels
 
-from common.cine.loop import FirstChannel, Loop, one_line, unit_range
+from common.cine.loop import FirstChannel, Loop, format_error, unit_range
 from common.cine.video import PIXELS_PER_BYTE, decode_video
 from common.core.errors import InputError
 from common.core.stored import check_size
@@ -43,7 +43,7 @@ def dicom_frames(path: Path, dataset: Any, loop: Loop) -> np.ndarray:
             frames.append(grey)
     except Exception as error:
         kind = getattr(syntax, "name", "no transfer syntax")
-        raise InputError(f"{path}: truncated or undecodable pixel data ({kind}): {one_line(error)}") from error
+        raise InputError(f"{path}: truncated or undecodable pixel data ({kind}): {format_error(error)}") from error
     if len(frames) != declared:
         raise InputError(f"{path}: {declared} frames declared but {len(frames)} can be decoded")
     channel.tell(loop)
@@ -68,7 +68,7 @@ def _video_frames(path: Path, dataset: Any, loop: Loop, declared: int) -> np.nda
     try:
         content = b"".join(generate_frames(dataset.PixelData, number_of_frames=1))
     except Exception as error:
-        raise InputError(f"{path}: no readable video in the pixel data: {one_line(error)}") from error
+        raise InputError(f"{path}: no readable video in the pixel data: {format_error(error)}") from error
     video = decode_video(path, content, len(content))
     if len(video.frames) < declared - 1:
         raise InputError(f"{path}: {declared} frames declared but {len(video.frames)} can be decoded")
@@ -94,7 +94,7 @@ class Palette:
             length = min(len(table) for table in tables)
             values = np.stack([table[:length] for table in tables], -1)
         except Exception as error:
-            raise InputError(f"{path}: no readable palette of colours: {one_line(error)}") from error
+            raise InputError(f"{path}: no readable palette of colours: {format_error(error)}") from error
         if values.max() > 255:
             values = values >> 8
         self.values = values.astype(np.uint8)

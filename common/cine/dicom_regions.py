@@ -59,7 +59,7 @@ def image_region(
         size: (height, width) of the frames.
         notes: what is said goes here.
     """
-    placed = [r for r in regions if _inside(r, size)]
+    placed = [r for r in regions if _is_inside(r, size)]
     pictures = [r for r in placed if r["spatial_format"] in FORMATS]
     images = [r for r in pictures if r["spatial_format"] == TWO_D and r["data_type"] in (TISSUE, COLOUR_FLOW, None)]
     if not images:
@@ -68,7 +68,7 @@ def image_region(
             notes.append(f"The header names no 2D image, only {' and '.join(kinds)}: this is no cine of tissue.")
         return None
     image = min(images, key=lambda r: (r["data_type"] == COLOUR_FLOW, -_area(r), r["x0"]))
-    others = [r for r in pictures if r is not image and are_disjoint(r, image)]
+    others = [r for r in pictures if r is not image and is_disjoint(r, image)]
     if not others:
         return None
     left, top, right, bottom = (int(image[corner]) for corner in CORNERS)
@@ -87,21 +87,21 @@ def crop_regions(regions: Sequence[dict[str, Any]], crop: tuple[int, int, int, i
     box = {"x0": left, "y0": top, "x1": right - 1, "y1": bottom - 1}
     found = []
     for r in regions:
-        if None not in [r[corner] for corner in CORNERS] and not are_disjoint(r, box):
+        if None not in [r[corner] for corner in CORNERS] and not is_disjoint(r, box):
             low = {"x0": max(r["x0"] - left, 0), "y0": max(r["y0"] - top, 0)}
             high = {"x1": min(r["x1"], right) - left, "y1": min(r["y1"], bottom) - top}
             found.append({**r, **low, **high})
     return found
 
 
-def are_disjoint(a: dict[str, Any], b: dict[str, Any]) -> bool:
+def is_disjoint(a: dict[str, Any], b: dict[str, Any]) -> bool:
     """Whether two regions share no more than their edges."""
     if None in [r[corner] for r in (a, b) for corner in CORNERS]:
         return False
     return a["x1"] <= b["x0"] or b["x1"] <= a["x0"] or a["y1"] <= b["y0"] or b["y1"] <= a["y0"]
 
 
-def _inside(r: dict[str, Any], size: Sequence[int]) -> bool:
+def _is_inside(r: dict[str, Any], size: Sequence[int]) -> bool:
     """Whether a region has a place inside the frames; some makers count the last pixel, others the one after it."""
     if None in [r[corner] for corner in CORNERS]:
         return False
@@ -126,7 +126,7 @@ def dicom_spacing(
     height, width = size
     placed = [r for r in regions if None not in [r[corner] for corner in CORNERS]]
     for r in placed:
-        if not _inside(r, size):
+        if not _is_inside(r, size):
             notes.append(
                 f"The header's ultrasound region spans x {r['x0']} to {r['x1']} and y {r['y0']} to {r['y1']}, but the "
                 f"frames are {width} × {height} pixels: they were resized or cropped after it was written, so its "

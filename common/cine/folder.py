@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from natsort import natsorted
 
-from common.cine.loop import FirstChannel, Loop, one_line, quiet, unit_range
+from common.cine.loop import FirstChannel, Loop, format_error, silence, unit_range
 from common.core.errors import InputError
 from common.core.stored import check_size
 
@@ -61,7 +61,7 @@ def _read(files: list[Path]) -> Loop:
         except InputError:
             raise
         except Exception as error:
-            raise InputError(f"{file}: not a readable image, or a truncated one: {one_line(error)}") from error
+            raise InputError(f"{file}: not a readable image, or a truncated one: {format_error(error)}") from error
     if not frames:
         raise InputError(f"{files[0]}: no frames in it")
     stack = np.stack(frames)
@@ -89,7 +89,7 @@ def _check_like(file: Path, frame: np.ndarray, frames: list[np.ndarray], first: 
 def _pages(file: Path, loop: Loop) -> Iterator[np.ndarray]:
     from PIL import Image
 
-    with quiet("PIL"), Image.open(file) as image:
+    with silence("PIL"), Image.open(file) as image:
         described = _imagej(image)
         _scale(image, described, loop)
         pages = getattr(image, "n_frames", 1)
@@ -101,7 +101,7 @@ def _pages(file: Path, loop: Loop) -> Iterator[np.ndarray]:
             return
     import tifffile
 
-    with quiet("tifffile"), tifffile.TiffFile(file) as stack:  # ImageJ stores a large stack behind one page
+    with silence("tifffile"), tifffile.TiffFile(file) as stack:  # ImageJ stores a large stack behind one page
         values = stack.series[0].asarray()
     if values.ndim != 3:
         raise InputError(f"{file}: an ImageJ stack of shape {values.shape}; expected frames (T, Y, X)")

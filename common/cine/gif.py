@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.cine.loop import FirstChannel, Loop, one_line, quiet, unit_range
+from common.cine.loop import FirstChannel, Loop, format_error, silence, unit_range
 from common.core.errors import InputError
 from common.core.stored import check_size
 
@@ -22,7 +22,7 @@ def read_gif(path: Path) -> Loop:
     loop, channel = Loop(aspect=aspect, times_are="playback"), FirstChannel()
     frames, durations = [], []
     try:
-        with quiet("PIL"), Image.open(path) as image:
+        with silence("PIL"), Image.open(path) as image:
             for index in range(getattr(image, "n_frames", 1)):
                 if index % 64 == 0:
                     check_size(path, (index + 64, image.height, image.width), len(data), PIXELS_PER_BYTE)
@@ -32,7 +32,7 @@ def read_gif(path: Path) -> Loop:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path}: not a readable GIF, or a truncated one: {one_line(error)}") from error
+        raise InputError(f"{path}: not a readable GIF, or a truncated one: {format_error(error)}") from error
     if not whole:
         raise InputError(f"{path}: the GIF ends early, after {len(frames)} frames")
     loop.frames = unit_range(np.stack(frames), loop.notes)
@@ -47,15 +47,15 @@ def read_gif(path: Path) -> Loop:
 def _blocks(data: bytes) -> tuple[bool, float]:
     """Whether the trailer is reached, and a pixel's height over its width (GIF89a, sections 18 and 27)."""
 
-    def after_colours(at: int) -> int:
+    def skip_colours(at: int) -> int:
         return 3 << (data[at] & 7) + 1 if data[at] & 0x80 else 0
 
     try:
         aspect = 64 / (data[12] + 15) if data[12] else 1.0
-        at = 13 + after_colours(10)
+        at = 13 + skip_colours(10)
         while data[at] != 0x3B:
             if data[at] == 0x2C:
-                at += 11 + after_colours(at + 9)
+                at += 11 + skip_colours(at + 9)
             elif data[at] == 0x21:
                 at += 2
             else:

@@ -94,14 +94,14 @@ def unit_range(values: np.ndarray, notes: list[str], maximum: float | None = Non
     return ((half - low / 2) / max(high / 2 - low / 2, np.finfo(float).tiny)).astype(np.float32)
 
 
-def one_line(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """What an exception says, in one line of at most 200 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else text[:200] + "…"
 
 
 @contextmanager
-def quiet(library: str) -> Iterator[None]:
+def silence(library: str) -> Iterator[None]:
     """Hold back a library's warnings and logged tracebacks: what is wrong ends in one line of ours."""
     logger = logging.getLogger(library)
     level = logger.level

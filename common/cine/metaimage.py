@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from common.cine.axes import Axes, axes_to_frames
-from common.cine.loop import Loop, one_line
+from common.cine.loop import Loop, format_error
 from common.core.errors import InputError
 from common.core.stored import DEFLATED, check_size
 
@@ -55,7 +55,7 @@ def read_metaimage(path: Path) -> Loop:
     except InputError:
         raise
     except (KeyError, ValueError, OverflowError, MemoryError, zlib.error) as error:
-        raise InputError(f"{path}: not a readable MetaImage, or a truncated one: {one_line(error)}") from error
+        raise InputError(f"{path}: not a readable MetaImage, or a truncated one: {format_error(error)}") from error
     tracked = "UltrasoundImageOrientation" in fields and stated is not None
     unit = None if not stated or (tracked and set(zooms) == {1.0}) else 1.0  # such tools put 1 where they know nothing
     return axes_to_frames(

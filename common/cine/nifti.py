@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from common.cine.axes import Axes, axes_to_frames
-from common.cine.loop import Loop, one_line, quiet
+from common.cine.loop import Loop, format_error, silence
 from common.core.errors import InputError
 from common.core.stored import DEFLATED, check_size
 
@@ -27,7 +27,7 @@ def read_nifti(path: Path) -> Loop:
     from nibabel.openers import ImageOpener
 
     try:
-        with quiet("nibabel.global"):
+        with silence("nibabel.global"):
             image: Any = nib.load(path)
             header = image.header
             with ImageOpener(str(path)) as file:
@@ -41,7 +41,7 @@ def read_nifti(path: Path) -> Loop:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path}: not a readable NIfTI file, or a truncated one: {one_line(error)}") from error
+        raise InputError(f"{path}: not a readable NIfTI file, or a truncated one: {format_error(error)}") from error
     if values.dtype.names:
         values = values[values.dtype.names[0]]
     units = int(stated["xyzt_units"])
@@ -61,7 +61,7 @@ def read_nifti(path: Path) -> Loop:
     if bytes(header["descrip"]).rstrip(b"\0").endswith(PLAYBACK):
         loop.times_are = "playback"
     for content in extensions:
-        times = _stored_times(content, len(loop.frames))
+        times = _read_times(content, len(loop.frames))
         loop.frame_times = times or loop.frame_times
     return loop
 
@@ -76,7 +76,7 @@ def _affine(header: Any) -> np.ndarray | None:
     return affine if np.isfinite(affine).all() else None
 
 
-def _stored_times(content: Any, count: int) -> list[float] | None:
+def _read_times(content: Any, count: int) -> list[float] | None:
     try:
         times = [float(t) for t in json.loads(content)["frame_times"]]
     except (ValueError, TypeError, KeyError, RecursionError):

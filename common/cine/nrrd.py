@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from common.cine.axes import Axes, axes_to_frames
-from common.cine.loop import Loop, one_line
+from common.cine.loop import Loop, format_error
 from common.core.errors import InputError
 from common.core.stored import DEFLATED, check_size
 
@@ -28,7 +28,7 @@ def read_nrrd(path: Path) -> Loop:
         with path.open("rb") as file:
             header: dict[str, Any] = dict(nrrd.read_header(file))
             sizes = [int(n) for n in header["sizes"]]
-            size = _stored(path, header)
+            size = _read_stored(path, header)
             packed = str(header.get("encoding", "raw")).lower() != "raw"
             check_size(path, sizes, size, DEFLATED if packed else 1)
             values = nrrd.read_data(header, file, str(path))
@@ -57,11 +57,11 @@ def read_nrrd(path: Path) -> Loop:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path}: not a readable NRRD file, or a truncated one: {one_line(error)}") from error
+        raise InputError(f"{path}: not a readable NRRD file, or a truncated one: {format_error(error)}") from error
     return axes_to_frames(path, values, axes)
 
 
-def _stored(path: Path, header: dict[str, Any]) -> int:
+def _read_stored(path: Path, header: dict[str, Any]) -> int:
     """Bytes of the file that holds the pixels."""
     name = header.get("data file") or header.get("datafile")
     if not name:

@@ -35,7 +35,7 @@ from common.cine.metaimage import METAIMAGE_SUFFIXES, read_metaimage
 from common.cine.nifti import NIFTI_SUFFIXES, read_nifti
 from common.cine.nrrd import NRRD_SUFFIXES, read_nrrd
 from common.cine.scale import keep_possible
-from common.cine.study import is_dicomdir, the_only_cine
+from common.cine.study import find_only_cine, is_dicomdir
 from common.cine.video import VIDEO_SUFFIXES, read_video
 from common.core.errors import InputError
 from common.core.stored import load_nifti
@@ -64,7 +64,7 @@ def read_cine(path: Source | Sequence[Source], spacing: float | Sequence[float] 
         InputError: the file is missing, empty, truncated, of an unknown kind, a 3D volume, has fewer than two frames,
             values that aren't finite, blank frames or nothing but identical ones; or ``spacing`` isn't positive.
     """
-    given = _checked_spacing(spacing)
+    given = _check_spacing(spacing)
     files = [Path(path)] if isinstance(path, str | os.PathLike) else [Path(file) for file in path]
     if not files:
         raise InputError("a cine of no files")
@@ -107,7 +107,7 @@ def frame_pairs(cine: torch.Tensor) -> torch.Tensor:
     return frames[0].unfold(0, 2, 1).movedim(-1, 1)
 
 
-def two_frames(first: str | Path, last: str | Path, spacing: Sequence[float] | float | None = None) -> MetaTensor:
+def read_two_frames(first: str | Path, last: str | Path, spacing: Sequence[float] | float | None = None) -> MetaTensor:
     """A cine ``[1, 2, H, W]`` of two stored frames, NIfTI (X, Y) of one size and scale, bytes or unit range.
 
     Raises:
@@ -135,7 +135,7 @@ def two_frames(first: str | Path, last: str | Path, spacing: Sequence[float] | f
     return MetaTensor(torch.stack(frames)[None], meta=meta)
 
 
-def _checked_spacing(spacing: float | Sequence[float] | None) -> tuple[float, float] | None:
+def _check_spacing(spacing: float | Sequence[float] | None) -> tuple[float, float] | None:
     if spacing is None:
         return None
     values = np.atleast_1d(np.asarray(spacing, dtype=float))
@@ -180,7 +180,7 @@ def _read_directory(path: Path) -> Loop:
     """A folder of images is a cine; any other folder, and a DICOMDIR, has to hold exactly one."""
     if path.is_dir() and any(p.suffix.lower() in IMAGE_SUFFIXES for p in path.iterdir()):
         return read_folder(path)
-    files = the_only_cine(path)
+    files = find_only_cine(path)
     return read_dicom(files[0], files) if len(files) > 1 else _reader(files[0])(files[0])
 
 

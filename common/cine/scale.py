@@ -68,7 +68,7 @@ def _depth(loop: Loop) -> float:
     return loop.spacing[0] * loop.frames.shape[1]
 
 
-def squared(cine: MetaTensor) -> MetaTensor:
+def resample_square(cine: MetaTensor) -> MetaTensor:
     """The cine on square pixels of its finer side, where its pixels aren't square; else the same.
 
     ``meta["zoom"]`` then is (row, column) new pixels for an old one, so that the place p of the file's pixel grid is
@@ -87,19 +87,19 @@ def squared(cine: MetaTensor) -> MetaTensor:
         "zoom": zoom,
         "aspect": (row / zoom[0]) / (column / zoom[1]),
         "spacing": spacing and (row / zoom[0], column / zoom[1]),
-        "regions": [_zoomed(region, zoom) for region in cine.meta.get("regions", [])],
+        "regions": [_zoom_region(region, zoom) for region in cine.meta.get("regions", [])],
     }
     return MetaTensor(frames, meta=meta)
 
 
-def _zoomed(region: Mapping[str, Any], zoom: tuple[float, float]) -> dict[str, Any]:
+def _zoom_region(region: Mapping[str, Any], zoom: tuple[float, float]) -> dict[str, Any]:
     places = {"x0": zoom[1], "x1": zoom[1], "y0": zoom[0], "y1": zoom[0]}
     moved = {key: round(region[key] * factor) for key, factor in places.items() if region.get(key) is not None}
     spacing = region.get("spacing")
     return {**region, **moved, "spacing": spacing and (spacing[0] / zoom[0], spacing[1] / zoom[1])}
 
 
-def on_file_grid(points: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
+def to_file_grid(points: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
     """Points ``[..., 2]`` (row, column) of a squared cine in the pixels of its file."""
     return (np.asarray(points, dtype=np.float64) + 0.5) / np.asarray(meta.get("zoom", (1.0, 1.0))) - 0.5
 

@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage
 from skimage.morphology import convex_hull_image, disk
 
-from common.core.arrays import closed, largest_component
+from common.core.arrays import close_mask, largest_component
 
 VALUE_RANGE = (0.005, 0.995)
 STILL = 0.02  # standard deviation over time of a mark, after lossy compression
@@ -52,13 +52,13 @@ def sector_mask(cine: torch.Tensor, radius: int = 16, still: bool = False) -> to
     outside = ndimage.distance_transform_edt(~sector)
     beside = ((frames.mean(axis=0) > 0.1) & (outside > 2)) | traces(frames, outside > 2)
     mask = (outside <= radius) & ~(ndimage.binary_dilation(beside, disk(3)) & ~sector)
-    burnt = burnt_in(frames)
+    burnt = find_marks(frames)
     if (burnt & sector).sum() < MOST_BURNT * sector.sum():
         mask &= ~ndimage.binary_dilation(burnt, disk(2))
     return torch.from_numpy(mask)
 
 
-def seen_area(cine: torch.Tensor) -> torch.Tensor:
+def sector_hull(cine: torch.Tensor) -> torch.Tensor:
     """The convex hull ``[H, W]`` of what is ever lit in a cine ``[1, T, H, W]``: the sector, the dark in it included.
 
     All True where nothing is lit.
@@ -68,7 +68,7 @@ def seen_area(cine: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(convex_hull_image(lit) if lit.any() else ~lit)
 
 
-def burnt_in(frames: np.ndarray) -> np.ndarray:
+def find_marks(frames: np.ndarray) -> np.ndarray:
     """Text, scales and other marks over the picture ``[H, W]``: thin and bright, and still in time.
 
     Args:
@@ -100,13 +100,13 @@ def traces(frames: np.ndarray, where: np.ndarray) -> np.ndarray:
 def _piece(mask: np.ndarray) -> np.ndarray:
     """The largest connected piece of what is dense in a mask, without holes."""
     largest = largest_component(ndimage.binary_opening(_density(mask, 7) > 0.5, disk(3)))
-    return _filled(largest, 6) if largest.any() else largest
+    return _fill_gaps(largest, 6) if largest.any() else largest
 
 
 def _density(mask: np.ndarray, size: int) -> np.ndarray:
     return ndimage.uniform_filter(mask.astype(np.float32), size)
 
 
-def _filled(mask: np.ndarray, radius: int) -> np.ndarray:
+def _fill_gaps(mask: np.ndarray, radius: int) -> np.ndarray:
     """Close gaps of up to twice the radius and fill what is enclosed."""
-    return ndimage.binary_fill_holes(closed(mask, radius) | mask)
+    return ndimage.binary_fill_holes(close_mask(mask, radius) | mask)

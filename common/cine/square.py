@@ -35,7 +35,7 @@ class FrameSquare:
     size: int
 
     @classmethod
-    def around(cls, mask: Tensor | NDArray[np.bool_], size: int) -> FrameSquare:
+    def from_mask(cls, mask: Tensor | NDArray[np.bool_], size: int) -> FrameSquare:
         """The least square about the true pixels of ``mask [H, W]``, centred on their bounding box.
 
         Raises:
@@ -60,7 +60,7 @@ class FrameSquare:
             square[:, None], (self.size, self.size), mode="bilinear", align_corners=False, antialias=True
         )
 
-    def put(self, maps: Tensor, beyond: Sequence[float]) -> Tensor:
+    def paste(self, maps: Tensor, beyond: Sequence[float]) -> Tensor:
         """``maps [N, C, size, size]`` on the frame's pixels, ``[N, C, H, W]``; ``beyond[c]`` outside the square."""
         square = functional.interpolate(maps, (self.side, self.side), mode="bilinear", align_corners=False)
         height, width = self.shape

@@ -82,7 +82,7 @@ def cines_of(path: Path) -> list[StudyCine]:
         InputError: there is none.
     """
     if is_dicomdir(path):
-        root, listed = path.parent, _listed(path)
+        root, listed = path.parent, _read_dicomdir(path)
         dicom, others = [p for p in listed if p.is_file()], list[Path]()
         missing = len(listed) - len(dicom)
     else:
@@ -99,7 +99,7 @@ def cines_of(path: Path) -> list[StudyCine]:
     return natsorted(found, key=lambda cine: cine.name)
 
 
-def the_only_cine(path: Path) -> list[Path]:
+def find_only_cine(path: Path) -> list[Path]:
     """The files of the cine of a folder or DICOMDIR that holds one.
 
     Raises:
@@ -112,7 +112,7 @@ def the_only_cine(path: Path) -> list[Path]:
     return found[0].files
 
 
-def listing(cines: Sequence[StudyCine]) -> str:
+def format_listing(cines: Sequence[StudyCine]) -> str:
     """A line a cine for the terminal: name, series, frames, view, calibration."""
     words = {True: "calibrated", False: "not calibrated", None: ""}
     rows = [
@@ -122,7 +122,7 @@ def listing(cines: Sequence[StudyCine]) -> str:
     return "\n".join("  " + "  ".join(f"{w:<{n}}" for w, n in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
-def known_view(words: str | None) -> str | None:
+def match_view(words: str | None) -> str | None:
     """The project's name of a view that a header names in its own words, or None."""
     return next((name for name, pattern in VIEWS if words and re.search(pattern, words.lower())), None)
 
@@ -155,7 +155,7 @@ def _walk(root: Path) -> tuple[list[Path], list[Path]]:
     return dicom, others
 
 
-def _listed(path: Path) -> list[Path]:
+def _read_dicomdir(path: Path) -> list[Path]:
     """The files of the image records of a DICOMDIR, in its order; names may be stored in another case."""
     dataset = read_header(path, pixels=False)
     found = []
@@ -166,7 +166,7 @@ def _listed(path: Path) -> list[Path]:
                 parts = [parts] if isinstance(parts, str) else [str(part) for part in parts]
                 if any(part in ("", ".", "..") or "/" in part or "\\" in part for part in parts):
                     raise InputError(f"{path}: names a file outside its folder: {'/'.join(parts)}")
-                found.append(_existing(path.parent, parts))
+                found.append(_find_file(path.parent, parts))
     except InputError:
         raise
     except Exception as error:
@@ -176,7 +176,7 @@ def _listed(path: Path) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _existing(folder: Path, parts: Sequence[str]) -> Path:
+def _find_file(folder: Path, parts: Sequence[str]) -> Path:
     for case in (str, str.lower):
         candidate = folder.joinpath(*(case(part) for part in parts))
         if candidate.is_file():
@@ -199,7 +199,7 @@ def _dicom_cines(root: Path, files: Iterable[Path]) -> list[StudyCine]:
         if not rows or not columns:
             continue
         if frames > 1:
-            cines.append(_described([file], _name(root, file), frames, header))
+            cines.append(_describe([file], _name(root, file), frames, header))
         else:
             key = (header.get("SeriesInstanceUID"), rows, columns, header.get("SamplesPerPixel"))
             singles.setdefault(key, []).append(_Single(file, (rows, columns), number, header))
@@ -209,11 +209,11 @@ def _dicom_cines(root: Path, files: Iterable[Path]) -> list[StudyCine]:
             group = natsorted(group, key=lambda single: (single.number, single.path.name.lower()))
             first = group[0]
             name = _name(root, first.path.parent) if first.path.parent != root else _series(first.header) or "series"
-            cines.append(_described([single.path for single in group], name, len(group), first.header))
+            cines.append(_describe([single.path for single in group], name, len(group), first.header))
     return cines
 
 
-def _described(files: list[Path], name: str, frames: int, header: Any) -> StudyCine:
+def _describe(files: list[Path], name: str, frames: int, header: Any) -> StudyCine:
     try:
         calibrated = any(r["spacing"] for r in ultrasound_regions(header)) or bool(header.get("PixelSpacing"))
         return StudyCine(files, name, frames, view_words(header), calibrated, _series(header))

@@ -18,9 +18,9 @@ from monai.transforms import Compose, MapTransform, Transform
 
 from common.cine.case import CineCase
 from common.cine.labels import read_labels, read_mask
-from common.cine.read import frame_pairs, read_cine, two_frames
-from common.cine.scale import squared
-from common.cine.sector import sector_mask, seen_area
+from common.cine.read import frame_pairs, read_cine, read_two_frames
+from common.cine.scale import resample_square
+from common.cine.sector import sector_hull, sector_mask
 from common.core.case import Entry
 from common.core.errors import InputError
 from common.flow.pool import check_pool
@@ -52,7 +52,7 @@ class ReadCined(MapTransform):
         item = dict(data)
         path, spacing = item[self.keys[0]], item.get("spacing")
         if "es_image" in item:
-            cine = two_frames(path, item["es_image"], spacing)
+            cine = read_two_frames(path, item["es_image"], spacing)
         else:
             cine = read_cine(item.get("files", path), spacing)
         if min(cine.shape[2:]) < LEAST_SIZE:
@@ -64,7 +64,7 @@ class ReadCined(MapTransform):
             times = cine.meta["frame_times"]
             cine = MetaTensor(cine[:, : max(self.frames, 2)], meta=cine.meta)
             cine.meta["frame_times"] = times and times[: cine.shape[1]]
-        return {**item, "entry": Entry.of(item), "cine": cine, "cut": bool(self.frames)}
+        return {**item, "entry": Entry.from_dict(item), "cine": cine, "cut": bool(self.frames)}
 
 
 class GreyScaled(MapTransform):
@@ -84,13 +84,13 @@ class GreyScaled(MapTransform):
 
 
 class SquarePixelsd(MapTransform):
-    """Brings cines whose pixels aren't square to square ones (``common.cine.scale.squared``)."""
+    """Brings cines whose pixels aren't square to square ones (``common.cine.scale.resample_square``)."""
 
     def __init__(self, keys: str = "cine") -> None:
         super().__init__(keys)
 
     def __call__(self, data: Item) -> dict[Any, Any]:
-        return {**data, **{key: squared(data[key]) for key in self.keys}}
+        return {**data, **{key: resample_square(data[key]) for key in self.keys}}
 
 
 class SectorMaskd(MapTransform):
@@ -141,7 +141,7 @@ def _pool(item: dict[Any, Any], cine: MetaTensor) -> torch.Tensor | None:
         labels = labels[..., None] if labels.ndim == 2 else labels
         blood = torch.from_numpy(np.ascontiguousarray(labels.transpose(2, 1, 0)) == 1)
         blood = blood[: cine.shape[1]] if item["cut"] else blood
-        check_pool(blood, cine.shape[2:], cine.shape[1], seen_area(cine), str(item["pool"]))
+        check_pool(blood, cine.shape[2:], cine.shape[1], sector_hull(cine), str(item["pool"]))
         return blood
     if "ed_mask" not in item and "es_mask" not in item:
         return None
@@ -157,7 +157,7 @@ def _pool(item: dict[Any, Any], cine: MetaTensor) -> torch.Tensor | None:
     return blood_pool_masks(masks["ed_mask"], masks["es_mask"], int(item["ed"]), int(item["es"]), cine.shape[1])
 
 
-def in_pool(case: CineCase, pool: torch.Tensor) -> CineCase:
+def mask_pool(case: CineCase, pool: torch.Tensor) -> CineCase:
     """A cine of which the blood alone is registered: all else is black in its pairs (NMSR section 3).
 
     Args:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from common.cine.loop import FirstChannel, Loop, one_line, unit_range
+from common.cine.loop import FirstChannel, Loop, format_error, unit_range
 from common.core.errors import InputError
 from common.core.stored import check_size
 
@@ -27,7 +27,7 @@ GREY_FORMATS = ("gray", "gray10le", "gray12le", "gray16le")
 def read_video(path: Path) -> Loop:
     """Read a video file. Its times are those of playback."""
     with path.open("rb") as file:
-        missing = missing_bytes(file, path.suffix.lower())
+        missing = count_missing_bytes(file, path.suffix.lower())
     if missing:
         raise InputError(f"{path}: the video ends early, the last {missing} bytes are missing")
     loop = decode_video(path, os.fspath(path), path.stat().st_size)
@@ -82,7 +82,7 @@ def decode_video(path: Path, source: str | bytes, size: int) -> Loop:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path}: not a readable video, or a truncated one: {one_line(error)}") from error
+        raise InputError(f"{path}: not a readable video, or a truncated one: {format_error(error)}") from error
     if packets < counted:
         raise InputError(f"{path}: the video ends early, {counted} frames declared but {packets} can be decoded")
     if damaged:
@@ -116,7 +116,7 @@ def _times(stamps: list[float | None], rate: float) -> list[float] | None:
     return [t / rate for t in range(len(stamps))] if rate > 0 else None
 
 
-def missing_bytes(file: BinaryIO, suffix: str) -> int:
+def count_missing_bytes(file: BinaryIO, suffix: str) -> int:
     """How far what an MP4, AVI, Matroska, WMV or MPEG-TS says of its size reaches beyond its end; 0 for others."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -126,9 +126,9 @@ def missing_bytes(file: BinaryIO, suffix: str) -> int:
     if head[:1] == b"\x47" and suffix == ".ts":
         return -size % TS_PACKET
     if head[:4] == b"\x1a\x45\xdf\xa3":
-        return _beyond_matroska(head, size)
+        return _matroska_excess(head, size)
     if head[:16] == bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"):
-        return _beyond_asf(head, size)
+        return _asf_excess(head, size)
     if suffix not in (".mp4", ".m4v", ".mov") or head[4:8] not in BOXES:
         return 0
     start = 0
@@ -144,7 +144,7 @@ def missing_bytes(file: BinaryIO, suffix: str) -> int:
     return max(start - size, 0)
 
 
-def _beyond_matroska(head: bytes, size: int) -> int:
+def _matroska_excess(head: bytes, size: int) -> int:
     """The EBML header and the Segment, each an identifier and a length of variable size; all ones is unknown."""
     position = 4
     for _ in range(2):
@@ -160,7 +160,7 @@ def _beyond_matroska(head: bytes, size: int) -> int:
     return max(position - size, 0)
 
 
-def _beyond_asf(head: bytes, size: int) -> int:
+def _asf_excess(head: bytes, size: int) -> int:
     """The File Properties Object holds the file's size, behind its own identifier and length and a file identifier."""
     at = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
     stated = int.from_bytes(head[at + 40 : at + 48], "little") if at >= 0 else 0

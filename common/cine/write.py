@@ -16,7 +16,7 @@ from monai.data import MetaTensor
 from common.cine.nifti import PLAYBACK, TIME_SERIES_INTENT
 from common.cine.scale import aspect_of, pixel_steps
 from common.core.errors import InputError
-from common.core.files import written_whole
+from common.core.files import write_whole
 
 WRITTEN_SUFFIXES = (".nii.gz", ".nii", ".mp4", ".gif")
 
@@ -43,7 +43,7 @@ def write_cine(path: str | os.PathLike[str], cine: torch.Tensor) -> None:
     meta = cine.meta if isinstance(cine, MetaTensor) else {}
     frames = cine.detach().cpu().numpy()[0].astype(np.float32)
     writer = {".mp4": _write_mp4, ".gif": _write_gif}.get(suffix, _write_nifti)
-    with written_whole(path) as beside:
+    with write_whole(path) as beside:
         writer(str(beside), frames, meta)
 
 

@@ -19,7 +19,7 @@ from common.cohort.record import Sender, send
 from common.core.command import CommandParser
 from common.core.errors import InputError
 from common.core.tables import write_csv
-from common.core.tracking import how_to_look
+from common.core.tracking import viewing_command
 
 SHOWN = 20  # failures that are printed
 
@@ -52,11 +52,11 @@ def arguments(words: Sequence[str] | None = None) -> tuple[argparse.Namespace, d
     for key, value in zip(rest[::2], [*rest[1::2], None], strict=False):
         if not key.startswith("--") or value is None or value.startswith("--"):
             parser.error(f"{key}: an option of the bundle is --name value")
-        own[key[2:]] = _literal(value)
+        own[key[2:]] = _parse_literal(value)
     return options, own
 
 
-def _literal(text: str) -> Any:
+def _parse_literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace, own: dict[str, Any]) -> int:
     given = {"datalist": str(Path(options.datalist).resolve()), "dataset_dir": str(Path(options.dataset_dir).resolve())}
     given |= {"fold": options.fold} if options.fold else {}
     given |= {"output_dir": str(output_dir.resolve()), **own}
-    parser = bundles.parsed(files, given)
+    parser = bundles.parse_config(files, given)
     placed = bundles.case_names(parser)
     names = list(placed.values())
     work = bundles.bundle_work(files, given)
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace, own: dict[str, Any]) -> int:
         chosen = names
         if options.retry_failed:
             chosen = [name for name in names if name in reasons(before)]
-        left = [name for name in chosen if not work.finished(name)]
+        left = [name for name in chosen if not work.is_finished(name)]
         print(f"{options.bundle}: {len(left)} of {len(names)} cases to do", flush=True)
         start = time.monotonic()
         if left:
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace, own: dict[str, Any]) -> int:
                 with client as cluster:
                     before |= run_cases(work, left, cluster, limits, options.bundle, lambda o: sender.add(o["case"]))
         wrong = reasons(before)
-        failed = {name: before[name] for name in names if name in wrong and not work.finished(name)}
+        failed = {name: before[name] for name in names if name in wrong and not work.is_finished(name)}
         return finish(options, output_dir, names, kept["cases"], failed, len(left), time.monotonic() - start)
 
 
@@ -152,7 +152,7 @@ def sync(output_dir: Path, keep: bool = False) -> None:
             file=sys.stderr,
         )
         return
-    print(f"MLflow: run {run}; {how_to_look()}")
+    print(f"MLflow: run {run}; {viewing_command()}")
 
 
 def dry_run(options: argparse.Namespace) -> None:

@@ -14,8 +14,8 @@ from monai.bundle import ConfigParser
 
 from common.cohort.runner import Work
 from common.core import folders
-from common.core.errors import InputError, unwrapped
-from common.core.files import written_whole
+from common.core.errors import InputError, unwrap_errors
+from common.core.files import write_whole
 from common.core.options import check_files, check_known, is_path, take_literally
 from common.core.tables import metrics_of, pair_rows, statistics_text, write_tables
 
@@ -41,7 +41,7 @@ def config_files(bundle: str | Path, evaluate: bool = False, further: Sequence[s
     return files
 
 
-def parsed(files: Sequence[str | Path], options: dict[str, Any]) -> ConfigParser:
+def parse_config(files: Sequence[str | Path], options: dict[str, Any]) -> ConfigParser:
     """The merged configuration with ``options`` over it.
 
     Raises:
@@ -64,7 +64,7 @@ def content(parser: ConfigParser, name: str) -> Any:
     Raises:
         InputError: where bad input is what is wrong with it, without what MONAI wraps it in.
     """
-    with unwrapped():
+    with unwrap_errors():
         return parser.get_parsed_content(name)
 
 
@@ -103,7 +103,7 @@ def open_bundle(files: Sequence[str], options: dict[str, Any]) -> Callable[[str]
     if threads:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
-    parser = parsed(files, {**options, "mlflow": False})
+    parser = parse_config(files, {**options, "mlflow": False})
     content(parser, "initialize")
     evaluator, seed = content(parser, "evaluator"), parser["seed"]
     entries = evaluator.dataset.entries
@@ -116,7 +116,7 @@ def open_bundle(files: Sequence[str], options: dict[str, Any]) -> Callable[[str]
     index = {str(entry["case"]): i for i, entry in enumerate(entries)}
     keeps = evaluator.checkpoints()
 
-    def do(name: str) -> None:
+    def evaluate_case(name: str) -> None:
         set_determinism(seed)
         if keeps is not None:
             evaluator.keep_checkpoints(keeps / SCALES / name)
@@ -126,14 +126,14 @@ def open_bundle(files: Sequence[str], options: dict[str, Any]) -> Callable[[str]
                 with suppress(OSError):  # other cases are at work
                     folder.rmdir()
 
-    return do
+    return evaluate_case
 
 
 def settings(files: Sequence[Path], options: dict[str, Any]) -> dict[str, Any]:
     """What results depend on, for ``cohort.json``: two runs of one digest may share a folder."""
     own = {key: value for key, value in options.items() if key not in ("output_dir", "datalist")}
     key = json.dumps(own, sort_keys=True, default=str)
-    parser = parsed(files, options)
+    parser = parse_config(files, options)
     return {
         "bundle": files[0].parents[1].name,
         **{name: content(parser, name) for name in ("experiment", "preset", "fold") if name in parser},
@@ -203,6 +203,6 @@ def keep_settings(
     known = set(kept)
     now = {**now, "id": before.get("id", os.urandom(8).hex()), "cases": kept + [n for n in names if n not in known]}
     now["folders"] = {**before.get("folders", {}), **(placed or {})}
-    with written_whole(path) as beside:
+    with write_whole(path) as beside:
         beside.write_text(json.dumps(now, indent=1, default=str))
     return now

@@ -16,9 +16,9 @@ from dask.utils import parse_bytes
 from distributed import Client, Nanny, Scheduler, SpecCluster, Status
 from distributed.system import MEMORY_LIMIT
 
-from common.cohort.runner import visible_gpus
+from common.cohort.runner import list_gpus
 from common.core.errors import InputError
-from common.core.extras import required
+from common.core.extras import import_extra
 
 logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it would say, the engine says
 SMALLEST = 2 * 2**30  # bytes a worker, where the number of workers is ours to choose
@@ -37,7 +37,7 @@ def plan(workers: int = 0, threads: int = 0, gpu: bool = False) -> tuple[int, in
     Returns:
         workers, threads of each, and the GPUs.
     """
-    gpus = visible_gpus() if gpu else []
+    gpus = list_gpus() if gpu else []
     workers = workers or len(gpus) or max(1, min(CPU_COUNT, MEMORY_LIMIT // SMALLEST))
     return workers, threads or max(1, CPU_COUNT // workers), gpus
 
@@ -114,7 +114,7 @@ def make_job_cluster(system: str, path: str | Path) -> Any:
     Raises:
         InputError: the file can't be used; it is named. Or dask-jobqueue is not installed.
     """
-    dask_jobqueue = required("dask_jobqueue", f"a list of cases on {system}")
+    dask_jobqueue = import_extra("dask_jobqueue", f"a list of cases on {system}")
     try:
         options = yaml.safe_load(Path(path).read_text())
     except OSError as error:

@@ -24,15 +24,15 @@ from typing import Any
 from distributed import Client, Future, KilledWorker
 from tqdm import tqdm
 
-from common.cohort.process import attempt, opened
-from common.cohort.runner import CaseRunners, Limits, Work, do_case, stop_runners
+from common.cohort.process import attempt, call_named
+from common.cohort.runner import CaseRunners, Limits, Work, run_case, stop_runners
 from common.core.errors import InputError
-from common.core.locks import locked
+from common.core.locks import lock_folder
 
 log = logging.getLogger(__name__)
 
 JOURNAL = "cases.jsonl"
-UNFINISHED = re.compile(r"\.[0-9a-f]{8}\.")  # as common.core.files.written_whole names what it is still writing
+UNFINISHED = re.compile(r"\.[0-9a-f]{8}\.")  # as common.core.files.write_whole names what it is still writing
 KIND = "case"  # how keys of tasks begin: the scheduler keeps statistics of each kind for ever
 AHEAD = 2  # cases at a thread: the one that it does, and the next
 ANSWER = 5.0  # seconds until the answer of a finished task counts as lost; asked again, a finished case is found
@@ -97,7 +97,7 @@ def hold_folder(output_dir: Path) -> Iterator[None]:
         probe.unlink()
     except OSError as error:
         raise InputError(f"{output_dir}: cannot be written ({str(error.strerror).lower()})") from error
-    with locked(output_dir) as held:
+    with lock_folder(output_dir) as held:
         if held:
             clear(output_dir)
         yield
@@ -148,10 +148,10 @@ def run_cases(
         InputError: the work can't be set up, so no case can be done.
         ClusterLost: the scheduler is gone.
     """
-    left = [name for name in names if not work.finished(name)]
+    left = [name for name in names if not work.is_finished(name)]
     journal = Journal(Path(work.output_dir))
     found: dict[str, Outcome] = {}
-    outcomes = _here(work, left) if client is None else _on(client, work, left, limits or Limits())
+    outcomes = _run_here(work, left) if client is None else _run_on(client, work, left, limits or Limits())
     with tqdm(total=len(names), initial=len(names) - len(left), desc=title, unit="case", mininterval=0.5) as bar:
         for name, outcome in outcomes:
             if outcome["status"] == "setup":
@@ -168,14 +168,14 @@ def run_cases(
     return found
 
 
-def _here(work: Work, names: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
+def _run_here(work: Work, names: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
     if names:
-        do = opened(work.make, dict(work.arguments))
+        do = call_named(work.make, dict(work.arguments))
         for name in names:
             yield name, attempt(do, name)
 
 
-def _on(client: Client, work: Work, names: Sequence[str], limits: Limits) -> Iterator[tuple[str, Outcome]]:
+def _run_on(client: Client, work: Work, names: Sequence[str], limits: Limits) -> Iterator[tuple[str, Outcome]]:
     """A case a thread of the cluster, and the next one waiting there: few are touched when a worker is lost."""
     waiting, flying = deque(names), dict[Any, tuple[str, Future]]()
     done: queue.SimpleQueue[Future] = queue.SimpleQueue()
@@ -195,7 +195,7 @@ def _on(client: Client, work: Work, names: Sequence[str], limits: Limits) -> Ite
                 name = waiting.popleft()
                 key = f"{KIND}-{uuid.uuid4().hex}"
                 try:
-                    future = client.submit(do_case, work, name, limits, key=key, pure=False)
+                    future = client.submit(run_case, work, name, limits, key=key, pure=False)
                 except RuntimeError:  # its connections were closed since
                     waiting.appendleft(name)
                     break
@@ -210,7 +210,7 @@ def _on(client: Client, work: Work, names: Sequence[str], limits: Limits) -> Ite
             future.release()
             if outcome["status"] == "stopped":  # with its worker or the connection, not by the case
                 waiting.appendleft(name)
-            elif outcome["status"] == "lost" and work.finished(name):
+            elif outcome["status"] == "lost" and work.is_finished(name):
                 yield name, {"status": "found"}
             else:
                 yield name, outcome

@@ -28,7 +28,7 @@ from common.core.memory import peak_memory
 Do = Callable[[str], Any]
 
 
-def opened(make: str, arguments: dict[str, Any]) -> Do:
+def call_named(make: str, arguments: dict[str, Any]) -> Do:
     """``make(**arguments)``, of a function that is named ``module:function``."""
     module, name = make.split(":")
     return getattr(importlib.import_module(module), name)(**arguments)
@@ -93,7 +93,7 @@ def main(fd: int) -> None:
     requests: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, requests), daemon=True).start()
     try:
-        do = opened(make, arguments)
+        do = call_named(make, arguments)
     except Exception as error:
         connection.send(failure(error))
         return

@@ -18,7 +18,7 @@ from common.cohort.bundle import SETTINGS, metrics_of, result
 from common.cohort.engine import Journal
 from common.core import tracking
 from common.core.errors import InputError
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.core.tables import finite, statistics
 from common.core.tracking import Record, rows_of, run_name, versions
 
@@ -44,18 +44,18 @@ def send(output_dir: Path, names: Sequence[str] | None = None, last: bool = True
         cohort = json.loads((output_dir / SETTINGS).read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{output_dir}: no cohort, {SETTINGS} cannot be read ({error})") from error
-    record = begun(cohort, output_dir)
+    record = begin_record(cohort, output_dir)
     steps = {name: step for step, name in enumerate(cohort["cases"])}
     for name in cohort["cases"] if names is None else names:
         found = result(output_dir, name)
         if found is not None:
             record.parts[name] = rows_of(metrics_of(found), steps[name], "cases")
     if last:
-        end(record, output_dir, cohort["cases"])
+        end_record(record, output_dir, cohort["cases"])
     return tracking.send(output_dir, record, last)
 
 
-def begun(cohort: dict[str, Any], output_dir: Path) -> Record:
+def begin_record(cohort: dict[str, Any], output_dir: Path) -> Record:
     """The record of a cohort without its cases.
 
     Args:
@@ -71,12 +71,12 @@ def begun(cohort: dict[str, Any], output_dir: Path) -> Record:
     return Record(cohort["id"], experiment, run_name(cohort["bundle"], preset, name), params, tags)
 
 
-def end(record: Record, output_dir: Path, names: Sequence[str]) -> None:
+def end_record(record: Record, output_dir: Path, names: Sequence[str]) -> None:
     """Add to a record what is known when a run is over, and write its table of cases."""
     rows = table(output_dir, names)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     data = [[row.get(column) for column in columns] for row in rows]
-    with written_whole(output_dir / TABLE) as beside:
+    with write_whole(output_dir / TABLE) as beside:
         beside.write_text(json.dumps(finite({"columns": columns, "data": data})))
     failed = sum(row["status"] != "done" for row in rows)
     means = {key: found["mean"] for key, found in statistics(rows).items() if key != "step"}

@@ -51,7 +51,7 @@ class Work:
     output_dir: str
     folder: str = field(default_factory=os.getcwd)
 
-    def finished(self, name: str) -> bool:
+    def is_finished(self, name: str) -> bool:
         """Whether the case's outputs are there."""
         return (Path(self.output_dir) / name / "summary.json").is_file()
 
@@ -127,27 +127,27 @@ class Runner:
             while not self.connection.poll(POLL):
                 taken = time.monotonic() - start
                 if seconds and taken > seconds:
-                    return self._killed("time", f"took longer than {seconds:g} s", taken)
+                    return self._kill("time", f"took longer than {seconds:g} s", taken)
                 if memory and self.seen.memory_info().rss > memory:
-                    return self._killed("memory", f"took more than {memory / 2**20:.0f} MiB of memory", taken)
+                    return self._kill("memory", f"took more than {memory / 2**20:.0f} MiB of memory", taken)
             return self.connection.recv()
         except (EOFError, OSError, psutil.Error):
             if self.stopped:
                 return {"status": "stopped", "reason": "the worker was stopped"}
             status = self.process.wait()
             died = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-            said = self._said()
+            said = self._read_last_line()
             return {
                 "status": "died",
                 "reason": f"its process ended {died}{': ' + said if said else ''}",
                 "seconds": round(time.monotonic() - start, 4),
             }
 
-    def _killed(self, status: str, reason: str, seconds: float) -> dict[str, Any]:
+    def _kill(self, status: str, reason: str, seconds: float) -> dict[str, Any]:
         self.close()
         return {"status": status, "reason": reason, "seconds": round(seconds, 4)}
 
-    def _said(self) -> str:
+    def _read_last_line(self) -> str:
         """The last line that the process printed."""
         self.log.seek(0)
         lines = self.log.read()[-2000:].decode(errors="replace").split("\n")
@@ -188,7 +188,7 @@ class CaseRunners(WorkerPlugin):
         stop_runners()
 
 
-def do_case(work: Work, name: str, limits: Limits) -> dict[str, Any]:
+def run_case(work: Work, name: str, limits: Limits) -> dict[str, Any]:
     """The task that Dask runs: one case, again when its process dies; what became of it, with ``attempts``.
 
     A process that ends, or is ended, after the case was moved into place did it, though it could not say so: ``found``.
@@ -197,10 +197,10 @@ def do_case(work: Work, name: str, limits: Limits) -> dict[str, Any]:
     share = int((worker.memory_manager.memory_limit or 0) / worker.state.nthreads)
     found: dict[str, Any] = {"status": "found"}
     attempts = 0
-    while not work.finished(name) and attempts <= limits.retries:
+    while not work.is_finished(name) and attempts <= limits.retries:
         found = _runner(work, limits.threads).case(name, limits, limits.memory or share)
         attempts += 1
-        if found["status"] in ENDED and work.finished(name):
+        if found["status"] in ENDED and work.is_finished(name):
             found = {"status": "found", "seconds": found["seconds"]}
         if found["status"] != "died":
             break
@@ -220,11 +220,11 @@ def _runner(work: Work, threads: int) -> Runner:
 
 def gpu_of(slot: int) -> str | None:
     """The GPU of a worker's thread: one each, in turn, of those that the worker sees; None where there is none."""
-    found = visible_gpus()
+    found = list_gpus()
     return found[slot % len(found)] if found else None
 
 
-def visible_gpus() -> list[str]:
+def list_gpus() -> list[str]:
     """``CUDA_VISIBLE_DEVICES``, or all that nvidia-smi lists."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:

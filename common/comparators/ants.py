@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from common.core.errors import InputError
-from common.core.extras import required
+from common.core.extras import import_extra
 
 THREADS = "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"
 SEED = "ANTS_RANDOM_SEED"
@@ -57,7 +57,7 @@ class AntsRegistration(nn.Module):
         if preset not in PRESETS:
             raise InputError(f"ANTs preset must be one of {', '.join(PRESETS)}; got {preset}")
         self.preset, self.radius, self.seed, self.threads = preset, radius, seed, threads
-        required("ants", NEEDS)
+        import_extra("ants", NEEDS)
         self.iterations = tuple(iterations or PRESETS[preset][1])
 
     def forward(self, image: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ class AntsRegistration(nn.Module):
         return torch.stack([torch.from_numpy(self._register(*pair)) for pair in pairs]).to(image.device)
 
     def _register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-        ants = required("ants", NEEDS)
+        ants = import_extra("ants", NEEDS)
         with tempfile.TemporaryDirectory() as folder, environment(self.threads, self.seed):
             prefix = str(Path(folder) / "ants")
             images = ants.from_numpy(fixed), ants.from_numpy(moving)
@@ -84,7 +84,7 @@ class AntsRegistration(nn.Module):
     def _arguments(self, images: tuple[Any, Any], prefix: str) -> list[str]:
         """Of ``antsRegistration``: one deformable stage with local cross-correlation, from the identity."""
         axes, levels = images[0].dimension, len(self.iterations)
-        fixed, moving = map(required("ants.internal", NEEDS).get_pointer_string, images)
+        fixed, moving = map(import_extra("ants.internal", NEEDS).get_pointer_string, images)
         return [
             "--dimensionality", str(axes), "--float", "1", "--random-seed", str(self.seed), "--output", prefix,
             "--use-histogram-matching", "0",

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from common.core.arrays import scale_size
-from common.core.bars import with_bar
+from common.core.bars import show_bar
 from common.core.errors import InputError
 from common.fields.ddf import downsample, rescale, warp
 from common.fields.ncc import LocalNCCLoss
@@ -97,7 +97,7 @@ class BSplineRegistration(nn.Module):
             controls = start.requires_grad_()
             optimiser = torch.optim.Adam([controls], lr=self.learning_rate)
             with torch.enable_grad():
-                for _ in with_bar(range(self.steps), f"B-splines, {'×'.join(map(str, size))}", "step"):
+                for _ in show_bar(range(self.steps), f"B-splines, {'×'.join(map(str, size))}", "step"):
                     ddf = spline_field(controls, size, self.spacing)
                     loss = self.loss(warp(pair[:, :1], ddf), pair[:, 1:]) + self.bending * bending_energy(controls)
                     optimiser.zero_grad()

@@ -17,7 +17,7 @@ from scipy.interpolate import RegularGridInterpolator
 from torch import Tensor, nn
 
 from common.core.errors import InputError
-from common.core.extras import required
+from common.core.extras import import_extra
 
 NEEDS = "block matching"
 STEPS_OF_A_WINDOW = 4  # window positions along an axis that cubic interpolation to the next size needs
@@ -43,7 +43,7 @@ class FFTXCorr(nn.Module):
             raise InputError(f"windows {list(windows)}: expected falling sides of at least 4 pixels")
         if not 0 <= overlap <= 90:
             raise InputError(f"overlap {overlap}: expected 0 to 90 %")
-        required("pymust", NEEDS)
+        import_extra("pymust", NEEDS)
         self.windows, self.overlap = tuple(int(w) for w in windows), float(overlap)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -62,10 +62,10 @@ class FFTXCorr(nn.Module):
     def _register(self, moving: np.ndarray, fixed: np.ndarray) -> Tensor:
         if np.ptp(moving) == 0 or np.ptp(fixed) == 0:  # sptrack finds half a window of motion in the dark
             return torch.zeros(2, *fixed.shape)
-        side = max(*fixed.shape, self._least())  # sptrack takes square images alone
+        side = max(*fixed.shape, self._minimum_size())  # sptrack takes square images alone
         both = np.stack([fixed, moving], -1)
         margin = [(0, side - n) for n in fixed.shape]
-        pymust = required("pymust", NEEDS)
+        pymust = import_extra("pymust", NEEDS)
         param = pymust.utils.Param()
         param.winsize = np.array([[w, w] for w in self.windows])
         param.overlap = self.overlap
@@ -78,6 +78,6 @@ class FFTXCorr(nn.Module):
         dense = lookup(np.stack(np.meshgrid(*at, indexing="ij"), -1))
         return torch.from_numpy(np.ascontiguousarray(dense.transpose(2, 0, 1))).float()
 
-    def _least(self) -> int:
+    def _minimum_size(self) -> int:
         step = int(np.ceil(self.windows[0] * (1 - self.overlap / 100)))
         return self.windows[0] + STEPS_OF_A_WINDOW * step

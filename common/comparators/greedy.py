@@ -12,7 +12,7 @@ import numpy as np
 
 from common.comparators.classical import ClassicalMethod
 from common.core.errors import InputError
-from common.core.extras import required
+from common.core.extras import import_extra
 
 METRICS = ("NCC", "WNCC", "SSD", "NMI")
 
@@ -54,7 +54,7 @@ class GreedyRegistration(ClassicalMethod):
                 "greedy: radius is at least 1, iterations, smoothness, total and step at least 0; got "
                 f"{radius}, {list(iterations)}, {smoothness}, {total}, {step}"
             )
-        picsl_greedy = required("picsl_greedy", "greedy")
+        picsl_greedy = import_extra("picsl_greedy", "greedy")
         self._programs: dict[int, Any] = {2: picsl_greedy.Greedy2D, 3: picsl_greedy.Greedy3D}
         self.metric, self.radius, self.iterations = metric, radius, tuple(int(n) for n in iterations)
         self.smoothness, self.total, self.step, self.threads = smoothness, total, step, threads

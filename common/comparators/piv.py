@@ -17,7 +17,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from common.comparators.classical import ClassicalMethod
 from common.core.errors import InputError
-from common.core.extras import required
+from common.core.extras import import_extra
 
 NEEDS = "particle image velocimetry"
 
@@ -40,12 +40,12 @@ class ParticleImageVelocimetry(ClassicalMethod):
             raise InputError(f"windows {list(windows)}: expected falling sides of at least 8 pixels")
         if not 0 <= overlap <= 90:
             raise InputError(f"overlap {overlap}: expected 0 to 90 %")
-        required("openpiv.windef", NEEDS)
+        import_extra("openpiv.windef", NEEDS)
         self.windows, self.overlap = tuple(int(w) for w in windows), float(overlap)
 
     def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
         """The field ``[2, H, W]`` in pixels; beyond the outermost window centres the nearest one's is taken."""
-        windef, settings = required("openpiv.windef", NEEDS), required("openpiv.settings", NEEDS).PIVSettings()
+        windef, settings = import_extra("openpiv.windef", NEEDS), import_extra("openpiv.settings", NEEDS).PIVSettings()
         steps = [max(1, round(w * (1 - self.overlap / 100))) for w in self.windows]
         least = self.windows[0] + 3 * steps[0]  # a cubic spline of the first pass needs four positions
         margin = [(0, max(0, least - n)) for n in fixed.shape]
@@ -58,8 +58,8 @@ class ParticleImageVelocimetry(ClassicalMethod):
         settings.max_filter_iteration = sum(fixed.shape)  # into the dark too, where there is nothing to correlate
         with redirect_stdout(io.StringIO()), np.errstate(all="ignore"):
             x, y, across, down, _ = windef.first_pass(*frames, settings)
-            refused = required("openpiv.validation", NEEDS).typical_validation(across, down, None, settings)
-            replace = required("openpiv.filters", NEEDS).replace_outliers
+            refused = import_extra("openpiv.validation", NEEDS).typical_validation(across, down, None, settings)
+            replace = import_extra("openpiv.filters", NEEDS).replace_outliers
             across, down = replace(across, down, refused, max_iter=settings.max_filter_iteration)
             for number in range(1, len(self.windows)):
                 known = (np.ma.array(np.nan_to_num(np.ma.filled(part, np.nan))) for part in (across, down))

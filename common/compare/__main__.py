@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common.cohort.bundle import parsed, uses_gpu
+from common.cohort.bundle import parse_config, uses_gpu
 from common.cohort.options import FAILED, add_options, machines
 from common.compare.figures import box_plot, profile_plot, truth_plot
 from common.compare.kinds import kind_named
@@ -26,10 +26,10 @@ from common.compare.worst import write_worst
 from common.core.command import CommandParser
 from common.core.datalist import read_datalist
 from common.core.errors import InputError
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.core.folders import case_names
 from common.core.tables import write_csv
-from common.core.tracking import how_to_look
+from common.core.tracking import viewing_command
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def compare_fold(arguments: argparse.Namespace, fold: str, output_dir: Path) -> 
     if arguments.frames:
         options["frames"], part = arguments.frames, f", the first {arguments.frames} frames of each"
     about = f"{Path(arguments.datalist).name}, {fold}, {len(names)} cases{part}. p: paired Wilcoxon test."
-    gpu = any(uses_gpu(parsed(method.configs, options)) for method in methods)
+    gpu = any(uses_gpu(parse_config(method.configs, options)) for method in methods)
     place, limits = machines(arguments, gpu, len(names))
     with place as client:
         for method in methods:
@@ -85,7 +85,7 @@ def compare_fold(arguments: argparse.Namespace, fold: str, output_dir: Path) -> 
     print("\n" + markdown(table, about, kind_of(methods)))
     try:
         send(methods, output_dir, {**options, "bundles": " ".join(arguments.bundles)}, names)
-        print(f"MLflow: {how_to_look()}")
+        print(f"MLflow: {viewing_command()}")
     except InputError as error:
         log.warning("%s; nothing is lost: the same command sends it later", error)
     return table
@@ -99,7 +99,7 @@ def write_tables(methods: Sequence[Method], output_dir: Path, about: str) -> lis
     write_csv(
         output_dir / "cases.csv", [{"method": m.title, "case": n, **c} for m in begun for n, c in m.cases.items()]
     )
-    with written_whole(output_dir / "table.md") as beside:
+    with write_whole(output_dir / "table.md") as beside:
         beside.write_text(markdown(table, about, kind_of(begun)))
     done = [m for m in begun if m.cases]
     if done:

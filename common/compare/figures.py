@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from common.compare.methods import Method
 from common.compare.table import finite, kind_of
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.core.plots import plt
 
 
@@ -70,6 +70,6 @@ def profile_plot(methods: Sequence[Method], path: Path) -> None:
 
 def _save(figure: Figure, path: Path) -> None:
     figure.tight_layout()
-    with written_whole(path) as beside:
+    with write_whole(path) as beside:
         figure.savefig(beside, dpi=110)
     plt.close(figure)

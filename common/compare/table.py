@@ -27,7 +27,7 @@ def kind_of(methods: Sequence[Method]) -> Kind:
     return next((kind for kind in KINDS if kind.metric in known), UNKNOWN)
 
 
-def against_best(methods: Sequence[Method]) -> tuple[str | None, dict[str, tuple[float, float]]]:
+def compare_with_best(methods: Sequence[Method]) -> tuple[str | None, dict[str, tuple[float, float]]]:
     """The best method by the mean of its kind's metric, and the tests of each other against it.
 
     Only a method that finished most cases can be the best, and none where there is no truth.
@@ -76,7 +76,7 @@ def finite(method: Method, metric: str) -> NDArray[np.float64]:
 
 def rows(methods: Sequence[Method]) -> list[dict[str, Any]]:
     """The table's rows as numbers: ``<metric>`` and ``<metric>_sd`` in the files' units, ``n``, ``failed``, ``p``."""
-    best, p = against_best(methods)
+    best, p = compare_with_best(methods)
     table = []
     for method in methods:
         found = statistics([{"case": name, **metrics} for name, metrics in method.cases.items()])

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from common.compare.kinds import Kind
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.core.tables import write_csv
 
 Table = Sequence[dict[str, Any]]
 LARGER = ("nlcc", "nlcc_myocardium")  # the larger the better, as what starts with dice
 
 
-def worst(values: Mapping[str, float], metric: str) -> tuple[str, float] | None:
+def find_worst(values: Mapping[str, float], metric: str) -> tuple[str, float] | None:
     """The fold in which a metric is worst, and its value there; None where no fold has it.
 
     Args:
@@ -31,7 +31,7 @@ def worst(values: Mapping[str, float], metric: str) -> tuple[str, float] | None:
     return fold, finite[fold]
 
 
-def worst_rows(tables: Mapping[str, Table], kinds: Mapping[str, Kind]) -> list[dict[str, Any]]:
+def list_worst(tables: Mapping[str, Table], kinds: Mapping[str, Kind]) -> list[dict[str, Any]]:
     """A row a method: ``<metric>`` in its worst fold and ``<metric>_fold``; the best first, by the kind's metric.
 
     Args:
@@ -48,7 +48,7 @@ def worst_rows(tables: Mapping[str, Table], kinds: Mapping[str, Kind]) -> list[d
         rows = {fold: row for fold, table in tables.items() for row in table if row["method"] == title and row["n"]}
         line: dict[str, Any] = {"method": title, "n": min((row["n"] for row in rows.values()), default=0)}
         for metric in metrics:
-            of = worst({fold: row.get(metric, float("nan")) for fold, row in rows.items()}, metric)
+            of = find_worst({fold: row.get(metric, float("nan")) for fold, row in rows.items()}, metric)
             if of:
                 line |= {metric: of[1], f"{metric}_fold": of[0]}
         line["missing"] = " ".join(fold for fold in tables if fold not in rows)
@@ -59,8 +59,8 @@ def worst_rows(tables: Mapping[str, Table], kinds: Mapping[str, Kind]) -> list[d
     return found
 
 
-def worst_markdown(table: Table, kinds: Mapping[str, Kind], about: str) -> str:
-    """The rows of ``worst_rows`` as Markdown, ``value (fold)``."""
+def format_worst(table: Table, kinds: Mapping[str, Kind], about: str) -> str:
+    """The rows of ``list_worst`` as Markdown, ``value (fold)``."""
     columns = {metric: column for kind in kinds.values() for metric, column in kind.columns.items()}
     shown = [metric for metric in columns if any(metric in row for row in table)]
     headings = [columns[metric][0] for metric in shown]
@@ -79,9 +79,9 @@ def worst_markdown(table: Table, kinds: Mapping[str, Kind], about: str) -> str:
 
 def write_worst(tables: Mapping[str, Table], kinds: Mapping[str, Kind], output_dir: Path, about: str) -> str:
     """Write ``worst.md`` and ``worst.csv``; returns the Markdown."""
-    table = worst_rows(tables, kinds)
-    text = worst_markdown(table, kinds, about)
+    table = list_worst(tables, kinds)
+    text = format_worst(table, kinds, about)
     write_csv(output_dir / "worst.csv", table)
-    with written_whole(output_dir / "worst.md") as beside:
+    with write_whole(output_dir / "worst.md") as beside:
         beside.write_text(text)
     return text

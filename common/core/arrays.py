@@ -74,11 +74,11 @@ def largest_component(mask: ArrayLike) -> Mask:
     return np.asarray(whole & (pieces == sizes.argmax()))
 
 
-def closed(mask: ArrayLike, radius: int) -> Mask:
+def close_mask(mask: ArrayLike, radius: int) -> Mask:
     """The morphological closing of a mask by a disc or ball of ``radius`` pixels, over the picture's edge too.
 
     Examples:
-        >>> closed([[1, 1, 1], [1, 0, 1], [1, 1, 1]], 1).all()
+        >>> close_mask([[1, 1, 1], [1, 0, 1], [1, 1, 1]], 1).all()
         np.True_
     """
     whole = np.pad(np.asarray(mask, dtype=bool), radius + 1)

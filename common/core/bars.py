@@ -12,7 +12,7 @@ BAR_AFTER = 2.0  # seconds that a step takes before its bar is shown
 T = TypeVar("T")
 
 
-def with_bar(items: Iterable[T], name: str, unit: str) -> Iterable[T]:
+def show_bar(items: Iterable[T], name: str, unit: str) -> Iterable[T]:
     """``items``, one after the other, with a bar that shows after two seconds and stays.
 
     Args:
@@ -21,7 +21,7 @@ def with_bar(items: Iterable[T], name: str, unit: str) -> Iterable[T]:
         unit: what is counted.
 
     Examples:
-        >>> sum(with_bar([1, 2, 3], "adding", "number"))
+        >>> sum(show_bar([1, 2, 3], "adding", "number"))
         6
     """
     return tqdm(items, desc=name, unit=unit, delay=BAR_AFTER, mininterval=0.5)

@@ -78,7 +78,7 @@ class Entry:
     phantom: int | None = None
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Entry:
+    def from_dict(cls, values: Mapping[str, Any]) -> Entry:
         """The entry of a datalist; keys that mean nothing here are left out."""
         known = {field.name for field in fields(cls)}
         return cls(**{key: value for key, value in values.items() if key in known})

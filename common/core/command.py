@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def suggest_name(name: str, known: Iterable[str]) -> str:
     """``; did you mean …?`` with the nearest known name; nothing where none is near.
 
-    >>> nearest("--inptu", ["--input", "--output_dir"])
+    >>> suggest_name("--inptu", ["--input", "--output_dir"])
     '; did you mean --input?'
-    >>> nearest("--xyzzy", ["--input", "--output_dir"])
+    >>> suggest_name("--xyzzy", ["--input", "--output_dir"])
     ''
     """
     found = difflib.get_close_matches(name, list(known), 1, 0.6)
@@ -58,7 +58,7 @@ class CommandParser(argparse.ArgumentParser):
             if name.startswith("--"):
                 known = parser._option_string_actions
                 if name not in known:
-                    self._end(f"{parser.prog}: has no option {name}{nearest(name, known)}")
+                    self._end(f"{parser.prog}: has no option {name}{suggest_name(name, known)}")
             else:
                 parser = next(_commands(parser, word), parser)
 

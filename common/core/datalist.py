@@ -33,7 +33,7 @@ def is_path(key: str) -> bool:
     return key in PATHS or key.endswith(PATH_ENDINGS)
 
 
-def resolved_entry(entry: Mapping[str, Any], dataset_dir: str | Path) -> dict[str, Any]:
+def resolve_entry(entry: Mapping[str, Any], dataset_dir: str | Path) -> dict[str, Any]:
     """The entry with its paths joined to the folder that they start from; absolute ones stay.
 
     Args:
@@ -56,7 +56,7 @@ def read_datalist(path: str | Path, fold: str, dataset_dir: str | Path = ".") ->
         dataset_dir: folder that relative paths start from.
 
     Returns:
-        The entries, each with a ``case`` (the image's name where none is given) and its paths as ``resolved_entry``
+        The entries, each with a ``case`` (the image's name where none is given) and its paths as ``resolve_entry``
         joins them.
 
     Raises:
@@ -76,7 +76,7 @@ def read_datalist(path: str | Path, fold: str, dataset_dir: str | Path = ".") ->
         entry = {"image": item} if isinstance(item, str) else item
         if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
             raise InputError(f"{path}: an entry of '{fold}' has no 'image': {item}")
-        entry = resolved_entry(entry, dataset_dir)
+        entry = resolve_entry(entry, dataset_dir)
         entries.append(entry)
     names = [entry["case"] for entry in entries if "case" in entry]
     if len(set(names)) < len(names):

@@ -25,7 +25,7 @@ def input_error_in(error: BaseException | None) -> InputError | None:
 
 
 @contextmanager
-def unwrapped() -> Iterator[None]:
+def unwrap_errors() -> Iterator[None]:
     """Let an ``InputError`` out as it is, without what MONAI wraps around what its transforms and parsers raise."""
     try:
         yield
@@ -36,7 +36,7 @@ def unwrapped() -> Iterator[None]:
         raise found from error
 
 
-def one_line_errors() -> None:
+def install_error_hook() -> None:
     """Let an uncaught ``InputError`` print ``error: …`` alone; ``TRACEBACK=1`` in the environment keeps the rest.
 
     Named in a bundle's ``initialize``. Any other exception keeps its traceback: it is a defect, not bad input.

@@ -17,7 +17,7 @@ PACKAGES = {  # module: package, extra
 }
 
 
-def required(module: str, need: str) -> ModuleType:
+def import_extra(module: str, need: str) -> ModuleType:
     """Import a module of an optional extra.
 
     Args:

@@ -18,7 +18,7 @@ SUMMARY = "summary.json"
 
 
 @contextmanager
-def written_whole(path: str | Path) -> Iterator[Path]:
+def write_whole(path: str | Path) -> Iterator[Path]:
     """A temporary path of the same suffix beside ``path``, moved over it when the block ends without an exception.
 
     Works for a file and, where the block makes a directory of it, for a folder. An older folder is replaced only where

@@ -35,7 +35,7 @@ def case_names(entries: Sequence[Entry], output_dir: str | Path) -> list[str]:
     """The names of the folders in ``output_dir`` that the cases' results go to; nothing is made.
 
     Args:
-        entries: of a data set, with ``case`` and ``image`` and what else names files (``datalist.resolved_entry``).
+        entries: of a data set, with ``case`` and ``image`` and what else names files (``datalist.resolve_entry``).
         output_dir: where the folders are, or are to be.
 
     Raises:
@@ -49,15 +49,15 @@ def case_names(entries: Sequence[Entry], output_dir: str | Path) -> list[str]:
         raise InputError(f"given twice: {', '.join(twice[:3])}")
     same_name: dict[str, list[int]] = {}
     for index, (entry, source) in enumerate(zip(entries, sources, strict=True)):
-        same_name.setdefault(_checked(str(entry["case"]), source), []).append(index)
+        same_name.setdefault(_check_name(str(entry["case"]), source), []).append(index)
     names: dict[int, str] = {}
     taken: set[str] = set()
     for name, same in same_name.items():
         choices = {index: _choices(name, sources[index]) for index in same}
-        depth = _distinct_from(list(choices.values()))
+        depth = _find_difference(list(choices.values()))
         for index, own in choices.items():
-            before = [n for n in own if _made_from(output_dir / n, sources[index])]
-            free = [n for n in own[depth:] if not _of_another(output_dir / n, sources[index])]
+            before = [n for n in own if _is_made_from(output_dir / n, sources[index])]
+            free = [n for n in own[depth:] if not _is_of_another(output_dir / n, sources[index])]
             found = next((n for n in before + free if n not in taken), None)
             if found is None:
                 raise InputError(f"{sources[index]}: {output_dir} has results of other inputs of its name")
@@ -70,7 +70,7 @@ def case_names(entries: Sequence[Entry], output_dir: str | Path) -> list[str]:
     return ordered
 
 
-def _checked(name: str, source: str) -> str:
+def _check_name(name: str, source: str) -> str:
     if name in ("", ".", "..") or "\0" in name or any(mark in name for mark in (os.sep, os.altsep) if mark):
         raise InputError(f"{source}: {name!r} is no name for the folder of its results; give its whole path")
     return name
@@ -83,7 +83,7 @@ def _choices(name: str, source: str) -> list[str]:
     return ["_".join([*folders[len(folders) - k :], last]) for last in own for k in range(len(folders) + 1)]
 
 
-def _distinct_from(choices: Sequence[Sequence[str]]) -> int:
+def _find_difference(choices: Sequence[Sequence[str]]) -> int:
     """The first place at which the choices of all inputs differ."""
     for k in range(max(map(len, choices))):
         if len({own[min(k, len(own) - 1)] for own in choices}) == len(choices):
@@ -91,21 +91,21 @@ def _distinct_from(choices: Sequence[Sequence[str]]) -> int:
     return 0
 
 
-def _made_from(folder: Path, source: str) -> bool:
+def _is_made_from(folder: Path, source: str) -> bool:
     """Whether the folder has results of an input; those of version 0.1.0 don't say of which."""
     summary = summary_of(folder) if folder.is_dir() else None
     return summary is not None and "method" in summary and summary.get("input", source) == source
 
 
-def _of_another(folder: Path, source: str) -> bool:
+def _is_of_another(folder: Path, source: str) -> bool:
     """Whether the folder has results of another input, or a simulated case."""
-    return folder.is_dir() and summary_of(folder) is not None and not _made_from(folder, source)
+    return folder.is_dir() and summary_of(folder) is not None and not _is_made_from(folder, source)
 
 
-def finished(output_dir: str | Path, entry: Entry) -> bool:
+def is_finished(output_dir: str | Path, entry: Entry) -> bool:
     """Whether the results of an entry's input are there."""
     source = source_of(entry["image"])
-    return any(_made_from(Path(output_dir) / name, source) for name in _choices(str(entry["case"]), source))
+    return any(_is_made_from(Path(output_dir) / name, source) for name in _choices(str(entry["case"]), source))
 
 
 def input_paths(entry: Entry) -> Iterator[str]:
@@ -151,14 +151,14 @@ def check_tables(output_dir: Path) -> None:
     """
     for name in TABLES:
         path = output_dir / name
-        if os.path.lexists(path) and not _begins_with_case(path):
+        if os.path.lexists(path) and not _has_case_column(path):
             raise InputError(f"{path}: is there, and this program did not make it; take another output_dir")
     path = output_dir / SUMMARY
     if os.path.lexists(path) and summary_of(output_dir) is None:
         raise InputError(f"{path}: is there, and this program did not make it; take another output_dir")
 
 
-def _begins_with_case(path: Path) -> bool:
+def _has_case_column(path: Path) -> bool:
     try:
         with open(path, errors="replace") as file:
             return file.readline().split(",")[0].strip() in ("case", "")

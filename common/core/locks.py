@@ -18,7 +18,7 @@ LOCK = ".lock"  # the file, where a folder itself can't be locked
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[bool]:
+def lock_folder(folder: Path) -> Iterator[bool]:
     """Hold a folder against every other process that asks for it.
 
     Args:
@@ -32,7 +32,7 @@ def locked(folder: Path) -> Iterator[bool]:
         OSError: it can't be opened.
     """
     if fcntl is None:
-        with _locked_file(folder) as held:
+        with _lock_file(folder) as held:
             yield held
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -50,7 +50,7 @@ def locked(folder: Path) -> Iterator[bool]:
 
 
 @contextmanager
-def _locked_file(folder: Path) -> Iterator[bool]:
+def _lock_file(folder: Path) -> Iterator[bool]:
     import msvcrt
 
     path = folder / LOCK

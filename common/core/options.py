@@ -16,7 +16,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow, run
 
-from common.core.command import nearest
+from common.core.command import suggest_name
 from common.core.errors import InputError
 
 PATHS = ("input", "label", "datalist", "contour", "split", "images", "checkpoint", "start", "weights", "simulated")
@@ -50,11 +50,11 @@ def check_options() -> None:
     known = ConfigParser.load_config_files(files)
     check_known(known, own, str(bundle_of(files)), arguments)
     check_place(workflow.parser["bundle_root"] if "bundle_root" in workflow.parser else None, files)
-    named = {key: value for key, value in own.items() if not _are_numbers(known.get(key))}
-    take_literally(workflow.parser, {key: as_written(key, value) for key, value in named.items()})
+    named = {key: value for key, value in own.items() if not _is_numeric(known.get(key))}
+    take_literally(workflow.parser, {key: restore_path(key, value) for key, value in named.items()})
 
 
-def _are_numbers(value: Any) -> bool:
+def _is_numeric(value: Any) -> bool:
     """Whether the files have a number or a list of them, so that the option is no path, whatever its name ends with."""
     values = value if isinstance(value, list) else [value]
     return bool(values) and all(isinstance(one, int | float) for one in values)
@@ -93,23 +93,27 @@ def check_known(config: Mapping[str, Any], names: Iterable[str], of: str, furthe
         *above, last = name.replace("::", "#").split("#")
         node: Any = config
         for depth, part in enumerate(above):
-            if not _has(node, part):
-                raise _unknown(of, name, above[:depth], part, node, further)
+            if not _has_part(node, part):
+                raise _unknown_option_error(of, name, above[:depth], part, node, further)
             node = node[int(part)] if isinstance(node, list) else node[part]
-        if not (_has(node, last) or (isinstance(node, Mapping) and (last in _taken(node) or _is_open(node)))):
-            raise _unknown(of, name, above, last, node, further)
+        if not (
+            _has_part(node, last) or (isinstance(node, Mapping) and (last in _list_arguments(node) or _is_open(node)))
+        ):
+            raise _unknown_option_error(of, name, above, last, node, further)
 
 
-def _has(node: Any, part: str) -> bool:
+def _has_part(node: Any, part: str) -> bool:
     if isinstance(node, list):
         return part.isdigit() and int(part) < len(node)
     return isinstance(node, Mapping) and part in node
 
 
-def _unknown(of: str, name: str, above: Sequence[str], part: str, node: Any, further: Iterable[str]) -> InputError:
-    known = [*node, *_taken(node)] if isinstance(node, Mapping) else []
+def _unknown_option_error(
+    of: str, name: str, above: Sequence[str], part: str, node: Any, further: Iterable[str]
+) -> InputError:
+    known = [*node, *_list_arguments(node)] if isinstance(node, Mapping) else []
     options = ["--" + "#".join([*above, key]) for key in known] + ([] if above else [f"--{key}" for key in further])
-    return InputError(f"{of}: has no option --{name}{nearest('--' + '#'.join([*above, part]), options)}")
+    return InputError(f"{of}: has no option --{name}{suggest_name('--' + '#'.join([*above, part]), options)}")
 
 
 def _is_open(node: Mapping[str, Any]) -> bool:
@@ -120,7 +124,7 @@ def _is_open(node: Mapping[str, Any]) -> bool:
     return target is None or any(p.kind is p.VAR_KEYWORD for p in inspect.signature(target).parameters.values())  # type: ignore[arg-type]
 
 
-def _taken(node: Mapping[str, Any]) -> list[str]:
+def _list_arguments(node: Mapping[str, Any]) -> list[str]:
     """The arguments of the class that a part of a configuration names."""
     target = locate(str(node["_target_"])) if "_target_" in node else None
     special = ["_disabled_", "_requires_", "_mode_", "_desc_"]
@@ -146,7 +150,7 @@ def is_path(name: str) -> bool:
     return last in PATHS or last.endswith(PATH_ENDINGS)
 
 
-def as_written(name: str, value: Any) -> Any:
+def restore_path(name: str, value: Any) -> Any:
     """A path as it stands on the command line, where ``fire`` read Python: ``2024`` a number, ``a#b`` is ``a``.
 
     Args:
@@ -183,14 +187,14 @@ def take_literally(parser: ConfigParser, values: Mapping[str, Any], always: bool
     """
     paths = {name.replace("#", "::"): value for name, value in values.items() if is_path(name)}
     literal = {name: value for name, value in paths.items() if always or _is_literal(value)}
-    _put(parser, {name: value for name, value in paths.items() if name not in literal})
+    _set_values(parser, {name: value for name, value in paths.items() if name not in literal})
     if not parser.ref_resolver.items:
         parser.parse(reset=True)
-    _put(parser, literal)
+    _set_values(parser, literal)
     parser.ref_resolver.resolved_content.update(literal)
 
 
-def _put(parser: ConfigParser, values: Mapping[str, Any]) -> None:
+def _set_values(parser: ConfigParser, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         *above, last = name.split("::")
         node: Any = parser.config
@@ -216,4 +220,4 @@ def check_files(files: Iterable[str | Path], of: str) -> None:
             there = path.parent.glob("*.json")
             if not path.parent.is_dir() and path.parent.name == "configs":  # another bundle, then
                 there = path.parents[2].glob(f"*/configs/{path.name}")
-            raise InputError(f"{of}: cannot be run, missing {path}{nearest(str(path), sorted(map(str, there)))}")
+            raise InputError(f"{of}: cannot be run, missing {path}{suggest_name(str(path), sorted(map(str, there)))}")

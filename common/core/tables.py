@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from common.core.files import PROGRAM, written_whole
+from common.core.files import PROGRAM, write_whole
 
 
 def write_tables(
@@ -36,7 +36,7 @@ def write_tables(
         write_csv(output_dir / "pairs.csv", pairs)
     if rows or len(failed) > 1:
         summary = {"program": PROGRAM, "cases": statistics(rows), "pairs": statistics(pairs), "failed": failed}
-        with written_whole(output_dir / "summary.json") as beside:
+        with write_whole(output_dir / "summary.json") as beside:
             beside.write_text(json.dumps(finite(summary), indent=1))
 
 
@@ -88,7 +88,7 @@ def statistics(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, float]]:
 def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Rows of dictionaries as a table, whole or not at all; they are gone through twice, so no iterator."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with written_whole(path) as beside, open(beside, "w", newline="") as file:
+    with write_whole(path) as beside, open(beside, "w", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

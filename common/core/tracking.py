@@ -30,7 +30,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from common.core.errors import InputError
-from common.core.files import written_whole
+from common.core.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +80,9 @@ class Record:
     children: list[Record] = field(default_factory=list)
 
     @classmethod
-    def of(cls, content: Mapping[str, Any]) -> Record:
+    def from_dict(cls, content: Mapping[str, Any]) -> Record:
         """The record that ``dataclasses.asdict`` made ``content`` of."""
-        return cls(**{**content, "children": [cls.of(child) for child in content.get("children", ())]})
+        return cls(**{**content, "children": [cls.from_dict(child) for child in content.get("children", ())]})
 
 
 def run_name(*parts: str | None) -> str:
@@ -112,7 +112,7 @@ def tracking_store() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE.resolve().as_posix()}"
 
 
-def how_to_look() -> str:
+def viewing_command() -> str:
     """The command that shows the runs in a browser."""
     store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE.as_posix()}"
     return f"python -m mlflow ui --backend-store-uri {shlex.quote(store)}"
@@ -120,7 +120,7 @@ def how_to_look() -> str:
 
 def record_id(folder: Path, new: bool = False) -> str:
     """The id of the one record of a folder, drawn where it has none yet, or where it is a new one."""
-    kept = _sent(folder)
+    kept = _read_sent(folder)
     if new or "id" not in kept:
         kept["id"] = os.urandom(8).hex()
         _write_sent(folder, kept)
@@ -129,14 +129,14 @@ def record_id(folder: Path, new: bool = False) -> str:
 
 def keep(folder: Path, record: Record) -> None:
     """Write a record to ``record.json``, beside those there that no store has yet."""
-    stores = _sent(folder).get("stores", {}).values()
+    stores = _read_sent(folder).get("stores", {}).values()
     sent = {name for store in stores for name, state in store.items() if state.get("all")}
-    others = [r for r in kept_records(folder) if r.id != record.id and r.id not in sent]
-    with written_whole(folder / RECORD) as beside:
+    others = [r for r in read_records(folder) if r.id != record.id and r.id not in sent]
+    with write_whole(folder / RECORD) as beside:
         beside.write_text(json.dumps([asdict(r) for r in [*others, record]], indent=1, default=str))
 
 
-def kept_records(folder: Path) -> list[Record]:
+def read_records(folder: Path) -> list[Record]:
     """The records in ``record.json``, oldest first; none where there is no such file.
 
     Raises:
@@ -144,7 +144,7 @@ def kept_records(folder: Path) -> list[Record]:
     """
     path = folder / RECORD
     try:
-        return [Record.of(content) for content in json.loads(path.read_text())]
+        return [Record.from_dict(content) for content in json.loads(path.read_text())]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError) as error:
@@ -159,7 +159,7 @@ def send_or_keep(folder: Path, record: Record) -> bool:
     except InputError as error:
         log.warning("%s; nothing is lost: `python -m common.core.tracking %s` sends it later", error, folder)
         return False
-    print(f"MLflow: {how_to_look()}")
+    print(f"MLflow: {viewing_command()}")
     return True
 
 
@@ -175,12 +175,12 @@ def send(folder: Path, record: Record, last: bool = True) -> str:
         InputError: the store took not all of it. What it took it keeps, and the same call goes on from there.
     """
     store = tracking_store()
-    kept = _sent(folder)
+    kept = _read_sent(folder)
     states = kept.setdefault("stores", {}).setdefault(store, {})
     before = json.dumps(kept)
     try:
-        with _one_writer(store):
-            client, experiment = _opened(store, record.experiment)
+        with _lock_store(store):
+            client, experiment = _open_store(store, record.experiment)
             return _send(client, experiment, folder, record, states, last, None)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
@@ -287,7 +287,7 @@ def _send_files(client: Any, run_id: str, folder: Path, names: Sequence[str]) ->
             client.log_artifact(run_id, str(folder / name), None if below == "." else below)
 
 
-def _opened(store: str, experiment: str) -> tuple[Any, str]:
+def _open_store(store: str, experiment: str) -> tuple[Any, str]:
     """MLflow's client of a store, and the id of an experiment in it, which is made where there is none."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
@@ -307,7 +307,7 @@ def _opened(store: str, experiment: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def _one_writer(store: str) -> Iterator[None]:
+def _lock_store(store: str) -> Iterator[None]:
     """Hold a SQLite store, which takes one writer at a time; a server minds its own."""
     path = _database(store)
     if path is None:
@@ -331,7 +331,7 @@ def _database(store: str) -> Path | None:
     return Path(store.removeprefix("sqlite:///")) if store.startswith("sqlite:///") else None
 
 
-def _sent(folder: Path) -> dict[str, Any]:
+def _read_sent(folder: Path) -> dict[str, Any]:
     """What ``mlflow.json`` of a folder says; one that was cut off says nothing, which only means more to send."""
     try:
         found: dict[str, Any] = json.loads((folder / SENT).read_text())
@@ -341,7 +341,7 @@ def _sent(folder: Path) -> dict[str, Any]:
 
 
 def _write_sent(folder: Path, content: Mapping[str, Any]) -> None:
-    with written_whole(folder / SENT) as beside:
+    with write_whole(folder / SENT) as beside:
         beside.write_text(json.dumps(content, indent=1))
 
 
@@ -366,14 +366,14 @@ def main() -> None:
         raise SystemExit("usage: python -m common.core.tracking DIR")
     folder = Path(sys.argv[1])
     try:
-        records = kept_records(folder)
+        records = read_records(folder)
         if not records:
             raise InputError(f"{folder / RECORD}: no such file, so no run was kept there")
         for record in records:
             print(f"{record.name}: sent as run {send(folder, record)}")
     except InputError as error:
         raise SystemExit(f"error: {error}") from None
-    print(f"MLflow: {how_to_look()}")
+    print(f"MLflow: {viewing_command()}")
 
 
 if __name__ == "__main__":

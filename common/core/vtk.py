@@ -14,7 +14,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from numpy.typing import NDArray
 
-from common.core.files import written_whole
+from common.core.files import write_whole
 
 _TYPES = {"f4": "Float32", "u1": "UInt8", "i8": "Int64"}
 
@@ -100,5 +100,5 @@ def _array(name: str, values: NDArray[np.generic]) -> str:
 
 def _write(path: str | Path, kind: str, body: str) -> None:
     head = f'<VTKFile type="{kind}" version="0.1" byte_order="LittleEndian" header_type="UInt32">'
-    with written_whole(path) as beside:
+    with write_whole(path) as beside:
         beside.write_text(f'<?xml version="1.0"?>\n{head}{body}</VTKFile>\n')

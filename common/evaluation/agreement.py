@@ -19,8 +19,8 @@ from ignite.engine import Events
 from numpy.typing import ArrayLike
 
 from common.core.command import CommandParser
-from common.core.errors import InputError, one_line_errors
-from common.core.files import written_whole
+from common.core.errors import InputError, install_error_hook
+from common.core.files import write_whole
 from common.core.plots import plt
 from common.evaluation.evaluator import CaseEvaluator, CaseEvents
 
@@ -72,7 +72,7 @@ def bland_altman(measured: ArrayLike, reference: ArrayLike, path: str | Path, la
     axis.set_ylabel(f"measured − reference ({label})")
     axis.set_title(f"n = {numbers['n']}, bias {numbers['bias']:+.1f} ± {numbers['sd']:.1f}", fontsize=10)
     figure.tight_layout()
-    with written_whole(path) as beside:
+    with write_whole(path) as beside:
         figure.savefig(beside, dpi=120)
     plt.close(figure)
 
@@ -85,7 +85,7 @@ def table(rows: Sequence[dict[str, Any]], measures: Sequence[str] = ("gls",)) ->
     """
     lines = ["| | n | bias | sd | limits of agreement | MAE | r |", "|---|---|---|---|---|---|---|"]
     for name in measures:
-        found, truth = of_rows(rows, name)
+        found, truth = extract_pairs(rows, name)
         n = agreement(found, truth)
         lines.append(
             f"| {name} | {n['n']} | {n['bias']:+.2f} | {n['sd']:.2f} | {n['lower']:+.2f} to {n['upper']:+.2f} "
@@ -99,7 +99,7 @@ def table(rows: Sequence[dict[str, Any]], measures: Sequence[str] = ("gls",)) ->
     return "\n".join(lines)
 
 
-def of_rows(rows: Sequence[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
+def extract_pairs(rows: Sequence[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
     """What was found, and the truth, of the rows of a ``metrics.csv``."""
     try:
         truth = [_number(row[f"{name}_true"]) for row in rows]
@@ -139,7 +139,7 @@ class AgreementReport:
         if len(self.rows) < 2:
             return
         print("\n" + table(self.rows, [self.measure]))
-        bland_altman(*of_rows(self.rows, self.measure), self.output_dir / "bland_altman.png")
+        bland_altman(*extract_pairs(self.rows, self.measure), self.output_dir / "bland_altman.png")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -160,9 +160,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError(f"{options.metrics}: cannot be read ({error.strerror})") from error
     print(table(rows, [options.measure]))
     if options.plot:
-        bland_altman(*of_rows(rows, options.measure), options.plot)
+        bland_altman(*extract_pairs(rows, options.measure), options.plot)
 
 
 if __name__ == "__main__":
-    one_line_errors()
+    install_error_hook()
     main(sys.argv[1:])

@@ -44,7 +44,7 @@ class Body:
     rest: Callable[[Array, float], Array]
     reach: tuple[float, float]
 
-    def displaced(self, points: Array, at: float, to: float) -> Array:
+    def displacement(self, points: Array, at: float, to: float) -> Array:
         """Displacement [N, 2] in mm, from ``at`` to ``to``, of the material that is at ``points`` [N, 2] at ``at``."""
         return self.moved(self.rest(points, at), to) - points
 
@@ -54,7 +54,7 @@ class Body:
 
 
 def _disc() -> Body:
-    def turned(points: Array, share: float) -> Array:
+    def rotate(points: Array, share: float) -> Array:
         angle = math.radians(DISC_ANGLE) * share
         turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
         return (points - CENTRE) @ turn.T + CENTRE
@@ -62,8 +62,8 @@ def _disc() -> Body:
     return Body(
         "disc",
         lambda points: np.linalg.norm(points - CENTRE, axis=1) <= DISC_RADIUS,
-        turned,
-        lambda points, share: turned(points, -share),
+        rotate,
+        lambda points, share: rotate(points, -share),
         (DISC_RADIUS, DISC_RADIUS),
     )
 
@@ -83,18 +83,18 @@ def _block() -> Body:
 
 
 def _ring() -> Body:
-    def shrunk(points: Array, share: float) -> Array:
+    def shrink(points: Array, share: float) -> Array:
         """Every circle keeps the area between it and the inner border."""
         lost = share * (RING_INNER**2 - RING_CONTRACTED**2)
         away = points - CENTRE
         radius = np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9)
         return away / radius * np.sqrt(np.maximum(radius**2 - lost, 1e-18)) + CENTRE
 
-    def inside(points: Array) -> NDArray[np.bool_]:
+    def is_inside(points: Array) -> NDArray[np.bool_]:
         radius = np.linalg.norm(points - CENTRE, axis=1)
         return (radius >= RING_INNER) & (radius <= RING_OUTER)
 
-    return Body("ring", inside, shrunk, lambda points, share: shrunk(points, -share), (RING_OUTER, RING_OUTER))
+    return Body("ring", is_inside, shrink, lambda points, share: shrink(points, -share), (RING_OUTER, RING_OUTER))
 
 
 BODIES = {body.name: body for body in (_disc(), _block(), _ring())}
@@ -111,7 +111,7 @@ def body_named(name: str) -> Body:
     return BODIES[name]
 
 
-def measured_points(name: str) -> Array:
+def probe_points(name: str) -> Array:
     """Points [N, 2] at rest whose motion ``errors`` measures a body by, away from its border by ``MARGIN``."""
     if name == "ring":
         turns = np.linspace(0, 2 * math.pi, _RAYS, endpoint=False)
@@ -129,14 +129,14 @@ def errors(name: str, tracked: Array) -> dict[str, float]:
 
     Args:
         name: of the body.
-        tracked: [N, 2] in mm: where ``measured_points(name)`` are tracked to when the motion is done.
+        tracked: [N, 2] in mm: where ``probe_points(name)`` are tracked to when the motion is done.
 
     Returns:
         ``track_mm``, the mean distance from where they are; of the disc ``rotation`` (tracked less true angle, % of the
         true one) and ``disc_strain``; of the block ``block_depth`` and ``block_lateral``; of the ring ``ring_radial``
         and ``ring_circumferential``: tracked less true strain, points of %.
     """
-    start = measured_points(name)
+    start = probe_points(name)
     truth = body_named(name).moved(start, 1.0)
     result = {"track_mm": float(np.linalg.norm(tracked - truth, axis=1).mean())}
     if name == "ring":

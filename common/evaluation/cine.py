@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 from common.cine.case import CineCase
 from common.core.tables import table_text
-from common.evaluation.contour import TrackedContour, known_wall, track_contour
+from common.evaluation.contour import TrackedContour, rasterise_wall, track_contour
 from common.evaluation.evaluator import CaseEvaluator, Report
 from common.evaluation.flow_truth import flow_scores
 from common.evaluation.scores import reconstruction_scores
-from common.evaluation.truth import carried_label_scores, truth_scores
+from common.evaluation.truth import label_scores, truth_scores
 from common.evaluation.writer import write_cine_case
 from common.registration.inside import follow_inside
 
@@ -70,12 +70,12 @@ class CineEvaluator(CaseEvaluator):
     def journey(self, case: CineCase) -> CineReport:
         """From frames to fields, scores, and files."""
         result = self.fields_of(case)
-        wall = known_wall(case, self.contour, self.ed) if self.inside else None
+        wall = rasterise_wall(case, self.contour, self.ed) if self.inside else None
         if wall is not None:
             result = replace(result, ddf=follow_inside(result.ddf, wall, self.ed))
         scores = reconstruction_scores(case, result, self.radius)
         scores |= truth_scores(case, result.ddf, self.radius)
-        scores |= carried_label_scores(case, result.ddf) | flow_scores(case, result)
+        scores |= label_scores(case, result.ddf) | flow_scores(case, result)
         contour = track_contour(case, result.ddf, self.contour, self.ed, self.es)
         if contour is not None:
             scores |= contour.scores

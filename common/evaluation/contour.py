@@ -23,9 +23,9 @@ from common.evaluation.scores import Scores
 from common.evaluation.truth import read_json
 from common.fields.points import track
 from common.ventricle import strain
-from common.ventricle.beats import Beat, by_tracked_cavity, find_beats
+from common.ventricle.beats import Beat, find_beats, refine_end_systole
 from common.ventricle.contours import LINES, wall_contours, wall_lines, wall_mask
-from common.ventricle.mesh import Array, arc_length, at_fractions, myocardial_contours
+from common.ventricle.mesh import Array, arc_length, interpolate_fractions, myocardial_contours
 
 THICKNESS = 0.1  # of a wall of which the endocardium alone is known, of the ventricle's length
 WALL_POINTS = 120  # of each of its lines
@@ -66,7 +66,7 @@ def read_contour(path: str | Path, frame: int, size: tuple[int, int], name: str 
         raise InputError(f"{path}: a contour is at least 3 points (row, column), this is {points.shape}")
     if (points < 0).any() or (points > np.array(size) - 1).any():
         raise InputError(
-            f"{path}: the contour leaves the image of {size[0]} × {size[1]} pixels{_if_swapped(points, size)}"
+            f"{path}: the contour leaves the image of {size[0]} × {size[1]} pixels{_suggest_swap(points, size)}"
         )
     base = points[[0, -1]].mean(0)
     axis = base - points[np.linalg.norm(points - base, axis=1).argmax()]
@@ -77,7 +77,7 @@ def read_contour(path: str | Path, frame: int, size: tuple[int, int], name: str 
     return points
 
 
-def _if_swapped(points: Array, size: tuple[int, int]) -> str:
+def _suggest_swap(points: Array, size: tuple[int, int]) -> str:
     inside = (points >= 0).all() and (points[:, ::-1] <= np.array(size) - 1).all()
     return "; points are (row, column), these would fit as (column, row)" if inside else ""
 
@@ -98,7 +98,7 @@ def read_wall(
         frame, size: as in ``read_contour``.
         points: of each line, even.
         thickness: pixels from the endocardium to the epicardium where the latter is not given.
-        zoom: pixels (row, column) of the lines that are wanted for one of the file's (``scale.squared``).
+        zoom: pixels (row, column) of the lines that are wanted for one of the file's (``scale.resample_square``).
 
     Raises:
         InputError: it can't be read, its lines cross, or it leaves the image.
@@ -121,14 +121,14 @@ def read_wall(
     steps = np.arange(points // 2) / (points // 2 - 0.5)
     length = arc_length(endo)
     middle = length[apex] / length[-1]
-    line = at_fractions(endo, np.concatenate([middle * steps, 1 - (1 - middle) * steps[::-1]]))
+    line = interpolate_fractions(endo, np.concatenate([middle * steps, 1 - (1 - middle) * steps[::-1]]))
     tangent = np.gradient(ndimage.gaussian_filter1d(line, 2, axis=0, mode="nearest"), axis=0)
     outward = np.stack([-tangent[:, 1], tangent[:, 0]], -1) / np.linalg.norm(tangent, axis=1, keepdims=True)
     outward *= np.sign(((line - line.mean(0)) * outward).sum())
     return np.stack([line + share * thickness * outward for share in (0.0, 0.5, 1.0)])
 
 
-def drawn_walls(
+def read_drawn_walls(
     path: str | Path, size: tuple[int, int], points: int, zoom: tuple[float, float] = (1.0, 1.0)
 ) -> dict[int, Array]:
     """Frame to the wall's lines ``[3, points, 2]`` that the user drew in it; empty where the file is of another kind.
@@ -236,7 +236,7 @@ def track_contour(
     at, end = beat.es - first, last - first
     whole = beat.whole and beat.es > beat.ed
     inside = {
-        name: strain.without_drift(curve[first : last + 1], 0, end) if whole else curve[first : last + 1]
+        name: strain.remove_drift(curve[first : last + 1], 0, end) if whole else curve[first : last + 1]
         for name, curve in curves.items()
     }
     numbers = {
@@ -276,7 +276,7 @@ def contour_beat(areas: Array, times: Sequence[float] | None, ed: int, es: int |
     except InputError:  # the cavity hardly changes, or the cine ends before end-systole
         end = int(np.argmin(areas)) if es is None else es
         return Beat(ed, end, max(end, ed, last), False)
-    return found if es is not None else by_tracked_cavity(found, areas[found.ed : found.end + 1])
+    return found if es is not None else refine_end_systole(found, areas[found.ed : found.end + 1])
 
 
 def _require_frames(path: str, count: int, **frames: int | None) -> None:
@@ -285,7 +285,7 @@ def _require_frames(path: str, count: int, **frames: int | None) -> None:
             raise InputError(f"{path}: {name} at frame {frame}, the cine has frames 0 to {count - 1}")
 
 
-def known_wall(case: CineCase, contour: str | None = None, ed: int = 0) -> Tensor | None:
+def rasterise_wall(case: CineCase, contour: str | None = None, ed: int = 0) -> Tensor | None:
     """The wall of the left ventricle at end-diastole ``[H, W]`` bool, where a contour of it is known.
 
     Args:

@@ -10,7 +10,7 @@ import imageio.v3 as iio
 import numpy as np
 from torch import Tensor
 
-from common.core.bars import with_bar
+from common.core.bars import show_bar
 from common.core.plots import plt
 
 
@@ -62,7 +62,7 @@ def arrows(
     plt.close(figure)
 
 
-def known_motion(pairs: Sequence[dict[str, Tensor]], estimated: Sequence[Tensor], path: str | Path) -> None:
+def draw_known_motion(pairs: Sequence[dict[str, Tensor]], estimated: Sequence[Tensor], path: str | Path) -> None:
     """Pairs whose motion is known, a row each: the fixed frame, the true and the estimated motion, and the error.
 
     Args:
@@ -92,7 +92,7 @@ def known_motion(pairs: Sequence[dict[str, Tensor]], estimated: Sequence[Tensor]
     plt.close(figure)
 
 
-def warped_beside_fixed(moving: Tensor, warped: Tensor, fixed: Tensor, path: str | Path, aspect: float = 1.0) -> None:
+def draw_warped(moving: Tensor, warped: Tensor, fixed: Tensor, path: str | Path, aspect: float = 1.0) -> None:
     """The moving, the warped and the fixed frame ``[H, W]`` in [0, 1], and what differs before and after.
 
     ``aspect`` is a pixel's height over its width.
@@ -118,7 +118,7 @@ def warped_beside_fixed(moving: Tensor, warped: Tensor, fixed: Tensor, path: str
     plt.close(figure)
 
 
-def tracked_film(
+def draw_film(
     cine: Tensor,
     points: Tensor,
     path: str | Path,
@@ -140,8 +140,8 @@ def tracked_film(
     """
     across = max(1, round(640 / cine.shape[2]))
     zoom = (across * aspect, float(across))
-    frames = with_bar(range(len(cine)), "film", "frame")
-    drawn = [tracked_frame(cine, points, t, trail, zoom) for t in frames]
+    frames = show_bar(range(len(cine)), "film", "frame")
+    drawn = [draw_frame(cine, points, t, trail, zoom) for t in frames]
     if still is not None:
         iio.imwrite(still, drawn[-1])
     if str(path).endswith(".gif"):
@@ -150,8 +150,8 @@ def tracked_film(
         iio.imwrite(path, drawn, fps=rate, codec="libx264", macro_block_size=2)
 
 
-def tracked_frame(cine: Tensor, points: Tensor, t: int, trail: int, zoom: tuple[float, float]) -> np.ndarray:
-    """One frame of ``tracked_film``, enlarged by ``zoom`` (row, column): ``[H·zoom, W·zoom, 3]`` bytes."""
+def draw_frame(cine: Tensor, points: Tensor, t: int, trail: int, zoom: tuple[float, float]) -> np.ndarray:
+    """One frame of ``draw_film``, enlarged by ``zoom`` (row, column): ``[H·zoom, W·zoom, 3]`` bytes."""
     gray = (cine[t].numpy() / max(0.3, float(cine.max()) * 0.8)).clip(0, 1) * 255
     picture = cv2.cvtColor(cv2.resize(gray.astype(np.uint8), None, fx=zoom[1], fy=zoom[0]), cv2.COLOR_GRAY2RGB)
     ways = ((points[max(0, t - trail) : t + 1].numpy() + 0.5) * np.array(zoom) * 16).round().astype(np.int32)[..., ::-1]
@@ -162,7 +162,7 @@ def tracked_frame(cine: Tensor, points: Tensor, t: int, trail: int, zoom: tuple[
     return picture[: even[0], : even[1]]
 
 
-def segmented_slices(image: Tensor, labels: Tensor, truth: Tensor | None, path: str | Path, count: int = 5) -> None:
+def draw_slices(image: Tensor, labels: Tensor, truth: Tensor | None, path: str | Path, count: int = 5) -> None:
     """Outlines of a segmentation, and of the truth (dashed), over slices across the second axis of a volume.
 
     Args:

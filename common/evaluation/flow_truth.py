@@ -18,7 +18,7 @@ from common.evaluation.scores import Scores
 from common.fields.files import load_ddf
 from common.flow.derivatives import divergence
 from common.flow.velocity import Velocity, velocity_of
-from common.flow.vortices import Vortex, centre_distance, find_vortices, paired_vortices
+from common.flow.vortices import Vortex, centre_distance, find_vortices, pair_vortices
 from common.registration.result import RegistrationResult
 
 SLOW = 0.1  # of the peak: below it a direction means little
@@ -101,7 +101,7 @@ def vortex_scores(
     """
     strongest = max((abs(v.circulation) for frame in truth for v in frame), default=0.0)
     counted = [[[v for v in f if abs(v.circulation) >= WEAK * strongest] for f in part] for part in (found, truth)]
-    pairs = [pair for here, true in zip(*counted, strict=True) for pair in paired_vortices(here, true, steps, WITHIN)]
+    pairs = [pair for here, true in zip(*counted, strict=True) for pair in pair_vortices(here, true, steps, WITHIN)]
     total = sum(len(frame) for part in counted for frame in part)
     off = [abs(a.circulation - b.circulation) / abs(b.circulation) for a, b in pairs]
     both = [(a.whole_circulation, b.whole_circulation) for a, b in pairs]

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from common.cine.case import CineCase
 from common.core.errors import InputError
-from common.evaluation.bodies import errors, measured_points
+from common.evaluation.bodies import errors, probe_points
 from common.evaluation.scores import Scores
 from common.fields.ddf import warp
 from common.fields.files import load_ddf
@@ -28,7 +28,7 @@ from common.fields.points import track
 from common.registration.flow_loss import endpoint_error
 from common.registration.overlap import segmentation_scores
 from common.ventricle import strain
-from common.ventricle.mesh import at_fractions, myocardial_contours
+from common.ventricle.mesh import interpolate_fractions, myocardial_contours
 
 LABELS = {1: "cavity", 2: "myocardium", 3: "atrium"}
 SAMPLES = 200  # points along a contour between which distances are taken
@@ -39,7 +39,9 @@ def contour_distances(tracked: np.ndarray, truth: np.ndarray) -> tuple[float, fl
 
     Both are sampled evenly; each point's distance to the other curve counts, both ways.
     """
-    a, b = (at_fractions(np.asarray(c, dtype=np.float64), np.linspace(0, 1, SAMPLES)) for c in (tracked, truth))
+    a, b = (
+        interpolate_fractions(np.asarray(c, dtype=np.float64), np.linspace(0, 1, SAMPLES)) for c in (tracked, truth)
+    )
     between = cdist(a, b)
     there, back = between.min(1), between.min(0)
     return float((there.mean() + back.mean()) / 2), float(max(there.max(), back.max()))
@@ -78,7 +80,7 @@ def truth_scores(case: CineCase, ddf: Tensor, radius: int = 10) -> Scores:
         scores |= _contour_scores(case, ddf, contours, int(summary["end_systole_frame"]))
     if entry.body is not None and entry.summary is not None:
         origin, spacing = read_json(Path(entry.summary))["origin"], case.meta.spacing
-        start = (measured_points(entry.body) - origin) / spacing
+        start = (probe_points(entry.body) - origin) / spacing
         end = track(torch.from_numpy(start).float(), ddf)[-1].double().numpy()
         scores |= Scores(errors(entry.body, end * spacing + origin))
     return scores
@@ -112,8 +114,8 @@ def _contour_scores(case: CineCase, ddf: Tensor, contours: dict[str, Any], es: i
     es = min(es, frames - 1)
     truth = {key: np.asarray(values, dtype=np.float64)[:frames] for key, values in contours.items()}
     found = {key: track(torch.from_numpy(values[0]).float(), ddf).double().numpy() for key, values in truth.items()}
-    off = np.concatenate([strain.scaled(found[key][es] - truth[key][es], steps) for key in truth])
-    inner, true_inner = (strain.scaled(c["endocardium"], steps) for c in (found, truth))
+    off = np.concatenate([strain.scale_to_mm(found[key][es] - truth[key][es], steps) for key in truth])
+    inner, true_inner = (strain.scale_to_mm(c["endocardium"], steps) for c in (found, truth))
     distances = np.array([contour_distances(a, b) for a, b in zip(inner[1:], true_inner[1:], strict=True)])
     scores = {
         "epe_es_mm": float(np.linalg.norm(off, axis=-1).mean()),
@@ -143,7 +145,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read ({error})") from error
 
 
-def carried_label_scores(case: CineCase, ddf: Tensor) -> Scores:
+def label_scores(case: CineCase, ddf: Tensor) -> Scores:
     """Scores of a pair of labelled frames: labels and endocardium carried from end-diastole to end-systole.
 
     For entries with ``ed_label`` and ``es_label`` (1 cavity, 2 myocardium, 3 left atrium; NIfTI (X, Y)), as
@@ -174,7 +176,7 @@ def carried_label_scores(case: CineCase, ddf: Tensor) -> Scores:
         myocardial_contours(x.numpy(), spacing, name=path) for x, path in ((ed, entry.ed_label), (es, entry.es_label))
     )
     points = torch.from_numpy(start / spacing).float()
-    end = strain.scaled(track(points, ddf)[-1].double().numpy(), spacing)
+    end = strain.scale_to_mm(track(points, ddf)[-1].double().numpy(), spacing)
     return scores | Scores(dict(zip(("dm_mm", "dh_mm"), contour_distances(end, truth), strict=True)))
 
 

@@ -18,7 +18,7 @@ from common.evaluation import figures as pictures
 from common.evaluation.evaluator import CaseEvaluator, Report
 from common.evaluation.scores import Scores
 from common.evaluation.writer import case_folder
-from common.fields.ddf import between_grids
+from common.fields.ddf import change_grids
 from common.fields.files import save_volume_ddf
 from common.fields.regularity import folding, log_jacobian_sd
 from common.registration.atlas import Segmentation
@@ -135,13 +135,13 @@ def write_volume_case(
     with case_folder(folder, case.entry, method) as (beside, summary):
         save_volume(beside / "segmentation.nii.gz", labels, case.affine)
         if fields:
-            mapping = between_grids(result.ddf[:1], affine, result.affine)
+            mapping = change_grids(result.ddf[:1], affine, result.affine)
             save_volume_ddf(beside / "ddf.nii.gz", mapping[0], affine)
         if warped:
             save_volume(beside / "warped.nii.gz", result.warped[0, 0], affine)
         if figures:
             truth = None if case.label is None else torch.from_numpy(case.label)
-            pictures.segmented_slices(shown, labels, truth, beside / "segmentation.png")
+            pictures.draw_slices(shown, labels, truth, beside / "segmentation.png")
         summary |= {
             "source": case.entry.image,
             "synthetic": case.entry.phantom is not None,

@@ -18,7 +18,7 @@ from common.cine.scale import aspect_of
 from common.cine.write import write_cine
 from common.core.arrays import bounding_box
 from common.core.case import Entry
-from common.core.files import PROGRAM, SUMMARY, summary_of, written_whole
+from common.core.files import PROGRAM, SUMMARY, summary_of, write_whole
 from common.core.folders import source_of
 from common.core.memory import peak_memory
 from common.core.tables import finite, metrics_of, pair_rows, statistics_text, write_tables
@@ -46,7 +46,7 @@ def case_folder(folder: Path, entry: Entry, method: str) -> Iterator[tuple[Path,
     Yields:
         the folder under way, and what ``summary.json`` will hold.
     """
-    with written_whole(folder) as beside:
+    with write_whole(folder) as beside:
         beside.mkdir()
         summary: dict[str, Any] = {"program": PROGRAM, "input": source_of(entry.image), "case": entry.case}
         summary["method"] = method
@@ -77,7 +77,7 @@ def write_cine_case(
         if fields:
             save_cine_ddf(beside / "ddf.nii.gz", result.ddf)
         if warped:
-            write_cine(beside / "warped.nii.gz", warped_cine(case.cine, result.ddf))
+            write_cine(beside / "warped.nii.gz", warp_cine(case.cine, result.ddf))
         if figures:
             draw(beside, case, result)
         if contour is not None:
@@ -102,7 +102,7 @@ def write_cine_case(
         }
 
 
-def warped_cine(cine: MetaTensor, ddf: Tensor) -> MetaTensor:
+def warp_cine(cine: MetaTensor, ddf: Tensor) -> MetaTensor:
     """The cine ``[1, T, H, W]`` whose frame t + 1 is frame t warped by its pair's field; frame 0 as it is."""
     warped = cine.clone()
     for t, field in enumerate(ddf):
@@ -130,10 +130,10 @@ def draw(folder: Path, case: CineCase, result: RegistrationResult) -> None:
         torch.where(mask, frame, 0)[rows, columns]
         for frame in (image[t, 0], warp(image[pair, :1], ddf[pair])[0, 0], image[t, 1])
     )
-    pictures.warped_beside_fixed(moving, warped, fixed, folder / "warped.png", aspect)
+    pictures.draw_warped(moving, warped, fixed, folder / "warped.png", aspect)
     tissue = mask & (smooth(frames.mean(0)[None, None], 3.0)[0, 0] > TISSUE)
     points = track(grid_points(tissue if tissue.any() else mask, max(6, round(min(mask.shape) / 24))), ddf)
-    pictures.tracked_film(frames, points, folder / "tracked.mp4", folder / "tracked.png", aspect=aspect)
+    pictures.draw_film(frames, points, folder / "tracked.mp4", folder / "tracked.png", aspect=aspect)
 
 
 class MetricsTable:
@@ -165,7 +165,7 @@ class MetricsTable:
             print(f"\n{report.lines()}\n  written to {report.folder}/")
 
     def _write(self, engine: CaseEvaluator) -> None:
-        rows, pairs = earlier_rows(self.output_dir, [row["case"] for row in self.rows])
+        rows, pairs = read_earlier_rows(self.output_dir, [row["case"] for row in self.rows])
         if self.show and rows:
             print(f"\nThe tables of {self.output_dir}/ hold {len(rows)} cases of earlier runs too.")
         rows, pairs = rows + self.rows, pairs + self.pair_rows
@@ -174,7 +174,7 @@ class MetricsTable:
             print(statistics_text(rows))
 
 
-def earlier_rows(output_dir: Path, names: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def read_earlier_rows(output_dir: Path, names: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of cases and of their pairs that earlier runs of the same method left in a folder.
 
     Args:

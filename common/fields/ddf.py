@@ -240,7 +240,7 @@ def _gaussian(sigma: float) -> list[float]:
     return [weight / total for weight in weights]
 
 
-def _shifted_sum(x: Tensor, axis: int, weights: Sequence[float]) -> Tensor:
+def _sum_shifted(x: Tensor, axis: int, weights: Sequence[float]) -> Tensor:
     """The sum of ``x`` and its neighbours in it along an axis, weighted: what is its own adjoint."""
     result, n = x * weights[0], x.shape[axis]
     for shift, weight in enumerate(weights[1:n], 1):
@@ -264,7 +264,7 @@ class _Smooth(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, axis: int, weights: Sequence[float]) -> Tensor:
         ctx.axis, ctx.weights = axis, weights
-        result = _shifted_sum(x, axis, weights)
+        result = _sum_shifted(x, axis, weights)
         for first, count, edge, weight in _edges(x.shape[axis], weights):
             result.narrow(axis, first, count).add_(x.narrow(axis, edge, 1), alpha=weight)
         return result
@@ -273,7 +273,7 @@ class _Smooth(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         axis, weights = ctx.axis, ctx.weights
-        result = _shifted_sum(grad, axis, weights)
+        result = _sum_shifted(grad, axis, weights)
         for first, count, edge, weight in _edges(grad.shape[axis], weights):
             outside = grad.narrow(axis, first, count).sum(axis, keepdim=True)
             result.narrow(axis, edge, 1).add_(outside, alpha=weight)
@@ -298,7 +298,7 @@ def smooth(ddf: Tensor, sigma: float) -> Tensor:
     return ddf
 
 
-def between_grids(ddf: Tensor, fixed_affine: np.ndarray, moving_affine: np.ndarray) -> Tensor:
+def change_grids(ddf: Tensor, fixed_affine: np.ndarray, moving_affine: np.ndarray) -> Tensor:
     """The same mapping for a moving image that lies elsewhere: from its voxels to millimetres, and to fixed voxels.
 
     ``ddf [B, 3, *S]`` leads from voxel p of the fixed grid to voxel p + u of a moving grid of the same size. What comes
@@ -308,7 +308,7 @@ def between_grids(ddf: Tensor, fixed_affine: np.ndarray, moving_affine: np.ndarr
     Examples:
         >>> fixed, moving = np.diag([2.0, 2.0, 2.0, 1.0]), np.diag([2.0, 2.0, 2.0, 1.0])
         >>> moving[:3, 3] = 6.0  # mm: the moving image begins three voxels further
-        >>> between_grids(torch.zeros(1, 3, 2, 2, 2), fixed, moving).unique().tolist()
+        >>> change_grids(torch.zeros(1, 3, 2, 2, 2), fixed, moving).unique().tolist()
         [3.0]
     """
     matrix = np.linalg.inv(fixed_affine) @ moving_affine

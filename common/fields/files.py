@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from common.core.errors import InputError
-from common.core.files import written_whole
+from common.core.files import write_whole
 
 VECTOR_INTENT = 1007
 
@@ -55,7 +55,7 @@ def save_cine_ddf(path: str | Path, ddf: Tensor) -> None:
 def _save_vectors(path: str | Path, vectors: np.ndarray, affine: np.ndarray) -> None:
     image = nibabel.Nifti1Image(np.ascontiguousarray(vectors[..., None, :], dtype=np.float32), affine)
     image.header.set_intent(VECTOR_INTENT)
-    with written_whole(path) as beside:
+    with write_whole(path) as beside:
         nibabel.save(image, beside)
 
 

@@ -44,19 +44,19 @@ def _merge_sums(a: Maps, b: Maps, share: float) -> Maps:
     return tuple(x + y for x, y in zip(a, b, strict=True))
 
 
-def _along(maps: Maps, axis: int, width: int, merge: Callable[[Maps, Maps, float], Maps]) -> Maps:
+def _merge_along(maps: Maps, axis: int, width: int, merge: Callable[[Maps, Maps, float], Maps]) -> Maps:
     """Merge ``width`` neighbours along an axis, by doubling: O(log width) merges."""
     done, have, double, size = maps, 0, maps, 1
     while have < width:
         if size & width:
             if have:  # added to the larger window: rounded least
-                larger, smaller = _beside(double, done, axis, size)
+                larger, smaller = _align_windows(double, done, axis, size)
                 done = merge(smaller, larger, have / (have + size))
             else:
                 done = double
             have += size
         if have < width:
-            double = merge(*_beside(double, double, axis, size), 0.5)
+            double = merge(*_align_windows(double, double, axis, size), 0.5)
             size *= 2
     return done
 
@@ -69,16 +69,16 @@ def _widen(pixels: Maps, width: int, merge: Callable[[Maps, Maps, float], Maps],
     """
     for axis in range(2, pixels[0].dim()):
         if every == 1:
-            pixels = _along(pixels, axis, width, merge)
+            pixels = _merge_along(pixels, axis, width, merge)
             continue
         even, odd = (tuple(m[(slice(None),) * axis + (slice(k, None, 2),)] for m in pixels) for k in (0, 1))
-        pairs = _along(merge(*_beside(even, odd, axis, 0), 0.5), axis, width // 2, merge)
-        larger, smaller = _beside(pairs, even, axis, width // 2)
+        pairs = _merge_along(merge(*_align_windows(even, odd, axis, 0), 0.5), axis, width // 2, merge)
+        larger, smaller = _align_windows(pairs, even, axis, width // 2)
         pixels = merge(smaller, larger, 1 / width)
     return pixels
 
 
-def _beside(a: Maps, b: Maps, axis: int, shift: int) -> tuple[Maps, Maps]:
+def _align_windows(a: Maps, b: Maps, axis: int, shift: int) -> tuple[Maps, Maps]:
     """Windows of ``a``, and those of ``b`` that begin ``shift`` places after them."""
     n = min(a[0].shape[axis], b[0].shape[axis] - shift)
     return tuple(m.narrow(axis, 0, n) for m in a), tuple(m.narrow(axis, shift, n) for m in b)
@@ -91,7 +91,7 @@ def _spread(windows: Tensor, radius: int, every: int, size: Sequence[int]) -> Te
     for axis, length in enumerate(size, 2):
         margin = [0, 0] * (windows.dim() - 1 - axis) + [radius, radius]
         padded = functional.pad(windows, margin)
-        odd = _along((padded,), axis, radius, _merge_sums)[0]
+        odd = _merge_along((padded,), axis, radius, _merge_sums)[0]
         odd = odd.narrow(axis, 1, odd.shape[axis] - 1)
         even = odd + padded.narrow(axis, 0, odd.shape[axis])  # an even pixel ends one window more
         windows = torch.stack([even, odd], axis + 1).flatten(axis, axis + 1).narrow(axis, 0, length)
@@ -184,11 +184,11 @@ def local_ncc(fixed: Tensor, warped: Tensor, radius: int, eps: float = EPS, ever
     return ncc
 
 
-def inside(mask: Tensor, radius: int, every: int = 1) -> Tensor:
+def window_mask(mask: Tensor, radius: int, every: int = 1) -> Tensor:
     """The part of ``mask [B, C, *S]`` that a map of ``local_ncc`` covers, at the pixels where it has windows.
 
     Examples:
-        >>> inside(torch.ones(1, 1, 9, 8), 2).shape
+        >>> window_mask(torch.ones(1, 1, 9, 8), 2).shape
         torch.Size([1, 1, 5, 4])
     """
     for axis in range(2, mask.dim()):
@@ -212,7 +212,7 @@ def nlcc(fixed: Tensor, warped: Tensor, radius: int = 10, mask: Tensor | None = 
         >>> nlcc(image, 1 - image, radius=4).allclose(torch.ones(2), atol=1e-3)  # squared: a negative is as alike
         True
     """
-    return masked_mean(local_ncc(fixed, warped, radius), None if mask is None else inside(mask, radius))
+    return masked_mean(local_ncc(fixed, warped, radius), None if mask is None else window_mask(mask, radius))
 
 
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
@@ -256,7 +256,7 @@ class LocalNCCLoss(_Loss):
         ncc = local_ncc(fixed, warped, self.radius, self.eps, self.every)
         if mask is None:
             return -ncc.flatten(1).mean(1).mean()
-        weight = inside(mask, self.radius, self.every).to(ncc.dtype).expand_as(ncc)
+        weight = window_mask(mask, self.radius, self.every).to(ncc.dtype).expand_as(ncc)
         total = weight.flatten(1).sum(1)
         seen = (total > 0).to(ncc.dtype)
         return -((ncc * weight).flatten(1).sum(1) * seen / (total + (1 - seen))).mean()

@@ -33,11 +33,11 @@ class LongAxis:
         """Of the pool."""
         return float(np.linalg.norm(self.apex - self.base))
 
-    def along(self, places: Array) -> Array:
+    def axial_distance(self, places: Array) -> Array:
         """Distance ``[P]`` of ``places [P, 2]`` from the base along the axis, of its length: 0 base, 1 apex."""
         return np.asarray((places - self.base) @ (self.apex - self.base) / self.length**2)
 
-    def across(self, places: Array) -> Array:
+    def lateral_distance(self, places: Array) -> Array:
         """Distance ``[P]`` from the axis, of its length; to the right on the picture positive where the apex is up."""
         row, column = (self.apex - self.base) / self.length**2
         return np.asarray((places - self.base) @ np.array([column, -row]))
@@ -48,12 +48,12 @@ class LongAxis:
         Length and width are the core's reach along and across the axis, a pixel's size included.
         """
         scale = np.asarray(steps)
-        along, across = self.along(core * scale), self.across(core * scale)
+        along, across = self.axial_distance(core * scale), self.lateral_distance(core * scale)
         size = float(np.mean(scale)) / self.length
         length, width = float(np.ptp(along)) + size, float(np.ptp(across)) + size
         return {
-            "depth": float(self.along(centre[None] * scale)[0]),
-            "transverse": float(self.across(centre[None] * scale)[0]),
+            "depth": float(self.axial_distance(centre[None] * scale)[0]),
+            "transverse": float(self.lateral_distance(centre[None] * scale)[0]),
             "length": length,
             "width": width,
             "sphericity": length / width,

@@ -109,7 +109,7 @@ def stream_lines(
     direction = torch.where(speed > least, velocity / speed.clamp(min=1e-12), torch.zeros_like(velocity))
     h = -step if back else step
     here = starts.to(velocity.dtype)
-    alive = inside(here, mask)
+    alive = is_inside(here, mask)
     way, counts = [here], alive.long()
     for _ in range(length):
         a = field_at(direction, here)
@@ -118,7 +118,7 @@ def stream_lines(
         d = field_at(direction, here + h * c)
         move = (a + 2 * b + 2 * c + d) / 6
         here = here + h * move
-        alive = alive & inside(here, mask) & (move.norm(dim=1) > 0.1)
+        alive = alive & is_inside(here, mask) & (move.norm(dim=1) > 0.1)
         if not alive.any():
             break
         way.append(here)
@@ -139,11 +139,11 @@ def curl_of(psi: Tensor, steps: Sequence[float]) -> Tensor:
     return torch.stack([-gradient[1], gradient[0]])
 
 
-def inside(points: Tensor, mask: Tensor) -> Tensor:
+def is_inside(points: Tensor, mask: Tensor) -> Tensor:
     """Whether the pixel nearest to each of ``points [P, 2]`` (row, column) is in ``mask [H, W]``: ``[P]``.
 
     Examples:
-        >>> inside(torch.tensor([[0.4, 0.4], [0.6, 0.4], [-2.0, 0.0]]), torch.tensor([[True], [False]])).tolist()
+        >>> is_inside(torch.tensor([[0.4, 0.4], [0.6, 0.4], [-2.0, 0.0]]), torch.tensor([[True], [False]])).tolist()
         [True, False, False]
     """
     index = points.round().long()
@@ -187,7 +187,7 @@ def pathlines(ddf: Tensor, pool: Tensor, every: int = 5, count: int = 150, seed:
         alive = torch.ones(count, dtype=torch.bool)
         for t in range(start, len(ddf)):
             here = step_forward(here, ddf[t])
-            alive = alive & inside(here, pool[t + 1])
+            alive = alive & is_inside(here, pool[t + 1])
             way[t + 1, alive] = here[alive]
         groups.append(way)
     return torch.cat(groups, 1) if groups else torch.zeros(len(pool), 0, 2)

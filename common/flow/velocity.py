@@ -49,14 +49,14 @@ class Velocity:
         return 1000.0 if self.physical else 1.0
 
 
-def halfway(ddf: Tensor) -> Tensor:
+def carry_halfway(ddf: Tensor) -> Tensor:
     """−ddf carried to the middle of each way: ``[N, 2, H, W]`` in pixels an interval.
 
     Args:
         ddf: ``[N, 2, H, W]`` in pixels, pulling back.
 
     Examples:
-        >>> halfway(torch.full((1, 2, 4, 4), -1.5)).unique().tolist()
+        >>> carry_halfway(torch.full((1, 2, 4, 4), -1.5)).unique().tolist()
         [1.5]
     """
     offset = torch.zeros_like(ddf)  # p − q, where q = p + ddf(p) / 2
@@ -89,7 +89,7 @@ def velocity_of(
         >>> found.unit, round(found.values.mean().item(), 6)  # 1 mm in 10 ms
         ('m/s', 0.1)
     """
-    moved, both = halfway(ddf), pool[:-1].bool() & pool[1:].bool()
+    moved, both = carry_halfway(ddf), pool[:-1].bool() & pool[1:].bool()
     if spacing is None or frame_times is None:
         times = torch.arange(len(ddf)) + 0.5
         steps = (aspect, 1.0) if spacing is None else (spacing[0], spacing[1])

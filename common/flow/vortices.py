@@ -88,19 +88,19 @@ def gamma2(velocity: Tensor, steps: Sequence[float], mask: Tensor, reach: float 
     pad = (margin[1], margin[1], margin[0], margin[0])
     wide, there = torch.nn.functional.pad(values, pad), torch.nn.functional.pad(known.double(), pad)
 
-    def at(image: Tensor, shift: tuple[int, int]) -> Tensor:
+    def crop(image: Tensor, shift: tuple[int, int]) -> Tensor:
         top, left = margin[0] + shift[0], margin[1] + shift[1]
         return image[..., top : top + mask.shape[0], left : left + mask.shape[1]]
 
-    count = torch.stack([at(there, s) for s in shifts]).sum(0)
-    mean = torch.stack([at(wide, s) for s in shifts]).sum(0) / count.clamp(min=1)
+    count = torch.stack([crop(there, s) for s in shifts]).sum(0)
+    mean = torch.stack([crop(wide, s) for s in shifts]).sum(0) / count.clamp(min=1)
     total = torch.zeros(mask.shape, dtype=torch.float64)
     for shift in shifts:
         down, across = shift[0] * steps[0], shift[1] * steps[1]
-        row, column = at(wide, shift) - mean
+        row, column = crop(wide, shift) - mean
         speed = torch.hypot(row, column)
         sine = (down * column - across * row) / (math.hypot(down, across) * speed.clamp(min=1e-12))
-        total += at(there, shift) * torch.where(speed > 1e-12, sine, 0.0)
+        total += crop(there, shift) * torch.where(speed > 1e-12, sine, 0.0)
     enough = known & (count >= _SHARE * len(shifts))
     return torch.where(enough, total / count.clamp(min=1), float("nan")).to(velocity.dtype)
 
@@ -174,14 +174,14 @@ def find_vortices(
                     circulation=float(spin.sum()) * to_circulation,
                     intensity=float(spin.abs().mean()),
                     peak=float(gamma[core].abs().max()),
-                    whole_circulation=float(turning[_whole(turn * turning, core)].sum()) * to_circulation,
+                    whole_circulation=float(turning[_grow_region(turn * turning, core)].sum()) * to_circulation,
                     **shape,
                 )
             )
     return sorted(found, key=lambda v: -abs(v.circulation))
 
 
-def _whole(spin: Tensor, core: Tensor) -> Tensor:
+def _grow_region(spin: Tensor, core: Tensor) -> Tensor:
     """The connected region around a core in which ``spin``, positive where it turns alike, is a fifth of the core's
     largest at least: ``[H, W]``."""
     region = core | (spin > WHOLE * spin[core].max().clamp(min=0))
@@ -189,7 +189,7 @@ def _whole(spin: Tensor, core: Tensor) -> Tensor:
     return pieces == pieces[core][0]
 
 
-def paired_vortices(
+def pair_vortices(
     found: Sequence[Vortex], truth: Sequence[Vortex], steps: Sequence[float], within: float = 10.0
 ) -> list[tuple[Vortex, Vortex]]:
     """(found, true) vortices that turn alike and whose centres are nearest to each other, each once.
@@ -199,7 +199,7 @@ def paired_vortices(
 
     Examples:
         >>> here, there = Vortex((1.0, 1.0), 1, 30, 9, 5, 1), Vortex((1.0, 3.0), 1, 30, 9, 5, 1)
-        >>> len(paired_vortices([here], [there], (1.0, 1.0))), len(paired_vortices([here], [there], (1.0, 9.0)))
+        >>> len(pair_vortices([here], [there], (1.0, 1.0))), len(pair_vortices([here], [there], (1.0, 9.0)))
         (1, 0)
     """
     distances = sorted(

@@ -41,7 +41,7 @@ def _box(image: Tensor, radius: int) -> Tensor:
     return image
 
 
-def standardised(image: Tensor, radius: int, eps: float = 1e-4) -> Tensor:
+def standardise(image: Tensor, radius: int, eps: float = 1e-4) -> Tensor:
     """``image [B, 1, H, W]`` less its local mean, over its local standard deviation (window of ``2·radius + 1``)."""
     centred = image - _box(image, radius)
     return centred / (_box(centred.square(), radius) + eps).sqrt()
@@ -59,7 +59,7 @@ def ncc_volume(fixed: Tensor, moving: Tensor, search: int, stride: int = 4, radi
     Returns:
         ``[B, (2·search + 1)², H / stride, W / stride]``, about −1 to 1, shifts by rows from (−search, −search).
     """
-    return _volume(standardised(fixed, radius), standardised(moving, radius), search, stride)
+    return _volume(standardise(fixed, radius), standardise(moving, radius), search, stride)
 
 
 def _volume(fixed: Tensor, moving: Tensor, search: int, stride: int) -> Tensor:
@@ -86,7 +86,7 @@ def _blocks(values: Tensor, batch: int, channels: int, tall: int, wide: int, str
     return columns[..., 1:] + columns[..., :-1]
 
 
-def _silent(inputs: int, outputs: int) -> nn.Conv2d:
+def _zero_convolution(inputs: int, outputs: int) -> nn.Conv2d:
     """A 1×1 convolution that gives nothing until it is trained."""
     layer = nn.Conv2d(inputs, outputs, 1)
     nn.init.zeros_(layer.weight)
@@ -107,7 +107,7 @@ class Context(nn.Module):
         self.down, self.further = convolution(width, deep, stride=2), convolution(deep, deep, stride=2)
         self.near = nn.ModuleList(convolution(deep, deep, dilation=d) for d in CONTEXT)
         self.far = nn.ModuleList(convolution(deep, deep, dilation=d) for d in CONTEXT)
-        self.out = _silent(deep, width)
+        self.out = _zero_convolution(deep, width)
         with torch.no_grad():
             for layer in (*self.near, *self.far):
                 layer[0].weight *= 0.3
@@ -145,8 +145,8 @@ class Stage(nn.Module):
         self.trunk = nn.ModuleList(convolution(width, width, dilation=d) for d in DILATIONS)
         self.flow = flow_layer(width)
         self.context = Context(width, deep) if deep else None
-        self.still = _silent(1, width) if deep else None
-        self.before = _silent(before, width) if deep and before else None
+        self.still = _zero_convolution(1, width) if deep else None
+        self.before = _zero_convolution(before, width) if deep and before else None
         with torch.no_grad():
             for layer in self.trunk:
                 layer[0].weight *= 0.3  # type: ignore[index]  # a residual adds little at first
@@ -186,12 +186,12 @@ class Stage(nn.Module):
 
     def _evidence(self, moving: Tensor, fixed: Tensor, flow: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """NCC of all shifts around the flow so far, of no motion at all, and the moving image warped by the flow."""
-        target = standardised(fixed, 4)
+        target = standardise(fixed, 4)
         unmoved = target[:, :0]
         if self.still is not None:
-            unmoved = _volume(target, standardised(moving, 4), 0, self.stride)
+            unmoved = _volume(target, standardise(moving, 4), 0, self.stride)
         moving = warp_plane(moving, rescale_plane(flow / self.stride, fixed.shape[2], fixed.shape[3]))
-        return _volume(target, standardised(moving, 4), self.search, self.stride), unmoved, moving
+        return _volume(target, standardise(moving, 4), self.search, self.stride), unmoved, moving
 
 
 class NCCFlow(nn.Module):
@@ -248,7 +248,7 @@ class NCCFlow(nn.Module):
             return fields[:-1] + [torch.cat([fields[-1], scale], 1)]
         return fields[-1]
 
-    def with_deviation(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward_with_deviation(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The field ``[B, 2, H, W]`` of a pair and the standard deviation of its error, likewise, in pixels."""
         fields, scale = self._estimates(image)
         return fields[-1], math.sqrt(2) * scale.exp()

@@ -25,7 +25,7 @@ SLOPE = 0.1  # of every LeakyReLU
 DILATIONS = (1, 2, 4, 8, 16, 1)
 
 
-def normalised(features: Tensor, radius: int = 4, eps: float = 1e-6) -> Tensor:
+def normalise_features(features: Tensor, radius: int = 4, eps: float = 1e-6) -> Tensor:
     """Features ``[B, C, H, W]`` less their mean over the search window, of unit length over the channels at each place.
 
     The mean is the window's and not the map's: beside a dark cavity, all tissue would else look alike.
@@ -72,7 +72,7 @@ def flow_layer(inputs: int) -> nn.Conv2d:
     return layer
 
 
-def doubling(channels: int) -> nn.ConvTranspose2d:
+def upsampling_layer(channels: int) -> nn.ConvTranspose2d:
     """Transposed convolution of two channels to the grid of twice the size."""
     layer = nn.ConvTranspose2d(channels, 2, 4, stride=2, padding=1)
     nn.init.kaiming_normal_(layer.weight, a=1.0)
@@ -80,7 +80,7 @@ def doubling(channels: int) -> nn.ConvTranspose2d:
     return layer
 
 
-def traced_size(image: Tensor) -> Tensor:
+def fix_traced_size(image: Tensor) -> Tensor:
     """``image``; but a trace (TorchScript) refuses other sizes than its own, for which its constants would be wrong."""
     return image.expand([int(n) for n in image.shape]) if torch.jit.is_tracing() else image
 
@@ -168,7 +168,7 @@ class PWCNet(nn.Module):
         for level in range(levels, finest - 1, -1):
             inputs = (2 * radius + 1) ** 2
             if level < levels:
-                self.ups[str(level)] = nn.ModuleList([doubling(2), doubling(channels)])
+                self.ups[str(level)] = nn.ModuleList([upsampling_layer(2), upsampling_layer(channels)])
                 inputs += pyramid[level - 1] + 4 + (pyramid[level] if propagate else 0)
             elif propagate:
                 inputs += pyramid[level - 1]
@@ -197,7 +197,7 @@ class PWCNet(nn.Module):
         """
         if image.dim() != 4 or image.shape[1] != 2:
             raise ValueError(f"expected [B, 2, H, W], got {tuple(image.shape)}")
-        image = traced_size(image)
+        image = fix_traced_size(image)
         size, multiple = image.shape[2:], 2**self.levels
         below, beside = (-n % multiple for n in size)
         padded = functional.pad(image, (0, beside, 0, below), mode="replicate")
@@ -212,7 +212,7 @@ class PWCNet(nn.Module):
     def _cost(self, fixed: Tensor, moving: Tensor) -> Tensor:
         if not self.normalise:
             return cost_volume(fixed, moving, self.radius)
-        fixed, moving = normalised(fixed, self.radius), normalised(moving, self.radius)
+        fixed, moving = normalise_features(fixed, self.radius), normalise_features(moving, self.radius)
         return cost_volume(fixed, moving, self.radius) * fixed.shape[1]
 
     def _estimate(self, image: Tensor) -> list[Tensor]:

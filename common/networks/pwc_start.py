@@ -42,11 +42,11 @@ def estimator_channels(network: PWCNet, level: int, layers: int) -> list[Channel
     return names
 
 
-def rearranged(weight: Tensor, have: Sequence[Channel], want: Sequence[Channel], axis: int) -> Tensor:
+def rearrange(weight: Tensor, have: Sequence[Channel], want: Sequence[Channel], axis: int) -> Tensor:
     """A layer's weight with its inputs in another order; 0 for those it never had.
 
     Examples:
-        >>> rearranged(torch.tensor([[1.0, 2.0]]), [("a", 0), ("b", 0)], [("b", 0), ("c", 0)], 1).tolist()
+        >>> rearrange(torch.tensor([[1.0, 2.0]]), [("a", 0), ("b", 0)], [("b", 0), ("c", 0)], 1).tolist()
         [[2.0, 0.0]]
     """
     place = {channel: k for k, channel in enumerate(have)}
@@ -78,13 +78,13 @@ def start_weights(network: PWCNet, other: PWCNet, state: Mapping[str, Tensor]) -
         if part == "estimators" and value.dim() == 4:
             layers = int(inner.split(".")[1]) if inner.startswith("layers") else _count(network)
             want, have = (estimator_channels(n, k, layers) for n, k in where)
-            old = rearranged(old, have, want, 1)
+            old = rearrange(old, have, want, 1)
         elif part == "contexts" and inner == "0.0.weight":
             want, have = (estimator_channels(n, k, _count(network)) for n, k in where)
-            old = rearranged(old, have, want, 1)
+            old = rearrange(old, have, want, 1)
         elif part == "ups" and inner == "1.weight":
             want, have = (estimator_channels(n, k + 1, _count(network)) for n, k in where)
-            old = rearranged(old, have, want, 0)
+            old = rearrange(old, have, want, 0)
         if old.shape != value.shape:
             raise InputError(f"{key}: {tuple(old.shape)} there, {tuple(value.shape)} here; the widths must be the same")
         made[key] = old

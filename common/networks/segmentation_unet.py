@@ -57,14 +57,14 @@ class SegmentationUNet(nn.Module):
         return self.out(x)
 
 
-def folded(network: SegmentationUNet) -> SegmentationUNet:
+def fold_normalisation(network: SegmentationUNet) -> SegmentationUNet:
     """A copy that only infers: batch normalisation is part of the convolutions, and channels lie last in memory.
 
     Frame by frame a processor core needs two fifths of the time; logits agree to 1e-4.
 
     Examples:
         >>> network, image = SegmentationUNet((4, 8)).eval(), torch.rand(1, 1, 16, 16)
-        >>> bool(torch.allclose(folded(network)(image), network(image), atol=1e-4))
+        >>> bool(torch.allclose(fold_normalisation(network)(image), network(image), atol=1e-4))
         True
     """
     same = copy.deepcopy(network).eval()

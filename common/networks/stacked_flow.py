@@ -17,7 +17,14 @@ from torch.nn import functional
 
 from common.core.errors import InputError
 from common.fields.ddf import rescale, warp
-from common.networks.pwc_net import SLOPE, cost_volume, doubling, flow_layer, normalised, traced_size
+from common.networks.pwc_net import (
+    SLOPE,
+    cost_volume,
+    fix_traced_size,
+    flow_layer,
+    normalise_features,
+    upsampling_layer,
+)
 
 STAGES = ("correlation", "second", "third", "small", "fusion")
 WIDTHS = (64, 128, 256, 512, 512, 1024)  # of FlowNet's six levels
@@ -75,7 +82,7 @@ class FlowUNet(nn.Module):
         channels = widths[-1]
         for width in widths[-2 : FINEST - 2 : -1]:
             self.flows.append(flow_layer(channels))
-            self.raises.append(doubling(2))
+            self.raises.append(upsampling_layer(2))
             self.ups.append(nn.Sequential(nn.Upsample(scale_factor=2.0), convolution(channels, width // 2)))
             channels = width + width // 2 + 2
         self.flows.append(flow_layer(channels))
@@ -91,7 +98,9 @@ class FlowUNet(nn.Module):
                 continue
             if self.correlate and level == 2:
                 moving, fixed = x.chunk(2)
-                alike = cost_volume(normalised(fixed, self.radius), normalised(moving, self.radius), self.radius)
+                alike = cost_volume(
+                    normalise_features(fixed, self.radius), normalise_features(moving, self.radius), self.radius
+                )
                 cost = functional.leaky_relu(alike * fixed.shape[1], SLOPE)
                 x = self.together(torch.cat([self.beside(fixed), cost], 1))
             maps.append(x)
@@ -149,7 +158,7 @@ class StackedFlow(nn.Module):
         """
         if image.dim() != 4 or image.shape[1] != 2:
             raise ValueError(f"expected [B, 2, H, W], got {tuple(image.shape)}")
-        image = traced_size(image)
+        image = fix_traced_size(image)
         size = image.shape[2:]
         below, beside = (-n % 64 for n in size)
         pair = functional.pad(image, (0, beside, 0, below), mode="replicate")

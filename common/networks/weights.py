@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 from common.core.errors import InputError
-from common.core.files import written_whole
+from common.core.files import write_whole
 
 
 def save_weights(network: nn.Module, path: str | Path) -> None:
     """Write the state of ``network`` (of what a ``DistributedDataParallel`` wraps), floating point in fp16."""
     state = getattr(network, "module", network).state_dict()
     half = {k: (v.half() if v.is_floating_point() else v).cpu() for k, v in state.items()}
-    with written_whole(path) as beside:
+    with write_whole(path) as beside:
         torch.save(half, beside)
 
 

@@ -21,7 +21,7 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 
 from common.fields.ddf import compose, warp
-from common.registration.inside import corrected_step, lead
+from common.registration.inside import correct_step, lead
 from common.registration.result import RegistrationInferer, RegistrationResult, follow_each_other, register
 
 
@@ -113,7 +113,7 @@ class AnchoredInferer(RegistrationInferer):
         network.eval()
         with torch.no_grad():
             for anchor, start, stop in self.runs(len(frames)):
-                ddf[start:stop] = self._anchored(
+                ddf[start:stop] = self._anchor_run(
                     frames[start : stop + 1], near.ddf[start:stop], anchor - start, network
                 )
         return replace(near, ddf=ddf, stages=(), deviation=None)
@@ -134,7 +134,7 @@ class AnchoredInferer(RegistrationInferer):
                 first = anchor = stop
         return runs
 
-    def _anchored(self, frames: Tensor, steps: Tensor, anchor: int, network: nn.Module) -> Tensor:
+    def _anchor_run(self, frames: Tensor, steps: Tensor, anchor: int, network: nn.Module) -> Tensor:
         """The steps ``[T − 1, 2, H, W]`` of a run of frames ``[T, 1, H, W]``."""
         starts, back = lead(steps, anchor)
         device = next((p.device for p in network.parameters()), frames.device)
@@ -148,7 +148,7 @@ class AnchoredInferer(RegistrationInferer):
         corrections = spread_over_time(refined - starts, anchor, self.spread).split(1)
         return torch.cat(
             [
-                corrected_step(steps[t : t + 1], back[t + 1 : t + 2], corrections[t], corrections[t + 1])
+                correct_step(steps[t : t + 1], back[t + 1 : t + 2], corrections[t], corrections[t + 1])
                 for t in range(len(steps))
             ]
         )

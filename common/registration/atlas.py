@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from common.core.arrays import bounding_box
-from common.core.bars import with_bar
+from common.core.bars import show_bar
 from common.core.datalist import case_name, read_datalist
-from common.core.errors import InputError, unwrapped
+from common.core.errors import InputError, unwrap_errors
 from common.fields.ddf import warp
-from common.fields.ncc import inside, local_ncc, masked_mean
-from common.registration.result import RegistrationInferer, RegistrationResult, beyond_box, register
+from common.fields.ncc import local_ncc, masked_mean, window_mask
+from common.registration.result import RegistrationInferer, RegistrationResult, pad_to_image, register
 from common.volume.case import VolumeCase
 from common.volume.cases import phantom_entries, task04
 from common.volume.transforms import one_hot, volume_transforms
@@ -73,9 +73,9 @@ class Atlases:
         images, labels = [], []
         entries = self._entries(folder, datalist, fold, dataset_dir, download)
         read = transform or volume_transforms()
-        for entry in with_bar(entries[: count or None], "atlases", "volume"):
+        for entry in show_bar(entries[: count or None], "atlases", "volume"):
             try:
-                with unwrapped():
+                with unwrap_errors():
                     case = read(entry)
                 label = one_hot(case)
             except InputError as error:
@@ -219,7 +219,7 @@ class AtlasSegmentation(RegistrationInferer):
         index = self._choose(inputs, network, mask)
         chosen = time.perf_counter()
         pairs = self.atlases.pairs(index, inputs)
-        ddf = self._register(self._with_memberships(pairs, index), network, mask, part)
+        ddf = self._register(self._add_memberships(pairs, index), network, mask, part)
         agreement = similarity(inputs, warp(pairs[:, :1], ddf), mask, self.radius)
         best = agreement.argsort(descending=True)[: self.count].tolist()
         index, ddf = [index[i] for i in best], ddf[best]
@@ -236,7 +236,7 @@ class AtlasSegmentation(RegistrationInferer):
             registration_seconds=time.perf_counter() - chosen,
         )
 
-    def _with_memberships(self, pairs: Tensor, index: list[int]) -> Tensor:
+    def _add_memberships(self, pairs: Tensor, index: list[int]) -> Tensor:
         """Pairs ``[n, 2, *S]`` with the atlases' labels and the target's predicted ones: ``[n, 2 (1 + C), *S]``."""
         if self.memberships is None:
             return pairs
@@ -251,7 +251,7 @@ class AtlasSegmentation(RegistrationInferer):
         size = pairs.shape[2:]
         box = bounding_box(mask, size)
         inside_box: Any = (..., *(slice(*edges) for edges in box))
-        return beyond_box(register(pairs[inside_box], network, self.inferer, None, part).ddf, box, size)
+        return pad_to_image(register(pairs[inside_box], network, self.inferer, None, part).ddf, box, size)
 
     def _choose(self, fixed: Tensor, network: nn.Module, mask: Tensor | None) -> list[int]:
         same = (self.atlases.image - fixed).abs().flatten(1).amax(1) == 0
@@ -265,7 +265,7 @@ class AtlasSegmentation(RegistrationInferer):
         order = order[: max(self.candidates, self.finalists) if self.candidates else None]
         selector = network if self.selector is None else self.selector
         scores = []
-        for part in with_bar(order.split(AT_ONCE), "atlas choice", "batch"):
+        for part in show_bar(order.split(AT_ONCE), "atlas choice", "batch"):
             pairs = self.atlases.pairs(part.tolist(), fixed)
             scores.append(similarity(fixed, warp(pairs[:, :1], selector(pairs)), mask, self.radius))
         return order[torch.cat(scores).argsort(descending=True)[: self.finalists]].tolist()
@@ -294,6 +294,6 @@ def similarity(fixed: Tensor, moving: Tensor, mask: Tensor | None, radius: int =
     """
     crop: Any = (..., *(slice(*edges) for edges in bounding_box(mask, fixed.shape[2:], margin=radius)))
     fixed, moving = fixed[crop], moving[crop]
-    weight = None if mask is None else inside(mask[crop], radius)
+    weight = None if mask is None else window_mask(mask[crop], radius)
     parts = moving.split(AT_ONCE)
     return torch.cat([masked_mean(local_ncc(fixed.expand_as(part), part, radius), weight) for part in parts])

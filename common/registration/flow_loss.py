@@ -72,7 +72,7 @@ class MultiScaleFlowLoss(_Loss):
         if len(ddf) != len(self.weights):
             raise ValueError(f"{len(self.weights)} weights for fields of {len(ddf)} levels")
         terms = [
-            weight * self._level(estimate, *_at_level(field, valid, estimate.shape[2:], 2**level))
+            weight * self._level(estimate, *_coarsen(field, valid, estimate.shape[2:], 2**level))
             for level, (weight, estimate) in enumerate(zip(self.weights, reversed(ddf), strict=True), self.finest)
         ]
         return torch.stack(terms).sum()
@@ -83,7 +83,7 @@ class MultiScaleFlowLoss(_Loss):
         return total / (valid.sum().clamp_min(1e-6) if self.reduction == "mean" else len(estimate))
 
 
-def _at_level(field: Tensor, valid: Tensor, size: Sequence[int], factor: int) -> tuple[Tensor, Tensor]:
+def _coarsen(field: Tensor, valid: Tensor, size: Sequence[int], factor: int) -> tuple[Tensor, Tensor]:
     """The truth on a coarser grid, which may reach beyond the image's lower and right edges (the padding)."""
     below, beside = (n * factor - have for n, have in zip(size, field.shape[2:], strict=True))
     if min(below, beside) < 0:

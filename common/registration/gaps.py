@@ -113,7 +113,7 @@ class GapsInferer(RegistrationInferer):
         weights = {gap: _weights(result) for gap, result in measured.items()}
         ddf = near.ddf
         for _ in range(self.rounds):
-            ddf = ddf + least_squares({g: measured[g].ddf - _composed(ddf, g) for g in gaps}, weights)
+            ddf = ddf + least_squares({g: measured[g].ddf - _compose_runs(ddf, g) for g in gaps}, weights)
         return replace(near, ddf=ddf, stages=())
 
 
@@ -123,7 +123,7 @@ def _weights(result: RegistrationResult) -> Tensor:
     return 1 / (result.deviation.square() + _FLOOR**2)
 
 
-def _composed(ddf: Tensor, gap: int) -> Tensor:
+def _compose_runs(ddf: Tensor, gap: int) -> Tensor:
     runs = len(ddf) - gap + 1
     composed = ddf[gap - 1 :]
     for start in range(gap - 2, -1, -1):

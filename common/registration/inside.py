@@ -91,7 +91,7 @@ def lead(steps: Tensor, anchor: int) -> tuple[Tensor, Tensor]:
     return torch.cat(led), torch.cat(back)
 
 
-def corrected_step(step: Tensor, back: Tensor, before: Tensor, after: Tensor) -> Tensor:
+def correct_step(step: Tensor, back: Tensor, before: Tensor, after: Tensor) -> Tensor:
     """The step whose points lie δ further in either frame, ``[1, 2, H, W]``.
 
     Args:
@@ -101,7 +101,7 @@ def corrected_step(step: Tensor, back: Tensor, before: Tensor, after: Tensor) ->
 
     Examples:
         >>> one = torch.ones(1, 2, 4, 4)
-        >>> corrected_step(-one, -3 * one, 0.5 * one, 0.75 * one).unique().tolist()
+        >>> correct_step(-one, -3 * one, 0.5 * one, 0.75 * one).unique().tolist()
         [-1.25]
     """
     moved = torch.zeros_like(step)  # from where a point is to where the steps had it
@@ -149,7 +149,7 @@ def follow_inside(steps: Tensor, wall: Tensor, anchor: int = 0) -> Tensor:
     made = steps.clone()
     made[:, :, rows, columns] = torch.cat(
         [
-            corrected_step(part[t : t + 1], back[t + 1 : t + 2], corrections[t], corrections[t + 1])
+            correct_step(part[t : t + 1], back[t + 1 : t + 2], corrections[t], corrections[t + 1])
             for t in range(len(part))
         ]
     )

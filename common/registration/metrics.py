@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from common.core.bars import with_bar
+from common.core.bars import show_bar
 from common.fields.ddf import warp
 from common.fields.ncc import masked_mean, nlcc
 from common.fields.regularity import folding, jacobian_determinant
@@ -36,7 +36,7 @@ def reconstruction(
         ([0.0, 0.0, 0.0], True)
     """
     rows: dict[str, list[Tensor]] = {"mse": [], "nlcc": []}
-    for start in with_bar(range(0, len(image), PAIRS_AT_ONCE), "similarity", "batch"):
+    for start in show_bar(range(0, len(image), PAIRS_AT_ONCE), "similarity", "batch"):
         part = slice(start, start + PAIRS_AT_ONCE)
         moving, fixed = image[part, :1], image[part, 1:]
         weight = mask if mask is None or len(mask) == 1 else mask[part]
@@ -54,7 +54,7 @@ def regularity(ddf: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
         {'folding': [0.0], 'jacobian_sd': [0.0]}
     """
     rows: dict[str, list[Tensor]] = {"folding": [], "jacobian_sd": []}
-    for start in with_bar(range(0, len(ddf), PAIRS_AT_ONCE), "regularity", "batch"):
+    for start in show_bar(range(0, len(ddf), PAIRS_AT_ONCE), "regularity", "batch"):
         part = ddf[start : start + PAIRS_AT_ONCE]
         weight = mask if mask is None or len(mask) == 1 else mask[start : start + PAIRS_AT_ONCE]
         determinant = jacobian_determinant(part)[:, None]

@@ -13,12 +13,18 @@ from tqdm import tqdm
 
 from common.core.arrays import bounding_box, scale_size
 from common.fields.ddf import compose, downsample, rescale, warp
-from common.registration.result import RegistrationInferer, RegistrationResult, beyond_box, follow_each_other, register
+from common.registration.result import (
+    RegistrationInferer,
+    RegistrationResult,
+    follow_each_other,
+    pad_to_image,
+    register,
+)
 
 LEAST_SIDE = 32  # pixels of a region that is registered by itself
 
 
-def consistent(ddf: Tensor, back: Tensor) -> Tensor:
+def make_consistent(ddf: Tensor, back: Tensor) -> Tensor:
     """The mean of a field and of what the opposite one says of it (Evain et al. 2022, section II-B.5).
 
     The paper follows a point by F_f, takes the backward motion F_b there, and averages F_f and −F_b. Here the point is
@@ -30,7 +36,7 @@ def consistent(ddf: Tensor, back: Tensor) -> Tensor:
 
     Examples:
         >>> ddf = torch.full((1, 2, 4, 4), 1.0)
-        >>> consistent(ddf, -1.5 * ddf).unique().tolist()
+        >>> make_consistent(ddf, -1.5 * ddf).unique().tolist()
         [1.25]
     """
     return (ddf - warp(back, ddf)) / 2
@@ -41,9 +47,9 @@ class PairwiseInferer(RegistrationInferer):
 
     Args:
         batch_size: pairs at a time.
-        composition: register each pair in both directions and compose (``consistent``); twice the time, and the result
-            tells their ``inconsistency``. The ``deviation`` is what the network itself says (``with_deviation``), of a
-            composed field that of its first direction.
+        composition: register each pair in both directions and compose (``make_consistent``); twice the time, and the
+            result tells their ``inconsistency``. The ``deviation`` is what the network itself says
+            (``forward_with_deviation``), of a composed field that of its first direction.
         progress: show a bar.
         name: of the bar.
     """
@@ -69,21 +75,21 @@ class PairwiseInferer(RegistrationInferer):
         network.eval()
         device = next((p.device for p in network.parameters()), inputs.device)
         found, missed, deviations = [], [], []
-        with_deviation = getattr(network, "with_deviation", None)
+        forward_with_deviation = getattr(network, "forward_with_deviation", None)
         name = f"{self.name}{part}".replace(".", " over a ")
         progress = tqdm(total=len(inputs), desc=name, unit="pair", disable=not self.progress, mininterval=0.5)
         with torch.no_grad(), progress as bar:
             for batch in inputs.split(self.batch_size):
                 batch = batch.to(device).float()
-                if with_deviation is None:
+                if forward_with_deviation is None:
                     ddf = network(batch)
                 else:
-                    ddf, deviation = with_deviation(batch)
+                    ddf, deviation = forward_with_deviation(batch)
                     deviations.append(deviation.float().cpu())
                 if self.composition:
                     back = network(batch.flip(1))
                     missed.append((ddf + warp(back, ddf)).norm(dim=1, keepdim=True).float().cpu())
-                    ddf = consistent(ddf, back)
+                    ddf = make_consistent(ddf, back)
                 found.append(ddf.float().cpu())
                 bar.update(len(batch))
         return RegistrationResult(
@@ -164,7 +170,7 @@ class SizedInferer(RegistrationInferer):
         self.inferer, self.longest, self.shortest = inferer, longest, shortest
         self.margin, self.region = margin, region
 
-    def within(self, region: Sequence[Sequence[int]]) -> SizedInferer:
+    def restrict(self, region: Sequence[Sequence[int]]) -> SizedInferer:
         """The same for a region of the picture."""
         return SizedInferer(self.inferer, self.longest, self.shortest, self.margin, region)
 
@@ -199,5 +205,5 @@ class SizedInferer(RegistrationInferer):
         missed = result.inconsistency
         if missed is not None:
             missed = functional.interpolate(missed, inner, mode="bilinear", align_corners=False) / factor
-            missed = beyond_box(missed, box, inputs.shape[2:])
-        return RegistrationResult(beyond_box(rescale(result.ddf, inner), box, inputs.shape[2:]), inconsistency=missed)
+            missed = pad_to_image(missed, box, inputs.shape[2:])
+        return RegistrationResult(pad_to_image(rescale(result.ddf, inner), box, inputs.shape[2:]), inconsistency=missed)

@@ -42,7 +42,9 @@ class Stage:
 
     def ddf(self, pairs: slice = slice(None)) -> Tensor:
         """The field of some pairs on the full grid, ``[n, d, *S]`` in voxels; outside ``box`` its edge is repeated."""
-        return beyond_box(rescale(self.coarse[pairs], [stop - start for start, stop in self.box]), self.box, self.size)
+        return pad_to_image(
+            rescale(self.coarse[pairs], [stop - start for start, stop in self.box]), self.box, self.size
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,11 +145,11 @@ def follow_each_other(inputs: Tensor) -> bool:
     return torch.equal(inputs[1:, 0], inputs[:-1, 1])
 
 
-def beyond_box(values: Tensor, box: Sequence[Sequence[int]], size: Sequence[int]) -> Tensor:
+def pad_to_image(values: Tensor, box: Sequence[Sequence[int]], size: Sequence[int]) -> Tensor:
     """Values ``[N, C, *box]`` of a part of an image on all of it, ``[N, C, *size]``; the part's edge is repeated.
 
     Examples:
-        >>> beyond_box(torch.tensor([[[[1.0, 2.0]]]]), [(0, 1), (1, 3)], (1, 4)).tolist()
+        >>> pad_to_image(torch.tensor([[[[1.0, 2.0]]]]), [(0, 1), (1, 3)], (1, 4)).tolist()
         [[[[1.0, 1.0, 2.0, 2.0]]]]
     """
     margin = [m for (a, b), n in zip(reversed(box), reversed(size), strict=True) for m in (a, n - b)]

@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from common.core.arrays import bounding_box, scale_size
 from common.core.errors import InputError
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.core.memory import keep_freed_memory
 from common.fields.ddf import compose, downsample, exponentiate, exponentiate_quickly, rescale, smooth, warp
 from common.registration.losses import RegistrationLoss
@@ -101,10 +101,10 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
     ) -> None:
         super().__init__()
         self.scales = [float(s) for s in scales]
-        self.steps = [int(n) for n in per_scale(steps, len(self.scales), "steps")]
+        self.steps = [int(n) for n in expand_scales(steps, len(self.scales), "steps")]
         if not self.scales or self.scales != sorted(self.scales) or not all(0 < s <= 1 for s in self.scales):
             raise InputError(f"scales must rise and lie in (0, 1], got {list(scales)}")
-        self.smoothness = [float(x) for x in per_scale(smoothness, len(self.scales), "smoothness")]
+        self.smoothness = [float(x) for x in expand_scales(smoothness, len(self.scales), "smoothness")]
         field = [s in set(map(float, field_scales)) for s in self.scales]
         if field != sorted(field):
             raise InputError(f"field_scales {list(field_scales)} must be the finest of the scales {list(scales)}")
@@ -168,7 +168,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         """θˢ by NMSR eq. 2; its residual field is composed with the coarser ones (eq. 4)."""
         keep_freed_memory()
         scale, steps, smoothness = self.scales[i], self.steps[i], self.smoothness[i]
-        pairs, mask = self._at_scale(scale, inputs, mask, state.prior)
+        pairs, mask = self._rescale_inputs(scale, inputs, mask, state.prior)
         network = state.network.train()
         device = next(network.parameters()).device
         optimiser = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
@@ -177,13 +177,13 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
 
         def step(engine: Engine, index: Tensor) -> float:
             batch = pairs[index].to(device)
-            loss = self.loss(network(batch), batch, _of(mask, index, device), smoothness)
+            loss = self.loss(network(batch), batch, _select_masks(mask, index, device), smoothness)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             return float(loss.item())
 
-        def shuffled() -> Iterator[Tensor]:
+        def shuffle() -> Iterator[Tensor]:
             while True:
                 yield from torch.randperm(len(pairs), generator=order).split(self.batch_size)
 
@@ -192,7 +192,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         if self.patience:
             stop = EarlyStopping(self.patience, lambda e: -e.state.metrics["loss"], engine, min_delta=self.min_delta)
             engine.add_event_handler(Events.EPOCH_COMPLETED, stop)
-        loss = self._run(engine, scale, shuffled(), epochs=-(-steps // batches), length=batches)
+        loss = self._run(engine, scale, shuffle(), epochs=-(-steps // batches), length=batches)
         residual = self._forward(network, pairs)
         state.prior = residual if state.prior is None else compose(rescale(state.prior, pairs.shape[2:]), residual)
         return state.prior, engine.state.iteration, loss
@@ -206,7 +206,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
     def _fit_field(self, i: int, inputs: Tensor, mask: Tensor | None, state: _State) -> tuple[Tensor, int, float]:
         """The velocity field itself by Adam, seen through a Gaussian; it goes on from the coarser scale's."""
         scale, steps, smoothness = self.scales[i], self.steps[i], self.smoothness[i]
-        pairs, mask = self._at_scale(scale, inputs, mask, state.prior)
+        pairs, mask = self._rescale_inputs(scale, inputs, mask, state.prior)
         device = next(state.network.parameters()).device
         size = pairs.shape[2:]
         grid = scale_size(inputs.shape[2:], min(scale, self.field_resolution))
@@ -229,7 +229,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         def step(engine: Engine, index: Tensor) -> float:
             batch = pairs[index].to(device)
             seen, ddf = field()
-            loss = registration_loss(rescale(ddf, size), batch, _of(mask, index, device), smoothness, seen)
+            loss = registration_loss(rescale(ddf, size), batch, _select_masks(mask, index, device), smoothness, seen)
             optimiser.zero_grad()
             (loss * unknown.numel()).backward()  # a sum over the grid: Adam's eps then means the same at every size
             optimiser.step()
@@ -268,7 +268,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
             engine.run(data, max_epochs=epochs, epoch_length=length)
         return float(engine.state.metrics["loss"])
 
-    def _at_scale(
+    def _rescale_inputs(
         self, scale: float, inputs: Tensor, mask: Tensor | None, prior: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """Mˢ and Iˢ of NMSR eq. 1, ``[N, 2, *S·s]``, and the mask at that scale."""
@@ -323,7 +323,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         }
         path = Path(self.checkpoint_dir) / f"{CHECKPOINT}{part}.pt"
         self._begun.add(path)
-        with written_whole(path) as beside, open(beside, "wb") as file:
+        with write_whole(path) as beside, open(beside, "wb") as file:
             torch.save(content, file)
 
     def forget(self) -> None:
@@ -349,14 +349,14 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
             state.done = [Stage(**stage) for stage in content["done"]]
 
 
-def per_scale(value: float | Sequence[float], count: int, name: str) -> list[float]:
+def expand_scales(value: float | Sequence[float], count: int, name: str) -> list[float]:
     """``value`` for each of ``count`` scales: one number serves all.
 
     Raises:
         InputError: another number of values.
 
     Examples:
-        >>> per_scale(10.0, 3, "smoothness"), per_scale([1, 2, 3], 3, "steps")
+        >>> expand_scales(10.0, 3, "smoothness"), expand_scales([1, 2, 3], 3, "steps")
         ([10.0, 10.0, 10.0], [1, 2, 3])
     """
     values = [value] * count if isinstance(value, int | float) else list(value)
@@ -365,7 +365,7 @@ def per_scale(value: float | Sequence[float], count: int, name: str) -> list[flo
     return values
 
 
-def _of(mask: Tensor | None, index: Tensor, device: torch.device) -> Tensor | None:
+def _select_masks(mask: Tensor | None, index: Tensor, device: torch.device) -> Tensor | None:
     """The masks of some pairs, where each has its own."""
     if mask is None:
         return None

@@ -31,11 +31,11 @@ class BodyLimit:
         length = headers.get("content-length", "0")
         return length.isdigit() and int(length) <= self.most
 
-    def counted(self, receive: Receive, error: Exception) -> Receive:
+    def count_bytes(self, receive: Receive, error: Exception) -> Receive:
         """``receive``, which raises ``error`` when more has come than may."""
         taken = 0
 
-        async def received() -> MutableMapping[str, Any]:
+        async def receive_counted() -> MutableMapping[str, Any]:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
@@ -43,4 +43,4 @@ class BodyLimit:
                 raise error
             return message
 
-        return received
+        return receive_counted

@@ -26,7 +26,7 @@ class Refused(Exception):
         self.status, self.reason = status, " ".join(reason.split())
 
 
-def new_name(text: str, what: str = "image") -> str:
+def check_new_name(text: str, what: str = "image") -> str:
     """A name under which something new is stored.
 
     Raises:
@@ -34,7 +34,7 @@ def new_name(text: str, what: str = "image") -> str:
     """
     if not NAME.fullmatch(text) or ".." in text:
         raise Refused(
-            400, f"{what} {shown(text)}: a name has letters, digits, _ . + - and begins with a letter or digit"
+            400, f"{what} {shorten(text)}: a name has letters, digits, _ . + - and begins with a letter or digit"
         )
     return text
 
@@ -42,7 +42,7 @@ def new_name(text: str, what: str = "image") -> str:
 def tag_name(text: str) -> str:
     """A tag of labels, ``final`` say; it names a folder."""
     if not TAG.fullmatch(text):
-        raise Refused(400, f"tag {shown(text)}: a tag has up to 32 letters, digits, _ -")
+        raise Refused(400, f"tag {shorten(text)}: a tag has up to 32 letters, digits, _ -")
     return text
 
 
@@ -52,7 +52,7 @@ def suffix_of(filename: str | None, allowed: Sequence[str], what: str) -> str:
     for suffix in allowed:
         if name.endswith(suffix):
             return suffix
-    raise Refused(415, f"{what} {shown(Path(name).name)}: expected a file that ends in {', '.join(allowed)}")
+    raise Refused(415, f"{what} {shorten(Path(name).name)}: expected a file that ends in {', '.join(allowed)}")
 
 
 def json_object(text: str, what: str = "params") -> dict[str, Any]:
@@ -70,7 +70,7 @@ def json_object(text: str, what: str = "params") -> dict[str, Any]:
     return found
 
 
-def shown(text: Any) -> str:
+def shorten(text: Any) -> str:
     """A value of a request, short enough for a message."""
     said = repr(text)
     return said if len(said) <= 60 else said[:57] + "...'"
@@ -79,7 +79,7 @@ def shown(text: Any) -> str:
 def number(low: float, high: float, whole: bool = False) -> Check:
     """A number in [low, high]; text that is one counts."""
 
-    def checked(value: Any) -> Any:
+    def check(value: Any) -> Any:
         try:
             if isinstance(value, bool):
                 raise TypeError
@@ -91,18 +91,18 @@ def number(low: float, high: float, whole: bool = False) -> Check:
             raise ValueError(f"{kind} from {low:g} to {high:g}")
         return found
 
-    return checked
+    return check
 
 
-def one_of(*values: str) -> Check:
+def choice(*values: str) -> Check:
     """One of some words."""
 
-    def checked(value: Any) -> str:
+    def check(value: Any) -> str:
         if value not in values or not isinstance(value, str):
             raise ValueError(f"one of {', '.join(values)}")
         return value
 
-    return checked
+    return check
 
 
 def switch(value: Any) -> bool:

@@ -26,10 +26,10 @@ from torch import Tensor
 from common.cine.case import CineMeta
 from common.cine.labels import read_labels
 from common.cine.read import read_cine
-from common.cine.scale import squared
-from common.cohort.bundle import content, parsed
+from common.cine.scale import resample_square
+from common.cohort.bundle import content, parse_config
 from common.core.errors import InputError
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.core.tables import finite
 from common.evaluation.evaluator import Report
 from common.serving.workers import ANSWER, CASE
@@ -67,14 +67,14 @@ def serve(tasks: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]) ->
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
 
-    def do(text: str) -> None:
+    def run_task(text: str) -> None:
         request = json.loads(text)
         answer = tasks[request["task"]](request)
-        with written_whole(Path(request["folder"]) / ANSWER) as beside:
+        with write_whole(Path(request["folder"]) / ANSWER) as beside:
             beside.write_text(json.dumps(finite(answer)))
         gc.collect()
 
-    return do
+    return run_task
 
 
 def infer(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def infer(request: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: the case can't be done.
     """
-    parser = _parsed(request)
+    parser = _parse(request)
     content(parser, "initialize")
     evaluator = content(parser, "evaluator")
     evaluator.run_case(0)
@@ -99,7 +99,7 @@ def infer(request: Mapping[str, Any]) -> dict[str, Any]:
         save_frames(folder / "labels.nii.gz", labels, report.case.entry.image, report.case.meta)
     found = [name for name in ("labels.nii.gz", "segmentation.nii.gz", "ddf.nii.gz") if (folder / name).is_file()]
     if found and request.get("nrrd"):
-        found = [as_nrrd(folder / found[0])]
+        found = [convert_to_nrrd(folder / found[0])]
     return {
         "summary": json.loads((folder / "summary.json").read_text()),
         "result": found[0] if found else None,
@@ -107,26 +107,26 @@ def infer(request: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def as_nrrd(path: Path) -> str:
+def convert_to_nrrd(path: Path) -> str:
     """Write a NIfTI file as NRRD beside it, with its place in space; the name of that."""
     target = path.with_name(path.name.removesuffix(".nii.gz") + ".nrrd")
     itk.imwrite(itk.imread(str(path)), str(target), compression=True)
     return target.name
 
 
-def _parsed(request: Mapping[str, Any]) -> ConfigParser:
+def _parse(request: Mapping[str, Any]) -> ConfigParser:
     folder, options = Path(request["folder"]), dict(request["options"])
     if request.get("entry"):
         entry = {**request["entry"], "case": CASE}
         if "blood_mask" in entry:
             entry |= _blood_masks(folder, entry)
         if str(entry.get("contour", "")).endswith((".nii", ".nii.gz")) and "ed" not in entry:
-            entry |= labelled_frame(entry["contour"])
+            entry |= find_labelled_frame(entry["contour"])
         datalist = folder / "datalist.json"
         datalist.write_text(json.dumps({"served": [entry]}))
         options |= {"datalist": str(datalist), "dataset_dir": "/", "fold": "served"}
     options |= {"output_dir": str(folder), "mlflow": False}
-    return parsed(request["files"], options)
+    return parse_config(request["files"], options)
 
 
 def _blood_masks(folder: Path, entry: dict[str, Any]) -> dict[str, str]:
@@ -146,7 +146,7 @@ def _blood_masks(folder: Path, entry: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def labelled_frame(path: str) -> dict[str, int]:
+def find_labelled_frame(path: str) -> dict[str, int]:
     """End-diastole, where labels (X, Y, T) show the cavity in one frame alone; else the bundle has to find it."""
     values = read_labels(path)
     frames = np.flatnonzero((values == 1).any((0, 1)))
@@ -227,7 +227,7 @@ def train(request: Mapping[str, Any]) -> dict[str, Any]:
         InputError: it can't be trained on what is there.
     """
     with open(Path(request["folder"]) / "log.txt", "w", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
-        parser = parsed(request["files"], request["options"])
+        parser = parse_config(request["files"], request["options"])
         for part in ("initialize", "run"):
             content(parser, part)
     return {}
@@ -239,7 +239,7 @@ def uncertainty_of(request: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: it is no cine, or the weights can't be read.
     """
-    cine = squared(read_cine(request["image"])).as_tensor()[0]
+    cine = resample_square(read_cine(request["image"])).as_tensor()[0]
     frames = cine[torch.linspace(0, len(cine) - 1, min(SHOWN_FRAMES, len(cine))).round().long()]
     memberships = segment_cine(frames, load_segmentation(request["weights"]), smooth=False)
     return {"uncertainty": uncertainty(memberships)}

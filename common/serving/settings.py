@@ -41,7 +41,7 @@ SUFFIXES = (".nii.gz", ".nii", ".dcm", ".mha", ".nrrd", ".mp4", ".avi", ".mov", 
 """Of files that are taken."""
 
 
-def installed_methods() -> dict[str, str]:
+def list_methods() -> dict[str, str]:
     """Those of ``METHODS`` that can be run here."""
     return {name: title for name, title in METHODS.items() if find_spec(NEEDED.get(name, "common")) is not None}
 
@@ -49,8 +49,8 @@ def installed_methods() -> dict[str, str]:
 def page_settings() -> dict[str, Any]:
     """All of it, as the page takes it."""
     return {
-        "methods": installed_methods() | VOLUME_METHODS,
-        "kinds": {"cine": list(installed_methods()), "volume": list(VOLUME_METHODS)},
+        "methods": list_methods() | VOLUME_METHODS,
+        "kinds": {"cine": list(list_methods()), "volume": list(VOLUME_METHODS)},
         "views": {name: view.short for name, view in APICAL.items()},
         "lines": list(LINES),
         "arrows": ARROWS,

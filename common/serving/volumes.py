@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from common.cohort.bundle import config_files
 from common.core.errors import InputError
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.fields.ddf import sample
 from common.fields.files import load_ddf
 from common.serving.requests import infer
@@ -28,7 +28,7 @@ from common.serving.settings import VOLUME_METHODS
 from common.serving.workers import CASE, report_progress
 from common.volume.case import LABELS
 from common.volume.read import read_label, read_volume
-from common.volume.transforms import SIZE, extent_of, normalised, turned_to_ras
+from common.volume.transforms import SIZE, extent_of, normalise, reorient_to_ras
 
 BUNDLE = "bundles/ssmsr_hippocampus"
 EVERY = 3  # voxels between two arrows
@@ -50,11 +50,11 @@ def open_volume(request: Mapping[str, Any]) -> dict[str, Any]:
         )
     label = label_of(request)
     truth = None if label is None else read_label(label, values.shape, affine)
-    shown = turned_to_ras(normalised(values), affine)
+    shown = reorient_to_ras(normalise(values), affine)
     grey = np.round(255 * shown[0].numpy()).astype(np.uint8)
     write_shown(folder, "volume.bin", grey)
     if truth is not None:
-        write_shown(folder, "label.bin", turned_to_ras(truth, affine)[0].numpy().astype(np.uint8))
+        write_shown(folder, "label.bin", reorient_to_ras(truth, affine)[0].numpy().astype(np.uint8))
     middle = cv2.resize(grey[:, ::-1, grey.shape[2] // 2].T, (96, 96))
     (folder / "shown" / "thumbnail.webp").write_bytes(cv2.imencode(".webp", middle)[1].tobytes())
     fits = bool((np.round(extent_of(values.shape, affine)) <= SIZE).all())
@@ -86,9 +86,9 @@ def segment_volume(request: Mapping[str, Any]) -> dict[str, Any]:
     report_progress(request["folder"], "pictures", 0.95)
     case, kept = Path(request["folder"]) / CASE, folder / "motion" / method
     labels, affine = read_volume(case / "segmentation.nii.gz")
-    shown = turned_to_ras(labels, affine)
+    shown = reorient_to_ras(labels, affine)
     write_shown(folder, f"labels_{method}.bin", shown[0].numpy().astype(np.uint8))
-    write_shown(folder, f"arrows_{method}.bin", shown_field(case / "ddf.nii.gz", shown))
+    write_shown(folder, f"arrows_{method}.bin", sample_field(case / "ddf.nii.gz", shown))
     shutil.rmtree(kept, ignore_errors=True)
     shutil.copytree(case, kept)
     summary = answer["summary"]
@@ -134,7 +134,7 @@ def label_of(request: Mapping[str, Any]) -> str | None:
     return str(path) if path.is_file() else None
 
 
-def shown_field(path: str | Path, volume: MetaTensor) -> NDArray[np.float32]:
+def sample_field(path: str | Path, volume: MetaTensor) -> NDArray[np.float32]:
     """Every ``EVERY``-th vector ``[X, Y, Z, 3]`` of a field, in voxels of the turned volume.
 
     The median is taken off: it is how far the atlas's space lies from the volume's.
@@ -154,5 +154,5 @@ def shown_field(path: str | Path, volume: MetaTensor) -> NDArray[np.float32]:
 
 def write_shown(folder: Path, name: str, values: NDArray[Any]) -> None:
     """Write an array as the page takes it: bytes, the last axis the fastest."""
-    with written_whole(folder / "shown" / name) as beside:
+    with write_whole(folder / "shown" / name) as beside:
         beside.write_bytes(np.ascontiguousarray(values).tobytes())

@@ -23,28 +23,28 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from common.cine.cases import CineCases
-from common.cine.scale import on_file_grid
+from common.cine.scale import to_file_grid
 from common.cine.transforms import cine_transforms
-from common.cohort.bundle import config_files, content, parsed
+from common.cohort.bundle import config_files, content, parse_config
 from common.core.errors import InputError
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.core.tables import finite
 from common.fields.files import save_cine_ddf
 from common.fields.points import field_at, track
 from common.registration.result import register
-from common.serving.requests import labelled_frame, save_frames, serve, wall_labels
+from common.serving.requests import find_labelled_frame, save_frames, serve, wall_labels
 from common.serving.settings import ARROWS, HANDLES, METHODS, MOST_POINTS, VOLUME_METHODS
 from common.serving.volumes import LABEL, label_of, open_volume, segment_volume, take_volume
 from common.serving.workers import report_progress
 from common.strain_pipeline import kept as kept_files
 from common.strain_pipeline.bullseye import bullseye
 from common.strain_pipeline.case import StrainCase, lines_by_frame, mean_segments
-from common.strain_pipeline.facing import the_right_way_round
+from common.strain_pipeline.facing import orient_segmentation
 from common.strain_pipeline.files import write_strain_case
 from common.strain_pipeline.html import SEGMENT_COLOURS
-from common.strain_pipeline.motion import seen_sector
+from common.strain_pipeline.motion import widen_sector
 from common.strain_pipeline.sections import grey_values
-from common.strain_pipeline.wall import segmented
+from common.strain_pipeline.wall import extract_lines
 from common.ventricle.contours import LINES
 
 BUNDLE = "bundles/strain_pipeline"
@@ -62,30 +62,30 @@ def open_workbench() -> Callable[[str], None]:
                   "take": take, "warm": warm})  # fmt: skip
 
 
-def of_volume(request: Request) -> bool:
+def is_volume(request: Request) -> bool:
     """Whether a request's method is one of volumes."""
     return request["method"] in VOLUME_METHODS
 
 
 def warm(request: Request) -> dict[str, Any]:
     """Have everything at hand that a correction needs."""
-    measuring_with("cpwc", "{}")
+    configure_measuring("cpwc", "{}")
     return {}
 
 
 @lru_cache(16)
-def measuring_with(method: str, options: str) -> tuple[Any, Any, Any]:
+def configure_measuring(method: str, options: str) -> tuple[Any, Any, Any]:
     """Measures, fusion and gate of a method and the bundle's options (JSON); what fails a check is warned of."""
-    parser = configured(method, **json.loads(options), force=True)
+    parser = configure(method, **json.loads(options), force=True)
     return content(parser, "measures"), content(parser, "fusion"), content(parser, "gate")
 
 
-def configured(method: str = "cpwc", **options: Any) -> Any:
+def configure(method: str = "cpwc", **options: Any) -> Any:
     """The strain pipeline's configuration with a method of motion."""
     if method not in METHODS:
         raise InputError(f"method {method!r}: there are {', '.join(METHODS)}")
     files = config_files(BUNDLE, further=[f"motion_{method}.json"])
-    return parsed(files, {"mlflow": False, "output_dir": "output", **options})
+    return parse_config(files, {"mlflow": False, "output_dir": "output", **options})
 
 
 def open_case(request: Request) -> dict[str, Any]:
@@ -122,8 +122,8 @@ def open_cine(request: Request) -> dict[str, Any]:
     data.entries[0]["case"] = "case"
     case = data[0]
     report_progress(request["folder"], "view", 0.5)
-    probabilities = content(configured(), "classify")(case.cine.as_tensor()[0])
-    kept_files.write_cine_kept(folder / "kept", case, seen_sector(case.cine), probabilities)
+    probabilities = content(configure(), "classify")(case.cine.as_tensor()[0])
+    kept_files.write_cine_kept(folder / "kept", case, widen_sector(case.cine), probabilities)
     report_progress(request["folder"], "pictures", 0.7)
     frames = grey_values(case)
     coded = [cv2.imencode(".webp", frame, [cv2.IMWRITE_WEBP_QUALITY, WEBP])[1].tobytes() for frame in frames]
@@ -151,16 +151,16 @@ def open_cine(request: Request) -> dict[str, Any]:
 
 def measure(request: Request) -> dict[str, Any]:
     """Segment the wall, if that was not done, find the fields of a ``method``, and measure; a volume: segment it."""
-    if of_volume(request):
+    if is_volume(request):
         return segment_volume(request)
     folder, method = Path(request["case"]), request["method"]
     case, _, _ = kept_files.read_case(folder / "kept")
-    parser = configured(method, output_dir=str(folder / "motion"))
+    parser = configure(method, output_dir=str(folder / "motion"))
     if not (folder / "kept" / "lines.npy").is_file():
         report_progress(request["folder"], "the wall", 0.1)
         frames = case.cine.as_tensor()[0]
-        memberships = the_right_way_round(frames, content(parser, "segment"))[0](frames)
-        kept_files.write_segmented(folder / "kept", segmented(memberships, source="the cine"))
+        memberships = orient_segmentation(frames, content(parser, "segment"))[0](frames)
+        kept_files.write_segmented(folder / "kept", extract_lines(memberships, source="the cine"))
     motion = folder / "motion" / method
     if not (motion / kept_files.MOTION).is_file():
         content(parser, "initialize")
@@ -177,7 +177,7 @@ def measure(request: Request) -> dict[str, Any]:
         result = register(case.image, network, inferer, case.mask)
         kept_files.write_motion(motion, result, METHODS[method])
         field = result.ddf[:, :, ARROWS // 2 :: ARROWS, ARROWS // 2 :: ARROWS]
-        with written_whole(folder / "shown" / f"arrows_{method}.bin") as beside:
+        with write_whole(folder / "shown" / f"arrows_{method}.bin") as beside:
             beside.write_bytes(field.permute(0, 2, 3, 1).contiguous().numpy().astype("<f4").tobytes())
     report_progress(request["folder"], "strain", 0.95)
     return correct({**request, "handles": None})
@@ -188,7 +188,7 @@ def correct(request: Request) -> dict[str, Any]:
     draw a wall, ``handles``: ``frame``, ``border`` (``endocardium`` or ``epicardium``), ``at`` (parts of the line) and
     ``moved`` (rows and columns of the shown pixels by which each handle was moved)."""
     folder, edits = Path(request["case"]), dict(request.get("edits") or {})
-    study = corrected(folder, request["method"], edits, Path(request["folder"]))
+    study = measure_corrected(folder, request["method"], edits, Path(request["folder"]))
     handles = request.get("handles")
     if handles:
         lines, meta = lines_by_frame(study.tracked, 1), study.case.cine.meta
@@ -197,18 +197,18 @@ def correct(request: Request) -> dict[str, Any]:
             raise InputError(f"frame {frame} lies outside the measured beats: draw in one of {min(lines)}-{max(lines)}")
         beat = next(b.beat for b in study.tracked if b.beat.ed <= frame <= b.beat.end)
         edits.setdefault("ed", beat.ed)
-        wall = moved_wall(lines[frame], handles)
+        wall = move_wall(lines[frame], handles)
         drawn = dict(edits.get("drawn") or {})
         if not drawn and label_of(request):  # the labelled wall stays where it is, beside the drawn one
-            drawn[str(beat.ed)] = np.round(on_file_grid(lines[beat.ed], meta), 3).tolist()
-        drawn[str(frame)] = np.round(on_file_grid(wall, meta), 3).tolist()
+            drawn[str(beat.ed)] = np.round(to_file_grid(lines[beat.ed], meta), 3).tolist()
+        drawn[str(frame)] = np.round(to_file_grid(wall, meta), 3).tolist()
         edits["drawn"] = drawn
-        study = corrected(folder, request["method"], edits, Path(request["folder"]))
-    result = shown(study, request["method"])
+        study = measure_corrected(folder, request["method"], edits, Path(request["folder"]))
+    result = page_content(study, request["method"])
     return {"edits": edits, "result": result, "row": row_of(result)}
 
 
-def corrected(folder: Path, method: str, edits: Request, place: Path) -> StrainCase:
+def measure_corrected(folder: Path, method: str, edits: Request, place: Path) -> StrainCase:
     """The strain of a case with what the user says of it; a drawn wall goes by way of ``place/contour.json``.
 
     Where none is drawn, the wall of a label that came with the cine is taken.
@@ -220,34 +220,34 @@ def corrected(folder: Path, method: str, edits: Request, place: Path) -> StrainC
     said = {"ed": edits.get("ed"), "es": edits.get("es"), "assumed_view": edits.get("view")}
     if edits.get("drawn"):
         said["contour"] = str(place / "contour.json")
-        (place / "contour.json").write_text(json.dumps(drawn_file(edits["drawn"])))
+        (place / "contour.json").write_text(json.dumps(contour_content(edits["drawn"])))
     else:
-        said |= labelled(folder, edits)
-    options = json.dumps(measuring(edits), sort_keys=True)
+        said |= find_label(folder, edits)
+    options = json.dumps(options_of(edits), sort_keys=True)
     key = (str(folder), method, json.dumps(edits, sort_keys=True))
     if key not in _latest:
-        study = kept_files.measured(kept_files.with_entry(kept, **said), *measuring_with(method, options))
+        study = kept_files.measure_kept(kept_files.replace_entry(kept, **said), *configure_measuring(method, options))
         while len(_latest) > 3:
             _latest.pop(next(iter(_latest)))
         _latest[key] = study
     return _latest[key]
 
 
-def labelled(folder: Path, edits: Request) -> dict[str, Any]:
+def find_label(folder: Path, edits: Request) -> dict[str, Any]:
     """The contour, and end-diastole, of the label that came with a cine; nothing where none did."""
     label = label_of({"case": str(folder)})
     if label is None:
         return {}
-    return {"contour": label, **({} if edits.get("ed") is not None else labelled_frame(label))}
+    return {"contour": label, **({} if edits.get("ed") is not None else find_labelled_frame(label))}
 
 
-def measuring(edits: Request) -> dict[str, Any]:
+def options_of(edits: Request) -> dict[str, Any]:
     """The options of the bundle that edits stand for."""
     return {name: edits[name] for name in ("line", "off") if edits.get(name)}
 
 
-def drawn_file(drawn: Mapping[str, Any]) -> dict[str, Any]:
-    """Drawn walls as the file that ``--contour`` takes (``common.evaluation.contour.drawn_walls``)."""
+def contour_content(drawn: Mapping[str, Any]) -> dict[str, Any]:
+    """Drawn walls as the file that ``--contour`` takes (``common.evaluation.contour.read_drawn_walls``)."""
     frames = sorted(drawn, key=int)
     return {
         "drawn": [int(t) for t in frames],
@@ -255,7 +255,7 @@ def drawn_file(drawn: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def moved_wall(lines: NDArray[np.float64], handles: Request) -> NDArray[np.float64]:
+def move_wall(lines: NDArray[np.float64], handles: Request) -> NDArray[np.float64]:
     """The lines ``[3, P, 2]`` of a wall whose handles were moved; what lies between follows a cubic spline.
 
     The endocardium takes the whole wall along, the epicardium leaves it where it is and changes the thickness.
@@ -269,7 +269,7 @@ def moved_wall(lines: NDArray[np.float64], handles: Request) -> NDArray[np.float
     return np.stack([line + share * along for line, share in zip(lines, shares, strict=True)])
 
 
-def shown(study: StrainCase, method: str) -> dict[str, Any]:
+def page_content(study: StrainCase, method: str) -> dict[str, Any]:
     """What a page shows of a measured cine; lines in the pixels of the shown frames."""
     lines = lines_by_frame(study.tracked, SHOWN)
     beats, measured = study.measured.beats, study.measured
@@ -342,14 +342,14 @@ def line_of(request: Request) -> dict[str, Any]:
 
 def take(request: Request) -> dict[str, Any]:
     """Write the files to take away: report, SR, curves, contours, film, fields, masks, log, command; one zip of all."""
-    if of_volume(request):
+    if is_volume(request):
         return take_volume(request)
     folder, method, edits = Path(request["case"]), request["method"], request.get("edits") or {}
-    study = corrected(folder, method, edits, Path(request["folder"]))
+    study = measure_corrected(folder, method, edits, Path(request["folder"]))
     report_progress(request["folder"], "report and film", 0.2)
     entry = replace(study.case.entry, image=request["source"], case="take")
     study = replace(study, case=replace(study.case, entry=entry), folder=folder / "take")
-    weights = content(configured(method), "weights")
+    weights = content(configure(method), "weights")
     write_strain_case(study, weights)
     place = folder / "take"
     report_progress(request["folder"], "fields and masks", 0.8)
@@ -357,10 +357,10 @@ def take(request: Request) -> dict[str, Any]:
     labels = wall_labels(study.wall.labels, study.tracked)
     save_frames(place / "labels.nii.gz", labels, request["source"], study.case.meta)
     if request.get("study_label"):
-        with written_whole(request["study_label"]) as beside:
+        with write_whole(request["study_label"]) as beside:
             shutil.copyfile(place / "labels.nii.gz", beside)
     if edits.get("drawn"):
-        (place / "contour.json").write_text(json.dumps(drawn_file(edits["drawn"])))
+        (place / "contour.json").write_text(json.dumps(contour_content(edits["drawn"])))
     (place / "log.json").write_text(json.dumps(request.get("log") or [], indent=1))
     (place / "command.txt").write_text(command(request["source"], method, edits, place) + "\n")
     files = sorted(path.name for path in place.iterdir() if path.is_file())
@@ -374,7 +374,7 @@ def command(source: str, method: str, edits: Request, place: Path) -> str:
     """The command that gives the same numbers; it runs in the folder that holds ``bundles``."""
     configs = f"['{BUNDLE}/configs/inference.json','{BUNDLE}/configs/motion_{method}.json']"
     words = ["python -m monai.bundle run", f'--config_file "{configs}"', f"--input {source}"]
-    said = {} if edits.get("drawn") else labelled(place.parent, edits)
+    said = {} if edits.get("drawn") else find_label(place.parent, edits)
     edits = {**edits, **said}
     for name in ("ed", "es", "view", "line"):
         if edits.get(name) is not None:

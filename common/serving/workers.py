@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from common.cohort.runner import Limits, Runner, Work, gpu_of
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.serving.checks import Refused
 
 ANSWER = "answer.json"  # what a request leaves in its folder
@@ -35,7 +35,7 @@ STARTER = ThreadPoolExecutor(1, "starter")
 
 def report_progress(folder: str | Path, what: str, share: float) -> None:
     """Say, from a process, how far the request of a folder is: ``what`` is being done, a ``share`` in [0, 1] is."""
-    with written_whole(Path(folder) / PROGRESS) as beside:
+    with write_whole(Path(folder) / PROGRESS) as beside:
         beside.write_text(json.dumps({"what": what, "share": round(share, 3)}))
 
 
@@ -184,8 +184,8 @@ class Results:
         self.lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
 
-    def new(self) -> Path:
-        """A fresh folder; ``done`` says when its request ended."""
+    def create(self) -> Path:
+        """A fresh folder; ``finish`` says when its request ended."""
         self._clean()
         name = uuid.uuid4().hex
         with self.lock:
@@ -193,7 +193,7 @@ class Results:
         (self.folder / name).mkdir()
         return self.folder / name
 
-    def done(self, folder: Path, keep: bool) -> None:
+    def finish(self, folder: Path, keep: bool) -> None:
         """A request ended; what it left is kept or not."""
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)

@@ -16,10 +16,10 @@ from typing import Any
 
 from common.cohort.options import add_options, machines
 from common.core.command import CommandParser
-from common.core.errors import InputError, one_line_errors
+from common.core.errors import InputError, install_error_hook
 from common.evaluation.bodies import BODIES
 from common.simulation.dataset import TemplateSource, settings_from
-from common.simulation.prior import fitted, read_contours, write_prior
+from common.simulation.prior import fit_prior, read_contours, write_prior
 from common.simulation.recording import RecordingChain
 from common.simulation.rendered import WORLDS, write_pairs, write_recipe
 from common.simulation.testset import read_recipe, write_testset
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_figures(options.output_dir)
         return
     if options.command == "prior":
-        write_prior(fitted(read_contours(options.contours)), options.output)
+        write_prior(fit_prior(read_contours(options.contours)), options.output)
         return
     if options.command == "pairs":
         _write_pairs(options)
@@ -174,5 +174,5 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    one_line_errors()
+    install_error_hook()
     main(sys.argv[1:])

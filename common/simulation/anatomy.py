@@ -15,9 +15,9 @@ import numpy as np
 
 from common.core.errors import InputError
 from common.simulation.canvas import AIR, BLOOD, FAT, FIBROUS, LIVER, MYOCARDIUM, Canvas
-from common.simulation.prior import drawn_ventricle
+from common.simulation.prior import draw_ventricle
 from common.simulation.template import Template
-from common.ventricle.mesh import Array, Mesh, at_fractions, myocardial_mesh, wall_mesh
+from common.ventricle.mesh import Array, Mesh, interpolate_fractions, myocardial_mesh, wall_mesh
 from common.ventricle.views import VIEWS
 
 
@@ -49,7 +49,7 @@ def left_ventricle(
         end = math.acos(-cut * half / along)
         angle = np.linspace(-end, end, 400)
         contour = np.stack([apex + half - along * np.cos(angle), across * np.sin(angle)], axis=1)
-        contours.append(at_fractions(contour, np.linspace(0, 1, 200)))
+        contours.append(interpolate_fractions(contour, np.linspace(0, 1, 200)))
     return contours[0], contours[1]
 
 
@@ -79,7 +79,7 @@ def apical_of_prior(view: str, seed: int | Sequence[int] = 0) -> Template:
     if view not in ("apical_4ch", "apical_2ch", "apical_long_axis"):
         raise InputError(f"view {view!r} is no apical view of the left ventricle")
     random = np.random.default_rng(seed)
-    return _apical(random, view, drawn_ventricle(random))
+    return _apical(random, view, draw_ventricle(random))
 
 
 def _apical(
@@ -104,7 +104,7 @@ def _apical(
         _outflow(canvas, base, width, thickness)
     _left_atrium(canvas, base, width, thickness, -0.25 if view == "apical_long_axis" else 0.0)
     _left_heart(canvas, wall, -0.5 if view == "apical_long_axis" else 0.0)
-    return _finished(canvas, wall, view, random, None if drawn is None else drawn[1])
+    return _mesh_template(canvas, wall, view, random, None if drawn is None else drawn[1])
 
 
 def _left_heart(canvas: Canvas, wall: tuple[Array, Array], valve: float = 0.0) -> None:
@@ -182,7 +182,7 @@ def parasternal_long_axis(random: np.random.Generator) -> Template:
     )
     canvas.ellipse((base + 12, width * 0.95), (6, 7), BLOOD)
     _left_heart(canvas, wall, 0.35)
-    return _finished(canvas, wall, "parasternal_long_axis", random)
+    return _mesh_template(canvas, wall, "parasternal_long_axis", random)
 
 
 def parasternal_short_axis(random: np.random.Generator) -> Template:
@@ -224,7 +224,7 @@ def subcostal_4ch(random: np.random.Generator) -> Template:
     for _ in range(4):
         across = wall[1][0, 1] - random.uniform(45, 85)
         canvas.ellipse((random.uniform(0, 110), across), (random.uniform(4, 9), 2.5), BLOOD + 6, random.uniform(0, 180))
-    return _finished(canvas, wall, "subcostal_4ch", random)
+    return _mesh_template(canvas, wall, "subcostal_4ch", random)
 
 
 def inferior_vena_cava(random: np.random.Generator) -> Template:
@@ -250,7 +250,7 @@ def inferior_vena_cava(random: np.random.Generator) -> Template:
     return _template(canvas, mesh, late.nodes, "inferior_vena_cava", random)
 
 
-def other(random: np.random.Generator) -> Template:
+def non_cardiac_view(random: np.random.Generator) -> Template:
     """No heart: lung with its repeated lines, an abdominal organ, or a probe that hardly touches."""
     depth = random.uniform(120, 180)
     canvas = Canvas(depth, random.uniform(60, 90), AIR, (random.uniform(0.4, 0.6) * depth, random.uniform(-15, 15)))
@@ -286,7 +286,7 @@ PAINTERS: dict[str, Callable[[np.random.Generator], Template]] = {
     "parasternal_short_axis": parasternal_short_axis,
     "subcostal_4ch": subcostal_4ch,
     "inferior_vena_cava": inferior_vena_cava,
-    "other": other,
+    "other": non_cardiac_view,
 }
 
 
@@ -305,7 +305,7 @@ def view(name: str, seed: int | Sequence[int] = 0) -> Template:
     return PAINTERS[name](np.random.default_rng(seed))
 
 
-def _finished(
+def _mesh_template(
     canvas: Canvas,
     wall: tuple[Array, Array],
     view: str,

@@ -23,12 +23,12 @@ from tqdm import tqdm
 
 from common.cine.write import write_cine
 from common.core.errors import InputError
-from common.core.files import PROGRAM, written_whole
+from common.core.files import PROGRAM, write_whole
 from common.core.folders import check_targets
 from common.fields.files import save_cine_ddf
 from common.simulation.anatomy import view
 from common.simulation.bubbles import Contrast, bubbles, contrast_frames
-from common.simulation.flows import Filling, Flow, HillVortex, LambOseenPair, carried
+from common.simulation.flows import Filling, Flow, HillVortex, LambOseenPair, advect
 from common.simulation.grid import ImageGrid
 from common.simulation.image import PROBES, Scanner
 from common.simulation.scatterers import Scatterers
@@ -73,7 +73,7 @@ class BloodCase:
     def pool(self) -> Tensor:
         """Where blood is [T, H, W]."""
         points = self.scanner.grid.points().numpy()
-        found = np.stack([self.flow.inside(points, time) for time in self.times])
+        found = np.stack([self.flow.is_inside(points, time) for time in self.times])
         return torch.from_numpy(found).view(-1, *self.scanner.grid.shape) & self.scanner.sector
 
     def fields(self) -> dict[str, Tensor]:
@@ -83,13 +83,13 @@ class BloodCase:
         points, shape = grid.points().numpy(), (2, *grid.shape)
         rows: dict[str, list[Tensor]] = {"ddf": [], "mask": [], "velocity": []}
         for before, now in pairwise(self.times):
-            here = self.flow.inside(points, now)
-            there, kept = carried(self.flow, points[here], now, before)
+            here = self.flow.is_inside(points, now)
+            there, kept = advect(self.flow, points[here], now, before)
             way, mask, speed = np.zeros((len(points), 2)), here.copy(), np.zeros((len(points), 2))
             way[here] = (there - points[here]) / grid.spacing
             mask[here] = kept
             middle = 0.5 * (before + now)
-            inside = self.flow.inside(points, middle)
+            inside = self.flow.is_inside(points, middle)
             speed[inside] = 1e-3 * self.flow.velocity(points[inside], middle)
             for key, values in (("ddf", way), ("velocity", speed)):
                 rows[key].append(torch.from_numpy(values.T.reshape(shape).copy()).float())
@@ -132,19 +132,19 @@ def blood_case(recipe: Mapping[str, Any], shared: Mapping[str, Any], templates: 
         elapsed = np.arange(shared["frames"]) / rate
         own = int(np.random.SeedSequence(seed).generate_state(1)[0] % 2**31)
         if recipe["flow"] in STILL:
-            return _still(STILL[recipe["flow"]](**settings), elapsed, contrast, own, rate, shared)
+            return _simulate_still(STILL[recipe["flow"]](**settings), elapsed, contrast, own, rate, shared)
         if recipe["flow"] == "filling":
-            return _filling(recipe, settings, elapsed, contrast, own, shared, templates)
+            return _simulate_filling(recipe, settings, elapsed, contrast, own, shared, templates)
     except (KeyError, TypeError) as error:
         raise InputError(f"recipe of a flow: {type(error).__name__} {error}") from None
     raise InputError(f"flow must be one of {', '.join([*STILL, 'filling'])}; got {recipe['flow']}")
 
 
-def _still(
+def _simulate_still(
     flow: Flow, times: np.ndarray, contrast: Contrast, seed: int, rate: float, shared: Mapping[str, Any]
 ) -> BloodCase:
-    probe = PROBES["p4_2v"].with_(depth=_DEPTH, width=_WIDTH, frame_rate=rate, focus=None)
-    scanner = Scanner(probe, ImageGrid.of_sector(probe.depth, probe.half_angle, tuple(shared["shape"])))
+    probe = PROBES["p4_2v"].replace(depth=_DEPTH, width=_WIDTH, frame_rate=rate, focus=None)
+    scanner = Scanner(probe, ImageGrid.from_sector(probe.depth, probe.half_angle, tuple(shared["shape"])))
     random = np.random.default_rng([seed, 1])
     low, high = flow.reach(0.0)
     side = np.array([_DEPTH, 2 * _DEPTH * np.sin(probe.half_angle)])
@@ -158,7 +158,7 @@ def _still(
     return BloodCase(flow, scanner, times.tolist(), tissue, _DENSITY, contrast, seed)
 
 
-def _filling(
+def _simulate_filling(
     recipe: Mapping[str, Any],
     settings: Mapping[str, Any],
     elapsed: np.ndarray,
@@ -179,8 +179,8 @@ def _filling(
     motion, _ = draw_motion(template, np.random.default_rng([seed, 1]), healthy, heart_rate)
     times = motion.end_systole_time + recipe["begin"] + elapsed
     flow = Filling(lambda moments: motion.contours(moments)[0], float(times[0]), float(times[-1]), **settings)
-    probe = probe_for(template, PROBES["p4_2v"]).with_(frame_rate=float(recipe["frame_rate"]), focus=None)
-    scanner = Scanner(probe, ImageGrid.of_sector(probe.depth, probe.half_angle, tuple(shared["shape"])))
+    probe = probe_for(template, PROBES["p4_2v"]).replace(frame_rate=float(recipe["frame_rate"]), focus=None)
+    scanner = Scanner(probe, ImageGrid.from_sector(probe.depth, probe.half_angle, tuple(shared["shape"])))
     scatterers = Scatterers(template, motion, 60_000, seed)
     return BloodCase(flow, scanner, times.tolist(), scatterers.frames(times), scatterers.density, contrast, seed)
 
@@ -227,7 +227,7 @@ def write_blood(
             continue
         check_targets([folder], [str(templates)] if templates else [])
         made = blood_case(recipe, shared, templates)
-        with written_whole(folder) as beside:
+        with write_whole(folder) as beside:
             beside.mkdir()
             _write(beside, made, recipe)
     return wanted

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from common.core.errors import InputError
-from common.simulation.flows import Flow, carried
+from common.simulation.flows import Flow, advect
 from common.simulation.image import Scanner
 from common.ventricle.mesh import Array
 
@@ -50,12 +50,12 @@ class Contrast:
             raise InputError(f"contrast: concentration {self.concentration}, loss {self.loss} and spread {self.spread}")
 
 
-def scattered(flow: Flow, time: float, concentration: float, random: np.random.Generator) -> Array:
+def scatter(flow: Flow, time: float, concentration: float, random: np.random.Generator) -> Array:
     """Points [P, 2] in mm spread evenly over the pool."""
     low, high = flow.reach(time)
     count = random.poisson(float(np.prod(high - low)) * concentration)
     points = low + (high - low) * random.random((count, 2))
-    return points[flow.inside(points, time)]
+    return points[flow.is_inside(points, time)]
 
 
 def bubbles(flow: Flow, times: Sequence[float], contrast: Contrast, seed: int) -> list[tuple[Array, Array]]:
@@ -66,14 +66,14 @@ def bubbles(flow: Flow, times: Sequence[float], contrast: Contrast, seed: int) -
         drawn = np.exp(contrast.spread * random.standard_normal(count) - contrast.spread**2)
         return np.asarray(drawn * random.choice([-1.0, 1.0], count))
 
-    places = scattered(flow, times[0], contrast.concentration, random)
+    places = scatter(flow, times[0], contrast.concentration, random)
     amplitudes = sizes(len(places))
     found = [(places, amplitudes)]
     for before, now in pairwise(times):
-        places, kept = carried(flow, places, before, now)
+        places, kept = advect(flow, places, before, now)
         kept &= random.random(len(kept)) >= -math.expm1(-contrast.loss * (now - before))
-        new = scattered(flow, now, contrast.concentration, random)
-        entered = ~carried(flow, new, now, before)[1]
+        new = scatter(flow, now, contrast.concentration, random)
+        entered = ~advect(flow, new, now, before)[1]
         entered |= random.random(len(new)) < -math.expm1(-contrast.loss * (now - before))
         places = np.concatenate([places[kept], new[entered]])
         amplitudes = np.concatenate([amplitudes[kept], sizes(int(entered.sum()))])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from common.simulation.grid import ImageGrid
-from common.ventricle.mesh import Array, arc_length, at_fractions, inside_outlines
+from common.ventricle.mesh import Array, arc_length, interpolate_fractions, is_inside_outlines
 
 BLOOD, MYOCARDIUM, FIBROUS, FAT, LIVER, AIR = -46.0, -19.0, -7.0, -26.0, -23.0, -34.0  # dB below white
 _STEP = 0.5  # mm a pixel of the painting
@@ -77,12 +77,12 @@ class Canvas:
 
     def polygon(self, corners: Array, level: float) -> None:
         """Paint a closed polygon of the pose."""
-        self.fill(inside_outlines(self.local, [np.asarray(corners, dtype=np.float64)]), level)
+        self.fill(is_inside_outlines(self.local, [np.asarray(corners, dtype=np.float64)]), level)
 
     def stroke(self, points: Array, width: float, level: float) -> None:
         """Paint a line of the pose, ``width`` mm across."""
         points = np.asarray(points, dtype=np.float64)
-        dense = at_fractions(points, np.linspace(0, 1, max(2, math.ceil(arc_length(points)[-1] / _STEP * 2))))
+        dense = interpolate_fractions(points, np.linspace(0, 1, max(2, math.ceil(arc_length(points)[-1] / _STEP * 2))))
         pixels = np.round((self.place(dense) - np.asarray(self.grid.origin)) / _STEP).astype(int)
         inside = ((pixels >= 0) & (pixels < self.level.shape)).all(1)
         line = np.ones(self.level.shape, dtype=bool)

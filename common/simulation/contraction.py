@@ -77,7 +77,7 @@ def contour_length(points: Array, closed: bool = False) -> Array:
     return np.linalg.norm(np.diff(points, axis=-2), axis=-1).sum(-1)
 
 
-def contracted(mesh: Mesh, inner: float = 0.72, outer: float = 0.94, along: float = 0.85) -> Array:
+def contract(mesh: Mesh, inner: float = 0.72, outer: float = 0.94, along: float = 0.85) -> Array:
     """An end-systole for a wall that has none: nodes [N, 2] drawn towards the long axis and the apex.
 
     Args:
@@ -93,10 +93,10 @@ def contracted(mesh: Mesh, inner: float = 0.72, outer: float = 0.94, along: floa
             apex + along * ((c - apex) @ axis)[:, None] * axis + share * ((c - apex) @ across)[:, None] * across
             for share, c in ((inner, mesh.inner), (outer, mesh.outer))
         ]
-    return _layered(ends[0], ends[1] - ends[0], mesh.layers)
+    return _layer_nodes(ends[0], ends[1] - ends[0], mesh.layers)
 
 
-def prescribed_end_systole(
+def prescribe_end_systole(
     mesh: Mesh, end_systole: Array | None, gls: float, defects: Sequence[Defect] = (), name: str = "motion"
 ) -> Array:
     """Nodes [N, 2] at end-systole whose inner contour has exactly the global longitudinal strain ``gls``.
@@ -115,9 +115,9 @@ def prescribed_end_systole(
     """
     if not GLS_RANGE[0] <= gls < GLS_RANGE[1]:
         raise InputError(f"{name}: gls {gls} is outside [{GLS_RANGE[0]}, {GLS_RANGE[1]}): a fraction is expected")
-    target = contracted(mesh) if end_systole is None else end_systole
+    target = contract(mesh) if end_systole is None else end_systole
     if mesh.closed:
-        return _prescribed_ring(mesh, target, gls, name)
+        return _prescribe_ring(mesh, target, gls, name)
     inner, ray = mesh.inner, mesh.outer - mesh.inner
     last = target[mesh.layers - 1 :: mesh.layers]
     own = float(contour_length(target[:: mesh.layers]) / contour_length(inner) - 1)
@@ -135,26 +135,26 @@ def prescribed_end_systole(
 
     apex, axis, _ = _long_axis(inner_es, inner_es + ray_es)
 
-    def stretched(factor: float) -> Array:
+    def stretch(factor: float) -> Array:
         both = [p + (factor - 1) * ((p - apex) @ axis)[:, None] * axis for p in (inner_es, inner_es + ray_es)]
-        return _layered(both[0], both[1] - both[0], mesh.layers)
+        return _layer_nodes(both[0], both[1] - both[0], mesh.layers)
 
     wanted = contour_length(inner) * (1 + gls)
     low, high = 0.4, 2.5
-    if not contour_length(stretched(low)[:: mesh.layers]) < wanted < contour_length(stretched(high)[:: mesh.layers]):
+    if not contour_length(stretch(low)[:: mesh.layers]) < wanted < contour_length(stretch(high)[:: mesh.layers]):
         raise InputError(
             f"{name}: no stretch of the template reaches a global longitudinal strain of {100 * gls:.1f} %"
         )
     for _ in range(60):
         factor = 0.5 * (low + high)
-        if contour_length(stretched(factor)[:: mesh.layers]) < wanted:
+        if contour_length(stretch(factor)[:: mesh.layers]) < wanted:
             low = factor
         else:
             high = factor
-    return stretched(0.5 * (low + high))
+    return stretch(0.5 * (low + high))
 
 
-def _prescribed_ring(mesh: Mesh, target: Array, gls: float, name: str) -> Array:
+def _prescribe_ring(mesh: Mesh, target: Array, gls: float, name: str) -> Array:
     """The part of a ring's way to ``target`` at which its inner contour has the strain ``gls``."""
     change = target - mesh.nodes
     wanted = contour_length(mesh.inner, closed=True) * (1 + gls)
@@ -179,5 +179,5 @@ def _long_axis(inner: Array, outer: Array) -> tuple[Array, Array, Array]:
     return apex, axis, np.array([-axis[1], axis[0]])
 
 
-def _layered(inner: Array, ray: Array, layers: int) -> Array:
+def _layer_nodes(inner: Array, ray: Array, layers: int) -> Array:
     return (inner[:, None] + np.linspace(0, 1, layers)[None, :, None] * ray[:, None]).reshape(-1, 2)

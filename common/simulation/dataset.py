@@ -20,7 +20,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from common.core.errors import InputError
 from common.simulation.anatomy import apical_of_prior, view
-from common.simulation.prior import drawn_end_systole
+from common.simulation.prior import draw_end_systole
 from common.simulation.sequence import Settings, draw
 from common.simulation.template import Template, find_templates, read_template
 from common.ventricle.views import VIEWS
@@ -79,7 +79,7 @@ class TemplateSource:
             return apical_of_prior(name, [*seed, number]) if prior else view(name, [*seed, number])
         _, frame, mask, late = self._templates[number % len(self)]
         template = read_template(frame, mask, late)
-        return replace(template, end_systole=drawn_end_systole(template.mesh, random)) if prior else template
+        return replace(template, end_systole=draw_end_systole(template.mesh, random)) if prior else template
 
 
 class SimulatedPairs(IterableDataset):

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.core.plots import plt
 from common.simulation.anatomy import apical_of_prior, view
 from common.simulation.artefacts import ARTEFACTS
@@ -40,7 +40,7 @@ def write_figures(output_dir: Path) -> None:
         ("views", views),
         ("artefacts", artefacts),
         ("probes", probes),
-        ("pymust", beside_pymust),
+        ("pymust", compare_with_pymust),
     ):
         _save(output_dir / f"simulation_{name}.png", draw_figure())
 
@@ -154,12 +154,12 @@ def probes() -> Any:
     return figure
 
 
-def beside_pymust() -> Any:
+def compare_with_pymust() -> Any:
     """The same scatterers, lit by one diverging wave, by PyMUST and by the model; focused beams; a recorded frame."""
     template = view("apical_4ch", 11)
     probe = Probe(depth=template.depth, width=50.0, focus=None, dynamic_range=55.0)
     simulation, _ = draw(replace(template, width=50.0), 1, replace(CLEAN, scatterers=12_000))
-    scanner, focused = Scanner(probe), Scanner(probe.with_(focus=70.0))
+    scanner, focused = Scanner(probe), Scanner(probe.replace(focus=70.0))
     places, amplitudes = simulation.scatterers.frames([0.0])
     model = scanner.echoes(places, amplitudes, simulation.scatterers.density)
     physical = pymust_echoes(places[0], amplitudes[0], probe, scanner.ranges[::2], scanner.sines[::3]).abs()
@@ -171,12 +171,12 @@ def beside_pymust() -> Any:
     _picture(axes[1], scanner.image(model)[0], "this model, one diverging wave")
     echoes = focused.echoes(places, amplitudes, simulation.scatterers.density)
     _picture(axes[2], focused.image(echoes)[0], "this model, focused beams")
-    _picture(axes[3], torch.as_tensor(_recorded()), "a recorded frame (pydicom's example)")
+    _picture(axes[3], torch.as_tensor(_read_recorded()), "a recorded frame (pydicom's example)")
     figure.tight_layout()
     return figure
 
 
-def _recorded() -> NDArray[np.float32]:
+def _read_recorded() -> NDArray[np.float32]:
     import pydicom
     from pydicom.examples import get_path
 
@@ -200,5 +200,5 @@ def _save(path: Path, figure: Any) -> None:
     figure.savefig(held, dpi=100, format="png")
     plt.close(figure)
     small = Image.open(held).convert("RGB").quantize(COLOURS)
-    with written_whole(path) as beside:
+    with write_whole(path) as beside:
         small.save(beside, format="PNG", optimize=True)

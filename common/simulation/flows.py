@@ -36,7 +36,7 @@ class Flow:
         """Velocity [P, 2] in mm/s at ``points`` [P, 2] in mm; beyond the pool that of its edge, or the formula's."""
         raise NotImplementedError
 
-    def inside(self, points: Array, time: float) -> Flags:
+    def is_inside(self, points: Array, time: float) -> Flags:
         """Which points lie in the pool, [P]."""
         raise NotImplementedError
 
@@ -100,7 +100,7 @@ class LambOseenPair(Flow):
             found += circulation / (math.pi * self.core**2) * np.exp(-square / self.core**2)
         return found
 
-    def inside(self, points: Array, time: float) -> Flags:
+    def is_inside(self, points: Array, time: float) -> Flags:
         return np.asarray(np.linalg.norm(points - self.centre, axis=1) < self.radius)
 
     def reach(self, time: float) -> tuple[Array, Array]:
@@ -131,7 +131,7 @@ class HillVortex(Flow):
         lateral = (points - self.centre)[:, 1]
         return -7.5 * self.speed * lateral / self.radius**2
 
-    def inside(self, points: Array, time: float) -> Flags:
+    def is_inside(self, points: Array, time: float) -> Flags:
         return np.asarray(np.linalg.norm(points - self.centre, axis=1) < self.radius)
 
     def reach(self, time: float) -> tuple[Array, Array]:
@@ -224,7 +224,7 @@ class Filling(Flow):
             total_eta += scale * ends * (edge_eta - edge * (eta - middle) / wide**2)
         return total_s, total_eta
 
-    def inside(self, points: Array, time: float) -> Flags:
+    def is_inside(self, points: Array, time: float) -> Flags:
         low, high = self.reach(time)
         found: Flags = np.asarray(((points >= low) & (points <= high)).all(1))
         s, eta, met = self._at(time).locate(points[found])
@@ -278,7 +278,7 @@ class _Moment:
         return s, eta, met
 
 
-def carried(flow: Flow, points: Array, start: float, stop: float) -> tuple[Array, Flags]:
+def advect(flow: Flow, points: Array, start: float, stop: float) -> tuple[Array, Flags]:
     """Where particles at ``points`` [P, 2] at one time are at another, earlier or later.
 
     Returns:
@@ -293,4 +293,4 @@ def carried(flow: Flow, points: Array, start: float, stop: float) -> tuple[Array
         b = flow.velocity(here + 0.5 * h * a, t + 0.5 * h)
         c = flow.velocity(here + 0.5 * h * b, t + 0.5 * h)
         here = here + h / 6 * (a + 2 * b + 2 * c + flow.velocity(here + h * c, t + h))
-    return here, flow.inside(here, stop)
+    return here, flow.is_inside(here, stop)

@@ -30,7 +30,7 @@ class ImageGrid:
             raise InputError(f"image grid: shape {self.shape} and spacing {self.spacing} mm must be positive")
 
     @classmethod
-    def of_sector(cls, depth: float, half_angle: float, shape: tuple[int, int]) -> ImageGrid:
+    def from_sector(cls, depth: float, half_angle: float, shape: tuple[int, int]) -> ImageGrid:
         """The square pixels on which a sector of ``depth`` mm and ``half_angle`` rad to each side just fits."""
         width = 2 * depth * math.sin(half_angle)
         spacing = max(depth / (shape[0] - 1), width / (shape[1] - 1))

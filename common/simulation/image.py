@@ -131,7 +131,7 @@ class Probe:
         ratio = np.abs(frequency / self.frequency - 1) / (band / 2 / math.log(2) ** (1 / power))
         return np.abs(pulse) * np.exp(-(ratio**power))
 
-    def with_(self, **changes: Any) -> Probe:
+    def replace(self, **changes: Any) -> Probe:
         """The same probe with other settings."""
         return replace(self, **changes)
 
@@ -175,7 +175,7 @@ class Scanner:
 
     def __init__(self, probe: Probe, grid: ImageGrid | None = None, device: torch.device | str = "cpu") -> None:
         self.probe, self.device = probe, torch.device(device)
-        self.grid = grid or ImageGrid.of_sector(probe.depth, probe.half_angle, (256, 256))
+        self.grid = grid or ImageGrid.from_sector(probe.depth, probe.half_angle, (256, 256))
         self._range_step = probe.wavelength / 6
         rows = next_fast_len(math.ceil(probe.depth / self._range_step) + 16)
         edge = math.sin(min(probe.half_angle, math.pi / 2 - 0.05))
@@ -351,7 +351,7 @@ class Scanner:
         The envelope is averaged along range over a pixel's height before it is sampled, so that a coarse image is not
         an aliased one.
         """
-        envelope = _averaged(echoes.abs(), 2 * round(self.grid.spacing[0] / self._range_step / 2 - 0.5) + 1)
+        envelope = _average(echoes.abs(), 2 * round(self.grid.spacing[0] / self._range_step / 2 - 0.5) + 1)
         level = 20 * torch.log10(envelope.clamp_min(1e-6)) + self._gain_map
         grey = (1 + level / self.probe.dynamic_range).clamp(0, 1)
         if self.probe.grey != 1:
@@ -360,11 +360,11 @@ class Scanner:
         where = where.expand(len(grey), -1, -1, -1)
         frames = functional.grid_sample(grey[:, None], where, padding_mode="border", align_corners=True)[:, 0]
         for axis, step in enumerate(self.grid.spacing):
-            frames = _smoothed(frames, self.probe.smoothing / step, axis)
+            frames = _smooth(frames, self.probe.smoothing / step, axis)
         return frames * inside
 
 
-def _averaged(values: Tensor, width: int) -> Tensor:
+def _average(values: Tensor, width: int) -> Tensor:
     """Moving average of [T, R, U] along R over an odd number of samples, the edges repeated."""
     rows = values.shape[1]
     padded = functional.pad(values[:, None], (0, 0, width // 2, width // 2), mode="replicate")[:, 0]
@@ -374,7 +374,7 @@ def _averaged(values: Tensor, width: int) -> Tensor:
     return total / width
 
 
-def _smoothed(frames: Tensor, sigma: float, axis: int) -> Tensor:
+def _smooth(frames: Tensor, sigma: float, axis: int) -> Tensor:
     """Frames [T, H, W] under a Gaussian of ``sigma`` pixels along rows (0) or columns (1)."""
     reach = math.ceil(3 * sigma)
     if sigma <= 0.1:

@@ -25,7 +25,7 @@ from torch.nn import functional
 from common.core.errors import InputError
 from common.simulation.contraction import contour_length, systole, time_course
 from common.simulation.grid import ImageGrid
-from common.ventricle.mesh import Array, Mesh, inside_outlines, signed_areas
+from common.ventricle.mesh import Array, Mesh, is_inside_outlines, signed_areas
 
 _FADE = 40.0  # mm, over which the wall's displacement fades around it
 _LATTICE = 4.0  # mm between the nodes around the wall
@@ -39,7 +39,7 @@ class Motion:
 
     Args:
         mesh: the wall at end-diastole, mm.
-        end_systole: its nodes [N, 2] at end-systole, from ``prescribed_end_systole`` or any others.
+        end_systole: its nodes [N, 2] at end-systole, from ``prescribe_end_systole`` or any others.
         heart_rate: beats/min.
         bounds: ((top, left), (bottom, right)) in mm: the frame that stands still around it all.
         rotation: of the wall as a whole at end-systole, degrees, positive from depth towards lateral.
@@ -204,7 +204,7 @@ def _plane(mesh: Mesh, bounds: Array, name: str) -> tuple[Array, NDArray[np.int6
         used = np.concatenate([border, np.arange(len(nodes), len(nodes) + len(lattice))])
         nodes = np.concatenate([nodes, lattice])
         around = used[Delaunay(nodes[used]).simplices]
-        around = around[~inside_outlines(nodes[around].mean(1), outlines)]
+        around = around[~is_inside_outlines(nodes[around].mean(1), outlines)]
         areas = signed_areas(nodes, around)
         around = around[np.abs(areas) > 1e-9]
         if abs(np.abs(areas).sum() + wall_area - np.prod(bounds[1] - bounds[0])) < 1e-6 * wall_area:
@@ -241,7 +241,7 @@ def _lattice(bounds: Array, border: Array, outlines: Sequence[Array]) -> tuple[A
     points = np.stack([y.ravel(), x.ravel()], 1)
     frame = ((points == bounds[0]) | (points == bounds[1])).any(1)
     distance = cKDTree(border).query(points)[0]
-    keep = frame | ((distance > _CLEARANCE) & ~inside_outlines(points, outlines))
+    keep = frame | ((distance > _CLEARANCE) & ~is_inside_outlines(points, outlines))
     return points[keep], frame[keep]
 
 

@@ -82,7 +82,7 @@ class NaturalPairs(IterableDataset):
         seed: int = 0,
     ) -> None:
         folder = Path(folder)
-        self._triples = list(_chairs(folder)) or list(_things(folder))
+        self._triples = list(_flying_chairs(folder)) or list(_flying_things(folder))
         if not self._triples:
             raise InputError(f"{folder}: no pairs of FlyingChairs (*_flow.flo) or FlyingThings3D (optical_flow) in it")
         self._shape, self._limit, self._seed, self._epoch = shape, max_displacement, seed, 0
@@ -167,8 +167,8 @@ class ProceduralPairs(IterableDataset):
             _Layer(random, self._shape, self._displacement)
             for _ in range(int(random.integers(*self._shapes, endpoint=True)))
         ]
-        fixed, fixed_top = _painted(layers, grid, moved=False)
-        moving, moving_top = _painted(layers, grid, moved=True)
+        fixed, fixed_top = _paint_layers(layers, grid, moved=False)
+        moving, moving_top = _paint_layers(layers, grid, moved=True)
         ddf = torch.zeros(2, height, width, dtype=torch.float64)
         for index, layer in enumerate(layers):
             ddf = torch.where(fixed_top == index, (layer.forward(grid) - grid).movedim(-1, 0), ddf)
@@ -204,12 +204,12 @@ class _Layer:
         """Where points [..., 2] of the fixed image are in the moving one."""
         return (points - self._centre) @ self._affine.T + self._centre + self._shift
 
-    def _back(self, points: Tensor) -> Tensor:
+    def _invert(self, points: Tensor) -> Tensor:
         return (points - self._centre - self._shift) @ torch.linalg.inv(self._affine).T + self._centre
 
     def paint(self, grid: Tensor, moved: bool) -> tuple[Tensor, Tensor]:
         """Grey values and opacity [H, W] of the layer in the fixed or in the moving image."""
-        local = (self._back(grid) if moved else grid) - self._centre
+        local = (self._invert(grid) if moved else grid) - self._centre
         where = (local / self._texture.shape[-1] * 2).flip(-1)[None].float()
         grey = functional.grid_sample(self._texture, where, padding_mode="reflection", align_corners=False)[0, 0]
         if self._ground:
@@ -221,7 +221,7 @@ class _Layer:
         return grey, (self._radius * edge.clamp_min(0.2) - distance + 0.5).clamp(0, 1).float()
 
 
-def _painted(layers: Sequence[_Layer], grid: Tensor, moved: bool) -> tuple[Tensor, Tensor]:
+def _paint_layers(layers: Sequence[_Layer], grid: Tensor, moved: bool) -> tuple[Tensor, Tensor]:
     """The image [H, W] of layers painted one over the other, and the number of the topmost at each pixel."""
     image = torch.zeros(grid.shape[:2])
     top = torch.zeros(grid.shape[:2], dtype=torch.long)
@@ -251,13 +251,13 @@ def _item(image: Tensor, ddf: Tensor) -> dict[str, Tensor]:
     return {"image": image, "ddf": ddf, "mask": inside[None].float(), "spacing": torch.full((2,), math.nan)}
 
 
-def _chairs(folder: Path) -> Iterator[tuple[Path, Path, Path]]:
+def _flying_chairs(folder: Path) -> Iterator[tuple[Path, Path, Path]]:
     for flow in sorted(folder.rglob("*_flow.flo")):
         stem = flow.name.removesuffix("_flow.flo")
         yield flow.with_name(f"{stem}_img1.ppm"), flow.with_name(f"{stem}_img2.ppm"), flow
 
 
-def _things(folder: Path) -> Iterator[tuple[Path, Path, Path]]:
+def _flying_things(folder: Path) -> Iterator[tuple[Path, Path, Path]]:
     flows = folder / "optical_flow"
     for flow in sorted(flows.rglob("OpticalFlowInto*.pfm")):
         _, number, _ = flow.stem.split("_")

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from common.cine.write import write_cine
 from common.core.errors import InputError
-from common.core.files import PROGRAM, written_whole
+from common.core.files import PROGRAM, write_whole
 from common.core.folders import check_targets
 from common.evaluation.bodies import BODIES, CENTRE, Array, Body, body_named
 from common.fields.files import save_cine_ddf
@@ -92,7 +92,7 @@ def body_fields(body: Body, grid: ImageGrid, at: float, to: float) -> tuple[Tens
     """Displacement [2, H, W] in pixels, until ``to``, of what each pixel shows at ``at``; and the pixels [H, W] of the
     body."""
     points = grid.points().numpy()
-    field = body.displaced(points, at, to) / grid.spacing
+    field = body.displacement(points, at, to) / grid.spacing
     covered = torch.from_numpy(body.covers(points, at)).view(grid.shape)
     return torch.from_numpy(field.T.reshape(2, *grid.shape).copy()).float() * covered, covered
 
@@ -140,7 +140,7 @@ def write_bodies(
                     raise InputError(f"{summary.parent}: was made with other settings; take another folder")
             else:
                 check_targets([output_dir / case], [])
-                with written_whole(output_dir / case) as beside:
+                with write_whole(output_dir / case) as beside:
                     beside.mkdir()
                     _write_case(beside, body, recipe, scanner, progress)
             files = {key: f"{case}/{key}.nii.gz" for key in ("ddf", "forward", "mask")}
@@ -154,7 +154,7 @@ def write_bodies(
         "compare": "compare_cine.json",
         "test": entries,
     }
-    with written_whole(path) as beside:
+    with write_whole(path) as beside:
         beside.write_text(json.dumps(about, indent=1))
     return path
 
@@ -169,7 +169,7 @@ def _write_case(folder: Path, body: Body, recipe: dict[str, Any], scanner: Scann
     save_cine_ddf(folder / "ddf.nii.gz", torch.stack([field for field, _ in back]))
     save_cine_ddf(folder / "forward.nii.gz", torch.stack([field for field, _ in forward]))
     mask = torch.stack([covered for _, covered in back]).numpy().astype(np.uint8)
-    with written_whole(folder / "mask.nii.gz") as beside:
+    with write_whole(folder / "mask.nii.gz") as beside:
         nibabel.save(nibabel.Nifti1Image(mask.transpose(2, 1, 0), np.diag([*grid.spacing[::-1], 1, 1])), beside)
     about = {"program": PROGRAM, **recipe, "spacing": list(grid.spacing), "origin": list(grid.origin)}
     (folder / "summary.json").write_text(json.dumps(about, indent=1))

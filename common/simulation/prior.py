@@ -19,9 +19,9 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from common.core.errors import InputError
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.simulation.contraction import contour_length
-from common.ventricle.mesh import Array, Mesh, arc_length, at_fractions
+from common.ventricle.mesh import Array, Mesh, arc_length, interpolate_fractions
 
 FILE = Path(__file__).with_name("ventricle_prior.json")
 LICENCE = (
@@ -55,10 +55,10 @@ class Prior:
 def _dense(contour: Array, points: int) -> Array:
     along = arc_length(contour)
     fine = CubicSpline(along / along[-1], contour)(np.linspace(0, 1, 4 * points))
-    return at_fractions(fine, np.linspace(0, 1, points))
+    return interpolate_fractions(fine, np.linspace(0, 1, points))
 
 
-def aligned(contours: Array) -> Array:
+def align(contours: Array) -> Array:
     """Pairs of contours [P, 2, n, 2] as ``Prior.mean`` has them, each along its long axis at end-diastole."""
     start = contours[:, 0]
     base, apex = start[:, [0, -1]].mean(1), start[:, start.shape[1] // 2]
@@ -72,7 +72,7 @@ def aligned(contours: Array) -> Array:
     return np.stack(parts, -1)
 
 
-def fitted(contours: Array, components: int = 10) -> Prior:
+def fit_prior(contours: Array, components: int = 10) -> Prior:
     """The prior of pairs of contours [P, 2, n, 2] (any unit, (row, column) of square pixels).
 
     Raises:
@@ -80,7 +80,7 @@ def fitted(contours: Array, components: int = 10) -> Prior:
     """
     if contours.ndim != 4 or contours.shape[1] != 2 or contours.shape[3] != 2 or len(contours) <= components:
         raise InputError(f"contours {contours.shape}: more than {components} of [2, n, 2] are needed")
-    pairs = aligned(np.asarray(contours, dtype=np.float64))
+    pairs = align(np.asarray(contours, dtype=np.float64))
     mean = pairs.mean(0)
     _, spread, directions = np.linalg.svd((pairs - mean).reshape(len(pairs), -1), full_matrices=False)
     scale = spread[:components, None] / np.sqrt(len(pairs) - 1)
@@ -89,7 +89,7 @@ def fitted(contours: Array, components: int = 10) -> Prior:
 
 def write_prior(prior: Prior, path: str | Path = FILE) -> None:
     """Store a prior, to four digits, with its licence."""
-    with written_whole(path) as beside:
+    with write_whole(path) as beside:
         stored = {"licence": LICENCE, "mean": prior.mean.round(4).tolist()}
         beside.write_text(json.dumps(stored | {"components": prior.components.round(4).tolist()}) + "\n")
 
@@ -108,7 +108,7 @@ def read_prior(path: str | Path = FILE) -> Prior:
 
 
 @cache
-def own_prior() -> Prior:
+def load_default_prior() -> Prior:
     """The prior that comes with the project."""
     return read_prior()
 
@@ -153,7 +153,7 @@ def wall_area(inner: Array, outer: Array) -> float:
     return float(0.5 * abs((outline[:, 0] * after[:, 1] - outline[:, 1] * after[:, 0]).sum()))
 
 
-def drawn_ventricle(
+def draw_ventricle(
     random: np.random.Generator, prior: Prior | None = None, points: int = 200
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Endocardium and epicardium at end-diastole and at end-systole, [points, 2] each, in mm.
@@ -161,7 +161,7 @@ def drawn_ventricle(
     (Along, across) from the epicardial apex at end-diastole, as ``anatomy.left_ventricle``. Long axes are 85 ± 9 mm,
     walls 8 to 11 mm thick; at end-systole the wall has the area that it had, up to 10 % more.
     """
-    start, end = (prior or own_prior()).draw(random, points)
+    start, end = (prior or load_default_prior()).draw(random, points)
     length = float(np.clip(random.normal(85, 9), 60, 110))
     thickness, grown = float(random.uniform(8, 11)), float(random.uniform(1.0, 1.1))
     start, end = start * length, end * length
@@ -178,7 +178,7 @@ def drawn_ventricle(
     return (start - apex, outer - apex), (end - apex, outer_end - apex)
 
 
-def drawn_end_systole(mesh: Mesh, random: np.random.Generator, prior: Prior | None = None) -> Array:
+def draw_end_systole(mesh: Mesh, random: np.random.Generator, prior: Prior | None = None) -> Array:
     """Nodes [N, 2] at end-systole of another heart's wall, moved as a ventricle of the prior moves.
 
     The displacement of the inner contour is taken over place by place, in lengths of the long axis, with its shape's
@@ -189,7 +189,7 @@ def drawn_end_systole(mesh: Mesh, random: np.random.Generator, prior: Prior | No
     """
     if mesh.closed:
         raise InputError("a ring has no long axis to move along")
-    start, end = (prior or own_prior()).draw(random, 400)
+    start, end = (prior or load_default_prior()).draw(random, 400)
     inner, outer = mesh.inner, mesh.outer
     base, apex = inner[[0, -1]].mean(0), inner[len(inner) // 2]
     length = float(np.linalg.norm(base - apex))

@@ -40,12 +40,12 @@ def persistence(frames: Tensor, share: float) -> Tensor:
     return torch.stack(shown)
 
 
-def smoothed(frames: Tensor, sigma: float, edges: float = 0.0) -> Tensor:
+def smooth_speckle(frames: Tensor, sigma: float, edges: float = 0.0) -> Tensor:
     """A vendor's speckle filter: a Gaussian of ``sigma`` pixels, or with ``edges`` (in grey) one that keeps edges."""
     if edges:
         size = 2 * math.ceil(2 * sigma) + 1
-        return _each(frames, lambda x: cv2.bilateralFilter(x, size, edges, sigma))
-    return _each(frames, lambda x: cv2.GaussianBlur(x, (0, 0), sigma))
+        return _map_frames(frames, lambda x: cv2.bilateralFilter(x, size, edges, sigma))
+    return _map_frames(frames, lambda x: cv2.GaussianBlur(x, (0, 0), sigma))
 
 
 def grey_curve(frames: Tensor, heights: tuple[float, ...]) -> Tensor:
@@ -56,7 +56,9 @@ def grey_curve(frames: Tensor, heights: tuple[float, ...]) -> Tensor:
 
 def jpeg(frames: Tensor, quality: int) -> Tensor:
     """Frames through JPEG of ``quality`` 1 to 100."""
-    return _each(frames, lambda x: _unit(np.asarray(cv2.imdecode(_jpeg(_bytes(x), quality), cv2.IMREAD_GRAYSCALE))))
+    return _map_frames(
+        frames, lambda x: _unit(np.asarray(cv2.imdecode(_jpeg(_bytes(x), quality), cv2.IMREAD_GRAYSCALE)))
+    )
 
 
 def h264(frames: Tensor, crf: int, rate: float = 30.0) -> Tensor:
@@ -78,7 +80,7 @@ def h264(frames: Tensor, crf: int, rate: float = 30.0) -> Tensor:
     return torch.from_numpy(_unit(shown[: len(pictures), :height, :width].mean(-1)))
 
 
-def resampled(frames: Tensor, factor: float) -> Tensor:
+def resample_frames(frames: Tensor, factor: float) -> Tensor:
     """Frames made ``factor`` times as large and brought back to their size, both by bilinear interpolation."""
     size = [max(8, round(n * factor)) for n in frames.shape[1:]]
     other = functional.interpolate(frames[:, None], size, mode="bilinear", align_corners=False, antialias=factor < 1)
@@ -86,7 +88,7 @@ def resampled(frames: Tensor, factor: float) -> Tensor:
     return back[:, 0]
 
 
-def overlaid(frames: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+def overlay_marks(frames: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Words, a depth scale and an ECG with its moving mark over the frames, and what shows through, [H, W] bool."""
     height, width = frames.shape[1:]
     layer = np.zeros((height, width), np.uint8)
@@ -132,7 +134,7 @@ def cut(frames: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
     return frames * left, left
 
 
-def _each(frames: Tensor, change: Callable[[np.ndarray], np.ndarray]) -> Tensor:
+def _map_frames(frames: Tensor, change: Callable[[np.ndarray], np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack([change(np.ascontiguousarray(x)) for x in frames.numpy()]))
 
 
@@ -183,17 +185,17 @@ class RecordingChain:
             frames = persistence(frames, float(random.uniform(0.1, 0.5)))
         if random.random() < self.filter:
             edges = float(random.uniform(0.1, 0.4)) if random.random() < 0.5 else 0.0
-            frames = smoothed(frames, float(random.uniform(0.4, 1.4)), edges)
+            frames = smooth_speckle(frames, float(random.uniform(0.4, 1.4)), edges)
         if random.random() < self.grey:
             heights = np.sort(np.clip(np.array([0.25, 0.5, 0.75]) + random.normal(0, 0.1, 3), 0.02, 0.98))
             frames = grey_curve(frames, tuple(float(h) for h in heights))
         if random.random() < self.resample:
-            frames = resampled(frames, math.exp(random.uniform(math.log(0.55), math.log(1.8))))
+            frames = resample_frames(frames, math.exp(random.uniform(math.log(0.55), math.log(1.8))))
         if random.random() < self.cut:
             frames, left = cut(frames, random)
             free = free & left
         if random.random() < self.overlay:
-            frames, left = overlaid(frames, random)
+            frames, left = overlay_marks(frames, random)
             free = free & left
         if random.random() < self.h264:
             frames = h264(frames, int(random.integers(18, 35)))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from common.core.extras import required
+from common.core.extras import import_extra
 from common.simulation.image import SPEED_OF_SOUND, Probe
 
 _THRESHOLD = -60.0  # dB: weaker frequencies of the pulse are left out
@@ -50,7 +50,7 @@ def pymust_echoes(
     Raises:
         InputError: PyMUST is not installed.
     """
-    pymust = required("pymust", "the reference simulation")
+    pymust = import_extra("pymust", "the reference simulation")
     depth, lateral = (points[:, k].double().cpu().numpy() * 1e-3 for k in (0, 1))
     coefficients = amplitudes.double().cpu().numpy()
     param = _parameters(pymust, probe)

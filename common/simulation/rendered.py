@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from common.core.errors import InputError
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.simulation.dataset import TemplateSource
 from common.simulation.recording import RecordingChain
 from common.simulation.sequence import Settings, Simulation, draw
@@ -72,11 +72,11 @@ def render(
     wanted = [start + step for step in _STEPS]
     if world != "speckle" and random.random() < 0.15:
         wanted[-1] = 0  # a step from end-diastole to wherever this is
-    shown, free = _recorded(cine, wanted, recording, random)
+    shown, free = _record(cine, wanted, recording, random)
     return _fields(cine, wanted, random) | {"frames": shown} | {"free": np.packbits(free, axis=-1)}
 
 
-def _recorded(
+def _record(
     cine: Simulation | Speckle, wanted: list[int], recording: RecordingChain | None, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     frames = list(wanted)
@@ -101,7 +101,7 @@ def _fields(cine: Simulation | Speckle, wanted: list[int], random: np.random.Gen
     for fixed in random.permutation(len(wanted))[:3]:
         others = [k for k in range(len(wanted)) if k != fixed]
         if isinstance(cine, Simulation):
-            labelled = cine.labelled(wanted[fixed], [wanted[k] for k in others])
+            labelled = cine.fields_and_ground(wanted[fixed], [wanted[k] for k in others])
         else:
             ddf, mask = cine.fields(wanted[fixed], [wanted[k] for k in others])
             labelled = {"ddf": ddf, "mask": mask, "ground": torch.zeros_like(mask)}
@@ -152,7 +152,7 @@ def write_pairs(
                 logging.warning("%s %d: %s", world, number, error)
                 lost += 1
                 continue
-            with written_whole(path) as beside:
+            with write_whole(path) as beside:
                 np.savez(beside, **arrays)  # type: ignore[arg-type]
     return lost
 
@@ -233,5 +233,5 @@ def write_recipe(
     made = json.loads(json.dumps(made))
     if path.exists() and {k: v for k, v in json.loads(path.read_text()).items() if k != "worlds"} != made:
         raise InputError(f"{path}: pairs of this seed were rendered from other settings; take another seed or folder")
-    with written_whole(path) as beside:
+    with write_whole(path) as beside:
         beside.write_text(json.dumps({"worlds": list(worlds), **made}, indent=1))

@@ -63,18 +63,18 @@ class Scatterers:
         self.density = count / (self._half_angle * template.depth**2)
         generator = torch.Generator().manual_seed(seed)
         start = motion.nodes(np.zeros(1))[0].float()
-        triangle, barycentric = self._moving(start, generator)
+        triangle, barycentric = self._scatter_moving(start, generator)
         places = (start[motion.triangles[triangle]] * barycentric[..., None]).sum(1)
-        seen = self._near_sector(places)
+        seen = self._is_near_sector(places)
         self._triangle, self._barycentric = triangle[seen], barycentric[seen]
         brightness = torch.as_tensor(template.brightness)
         levels = [self._brightness(brightness, template.grid, places[seen].cpu())]
         self._places = torch.empty(0, 2, device=device)
         if self.still:
-            still_places = self._uniform(generator)
+            still_places = self._scatter_uniform(generator)
             levels.append(self._brightness(torch.as_tensor(template.background()), template.grid, still_places))
             self._places = still_places.to(device)
-        self._own = self.world.own(places[seen].to(device))
+        self._own = self.world.chamber_motion(places[seen].to(device))
         self._along, self._across = torch.empty(0), torch.empty(0)
         if self.world.leaflets:
             longest = max(leaflet.length for leaflet in self.world.leaflets)
@@ -108,12 +108,12 @@ class Scatterers:
         amplitudes = units * self._level
         if self.still:
             amplitudes = amplitudes * self._blend(places, moment)
-        return self.world.seen(places, moment), amplitudes
+        return self.world.apply_picture_motion(places, moment), amplitudes
 
-    def _moving(self, start: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _scatter_moving(self, start: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         triangles = self.motion.triangles
         corner = start[triangles]
-        keep = self._near_sector(corner.reshape(-1, 2)).reshape(-1, 3).any(1)
+        keep = self._is_near_sector(corner.reshape(-1, 2)).reshape(-1, 3).any(1)
         if self.still:
             outlines = self.world.outlines(np.zeros(1))
             near = signed_distance(start, outlines)[0] < _BAND
@@ -132,14 +132,14 @@ class Scatterers:
         barycentric = torch.stack([1 - root, root * (1 - v), root * v], dim=1)
         return triangle.to(start.device), barycentric.to(start.device)
 
-    def _uniform(self, generator: torch.Generator) -> Tensor:
+    def _scatter_uniform(self, generator: torch.Generator) -> Tensor:
         depth, half = self._depth + _MARGIN, self._half_angle + math.radians(_MARGIN / 5)
         number = max(1, round(half * depth**2 * self.density))
         u, v = torch.rand(2, number, generator=generator)
         distance, angle = depth * u.sqrt(), half * (2 * v - 1)
         return torch.stack([distance * angle.cos(), distance * angle.sin()], dim=1)
 
-    def _near_sector(self, places: Tensor) -> Tensor:
+    def _is_near_sector(self, places: Tensor) -> Tensor:
         distance, angle = places.norm(dim=-1), torch.atan2(places[..., 1], places[..., 0])
         return (distance < self._depth + _MARGIN) & (angle.abs() < self._half_angle + math.radians(_MARGIN / 5))
 

@@ -17,14 +17,14 @@ from torch import Tensor
 
 from common.core.errors import InputError
 from common.simulation.artefacts import ARTEFACTS, Artefact
-from common.simulation.contraction import Defect, prescribed_end_systole
+from common.simulation.contraction import Defect, prescribe_end_systole
 from common.simulation.grid import ImageGrid
 from common.simulation.image import PROBES, Probe, Scanner
 from common.simulation.motion import Motion
 from common.simulation.scatterers import Scatterers
 from common.simulation.template import Template
 from common.simulation.worlds import World, draw_world
-from common.ventricle.mesh import Array, inside_outlines
+from common.ventricle.mesh import Array, is_inside_outlines
 
 SEGMENTS = 6
 _CHUNK = 4  # frames in memory at once
@@ -127,10 +127,10 @@ class Simulation:
             ddf [T, 2, H, W] in pixels on the fixed frame; mask [T, H, W] of the pixels where it is the motion of what
             the image shows, within the sector in both frames.
         """
-        found = self.labelled(fixed, moving)
+        found = self.fields_and_ground(fixed, moving)
         return found["ddf"], found["mask"]
 
-    def labelled(self, fixed: int, moving: Sequence[int]) -> dict[str, Tensor]:
+    def fields_and_ground(self, fixed: int, moving: Sequence[int]) -> dict[str, Tensor]:
         """``fields``, and ``ground`` [T, H, W]: tissue that stands still or hardly moves, clear of what does move."""
         probe, grid, world = self.scanner.probe, self.grid, self.scatterers.world
         points = grid.points(self.motion.device)
@@ -150,7 +150,7 @@ class Simulation:
         column)."""
         first, second = sorted((fixed, moving))
         images = self.frames([first, second]) if first != second else self.frames([first]).expand(2, -1, -1)
-        found = {key: value[0] for key, value in self.labelled(fixed, [moving]).items()}
+        found = {key: value[0] for key, value in self.fields_and_ground(fixed, [moving]).items()}
         image = images if moving <= fixed else images.flip(0)
         spacing = torch.tensor(self.grid.spacing, dtype=torch.float32, device=image.device)
         mask, ground = (found[key][None].float() for key in ("mask", "ground"))
@@ -159,17 +159,20 @@ class Simulation:
     def labels(self, frame: int) -> Tensor:
         """Labels [H, W] uint8 of a frame, 1 the cavity and 2 the myocardium, as CAMUS numbers them."""
         wall = self.motion.wall(self.times[[frame]])[0]
-        points = self.scatterers.world.unseen(self.grid.points(), float(self.times[frame])).numpy()
+        points = self.scatterers.world.undo_picture_motion(self.grid.points(), float(self.times[frame])).numpy()
         labels = np.zeros(len(points), dtype=np.uint8)
-        labels[inside_outlines(points, [wall[:: self.motion.mesh.layers]])] = 1
-        labels[inside_outlines(points, [wall[o] for o in self.motion.mesh.outlines()])] = 2
+        labels[is_inside_outlines(points, [wall[:: self.motion.mesh.layers]])] = 1
+        labels[is_inside_outlines(points, [wall[o] for o in self.motion.mesh.outlines()])] = 2
         return torch.from_numpy(labels.reshape(self.grid.shape)) * self.scanner.sector.cpu()
 
     def contours(self) -> dict[str, Array]:
         """``endocardium`` and ``epicardium`` of every frame, [T, 36, 2] in pixels (row, column)."""
         origin, spacing = np.asarray(self.grid.origin), np.asarray(self.grid.spacing)
         world = self.scatterers.world
-        inner, outer = (world.seen(torch.from_numpy(c), self.times).numpy() for c in self.motion.contours(self.times))
+        inner, outer = (
+            world.apply_picture_motion(torch.from_numpy(c), self.times).numpy()
+            for c in self.motion.contours(self.times)
+        )
         return {"endocardium": (inner - origin) / spacing, "epicardium": (outer - origin) / spacing}
 
     def strains(self) -> dict[str, Any]:
@@ -216,14 +219,14 @@ def draw(
     random = np.random.default_rng(seed)
     name = str(random.choice(settings.probes))
     heart_rate = float(random.uniform(*settings.heart_rate))
-    probe = probe_for(template, PROBES[name]).with_(frame_rate=(frames - 1) * heart_rate / 60)
+    probe = probe_for(template, PROBES[name]).replace(frame_rate=(frames - 1) * heart_rate / 60)
     motion, drawn = draw_motion(template, random, settings, heart_rate, device)
     artefacts: list[Artefact] = []
     for kind in ARTEFACTS.values():
         present, strength, own = random.random() < settings.artefact, random.random(), int(random.integers(2**31))
         if present:
             artefacts.append(kind(float(strength * settings.severity), own))
-    grid = ImageGrid.of_sector(probe.depth, probe.half_angle, settings.shape)
+    grid = ImageGrid.from_sector(probe.depth, probe.half_angle, settings.shape)
     world = World(motion) if settings.moving else None
     if settings.worlds is not None:
         world, around = draw_world(np.random.default_rng([*np.atleast_1d(seed), _WORLD]), settings.worlds, motion)
@@ -243,7 +246,7 @@ def draw(
 def probe_for(template: Template, probe: Probe) -> Probe:
     """The probe with the depth and width of the template's sector, focused at half the depth (paper, II-A.1)."""
     focus = None if probe.focus is None else template.depth / 2
-    return probe.with_(depth=template.depth, width=template.width, focus=focus)
+    return probe.replace(depth=template.depth, width=template.width, focus=focus)
 
 
 def bounds_of(template: Template) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -273,7 +276,7 @@ def draw_motion(
         rotation = float(random.uniform(-settings.rotation, settings.rotation))
         shift = tuple(float(s) for s in random.uniform(-settings.shift, settings.shift, 2))
         try:
-            end = prescribed_end_systole(template.mesh, template.end_systole, gls, defects, template.name)
+            end = prescribe_end_systole(template.mesh, template.end_systole, gls, defects, template.name)
             motion = Motion(
                 template.mesh, end, heart_rate, bounds, rotation, (shift[0], shift[1]), device, template.name
             )

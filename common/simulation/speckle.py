@@ -67,7 +67,7 @@ class BodyMotion:
         if self.twist or self.radial:
             before = moved.norm(dim=-1)
             after = (before.square() + phase * self.radial).clamp_min(0).sqrt()
-            moved = _turned(moved * (after / before.clamp_min(1e-9))[..., None], phase * self.twist * after)
+            moved = _rotate(moved * (after / before.clamp_min(1e-9))[..., None], phase * self.twist * after)
         return now + moved
 
     def inverse(self, points: Tensor, phase: float) -> Tensor:
@@ -77,11 +77,11 @@ class BodyMotion:
         if self.twist or self.radial:
             after = moved.norm(dim=-1)
             before = (after.square() - phase * self.radial).clamp_min(0).sqrt()
-            moved = _turned(moved * (before / after.clamp_min(1e-9))[..., None], -phase * self.twist * after)
+            moved = _rotate(moved * (before / after.clamp_min(1e-9))[..., None], -phase * self.twist * after)
         return rest + moved @ points.new_tensor(np.linalg.inv(self._affine(phase))).T
 
 
-def _turned(points: Tensor, angle: Tensor) -> Tensor:
+def _rotate(points: Tensor, angle: Tensor) -> Tensor:
     c, s = angle.cos(), angle.sin()
     return torch.stack([c * points[..., 0] - s * points[..., 1], s * points[..., 0] + c * points[..., 1]], dim=-1)
 
@@ -158,15 +158,15 @@ class Speckle:
         low, high = (-_MARGIN, -depth * math.sin(half) - _MARGIN), (depth + _MARGIN, depth * math.sin(half) + _MARGIN)
         self._box = torch.tensor(low), torch.tensor(high)
         self._body_seeds = generator.initial_seed()
-        self._places = self._drawn(generator)
+        self._places = self._draw(generator)
         self._places = self._places[body.holds(self._places)]
         self._amplitudes = torch.randn(len(self._places), generator=generator)
         if mottle:
             self._amplitudes *= (mottle * _smooth(self._places, generator)).exp()
-        self._ground_places = self._drawn(generator) if ground is not None else torch.empty(0, 2)
+        self._ground_places = self._draw(generator) if ground is not None else torch.empty(0, 2)
         self._ground_amplitudes = level * torch.randn(len(self._ground_places), generator=generator)
 
-    def _drawn(self, generator: torch.Generator) -> Tensor:
+    def _draw(self, generator: torch.Generator) -> Tensor:
         low, high = self._box
         size = high - low
         grown = 0.35 * size  # motion brings in what lies beyond
@@ -258,10 +258,10 @@ def draw_speckle(
     name = str(random.choice(probes))
     depth, width = float(random.uniform(70, 180)), float(random.uniform(60, 90))
     gain = -float(random.uniform(4, 24))
-    probe = PROBES[name].with_(depth=depth, width=width, frame_rate=50.0, gain=gain)
+    probe = PROBES[name].replace(depth=depth, width=width, frame_rate=50.0, gain=gain)
     if probe.focus is not None:
-        probe = probe.with_(focus=depth / 2)
-    scanner = Scanner(probe, ImageGrid.of_sector(depth, probe.half_angle, shape))
+        probe = probe.replace(focus=depth / 2)
+    scanner = Scanner(probe, ImageGrid.from_sector(depth, probe.half_angle, shape))
     kind = str(random.choice(SHAPES))
     reach = depth * math.sin(probe.half_angle)
     centre = (float(random.uniform(0.4, 0.75)) * depth, float(random.uniform(-0.35, 0.35)) * reach)

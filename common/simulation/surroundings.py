@@ -34,13 +34,13 @@ class Whole:
     period: float = 4.0
     phase: float = 0.0
 
-    def _at(self, time: float) -> tuple[float, np.ndarray]:
+    def _pose(self, time: float) -> tuple[float, np.ndarray]:
         swing = math.sin(2 * math.pi * time / self.period + self.phase) - math.sin(self.phase)
         return self.angle * swing, np.asarray(self.shift) * swing
 
     def forward(self, points: Tensor, time: float) -> Tensor:
         """Where points [..., 2] have been taken."""
-        angle, shift = self._at(time)
+        angle, shift = self._pose(time)
         c, s = math.cos(angle), math.sin(angle)
         centre = points.new_tensor(self.centre)
         turn = points.new_tensor([[c, -s], [s, c]])
@@ -48,7 +48,7 @@ class Whole:
 
     def inverse(self, points: Tensor, time: float) -> Tensor:
         """Where points [..., 2] have come from."""
-        angle, shift = self._at(time)
+        angle, shift = self._pose(time)
         c, s = math.cos(angle), math.sin(angle)
         centre = points.new_tensor(self.centre)
         turn = points.new_tensor([[c, -s], [s, c]])

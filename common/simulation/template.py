@@ -18,7 +18,7 @@ from scipy import ndimage
 from common.cine.labels import read_plane
 from common.core.errors import InputError
 from common.simulation.grid import ImageGrid
-from common.ventricle.mesh import Array, Mesh, inside_outlines, myocardial_contours, myocardial_mesh
+from common.ventricle.mesh import Array, Mesh, is_inside_outlines, myocardial_contours, myocardial_mesh
 
 GAMMA = 0.3  # with a dynamic range of 60 dB, compression undoes it nearly linearly
 _GRAIN = 0.35  # mm: the recorded speckle is smoothed by this before new speckle is drawn
@@ -54,7 +54,7 @@ class Template:
     def background(self) -> NDArray[np.float32]:
         """The brightness with the wall taken out and filled from what lies nearest around it, [H, W]."""
         points = self.grid.points().numpy()
-        wall = inside_outlines(points, [self.mesh.nodes[o] for o in self.mesh.outlines()]).reshape(self.grid.shape)
+        wall = is_inside_outlines(points, [self.mesh.nodes[o] for o in self.mesh.outlines()]).reshape(self.grid.shape)
         away = ndimage.distance_transform_edt(~wall, sampling=self.grid.spacing) > _WALL_MARGIN
         nearest = ndimage.distance_transform_edt(~away, return_distances=False, return_indices=True)
         filled = self.brightness[tuple(nearest)]

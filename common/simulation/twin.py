@@ -28,7 +28,7 @@ from common.core.arrays import bounding_box
 from common.core.case import Entry
 from common.core.errors import InputError
 from common.simulation.artefacts import Artefact, Decorrelation
-from common.simulation.contraction import prescribed_end_systole, systole
+from common.simulation.contraction import prescribe_end_systole, systole
 from common.simulation.grid import ImageGrid
 from common.simulation.image import PROBES, Scanner
 from common.simulation.motion import Motion
@@ -37,7 +37,7 @@ from common.simulation.sequence import Simulation, bounds_of, probe_for
 from common.simulation.template import GAMMA, Template, sector_of
 from common.simulation.worlds import World
 from common.strain_pipeline.case import StrainCase
-from common.strain_pipeline.motion import TrackedBeat, seen_sector
+from common.strain_pipeline.motion import TrackedBeat, widen_sector
 from common.strain_pipeline.twins import Twin, TwinResult
 from common.strain_pipeline.wall import Wall
 from common.ventricle.beats import Beat
@@ -108,10 +108,10 @@ class Twins:
     ) -> tuple[CineCase, Wall, NDArray[np.bool_], tuple[float, float]]:  # fmt: skip
         """A twin's cine, its wall drawn at the first frame, its sector and its pixels' size in mm."""
         times, rate = twin_times(beat.beat, study.case.meta.frame_times)
-        end = prescribed_end_systole(template.mesh, template.end_systole, gls, name=template.name)
+        end = prescribe_end_systole(template.mesh, template.end_systole, gls, name=template.name)
         motion = Motion(template.mesh, end, rate, bounds_of(template), name=template.name)
         speed = max(5.0, (len(times) - 1) * rate / 60)
-        probe = probe_for(template, PROBES["reference"]).with_(frame_rate=speed)
+        probe = probe_for(template, PROBES["reference"]).replace(frame_rate=speed)
         grid = grid_of(study.case, template)
         region = {"still": "wall", "sliding": "heart"}.get(around, "plane")
         noise: list[Artefact] = [Decorrelation(strength, self.seed + number)] if strength else []
@@ -131,7 +131,7 @@ class Twins:
         labels = torch.zeros((len(times), *frames.shape[1:]), dtype=torch.uint8)
         wall = Wall(labels, np.ones(len(times)), lines, (Beat(0, es, last, beat.beat.whole),), (), (0,))
         case = CineCase(Entry("twin", study.case.entry.image), frame_pairs(cine), mask, cine)
-        return case, wall, seen_sector(cine), grid.spacing
+        return case, wall, widen_sector(cine), grid.spacing
 
 
 def template_of(case: CineCase, beat: TrackedBeat) -> tuple[Template, tuple[float, float]]:
@@ -148,7 +148,7 @@ def template_of(case: CineCase, beat: TrackedBeat) -> tuple[Template, tuple[floa
         factor = AXIS / float(long_axis(beat.lines[:1, 0], meta.steps)[0])
         steps = (meta.steps[0] * factor, meta.steps[1] * factor)
     frame = case.cine.as_tensor()[0, beat.beat.ed].numpy()
-    seen = seen_sector(case.cine)
+    seen = widen_sector(case.cine)
     try:
         apex, depth, half = sector_of(seen.astype(np.float32), steps, source)
     except InputError:
@@ -217,7 +217,7 @@ def surroundings(case: CineCase, beat: TrackedBeat) -> str:
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
     frames = case.cine.as_tensor()[0]
     radius = max(3, round(0.06 * length))
-    seen = ndimage.binary_erosion(seen_sector(case.cine), iterations=4)  # its edge stands still, whatever moves in it
+    seen = ndimage.binary_erosion(widen_sector(case.cine), iterations=4)  # its edge stands still, whatever moves in it
     speckle = []  # frames without what is coarse, which moves but little against itself
     for t in (beat.beat.ed, beat.beat.ed + 1, beat.beat.es):
         frame = frames[t].double().numpy()

@@ -28,7 +28,7 @@ from common.core.errors import InputError
 from common.simulation.contraction import time_course
 from common.simulation.motion import Motion
 from common.simulation.surroundings import Chamber, Leaflet, Whole, opening
-from common.ventricle.mesh import Array, inside_outlines
+from common.ventricle.mesh import Array, is_inside_outlines
 
 ANATOMICAL = ("still", "moving", "sliding", "chambers", "breathing")
 KEEP = 4.0  # mm around what moves in which a field goes on smoothly rather than stops
@@ -70,7 +70,7 @@ class World:
         self.motion, self.region, self.name, self.drift = motion, region, name, drift
         self.chambers, self.leaflets, self.whole = tuple(chambers), tuple(leaflets), whole
         if self.chambers:
-            self._lattice, self._low = self._tabulated()
+            self._lattice, self._low = self._tabulate()
 
     def outlines(self, times: Array) -> list[Array]:
         """Closed outlines [T, K, 2] of the region at times, before the picture's motion; none for the plane."""
@@ -81,7 +81,7 @@ class World:
             return [wall[:, o] for o in mesh.outlines()]
         return [wall[:, mesh.layers - 1 :: mesh.layers]]
 
-    def own(self, points: Tensor) -> Tensor:
+    def chamber_motion(self, points: Tensor) -> Tensor:
         """What the chambers' own motion is made of, [K, P, 2], at material points [P, 2] at end-diastole."""
         if not self.chambers:
             return points.new_zeros(0, len(points), 2)
@@ -96,7 +96,10 @@ class World:
         return torch.as_tensor(np.stack([c.course(times, rate) for c in self.chambers], 1), device=self.motion.device)
 
     def heart(self, triangle: Tensor, barycentric: Tensor, own: Tensor, times: Array) -> Tensor:
-        """Places [T, P, 2] of material points of the region, before the picture's motion; ``own`` as given by it."""
+        """Places [T, P, 2] of material points of the region, before the picture's motion.
+
+        ``own`` is what ``chamber_motion`` gives.
+        """
         places = self.motion.positions(triangle, barycentric, times)
         if not len(own):
             return places
@@ -107,13 +110,13 @@ class World:
         course = torch.as_tensor(time_course(np.asarray(times), self.motion.heart_rate)).to(points)
         return points + course[:, None, None] * points.new_tensor(self.drift)
 
-    def seen(self, places: Tensor, times: Sequence[float] | Array) -> Tensor:
+    def apply_picture_motion(self, places: Tensor, times: Sequence[float] | Array) -> Tensor:
         """Places [T, P, 2] after the picture's motion."""
         if self.whole is None:
             return places
         return torch.stack([self.whole.forward(p, float(t)) for p, t in zip(places, times, strict=True)])
 
-    def unseen(self, points: Tensor, time: float) -> Tensor:
+    def undo_picture_motion(self, points: Tensor, time: float) -> Tensor:
         """Points [P, 2] of the picture before its motion."""
         return points if self.whole is None else self.whole.inverse(points, time)
 
@@ -125,14 +128,14 @@ class World:
         points = points.to(self.motion.device, torch.float64)
         triangle, barycentric, inside = self.motion.locate(points, time)
         if not self.chambers:
-            return triangle, barycentric, inside, self.own(points)
+            return triangle, barycentric, inside, self.chamber_motion(points)
         start = self.motion.nodes(np.zeros(1))[0]
         course = self.courses(np.array([time]))[0]
         active = torch.arange(len(points), device=points.device)
         before = torch.zeros_like(points)
         for _ in range(_ITERATIONS):
-            material = _placed(start, self.motion.triangles[triangle[active]], barycentric[active])
-            moved = torch.einsum("k,kpd->pd", course, self.own(material))
+            material = _interpolate(start, self.motion.triangles[triangle[active]], barycentric[active])
+            moved = torch.einsum("k,kpd->pd", course, self.chamber_motion(material))
             left = (moved - before[active]).norm(dim=-1) > _TOLERANCE
             before[active] = moved
             active = active[left]
@@ -142,8 +145,8 @@ class World:
                 points[active] - before[active], time
             )
         inside[active] = False
-        material = _placed(start, self.motion.triangles[triangle], barycentric)
-        return triangle, barycentric, inside, self.own(material)
+        material = _interpolate(start, self.motion.triangles[triangle], barycentric)
+        return triangle, barycentric, inside, self.chamber_motion(material)
 
     def displacement(self, points: Tensor, at: float, to: Sequence[float]) -> dict[str, Tensor]:
         """Where what is seen at ``points`` at one time is seen at others.
@@ -158,14 +161,16 @@ class World:
             heart and nothing else is claimed about it), ``ground`` (it does not, and is clear of what does), ``wall``.
             Within 4 mm of the region ``moved`` is the region's, going on smoothly.
         """
-        times, start = np.asarray(to, dtype=np.float64), self.unseen(points.to(self.motion.device), at)
+        times, start = np.asarray(to, dtype=np.float64), self.undo_picture_motion(points.to(self.motion.device), at)
         triangle, barycentric, inside, own = self.locate(start, at)
         there = self.heart(triangle, barycentric, own, times)
         wall = inside & (triangle < len(self.motion.mesh.triangles))
         region, ground = inside, torch.zeros_like(inside)
         outlines = [o[0] for o in self.outlines(np.array([at]))]
         if outlines:
-            region = wall if self.region == "wall" else torch.as_tensor(inside_outlines(start.cpu().numpy(), outlines))
+            region = (
+                wall if self.region == "wall" else torch.as_tensor(is_inside_outlines(start.cpu().numpy(), outlines))
+            )
             region = inside & region.to(inside.device)
             clear = signed_distance(start.float(), [o[None] for o in outlines])[0] > KEEP
             rest = self.ground(start, np.array([at]))[0] - start
@@ -173,8 +178,8 @@ class World:
             there = torch.where(clear[:, None], around, there)
             ground = inside & clear
         for time in (at, *times):
-            region = region & ~self._near_leaflets(start, float(time))
-        moved = self.seen(there, times) - points.to(self.motion.device)
+            region = region & ~self._is_near_leaflets(start, float(time))
+        moved = self.apply_picture_motion(there, times) - points.to(self.motion.device)
         moved = torch.where(inside[:, None], moved, 0.0)
         return {"moved": moved, "inside": inside, "region": region, "ground": ground, "wall": wall}
 
@@ -190,7 +195,7 @@ class World:
             found.append(hinge + along[:, None] * axis + across[:, None] * normal)
         return torch.cat(found, 1)
 
-    def _near_leaflets(self, points: Tensor, time: float) -> Tensor:
+    def _is_near_leaflets(self, points: Tensor, time: float) -> Tensor:
         near = torch.zeros(len(points), dtype=torch.bool, device=points.device)
         if self.leaflets:
             along = torch.linspace(0, 1, 20, dtype=points.dtype, device=points.device)
@@ -199,7 +204,7 @@ class World:
             near[box] = torch.cdist(points[box], places).amin(1) < _LEAFLET
         return near
 
-    def _tabulated(self) -> tuple[Tensor, Tensor]:
+    def _tabulate(self) -> tuple[Tensor, Tensor]:
         """The chambers' displacements on a lattice [1, 2 K, h, w] that ends where they do, and its corner [2] in mm.
 
         They set in over ``_WINDOW`` from the wall, and are made smaller where they would be steep.
@@ -223,7 +228,7 @@ class World:
         return lattice.to(device), torch.tensor(low, dtype=torch.float64, device=device)
 
 
-def _placed(nodes: Tensor, corners: Tensor, barycentric: Tensor) -> Tensor:
+def _interpolate(nodes: Tensor, corners: Tensor, barycentric: Tensor) -> Tensor:
     return (nodes[corners] * barycentric[..., None]).sum(1)
 
 

@@ -24,7 +24,7 @@ from common.cine.write import write_cine
 from common.cohort.engine import Client, hold_folder, reasons, run_cases
 from common.cohort.runner import Limits, Work
 from common.core.errors import InputError
-from common.core.files import PROGRAM, written_whole
+from common.core.files import PROGRAM, write_whole
 from common.core.folders import check_targets
 from common.fields.files import save_cine_ddf
 from common.simulation.dataset import TemplateSource, settings_from
@@ -101,7 +101,7 @@ def patient_writer(
         number = int(name.split("_")[0])
         simulation, drawn = draw(templates(number, (seed,)), (seed, number), drawn_from, frames, device)
         recipe = {"seed": seed, "frames": frames, "settings": settings, "template": templates.name(number)}
-        with written_whole(Path(output_dir) / name) as beside:
+        with write_whole(Path(output_dir) / name) as beside:
             beside.mkdir()
             write_case(beside, simulation, {**recipe, **drawn})
 
@@ -202,7 +202,7 @@ def _write_datalist(path: Path, entries: dict[str, list[dict[str, Any]]], recipe
         "recipe": recipe,
         **entries,
     }
-    with written_whole(path) as beside:
+    with write_whole(path) as beside:
         beside.write_text(json.dumps(content, indent=1))
 
 

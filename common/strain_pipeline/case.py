@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from common.cine.case import CineCase
 from common.evaluation.evaluator import Report
 from common.evaluation.scores import Scores
-from common.strain_pipeline.checks import Check, failed
+from common.strain_pipeline.checks import Check, select_failed
 from common.strain_pipeline.followup import Change, Earlier, changes
-from common.strain_pipeline.intervals import METHOD, Interval, of_mean
+from common.strain_pipeline.intervals import METHOD, Interval, interval_of_mean
 from common.strain_pipeline.measures import BeatStrain, Measured, Numbers, mean
 from common.strain_pipeline.motion import TrackedBeat
 from common.strain_pipeline.twins import TwinResult
@@ -63,7 +63,7 @@ class StrainCase(Report):
     @property
     def banner(self) -> str:
         """What every page of a case must say that was measured though it failed a check; else nothing."""
-        out = failed(self.checks) if self.forced else []
+        out = select_failed(self.checks) if self.forced else []
         count = f"{len(out)} check{'s' if len(out) > 1 else ''}"
         return f"Not to be relied on: measured by force though it fails {count}." if out else ""
 
@@ -124,7 +124,7 @@ def study_view(study: StrainCase) -> StudyView:
     )
 
 
-def with_changes(study: StrainCase, earlier: Mapping[str, Earlier]) -> StrainCase:
+def add_changes(study: StrainCase, earlier: Mapping[str, Earlier]) -> StrainCase:
     """The case with what has changed since an earlier study, view name to what it measured.
 
     Raises:
@@ -138,7 +138,7 @@ def with_changes(study: StrainCase, earlier: Mapping[str, Earlier]) -> StrainCas
     return replace(study, changes=tuple(found), earlier=before)
 
 
-def with_seconds(study: StrainCase) -> StrainCase:
+def add_seconds(study: StrainCase) -> StrainCase:
     """The case with what its parts took among its metrics."""
     took = {f"seconds_{part}": seconds for part, seconds in study.seconds.items()}
     return replace(study, scores=study.scores | Scores({**took, "seconds": sum(study.seconds.values())}))
@@ -153,7 +153,7 @@ def mean_segments(beats: Sequence[BeatStrain]) -> list[dict[str, Any]]:
         rejected = reasons[0] if all(reasons) else None
         row = {"name": of_beats[0]["name"], "rejected": rejected, **{k: mean([r[k] for r in of_beats]) for k in keys}}
         known = [found for r in of_beats if (found := r.get("interval"))]
-        row["interval"] = of_mean(known, 0.0, METHOD["segment"]) if known else None
+        row["interval"] = interval_of_mean(known, 0.0, METHOD["segment"]) if known else None
         rows.append(row)
     return rows
 

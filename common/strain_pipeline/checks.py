@@ -20,8 +20,8 @@ from common.core.errors import InputError
 from common.strain_pipeline.measures import FASTEST_HEART, SLOWEST_HEART, BeatStrain, Measured, Numbers, mean
 from common.strain_pipeline.motion import TrackedBeat
 from common.strain_pipeline.wall import Wall
-from common.ventricle.mesh import where_lines_meet
-from common.ventricle.shape import own_shape_prior
+from common.ventricle.mesh import intersect_lines
+from common.ventricle.shape import read_shape_prior
 
 Array = NDArray[np.float64]
 
@@ -81,11 +81,11 @@ class Check:
             np.isfinite(self.value) and (low is None or self.value >= low) and (high is None or self.value <= high)
         )
 
-    def said(self) -> str:
+    def describe(self) -> str:
         """The check in words: name, value, limits.
 
         Examples:
-            >>> check("systole", 0.7, beat=3).said()
+            >>> check("systole", 0.7, beat=3).describe()
             'systole 0.7 of the beat (from frame 3; limits 0.2 to 0.6)'
         """
         low, high = self.least, self.greatest
@@ -106,7 +106,7 @@ def check(name: str, value: float | None, beat: int | None = None) -> Check:
     return Check(name, None if value is None else float(value), least, greatest, unit, costs, beat)
 
 
-def failed(checks: Sequence[Check], costs: str | None = None) -> list[Check]:
+def select_failed(checks: Sequence[Check], costs: str | None = None) -> list[Check]:
     """Those that don't pass, of one price or of all."""
     return [c for c in checks if not c.passed and costs in (None, c.costs)]
 
@@ -129,11 +129,11 @@ class Gate:
         Raises:
             InputError: it does, and isn't forced.
         """
-        out = failed(checks, CASE)
+        out = select_failed(checks, CASE)
         if out and not self.force:
-            raise InputError(f"{source}: not measured: {'; '.join(c.said() for c in out)}; {FORCE}")
+            raise InputError(f"{source}: not measured: {'; '.join(c.describe() for c in out)}; {FORCE}")
 
-    def passed(self, checks: Sequence[Check], beats: Sequence[int], source: str) -> list[bool]:
+    def select_beats(self, checks: Sequence[Check], beats: Sequence[int], source: str) -> list[bool]:
         """Which beats, by their first frames, are given.
 
         Raises:
@@ -141,10 +141,10 @@ class Gate:
         """
         if self.force:
             return [True] * len(beats)
-        out = failed(checks, BEAT)
+        out = select_failed(checks, BEAT)
         good = [not any(c.beat == ed for c in out) for ed in beats]
         if not any(good):
-            raise InputError(f"{source}: no beat can be trusted: {'; '.join(c.said() for c in out)}; {FORCE}")
+            raise InputError(f"{source}: no beat can be trusted: {'; '.join(c.describe() for c in out)}; {FORCE}")
         return good
 
     def warnings(self, checks: Sequence[Check]) -> list[str]:
@@ -154,7 +154,10 @@ class Gate:
             CASE: "measured by force",
             BEAT: "measured by force" if self.force else "the beat is left out",
         }
-        said = [f"Check failed, {left.get(c.costs, c.costs + ' are not given')}: {c.said()}." for c in failed(checks)]
+        said = [
+            f"Check failed, {left.get(c.costs, c.costs + ' are not given')}: {c.describe()}."
+            for c in select_failed(checks)
+        ]
         for c in checks:
             if c.name == DRIFT and c.passed and c.value is not None and c.value > MUCH_DRIFT:
                 said.append(f"The wall drifts by {c.value:.0%} of its shortening over the beat from frame {c.beat}.")
@@ -166,22 +169,22 @@ class Gate:
         return said
 
 
-def without_times(found: Measured, checks: Sequence[Check]) -> Measured:
+def remove_times(found: Measured, checks: Sequence[Check]) -> Measured:
     """The same without heart rate and times of the beats whose heart rate is impossible."""
-    out = {c.beat for c in failed(checks, TIMES)}
+    out = {c.beat for c in select_failed(checks, TIMES)}
     if not out:
         return found
     beats = []
     for beat in found.beats:
         if beat["ed"] in out:
-            segments = [{**row, **_untimed(row)} for row in beat["segments"]]
-            beat = cast(BeatStrain, {**beat, "numbers": _untimed(beat["numbers"]), "segments": segments})
+            segments = [{**row, **_blank_timed(row)} for row in beat["segments"]]
+            beat = cast(BeatStrain, {**beat, "numbers": _blank_timed(beat["numbers"]), "segments": segments})
         beats.append(beat)
     means = {key: mean([beat["numbers"][key] for beat in beats]) for key in found.means}
     return replace(found, beats=tuple(beats), means=means)
 
 
-def _untimed(numbers: Mapping[str, Any]) -> Numbers:
+def _blank_timed(numbers: Mapping[str, Any]) -> Numbers:
     timed = ("_rate", "_ms")
     return {key: None if key.endswith(timed) else value for key, value in numbers.items()}
 
@@ -207,7 +210,7 @@ def wall_checks(wall: Wall, seen: NDArray[np.bool_]) -> list[Check]:
     areas = wall.areas[frames]
     values = {
         "frames with a wall": known.mean(),
-        "shape of the wall": np.median(own_shape_prior().distances(endo)),
+        "shape of the wall": np.median(read_shape_prior().distances(endo)),
         "apex towards the probe": np.degrees(np.arccos(np.clip(np.median(cosine), -1, 1))),
         "length against the sector's depth": np.median(length) / depth,
         "apex below the probe": np.median(np.linalg.norm(apex - probe, axis=-1)) / depth,
@@ -240,7 +243,7 @@ def tracking_checks(
     raw, drift = numbers["gls_uncompensated"], numbers["drift"]
     values: dict[str, float | None] = {
         "crossings of the lines": sum(crossings(line) for line in (endo[0], endo[es - ed], endo[-1])),
-        "shape of the tracked wall": own_shape_prior().distances(endo).max(),
+        "shape of the tracked wall": read_shape_prior().distances(endo).max(),
         DRIFT: None if drift is None or not raw else abs(drift / raw),
         "cavity carried against segmented": None if not cavity.any() else 2 * (inside & cavity).sum() / both,
         BASE: base if np.isfinite(base) else None,
@@ -275,6 +278,6 @@ def crossings(line: Array) -> int:
         (1, 0)
     """
     start, step = line[:-1], np.diff(line, axis=0)
-    first, second = where_lines_meet(start, step, start, step)
+    first, second = intersect_lines(start, step, start, step)
     hit = (first > 0) & (first < 1) & (second > 0) & (second < 1)
     return int(np.triu(hit, 2).sum())

@@ -22,10 +22,10 @@ from tqdm import tqdm
 from common.cine.case import CineCase
 from common.core.errors import InputError
 from common.strain_pipeline.checks import Gate
-from common.strain_pipeline.facing import plausible, the_right_way_round
-from common.strain_pipeline.motion import seen_sector
-from common.strain_pipeline.view import checked_view, energy_check
-from common.ventricle.views import APICAL, apical
+from common.strain_pipeline.facing import orient_segmentation, plausible_share
+from common.strain_pipeline.motion import widen_sector
+from common.strain_pipeline.view import decide_view, energy_check
+from common.ventricle.views import APICAL, apical_view
 
 ENOUGH = 20  # frames of a cine
 NAMED = "named by the user"
@@ -74,10 +74,10 @@ def quality(lines: NDArray[np.float64], seen: NDArray[np.bool_], frames: int, pr
         return 0.0
     at = np.rint(lines[known, 1]).astype(int)
     row, column = (np.clip(at[..., axis], 0, n - 1) for axis, n in enumerate(seen.shape))
-    return float(probability * plausible(lines) * seen[row, column].mean() * min(1.0, frames / ENOUGH))
+    return float(probability * plausible_share(lines) * seen[row, column].mean() * min(1.0, frames / ENOUGH))
 
 
-def look_at(
+def examine(
     case: CineCase, classify: Callable[[Tensor], Mapping[str, float]], segment: Callable[[Tensor], Tensor], gate: Gate
 ) -> Listed:
     """A cine with its view and, if that is apical, its quality.
@@ -90,19 +90,19 @@ def look_at(
     found = classify(frames)
     listed = Listed(case.name, case.entry.image, frames=len(frames))
     try:
-        view = checked_view(case, found, gate.view_threshold, gate.force)
+        view = decide_view(case, found, gate.view_threshold, gate.force)
         gate.stop([energy_check(found)], case.entry.image)
     except InputError:
         best = max(found, key=lambda name: found[name])
         said = "no apical view" if best not in APICAL else "not certain of the view"
         return replace(listed, view=best, probability=found[best], why=said)
-    _, lines = the_right_way_round(frames, segment)
+    _, lines = orient_segmentation(frames, segment)
     probability = 1.0 if view.given else found[view.view.name]
-    score = quality(lines, seen_sector(case.cine), len(frames), probability)
+    score = quality(lines, widen_sector(case.cine), len(frames), probability)
     return replace(listed, view=view.view.name, probability=probability, quality=score)
 
 
-def listed_cines(dataset: Dataset, look: Callable[[CineCase], Listed]) -> list[Listed]:
+def examine_all(dataset: Dataset, look: Callable[[CineCase], Listed]) -> list[Listed]:
     """All cines of a data set, looked at; what can't be read is listed with its reason."""
     found = []
     for index in tqdm(range(len(dataset)), unit="cine", desc="looking at the study", mininterval=1):  # type: ignore[arg-type]
@@ -114,17 +114,17 @@ def listed_cines(dataset: Dataset, look: Callable[[CineCase], Listed]) -> list[L
     return found
 
 
-def chosen(listed: Sequence[Listed], take: Mapping[str, str] | None = None) -> list[Listed]:
+def choose_best(listed: Sequence[Listed], take: Mapping[str, str] | None = None) -> list[Listed]:
     """The same with the best cine of each apical view taken.
 
     Args:
-        listed: as ``listed_cines`` gives them.
+        listed: as ``examine_all`` gives them.
         take: view (``A4C``, ``apical_4ch``, …) to the name of the cine that the user wants for it, whatever it is.
 
     Raises:
         InputError: no cine of that name, one for two views, or none that shows an apical view.
     """
-    wanted = {apical(view).name: name for view, name in (take or {}).items()}
+    wanted = {apical_view(view).name: name for view, name in (take or {}).items()}
     unknown = set(wanted.values()) - {cine.name for cine in listed}
     if unknown:
         raise InputError(f"--take: no cine {min(unknown)!r}; there are {', '.join(cine.name for cine in listed)}")
@@ -150,7 +150,7 @@ def chosen(listed: Sequence[Listed], take: Mapping[str, str] | None = None) -> l
     return result
 
 
-def listing(listed: Sequence[Listed]) -> str:
+def format_listing(listed: Sequence[Listed]) -> str:
     """A line a cine for the terminal."""
     return "\n".join(
         f"  {'*' if cine.taken else ' '} {'  '.join(row)}" for cine, row in zip(listed, rows(listed), strict=True)

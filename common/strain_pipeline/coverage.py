@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.core.command import CommandParser
-from common.core.errors import InputError, one_line_errors
+from common.core.errors import InputError, install_error_hook
 from common.core.tables import finite
 from common.evaluation.truth import read_json
-from common.strain_pipeline.intervals import METHOD, Interval, sampled_variance
+from common.strain_pipeline.intervals import METHOD, Interval, sampling_variance
 from common.strain_pipeline.measures import SEGMENTS
 from common.ventricle import strain
-from common.ventricle.mesh import at_fractions
+from common.ventricle.mesh import interpolate_fractions
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class Held:
     @property
     def own(self) -> float:
         """The variance that the interval's own sampling tells, without the method's error."""
-        return sampled_variance(self.interval, METHOD[self.name])
+        return sampling_variance(self.interval, METHOD[self.name])
 
 
-def true_numbers(endo: NDArray[np.float64], es: int, steps: Sequence[float]) -> dict[str, Any]:
+def measure_truth(endo: NDArray[np.float64], es: int, steps: Sequence[float]) -> dict[str, Any]:
     """What is true of a beat: ``gls``, ``mapse``, ``ejection_fraction`` and ``segment``, a list of six, all in %.
 
     Args:
@@ -72,7 +72,7 @@ def true_numbers(endo: NDArray[np.float64], es: int, steps: Sequence[float]) -> 
     Examples:
         >>> angle = np.linspace(0, np.pi, 36)
         >>> heart = np.stack([80 - 80 * np.sin(angle), 60 - 24 * np.cos(angle)], -1)
-        >>> found = true_numbers(np.stack([heart, 0.8 * heart]), 1, (1.0, 1.0))
+        >>> found = measure_truth(np.stack([heart, 0.8 * heart]), 1, (1.0, 1.0))
         >>> round(found["gls"], 6), round(found["ejection_fraction"], 1), [round(s) for s in found["segment"]]
         (-20.0, 48.8, [-20, -20, -20, -20, -20, -20])
     """
@@ -98,11 +98,13 @@ def endo_by_sides(lines: NDArray[np.float64], apex: int, points: int = 120) -> N
     at = np.interp(wanted, along, np.arange(len(first)))
     low = np.clip(at.astype(int), 0, len(first) - 2)
     share = (at - low)[None, :, None]
-    assert np.allclose(at_fractions(first, wanted), (first[low] + share[0] * (first[low + 1] - first[low])), atol=1e-6)
+    assert np.allclose(
+        interpolate_fractions(first, wanted), (first[low] + share[0] * (first[low + 1] - first[low])), atol=1e-6
+    )
     return np.asarray(lines[:, low] + share * (lines[:, low + 1] - lines[:, low]))
 
 
-def held_of(entry: Mapping[str, Any], base: Path, out: Path) -> list[Held]:
+def compare_case(entry: Mapping[str, Any], base: Path, out: Path) -> list[Held]:
     """The numbers of one simulated case beside their truth; none where nothing was measured.
 
     Args:
@@ -122,7 +124,7 @@ def held_of(entry: Mapping[str, Any], base: Path, out: Path) -> list[Held]:
         return []
     endo = np.asarray(lines["endocardium"], dtype=np.float64)
     beat = measured["beats"][0]
-    true = true_numbers(endo, int(truth["end_systole_frame"]), truth["spacing"])
+    true = measure_truth(endo, int(truth["end_systole_frame"]), truth["spacing"])
     world = str(truth.get("world", "still"))
     found = [
         Held(name, world, key, beat["numbers"][key], true[key], tuple(beat["intervals"][key]))
@@ -168,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.fold not in content:
         raise InputError(f"{options.datalist}: no list '{options.fold}'")
     base = options.dataset_dir or options.datalist.parent
-    held = [one for entry in content[options.fold] for one in held_of(entry, base, options.out)]
+    held = [one for entry in content[options.fold] for one in compare_case(entry, base, options.out)]
     if not held:
         raise InputError(f"{options.out}: none of the {len(content[options.fold])} cases was measured")
     rows = coverage(held)
@@ -182,5 +184,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    one_line_errors()
+    install_error_hook()
     main(sys.argv[1:])

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.core.errors import InputError
-from common.core.extras import required
-from common.core.files import written_whole
+from common.core.extras import import_extra
+from common.core.files import write_whole
 from common.strain_pipeline.case import StudyView
 
 log = logging.getLogger(__name__)
@@ -32,11 +32,11 @@ def write_sr(path: str | Path, studies: Sequence[StudyView], average: float | No
         average: mean end-systolic GLS of the three views, %.
     """
     try:
-        required("highdicom", f"{Path(path).name}, the DICOM structured report,")
+        import_extra("highdicom", f"{Path(path).name}, the DICOM structured report,")
     except InputError as error:
         log.warning("left out: %s", error)
         return
     from common.strain_pipeline.sr_content import strain_report
 
-    with written_whole(path) as beside:
+    with write_whole(path) as beside:
         strain_report(studies, average).save_as(beside, enforce_file_format=True)

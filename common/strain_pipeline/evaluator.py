@@ -21,18 +21,18 @@ from common.core.errors import InputError
 from common.evaluation.evaluator import CaseEvaluator
 from common.registration.pairwise import SizedInferer
 from common.registration.result import RegistrationResult
-from common.strain_pipeline.case import StrainCase, with_changes
+from common.strain_pipeline.case import StrainCase, add_changes
 from common.strain_pipeline.checks import Gate, wall_checks
-from common.strain_pipeline.choice import NAMED, Listed, chosen, listed_cines, listing, look_at
-from common.strain_pipeline.facing import the_right_way_round
+from common.strain_pipeline.choice import NAMED, Listed, choose_best, examine, examine_all, format_listing
+from common.strain_pipeline.facing import orient_segmentation
 from common.strain_pipeline.files import write_strain_case
 from common.strain_pipeline.followup import read_earlier
-from common.strain_pipeline.kept import Kept, measured, timed
+from common.strain_pipeline.kept import Kept, measure_kept, time_block
 from common.strain_pipeline.measures import StrainMeasures
-from common.strain_pipeline.motion import Fusion, TrackedBeat, seen_sector, track_wall
+from common.strain_pipeline.motion import Fusion, TrackedBeat, track_wall, widen_sector
 from common.strain_pipeline.twins import TwinResult
-from common.strain_pipeline.view import checked_view, energy_check
-from common.strain_pipeline.wall import Wall, region_around, segmented, wall_in
+from common.strain_pipeline.view import decide_view, energy_check
+from common.strain_pipeline.wall import Wall, extract_lines, region_around, wall_in
 
 
 class StrainEvaluator(CaseEvaluator):
@@ -54,7 +54,7 @@ class StrainEvaluator(CaseEvaluator):
         around: what is registered around the wall, part of the ventricle's length; None registers the whole sector. 0.2
             halves the time of the motion, and changes it where the wall is near the edge.
         twins: makes twins of a measured cine and has them measured (``common.simulation.twin.Twins``); None of none.
-        take: of a study, view to the name of the cine that is to be taken for it (``choice.chosen``).
+        take: of a study, view to the name of the cine that is to be taken for it (``choice.choose_best``).
 
     Attributes:
         listed: all cines of a study, of which those that are ``taken`` are measured.
@@ -103,9 +103,9 @@ class StrainEvaluator(CaseEvaluator):
 
     def choose(self) -> None:
         """Look at all cines of a study, and keep those that are measured."""
-        look = partial(look_at, classify=self.classify, segment=self.segment, gate=self.gate)
-        self.listed = chosen(listed_cines(self.dataset, look), self.take)
-        print(f"cines (* measured):\n{listing(self.listed)}")
+        look = partial(examine, classify=self.classify, segment=self.segment, gate=self.gate)
+        self.listed = choose_best(examine_all(self.dataset, look), self.take)
+        print(f"cines (* measured):\n{format_listing(self.listed)}")
         entries = []
         for entry, cine in zip(self.dataset.entries, self.listed, strict=True):  # type: ignore[attr-defined]
             if cine.taken:
@@ -116,12 +116,12 @@ class StrainEvaluator(CaseEvaluator):
 
     def journey(self, case: CineCase) -> StrainCase:
         """From frames to a view, a wall, its motion, strain, and a report."""
-        study = with_changes(self.measured(self.kept(case)), self.earlier)
+        study = add_changes(self.measure(self.compute_kept(case)), self.earlier)
         if self.twins is not None:
-            study = replace(study, twin=self.twins(study, self.tracked, self.measures.gls))
+            study = replace(study, twin=self.twins(study, self.track_known_wall, self.measures.gls))
         return write_strain_case(study, self.weights, self.figures, self.options)
 
-    def kept(self, case: CineCase) -> Kept:
+    def compute_kept(self, case: CineCase) -> Kept:
         """What takes long: the view's probabilities, the segmented wall, the fields.
 
         Raises:
@@ -129,16 +129,16 @@ class StrainEvaluator(CaseEvaluator):
         """
         seconds: dict[str, float] = {}
         frames = case.cine.as_tensor()[0]
-        with timed(seconds, "view"):
+        with time_block(seconds, "view"):
             probabilities = self.classify(frames)
-            checked_view(case, probabilities, self.gate.view_threshold, self.gate.force)
+            decide_view(case, probabilities, self.gate.view_threshold, self.gate.force)
             self.gate.stop([energy_check(probabilities)], case.entry.image)
-        with timed(seconds, "segmentation"):
-            segment, _ = the_right_way_round(frames, self.segment)
+        with time_block(seconds, "segmentation"):
+            segment, _ = orient_segmentation(frames, self.segment)
             memberships = segment(frames)
-        with timed(seconds, "contours"):
-            found = segmented(memberships, self.points, case.entry.image)
-            seen = seen_sector(case.cine)
+        with time_block(seconds, "contours"):
+            found = extract_lines(memberships, self.points, case.entry.image)
+            seen = widen_sector(case.cine)
             wall = wall_in(case, found)
             self.gate.stop(wall_checks(wall, seen), case.entry.image)  # before the motion, which is slow
         del memberships
@@ -150,17 +150,17 @@ class StrainEvaluator(CaseEvaluator):
         """The fields of a case, of the region around its wall alone where that is asked for."""
         whole = self.inferer
         if self.around is not None and isinstance(whole, SizedInferer):
-            self.inferer = whole.within(region_around(wall.lines, self.around))
+            self.inferer = whole.restrict(region_around(wall.lines, self.around))
         try:
             return self.fields_of(case)
         finally:
             self.inferer = whole
 
-    def tracked(self, case: CineCase, wall: Wall, seen: NDArray[np.bool_]) -> tuple[TrackedBeat, ...]:
+    def track_known_wall(self, case: CineCase, wall: Wall, seen: NDArray[np.bool_]) -> tuple[TrackedBeat, ...]:
         """A known wall of a cine carried through its beats by the cine's own motion; ``seen [H, W]`` is the sector."""
         return track_wall(case, wall, self.motion_of(case, wall), self.fusion, seen)
 
-    def measured(self, kept: Kept) -> StrainCase:
-        """What is measured of a cine whose fields are known: ``common.strain_pipeline.kept.measured``."""
-        study = measured(kept, self.measures, self.fusion, self.gate)
+    def measure(self, kept: Kept) -> StrainCase:
+        """What is measured of a cine whose fields are known: ``common.strain_pipeline.kept.measure_kept``."""
+        study = measure_kept(kept, self.measures, self.fusion, self.gate)
         return replace(study, folder=self.folder_of(study.case))

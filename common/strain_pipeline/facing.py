@@ -16,7 +16,7 @@ from torch import Tensor
 
 from common.strain_pipeline.checks import LIMITS
 from common.strain_pipeline.wall import walls_of
-from common.ventricle.shape import own_shape_prior
+from common.ventricle.shape import read_shape_prior
 
 LOOKED_AT = 4  # neighbouring frames in each of two places of a cine, since a segmentation is smoothed over time
 POINTS = 120  # of the walls that are looked at
@@ -25,18 +25,18 @@ Memberships = Tensor | Iterable[Tensor]
 Segment = Callable[[Tensor], Memberships]
 
 
-def mirrored(segment: Segment) -> Segment:
+def mirror_segmentation(segment: Segment) -> Segment:
     """A segmentation of frames that are mirrored before it, its memberships after it."""
 
-    def both(frames: Tensor) -> Memberships:
+    def segment_mirrored(frames: Tensor) -> Memberships:
         found = segment(frames.flip(-1))
         return found.flip(-1) if isinstance(found, Tensor) else (part.flip(-1) for part in found)
 
-    return both
+    return segment_mirrored
 
 
 def labels_of(memberships: Memberships) -> Tensor:
-    """Labels ``[T, H, W]`` of memberships, whole or in parts (``wall.segmented``)."""
+    """Labels ``[T, H, W]`` of memberships, whole or in parts (``wall.extract_lines``)."""
     parts = [memberships] if isinstance(memberships, Tensor) else memberships
     return torch.cat([part.argmax(1) for part in parts])
 
@@ -49,7 +49,7 @@ def walls_at(frames: Tensor, segment: Segment) -> NDArray[np.float64]:
     return walls_of(labels.numpy().astype(np.uint8), POINTS, steady=False)[0]
 
 
-def plausible(lines: NDArray[np.float64]) -> float:
+def plausible_share(lines: NDArray[np.float64]) -> float:
     """Share of frames whose wall is there and has a ventricle's shape.
 
     Args:
@@ -59,10 +59,10 @@ def plausible(lines: NDArray[np.float64]) -> float:
     if not known.any():
         return 0.0
     limit = LIMITS["shape of the wall"][1] or np.inf
-    return float((own_shape_prior().distances(lines[known, 0]) <= limit).sum() / len(lines))
+    return float((read_shape_prior().distances(lines[known, 0]) <= limit).sum() / len(lines))
 
 
-def the_right_way_round(frames: Tensor, segment: Segment) -> tuple[Segment, NDArray[np.float64]]:
+def orient_segmentation(frames: Tensor, segment: Segment) -> tuple[Segment, NDArray[np.float64]]:
     """The segmentation, mirrored where only that gives plausible walls, and the walls that were looked at.
 
     Args:
@@ -70,9 +70,9 @@ def the_right_way_round(frames: Tensor, segment: Segment) -> tuple[Segment, NDAr
         segment: as in ``StrainEvaluator``.
     """
     lines = walls_at(frames, segment)
-    share = plausible(lines)
+    share = plausible_share(lines)
     if share < 1:
-        other = walls_at(frames, mirrored(segment))
-        if plausible(other) > share:
-            return mirrored(segment), other
+        other = walls_at(frames, mirror_segmentation(segment))
+        if plausible_share(other) > share:
+            return mirror_segmentation(segment), other
     return segment, lines

@@ -15,19 +15,19 @@ import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 
-from common.cine.scale import on_file_grid
+from common.cine.scale import to_file_grid
 from common.core.memory import peak_memory
 from common.evaluation.writer import case_folder
 from common.strain_pipeline import html as report
-from common.strain_pipeline.case import StrainCase, lines_by_frame, study_view, with_seconds
+from common.strain_pipeline.case import StrainCase, add_seconds, lines_by_frame, study_view
 from common.strain_pipeline.dicom_sr import is_dicom, write_sr
 from common.strain_pipeline.html import number
 from common.strain_pipeline.sections import (
-    about,
     case_sections,
-    drawn_lines,
+    colour_lines,
     grey_values,
     marks_of,
+    provenance,
     smallest_changes,
     version,
 )
@@ -58,7 +58,7 @@ def write_strain_case(
         lines = lines_by_frame(study.tracked, 1)
         contours: dict[str, list[Any]] = {"frames": sorted(lines)}
         for k, name in enumerate(LINES):
-            contours[name] = [np.round(on_file_grid(lines[t][k], case.cine.meta), 2).tolist() for t in sorted(lines)]
+            contours[name] = [np.round(to_file_grid(lines[t][k], case.cine.meta), 2).tolist() for t in sorted(lines)]
         (beside / "contours.json").write_text(json.dumps(contours))
         if figures:
             start = time.perf_counter()
@@ -67,14 +67,14 @@ def write_strain_case(
             study = replace(study, sections=tuple(case_sections(study, grey)))
             heading = f"{study.view.view.title} · {Path(source).name}"
             html = report.page(
-                "Left ventricular strain", heading, [*study.sections, about(weights, options)], study.banner
+                "Left ventricular strain", heading, [*study.sections, provenance(weights, options)], study.banner
             )
             (beside / "report.html").write_text(html)
             write_film(beside / "film.mp4", study, grey)
             study = replace(study, seconds={**study.seconds, "report": time.perf_counter() - start})
         if is_dicom(source):
             write_sr(beside / "sr.dcm", [study_view(study)])
-        study = replace(with_seconds(study), text=text_of(study))
+        study = replace(add_seconds(study), text=text_of(study))
         summary |= {
             "caution": report.CAUTION,
             "source": source,
@@ -141,7 +141,7 @@ def write_film(path: Path, study: StrainCase, frames: NDArray[np.uint8], rate: f
     drawn = []
     for t in sorted(lines):
         picture = cv2.cvtColor(cv2.resize(frames[t], None, fx=zoom, fy=zoom), cv2.COLOR_GRAY2RGB)
-        for line, colour in zip(*drawn_lines(lines[t], study.measured.line), strict=True):
+        for line, colour in zip(*colour_lines(lines[t], study.measured.line), strict=True):
             points = ((line[:, ::-1] + 0.5) * zoom * 16).round().astype(np.int32)
             ink = tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
             cv2.polylines(picture, [np.ascontiguousarray(points)], False, ink, 2, cv2.LINE_AA, 4)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from common.core.errors import InputError
-from common.strain_pipeline.intervals import METHOD, QUANTILE, REPEAT, Interval, sampled_variance
+from common.strain_pipeline.intervals import METHOD, QUANTILE, REPEAT, Interval, sampling_variance
 
 NAMES = {"gls": "GLS", "mapse": "MAPSE", "ejection_fraction": "Ejection fraction"}
 
@@ -86,7 +86,7 @@ def half_width(before: Interval, now: Interval, name: str) -> float:
         before, now: intervals of either.
         name: of the number, a key of ``METHOD``.
     """
-    own = sampled_variance(before, METHOD[name]) + sampled_variance(now, METHOD[name])
+    own = sampling_variance(before, METHOD[name]) + sampling_variance(now, METHOD[name])
     return QUANTILE * float(np.sqrt(own + REPEAT[name] ** 2))
 
 

@@ -150,11 +150,11 @@ def number(value: float | None, digits: int = 1) -> str:
     return (text.removeprefix("-") if float(text) == 0 else text).replace("-", "−")
 
 
-def within(interval: Sequence[float] | None, digits: int = 1) -> str:
+def format_interval(interval: Sequence[float] | None, digits: int = 1) -> str:
     """A 90 % interval in words, after what it is of; nothing where it is not known.
 
     Examples:
-        >>> within((-24.04, -16.0))
+        >>> format_interval((-24.04, -16.0))
         ', 90 % interval −24.0 to −16.0'
     """
     return "" if interval is None else f", 90 % interval {number(interval[0], digits)} to {number(interval[1], digits)}"
@@ -195,7 +195,7 @@ def stills(
         )
         parts.append(
             f'<figure><div class="player"><img alt="{escape(caption)}, frame {t}" '
-            f'src="data:image/jpeg;base64,{jpeg(shrunk(frames[t]))}">'
+            f'src="data:image/jpeg;base64,{jpeg(shrink(frames[t]))}">'
             f'<svg aria-hidden="true" viewBox="0 0 {width} {height}">{drawn}</svg></div>'
             f"<figcaption>{escape(caption)}, frame {t}</figcaption></figure>"
         )
@@ -207,7 +207,7 @@ def points_of(line: Array) -> str:
     return " ".join(f"{column + 0.5:.1f},{row + 0.5:.1f}" for row, column in line)
 
 
-def shrunk(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def shrink(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A frame of ``WIDEST`` pixels at most."""
     scale = min(1.0, WIDEST / frame.shape[1])
     if scale == 1:
@@ -249,28 +249,28 @@ def curves(
     low, high = min(y_ticks[0], ys.min()), max(y_ticks[-1], ys.max())
     span_x, span_y = (xs.max() - xs.min()) or 1.0, (high - low) or 1.0
 
-    def at(x: float, y: float) -> tuple[float, float]:
+    def to_pixels(x: float, y: float) -> tuple[float, float]:
         across, up = (x - xs.min()) / span_x, (y - low) / span_y
         return left + across * (width - left - right), height - bottom - up * (height - top - bottom)
 
     parts = []
     for y in y_ticks:
-        row = at(xs.min(), y)[1]
+        row = to_pixels(xs.min(), y)[1]
         colour = "#9aa4b0" if y == 0 else "#e6e9ee"
         parts.append(f'<line x1="{left}" x2="{width - right}" y1="{row:.1f}" y2="{row:.1f}" stroke="{colour}"/>')
         parts.append(f'<text x="{left - 6}" y="{row + 4:.1f}" text-anchor="end">{tick_text(y)}</text>')
     for x in (t for t in x_ticks if xs.min() <= t <= xs.max()):
-        column = at(x, low)[0]
+        column = to_pixels(x, low)[0]
         parts.append(f'<text x="{column:.1f}" y="{height - bottom + 16}" text-anchor="middle">{tick_text(x)}</text>')
     for mark, x in (marks or {}).items():
-        column = at(x, low)[0]
+        column = to_pixels(x, low)[0]
         anchor = "start" if column < left + 12 else "middle"  # clear of the uppermost number beside the axis
         parts.append(
             f'<line x1="{column:.1f}" x2="{column:.1f}" y1="{top}" y2="{height - bottom}" stroke="#5d6878" '
             f'stroke-dasharray="4 3"/><text x="{column:.1f}" y="{top - 4}" text-anchor="{anchor}">{escape(mark)}</text>'
         )
     for (label, (along, up)), colour in zip(series.items(), colours, strict=False):
-        points = " ".join("{:.1f},{:.1f}".format(*at(a, b)) for a, b in zip(along, up, strict=True))
+        points = " ".join("{:.1f},{:.1f}".format(*to_pixels(a, b)) for a, b in zip(along, up, strict=True))
         parts.append(
             f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"><title>{escape(label)}</title>'
             "</polyline>"
@@ -321,7 +321,7 @@ def player(
         step: ms a frame.
     """
     count, height, width = frames.shape
-    small = [shrunk(frame) for frame in frames]
+    small = [shrink(frame) for frame in frames]
     coded = [jpeg(frame) for frame in small]
     low, wide = small[0].shape[:2]
     texts = {t: [points_of(line) for line in found] for t, found in lines.items()}

@@ -19,9 +19,9 @@ from torch.nn import functional
 
 from common.cine.sector import sector_mask
 from common.cine.square import FrameSquare
-from common.core.bars import with_bar
+from common.core.bars import show_bar
 from common.core.errors import InputError
-from common.networks.segmentation_unet import SegmentationUNet, folded
+from common.networks.segmentation_unet import SegmentationUNet, fold_normalisation
 from common.networks.view_classifier import ViewClassifier
 from common.networks.weights import load_weights, read_weights
 from common.ventricle.views import VIEWS
@@ -42,7 +42,7 @@ def load_segmentation(path: str | Path) -> SegmentationUNet:
         InputError: no such file, or weights of another network.
     """
     state = read_weights(path)
-    widths = [state[name].shape[0] for name in _numbered("down.{}.0.weight", state)]
+    widths = [state[name].shape[0] for name in _list_names("down.{}.0.weight", state)]
     classes = state.get("out.weight", torch.empty(0)).shape[0]
     if len(widths) < 2 or classes < 2:
         raise InputError(f"{path}: these are not weights of a SegmentationUNet")
@@ -89,7 +89,7 @@ def membership_parts(
     cine: Tensor, network: nn.Module, size: int = INFERENCE_SIZE, batch: int = 8, smooth: bool = True, every: int = 1
 ) -> Iterator[Tensor]:
     """``segment_cine`` in parts of ``batch`` frames, ``[b, C, H, W]``, one at a time in memory; arguments as there."""
-    frames, square = _prepared(cine, size)
+    frames, square = _prepare(cine, size)
     network.eval()
     logits = _logits(frames, network, batch, every)
     if smooth and len(logits) > 1:
@@ -97,8 +97,8 @@ def membership_parts(
         logits = torch.from_numpy(ndimage.gaussian_filter1d(logits.numpy(), TIME_SIGMA, axis=0, mode="nearest"))
     beyond = [_BEYOND, *[0.0] * (logits.shape[1] - 1)]
     for part in logits.split(batch):
-        memberships = square.put(part, beyond).softmax(1)
-        yield largest_pieces(memberships) if smooth else memberships
+        memberships = square.paste(part, beyond).softmax(1)
+        yield keep_largest_pieces(memberships) if smooth else memberships
 
 
 def _logits(frames: Tensor, network: nn.Module, batch: int, every: int) -> Tensor:
@@ -107,29 +107,29 @@ def _logits(frames: Tensor, network: nn.Module, batch: int, every: int) -> Tenso
     count, at_once = len(frames), batch
     if device.type == "cpu":
         at_once = 1  # the layers of one frame fit a processor's cache
-        network = folded(network) if isinstance(network, SegmentationUNet) else network
+        network = fold_normalisation(network) if isinstance(network, SegmentationUNet) else network
 
-    def of(chosen: list[int]) -> Tensor:
-        parts = with_bar(frames[chosen].split(at_once), "segmentation", "batch")
+    def infer(chosen: list[int]) -> Tensor:
+        parts = show_bar(frames[chosen].split(at_once), "segmentation", "batch")
         with torch.no_grad():
             shown = (part.to(device, memory_format=torch.channels_last) for part in parts)
             return torch.cat([network(part).float().cpu().contiguous() for part in shown])
 
     if every < 2 or count <= 2 * every:
-        return of(list(range(count)))
+        return infer(list(range(count)))
     first = sorted({*range(0, count, every), count - 1})
-    logits = _between(of(first), first, count)
+    logits = _interpolate(infer(first), first, count)
     areas = (logits.argmax(1) == CAVITY).sum((1, 2)).float()
     large = areas >= areas.max() - (1 - NEAR_ED) * (areas.max() - areas.min())
     near = functional.max_pool1d(large.float()[None], 2 * BESIDE + 1, 1, BESIDE)[0] > 0
     more = sorted(set(torch.nonzero(near)[:, 0].tolist()) - set(first))
     if more:
-        known = dict(zip(first, logits[first], strict=True)) | dict(zip(more, of(more), strict=True))
-        logits = _between(torch.stack([known[t] for t in sorted(known)]), sorted(known), count)
+        known = dict(zip(first, logits[first], strict=True)) | dict(zip(more, infer(more), strict=True))
+        logits = _interpolate(torch.stack([known[t] for t in sorted(known)]), sorted(known), count)
     return logits
 
 
-def _between(known: Tensor, at: list[int], count: int) -> Tensor:
+def _interpolate(known: Tensor, at: list[int], count: int) -> Tensor:
     """Values of ``count`` frames from those ``known [n, ...]`` of the frames ``at``, linear in time."""
     found = known.new_empty((count, *known.shape[1:]))
     for k, (a, b) in enumerate(pairwise(at)):
@@ -139,7 +139,7 @@ def _between(known: Tensor, at: list[int], count: int) -> Tensor:
     return found
 
 
-def largest_pieces(memberships: Tensor) -> Tensor:
+def keep_largest_pieces(memberships: Tensor) -> Tensor:
     """Take each structure's smaller pieces away from it: there the other memberships share what it had.
 
     The wall may come in two pieces, where a part of it is thin, dark or cut by the sector; a piece of a tenth of its
@@ -189,7 +189,7 @@ def classify_view(
         ValueError: not of the shape [T, H, W].
     """
     chosen = np.unique(np.linspace(0, len(cine) - 1, FRAMES_FOR_VIEW).round().astype(int))
-    frames, _ = _prepared(cine, size)
+    frames, _ = _prepare(cine, size)
     network.eval()
     device = next(network.parameters()).device
     with torch.no_grad():
@@ -200,16 +200,16 @@ def classify_view(
     return found
 
 
-def _prepared(cine: Tensor, size: int) -> tuple[Tensor, FrameSquare]:
+def _prepare(cine: Tensor, size: int) -> tuple[Tensor, FrameSquare]:
     """The squares ``[T, 1, size, size]`` of a cine's sector, and where they lie."""
     if cine.dim() != 3 or not len(cine):
         raise ValueError(f"expected a cine [T, H, W], got {tuple(cine.shape)}")
     frames = cine.detach().float().cpu()
     frames = frames.as_tensor() if hasattr(frames, "as_tensor") else frames
-    square = FrameSquare.around(sector_mask(frames[None], 0, still=True), size)
+    square = FrameSquare.from_mask(sector_mask(frames[None], 0, still=True), size)
     return square.take(frames * sector_mask(frames[None], still=True)), square
 
 
-def _numbered(pattern: str, state: dict[str, Tensor]) -> list[str]:
+def _list_names(pattern: str, state: dict[str, Tensor]) -> list[str]:
     names = [pattern.format(i) for i in range(len(state))]
     return names[: next((i for i, name in enumerate(names) if name not in state), 0)]

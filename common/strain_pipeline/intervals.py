@@ -32,11 +32,11 @@ REPEAT: Mapping[str, float] = {name: float(np.sqrt(2)) * error for name, error i
 """Standard deviation of the difference of two measurements' method errors: as if they had nothing in common."""
 
 
-def sampled_variance(interval: Interval, method: float) -> float:
+def sampling_variance(interval: Interval, method: float) -> float:
     """The variance of a value's own sampling, from its 90 % interval and the method's error.
 
     Examples:
-        >>> round(sampled_variance((-20 - 1.645 * 2.5, -20 + 1.645 * 2.5), 2.0), 3)
+        >>> round(sampling_variance((-20 - 1.645 * 2.5, -20 + 1.645 * 2.5), 2.0), 3)
         2.25
     """
     return max(((interval[1] - interval[0]) / 2 / QUANTILE) ** 2 - method**2, 0.0)
@@ -57,7 +57,7 @@ def errors_along(points: int, count: int, random: np.random.Generator) -> Array:
     return np.asarray(smooth * np.sqrt(2 * sigma * np.sqrt(np.pi)))
 
 
-def sampled_lines(tracked: TrackedBeat, line: int, frames: Sequence[int], count: int, seed: int = 0) -> Array:
+def sample_lines(tracked: TrackedBeat, line: int, frames: Sequence[int], count: int, seed: int = 0) -> Array:
     """Samples of one line at some frames of a beat: ``[count, len(frames), P, 2]`` pixels.
 
     Args:
@@ -104,22 +104,22 @@ def intervals(
     first, later = random.integers(0, 2, count) * random.integers(0, 2, count), random.integers(2, 5, count)
     every = np.arange(count)
 
-    def shortened(sizes: Array) -> Array:
+    def shortening(sizes: Array) -> Array:
         """Strain ``[count]`` of sizes ``[count, frames]``, %."""
         raw = 100 * (sizes[every, later] / sizes[every, first] - 1)
         drift = 100 * (sizes[:, -1] / sizes[every, first] - 1) if compensated else 0.0
         return np.asarray(raw - drift * es / max(end, 1))
 
-    lines = sampled_lines(tracked, line, frames, count)
-    endo = lines if line == 0 else sampled_lines(tracked, 0, frames, count)
+    lines = sample_lines(tracked, line, frames, count)
+    endo = lines if line == 0 else sample_lines(tracked, 0, frames, count)
     flat = lines.reshape(-1, *lines.shape[2:])
     lengths = strain.segment_lengths(flat, steps, len(segments)).reshape(len(segments), count, len(frames))
     kept = [k for k, row in enumerate(segments) if not row["rejected"]]
     found: dict[str, Array] = {}
     if kept:
-        found["gls"] = shortened(lengths[kept].sum(0))
+        found["gls"] = shortening(lengths[kept].sum(0))
     axes = np.stack([strain.long_axis(one, steps) for one in endo])
-    found["mapse"] = shortened(axes)
+    found["mapse"] = shortening(axes)
     volumes = np.array(
         [[strain.disc_volume(one[t], steps) for t in (a, b)] for one, a, b in zip(endo, first, later, strict=True)]
     )
@@ -132,7 +132,7 @@ def intervals(
     parts = [
         None
         if row["end_systolic"] is None
-        else interval(row["end_systolic"], float(shortened(lengths[k]).std()), METHOD["segment"])
+        else interval(row["end_systolic"], float(shortening(lengths[k]).std()), METHOD["segment"])
         for k, row in enumerate(segments)
     ]
     return whole, parts
@@ -149,7 +149,7 @@ def interval(value: float, deviation: float, method: float) -> Interval:
     return value - half, value + half
 
 
-def of_mean(values: Sequence[Interval], spread: float, method: float) -> Interval:
+def interval_of_mean(values: Sequence[Interval], spread: float, method: float) -> Interval:
     """The interval of the mean of several beats or views: sampled errors are their own, the method's is shared.
 
     Args:

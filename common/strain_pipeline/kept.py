@@ -1,8 +1,8 @@
 """What of a measured cine takes long and is kept: a correction then needs contours, the Kalman filter and strain alone.
 
 The fields and the segmentation don't depend on what a user says of a cine's wall, view, end-diastole or end-systole.
-They are written once, as plain arrays that are mapped into memory when they are read, and ``measured`` is the one way
-from them to numbers: for a bundle that has just found them, and for a program that goes on from their files.
+They are written once, as plain arrays that are mapped into memory when they are read, and ``measure_kept`` is the one
+way from them to numbers: for a bundle that has just found them, and for a program that goes on from their files.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from torch import Tensor
 from common.cine.case import CineCase
 from common.core.case import Entry
 from common.core.errors import InputError
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.core.tables import finite
 from common.registration.result import RegistrationResult
 from common.strain_pipeline.case import StrainCase
-from common.strain_pipeline.checks import Check, Gate, tracking_checks, wall_checks, without_times
+from common.strain_pipeline.checks import Check, Gate, remove_times, tracking_checks, wall_checks
 from common.strain_pipeline.measures import StrainMeasures, strain_truth_scores
 from common.strain_pipeline.motion import Fusion, track_wall
-from common.strain_pipeline.view import checked_view, energy_check, view_check
+from common.strain_pipeline.view import decide_view, energy_check, view_check
 from common.strain_pipeline.wall import Segmented, wall_in
 
 ABOUT = "about.json"
@@ -47,7 +47,7 @@ class Kept:
         probabilities: of the views.
         found: the segmented wall.
         result: the fields.
-        seen: the sector, ``[H, W]`` (``motion.seen_sector``).
+        seen: the sector, ``[H, W]`` (``motion.widen_sector``).
         seconds: that the parts took.
     """
 
@@ -59,7 +59,7 @@ class Kept:
     seconds: Mapping[str, float]
 
 
-def measured(
+def measure_kept(
     kept: Kept, measures: StrainMeasures, fusion: Fusion | None = None, gate: Gate | None = None
 ) -> StrainCase:
     """From the fields and the segmented wall of a cine to its strain; no file is written.
@@ -74,24 +74,24 @@ def measured(
         InputError: no apical view, no wall, no beat, a contour that can't be used, or a check that fails.
     """
     case, seconds, gate = kept.case, dict(kept.seconds), gate or Gate()
-    view = checked_view(case, kept.probabilities, gate.view_threshold, gate.force)
+    view = decide_view(case, kept.probabilities, gate.view_threshold, gate.force)
     checks: list[Check] = [view_check(view, gate.view_threshold), energy_check(kept.probabilities)]
-    with timed(seconds, "contours"):
+    with time_block(seconds, "contours"):
         wall = wall_in(case, kept.found)
         checks += wall_checks(wall, kept.seen)
         gate.stop(checks, case.entry.image)
-    with timed(seconds, "tracking"):
+    with time_block(seconds, "tracking"):
         tracked = track_wall(case, wall, kept.result, fusion, kept.seen)
-    with timed(seconds, "strain"):
+    with time_block(seconds, "strain"):
         found = measures(tracked, case.meta, view.view)
         trusted = case.meta.times_are == "acquired"
         for one, beat in zip(tracked, found.beats, strict=True):
             checks += tracking_checks(one, beat, wall, trusted, case.entry.contour is not None)
-        passed = gate.passed(checks, [beat["ed"] for beat in found.beats], case.entry.image)
+        passed = gate.select_beats(checks, [beat["ed"] for beat in found.beats], case.entry.image)
         if not all(passed):
             tracked = tuple(one for one, good in zip(tracked, passed, strict=True) if good)
             found = measures(tracked, case.meta, view.view)
-        found = found if gate.force else without_times(found, checks)
+        found = found if gate.force else remove_times(found, checks)
         found = replace(found, warnings=(*gate.warnings(checks), *found.warnings))
     scores = found.scores | strain_truth_scores(case, found)
     return StrainCase(
@@ -99,7 +99,7 @@ def measured(
     )
 
 
-def with_entry(kept: Kept, **said: Any) -> Kept:
+def replace_entry(kept: Kept, **said: Any) -> Kept:
     """The same with something else said of the cine: ``contour``, ``ed``, ``es``, ``assumed_view``."""
     return replace(kept, case=replace(kept.case, entry=replace(kept.case.entry, **said)))
 
@@ -111,7 +111,7 @@ def write_cine_kept(folder: Path, case: CineCase, seen: NDArray[np.bool_], proba
     if case.mask is not None:
         np.save(folder / "mask.npy", case.mask.numpy())
     about = {"entry": asdict(case.entry), "meta": asdict(case.meta), "probabilities": dict(probabilities)}
-    with written_whole(folder / ABOUT) as beside:
+    with write_whole(folder / ABOUT) as beside:
         beside.write_text(json.dumps(finite(about)))
 
 
@@ -120,7 +120,7 @@ def write_segmented(folder: Path, found: Segmented) -> None:
     np.save(folder / "labels.npy", found.labels.numpy())
     np.save(folder / "areas.npy", found.areas)
     (folder / "reasons.json").write_text(json.dumps({str(t): reason for t, reason in found.reasons.items()}))
-    with written_whole(folder / "lines.npy") as beside:
+    with write_whole(folder / "lines.npy") as beside:
         np.save(beside, found.lines)
 
 
@@ -130,7 +130,7 @@ def write_motion(folder: Path, result: RegistrationResult, title: str) -> None:
     np.save(folder / "ddf.npy", result.ddf.numpy())
     if result.inconsistency is not None:
         np.save(folder / "missed.npy", result.inconsistency.numpy())
-    with written_whole(folder / MOTION) as beside:
+    with write_whole(folder / MOTION) as beside:
         beside.write_text(json.dumps({"title": title, "seconds": result.seconds}))
 
 
@@ -142,7 +142,7 @@ def read_case(folder: Path) -> tuple[CineCase, dict[str, float], NDArray[np.bool
     """
     try:
         about = json.loads((folder / ABOUT).read_text())
-        frames = mapped(folder / "frames.npy")
+        frames = map_array(folder / "frames.npy")
         seen = np.load(folder / "seen.npy")
         mask = torch.from_numpy(np.load(folder / "mask.npy")) if (folder / "mask.npy").is_file() else None
     except (OSError, ValueError) as error:
@@ -151,7 +151,7 @@ def read_case(folder: Path) -> tuple[CineCase, dict[str, float], NDArray[np.bool
     for name in ("spacing", "zoom", "crop"):  # JSON has no tuples
         meta[name] = None if meta[name] is None else tuple(meta[name])
     pairs = frames.unfold(0, 2, 1).movedim(-1, 1)  # ``cine.read.frame_pairs`` as a view, so that nothing is read
-    case = CineCase(Entry.of(about["entry"]), pairs, mask, MetaTensor(frames[None], meta=meta))
+    case = CineCase(Entry.from_dict(about["entry"]), pairs, mask, MetaTensor(frames[None], meta=meta))
     return case, about["probabilities"], seen
 
 
@@ -164,7 +164,7 @@ def read_segmented(folder: Path) -> Segmented:
     try:
         reasons = {int(t): reason for t, reason in json.loads((folder / "reasons.json").read_text()).items()}
         areas, lines = np.load(folder / "areas.npy"), np.load(folder / "lines.npy")
-        return Segmented(mapped(folder / "labels.npy"), areas, lines, reasons)
+        return Segmented(map_array(folder / "labels.npy"), areas, lines, reasons)
     except (OSError, ValueError) as error:
         raise InputError(f"{folder.name}: no wall is kept of this cine ({type(error).__name__})") from error
 
@@ -177,8 +177,8 @@ def read_motion(folder: Path) -> RegistrationResult:
     """
     try:
         about = json.loads((folder / MOTION).read_text())
-        missed = mapped(folder / "missed.npy") if (folder / "missed.npy").is_file() else None
-        return RegistrationResult(mapped(folder / "ddf.npy"), inconsistency=missed, seconds=about["seconds"])
+        missed = map_array(folder / "missed.npy") if (folder / "missed.npy").is_file() else None
+        return RegistrationResult(map_array(folder / "ddf.npy"), inconsistency=missed, seconds=about["seconds"])
     except (OSError, ValueError) as error:
         raise InputError(f"{folder.name}: no motion is kept of this cine ({type(error).__name__})") from error
 
@@ -198,13 +198,13 @@ def read_kept(folder: Path, motion: Path) -> Kept:
     return Kept(case, probabilities, read_segmented(folder), result, seen, {"motion": result.seconds})
 
 
-def mapped(path: Path) -> Tensor:
+def map_array(path: Path) -> Tensor:
     """An array of a file, mapped into memory: only what is looked at is read; nobody writes to it."""
     return torch.from_numpy(np.lib.format.open_memmap(path, mode="c"))
 
 
 @contextmanager
-def timed(seconds: dict[str, float], part: str) -> Iterator[None]:
+def time_block(seconds: dict[str, float], part: str) -> Iterator[None]:
     """Add the seconds that the block takes to those of a part."""
     start = time.perf_counter()
     yield

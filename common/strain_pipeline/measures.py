@@ -19,7 +19,7 @@ from common.cine.case import CineCase, CineMeta
 from common.core.errors import InputError
 from common.evaluation.scores import Scores
 from common.evaluation.truth import read_json
-from common.strain_pipeline.intervals import METHOD, Interval, intervals, of_mean
+from common.strain_pipeline.intervals import METHOD, Interval, interval_of_mean, intervals
 from common.strain_pipeline.motion import TrackedBeat
 from common.ventricle import strain
 from common.ventricle.contours import LINES
@@ -78,7 +78,7 @@ class Measured:
         values = [v for beat in self.beats if (v := beat["numbers"].get(name)) is not None]
         if not known:
             return None
-        return of_mean(known, float(np.std(values, ddof=1)) if len(values) > 1 else 0.0, METHOD[name])
+        return interval_of_mean(known, float(np.std(values, ddof=1)) if len(values) > 1 else 0.0, METHOD[name])
 
     @property
     def scores(self) -> Scores:
@@ -186,7 +186,7 @@ class StrainMeasures:
         lines = dict(zip(LINES, tracked.lines.transpose(1, 0, 2, 3), strict=True))
         main, endo = lines[self.line], lines["endocardium"]
         lengths = strain.segment_lengths(main, steps, SEGMENTS)
-        rejected = self._rejected(tracked, main[0])
+        rejected = self._reject_segments(tracked, main[0])
         rejected = [SWITCHED_OFF if name in self.off else why for name, why in zip(names, rejected, strict=True)]
         kept = [k for k, reason in enumerate(rejected) if not reason]
         raw = {
@@ -197,7 +197,7 @@ class StrainMeasures:
         }
         compensate = self.compensate and beat.whole
         curves = {
-            name: 100 * (strain.without_drift(curve, 0, end) if compensate else curve)
+            name: 100 * (strain.remove_drift(curve, 0, end) if compensate else curve)
             for name, curve in raw.items()
             if curve is not None
         }
@@ -207,7 +207,7 @@ class StrainMeasures:
         numbers["drift"] = 100 * strain.drift(raw["gls"], 0, end) if beat.whole and raw["gls"] is not None else None
         numbers["gls_centreline"] = float(curves["gls_centreline"][es])
         numbers["mapse"] = float(curves["mapse"][: es + 1].min())
-        numbers |= in_millimetres(endo, spacing, es)
+        numbers |= measure_in_mm(endo, spacing, es)
         ends = [strain.disc_volume(endo[t], steps or (1.0, 1.0)) for t in (0, es)]
         numbers["ejection_fraction"] = strain.ejection_fraction(*ends)  # a ratio: any unit will do
         numbers["heart_rate"] = 60 / float(seconds[-1]) if seconds is not None and beat.whole else None
@@ -244,7 +244,7 @@ class StrainMeasures:
         first, last = strain.segment_bounds(len(tracked.nlcc), SEGMENTS)[[k, k + 1]]
         return slice(int(first), int(last) + 1)
 
-    def _rejected(self, tracked: TrackedBeat, line: Array) -> list[str | None]:
+    def _reject_segments(self, tracked: TrackedBeat, line: Array) -> list[str | None]:
         """Why each segment is left out, or None."""
         size = float(np.linalg.norm(line - line[[0, -1]].mean(0), axis=1).max())
         reasons: list[str | None] = []
@@ -271,10 +271,10 @@ def times_doubted(beats: Sequence[BeatStrain], times_are: str | None) -> bool:
         times_are: as a cine's ``meta`` says.
     """
     rates = [rate for beat in beats if (rate := beat["numbers"]["heart_rate"]) is not None]
-    return times_are == "playback" and not (len(rates) > 1 and all(possible(rate) for rate in rates))
+    return times_are == "playback" and not (len(rates) > 1 and all(is_possible(rate) for rate in rates))
 
 
-def possible(heart_rate: float) -> bool:
+def is_possible(heart_rate: float) -> bool:
     """Whether a heart beats so often a minute."""
     return SLOWEST_HEART <= heart_rate <= FASTEST_HEART
 
@@ -295,7 +295,7 @@ def timing_warnings(beats: Sequence[BeatStrain], times: Sequence[float] | None, 
         )
     for beat in beats:
         rate, frames = beat["numbers"]["heart_rate"], beat["es"] - beat["ed"] + 1
-        if rate is not None and not possible(rate):
+        if rate is not None and not is_possible(rate):
             said.append(
                 f"The beat from frame {beat['ed']}: a heart rate of {rate:.0f} beats/min is hardly possible; either "
                 "the frame times or the beat are wrong."
@@ -343,7 +343,7 @@ def timing(curve: Array | None, es: int, end: int, whole: bool, seconds: Array |
     return {prefix + name: value for name, value in found.items()}
 
 
-def in_millimetres(endo: Array, spacing: Sequence[float] | None, es: int) -> Numbers:
+def measure_in_mm(endo: Array, spacing: Sequence[float] | None, es: int) -> Numbers:
     """MAPSE in mm and volumes in ml, of an endocardium ``[n, P, 2]``; None without spacing."""
     names = ("mapse_mm", "end_diastolic_volume_ml", "end_systolic_volume_ml")
     if spacing is None:

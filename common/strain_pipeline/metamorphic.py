@@ -30,17 +30,17 @@ from common.cine.sector import sector_mask
 from common.core.arrays import bounding_box, scale_size
 from common.core.command import CommandParser
 from common.core.datalist import case_name
-from common.core.errors import InputError, one_line_errors
-from common.core.files import written_whole
+from common.core.errors import InputError, install_error_hook
+from common.core.files import write_whole
 from common.core.tables import write_csv
 from common.fields.ddf import downsample
 from common.fields.points import track
 from common.registration.result import RegistrationInferer, register
 from common.strain_pipeline.image_networks import load_segmentation, segment_cine
-from common.strain_pipeline.wall import nearest, walls_of
+from common.strain_pipeline.wall import find_nearest_frame, walls_of
 from common.ventricle import strain
 from common.ventricle.beats import Beat, find_beats
-from common.ventricle.mesh import at_fractions
+from common.ventricle.mesh import interpolate_fractions
 
 Array = NDArray[np.float64]
 Motion = Callable[[Tensor], Tensor]
@@ -69,7 +69,7 @@ class Recording:
     beats: tuple[Beat, ...]
 
 
-def every_second(cine: Recording) -> Recording:
+def halve_frame_rate(cine: Recording) -> Recording:
     """Every second frame, that of the line among them."""
     first = cine.start % 2
     count = len(cine.frames[first::2])
@@ -81,20 +81,20 @@ def every_second(cine: Recording) -> Recording:
     return Recording(cine.frames[first::2], cine.line, index(cine.start), beats)
 
 
-def reversed_time(cine: Recording) -> Recording:
+def reverse_time(cine: Recording) -> Recording:
     """The last frame first."""
     last = len(cine.frames) - 1
     beats = tuple(replace(b, ed=last - b.ed, es=last - b.es, end=last - b.end) for b in cine.beats)
     return Recording(cine.frames.flip(0), cine.line, last - cine.start, beats)
 
 
-def mirrored(cine: Recording) -> Recording:
+def mirror(cine: Recording) -> Recording:
     """Left and right exchanged."""
     line = np.stack([cine.line[:, 0], cine.frames.shape[2] - 1 - cine.line[:, 1]], 1)
     return replace(cine, frames=cine.frames.flip(2), line=line)
 
 
-def turned(cine: Recording, degrees: float = 10.0) -> Recording:
+def rotate(cine: Recording, degrees: float = 10.0) -> Recording:
     """Turned about the middle, from rows towards columns, on a canvas that holds it all."""
     height, width = cine.frames.shape[1:]
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
@@ -110,7 +110,7 @@ def turned(cine: Recording, degrees: float = 10.0) -> Recording:
     return replace(cine, frames=frames, line=(cine.line - middle) @ turn.T + new_middle)
 
 
-def resized(cine: Recording, factor: float) -> Recording:
+def resize(cine: Recording, factor: float) -> Recording:
     """``factor`` times as many pixels along each axis."""
     size = scale_size(cine.frames.shape[1:], factor)
     exact = np.array(size) / cine.frames.shape[1:]
@@ -120,7 +120,7 @@ def resized(cine: Recording, factor: float) -> Recording:
     return replace(cine, frames=frames, line=(cine.line + 0.5) * exact - 0.5)
 
 
-def compressed(cine: Recording, quality: int = QUALITY) -> Recording:
+def compress(cine: Recording, quality: int = QUALITY) -> Recording:
     """Each frame as a JPEG."""
     found = []
     for frame in cine.frames.clamp(0, 1).mul(255).round().byte().numpy():
@@ -130,7 +130,7 @@ def compressed(cine: Recording, quality: int = QUALITY) -> Recording:
     return replace(cine, frames=torch.stack(found))
 
 
-def noisy(cine: Recording, deviation: float = NOISE, seed: int = 0) -> Recording:
+def add_noise(cine: Recording, deviation: float = NOISE, seed: int = 0) -> Recording:
     """White noise of a standard deviation of 2 dB."""
     noise = torch.randn(cine.frames.shape, generator=torch.Generator().manual_seed(seed))
     return replace(cine, frames=(cine.frames + deviation * noise).clamp(0, 1))
@@ -138,18 +138,18 @@ def noisy(cine: Recording, deviation: float = NOISE, seed: int = 0) -> Recording
 
 HALVED = "every second frame"
 VARIANTS: dict[str, Callable[[Recording], Recording]] = {
-    HALVED: every_second,
-    "reversed": reversed_time,
-    "mirrored": mirrored,
-    "turned by 10°": turned,
-    "× 0.75": lambda cine: resized(cine, 0.75),
-    "× 1.5": lambda cine: resized(cine, 1.5),
-    "compressed": compressed,
-    "2 dB noise": noisy,
+    HALVED: halve_frame_rate,
+    "reversed": reverse_time,
+    "mirrored": mirror,
+    "turned by 10°": rotate,
+    "× 0.75": lambda cine: resize(cine, 0.75),
+    "× 1.5": lambda cine: resize(cine, 1.5),
+    "compressed": compress,
+    "2 dB noise": add_noise,
 }
 
 
-def first_beat(cine: Recording) -> Recording:
+def cut_to_first_beat(cine: Recording) -> Recording:
     """The cine cut to its first beat, to end-systole where the beat is not whole."""
     beat = cine.beats[0]
     last = beat.end if beat.whole else beat.es
@@ -169,7 +169,7 @@ def beat_strain(length: Array, beat: Beat) -> float:
     return 100 * float((length[first : last + 1] / length[beat.ed]).min() - 1)
 
 
-def still_motion(cine: Recording, motion: Motion) -> float:
+def rest_motion(cine: Recording, motion: Motion) -> float:
     """The largest displacement in pixels that is found in the sector where one frame is repeated."""
     frame = cine.frames[cine.start]
     inside = sector_mask(cine.frames[None], radius=0, still=True)
@@ -185,7 +185,7 @@ def metamorphic(cine: Recording, motion: Motion, variants: Sequence[str] = tuple
         beats' GLS, points, and ``drift``, the largest change of the line's length over a whole beat, % (both where the
         cine has them); ``still``, pixels.
     """
-    beat = first_beat(cine)
+    beat = cut_to_first_beat(cine)
     whole = lengths(cine, motion)
     own = lengths(beat, motion)
     found = {"gls": beat_strain(own, beat.beats[0])}
@@ -198,11 +198,11 @@ def metamorphic(cine: Recording, motion: Motion, variants: Sequence[str] = tuple
     drifts = [100 * float(whole[b.end] / whole[b.ed] - 1) for b in cine.beats if b.whole]
     if drifts:
         found["drift"] = max(drifts, key=abs)
-    found["still"] = still_motion(cine, motion)
+    found["still"] = rest_motion(cine, motion)
     return found
 
 
-def missed_limits(differences: dict[str, float]) -> list[str]:
+def list_missed(differences: dict[str, float]) -> list[str]:
     """Names of what is beyond ``LIMITS``, or not a number."""
     return [
         name
@@ -233,15 +233,15 @@ def recording(path: str | Path, weights: str | Path, beats: int = 2) -> Recordin
     seen: NDArray[np.bool_] = np.asarray(np.isfinite(walls).all((1, 2, 3)))
     if not seen[found[0].ed : found[0].es + 1].any():
         raise InputError(f"{path}: no wall in systole ({reasons[found[0].ed]})")
-    start = nearest(seen, found[0])
-    line = at_fractions(walls[start, 0], np.linspace(0, 1, POINTS))
+    start = find_nearest_frame(seen, found[0])
+    line = interpolate_fractions(walls[start, 0], np.linspace(0, 1, POINTS))
     return Recording(frames[: found[-1].end + 1], line, start, tuple(found))
 
 
 def save_recording(cine: Recording, path: Path) -> None:
     """Keep a recording as a file that ``load_recording`` reads."""
     beats = [[b.ed, b.es, b.end, b.whole] for b in cine.beats]
-    with written_whole(path) as beside, open(beside, "wb") as file:
+    with write_whole(path) as beside, open(beside, "wb") as file:
         grey = cine.frames.clamp(0, 1).mul(65535).round().numpy().astype(np.uint16)
         np.savez_compressed(file, frames=grey, line=cine.line, start=cine.start, beats=np.array(beats))
 
@@ -293,7 +293,7 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
     units = {"gls": "GLS, %", "beats": "beat to beat", "drift": "drift, % a beat", "still": "still, px"}
     lines = ["| cine | " + " | ".join(units.get(n, n) for n in names) + " |", "|---|" + "---:|" * len(names)]
     for row in rows:
-        beyond = missed_limits({k: v for k, v in row.items() if k != "cine"})
+        beyond = list_missed({k: v for k, v in row.items() if k != "cine"})
         cells = []
         for name in names:
             text = "" if name not in row else f"{row[name]:.3f}" if name == "still" else f"{row[name]:.1f}"
@@ -332,11 +332,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             save_recording(recording(path, options.segmentation, options.beats), kept)
         rows.append({"cine": case_name(path), **metamorphic(load_recording(kept), motion, options.variants)})
         write_csv(options.output_dir / f"{name}.csv", rows)
-        with written_whole(options.output_dir / f"{name}.md") as beside:
+        with write_whole(options.output_dir / f"{name}.md") as beside:
             beside.write_text(markdown(rows))
     print(f"\n{name}\n\n{markdown(rows)}")
 
 
 if __name__ == "__main__":
-    one_line_errors()
+    install_error_hook()
     main()

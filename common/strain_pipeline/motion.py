@@ -26,8 +26,8 @@ from common.fields.ncc import local_ncc
 from common.fields.points import field_at, step_forward, track
 from common.registration.inside import follow_inside
 from common.registration.result import RegistrationResult
-from common.strain_pipeline.wall import Wall, nearest
-from common.ventricle.beats import Beat, by_tracked_cavity
+from common.strain_pipeline.wall import Wall, find_nearest_frame
+from common.ventricle.beats import Beat, refine_end_systole
 from common.ventricle.contours import wall_mask
 from common.ventricle.kalman import smooth_with_deviation
 from common.ventricle.strain import cavity_areas
@@ -104,13 +104,13 @@ def track_wall(
         wall: its lines and beats.
         result: the fields of its pairs.
         fusion: how both are weighed.
-        seen: ``seen_sector`` of the cine, where it is known.
+        seen: ``widen_sector`` of the cine, where it is known.
     """
-    seen = seen_sector(case.cine) if seen is None else seen
+    seen = widen_sector(case.cine) if seen is None else seen
     return tuple(track_beat(case, wall, result, beat, fusion or Fusion(), seen) for beat in wall.beats)
 
 
-def seen_sector(cine: Tensor) -> NDArray[np.bool_]:
+def widen_sector(cine: Tensor) -> NDArray[np.bool_]:
     """The sector ``[H, W]`` of a cine ``[1, T, H, W]``, three pixels wider: where a wall is seen."""
     sector = sector_mask(cine, radius=0, still=True).numpy()
     off = ndimage.distance_transform_edt(np.pad(~sector, 1, constant_values=True))[1:-1, 1:-1]
@@ -127,7 +127,7 @@ def track_beat(
     count, points = len(walls), walls.shape[2]
     drawn = [t - beat.ed for t in wall.drawn if beat.ed <= t <= beat.end]
     known = np.asarray(np.isfinite(walls).all((1, 2, 3)))
-    first = drawn[0] if drawn else nearest(known, Beat(0, beat.es - beat.ed, count - 1, beat.whole))
+    first = drawn[0] if drawn else find_nearest_frame(known, Beat(0, beat.es - beat.ed, count - 1, beat.whole))
     endo = walls[first, 0]
     if fusion.inside:
         ddf = follow_inside(ddf, wall_mask(endo, walls[first, 2], case.size), first)
@@ -142,10 +142,10 @@ def track_beat(
         places = np.concatenate([path[:1].double().numpy(), places[1:]])
     given = case.entry.contour is not None
     for _ in range(FUSIONS):
-        nlcc = at_points(alike, path[1:] - corner)
-        error = at_points(missed[pairs], path[1:]) if missed is not None else torch.zeros_like(nlcc)
+        nlcc = sample_at_points(alike, path[1:] - corner)
+        error = sample_at_points(missed[pairs], path[1:]) if missed is not None else torch.zeros_like(nlcc)
         noise = (fusion.velocity_noise * size) ** 2 + (error / 2) ** 2
-        variance = both_neighbours((noise / nlcc.clamp(0.1, 1) ** 2).double().numpy())
+        variance = variance_of_mean((noise / nlcc.clamp(0.1, 1) ** 2).double().numpy())
         place = np.full(places.shape, np.inf)
         if fusion.place_noise is not None and not given:
             place[np.isfinite(places)] = (fusion.place_noise * size) ** 2
@@ -155,7 +155,7 @@ def track_beat(
             (fusion.jerk * size) ** 2, smoother=fusion.smoother,
         )  # fmt: skip
         path = torch.from_numpy(found).float()
-    lines = along_lines(found.reshape(count, 3, points, 2), fusion.along * points)
+    lines = smooth_lines(found.reshape(count, 3, points, 2), fusion.along * points)
     centre = slice(points, 2 * points)
     height, width = seen.shape
     at = np.rint(lines).astype(int)
@@ -164,17 +164,17 @@ def track_beat(
     lit = inside & seen[row, column]
     outside = ~lit[:, 1].all(0) | ~inside.all((0, 1))
     return TrackedBeat(
-        beat if case.entry.es is not None else by_tracked_cavity(beat, cavity_areas(lines[:, 0])),
+        beat if case.entry.es is not None else refine_end_systole(beat, cavity_areas(lines[:, 0])),
         lines,
         nlcc[:, centre].mean(0).double().numpy(),
         None if missed is None else error[:, centre].mean(0).double().numpy(),
         outside,
         np.sqrt((deviation**2).mean(-1)).reshape(count, 3, points),
-        spread_across(lines, walls),
+        transverse_spread(lines, walls),
     )
 
 
-def spread_across(lines: Array, segmented: Array) -> Array:
+def transverse_spread(lines: Array, segmented: Array) -> Array:
     """How far segmented lines lie across tracked ones, standard deviation over the frames: ``[L, P]`` pixels.
 
     Args:
@@ -187,7 +187,7 @@ def spread_across(lines: Array, segmented: Array) -> Array:
     return across[known].std(0) if known.any() else np.zeros(across.shape[1:])
 
 
-def along_lines(lines: Array, sigma: float) -> Array:
+def smooth_lines(lines: Array, sigma: float) -> Array:
     """Lines smoothed along themselves: what is ragged in a drawn or tracked wall adds length that doesn't shorten.
 
     The same linear map for every frame, so the strain of an affine motion stays as it is.
@@ -236,7 +236,7 @@ def ncc_after_warp(image: Tensor, ddf: Tensor, radius: int, box: tuple[slice, sl
     return torch.cat(maps)
 
 
-def at_points(maps: Tensor, points: Tensor) -> Tensor:
+def sample_at_points(maps: Tensor, points: Tensor) -> Tensor:
     """Values ``[N, P]`` of ``maps [N, 1, H, W]`` at ``points [N, P, 2]`` (row, column) in pixels."""
     return torch.stack([field_at(m.expand(2, -1, -1), p)[:, 0] for m, p in zip(maps, points, strict=True)])
 
@@ -256,6 +256,6 @@ def velocities(path: Tensor, ddf: Tensor) -> Tensor:
     return torch.cat([after[:1], (after[1:] + before[:-1]) / 2, before[-1:]])
 
 
-def both_neighbours(pairs: Array) -> Array:
+def variance_of_mean(pairs: Array) -> Array:
     """Variance ``[T, P]`` of the mean motion at each frame, from that of the pairs ``[T − 1, P]``."""
     return np.concatenate([pairs[:1], (pairs[1:] + pairs[:-1]) / 2, pairs[-1:]])

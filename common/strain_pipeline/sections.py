@@ -20,7 +20,7 @@ from common.strain_pipeline.checks import Check
 from common.strain_pipeline.followup import NAMES, smallest_change
 from common.strain_pipeline.html import SEGMENT_COLOURS, number
 from common.strain_pipeline.measures import SEGMENTS, BeatStrain, Measured
-from common.strain_pipeline.motion import seen_sector
+from common.strain_pipeline.motion import widen_sector
 from common.ventricle.contours import LINES
 from common.ventricle.strain import segment_bounds
 
@@ -56,7 +56,7 @@ NUMBERS = (
 )
 
 
-def drawn_lines(lines: Array, measured: str = "centreline") -> tuple[list[Array], list[str]]:
+def colour_lines(lines: Array, measured: str = "centreline") -> tuple[list[Array], list[str]]:
     """Polylines to draw of ``lines [3, P, 2]`` and colours: the ``measured`` one by segments, the others plain."""
     which = LINES.index(measured)
     bounds = segment_bounds(lines.shape[1], SEGMENTS)
@@ -74,7 +74,7 @@ def grey_values(case: CineCase, covered: bool = False) -> NDArray[np.uint8]:
     frames = case.cine.as_tensor()[0].numpy()
     grey = np.round(255 * np.clip(frames / max(0.3, 0.9 * float(frames.max())), 0, 1)).astype(np.uint8)
     if covered:
-        grey[:, ~convex_hull_image(seen_sector(case.cine))] = 0
+        grey[:, ~convex_hull_image(widen_sector(case.cine))] = 0
     return grey
 
 
@@ -95,7 +95,7 @@ def case_sections(study: StrainCase, grey: NDArray[np.uint8]) -> list[str]:
     """
     view, measured, times = study.view.view, study.measured, study.case.meta.frame_times
     beats = measured.beats
-    lines = {t: drawn_lines(found, measured.line)[0] for t, found in lines_by_frame(study.tracked).items()}
+    lines = {t: colour_lines(found, measured.line)[0] for t, found in lines_by_frame(study.tracked).items()}
     step = 1000 * (times[-1] - times[0]) / (len(times) - 1) if times else 60.0
     colours = [*OUTLINE, *SEGMENT_COLOURS]
     marks, first = marks_of(beats), beats[0]
@@ -103,7 +103,7 @@ def case_sections(study: StrainCase, grey: NDArray[np.uint8]) -> list[str]:
     cine = report.player(grey, lines, colours, marks, step)
     cine += report.stills(grey, ends, colours, {t: marks[t] for t in ends})
     caption = f"GLS, end-systolic, {measured.line}" + (f", mean of {len(beats)} beats" if len(beats) > 1 else "")
-    caption += report.within(measured.intervals.get("gls"))
+    caption += report.format_interval(measured.intervals.get("gls"))
     big = report.figure_of(measured.means["gls"], "%", caption)
     rows = mean_segments(beats)
     eye = bullseye({row["name"]: row["end_systolic"] for row in rows})
@@ -153,7 +153,7 @@ def facts_of(study: StrainCase) -> list[str]:
 
 def lines_at(study: StrainCase, frame: int) -> list[Array]:
     """What is drawn at a frame of a beat."""
-    return drawn_lines(lines_by_frame(study.tracked)[frame], study.measured.line)[0]
+    return colour_lines(lines_by_frame(study.tracked)[frame], study.measured.line)[0]
 
 
 def smallest_changes(measured: Measured) -> dict[str, float]:
@@ -169,7 +169,7 @@ def change_sections(study: StrainCase) -> list[str]:
     for change in study.changes:
         said = {None: "unknown", True: "more than measuring twice would show", False: "within the error of measuring"}
         named = NAMES.get(change.name, change.name)
-        within = report.within(change.interval).removeprefix(", 90 % interval ")
+        within = report.format_interval(change.interval).removeprefix(", 90 % interval ")
         rows.append([named, number(change.before), number(change.now), number(change.value), within,
                      said[change.beyond]])  # fmt: skip
     notes = [f"Earlier: {study.earlier.source}, {study.earlier.path}."]
@@ -190,9 +190,9 @@ def twin_sections(study: StrainCase) -> list[str]:
         return []
     rows = [[f"twin {k}", number(t.true), number(t.measured), number(t.measured and t.measured - t.true)]
             for k, t in enumerate(twin.twins, 1)]  # fmt: skip
-    caption = f"GLS corrected for it, first beat (plain {number(twin.found)} %){report.within(twin.interval)}"
+    caption = f"GLS corrected for it, first beat (plain {number(twin.found)} %){report.format_interval(twin.interval)}"
     notes = [
-        f"Simulated again from its own frame, wall and frame rate, {twin.said()}.",
+        f"Simulated again from its own frame, wall and frame rate, {twin.describe()}.",
         f"Around the wall: {twin.surroundings}. Registered frames' NCC² {number(twin.alike, 2)} in the patient, "
         f"{number(float(np.mean([t.alike for t in twin.twins])), 2)} in the twins.",
         "Twins don't know how far the segmented wall is off, nor what the simulator doesn't draw.",
@@ -264,7 +264,7 @@ def segment_table(rows: Sequence[dict[str, Any]], line: str) -> str:
             row["name"] + (" (left out)" if row["rejected"] else ""),
             grade_of(row),
             *(number(row[key], d) for key, _, d in keys),
-            report.within(row.get("interval")).removeprefix(", 90 % interval "),
+            report.format_interval(row.get("interval")).removeprefix(", 90 % interval "),
         ]
         for row in rows
     ]
@@ -293,7 +293,7 @@ def number_table(measured: Measured) -> str:
         [
             f"{label}, {unit}{DOUBT if doubted and unit in TIMED else ''}",
             number(means[key], digits),
-            report.within(measured.intervals.get(key), digits).removeprefix(", 90 % interval "),
+            report.format_interval(measured.intervals.get(key), digits).removeprefix(", 90 % interval "),
             *(number(b["numbers"][key], digits) for b in several),
         ]
         for key, label, unit, digits in NUMBERS
@@ -302,7 +302,7 @@ def number_table(measured: Measured) -> str:
     return report.table(head, body)
 
 
-def about(weights: Mapping[str, str], options: Mapping[str, Any] | None = None) -> str:
+def provenance(weights: Mapping[str, str], options: Mapping[str, Any] | None = None) -> str:
     """What measured, its version and options, what it was trained on, and what to compare with."""
     said = [f"Cardiac Motion Bundles {version()}", *(f"{name}: {text}" for name, text in weights.items())]
     if options:

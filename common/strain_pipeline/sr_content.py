@@ -72,7 +72,7 @@ def strain_report(studies: Sequence[StudyView], average: float | None = None) ->
                 item.ContentSequence.append(image(dataset))
             kept.extend(found)
     if average is not None:
-        known.append(measured(codes.DCM.LVEndSystolicGLSMultiviewMeanEndocardial, average, PERCENT, "GLS average"))
+        known.append(measurement(codes.DCM.LVEndSystolicGLSMultiviewMeanEndocardial, average, PERCENT, "GLS average"))
     whole = container(
         codes.DCM.AdultEchocardiographyProcedureReport,
         [
@@ -124,7 +124,7 @@ def container(
     return made
 
 
-def measured(
+def measurement(
     concept: Any, value: float, unit: CodedConcept, label: str, modifiers: Sequence[tuple[Any, Any]] = ()
 ) -> NumContentItem:
     """A number with its modifiers and its short label."""
@@ -159,7 +159,7 @@ def global_measurements(study: StudyView) -> list[NumContentItem]:
         fraction = getattr(codes.LN, f"LeftVentricularEjectionFraction{disc}")
         wanted.append((fraction, "ejection_fraction", PERCENT, f"EF {view.short}"))
     known = [(concept, study.means[key], unit, label) for concept, key, unit, label in wanted]
-    return [measured(concept, value, unit, label) for concept, value, unit, label in known if value is not None]
+    return [measurement(concept, value, unit, label) for concept, value, unit, label in known if value is not None]
 
 
 def segment_measurements(study: StudyView) -> list[NumContentItem]:
@@ -193,5 +193,5 @@ def segment_measurements(study: StudyView) -> list[NumContentItem]:
                 (codes.DCM.ImageView, IMAGE_VIEWS[study.view.name]),
             ]
             code = f"{short}-{level[0].upper()}-{WALLS[wall]}"
-            found.append(measured(CodedConcept(code, SCHEME, f"LV {label}"), row[key], unit, label, modifiers))
+            found.append(measurement(CodedConcept(code, SCHEME, f"LV {label}"), row[key], unit, label, modifiers))
     return found

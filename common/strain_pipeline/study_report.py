@@ -10,7 +10,7 @@ from typing import Any
 import pydicom
 from ignite.engine import Events
 
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.core.tables import finite
 from common.evaluation.evaluator import CaseEvaluator, CaseEvents
 from common.strain_pipeline import html as report
@@ -18,10 +18,10 @@ from common.strain_pipeline.bullseye import bullseye
 from common.strain_pipeline.case import StudyView, study_view
 from common.strain_pipeline.choice import Listed, rows
 from common.strain_pipeline.dicom_sr import is_dicom, write_sr
-from common.strain_pipeline.html import number, within
-from common.strain_pipeline.intervals import METHOD, of_mean
+from common.strain_pipeline.html import format_interval, number
+from common.strain_pipeline.intervals import METHOD, interval_of_mean
 from common.strain_pipeline.measures import mean
-from common.strain_pipeline.sections import about
+from common.strain_pipeline.sections import provenance
 from common.ventricle.strain import disc_volume, ejection_fraction, long_axis
 from common.ventricle.views import APICAL
 
@@ -64,11 +64,11 @@ class StudyReport:
             return
         names = [study.view.short for study in self.studies]
         self.listed = getattr(engine, "listed", [])
-        result = self.combined(dict(engine.state.failed))
-        with written_whole(self.output_dir / "study.json") as beside:
+        result = self.combine(dict(engine.state.failed))
+        with write_whole(self.output_dir / "study.json") as beside:
             beside.write_text(json.dumps(finite(result), indent=1))
         if all(study.sections for study in self.studies):
-            with written_whole(self.output_dir / "report.html") as beside:
+            with write_whole(self.output_dir / "report.html") as beside:
                 beside.write_text(self.page(result))
         sources = [study.source for study in self.studies]
         if all(is_dicom(source) for source in sources):
@@ -78,7 +78,7 @@ class StudyReport:
         average = number(result["gls_average"])
         print(f"\n{', '.join(names)}: average GLS of three views {average} %, written to {self.output_dir}/")
 
-    def combined(self, failed: Mapping[str, str]) -> dict[str, Any]:
+    def combine(self, failed: Mapping[str, str]) -> dict[str, Any]:
         """Numbers of all views together."""
         views = {study.view.name: study for study in self.studies}
         gls = {study.view.short: study.means["gls"] for study in self.studies}
@@ -89,7 +89,9 @@ class StudyReport:
             "caution": report.CAUTION,
             "gls": gls,
             "gls_average": mean(list(gls.values())) if whole else None,
-            "gls_average_interval": of_mean(known, 0.0, METHOD["gls"]) if whole and len(known) == len(APICAL) else None,
+            "gls_average_interval": interval_of_mean(known, 0.0, METHOD["gls"])
+            if whole and len(known) == len(APICAL)
+            else None,
             "segments": {row["name"]: row["end_systolic"] for study in self.studies for row in study.segments},
             "ejection_fraction": fraction,
             "biplane": None
@@ -114,7 +116,9 @@ class StudyReport:
             numbers.append([label, number((result["biplane"] or {}).get(key), 0)])
         how = "" if result["biplane"] else ", long axes taken as equal"
         numbers.append([f"Ejection fraction, biplane{how}, %", number(result["ejection_fraction"], 0)])
-        caption = "average GLS of the three apical views, end-systolic" + within(result["gls_average_interval"])
+        caption = "average GLS of the three apical views, end-systolic" + format_interval(
+            result["gls_average_interval"]
+        )
         big = report.figure_of(result["gls_average"], "%", caption)
         failed = [f"{name}: {reason}" for name, reason in result["failed"].items()]
         overview = report.section(
@@ -129,7 +133,7 @@ class StudyReport:
         out = [k for k, cine in enumerate(self.listed) if not cine.taken]
         cines = report.section("Cines of the study", report.table(head, rows(self.listed), out=out))
         sections = [*(missing if failed else []), overview, *([cines] if self.listed else []), *parts]
-        sections.append(about(self.weights))
+        sections.append(provenance(self.weights))
         return report.page("Left ventricular strain", heading, sections, banner)
 
 

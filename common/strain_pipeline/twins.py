@@ -91,12 +91,12 @@ class TwinResult:
             "twins": [{"true": twin.true, "measured": twin.measured, "alike": twin.alike} for twin in self.twins],
         }  # fmt: skip
 
-    def said(self) -> str:
+    def describe(self) -> str:
         """In words.
 
         Examples:
             >>> twins = [Twin(-20.0, -18.0, 0.8), Twin(-23.0, -21.0, 0.8), Twin(-17.0, -15.0, 0.8)]
-            >>> TwinResult(-18.0, twins, "still", 0.0, 0.8).said()
+            >>> TwinResult(-18.0, twins, "still", 0.0, 0.8).describe()
             'of 3 twins whose strain is known the method measures 2.0 points too little shortening'
         """
         if self.bias is None:

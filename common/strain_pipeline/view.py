@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from common.cine.case import CineCase
 from common.core.errors import InputError
 from common.strain_pipeline.checks import CASE, Check
-from common.ventricle.views import APICAL, ApicalView, apical
+from common.ventricle.views import APICAL, ApicalView, apical_view
 
 LEAST_ENERGY = 3.0  # recorded four-chamber cines that were not trained on have 5.6 and more
 
@@ -40,7 +40,7 @@ def energy_check(probabilities: Mapping[str, float]) -> Check:
     return Check("like what was trained on", energy, LEAST_ENERGY, None, "free energy of the logits", CASE)
 
 
-def checked_view(
+def decide_view(
     case: CineCase, probabilities: Mapping[str, float], threshold: float = 0.5, force: bool = False
 ) -> CineView:
     """The apical view of a cine: what the user says it is, or the most probable one.
@@ -56,7 +56,7 @@ def checked_view(
     """
     given, source = case.entry.assumed_view, case.entry.image
     if given:
-        return CineView(apical(given), probabilities, True)
+        return CineView(apical_view(given), probabilities, True)
     if force:
         return CineView(APICAL[max(APICAL, key=lambda name: probabilities.get(name, 0.0))], probabilities, False)
     best = max(probabilities, key=lambda name: probabilities[name])

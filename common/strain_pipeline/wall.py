@@ -12,10 +12,10 @@ from scipy import ndimage
 from torch import Tensor
 
 from common.cine.case import CineCase
-from common.core.arrays import closed
-from common.core.bars import with_bar
+from common.core.arrays import close_mask
+from common.core.bars import show_bar
 from common.core.errors import InputError
-from common.evaluation.contour import drawn_walls, read_wall
+from common.evaluation.contour import read_drawn_walls, read_wall
 from common.ventricle.beats import Beat, find_beats
 from common.ventricle.contours import wall_contours
 
@@ -61,7 +61,7 @@ class Segmented:
     reasons: Mapping[int, str]
 
 
-def segmented(memberships: Tensor | Iterable[Tensor], points: int = 120, source: str = "cine") -> Segmented:
+def extract_lines(memberships: Tensor | Iterable[Tensor], points: int = 120, source: str = "cine") -> Segmented:
     """The lines of a segmented cine.
 
     Args:
@@ -86,7 +86,7 @@ def wall_in(case: CineCase, found: Segmented) -> Wall:
     """The wall and the beats of a cine.
 
     A contour that the user gives takes the place of the lines at its end-diastole, or at the frames that it was drawn
-    in (``contour.drawn_walls``), and only that beat is measured.
+    in (``contour.read_drawn_walls``), and only that beat is measured.
 
     Args:
         case: the cine; its entry may name ``ed``, ``es`` and ``contour``.
@@ -102,7 +102,7 @@ def wall_in(case: CineCase, found: Segmented) -> Wall:
     beats = find_beats(areas, meta.frame_times, meta.r_waves, entry.ed, entry.es, source)
     if entry.contour is not None:
         beats = beats[:1]
-        drawn = drawn_walls(entry.contour, case.file_size, points, meta.zoom)
+        drawn = read_drawn_walls(entry.contour, case.file_size, points, meta.zoom)
         if not drawn:
             thick = float(np.nanmedian(np.linalg.norm(lines[:, 2] - lines[:, 0], axis=-1)))
             drawn = {beats[0].ed: read_wall(entry.contour, beats[0].ed, case.file_size, points, thick, meta.zoom)}
@@ -122,7 +122,7 @@ def wall_in(case: CineCase, found: Segmented) -> Wall:
         if beat not in kept:
             warnings.append(f"The beat from frame {beat.ed} is left out: {reasons[beat.ed]}.")
         elif not seen[beat.ed] and not drawn:
-            near = nearest(seen, beat)
+            near = find_nearest_frame(seen, beat)
             warnings.append(
                 f"The beat from frame {beat.ed}: the wall is not whole at end-diastole and is taken from frame "
                 f"{near} ({reasons[beat.ed]})."
@@ -155,9 +155,9 @@ def walls_of(labels: NDArray[np.uint8], points: int, steady: bool = True) -> tup
         ``[T, 3, points, 2]``, NaN where there are none, and the reasons by frame.
     """
     walls, reasons = np.full((len(labels), 3, points, 2), np.nan), {}
-    for t, frame in enumerate(with_bar(labels, "contours", "frame")):
+    for t, frame in enumerate(show_bar(labels, "contours", "frame")):
         try:
-            walls[t] = wall_contours(joined(frame), points, f"frame {t}")
+            walls[t] = wall_contours(join_pieces(frame), points, f"frame {t}")
         except InputError as error:
             reasons[t] = str(error)
     found = np.array([t for t in range(len(labels)) if t not in reasons], dtype=int)
@@ -175,7 +175,7 @@ def walls_of(labels: NDArray[np.uint8], points: int, steady: bool = True) -> tup
     return walls, reasons
 
 
-def joined(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def join_pieces(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A wall that came in pieces, closed over gaps of up to 16 pixels beside the cavity; others as they are.
 
     Args:
@@ -185,11 +185,11 @@ def joined(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         wall = labels == 2
         if ndimage.label(wall)[1] < 2:
             return labels
-        labels = np.where(closed(wall, radius) & (labels == 0), 2, labels).astype(np.uint8)
+        labels = np.where(close_mask(wall, radius) & (labels == 0), 2, labels).astype(np.uint8)
     return labels
 
 
-def nearest(seen: NDArray[np.bool_], beat: Beat) -> int:
+def find_nearest_frame(seen: NDArray[np.bool_], beat: Beat) -> int:
     """The frame of a beat's systole nearest to its end-diastole at which the wall is seen."""
     return beat.ed + int(np.argmax(seen[beat.ed : beat.es + 1]))
 

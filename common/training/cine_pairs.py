@@ -46,12 +46,12 @@ class CinePairs(RandomItems):
         super().__init__(length, seed)
         self.crop, self.scales, self.gap = tuple(crop), tuple(scales), gap
         cases = CineCases(input, datalist, fold, dataset_dir)
-        self.cines = [self._inside_sector(cases[i]) for i in range(len(cases))]
+        self.cines = [self._crop_to_sector(cases[i]) for i in range(len(cases))]
         if gap < 1:
             raise InputError(f"gap must be at least 1, got {gap}")
 
     @staticmethod
-    def _inside_sector(case: CineCase) -> tuple[Tensor, Tensor]:
+    def _crop_to_sector(case: CineCase) -> tuple[Tensor, Tensor]:
         assert case.mask is not None
         mask = case.mask.any(0, keepdim=True)
         rows, columns = (slice(*edges) for edges in bounding_box(mask, mask.shape[2:]))

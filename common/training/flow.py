@@ -11,7 +11,7 @@ import torch
 from ignite.engine import Events
 from torch import Tensor
 
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.evaluation import figures
 from common.training.trainer import RegistrationTrainer
 
@@ -57,5 +57,5 @@ class FlowExamples:
         network.eval()
         with torch.no_grad():
             found = [network(pair["image"][None].to(engine.state.device)).float().cpu()[0] for pair in self.pairs]
-        with written_whole(self.path) as beside:
-            figures.known_motion(self.pairs, found, beside)
+        with write_whole(self.path) as beside:
+            figures.draw_known_motion(self.pairs, found, beside)

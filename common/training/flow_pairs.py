@@ -69,10 +69,10 @@ class Augmentation:
         if "ground" in item:
             mask = torch.cat([mask, item["ground"]])
         if self.scale:
-            image, field, mask, spacing = _enlarged(image, field, mask, spacing, math.exp(random.normal(0, self.scale)))
+            image, field, mask, spacing = _enlarge(image, field, mask, spacing, math.exp(random.normal(0, self.scale)))
         if self.translation:
             shift = random.integers(-self.translation, self.translation + 1, 2)
-            image, field, mask = _shifted(image, field, mask, (int(shift[0]), int(shift[1])))
+            image, field, mask = _shift(image, field, mask, (int(shift[0]), int(shift[1])))
         if self.flip:
             for axis in (0, 1):
                 if random.random() < 0.5:
@@ -80,7 +80,7 @@ class Augmentation:
                     field = field.clone()
                     field[axis] *= -1
         if self.crop is not None:
-            image, field, mask = _cropped(image, field, mask, self.crop, random)
+            image, field, mask = _crop(image, field, mask, self.crop, random)
         if len(mask) > 1:
             mask = torch.maximum(mask[:1], self.ground * mask[1:])
         return {"image": self._grey(image, random), "field": field, "mask": mask, "spacing": spacing}
@@ -97,7 +97,7 @@ class Augmentation:
         return image.clamp(0, 1)
 
 
-def _enlarged(
+def _enlarge(
     image: Tensor, field: Tensor, mask: Tensor, spacing: Tensor, factor: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     old = image.shape[1:]
@@ -110,7 +110,7 @@ def _enlarged(
     return image, field * ratio[:, None, None], (mask > 0.999).float(), spacing / ratio
 
 
-def _shifted(image: Tensor, field: Tensor, mask: Tensor, shift: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+def _shift(image: Tensor, field: Tensor, mask: Tensor, shift: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
     """Roll the moving image by whole pixels; what comes in at the other side is not valid."""
     moving = image[:1].roll(shift, (1, 2))
     field = field + torch.tensor(shift, dtype=field.dtype)[:, None, None]
@@ -121,7 +121,7 @@ def _shifted(image: Tensor, field: Tensor, mask: Tensor, shift: tuple[int, int])
     return torch.cat([moving, image[1:]]), field, mask * inside
 
 
-def _cropped(
+def _crop(
     image: Tensor, field: Tensor, mask: Tensor, crop: Sequence[int], random: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     size = image.shape[1:]
@@ -185,7 +185,7 @@ class _Pairs(RandomItems):
         raise NotImplementedError
 
 
-def _renamed(pair: Item) -> Item:
+def _rename(pair: Item) -> Item:
     return {"image": pair["image"], "field": pair["ddf"], "mask": pair["mask"], "spacing": pair["spacing"]}
 
 
@@ -223,7 +223,7 @@ class NaturalFlowPairs(_Pairs):
     def _pair(self, index: int) -> Item:
         if not self.sources:
             self.procedural.set_epoch(self.epoch)
-            return _renamed(self.procedural.pair(index))
+            return _rename(self.procedural.pair(index))
         random = np.random.default_rng([self.seed, self.epoch, index, 3])
         counts = np.array([len(source) for source in self.sources])
         for _ in range(1000):
@@ -231,7 +231,7 @@ class NaturalFlowPairs(_Pairs):
             which = int(np.searchsorted(counts.cumsum(), number, side="right"))
             item = self.sources[which].pair(number - int(counts[:which].sum()))
             if item["ddf"].norm(dim=0).max() <= self.limit:
-                return _renamed(item)
+                return _rename(item)
         raise InputError(f"no pair moves less than {self.limit} pixels in 1000 tries")
 
 
@@ -303,19 +303,19 @@ class SimulatedFlowPairs(_Pairs):
         patient += block * self.open
         key = (self.epoch, patient, pair)
         if key not in self._kept:
-            self._kept[key] = self._simulated(patient, pair)
+            self._kept[key] = self._simulate(patient, pair)
             while len(self._kept) > (self.open * self.pairs if self.repeats > 1 else 1):
                 self._kept.popitem(last=False)
         return self._kept[key]
 
-    def _simulated(self, patient: int, pair: int) -> Item:
+    def _simulate(self, patient: int, pair: int) -> Item:
         random = np.random.default_rng([self.seed, self.epoch, patient, pair, 5])
         gap = int(random.choice(self.gaps))
         first = int(random.integers(0, self.frames - gap))
         moving, fixed = first, first + gap
         if self.backward and random.random() < 0.5:
             moving, fixed = fixed, moving
-        return _renamed({k: v.cpu() for k, v in self._simulation(patient).pair(fixed, moving).items()})
+        return _rename({k: v.cpu() for k, v in self._simulation(patient).pair(fixed, moving).items()})
 
     def _simulation(self, patient: int) -> Simulation:
         key = (self.epoch, patient)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.core.tables import finite, statistics, write_csv
 from common.registration.overlap import segmentation_scores
 from common.strain_pipeline.image_networks import segment_cine
@@ -114,5 +114,5 @@ def view_scores(predicted: Tensor, truth: Tensor) -> dict[str, Any]:
 
 def _write(output_dir: Path, rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
     write_csv(output_dir / "metrics.csv", rows)
-    with written_whole(output_dir / "summary.json") as beside:
+    with write_whole(output_dir / "summary.json") as beside:
         beside.write_text(json.dumps(finite(summary), indent=1))

@@ -76,10 +76,10 @@ class FrameAugmentation:
         """A changed copy of ``image [S, S]`` in [0, 1]; black stays black."""
         lit, size = image > 0, image.shape[-1]
         if self.blur and random.random() < 1 / 3:
-            image = _blurred(image, random.uniform(0.4, self.blur))
+            image = _blur(image, random.uniform(0.4, self.blur))
         if self.noise and random.random() < 1 / 3:
             speckle = torch.from_numpy(random.standard_normal(image.shape, dtype=np.float32))
-            speckle = _blurred(speckle, random.uniform(0.6, 1.5))
+            speckle = _blur(speckle, random.uniform(0.6, 1.5))
             image = image * (1 + speckle * (random.uniform(0, self.noise) / speckle.std())).clamp(min=0)
         if self.gain:
             field = torch.from_numpy(random.normal(0, self.gain, (1, 1, 4, 4)).astype(np.float32))
@@ -111,7 +111,7 @@ class FrameAugmentation:
         return seen
 
 
-def _blurred(image: Tensor, sigma: float) -> Tensor:
+def _blur(image: Tensor, sigma: float) -> Tensor:
     reach = math.ceil(3 * sigma)
     weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
     weights = weights / weights.sum()
@@ -119,7 +119,7 @@ def _blurred(image: Tensor, sigma: float) -> Tensor:
     return functional.conv2d(functional.conv2d(image, weights[None, None, None]), weights[None, None, :, None])[0, 0]
 
 
-def _sampled(image: Tensor, places: Tensor, mode: str) -> Tensor:
+def _sample(image: Tensor, places: Tensor, mode: str) -> Tensor:
     """``image [H, W]`` at ``places [S, S, 2]`` (row, column) in pixels; 0 beyond it."""
     height, width = image.shape
     grid = torch.stack([(2 * places[..., 1] + 1) / width - 1, (2 * places[..., 0] + 1) / height - 1], -1)
@@ -166,14 +166,14 @@ def read_labelled_frame(path: Path, size: int = 256) -> LabelledFrame:
         raise InputError(f"{path}: the frame is {image.shape} and its mask {label.shape}; one 2D size is needed")
     image, label = image.astype(np.uint8), label.astype(np.uint8)
     name = path.name.removesuffix(".nii.gz")
-    return labelled_frame(name, torch.from_numpy(image), torch.from_numpy(label), (row, column), size)
+    return make_labelled_frame(name, torch.from_numpy(image), torch.from_numpy(label), (row, column), size)
 
 
-def labelled_frame(
+def make_labelled_frame(
     name: str, image: Tensor, label: Tensor, spacing: tuple[float, float], size: int = 256
 ) -> LabelledFrame:
     """A frame with its square and, where it can be found, its sector (apex, depth, half-angle; pixels and rad)."""
-    square = FrameSquare.around(image.numpy() > 255 * _LIT, size)
+    square = FrameSquare.from_mask(image.numpy() > 255 * _LIT, size)
     try:
         sector = sector_of(image.numpy().astype(np.float32), (1.0, 1.0))
     except InputError:
@@ -202,7 +202,7 @@ class LabelledFrames(RandomItems):
         """``image [1, S, S]`` in [0, 1] and ``label [1, S, S]`` (whole numbers)."""
         frame = self.frames[index]
         random = np.random.default_rng((self.seed, self.epoch, index))
-        image, label = changed(frame, self.augmentation, random, self.size)
+        image, label = augment(frame, self.augmentation, random, self.size)
         return {"image": image[None], "label": label[None].long()}
 
 
@@ -249,7 +249,7 @@ class SegmentationFrames(LabelledFrames):
         super().__init__([*frames, *extra], size, augmentation, seed)
 
 
-def changed(
+def augment(
     frame: LabelledFrame, augmentation: FrameAugmentation | None, random: np.random.Generator, size: int
 ) -> tuple[Tensor, Tensor]:
     """The square of a frame and of its label, changed at random: ``[size, size]`` each, the image in [0, 1]."""
@@ -257,8 +257,8 @@ def changed(
     places = change.places(replace(frame.square, size=size), random)
     step = frame.square.side / size
     image = frame.image.float() / 255
-    image = _sampled(_blurred(image, 0.4 * step) if step > 1.2 else image, places, "bilinear")  # no aliasing
-    label = _sampled(frame.label.float(), places, "nearest")
+    image = _sample(_blur(image, 0.4 * step) if step > 1.2 else image, places, "bilinear")  # no aliasing
+    label = _sample(frame.label.float(), places, "nearest")
     if augmentation is None:
         return image, label
     if frame.sector is not None:

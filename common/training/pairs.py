@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from common.core.bars import with_bar
+from common.core.bars import show_bar
 from common.core.datalist import read_datalist
-from common.core.errors import unwrapped
+from common.core.errors import unwrap_errors
 from common.fields.ddf import warp
 from common.fields.random import random_deformation
 from common.training.items import RandomItems
@@ -40,8 +40,8 @@ class Subjects:
         else:
             entries = phantom_entries(fold, 6)
         read = volume_transforms(size, labelled)
-        with unwrapped():
-            cases = [read(entry) for entry in with_bar(entries, f"{fold} volumes", "volume")]
+        with unwrap_errors():
+            cases = [read(entry) for entry in show_bar(entries, f"{fold} volumes", "volume")]
         self.image = torch.cat([case.image for case in cases])
         self.mask = torch.cat([case.mask for case in cases if case.mask is not None])
         self.label = None

@@ -34,7 +34,7 @@ def natural_pictures() -> list[tuple[str, NDArray[np.uint8]]]:
     return found
 
 
-def other_pictures(count: int, seed: int) -> list[tuple[str, Tensor]]:
+def negative_pictures(count: int, seed: int) -> list[tuple[str, Tensor]]:
     """Names and pictures ``[160, 160]`` (uint8): a quarter each natural, noise, text and shapes.
 
     Args:

@@ -18,11 +18,11 @@ from tqdm import tqdm
 
 from common.cine.labels import read_plane
 from common.core.errors import InputError
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.simulation.dataset import TemplateSource
 from common.simulation.sequence import Settings, Simulation, draw
 from common.simulation.template import Template, find_templates
-from common.training.frames import BACKGROUND_OR_ATRIUM, LabelledFrame, labelled_frame, read_split
+from common.training.frames import BACKGROUND_OR_ATRIUM, LabelledFrame, make_labelled_frame, read_split
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ _BEAT = 12
 _SEEN = 0.04  # shortening up to which the base is seen where it is, though the valve and what is behind stand still
 
 
-def simulated_labelled_frames(
+def simulate_labelled_frames(
     folder: str | Path,
     split: str | Path,
     fold: str,
@@ -65,18 +65,18 @@ def simulated_labelled_frames(
                 f"{path}: simulated with {kept['made']}, now {made} are asked for; remove it or name another"
             )
     else:
-        kept = {"made": made, **_simulated(Path(folder), read_split(split, fold), hearts, frames, seed)}
+        kept = {"made": made, **_simulate(Path(folder), read_split(split, fold), hearts, frames, seed)}
         if path is not None:
-            with written_whole(path) as beside:
+            with write_whole(path) as beside:
                 torch.save(kept, beside)
     items = zip(kept["images"], kept["labels"], kept["spacings"].tolist(), strict=True)
     return [
-        labelled_frame(f"simulated_{i}", image, label, (spacing[0], spacing[1]), size)
+        make_labelled_frame(f"simulated_{i}", image, label, (spacing[0], spacing[1]), size)
         for i, (image, label, spacing) in enumerate(items)
     ]
 
 
-def _simulated(folder: Path, patients: list[str], hearts: int, frames: int, seed: int) -> dict[str, Tensor]:
+def _simulate(folder: Path, patients: list[str], hearts: int, frames: int, seed: int) -> dict[str, Tensor]:
     recorded, drawn = TemplateSource(folder, patients), TemplateSource(views=APICAL)
     masks = {name: mask for name, _, mask, _ in find_templates(folder, patients)}
     order = np.random.default_rng(seed).permutation(len(recorded))

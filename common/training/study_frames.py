@@ -10,7 +10,7 @@ from common.cine.labels import read_labels
 from common.cine.read import read_cine
 from common.core.datalist import read_datalist
 from common.core.errors import InputError
-from common.training.frames import BACKGROUND_OR_ATRIUM, LabelledFrame, LabelledFrames, labelled_frame
+from common.training.frames import BACKGROUND_OR_ATRIUM, LabelledFrame, LabelledFrames, make_labelled_frame
 
 
 class StudyFrames(LabelledFrames):
@@ -43,13 +43,13 @@ class StudyFrames(LabelledFrames):
         seed: int = 0,
     ) -> None:
         entries = read_datalist(datalist, fold, dataset_dir)
-        found = [frame for entry in entries for frame in labelled_frames(entry, frames, size)]
+        found = [frame for entry in entries for frame in read_labelled_frames(entry, frames, size)]
         if not found:
             raise InputError(f"{datalist}: no frame of '{fold}' has a labelled cavity (label 1)")
         super().__init__(found, size, augmentation, seed)
 
 
-def labelled_frames(entry: dict[str, Any], count: int, size: int) -> list[LabelledFrame]:
+def read_labelled_frames(entry: dict[str, Any], count: int, size: int) -> list[LabelledFrame]:
     """Up to ``count`` labelled frames of one cine.
 
     Raises:
@@ -70,4 +70,4 @@ def labelled_frames(entry: dict[str, Any], count: int, size: int) -> list[Labell
     shown = torch.nonzero((labels == 1).any(-1).any(-1))[:, 0]
     chosen = shown[torch.linspace(0, len(shown) - 1, min(count, len(shown))).round().long()].tolist()
     spacing = cine.meta["spacing"] or (1.0, 1.0)
-    return [labelled_frame(f"{entry['case']}_{t}", frames[t], labels[t], spacing, size) for t in chosen]
+    return [make_labelled_frame(f"{entry['case']}_{t}", frames[t], labels[t], spacing, size) for t in chosen]

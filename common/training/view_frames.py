@@ -19,17 +19,17 @@ from tqdm import tqdm
 
 from common.cine.folder import IMAGE_SUFFIXES
 from common.cine.read import CINE_SUFFIXES, read_cine
-from common.cine.scale import squared
+from common.cine.scale import resample_square
 from common.cine.sector import sector_mask
 from common.cine.square import FrameSquare
 from common.core.errors import InputError
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.simulation.anatomy import view
 from common.simulation.sequence import Settings, draw
-from common.training.frames import BACKGROUND_OR_ATRIUM, FrameAugmentation, LabelledFrame, SegmentationFrames, changed
+from common.training.frames import BACKGROUND_OR_ATRIUM, FrameAugmentation, LabelledFrame, SegmentationFrames, augment
 from common.training.items import RandomItems
-from common.training.pictures import other_pictures
-from common.training.simulated_frames import simulated_labelled_frames
+from common.training.pictures import negative_pictures
+from common.training.simulated_frames import simulate_labelled_frames
 from common.ventricle.views import VIEWS
 
 FRAMES_OF_A_CINE = 8
@@ -46,7 +46,7 @@ class ViewFrame:
     view: int
 
 
-def simulated_frames(hearts: int, frames: int, seed: int, path: str | Path | None = None) -> list[ViewFrame]:
+def simulate_frames(hearts: int, frames: int, seed: int, path: str | Path | None = None) -> list[ViewFrame]:
     """Frames of simulated hearts, the same number in every view.
 
     Args:
@@ -77,7 +77,7 @@ def simulated_frames(hearts: int, frames: int, seed: int, path: str | Path | Non
             labels += [number] * frames
         kept = {"made": made, "images": torch.cat(images), "labels": torch.tensor(labels)}
         if path is not None:
-            with written_whole(path) as beside:
+            with write_whole(path) as beside:
                 torch.save(kept, beside)
     return [
         ViewFrame(_frame(f"simulated_{i}", image), int(label))
@@ -107,14 +107,14 @@ def folder_frames(folder: str | Path, count: int = FRAMES_OF_A_CINE) -> list[Vie
         if not files:
             raise InputError(f"{part}: no picture and no cine in it")
         for file in files:
-            found += [ViewFrame(frame, VIEWS.index(part.name)) for frame in _own(file, count)]
+            found += [ViewFrame(frame, VIEWS.index(part.name)) for frame in _read_file(file, count)]
     return found
 
 
-def _own(file: Path, count: int) -> list[LabelledFrame]:
+def _read_file(file: Path, count: int) -> list[LabelledFrame]:
     if not file.name.lower().endswith(IMAGE_SUFFIXES):
-        cine = squared(read_cine(file))
-        square = FrameSquare.around(sector_mask(cine, 0, still=True), _SHAPE[0])
+        cine = resample_square(read_cine(file))
+        square = FrameSquare.from_mask(sector_mask(cine, 0, still=True), _SHAPE[0])
         chosen = np.unique(np.linspace(0, cine.shape[1] - 1, count).round().astype(int))
         inside = sector_mask(cine, still=True)  # as ``classify_view`` shows a cine to the network
         squares = square.take(cine.as_tensor()[0, chosen] * inside)[:, 0]
@@ -132,11 +132,11 @@ def _own(file: Path, count: int) -> list[LabelledFrame]:
 
 
 def _frame(name: str, image: Tensor, square: FrameSquare | None = None) -> LabelledFrame:
-    around = square or FrameSquare.around(image.numpy() > 4, _SHAPE[0])
+    around = square or FrameSquare.from_mask(image.numpy() > 4, _SHAPE[0])
     return LabelledFrame(name, image, torch.zeros_like(image), (1.0, 1.0), around, None)
 
 
-def disturbed(image: Tensor, random: np.random.Generator) -> Tensor:
+def disturb_frame(image: Tensor, random: np.random.Generator) -> Tensor:
     """A recorded frame ``[S, S]`` that shows no view any more: upside down, or its nine pieces swapped and turned."""
     if random.random() < 0.3:
         return image.flip(0)
@@ -206,7 +206,7 @@ class ViewFrames(RandomItems):
         recorded = SegmentationFrames(folder, split, fold).frames if folder else []
         again: list[LabelledFrame] = []
         if folder and split:
-            again = simulated_labelled_frames(
+            again = simulate_labelled_frames(
                 folder, split, fold, recorded_hearts, recorded_frames, seed, recorded_simulated, _SHAPE[0]
             )
             # the frames of recorded templates alone
@@ -221,8 +221,8 @@ class ViewFrames(RandomItems):
             ],
             "others": [
                 *own * images_repeat,
-                *(ViewFrame(_frame(*found), other) for found in other_pictures(pictures, seed)),
-                *(simulated_frames(hearts, frames, seed, simulated) if hearts else []),
+                *(ViewFrame(_frame(*found), other) for found in negative_pictures(pictures, seed)),
+                *(simulate_frames(hearts, frames, seed, simulated) if hearts else []),
             ],
         }
         self.frames: list[ViewFrame] = []
@@ -240,9 +240,9 @@ class ViewFrames(RandomItems):
         """``image [1, S, S]`` in [0, 1] and ``label``, the number of the view."""
         item = self.frames[index]
         random = np.random.default_rng((self.seed, self.epoch, index))
-        image, _ = changed(item.frame, self.augmentation, random, self.size)
+        image, _ = augment(item.frame, self.augmentation, random, self.size)
         if index in self.parts["disturbed"]:
-            image = disturbed(image, random)
+            image = disturb_frame(image, random)
         if self.mirror and random.random() < 0.5:
             image = image.flip(-1)
         return {"image": image[None], "label": torch.tensor(item.view)}

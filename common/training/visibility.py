@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from common.fields.scripted import warp_plane
-from common.networks.ncc_flow import standardised
+from common.networks.ncc_flow import standardise
 
 _RADIUS, _WINDOW = 4, 13  # pixels: of what a place is compared by, and of the averages, which are taken twice
 _HIDDEN, _SEEN = 0.1, 0.4  # mean local NCC
@@ -27,7 +27,7 @@ def visibility(image: Tensor, field: Tensor) -> Tensor:
         1.0
     """
     moving, fixed = image[None, :1], image[None, 1:]
-    alike = standardised(fixed, _RADIUS) * standardised(warp_plane(moving, field[None]), _RADIUS)
+    alike = standardise(fixed, _RADIUS) * standardise(warp_plane(moving, field[None]), _RADIUS)
     for _ in range(2):
         alike = functional.avg_pool2d(alike, _WINDOW, 1, _WINDOW // 2, count_include_pad=False)
     return ((alike[0] - _HIDDEN) / (_SEEN - _HIDDEN)).clamp(_LEAST, 1)

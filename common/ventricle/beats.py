@@ -91,7 +91,7 @@ def find_beats(
         inside = [wave for wave in r_waves if times[0] - step <= wave <= times[-1] + step]
         starts = sorted({int(np.abs(np.asarray(times) - wave).argmin()) for wave in inside}) or starts
     if ed is not None or es is not None:
-        return [_given(smooth, span, starts, least_distance, ed, es, name)]
+        return [_find_given_beat(smooth, span, starts, least_distance, ed, es, name)]
     beats = []
     for start, following in zip(starts, [*starts[1:], None], strict=True):
         found = _beat(smooth, span, start, following, es=None)
@@ -104,7 +104,7 @@ def find_beats(
     return beats
 
 
-def by_tracked_cavity(beat: Beat, areas: ArrayLike) -> Beat:
+def refine_end_systole(beat: Beat, areas: ArrayLike) -> Beat:
     """The beat with its end-systole at the smallest cavity inside the tracked endocardium.
 
     What is segmented anew in each frame jumps about where the base is hardly seen; what is tracked does not. Of a whole
@@ -116,7 +116,7 @@ def by_tracked_cavity(beat: Beat, areas: ArrayLike) -> Beat:
         areas: inside the tracked endocardium, of the frames from ``beat.ed`` to ``beat.end``.
 
     Examples:
-        >>> by_tracked_cavity(Beat(0, 2, 4, True), [100.0, 80.0, 70.0, 60.0, 100.0])
+        >>> refine_end_systole(Beat(0, 2, 4, True), [100.0, 80.0, 70.0, 60.0, 100.0])
         Beat(ed=0, es=3, end=4, whole=True)
     """
     values = np.asarray(areas, dtype=np.float64)
@@ -177,7 +177,7 @@ def _beat(smooth: Array, span: float, start: int, following: int | None, es: int
     return Beat(start, es, end, following is not None or bool(back >= WHOLE * ejected > 0))
 
 
-def _given(
+def _find_given_beat(
     smooth: Array, span: float, starts: Sequence[int], least_distance: int, ed: int | None, es: int | None, name: str
 ) -> Beat:
     """The one beat that a given end-diastole or end-systole belongs to."""

@@ -23,7 +23,7 @@ from skimage.segmentation import active_contour
 
 from common.core.arrays import largest_component
 from common.core.errors import InputError
-from common.ventricle.mesh import myocardial_contours, paired_contours
+from common.ventricle.mesh import myocardial_contours, pair_contours
 
 LINES = ("endocardium", "centreline", "epicardium")  # of a wall, in the order of ``wall_lines``
 BOUNDARY_POINTS = 400
@@ -107,7 +107,7 @@ def fit_contour(mask: ArrayLike, points: int = 100) -> np.ndarray:
             max_num_iter=500 + int(4 * radius),
             convergence=0.002,
         )
-        contour = _evenly(contour, points)
+        contour = _resample_evenly(contour, points)
     return np.asarray(contour + corner)
 
 
@@ -115,7 +115,7 @@ def wall_contours(labels: ArrayLike, points: int = 120, name: str = "mask") -> n
     """Endocardium, centreline and epicardium of the left ventricle, in points that correspond across the wall.
 
     Østvik et al. 2018, section 2.2: a centreline of 120 points between the borders. They are paired as in the
-    myocardial mesh (``mesh.paired_contours``): as many on either side of the apex, from the base in the lower columns
+    myocardial mesh (``mesh.pair_contours``): as many on either side of the apex, from the base in the lower columns
     to the other base, evenly along the epicardium.
 
     Args:
@@ -155,7 +155,7 @@ def wall_lines(endo: np.ndarray, epi: np.ndarray, points: int = 120, name: str =
         >>> lines.shape, bool(np.allclose(lines[1], (lines[0] + lines[2]) / 2))
         ((3, 120, 2), True)
     """
-    inner, outer = paired_contours(endo, epi, points, name)
+    inner, outer = pair_contours(endo, epi, points, name)
     return np.stack([inner, (inner + outer) / 2, outer])
 
 
@@ -215,7 +215,7 @@ def blood_pool_masks(
     if ed == es:
         raise InputError(f"ED and ES are the same frame, {ed}")
     ed_points = fit_contour(ed_array)
-    es_points = _corresponding(fit_contour(es_array), ed_points)
+    es_points = _align_numbering(fit_contour(es_array), ed_points)
     time = np.arange(frames)
     (first, first_weight), (last, last_weight) = sorted([(ed, 0.0), (es, 1.0)])
     period = frames if beyond == "periodic" else None
@@ -245,11 +245,11 @@ def smooth_boundary(contours: np.ndarray, samples: int = BOUNDARY_POINTS) -> np.
     """
     count, points, _ = contours.shape
     values = contours.transpose(1, 0, 2).reshape(points, -1)
-    curve = RBFInterpolator(_on_circle(points), values, kernel="thin_plate_spline", smoothing=RBF_SMOOTHING)
-    return np.asarray(curve(_on_circle(samples)).reshape(samples, count, 2).transpose(1, 0, 2))
+    curve = RBFInterpolator(_unit_circle(points), values, kernel="thin_plate_spline", smoothing=RBF_SMOOTHING)
+    return np.asarray(curve(_unit_circle(samples)).reshape(samples, count, 2).transpose(1, 0, 2))
 
 
-def _on_circle(points: int) -> np.ndarray:
+def _unit_circle(points: int) -> np.ndarray:
     angle = np.linspace(0, 2 * np.pi, points, endpoint=False)
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
@@ -273,7 +273,7 @@ def _signed_area(contour: np.ndarray) -> float:
     return 0.5 * float(np.sum(column * np.roll(row, -1) - np.roll(column, -1) * row))
 
 
-def _evenly(contour: np.ndarray, points: int) -> np.ndarray:
+def _resample_evenly(contour: np.ndarray, points: int) -> np.ndarray:
     """Points at equal distances along a closed contour, clockwise from the point straight above its centre."""
     if _signed_area(contour) < 0:
         contour = contour[::-1]
@@ -291,7 +291,7 @@ def _evenly(contour: np.ndarray, points: int) -> np.ndarray:
     return np.stack([np.interp(at, length, closed[:, axis]) for axis in (0, 1)], axis=1)
 
 
-def _corresponding(contour: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def _align_numbering(contour: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Turn the numbering of ``contour`` so that its points lie nearest to the reference's, both about their centres."""
     centred, target = contour - contour.mean(axis=0), reference - reference.mean(axis=0)
     cost = [np.sum((np.roll(centred, -shift, axis=0) - target) ** 2) for shift in range(len(contour))]

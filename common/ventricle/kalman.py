@@ -123,7 +123,7 @@ def smooth_with_deviation(
         for t in range(len(steps) - 1, -1, -1):
             gain = covariances[t] @ transition(steps[t]).T @ np.linalg.pinv(predicted[t][1], hermitian=True)
             states[t] = states[t] + _times(gain, states[t + 1] - predicted[t][0])
-            covariances[t] = covariances[t] + gain @ (covariances[t + 1] - predicted[t][1]) @ _transposed(gain)
+            covariances[t] = covariances[t] + gain @ (covariances[t + 1] - predicted[t][1]) @ _transpose(gain)
     found = np.stack(states)
     variance = np.stack(covariances)[..., 0, 0]
     return found[..., 0], found[..., 1], np.sqrt(np.maximum(np.broadcast_to(variance, shape), 0))
@@ -146,12 +146,12 @@ def _update(state: Array, covariance: Array, row: Array, measured: Array, varian
     off = np.where(there, np.where(there, measured, 0.0) - state @ row, 0.0)
     keep = np.eye(3) - gain[..., :, None] * row
     noise = np.where(there, variance, 0.0)[..., None, None] * gain[..., :, None] * gain[..., None, :]
-    return state + gain * off[..., None], keep @ covariance @ _transposed(keep) + noise
+    return state + gain * off[..., None], keep @ covariance @ _transpose(keep) + noise
 
 
 def _times(matrix: Array, vector: Array) -> Array:
     return np.asarray((matrix @ np.broadcast_to(vector, matrix.shape[:-1])[..., None])[..., 0])
 
 
-def _transposed(matrix: Array) -> Array:
+def _transpose(matrix: Array) -> Array:
     return np.swapaxes(matrix, -1, -2)

@@ -85,24 +85,24 @@ def arc_length(points: Array) -> Array:
     return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
 
 
-def at_fractions(points: Array, fractions: Array) -> Array:
+def interpolate_fractions(points: Array, fractions: Array) -> Array:
     """Points [k, 2] at fractions (0 to 1) of a polyline's length.
 
     Examples:
-        >>> at_fractions(np.array([[0.0, 0.0], [0.0, 4.0], [6.0, 4.0]]), np.array([0.0, 0.5, 1.0])).tolist()
+        >>> interpolate_fractions(np.array([[0.0, 0.0], [0.0, 4.0], [6.0, 4.0]]), np.array([0.0, 0.5, 1.0])).tolist()
         [[0.0, 0.0], [1.0, 4.0], [6.0, 4.0]]
     """
     length = arc_length(points)
     return np.stack([np.interp(fractions * length[-1], length, points[:, d]) for d in range(2)], axis=1)
 
 
-def inside_outlines(points: Array, outlines: Sequence[Array]) -> NDArray[np.bool_]:
+def is_inside_outlines(points: Array, outlines: Sequence[Array]) -> NDArray[np.bool_]:
     """Whether points [P, 2] lie inside closed polylines, counted even-odd (a ring's hole is outside).
 
     Examples:
         >>> square = np.array([[0.0, 0.0], [0.0, 4.0], [4.0, 4.0], [4.0, 0.0]])
         >>> points = np.array([[0.5, 0.5], [5.0, 1.0], [2.0, 2.0]])
-        >>> inside_outlines(points, [square, square / 2 + 1.0]).tolist()  # with a hole
+        >>> is_inside_outlines(points, [square, square / 2 + 1.0]).tolist()  # with a hole
         [True, False, False]
     """
     inside = np.zeros(len(points), dtype=bool)
@@ -166,8 +166,8 @@ def myocardial_contours(
     across = (endo[-1] - endo[0]) / np.linalg.norm(endo[-1] - endo[0])
     corners = [int(np.argmax((hull - centre) @ (down + side * across))) for side in (-1.0, 1.0)]
     apex = int(np.argmin((hull - centre) @ down))
-    epi = _between(hull, corners[0], corners[1], apex)
-    curves = [at_fractions(curve, np.linspace(0, 1, _CONTOUR_POINTS)) for curve in (endo, epi)]
+    epi = _cut_between(hull, corners[0], corners[1], apex)
+    curves = [interpolate_fractions(curve, np.linspace(0, 1, _CONTOUR_POINTS)) for curve in (endo, epi)]
     if endo[0, 1] > endo[-1, 1]:
         curves = [curve[::-1] for curve in curves]
     return curves[0] * np.asarray(spacing), curves[1] * np.asarray(spacing)
@@ -177,7 +177,7 @@ def myocardial_mesh(endo: Array, epi: Array, columns: int = 36, layers: int = 5,
     """The paper's mesh between two open contours.
 
     Args:
-        endo, epi, columns, name: as in ``paired_contours``.
+        endo, epi, columns, name: as in ``pair_contours``.
         layers: points across the wall.
 
     Raises:
@@ -190,10 +190,10 @@ def myocardial_mesh(endo: Array, epi: Array, columns: int = 36, layers: int = 5,
         >>> mesh.nodes.shape, mesh.triangles.shape
         ((180, 2), (280, 3))
     """
-    return wall_mesh(*paired_contours(endo, epi, columns, name), layers, name=name)
+    return wall_mesh(*pair_contours(endo, epi, columns, name), layers, name=name)
 
 
-def paired_contours(endo: Array, epi: Array, columns: int = 36, name: str = "contours") -> tuple[Array, Array]:
+def pair_contours(endo: Array, epi: Array, columns: int = 36, name: str = "contours") -> tuple[Array, Array]:
     """Points of two open contours that face each other across the wall, ``[columns, 2]`` each.
 
     The perpendicular from an epicardial point is followed where it meets the endocardium in order; where two of them
@@ -211,7 +211,7 @@ def paired_contours(endo: Array, epi: Array, columns: int = 36, name: str = "con
     Examples:
         >>> angle = np.linspace(0, np.pi, 101)
         >>> endo, epi = (np.stack([60 - 2 * r * np.sin(angle), 40 - r * np.cos(angle)], -1) for r in (18, 24))
-        >>> inner, outer = paired_contours(endo, epi)
+        >>> inner, outer = pair_contours(endo, epi)
         >>> bool(np.allclose(inner[:, 1] + inner[::-1, 1], 80))  # alike on both sides of the apex
         True
     """
@@ -220,14 +220,14 @@ def paired_contours(endo: Array, epi: Array, columns: int = 36, name: str = "con
     half = columns // 2
     step = np.arange(half) / (half - 0.5)
     apex = _apex_fraction(epi, base)
-    outer = at_fractions(epi, np.concatenate([apex * step, 1 - (1 - apex) * step[::-1]]))
+    outer = interpolate_fractions(epi, np.concatenate([apex * step, 1 - (1 - apex) * step[::-1]]))
     endo_apex = _apex_fraction(endo, base)
     even = np.concatenate([endo_apex * step, 1 - (1 - endo_apex) * step[::-1]])
     met = _perpendiculars(outer, endo, even)
     ordered = 0.5 * (np.maximum.accumulate(met) + np.minimum.accumulate(met[::-1])[::-1])
     paired = ndimage.gaussian_filter1d(_PERPENDICULAR * ordered + (1 - _PERPENDICULAR) * even, 1.0, mode="nearest")
     paired[0], paired[-1] = 0.0, 1.0
-    return at_fractions(endo, np.sort(paired)), outer
+    return interpolate_fractions(endo, np.sort(paired)), outer
 
 
 def wall_mesh(inner: Array, outer: Array, layers: int = 5, closed: bool = False, name: str = "contours") -> Mesh:
@@ -272,7 +272,7 @@ def _longest_run(points: Array, keep: NDArray[np.bool_]) -> Array:
     return np.asarray(points[labels == longest])
 
 
-def _between(points: Array, start: int, end: int, via: int) -> Array:
+def _cut_between(points: Array, start: int, end: int, via: int) -> Array:
     n = len(points)
     forward = [(start + k) % n for k in range((end - start) % n + 1)]
     if via not in forward:
@@ -285,14 +285,14 @@ def _apex_fraction(points: Array, base: Array) -> float:
     return float(length[np.argmax(np.linalg.norm(points - base, axis=1))] / length[-1])
 
 
-def where_lines_meet(start: Array, step: Array, other: Array, other_step: Array) -> tuple[Array, Array]:
+def intersect_lines(start: Array, step: Array, other: Array, other_step: Array) -> tuple[Array, Array]:
     """Where each line ``[N, 2]`` meets each other one ``[M, 2]``, in its own steps and in the other's: ``[N, M]`` both.
 
     Not finite where they are parallel.
 
     Examples:
         >>> one, across = np.array([[0.0, 0.0]]), np.array([[2.0, -1.0]])
-        >>> where_lines_meet(one, np.array([[4.0, 0.0]]), across, np.array([[0.0, 4.0]]))
+        >>> intersect_lines(one, np.array([[4.0, 0.0]]), across, np.array([[0.0, 4.0]]))
         (array([[0.5]]), array([[0.25]]))
     """
     cross = step[:, None, 0] * other_step[None, :, 1] - step[:, None, 1] * other_step[None, :, 0]
@@ -310,7 +310,7 @@ def _perpendiculars(outer: Array, endo: Array, fallback: Array) -> Array:
     normal = np.stack([-tangent[:, 1], tangent[:, 0]], axis=1)
     normal *= np.sign(np.sum(normal * (endo.mean(0) - outer)))
     start, edge = endo[:-1], np.diff(endo, axis=0)
-    distance, along = where_lines_meet(outer, normal, start, edge)
+    distance, along = intersect_lines(outer, normal, start, edge)
     hit = (distance > 0) & (along >= 0) & (along <= 1)
     first = np.argmin(np.where(hit, distance, np.inf), axis=1)
     rows = np.arange(len(outer))
@@ -334,5 +334,5 @@ def _check_open_contours(endo: Array, epi: Array, name: str) -> None:
     )
     if crossing.any():
         raise InputError(f"{name}: the endocardium and the epicardium cross ({int(crossing.sum())} times)")
-    if inside_outlines(endo, [epi]).mean() < 0.8:
+    if is_inside_outlines(endo, [epi]).mean() < 0.8:
         raise InputError(f"{name}: the endocardium does not lie within the epicardium; are they exchanged?")

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from common.core.errors import InputError
-from common.core.files import written_whole
-from common.ventricle.mesh import arc_length, at_fractions
+from common.core.files import write_whole
+from common.ventricle.mesh import arc_length, interpolate_fractions
 
 Array = NDArray[np.float64]
 
@@ -57,12 +57,12 @@ class ShapePrior:
             >>> angle = np.linspace(0, np.pi, 61)
             >>> heart = np.stack([80 - 80 * np.sin(angle), 60 - 24 * np.cos(angle)], -1)
             >>> square = np.array([[80.0, 0], [40, 0], [0, 0], [0, 40], [0, 80], [40, 80], [80, 80]])
-            >>> near, far = (float(own_shape_prior().distances(c)) for c in (heart, square))
+            >>> near, far = (float(read_shape_prior().distances(c)) for c in (heart, square))
             >>> near < 4 < far
             True
         """
         lines = np.asarray(contours, dtype=np.float64)
-        flat = along_axis(lines.reshape(-1, *lines.shape[-2:])) - self.mean
+        flat = align_to_axis(lines.reshape(-1, *lines.shape[-2:])) - self.mean
         basis = self.components.reshape(len(self.components), -1)
         scale = np.linalg.norm(basis, axis=1)
         weights = flat.reshape(len(flat), -1) @ (basis / scale[:, None]).T
@@ -72,14 +72,14 @@ class ShapePrior:
         return np.asarray(np.maximum(furthest, RARE * spread)).reshape(lines.shape[:-2])
 
 
-def along_axis(contours: Array) -> Array:
+def align_to_axis(contours: Array) -> Array:
     """Contours ``[N, P, 2]`` as ``ShapePrior.mean`` has them: ``[N, 21, 2]``.
 
     The apex is the point furthest from the middle of the base; (across) grows from the first base to the last.
 
     Examples:
         >>> wedge = np.array([[[80.0, 40.0], [0.0, 60.0], [80.0, 80.0]]])
-        >>> (along_axis(wedge)[0, [0, 10, 20]].round(2) + 0.0).tolist()
+        >>> (align_to_axis(wedge)[0, [0, 10, 20]].round(2) + 0.0).tolist()
         [[0.0, -0.25], [-1.0, 0.0], [0.0, 0.25]]
     """
     found = []
@@ -88,7 +88,7 @@ def along_axis(contours: Array) -> Array:
         apex = int(np.clip(np.linalg.norm(contour - base, axis=1).argmax(), 1, len(contour) - 2))
         length = arc_length(contour)
         middle, half = length[apex] / length[-1], np.linspace(0, 1, POINTS // 2 + 1)
-        line = at_fractions(contour, np.concatenate([middle * half, middle + (1 - middle) * half[1:]]))
+        line = interpolate_fractions(contour, np.concatenate([middle * half, middle + (1 - middle) * half[1:]]))
         axis = base - contour[apex]
         size = np.linalg.norm(axis)
         axis = axis / size
@@ -98,7 +98,7 @@ def along_axis(contours: Array) -> Array:
     return np.stack(found)
 
 
-def fitted_shape(contours: ArrayLike, components: int = 8) -> ShapePrior:
+def fit_shape_prior(contours: ArrayLike, components: int = 8) -> ShapePrior:
     """The prior of contours ``[N, P, 2]`` (any unit, (row, column) of square pixels), and of their mirrors.
 
     Raises:
@@ -106,14 +106,14 @@ def fitted_shape(contours: ArrayLike, components: int = 8) -> ShapePrior:
 
     Examples:
         >>> wedges = [[[80.0, 60.0 - w], [0.0, 60.0], [80.0, 60.0 + w]] for w in (30.0, 40.0, 50.0)]
-        >>> prior = fitted_shape(wedges, 1)
+        >>> prior = fit_shape_prior(wedges, 1)
         >>> prior.components.shape, prior.mean[0].round(3).tolist()
         ((1, 21, 2), [0.0, -0.5])
     """
     lines = np.asarray(contours, dtype=np.float64)
     if lines.ndim != 3 or lines.shape[-1] != 2 or len(lines) <= components:
         raise InputError(f"contours {lines.shape}: more than {components} of [P, 2] are needed")
-    one = along_axis(lines)
+    one = align_to_axis(lines)
     both = np.concatenate([one, one[:, ::-1] * [1.0, -1.0]])
     mean = both.mean(0)
     flat = (both - mean).reshape(len(both), -1)
@@ -129,24 +129,25 @@ def write_shape_prior(prior: ShapePrior, path: str | Path = FILE) -> None:
     Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_shape_prior(own_shape_prior(), Path(folder) / "prior.json")
-        ...     bool((own_shape_prior(Path(folder) / "prior.json").mean == own_shape_prior().mean).all())
+        ...     write_shape_prior(read_shape_prior(), Path(folder) / "prior.json")
+        ...     read = read_shape_prior(Path(folder) / "prior.json")
+        ...     bool((read.mean == read_shape_prior().mean).all())
         True
     """
     stored = {"licence": LICENCE, "mean": prior.mean.round(5).tolist(), "rest": round(prior.rest, 6)}
-    with written_whole(path) as beside:
+    with write_whole(path) as beside:
         beside.write_text(json.dumps(stored | {"components": prior.components.round(5).tolist()}) + "\n")
 
 
 @cache
-def own_shape_prior(path: str | Path = FILE) -> ShapePrior:
+def read_shape_prior(path: str | Path = FILE) -> ShapePrior:
     """The prior that comes with the project.
 
     Raises:
         InputError: the file is missing or of another kind.
 
     Examples:
-        >>> own_shape_prior().mean.shape
+        >>> read_shape_prior().mean.shape
         (21, 2)
     """
     try:

@@ -22,11 +22,11 @@ from common.core.errors import InputError
 Array = NDArray[np.float64]
 
 
-def scaled(contours: ArrayLike, spacing: Sequence[float] | None) -> Array:
+def scale_to_mm(contours: ArrayLike, spacing: Sequence[float] | None) -> Array:
     """Contours ``[..., P, 2]`` in mm, or in pixels where the spacing is unknown.
 
     Examples:
-        >>> scaled([[2.0, 3.0]], (0.5, 2.0)).tolist()
+        >>> scale_to_mm([[2.0, 3.0]], (0.5, 2.0)).tolist()
         [[1.0, 6.0]]
     """
     return np.asarray(contours, dtype=np.float64) * np.asarray(spacing or (1.0, 1.0), dtype=np.float64)
@@ -39,7 +39,7 @@ def length(contours: ArrayLike, spacing: Sequence[float] | None = None) -> Array
         >>> float(length([[0.0, 0.0], [3.0, 4.0]])), float(length([[0.0, 0.0], [3.0, 4.0]], (2.0, 2.0)))
         (5.0, 10.0)
     """
-    return np.asarray(np.linalg.norm(np.diff(scaled(contours, spacing), axis=-2), axis=-1).sum(-1))
+    return np.asarray(np.linalg.norm(np.diff(scale_to_mm(contours, spacing), axis=-2), axis=-1).sum(-1))
 
 
 def long_axis(contours: ArrayLike, spacing: Sequence[float] | None = None, ed: int = 0) -> Array:
@@ -53,7 +53,7 @@ def long_axis(contours: ArrayLike, spacing: Sequence[float] | None = None, ed: i
         >>> long_axis([wall, 0.8 * wall]).tolist()
         [60.0, 48.0]
     """
-    points = scaled(contours, spacing)
+    points = scale_to_mm(contours, spacing)
     base = (points[:, 0] + points[:, -1]) / 2
     apex = int(np.linalg.norm(points[ed] - base[ed], axis=-1).argmax())
     return np.asarray(np.linalg.norm(points[:, apex] - base, axis=-1))
@@ -140,7 +140,7 @@ def cavity_areas(contours: ArrayLike, spacing: Sequence[float] | None = None) ->
         >>> cavity_areas([[[0.0, 0.0], [0.0, 4.0], [3.0, 4.0], [3.0, 0.0]]], (0.5, 0.5)).tolist()
         [3.0]
     """
-    points = scaled(contours, spacing)
+    points = scale_to_mm(contours, spacing)
     ahead = np.roll(points, -1, axis=1)
     return np.asarray(0.5 * np.abs((points[..., 1] * ahead[..., 0] - ahead[..., 1] * points[..., 0]).sum(-1)))
 
@@ -177,7 +177,7 @@ def segment_lengths(contours: ArrayLike, spacing: Sequence[float] | None = None,
         >>> segment_lengths([line, 2 * line]).T.tolist()
         [[1.0, 1.0, 1.0, 1.0, 1.0, 1.0], [2.0, 2.0, 2.0, 2.0, 2.0, 2.0]]
     """
-    points = scaled(contours, spacing)
+    points = scale_to_mm(contours, spacing)
     bounds = segment_bounds(points.shape[1], count)
     return np.stack([length(points[:, a : b + 1]) for a, b in pairwise(bounds)])
 
@@ -207,11 +207,11 @@ def drift(curve: ArrayLike, ed: int, end: int) -> float:
     return float(values[end] - values[ed])
 
 
-def without_drift(curve: ArrayLike, ed: int, end: int) -> Array:
+def remove_drift(curve: ArrayLike, ed: int, end: int) -> Array:
     """A strain curve ``[T]`` less a drift that grows evenly from ``ed`` to ``end``.
 
     Examples:
-        >>> without_drift([0.0, -0.25, 0.5], ed=0, end=2).tolist()
+        >>> remove_drift([0.0, -0.25, 0.5], ed=0, end=2).tolist()
         [0.0, -0.5, 0.0]
     """
     values = np.asarray(curve, dtype=np.float64)
@@ -267,7 +267,7 @@ def disc_diameters(contour: ArrayLike, spacing: Sequence[float], discs: int = 20
         >>> widths.tolist(), height  # of a triangle, at a quarter and three quarters of its height
         ([7.5, 2.5], 10.0)
     """
-    points = scaled(contour, spacing)
+    points = scale_to_mm(contour, spacing)
     base = (points[0] + points[-1]) / 2
     apex = points[np.linalg.norm(points - base, axis=1).argmax()]
     height = float(np.linalg.norm(apex - base))

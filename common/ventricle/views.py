@@ -55,14 +55,14 @@ APICAL = {
 }
 
 
-def apical(name: str) -> ApicalView:
+def apical_view(name: str) -> ApicalView:
     """The view of a name (``apical_4ch``) or of its abbreviation (``A4C``).
 
     Raises:
         InputError: no apical view has this name.
 
     Examples:
-        >>> apical("A2C").walls
+        >>> apical_view("A2C").walls
         ('inferior', 'anterior')
     """
     for view in APICAL.values():

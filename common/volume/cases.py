@@ -9,8 +9,8 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from common.core.datalist import case_name, read_datalist
-from common.core.errors import InputError, unwrapped
-from common.core.folders import finished
+from common.core.errors import InputError, unwrap_errors
+from common.core.folders import is_finished
 from common.volume.case import VolumeCase
 from common.volume.transforms import volume_transforms
 
@@ -69,7 +69,7 @@ class VolumeCases(Dataset):
         else:
             self.entries = phantom_entries("target", 3)
         if done_dir is not None:
-            self.entries = [entry for entry in self.entries if not finished(done_dir, entry)]
+            self.entries = [entry for entry in self.entries if not is_finished(done_dir, entry)]
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -80,7 +80,7 @@ class VolumeCases(Dataset):
         Raises:
             InputError: the volume or its label can't be used; the line names the file.
         """
-        with unwrapped():
+        with unwrap_errors():
             return self.transform(self.entries[index])
 
 

@@ -67,7 +67,7 @@ class ReadVolumed(MapTransform):
         if self.labelled and label is None:
             raise InputError(f"{path}: has no label")
         image = volume_tensor(values, affine)
-        return {**item, "entry": Entry.of(item), "image": image, "mask": torch.ones_like(image), "label": label}
+        return {**item, "entry": Entry.from_dict(item), "image": image, "mask": torch.ones_like(image), "label": label}
 
 
 def extent_of(shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
@@ -83,7 +83,7 @@ def extent_of(shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
     return extent
 
 
-def turned_to_ras(values: np.ndarray, affine: np.ndarray) -> MetaTensor:
+def reorient_to_ras(values: np.ndarray, affine: np.ndarray) -> MetaTensor:
     """A file's values with their axes in RAS order, ``[1, X, Y, Z]`` with their affine and ``pixdim``."""
     return Orientation("RAS", labels=None)(volume_tensor(values, affine))  # type: ignore[return-value]
 
@@ -96,7 +96,7 @@ def volume_tensor(values: np.ndarray, affine: np.ndarray) -> MetaTensor:
 
 
 class NormaliseIntensityd(MapTransform):
-    """``normalised`` of each key.
+    """``normalise`` of each key.
 
     Raises:
         InputError: the volume is constant.
@@ -109,14 +109,14 @@ class NormaliseIntensityd(MapTransform):
         item = dict(data)
         for key in self.keys:
             try:
-                values = normalised(item[key].numpy())
+                values = normalise(item[key].numpy())
             except InputError as error:
                 raise InputError(f"{item['entry'].image}: {error}") from error
-            item[key] = kept_place(torch.from_numpy(values), item[key])
+            item[key] = keep_place(torch.from_numpy(values), item[key])
         return item
 
 
-def normalised(values: np.ndarray) -> np.ndarray:
+def normalise(values: np.ndarray) -> np.ndarray:
     """Intensities clipped at six standard deviations around the mean, then scaled to [0, 1]; float32, from float64.
 
     Raises:
@@ -131,7 +131,7 @@ def normalised(values: np.ndarray) -> np.ndarray:
     return ((clipped - low) / (high - low)).astype(np.float32)
 
 
-def kept_place(values: Tensor, of: MetaTensor) -> MetaTensor:
+def keep_place(values: Tensor, of: MetaTensor) -> MetaTensor:
     """Other values at the place of ``of``, with what was done to it."""
     return MetaTensor(values, meta=of.meta, applied_operations=of.applied_operations)
 
@@ -151,10 +151,10 @@ class AntiAliasd(MapTransform):
     def __call__(self, data: Item) -> dict[Any, Any]:
         item = dict(data)
         for key in self.keys:
-            item[key] = kept_place(self._smoothed(item[key]), item[key])
+            item[key] = keep_place(self._smooth(item[key]), item[key])
         return item
 
-    def _smoothed(self, image: MetaTensor) -> Tensor:
+    def _smooth(self, image: MetaTensor) -> Tensor:
         values = image.as_tensor()
         for axis, size in enumerate(image.pixdim.tolist()):
             zoom = size / self.pixdim

@@ -6,7 +6,7 @@ import torch
 from monai.data import MetaTensor
 
 from common.cine.case import CineCase
-from common.cine.transforms import in_pool
+from common.cine.transforms import mask_pool
 from common.core.case import Entry
 
 SIZE, TURN = 72, 0.06
@@ -23,5 +23,5 @@ def turning(frames=4, spacing=(0.5, 0.5), times=True, bright=0.8):
     seconds = [0.01 * t for t in range(frames)] if times else None
     cine = MetaTensor(values[None], meta={"spacing": spacing, "frame_times": seconds, "source": "x", "aspect": 1.0})
     image = torch.stack([values[:-1], values[1:]], 1)
-    case = in_pool(CineCase(Entry("turning", "turning"), image, None, cine), pool)
+    case = mask_pool(CineCase(Entry("turning", "turning"), image, None, cine), pool)
     return case, ddf

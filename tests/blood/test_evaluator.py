@@ -6,7 +6,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from common.blood.evaluator import BloodEvaluator, pooled, smoothed_in_time
+from common.blood.evaluator import BloodEvaluator, find_pool, smooth_in_time
 from common.cine.case import CineCase
 from common.core.case import Entry
 from common.core.errors import InputError
@@ -31,7 +31,7 @@ def as_memberships(pool):
 
 def test_the_pool_is_what_is_segmented_as_cavity_and_all_else_is_black():
     pool = torch.stack([disc(20), disc(18), disc(16)])
-    found = pooled(grey(), lambda frames: as_memberships(pool))
+    found = find_pool(grey(), lambda frames: as_memberships(pool))
     assert found.pool.equal(pool)
     assert found.image.equal(0.5 * torch.stack([pool[:-1], pool[1:]], 1))
     assert found.mask.equal(pool[1:, None]), "registered where the fixed frame has blood"
@@ -43,7 +43,7 @@ def test_what_contrast_leaves_open_is_filled_and_other_labels_are_no_blood():
     open_pool[:, :, 39] = False  # a line without contrast, from wall to wall
     memberships = torch.cat([as_memberships(open_pool), torch.zeros(3, 1, 64, 80)], 1)
     memberships[:, :, 60:, 70:] = torch.tensor([0.0, 0.0, 1.0]).view(1, 3, 1, 1)  # an atrium
-    found = pooled(grey(), lambda frames: memberships).pool
+    found = find_pool(grey(), lambda frames: memberships).pool
     assert not found[:, 60:, 70:].any()
     assert int((found ^ whole).sum()) <= 3 * 8, "but for the ends of the line, at the pool's edge"
 
@@ -52,33 +52,33 @@ def test_a_segmented_pool_ends_with_the_sector():
     lit = torch.zeros(64, 80)
     lit[4:60, 4:50] = 1
     pool = disc(20).expand(3, -1, -1)
-    found = pooled(grey(lit=lit), lambda frames: as_memberships(pool)).pool
+    found = find_pool(grey(lit=lit), lambda frames: as_memberships(pool)).pool
     assert found.equal(pool & lit.bool())
 
 
 def test_a_pool_that_is_given_is_taken_as_it_is():
-    case = pooled(grey(), lambda frames: as_memberships(disc().expand(3, -1, -1)))
-    assert pooled(case, None) is case
+    case = find_pool(grey(), lambda frames: as_memberships(disc().expand(3, -1, -1)))
+    assert find_pool(case, None) is case
 
 
 def test_without_a_pool_and_without_blood_it_is_one_line():
     with pytest.raises(InputError, match=r"^a.nii.gz: where is the blood\? Give --pool"):
-        pooled(grey(), None)
+        find_pool(grey(), None)
     nothing = torch.zeros(3, 64, 80, dtype=torch.bool)
     with pytest.raises(InputError, match=r"^a.nii.gz, as segmented: no blood pool in frame 0 \(0 pixels\)$"):
-        pooled(grey(), lambda frames: as_memberships(nothing))
+        find_pool(grey(), lambda frames: as_memberships(nothing))
 
 
 def test_a_gaussian_over_the_pairs_by_hand():
     ddf = torch.zeros(21, 2, 3, 4)
     ddf[10, 0] = 1
-    found = smoothed_in_time(ddf, 1.0)
+    found = smooth_in_time(ddf, 1.0)
     weights = [math.exp(-0.5 * k * k) for k in range(-4, 5)]
     torch.testing.assert_close(found[6:15, 0, 1, 2], torch.tensor([w / sum(weights) for w in weights]))
     assert not found[:, 1].any() and not found[:6].any()
     constant = torch.rand(1, 2, 3, 4).expand(5, -1, -1, -1)
-    torch.testing.assert_close(smoothed_in_time(constant, 2.0), constant, msg="the ends stand for those beyond")
-    assert smoothed_in_time(ddf, 0.0) is ddf and smoothed_in_time(ddf[:1], 1.0).equal(ddf[:1])
+    torch.testing.assert_close(smooth_in_time(constant, 2.0), constant, msg="the ends stand for those beyond")
+    assert smooth_in_time(ddf, 0.0) is ddf and smooth_in_time(ddf[:1], 1.0).equal(ddf[:1])
 
 
 def test_a_negative_width_over_time_is_refused(monkeypatch):

@@ -11,7 +11,7 @@ import warnings
 import pytest
 from monai.bundle import create_workflow
 
-from common.bundle.run import arguments, logging_to_file, main, write_log
+from common.bundle.run import arguments, log_to_file, main, write_log
 from common.cine.write import write_cine
 from common.core.errors import InputError
 from tests.bundles.running import ROOT
@@ -146,7 +146,7 @@ def test_a_refused_run_leaves_nothing_in_a_folder_of_the_users(call, tmp_path, h
 
 
 def test_what_others_log_goes_to_the_file_and_ours_to_the_terminal(call, tmp_path, capfd):
-    with logging_to_file() as kept:
+    with log_to_file() as kept:
         logging.getLogger("pydicom").warning("noise")
         logging.getLogger("common.registration").warning("an atlas is left out")
         warnings.warn("careful", stacklevel=1)

@@ -13,10 +13,10 @@ def cine(**meta):
 
 
 def test_what_is_known_is_taken_and_the_rest_left():
-    meta = CineMeta.of(cine(source="a.dcm", spacing=(0.5, 0.4), frame_times=[0.0, 0.1, 0.2], unknown=3))
+    meta = CineMeta.from_cine(cine(source="a.dcm", spacing=(0.5, 0.4), frame_times=[0.0, 0.1, 0.2], unknown=3))
     assert (meta.source, meta.spacing, meta.frame_times) == ("a.dcm", (0.5, 0.4), [0.0, 0.1, 0.2])
     assert not hasattr(meta, "unknown") and meta.r_waves is None and meta.notes == () and not meta.colour_flow
-    assert CineMeta.of(cine()) == CineMeta("")
+    assert CineMeta.from_cine(cine()) == CineMeta("")
 
 
 def test_steps_are_millimetres_where_they_are_known():

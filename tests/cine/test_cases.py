@@ -5,7 +5,7 @@ import pytest
 
 from common.cine.cases import CineCases, demo_cine
 from common.cine.labels import read_mask
-from common.cine.read import CINE_SUFFIXES, two_frames
+from common.cine.read import CINE_SUFFIXES, read_two_frames
 from common.cine.transforms import cine_transforms
 from common.cine.write import write_cine
 from common.core.datalist import case_name
@@ -63,7 +63,7 @@ def test_two_frames_have_the_meta_of_a_cine_that_is_read(tmp_path):
     for path, frame in zip(paths, frames, strict=True):
         nibabel.save(nibabel.Nifti1Image(frame, np.eye(4)), path)
     write_cine(tmp_path / "cine.nii.gz", moving_cine(3, (112, 112))[0][None])
-    meta, read = two_frames(*paths).meta, CineCases(str(tmp_path / "cine.nii.gz"))[0]["cine"].meta
+    meta, read = read_two_frames(*paths).meta, CineCases(str(tmp_path / "cine.nii.gz"))[0]["cine"].meta
     assert set(meta) >= {"spacing", "frame_times", "regions", "r_waves", "colour_flow", "source", "notes"} <= set(read)
 
 

@@ -4,7 +4,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from common.cine.dicom_regions import are_disjoint, crop_regions, dicom_spacing, image_region, ultrasound_regions
+from common.cine.dicom_regions import crop_regions, dicom_spacing, image_region, is_disjoint, ultrasound_regions
 from tests.cine.made import region
 
 SIZE = (48, 64)
@@ -60,8 +60,8 @@ def test_regions_of_a_crop_in_its_own_pixels():
 
 def test_regions_that_touch_share_nothing():
     a, b, c = regions(region(0, 0, 10, 10), region(10, 0, 20, 10), region(9, 0, 20, 10))
-    assert are_disjoint(a, b) and not are_disjoint(a, c) and are_disjoint(b, a)
-    assert not are_disjoint(a, {**b, "x0": None}), "a region without a place is beside nothing"
+    assert is_disjoint(a, b) and not is_disjoint(a, c) and is_disjoint(b, a)
+    assert not is_disjoint(a, {**b, "x0": None}), "a region without a place is beside nothing"
 
 
 def test_the_spacing_is_the_largest_tissue_region_s():

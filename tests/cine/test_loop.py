@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from common.cine.loop import FirstChannel, Loop, millimetres, one_line, quiet, unit_range
+from common.cine.loop import FirstChannel, Loop, format_error, millimetres, silence, unit_range
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ def test_a_dithered_grey_is_no_colour():
 
 def test_words():
     assert millimetres((0.5, 0.33333)) == "0.5 × 0.3333 mm/px"
-    assert one_line(ValueError("a\n  b")) == "a b" and one_line(KeyError()) == "KeyError"
-    assert len(one_line(ValueError("x" * 300))) == 201
+    assert format_error(ValueError("a\n  b")) == "a b" and format_error(KeyError()) == "KeyError"
+    assert len(format_error(ValueError("x" * 300))) == 201
 
 
 def test_a_library_is_quiet_for_a_while(recwarn, caplog):
     logger = logging.getLogger("some.library")
     before = logger.level
-    with pytest.raises(ValueError), quiet("some.library"):
+    with pytest.raises(ValueError), silence("some.library"):
         warnings.warn("noise", stacklevel=1)
         logger.critical("noise")
         raise ValueError

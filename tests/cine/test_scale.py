@@ -8,7 +8,7 @@ import torch
 
 from common.cine.cases import CineCases
 from common.cine.read import read_cine
-from common.cine.scale import aspect_of, file_size, from_file_grid, on_file_grid, pixel_steps, squared
+from common.cine.scale import aspect_of, file_size, from_file_grid, pixel_steps, resample_square, to_file_grid
 from common.cine.transforms import cine_transforms
 from common.cine.write import write_cine
 from common.core.errors import InputError
@@ -26,19 +26,19 @@ def test_a_circle_on_square_pixels(spacing: tuple[float, float] | None, aspect: 
     y, x = np.mgrid[:90, :80]
     round_ = np.hypot((y - 40) * aspect, x - 37) < 15 * max(aspect, 0.7)
     frames = np.stack([round_ * 255, round_ * 200])
-    cine = squared(cine_of(frames, spacing=spacing, aspect=aspect, regions=[]))
+    cine = resample_square(cine_of(frames, spacing=spacing, aspect=aspect, regions=[]))
     rows, columns = np.nonzero(cine[0, 0].numpy() > 0.5)
     assert abs(np.ptp(rows) - np.ptp(columns)) <= 2 and aspect_of(cine.meta) == pytest.approx(1)
     assert file_size(cine, cine.meta) == (90, 80)
     assert cine.meta["spacing"] == (None if spacing is None else pytest.approx((0.3, 0.3)))
-    centre = on_file_grid(np.array([rows.mean(), columns.mean()]), cine.meta)
+    centre = to_file_grid(np.array([rows.mean(), columns.mean()]), cine.meta)
     np.testing.assert_allclose(centre, (40, 37), atol=0.3)
     np.testing.assert_allclose(from_file_grid(centre, cine.meta), (rows.mean(), columns.mean()))
 
 
 def test_pixels_that_are_nearly_square_stay() -> None:
     cine = cine_of(loop(), spacing=(0.3, 0.302), aspect=0.3 / 0.302)
-    assert squared(cine) is cine
+    assert resample_square(cine) is cine
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".mp4", ".gif"])

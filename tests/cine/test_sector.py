@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from common.cine.read import read_cine
-from common.cine.sector import sector_mask, seen_area
+from common.cine.sector import sector_hull, sector_mask
 from tests.cine.made import (
     DEMO,
     phantom,
@@ -68,6 +68,6 @@ def test_what_is_seen_is_the_sector_with_the_dark_in_it() -> None:
     sector = (np.abs(column - 45) < 0.7 * row + 0.5) & (np.hypot(row, column - 45) < 70)
     frames = np.where(sector, 0.5, 0.0)[None].repeat(3, 0)
     frames[:, 30:50, 38:52] = 0.0  # a dark cavity
-    found = seen_area(torch.from_numpy(frames)[None]).numpy()
+    found = sector_hull(torch.from_numpy(frames)[None]).numpy()
     assert found[sector].mean() > 0.99 and (found & ~sector).mean() < 0.02
-    assert seen_area(torch.zeros(1, 2, 8, 8)).all()
+    assert sector_hull(torch.zeros(1, 2, 8, 8)).all()

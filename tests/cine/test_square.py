@@ -24,15 +24,15 @@ def mask(rows, columns, size=(20, 30)):
     ],
 )
 def test_the_least_square_about_the_sector(rows, columns, top, left, side):
-    found = FrameSquare.around(mask(rows, columns), 16)
+    found = FrameSquare.from_mask(mask(rows, columns), 16)
     assert (found.shape, found.top, found.left, found.side, found.size) == ((20, 30), top, left, side, 16)
-    assert FrameSquare.around(torch.from_numpy(mask(rows, columns)), 16) == found
+    assert FrameSquare.from_mask(torch.from_numpy(mask(rows, columns)), 16) == found
 
 
 @pytest.mark.parametrize("empty", [np.zeros((4, 4), bool), np.ones((1, 4, 4), bool)])
 def test_no_sector(empty):
     with pytest.raises(InputError, match="no imaging sector"):
-        FrameSquare.around(empty, 8)
+        FrameSquare.from_mask(empty, 8)
 
 
 def test_pixels_are_taken_as_they_are_where_nothing_is_resized():
@@ -54,7 +54,7 @@ def test_a_ramp_keeps_its_slope_a_pixel():
 def test_maps_come_back_to_their_place():
     square = FrameSquare((20, 30), 4, 5, 12, 6)
     maps = torch.stack([torch.full((6, 6), 0.25), torch.full((6, 6), 3.0)])[None]
-    back = square.put(maps, (1.0, 0.0))
+    back = square.paste(maps, (1.0, 0.0))
     assert back.shape == (1, 2, 20, 30)
     inside = torch.from_numpy(mask((4, 16), (5, 17)))
     assert back[0, 0][inside].unique().tolist() == [0.25] and back[0, 0][~inside].unique().tolist() == [1.0]
@@ -63,5 +63,5 @@ def test_maps_come_back_to_their_place():
 
 def test_what_is_put_over_the_edge_is_cut_off():
     square = FrameSquare((20, 30), -4, 25, 12, 12)
-    back = square.put(torch.ones(1, 1, 12, 12), (0.0,))[0, 0]
+    back = square.paste(torch.ones(1, 1, 12, 12), (0.0,))[0, 0]
     assert back.sum() == 8 * 5 and back[:8, 25:].min() == 1

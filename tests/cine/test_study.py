@@ -11,7 +11,7 @@ from pydicom.fileset import FileSet
 
 from common.cine.cases import CineCases
 from common.cine.read import read_cine
-from common.cine.study import cines_of, known_view, listing
+from common.cine.study import cines_of, format_listing, match_view
 from common.cine.write import write_cine
 from common.core.errors import InputError
 from tests.cine.made import T, cine_of, loop, maximal_difference, region, write_dicom
@@ -73,7 +73,10 @@ def test_the_cines_of_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert [(c.name, c.frames, c.view, c.calibrated) for c in found] == [
         ("S1_IM_0001", 6, "A4C", True), ("S1_IM_0002", 8, None, False), ("S3", 9, None, False),
     ]  # fmt: skip
-    assert listing(found).splitlines()[0].split() == ["S1_IM_0001", *"series 1 Echo 6 frames A4C calibrated".split()]
+    assert format_listing(found).splitlines()[0].split() == [
+        "S1_IM_0001",
+        *"series 1 Echo 6 frames A4C calibrated".split(),
+    ]
     cases = CineCases(str(tmp_path))
     assert "3 cines" in capsys.readouterr().out
     assert [cases[i]["cine"].shape[1] for i in range(3)] == [6, 8, 9]
@@ -137,4 +140,4 @@ def test_a_folder_of_videos_and_of_folders_of_images(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_views_in_the_words_of_headers(words: str | None, view: str | None) -> None:
-    assert known_view(words) == view
+    assert match_view(words) == view

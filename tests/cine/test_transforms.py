@@ -16,7 +16,7 @@ from common.cine.transforms import (
     SquarePixelsd,
     ToCineCase,
     cine_transforms,
-    in_pool,
+    mask_pool,
 )
 from common.cine.write import write_cine
 from common.core.case import Entry
@@ -33,7 +33,7 @@ def entry(tmp_path):
 def test_each_link_adds_what_it_says(entry):
     read = ReadCined(frames=3)(entry)
     assert read["cine"].shape == (1, 3, 64, 72) and read["cine"].meta["spacing"] == (0.5, 0.5)
-    assert read["entry"] == Entry.of(entry) and read["image"] == entry["image"]
+    assert read["entry"] == Entry.from_dict(entry) and read["image"] == entry["image"]
     item = FramePairsd()(SectorMaskd()(read))
     assert item["mask"].shape == (1, 1, 64, 72) and item["mask"].dtype == torch.bool
     assert torch.equal(item["image"][:, 0], read["cine"].as_tensor()[0, :2])
@@ -69,7 +69,7 @@ def test_an_entry_without_blood_is_left_alone_and_half_of_it_is_refused(entry):
 def test_outside_the_blood_all_is_black(entry):
     case, pool = cine_transforms()(entry), torch.zeros(4, 64, 72, dtype=torch.bool)
     pool[:, 20:40, 20:40] = True
-    blood = in_pool(case, pool)
+    blood = mask_pool(case, pool)
     assert torch.equal(blood.image[..., 20:40, 20:40], case.image[..., 20:40, 20:40])
     assert not blood.image[..., ~pool[0]].any() and torch.equal(blood.mask, pool[1:, None])
     assert np.array_equal(blood.pool, pool)

@@ -302,7 +302,7 @@ def test_nothing_is_cleared_where_no_lock_says_that_nobody_writes(tmp_path, monk
     def without_locks(folder):
         yield False
 
-    monkeypatch.setattr(engine, "locked", without_locks)
+    monkeypatch.setattr(engine, "lock_folder", without_locks)
     (tmp_path / ".0123abcd.a").mkdir()
     with hold_folder(tmp_path):
         assert (tmp_path / ".0123abcd.a").is_dir()

@@ -8,17 +8,17 @@ from multiprocessing import Pipe
 
 import pytest
 
-from common.cohort.process import attempt, failure, opened
+from common.cohort.process import attempt, call_named, failure
 from common.core.errors import InputError
 from tests.cohort.work import ROOT, names, outputs, work
 
 
 def test_what_does_cases_is_named_by_module_and_function(tmp_path):
-    do = opened("tests.cohort.work:writer", {"output_dir": str(tmp_path)})
+    do = call_named("tests.cohort.work:writer", {"output_dir": str(tmp_path)})
     do("case0000")
     assert set(outputs(tmp_path)) == {"case0000"}
     with pytest.raises(TypeError, match="unknown"):
-        opened("tests.cohort.work:writer", {"unknown": 1})
+        call_named("tests.cohort.work:writer", {"unknown": 1})
 
 
 def test_what_a_case_took():

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from common.cohort import runner
-from common.cohort.runner import Limits, Runner, do_case, gpu_of, visible_gpus
+from common.cohort.runner import Limits, Runner, gpu_of, list_gpus, run_case
 from tests.cohort.work import expected, outputs, work
 
 
@@ -73,8 +73,8 @@ def test_a_closed_keeper_says_that_it_was_stopped(keep, tmp_path):
 
 def test_a_case_that_was_finished_is_found_and_not_begun(worker, tmp_path):
     given = work(tmp_path)
-    assert do_case(given, "case0000", Limits())["attempts"] == 1
-    again = do_case(given, "case0000", Limits())
+    assert run_case(given, "case0000", Limits())["attempts"] == 1
+    again = run_case(given, "case0000", Limits())
     assert (again["status"], again["attempts"], again["worker"]) == ("found", 0, "w1")
     assert (tmp_path / "begun.txt").read_text().split() == ["case0000"]
 
@@ -84,20 +84,20 @@ def test_a_case_that_was_finished_is_found_and_not_begun(worker, tmp_path):
     ("input", 2, "input", 1), ("error", 2, "error", 1),
 ])  # fmt: skip
 def test_how_often_a_case_begins(worker, tmp_path, trouble, retries, status, attempts):
-    found = do_case(work(tmp_path, trouble={"case0000": trouble}), "case0000", Limits(retries=retries))
+    found = run_case(work(tmp_path, trouble={"case0000": trouble}), "case0000", Limits(retries=retries))
     assert (found["status"], found["attempts"]) == (status, attempts)
     assert (tmp_path / "begun.txt").read_text().split() == ["case0000"] * attempts
 
 
 def test_a_thread_s_share_of_the_worker_s_memory(worker, tmp_path):
     worker.memory_manager.memory_limit = 2 * 300 * 2**20
-    found = do_case(work(tmp_path, trouble={"case0000": "eat"}), "case0000", Limits())
+    found = run_case(work(tmp_path, trouble={"case0000": "eat"}), "case0000", Limits())
     assert found["reason"] == "took more than 300 MiB of memory"
 
 
 def test_gpus_are_handed_out_in_turn(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5a")
-    assert visible_gpus() == ["2", "GPU-5a"]
+    assert list_gpus() == ["2", "GPU-5a"]
     assert [gpu_of(slot) for slot in range(3)] == ["2", "GPU-5a", "2"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert gpu_of(0) is None
@@ -105,4 +105,4 @@ def test_gpus_are_handed_out_in_turn(monkeypatch):
     listed = subprocess.CompletedProcess([], 0, "GPU 0: one\n  MIG 1g: a\nGPU 1: two\n")
     monkeypatch.setattr(runner.shutil, "which", lambda name: name)
     monkeypatch.setattr(runner.subprocess, "run", lambda *_, **__: listed)
-    assert visible_gpus() == ["0", "1"]
+    assert list_gpus() == ["0", "1"]

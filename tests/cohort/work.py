@@ -16,7 +16,7 @@ import psutil
 from common.cohort import cluster, engine
 from common.cohort.runner import Limits, Work
 from common.core.errors import InputError
-from common.core.files import written_whole
+from common.core.files import write_whole
 
 ROOT = Path(__file__).parents[2]
 SIZE = 50_000  # bytes of a case
@@ -102,7 +102,7 @@ def writer(output_dir, seconds=0.0, trouble=None, cpu_seconds=0.0):
             (Path(output_dir) / f".{name}.died").touch()
             print("out of luck", file=sys.stderr, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
-        with written_whole(Path(output_dir) / name) as folder:
+        with write_whole(Path(output_dir) / name) as folder:
             folder.mkdir()
             data = content(name)
             with open(folder / "field.bin", "wb") as file:

@@ -17,7 +17,7 @@ from common.networks.ncc_flow import NCCFlow
 from common.networks.registration_unet import RegistrationUNet
 from common.networks.weights import load_weights
 from common.registration.losses import RegistrationLoss
-from common.registration.pairwise import PairwiseInferer, consistent
+from common.registration.pairwise import PairwiseInferer, make_consistent
 from common.registration.testtime import MultiScaleTestTimeTraining
 from tests.bundles.running import ROOT
 from tests.conftest import moving_cine, rotation
@@ -117,9 +117,9 @@ def test_translation(name, shift):
 
 def test_composition_of_fields_that_undo_each_other_changes_nothing():
     ddf = torch.zeros(1, 2, 32, 32) + torch.tensor([1.5, -0.5]).view(1, 2, 1, 1)
-    assert torch.allclose(consistent(ddf, -ddf), ddf)
+    assert torch.allclose(make_consistent(ddf, -ddf), ddf)
     wrong = -ddf + 0.4
-    assert torch.allclose(consistent(ddf, wrong), ddf - 0.2), "half of what they disagree by"
+    assert torch.allclose(make_consistent(ddf, wrong), ddf - 0.2), "half of what they disagree by"
 
 
 def test_pairs_are_taken_some_at_a_time():

@@ -8,12 +8,12 @@ from scipy.stats import mannwhitneyu, wilcoxon
 
 from common.compare.kinds import UNKNOWN
 from common.compare.methods import Method
-from common.compare.table import against_best, kind_of, markdown, rows
+from common.compare.table import compare_with_best, kind_of, markdown, rows
 from tests.compare.results import GOOD, WORSE, flow, method
 
 
 def test_the_best_is_tested_in_pairs_against_each_other():
-    best, p = against_best([method("worse", WORSE), method("good", GOOD), method("same", GOOD)])
+    best, p = compare_with_best([method("worse", WORSE), method("good", GOOD), method("same", GOOD)])
     assert best == "good"
     assert p["worse"] == pytest.approx((wilcoxon(GOOD, WORSE).pvalue, mannwhitneyu(GOOD, WORSE).pvalue))
     assert p["same"] == (1.0, 1.0)
@@ -22,9 +22,9 @@ def test_the_best_is_tested_in_pairs_against_each_other():
 def test_only_cases_that_both_finished_are_paired():
     part = method("part", [])
     part.cases = {"c5": {"dice": 0.1}, "other": {"dice": 0.9}}
-    _, p = against_best([method("good", GOOD), part])
+    _, p = compare_with_best([method("good", GOOD), part])
     assert np.isnan(p["part"][0])
-    assert against_best([method("none", [])]) == (None, {})
+    assert compare_with_best([method("none", [])]) == (None, {})
 
 
 def test_the_table_says_mean_sd_n_and_what_failed():
@@ -38,7 +38,7 @@ def test_the_table_says_mean_sd_n_and_what_failed():
 
 def test_the_smaller_endpoint_error_is_the_better():
     good, worse = flow("good", [0.1, 0.2, 0.15], 0.8, 0.9), flow("worse", [0.2, 0.3, 0.35], 0.9, 0.5)
-    assert against_best([worse, good])[0] == "good" and kind_of([good]).metric == "epe_mm"
+    assert compare_with_best([worse, good])[0] == "good" and kind_of([good]).metric == "epe_mm"
     table = rows([worse, good])
     assert [row["gls_correlation"] for row in table] == pytest.approx([1, 1])
     assert "| good | 0.150 ± 0.050 | 1.35 ± 0.45 |" in markdown(table, "about", kind_of([good]))
@@ -49,7 +49,7 @@ def test_the_smaller_endpoint_error_is_the_better():
 def test_without_truth_nothing_is_the_best():
     alike = Method("alike", [], Path("alike"), {"c0": {"nlcc": 0.9, "seconds": 1.0}, "c1": {"nlcc": 0.8}})
     less = Method("less", [], Path("less"), {"c0": {"nlcc": 0.5}, "c1": {"nlcc": 0.4, "epe_mm": float("nan")}})
-    assert kind_of([alike, less]) is UNKNOWN and against_best([alike, less]) == (None, {})
+    assert kind_of([alike, less]) is UNKNOWN and compare_with_best([alike, less]) == (None, {})
     table = rows([alike, less, Method("none", [], Path("none"))])
     assert "best" not in [row["p_against_best"] for row in table]
     assert "NLCC" in markdown(table, "about", UNKNOWN)

@@ -3,7 +3,7 @@
 import pytest
 
 from common.compare.kinds import KINDS, UNKNOWN
-from common.compare.worst import worst, worst_rows, write_worst
+from common.compare.worst import find_worst, list_worst, write_worst
 
 FLOW = next(kind for kind in KINDS if kind.metric == "epe_mm")
 TABLES = {
@@ -21,14 +21,17 @@ TABLES = {
 
 
 def test_the_worst_is_the_largest_error_the_furthest_bias_and_the_least_score():
-    assert worst({"a": 0.1, "b": 0.3}, "epe_mm") == ("b", 0.3)
-    assert worst({"a": 2.0, "b": -3.0}, "gls_error") == ("b", -3.0)
-    assert worst({"a": 0.9, "b": 0.8}, "dice_atrium") == ("b", 0.8) == worst({"a": 0.9, "b": 0.8}, "nlcc")
-    assert worst({"a": float("nan"), "b": 1.0}, "epe_mm") == ("b", 1.0) and worst({"a": float("nan")}, "epe_mm") is None
+    assert find_worst({"a": 0.1, "b": 0.3}, "epe_mm") == ("b", 0.3)
+    assert find_worst({"a": 2.0, "b": -3.0}, "gls_error") == ("b", -3.0)
+    assert find_worst({"a": 0.9, "b": 0.8}, "dice_atrium") == ("b", 0.8) == find_worst({"a": 0.9, "b": 0.8}, "nlcc")
+    assert (
+        find_worst({"a": float("nan"), "b": 1.0}, "epe_mm") == ("b", 1.0)
+        and find_worst({"a": float("nan")}, "epe_mm") is None
+    )
 
 
 def test_a_line_a_method_the_best_in_its_worst_world_first():
-    rows = worst_rows(TABLES, {"still": FLOW, "moving": FLOW})
+    rows = list_worst(TABLES, {"still": FLOW, "moving": FLOW})
     assert [row["method"] for row in rows] == ["plain", "learned", "new"], "who was not run everywhere comes last"
     plain, learned, new = rows
     assert (plain["epe_mm"], plain["epe_mm_fold"]) == (0.09, "still")
@@ -40,5 +43,5 @@ def test_the_table_names_the_world(tmp_path):
     text = write_worst(TABLES, {"still": FLOW, "moving": FLOW}, tmp_path, "two worlds.")
     assert "| learned | 0.140 (moving) | -3.00 (moving) |" in text and "not run on still" in text
     assert (tmp_path / "worst.md").read_text() == text and (tmp_path / "worst.csv").is_file()
-    empty = worst_rows({"real": [{"method": "m", "n": 1, "nlcc": 0.5}]}, {"real": UNKNOWN})
+    empty = list_worst({"real": [{"method": "m", "n": 1, "nlcc": 0.5}]}, {"real": UNKNOWN})
     assert empty[0]["nlcc"] == pytest.approx(0.5)

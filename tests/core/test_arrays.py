@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.core.arrays import closed, largest_component
+from common.core.arrays import close_mask, largest_component
 
 
 def test_the_largest_of_three_pieces():
@@ -28,7 +28,7 @@ def test_nothing_is_nothing_and_one_piece_is_whole():
 def test_gaps_up_to_twice_the_radius_are_closed(gap, radius, shut):
     mask = np.ones((15, 30), dtype=bool)
     mask[:, 10 : 10 + gap] = False
-    found = closed(mask, radius)
+    found = close_mask(mask, radius)
     assert found[7, 10 : 10 + gap].all() == shut
     assert (found | mask == found).all(), "what was there stays"
 
@@ -36,4 +36,4 @@ def test_gaps_up_to_twice_the_radius_are_closed(gap, radius, shut):
 def test_the_edge_of_the_picture_is_no_wall_and_no_hole():
     mask = np.zeros((11, 11), dtype=bool)
     mask[0, :] = True
-    assert np.array_equal(closed(mask, 3), mask)
+    assert np.array_equal(close_mask(mask, 3), mask)

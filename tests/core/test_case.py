@@ -7,7 +7,7 @@ from common.core.case import Case, Entry
 
 
 def test_an_entry_of_a_list_keeps_what_means_something():
-    entry = Entry.of({"case": "a", "image": "a.nii", "ed": 3, "comment": "nothing"})
+    entry = Entry.from_dict({"case": "a", "image": "a.nii", "ed": 3, "comment": "nothing"})
     assert entry == Entry("a", "a.nii", ed=3) and entry.es is None
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from common.core.command import CommandParser, nearest
+from common.core.command import CommandParser, suggest_name
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {  # module: words of which the first is mistyped or cut short, and the option that was meant
@@ -99,5 +99,5 @@ def test_a_mistake_is_one_line(parser, words, line, capsys):
 
 
 def test_the_nearest_is_named_where_one_is_near():
-    assert nearest("--stps", ["--steps", "--spacing"]) == "; did you mean --steps?"
-    assert nearest("--stps", ["--output_dir"]) == nearest("--stps", []) == ""
+    assert suggest_name("--stps", ["--steps", "--spacing"]) == "; did you mean --steps?"
+    assert suggest_name("--stps", ["--output_dir"]) == suggest_name("--stps", []) == ""

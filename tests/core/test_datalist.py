@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from common.core.datalist import case_name, read_datalist, resolved_entry
+from common.core.datalist import case_name, read_datalist, resolve_entry
 from common.core.errors import InputError
 
 
@@ -55,10 +55,10 @@ def test_datalist_that_is_none(tmp_path, text, reason):
 def test_every_path_of_an_entry_starts_from_the_same_folder(tmp_path):
     paths = ("image", "es_image", "ed_label", "es_mask", "label", "mask", "ddf", "contour", "contours", "summary")
     entry = {name: f"a/{name}" for name in paths} | {"case": "a/b", "ed": 3, "assumed_view": "A4C"}
-    found = resolved_entry(entry, tmp_path)
+    found = resolve_entry(entry, tmp_path)
     assert found == {name: str(tmp_path / f"a/{name}") for name in paths} | {
         "case": "a/b",
         "ed": 3,
         "assumed_view": "A4C",
     }
-    assert resolved_entry(found, "elsewhere") == found, "absolute paths stay"
+    assert resolve_entry(found, "elsewhere") == found, "absolute paths stay"

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(code, **environment):
-    words = f"from common.core.errors import *; one_line_errors()\n{code}"
+    words = f"from common.core.errors import *; install_error_hook()\n{code}"
     import os
 
     kept = {k: v for k, v in os.environ.items() if k != "TRACEBACK"}

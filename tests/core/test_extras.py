@@ -15,7 +15,7 @@ from common.comparators.fft_xcorr import FFTXCorr
 from common.comparators.greedy import GreedyRegistration
 from common.comparators.piv import ParticleImageVelocimetry
 from common.core.errors import InputError
-from common.core.extras import PACKAGES, required
+from common.core.extras import PACKAGES, import_extra
 from common.strain_pipeline.dicom_sr import write_sr
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +50,7 @@ def ask_for_slurm(folder):
         (lambda folder: ParticleImageVelocimetry(), "openpiv", "piv"),
         (lambda folder: GreedyRegistration(), "picsl_greedy", "greedy"),
         (ask_for_slurm, "dask-jobqueue", "cluster"),
-        (lambda folder: required("highdicom", "a report"), "highdicom", "dicom"),
+        (lambda folder: import_extra("highdicom", "a report"), "highdicom", "dicom"),
     ],
 )
 def test_a_missing_package_ends_in_one_line(use, package, extra, without, tmp_path):
@@ -67,7 +67,7 @@ def test_a_report_that_cannot_be_written_is_left_out_and_said(without, tmp_path,
 
 
 def test_what_is_there_is_imported():
-    assert required("highdicom", "x").__name__ == "highdicom"
+    assert import_extra("highdicom", "x").__name__ == "highdicom"
 
 
 def test_a_fault_inside_a_package_is_not_told_as_its_lack(monkeypatch, tmp_path):
@@ -75,7 +75,7 @@ def test_a_fault_inside_a_package_is_not_told_as_its_lack(monkeypatch, tmp_path)
     monkeypatch.delitem(sys.modules, "pymust", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="a_package_that_nobody_has"):
-        required("pymust", "block matching")
+        import_extra("pymust", "block matching")
 
 
 def test_the_extras_are_those_of_the_project():

@@ -7,23 +7,23 @@ import pytest
 
 from common.core.errors import InputError, input_error_in
 from common.core.files import PROGRAM as OURS
-from common.core.files import written_whole
+from common.core.files import write_whole
 
 
 def test_whole_or_not_at_all(tmp_path):
     path = tmp_path / "deep/er/file.txt"
-    with written_whole(path) as beside:
+    with write_whole(path) as beside:
         beside.write_text("new")
         assert not path.exists() and beside.parent == path.parent and beside.suffix == ".txt"
     assert path.read_text() == "new"
-    with pytest.raises(KeyError), written_whole(path) as beside:
+    with pytest.raises(KeyError), write_whole(path) as beside:
         beside.write_text("half")
         raise KeyError
     assert path.read_text() == "new" and len(list(path.parent.iterdir())) == 1
 
 
 def write_folder(path, text):
-    with written_whole(path) as beside:
+    with write_whole(path) as beside:
         beside.mkdir()
         (beside / text).write_text(text)
         (beside / "summary.json").write_text(json.dumps({"program": OURS}))
@@ -45,16 +45,16 @@ def test_a_folder_of_others_is_never_replaced(tmp_path, summary):
         (path / "summary.json").write_text(summary)
     with pytest.raises(InputError, match="did not make"):
         write_folder(path, "new")
-    with pytest.raises(InputError, match="did not make"), written_whole(path) as beside:
+    with pytest.raises(InputError, match="did not make"), write_whole(path) as beside:
         beside.write_text("a file over the folder")
     assert (path / "notes.txt").read_text() == "must survive" and len(list(tmp_path.iterdir())) == 1
 
 
 def test_what_the_system_refuses_names_the_path(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"file/under: cannot be written"), written_whole(tmp_path / "file/under"):
+    with pytest.raises(InputError, match=r"file/under: cannot be written"), write_whole(tmp_path / "file/under"):
         pass
-    with pytest.raises(InputError, match="no space left"), written_whole(tmp_path / "x"):
+    with pytest.raises(InputError, match="no space left"), write_whole(tmp_path / "x"):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -78,7 +78,7 @@ def test_a_defect_while_bad_input_is_handled_is_a_defect():
     assert input_error_in(caught.value) is None
 
 
-PROGRAM = "from common.core.errors import InputError, one_line_errors; one_line_errors(); raise {}"
+PROGRAM = "from common.core.errors import InputError, install_error_hook; install_error_hook(); raise {}"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from common.core.errors import InputError
 from common.core.files import PROGRAM
-from common.core.folders import case_names, check_targets, finished
+from common.core.folders import case_names, check_targets, is_finished
 
 
 def entries(*paths, **more):
@@ -45,7 +45,7 @@ def test_over_two_runs_too(inputs, tmp_path):
     result(out / "b_a4c", inputs[1])
     assert case_names(entries(*inputs[:2]), out) == ["a4c", "b_a4c"], "each is done again where it was"
     assert case_names(entries(inputs[2]), out)[0] not in ("a4c", "b_a4c")
-    assert finished(out, entries(inputs[1])[0]) and not finished(out, entries(inputs[2])[0])
+    assert is_finished(out, entries(inputs[1])[0]) and not is_finished(out, entries(inputs[2])[0])
 
 
 def test_a_simulated_case_is_not_replaced_by_results(inputs, tmp_path):

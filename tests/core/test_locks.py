@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_folder_is_held_by_one_process_at_a_time(tmp_path):
-    code = "import sys; from pathlib import Path; from common.core.locks import locked\n"
-    code += "with locked(Path(sys.argv[1])) as held: print(held)"
+    code = "import sys; from pathlib import Path; from common.core.locks import lock_folder\n"
+    code += "with lock_folder(Path(sys.argv[1])) as held: print(held)"
     words = [sys.executable, "-c", code, str(tmp_path)]
-    with locks.locked(tmp_path) as held:
+    with locks.lock_folder(tmp_path) as held:
         assert held is True
         second = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=900)
         assert second.returncode != 0 and "another run is writing it" in second.stderr
@@ -40,9 +40,9 @@ class Msvcrt:
 def test_on_windows_a_file_stands_for_the_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(locks, "fcntl", None)
     monkeypatch.setitem(sys.modules, "msvcrt", Msvcrt)
-    with locks.locked(tmp_path) as held:
+    with locks.lock_folder(tmp_path) as held:
         assert held is True and (tmp_path / locks.LOCK).exists()
-        with pytest.raises(InputError, match="another run"), locks.locked(tmp_path):
+        with pytest.raises(InputError, match="another run"), locks.lock_folder(tmp_path):
             pass
     assert not list(tmp_path.iterdir()) and not Msvcrt.held
 
@@ -56,5 +56,5 @@ def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch):
             raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(locks, "fcntl", Without)
-    with locks.locked(tmp_path) as held:
+    with locks.lock_folder(tmp_path) as held:
         assert held is False

@@ -4,7 +4,7 @@ import pytest
 from monai.bundle import ConfigParser
 
 from common.core.errors import InputError
-from common.core.options import as_written, check_files, check_known, check_place, is_path, take_literally
+from common.core.options import check_files, check_known, check_place, is_path, restore_path, take_literally
 
 CONFIG = {
     "bundle_root": "bundles/b",
@@ -60,7 +60,7 @@ def test_unknown(name, line):
 )
 def test_a_path_is_no_number(monkeypatch, name, value, words, found):
     monkeypatch.setattr("sys.argv", ["run", *words])
-    assert as_written(name, value) == found
+    assert restore_path(name, value) == found
 
 
 @pytest.mark.parametrize("name", ["a#1/b$c/100%/ü.nii", "a::b@c"])

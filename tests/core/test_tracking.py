@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from common.core import tracking
 from common.core.errors import InputError
-from common.core.tracking import Record, keep, kept_records, metric_name, record_id, rows_of, run_name, send
+from common.core.tracking import Record, keep, metric_name, read_records, record_id, rows_of, run_name, send
 from tests.bundles.running import ROOT
 
 CASES = {f"c{i}": {"mse": i / 8, "nlcc@1/2": float("nan") if i == 1 else 0.5} for i in range(6)}
@@ -150,7 +150,7 @@ def test_what_no_store_took_is_sent_by_a_command(folder, stores, tmp_path, monke
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     assert not tracking.send_or_keep(folder, record())
     assert not tracking.send_or_keep(folder, record("2f", name="second"))
-    assert [kept.id for kept in kept_records(folder)] == ["1f", "2f"], "the second run doesn't cost the first's record"
+    assert [kept.id for kept in read_records(folder)] == ["1f", "2f"], "the second run doesn't cost the first's record"
     client = use(monkeypatch, tmp_path, "a")
     for _ in range(2):
         command = [sys.executable, "-m", "common.core.tracking", str(folder)]
@@ -159,7 +159,7 @@ def test_what_no_store_took_is_sent_by_a_command(folder, stores, tmp_path, monke
     runs = client.search_runs([client.get_experiment_by_name("cines").experiment_id])
     assert sorted(run.info.run_name for run in runs) == ["second", "six · m · fast"]
     keep(folder, record("3f"))
-    assert [kept.id for kept in kept_records(folder)] == ["3f"], "what a store has is kept no longer"
+    assert [kept.id for kept in read_records(folder)] == ["3f"], "what a store has is kept no longer"
 
 
 def test_nothing_kept_is_one_line(tmp_path):
@@ -176,7 +176,7 @@ def test_the_default_store_is_below_the_current_folder_whatever_its_name(folder,
     send(folder, record())
     check(MlflowClient(tracking.tracking_store()))
     assert (here / "output/mlruns.db").is_file() and list((here / "output/mlartifacts").rglob("b.txt"))
-    assert tracking.how_to_look() == "python -m mlflow ui --backend-store-uri sqlite:///output/mlruns.db"
+    assert tracking.viewing_command() == "python -m mlflow ui --backend-store-uri sqlite:///output/mlruns.db"
 
 
 def test_a_folder_has_one_id_until_a_new_one_is_drawn(tmp_path):

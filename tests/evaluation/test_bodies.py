@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from common.core.errors import InputError
-from common.evaluation.bodies import BLOCK_SQUEEZE, BODIES, CENTRE, DISC_ANGLE, body_named, errors, measured_points
+from common.evaluation.bodies import BLOCK_SQUEEZE, BODIES, CENTRE, DISC_ANGLE, body_named, errors, probe_points
 from common.fields.points import track
 from common.simulation.physics import body_fields, picture_grid
 
@@ -16,12 +16,12 @@ bodies = pytest.mark.parametrize("name", BODIES)
 
 @bodies
 def test_material_goes_and_comes_back(name):
-    body, points = body_named(name), measured_points(name)
+    body, points = body_named(name), probe_points(name)
     assert body.inside(points).all() and len(points) > 100
     there = body.moved(points, 0.7)
     assert np.abs(there - points).max() > 1
     np.testing.assert_allclose(body.rest(there, 0.7), points, atol=1e-9)
-    np.testing.assert_allclose(body.displaced(there, 0.7, 0.2), body.moved(points, 0.2) - there, atol=1e-9)
+    np.testing.assert_allclose(body.displacement(there, 0.7, 0.2), body.moved(points, 0.2) - there, atol=1e-9)
     assert (np.abs(body.moved(points, 1.0) - CENTRE) <= body.reach).all()
 
 
@@ -30,7 +30,7 @@ def test_points_that_follow_the_true_fields_have_no_error(name):
     body, grid = body_named(name), picture_grid(128)
     shares = np.linspace(0, 1, 7)
     ddf = torch.stack([body_fields(body, grid, b, a)[0] for a, b in pairwise(shares)])
-    start = (measured_points(name) - grid.origin) / grid.spacing
+    start = (probe_points(name) - grid.origin) / grid.spacing
     found = track(torch.from_numpy(start).float(), ddf)[-1].double().numpy()
     scores = errors(name, found * grid.spacing + grid.origin)
     assert scores["track_mm"] < 0.05
@@ -38,12 +38,12 @@ def test_points_that_follow_the_true_fields_have_no_error(name):
 
 
 def test_measures_of_what_is_wrong():
-    still = {name: errors(name, measured_points(name)) for name in BODIES}
+    still = {name: errors(name, probe_points(name)) for name in BODIES}
     assert still["disc"]["rotation"] == pytest.approx(-100) and still["disc"]["disc_strain"] == pytest.approx(0)
     assert still["block"]["block_depth"] == pytest.approx(100 * BLOCK_SQUEEZE)
     assert still["block"]["block_lateral"] == pytest.approx(-100 * (1 / (1 - BLOCK_SQUEEZE) - 1))
     assert still["ring"]["ring_radial"] < -10 and still["ring"]["ring_circumferential"] > 10
-    points = measured_points("disc")
+    points = probe_points("disc")
     twice = body_named("disc").moved(points, 2.0)
     assert errors("disc", twice)["rotation"] == pytest.approx(100)
     grown = (body_named("disc").moved(points, 1.0) - CENTRE) * 1.03 + CENTRE

@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from common.cine.case import CineCase
 from common.core.case import Entry
 from common.core.errors import InputError
-from common.evaluation.contour import known_wall, read_contour, read_wall, track_contour, write_contour
+from common.evaluation.contour import rasterise_wall, read_contour, read_wall, track_contour, write_contour
 from common.fields.ddf import identity_grid
 
 SIZE = (96, 80)
@@ -182,11 +182,11 @@ def test_the_wall_of_a_contour_is_known(tmp_path):
     """Of an endocardium alone a tenth of its length thick; with an epicardium, what lies between; nothing without."""
     angle = np.linspace(0, np.pi, 101)
     endo, epi = (np.stack([70 - 2 * r * np.sin(angle), 40 - r * np.cos(angle)], -1) for r in (18, 26))
-    assert known_wall(case()) is None
+    assert rasterise_wall(case()) is None
     (tmp_path / "endo.json").write_text(json.dumps(endo.tolist()))
     (tmp_path / "both.json").write_text(json.dumps({"endocardium": endo.tolist(), "epicardium": epi.tolist()}))
-    thin, both = (known_wall(case(), str(tmp_path / name)) for name in ("endo.json", "both.json"))
+    thin, both = (rasterise_wall(case(), str(tmp_path / name)) for name in ("endo.json", "both.json"))
     assert thin[60, 40 + 20] and not thin[60, 40 + 24] and not thin[60, 40]
     assert both[60, 40 + 20] and both[60, 40 + 24] and not both[60, 40] and not both[60, 40 + 28]
     with pytest.raises(InputError, match="ED at frame 7, the cine has frames 0 to 4"):
-        known_wall(case(), str(tmp_path / "both.json"), 7)
+        rasterise_wall(case(), str(tmp_path / "both.json"), 7)

@@ -31,7 +31,7 @@ def test_film_shows_where_points_went(tmp_path):
     ddf = torch.zeros(4, 2, 64, 128)
     ddf[:, 1] = -10  # frame t+1 at p was 10 to the left: tissue moves 10 pixels right a frame
     path = track(torch.tensor([[30.0, 20.0]]), ddf)
-    figures.tracked_film(cine, path, tmp_path / "film.mp4")
+    figures.draw_film(cine, path, tmp_path / "film.mp4")
     film = iio.imread(tmp_path / "film.mp4")
     zoom = film.shape[2] // 128
     assert len(film) == 5
@@ -43,14 +43,14 @@ def test_film_shows_where_points_went(tmp_path):
 
 def test_pictures_of_odd_sizes(tmp_path, frames):
     cine = frames[:, :59, :87]
-    figures.warped_beside_fixed(cine[0], cine[1], cine[2], tmp_path / "warped.png")
-    figures.tracked_film(cine, track(grid_points(torch.ones(59, 87), 9), torch.zeros(3, 2, 59, 87)), tmp_path / "f.gif")
+    figures.draw_warped(cine[0], cine[1], cine[2], tmp_path / "warped.png")
+    figures.draw_film(cine, track(grid_points(torch.ones(59, 87), 9), torch.zeros(3, 2, 59, 87)), tmp_path / "f.gif")
     assert iio.imread(tmp_path / "f.gif").shape[0] >= 1
 
 
 @pytest.mark.parametrize("aspect", [0.5, 2.0])
 def test_pixels_that_are_not_square_are_shown_as_they_are(tmp_path, frames, aspect):
-    figures.tracked_film(frames, track(grid_points(torch.ones(60, 90), 9), torch.zeros(3, 2, 60, 90)),
+    figures.draw_film(frames, track(grid_points(torch.ones(60, 90), 9), torch.zeros(3, 2, 60, 90)),
                          tmp_path / "f.mp4", tmp_path / "f.png", aspect=aspect)  # fmt: skip
     tall, wide = iio.imread(tmp_path / "f.png").shape[:2]
     assert tall / wide == pytest.approx(aspect * 60 / 90, rel=0.02)

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from common.cine.cases import CineCases
-from common.cine.read import two_frames
+from common.cine.read import read_two_frames
 from common.core.case import Entry
 from common.core.errors import InputError
 from common.evaluation.scores import Scores
-from common.evaluation.truth import carried_label_scores, contour_distances, truth_scores
+from common.evaluation.truth import contour_distances, label_scores, truth_scores
 from common.fields.files import load_ddf
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.write import write_cases
@@ -85,7 +85,7 @@ def labelled_pair(tmp_path):
 
 
 def carried(case, ddf):
-    return carried_label_scores(case, ddf).metrics
+    return label_scores(case, ddf).metrics
 
 
 def test_labels_and_endocardium_are_carried_by_a_shift(labelled_pair, tmp_path):
@@ -103,9 +103,9 @@ def test_labels_and_endocardium_are_carried_by_a_shift(labelled_pair, tmp_path):
 def test_two_frames_that_do_not_fit_are_refused(labelled_pair, tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.ones((50, 50), np.uint8), np.eye(4)), tmp_path / "small.nii.gz")
     with pytest.raises(InputError, match=r"small\.nii\.gz: \(50, 50\)"):
-        two_frames(tmp_path / "ed.nii.gz", tmp_path / "small.nii.gz")
+        read_two_frames(tmp_path / "ed.nii.gz", tmp_path / "small.nii.gz")
     with pytest.raises(InputError, match=r"none\.nii\.gz: no readable frame"):
-        two_frames(tmp_path / "none.nii.gz", tmp_path / "ed.nii.gz")
+        read_two_frames(tmp_path / "none.nii.gz", tmp_path / "ed.nii.gz")
     entry = replace(labelled_pair.entry, es_label=str(tmp_path / "small.nii.gz"))
     with pytest.raises(InputError, match=r"the labels are \(50, 50\)"):
         carried(replace(labelled_pair, entry=entry), torch.zeros(1, 2, 120, 100))

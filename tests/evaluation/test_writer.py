@@ -9,7 +9,7 @@ import torch
 from monai.data import MetaTensor
 
 from common.core.files import PROGRAM
-from common.evaluation.writer import MetricsTable, case_folder, earlier_rows, warped_cine
+from common.evaluation.writer import MetricsTable, case_folder, read_earlier_rows, warp_cine
 from common.fields.files import load_ddf
 from tests.evaluation.made import evaluator
 
@@ -39,7 +39,7 @@ def test_each_frame_is_warped_from_the_one_before():
     cine = MetaTensor(frames, meta={"spacing": (1.0, 1.0)})
     ddf = torch.zeros(2, 2, 6, 6)
     ddf[:, 0] = -1.0  # what is at p came from a row above
-    warped = warped_cine(cine, ddf)
+    warped = warp_cine(cine, ddf)
     assert torch.equal(warped[0, 0], frames[0, 0]) and warped.meta["spacing"] == (1.0, 1.0)
     assert warped[0, 1, 3].unique().item() == 1.0 and warped[0, 2, 4].unique().item() == 2.0
     assert torch.equal(cine.as_tensor(), frames), "the cine itself is left alone"
@@ -70,4 +70,4 @@ def test_tables_hold_what_earlier_runs_of_the_method_left(cines, capsys):
     assert json.loads((cines / "out/summary.json").read_text())["cases"]["mse"]["n"] == 2
     evaluator(cines, "a", [MetricsTable(show=False)], method="other").run()
     assert [row["case"] for row in rows(cines / "out/metrics.csv")] == ["a"], "of one method alone"
-    assert earlier_rows(cines / "out", ["b"]) == ([], [])
+    assert read_earlier_rows(cines / "out", ["b"]) == ([], [])

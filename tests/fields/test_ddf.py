@@ -213,7 +213,7 @@ def test_a_field_between_grids_leads_to_the_same_millimetres():
     moving = np.diag([1.0, 1.5, 3.0, 1.0])
     moving[:3, 3] = [-2.0, 4.0, 7.0]
     ddf = torch.randn(1, 3, 3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = fields.between_grids(ddf, fixed, moving)
+    found = fields.change_grids(ddf, fixed, moving)
     assert found.dtype == torch.float64 and found.shape == ddf.shape
     for voxel in np.ndindex(3, 4, 5):
         to = moving @ np.append(np.array(voxel) + ddf[(0, slice(None), *voxel)].numpy(), 1)
@@ -225,9 +225,9 @@ def test_a_field_between_grids_leads_to_the_same_millimetres():
 def test_a_field_between_grids_is_not_rounded_as_a_place():
     """At voxel 50 a float32 is 4e-6 wide, a displacement of a hundredth far less."""
     ddf = 0.01 * torch.randn(1, 3, 60, 2, 2, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(fields.between_grids(ddf, np.eye(4), np.eye(4)), ddf)
+    assert torch.equal(fields.change_grids(ddf, np.eye(4), np.eye(4)), ddf)
     moving = np.eye(4)
     moving[0, 3] = 0.125
-    found = fields.between_grids(ddf, np.eye(4), moving).double()
+    found = fields.change_grids(ddf, np.eye(4), moving).double()
     expected = ddf.double() + torch.tensor([0.125, 0.0, 0.0]).view(1, 3, 1, 1, 1)
     assert (found - expected).abs().max() < 2e-8

@@ -2,7 +2,7 @@ import pytest
 import torch
 from monai.losses import LocalNormalizedCrossCorrelationLoss
 
-from common.fields.ncc import EPS, LocalNCCLoss, box_sum, inside, local_ncc, masked_mean, nlcc
+from common.fields.ncc import EPS, LocalNCCLoss, box_sum, local_ncc, masked_mean, nlcc, window_mask
 
 
 def ncc_by_loop(fixed, warped, radius, eps=EPS):
@@ -67,7 +67,7 @@ def test_monai_agrees_inside():
     fixed, warped = images((40, 40))
     radius = 3
     whole = LocalNormalizedCrossCorrelationLoss(2, 2 * radius + 1, smooth_nr=0, smooth_dr=1e-7, reduction="none")
-    monai = -inside(whole(warped, fixed), radius)
+    monai = -window_mask(whole(warped, fixed), radius)
     found = local_ncc(fixed, warped, radius)
     torch.testing.assert_close(found, monai, atol=1e-3, rtol=0)
 
@@ -131,11 +131,11 @@ def test_every_second_window_has_the_same_value_and_gradient(size, radius):
 def test_the_mask_of_every_second_window():
     mask = torch.zeros(1, 1, 12, 13)
     mask[..., 4, 6] = 1  # the centre of a window that begins at (2, 4)
-    covered = inside(mask, 2, every=2)
+    covered = window_mask(mask, 2, every=2)
     assert covered.shape == local_ncc(mask, mask, 2, every=2).shape
     assert covered.nonzero().tolist() == [[0, 0, 1, 2]]
     mask[..., 4, 6], mask[..., 5, 6] = 0, 1  # between windows
-    assert not inside(mask, 2, every=2).any()
+    assert not window_mask(mask, 2, every=2).any()
 
 
 def test_windows_are_at_every_pixel_or_every_second_one():

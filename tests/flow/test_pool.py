@@ -34,7 +34,7 @@ def test_the_axis_of_a_slanted_pool():
     axis = long_axis((along / 40) ** 2 + (across / 15) ** 2 < 1, (1.0, 1.0))
     assert axis.length == pytest.approx(80, abs=1.5)
     assert axis.apex == pytest.approx([50 - 32, 50 - 24], abs=1.5)
-    assert axis.along(torch.tensor([[50.0, 50.0]]).numpy())[0] == pytest.approx(0.5, abs=0.01)
+    assert axis.axial_distance(torch.tensor([[50.0, 50.0]]).numpy())[0] == pytest.approx(0.5, abs=0.01)
 
 
 def test_nothing_has_no_axis():

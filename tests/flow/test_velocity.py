@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from common.core.errors import InputError
-from common.flow.velocity import halfway, velocity_of
+from common.flow.velocity import carry_halfway, velocity_of
 from tests.flow.flows import grid
 
 
@@ -30,7 +30,7 @@ def test_a_turn_gives_its_velocity_half_way_to_second_order():
 
 
 def test_half_way_of_a_shift():
-    assert halfway(torch.full((1, 2, 8, 8), 3.0)).unique().tolist() == [-3.0]
+    assert carry_halfway(torch.full((1, 2, 8, 8), 3.0)).unique().tolist() == [-3.0]
 
 
 def test_units_and_the_pool():

@@ -5,7 +5,7 @@ import torch
 from scipy import ndimage
 
 from common.flow.pool import long_axis
-from common.flow.vortices import CORE, centre_distance, find_vortices, gamma2, paired_vortices
+from common.flow.vortices import CORE, centre_distance, find_vortices, gamma2, pair_vortices
 from tests.flow.flows import grid, hill, lamb_oseen, rankine, taylor_green
 
 STEPS = (0.5, 0.5)
@@ -103,7 +103,7 @@ def test_pixels_a_frame_have_no_centimetres():
 def test_pairs_are_of_one_turn_and_each_once():
     a = find_vortices(lamb_oseen(Y, X, centre=(0, -8)) - lamb_oseen(Y, X, centre=(0, 8)), STEPS, WHOLE)
     b = find_vortices(lamb_oseen(Y, X, centre=(2, -8)) - lamb_oseen(Y, X, centre=(0, 8)), STEPS, WHOLE)
-    pairs = paired_vortices(a, b, STEPS)
+    pairs = pair_vortices(a, b, STEPS)
     assert len(a) == len(b) == len(pairs) == 2 and all(p.turn == q.turn for p, q in pairs)
     assert max(centre_distance(*pair, STEPS) for pair in pairs) == pytest.approx(2, abs=0.4)
-    assert not paired_vortices(a[:1], [v for v in b if v.turn != a[0].turn], STEPS)
+    assert not pair_vortices(a[:1], [v for v in b if v.turn != a[0].turn], STEPS)

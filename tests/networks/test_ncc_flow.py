@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional
 
 from common.fields.ddf import identity_grid, sample
-from common.networks.ncc_flow import NCCFlow, ncc_volume, standardised
+from common.networks.ncc_flow import NCCFlow, ncc_volume, standardise
 from common.registration.flow_loss import PassesFlowLoss, endpoint_error
 
 SMALL = {"scales": (1, 0), "searches": (2, 2), "widths": (16, 16), "passes": (1, 2), "stride": 4, "deep": 8}
@@ -23,7 +23,7 @@ def test_contract(size):
     fields = network(image, pyramid=True)
     assert [f.shape[1] for f in fields] == [2, 2, 4] and all(f.shape[2:] == ddf.shape[2:] for f in fields)
     torch.testing.assert_close(fields[-1][:, :2], ddf)
-    field, deviation = network.with_deviation(image)
+    field, deviation = network.forward_with_deviation(image)
     torch.testing.assert_close(field, ddf)
     torch.testing.assert_close(deviation, 2**0.5 * fields[-1][:, 2:].exp())
     PassesFlowLoss()(fields, torch.zeros_like(ddf)).backward()
@@ -42,7 +42,7 @@ def test_volume_is_local_ncc():
     moving, fixed = image[..., 4:44, 4:44], image[..., 5:45, 2:42]  # fixed(p) = moving(p + (1, -2))
     volume = ncc_volume(fixed, moving, search=3)
     assert volume.shape == (1, 49, 10, 10)
-    a, b = standardised(fixed, 4)[0, 0], standardised(moving, 4)[0, 0]
+    a, b = standardise(fixed, 4)[0, 0], standardise(moving, 4)[0, 0]
     row, column, shift = 4, 6, (2, -1)
     window = [(r, c) for r in range(4 * row - 2, 4 * row + 6) for c in range(4 * column - 2, 4 * column + 6)]
     expected = sum(a[r, c] * b[r + shift[0], c + shift[1]] for r, c in window) / 64
@@ -63,7 +63,7 @@ def test_a_pass_answers_for_its_own_error_alone():
 
 def test_brightness_and_contrast_do_not_matter():
     image = speckle((40, 40))
-    torch.testing.assert_close(standardised(0.4 * image + 0.3, 4), standardised(image, 4), atol=5e-2, rtol=0)
+    torch.testing.assert_close(standardise(0.4 * image + 0.3, 4), standardise(image, 4), atol=5e-2, rtol=0)
 
 
 def test_it_learns_translations():
@@ -108,6 +108,6 @@ def test_a_flow_is_handed_on_in_pixels_whatever_the_grids():
 def test_volume_at_the_border_counts_what_is_there():
     image = speckle((16, 24))
     volume = ncc_volume(image, image, search=1)
-    unit = standardised(image, 4)[0, 0].square()
+    unit = standardise(image, 4)[0, 0].square()
     torch.testing.assert_close(volume[0, 4, 0, 0], unit[:6, :6].mean())
     torch.testing.assert_close(volume[0, 4, 1, 2], unit[2:10, 6:14].mean())

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from common.core.errors import InputError
 from common.fields.ddf import warp
-from common.networks.pwc_net import PWCNet, PyramidInferer, cost_volume, normalised
+from common.networks.pwc_net import PWCNet, PyramidInferer, cost_volume, normalise_features
 from common.registration.flow_loss import MultiScaleFlowLoss, endpoint_error
 
 SMALL = {"pyramid": (8, 12, 16), "estimator": (16, 16, 12, 8, 8), "context": (12, 12, 12, 8, 8, 8), "unit": 1.0}
@@ -47,11 +47,11 @@ def test_cost_volume_against_a_loop():
 
 def test_normalised_costs_are_correlations():
     features = torch.randn(2, 5, 6, 7) * 3 + 1
-    whole = normalised(features)
+    whole = normalise_features(features)
     assert torch.allclose(whole.square().sum(1), torch.ones(2, 6, 7), atol=1e-4)
     same = cost_volume(whole, whole, radius=1)[:, 4] * 5
     assert torch.allclose(same, torch.ones(2, 6, 7), atol=1e-4), "the middle offset compares a place with itself"
-    assert torch.allclose(normalised(7 * features - 2), whole, atol=1e-4), "gain and offset do not count"
+    assert torch.allclose(normalise_features(7 * features - 2), whole, atol=1e-4), "gain and offset do not count"
 
 
 @pytest.mark.parametrize("size", [(64, 64), (37, 51), (9, 8), (64, 200)])

@@ -4,7 +4,7 @@ from torch import nn
 
 from common.fields.points import track
 from common.networks.ncc_flow import NCCFlow
-from common.registration.anchored import AnchoredInferer, corrected_step, refine_field, spread_over_time
+from common.registration.anchored import AnchoredInferer, correct_step, refine_field, spread_over_time
 from common.registration.pairwise import PairwiseInferer
 
 SPEED = torch.tensor([0.5, -0.25])
@@ -116,7 +116,7 @@ def test_a_corrected_step_where_the_correction_changes_in_space():
     still = torch.zeros(1, 2, 40, 8)
     step, back, after = still.clone(), still.clone(), still.clone()
     step[:, 0], back[:, 0], after[:, 0] = c, b, a * rows
-    found = corrected_step(step, back, still, after)
+    found = correct_step(step, back, still, after)
     expected = c - a * (rows + b) / (1 + a)
     torch.testing.assert_close(found[0, 0, 6:-6], expected[6:-6], atol=2e-4, rtol=0)
     assert found[0, 1].abs().max() == 0

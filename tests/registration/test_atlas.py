@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from common.core.errors import InputError
-from common.fields.ddf import between_grids, identity_grid, warp
+from common.fields.ddf import change_grids, identity_grid, warp
 from common.fields.random import random_field
 from common.fields.regularity import folding
 from common.networks.registration_unet import RegistrationUNet
@@ -131,7 +131,7 @@ def test_a_mapping_between_grids_that_lie_apart():
     fixed, moving = np.diag([1.0, 1, 1, 1]), np.diag([-1.0, 2, 1, 1])
     moving[:3, 3] = 5, -2, 3
     u = random_field((6, 7, 8), 1.0, 3, torch.Generator().manual_seed(0))
-    v = between_grids(u, fixed, moving)
+    v = change_grids(u, fixed, moving)
     grid = identity_grid((6, 7, 8), u)
     at = (grid + u).flatten(2)[0].numpy()
     expected = moving[:3, :3] @ at + moving[:3, 3:]

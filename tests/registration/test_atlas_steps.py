@@ -339,7 +339,7 @@ def test_without_any_there_are_six_synthetic_ones(folder):
 
 def test_bars_are_named(monkeypatch, atlases):
     named = []
-    monkeypatch.setattr("common.registration.atlas.with_bar", lambda steps, *words: named.append(words) or steps)
+    monkeypatch.setattr("common.registration.atlas.show_bar", lambda steps, *words: named.append(words) or steps)
     monkeypatch.setattr("common.registration.atlas.one_hot", lambda case: torch.zeros(1, 3, 4, 4, 4))
     Atlases(count=1, transform=lambda entry: case_of({"case": "v1"}))
     AtlasSegmentation(atlases)(TARGET, Still())

@@ -5,7 +5,7 @@ import torch
 
 from common.fields.ddf import smooth
 from common.fields.points import track
-from common.registration.inside import corrected_step, fit_affine, follow_inside, lead
+from common.registration.inside import correct_step, fit_affine, follow_inside, lead
 
 SIZE, TOP, LEFT, WIDTH, HEIGHT = (80, 72), 20.0, 28.0, 14.0, 40.0
 ENDS = torch.tensor([[TOP, LEFT], [TOP, LEFT + WIDTH], [TOP + HEIGHT, LEFT], [TOP + HEIGHT, LEFT + WIDTH]])
@@ -90,4 +90,4 @@ def test_steps_lead_to_every_frame_and_back():
         there = place(origin(grid(), 4), t) - grid()
         assert (led[t].movedim(0, -1) - there)[inner[1:]].abs().max() < 0.02
     still = torch.zeros_like(steps[:1])
-    assert torch.allclose(corrected_step(steps[:1], back[1:2], still, still), steps[:1])
+    assert torch.allclose(correct_step(steps[:1], back[1:2], still, still), steps[:1])

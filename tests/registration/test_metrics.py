@@ -97,7 +97,7 @@ def test_a_brighter_picture_is_alike_but_not_the_same():
 
 def test_bars_are_named(monkeypatch):
     named = []
-    monkeypatch.setattr("common.registration.metrics.with_bar", lambda steps, *words: named.append(words) or steps)
+    monkeypatch.setattr("common.registration.metrics.show_bar", lambda steps, *words: named.append(words) or steps)
     reconstruction(torch.rand(1, 2, 30, 30), None, radius=4)
     regularity(torch.zeros(1, 2, 8, 8), None)
     assert named == [("similarity", "batch"), ("regularity", "batch")]

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from common.registration.losses import RegistrationLoss
-from common.registration.pairwise import PairwiseInferer, SizedInferer, SpannedInferer, consistent
+from common.registration.pairwise import PairwiseInferer, SizedInferer, SpannedInferer, make_consistent
 from common.registration.result import RegistrationResult
 from common.registration.testtime import MultiScaleTestTimeTraining
 from tests.registration.recording import Records
@@ -82,11 +82,11 @@ def test_of_a_region_alone_the_field_is_as_without():
     whole = SizedInferer(PairwiseInferer(progress=False), 40)
     all_of_it = whole(ramp, network, mask=mask).ddf
     assert network.size == (26, 40)
-    part = whole.within(((10, 50), (30, 70)))(ramp, network, mask=mask).ddf
+    part = whole.restrict(((10, 50), (30, 70)))(ramp, network, mask=mask).ddf
     assert network.size == (20, 20) and part.shape == all_of_it.shape
     torch.testing.assert_close(part[..., 12:48, 32:68], all_of_it[..., 12:48, 32:68], atol=0.6, rtol=0)
     torch.testing.assert_close(part[..., 30, 5], part[..., 30, 30], msg="beyond it its edge goes on")
-    whole.within(((10, 20), (30, 70)))(ramp, network, mask=mask)
+    whole.restrict(((10, 20), (30, 70)))(ramp, network, mask=mask)
     assert network.size == (26, 40), "a sliver is registered with what is around it"
 
 
@@ -223,7 +223,7 @@ def test_the_mean_of_both_directions_is_read_where_the_point_goes():
     ddf[:, 1] = 2.0
     back = torch.zeros(1, 2, 6, 20)
     back[:, 0], back[:, 1] = -0.1 * torch.arange(20.0), -1.0
-    found = consistent(ddf, back)
+    found = make_consistent(ddf, back)
     torch.testing.assert_close(found[0, 0, :, :18], (0.05 * (torch.arange(18.0) + 2)).expand(6, 18))
     torch.testing.assert_close(found[0, 1], torch.full((6, 20), 1.5))
 
@@ -239,7 +239,7 @@ class Tells(nn.Module):
         self.batches.append((len(image), self.training, torch.is_grad_enabled(), image.dtype))
         return image[:, :1, :1, :1].expand(-1, 2, *image.shape[2:]) + self.weight
 
-    def with_deviation(self, image):
+    def forward_with_deviation(self, image):
         found = self(image)
         return found, found / 2
 
@@ -366,9 +366,9 @@ def test_a_region_of_32_pixels_is_registered_by_itself_and_one_of_31_is_not():
         ((10, 42), (20, 52), (32, 32)), ((10, 41), (20, 52), (60, 100)), ((-20, 200), (50, 300), (60, 50)),
     ):  # fmt: skip
         inner = Keeps()
-        sized = SizedInferer(inner, 320).within((rows, columns))
+        sized = SizedInferer(inner, 320).restrict((rows, columns))
         assert sized.region == (rows, columns) and sized.longest == 320
         sized(image, nn.Identity())
         assert tuple(inner.inputs.shape[2:]) == size
-    again = SizedInferer(inner, 100, 50, 7).within(((0, 40), (0, 40)))
+    again = SizedInferer(inner, 100, 50, 7).restrict(((0, 40), (0, 40)))
     assert (again.inferer, again.longest, again.shortest, again.margin) == (inner, 100, 50, 7)

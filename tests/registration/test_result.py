@@ -8,18 +8,18 @@ from common.registration.result import (
     RegistrationInferer,
     RegistrationResult,
     Stage,
-    beyond_box,
     follow_each_other,
+    pad_to_image,
     register,
 )
 
 
 def test_a_part_is_widened_by_its_own_edge():
     values = torch.arange(6.0).view(1, 1, 2, 3)
-    found = beyond_box(values, [(1, 3), (2, 5)], (4, 6))
+    found = pad_to_image(values, [(1, 3), (2, 5)], (4, 6))
     assert found.shape == (1, 1, 4, 6) and torch.equal(found[..., 1:3, 2:5], values)
     assert found[0, 0, 0].tolist() == [0, 0, 0, 1, 2, 2] and found[0, 0, 3].tolist() == [3, 3, 3, 4, 5, 5]
-    assert beyond_box(values, [(0, 2), (0, 3)], (2, 3)) is values
+    assert pad_to_image(values, [(0, 2), (0, 3)], (2, 3)) is values
 
 
 def test_a_coarse_stage_is_told_in_voxels_of_the_image():
@@ -151,7 +151,7 @@ def test_pairs_that_follow_each_other():
 
 def test_a_volume_is_widened_along_each_axis():
     values = torch.arange(8.0).view(1, 1, 2, 2, 2)
-    found = beyond_box(values, [(1, 3), (0, 2), (2, 4)], (4, 3, 5))
+    found = pad_to_image(values, [(1, 3), (0, 2), (2, 4)], (4, 3, 5))
     assert found.shape == (1, 1, 4, 3, 5) and torch.equal(found[0, 0, 1:3, 0:2, 2:4], values[0, 0])
     assert found[0, 0, 0, 2, 0] == values[0, 0, 0, 1, 0] and found[0, 0, 3, 0, 4] == values[0, 0, 1, 0, 1]
-    assert torch.equal(beyond_box(values, [(0, 2), (0, 2), (0, 2)], (2, 2, 3))[..., 2], values[..., 1])
+    assert torch.equal(pad_to_image(values, [(0, 2), (0, 2), (0, 2)], (2, 2, 3))[..., 2], values[..., 1])

@@ -7,7 +7,7 @@ from common.fields.ddf import identity_grid, warp
 from common.fields.regularity import folding
 from common.networks.registration_unet import RegistrationUNet
 from common.registration.losses import RegistrationLoss
-from common.registration.testtime import MultiScaleTestTimeTraining, per_scale
+from common.registration.testtime import MultiScaleTestTimeTraining, expand_scales
 from tests.conftest import moving_cine, rotation
 
 SIZE = (72, 80)
@@ -182,26 +182,26 @@ def test_killed_run_goes_on_to_the_same_field(tmp_path, monkeypatch, field_scale
     settings = {"field_scales": field_scales, "steps": [4, 4, 4], "checkpoint_dir": tmp_path}
     undisturbed = inferer(**{**settings, "checkpoint_dir": None})(image, network()).ddf
     killed = inferer(**settings)
-    at_scale = killed._at_scale
+    at_scale = killed._rescale_inputs
 
     def die_at_the_last(scale, *rest):
         if scale == 1.0:
             raise KeyboardInterrupt
         return at_scale(scale, *rest)
 
-    monkeypatch.setattr(killed, "_at_scale", die_at_the_last)
+    monkeypatch.setattr(killed, "_rescale_inputs", die_at_the_last)
     with pytest.raises(KeyboardInterrupt):
         killed(image, network())
     resumed = inferer(**settings)
     scales = []
-    at_scale = resumed._at_scale
-    monkeypatch.setattr(resumed, "_at_scale", lambda scale, *rest: scales.append(scale) or at_scale(scale, *rest))
+    at_scale = resumed._rescale_inputs
+    monkeypatch.setattr(resumed, "_rescale_inputs", lambda scale, *rest: scales.append(scale) or at_scale(scale, *rest))
     assert torch.equal(resumed(image, network()).ddf, undisturbed)
     assert scales == [1.0], "the scales that were done are not done again"
 
     other = inferer(**{**settings, "smoothness": 2.0})
-    at_scale = other._at_scale
-    monkeypatch.setattr(other, "_at_scale", lambda scale, *rest: scales.append(scale) or at_scale(scale, *rest))
+    at_scale = other._rescale_inputs
+    monkeypatch.setattr(other, "_rescale_inputs", lambda scale, *rest: scales.append(scale) or at_scale(scale, *rest))
     other(image, network())
     assert scales == [1.0, 0.25, 0.5, 1.0], "other settings begin anew"
     other.forget()
@@ -251,7 +251,7 @@ def test_bounding_box():
     assert bounding_box(None, (9, 8, 7), 2) == ((0, 9), (0, 8), (0, 7))
     assert bounding_box(mask, (9, 8, 7), 0, 4) == ((2, 7), (2, 6), (1, 5))
     assert bounding_box(mask, (9, 8, 7), 0, 20) == ((0, 9), (0, 8), (0, 7))
-    assert per_scale(2, 3, "steps") == [2, 2, 2]
+    assert expand_scales(2, 3, "steps") == [2, 2, 2]
 
 
 def test_a_small_mask_is_widened_to_what_the_coarsest_scale_needs():

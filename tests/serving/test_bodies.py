@@ -25,7 +25,7 @@ def test_what_really_comes_is_counted_over_all_pieces():
         async def receive():
             return next(messages)
 
-        counted = BodyLimit(10).counted(receive, ValueError("too much"))
+        counted = BodyLimit(10).count_bytes(receive, ValueError("too much"))
         return [(await counted())["body"] for _ in pieces]
 
     assert asyncio.run(read([b"12345", b"67890"])) == [b"12345", b"67890"]

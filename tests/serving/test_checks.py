@@ -13,14 +13,14 @@ def refused(status, match, call, *given):
 
 @pytest.mark.parametrize("name", ["a", "A4C_2024-05.nii", "x" * 120, "1+1"])
 def test_names_that_may_be_stored(name):
-    assert C.new_name(name) == name
+    assert C.check_new_name(name) == name
 
 
 @pytest.mark.parametrize(
     "name", ["", ".", "..", ".hidden", "a..b", "a/b", "a\\b", "a b", "a\n", "x" * 121, "-rf", "é", "a\0"]
 )
 def test_names_that_may_not(name):
-    refused(400, "^image .*: a name has letters", C.new_name, name)
+    refused(400, "^image .*: a name has letters", C.check_new_name, name)
 
 
 def test_tags_are_shorter_and_have_no_dots():
@@ -52,9 +52,9 @@ def test_params_are_one_object_of_bounded_length():
 
 
 def test_a_long_value_is_shown_by_its_beginning():
-    assert C.shown("abc") == "'abc'" and C.shown(3) == "3"
-    assert C.shown("x" * 58) == "'" + "x" * 58 + "'"
-    long = C.shown("x" * 59)
+    assert C.shorten("abc") == "'abc'" and C.shorten(3) == "3"
+    assert C.shorten("x" * 58) == "'" + "x" * 58 + "'"
+    long = C.shorten("x" * 59)
     assert long == "'" + "x" * 56 + "...'" and len(long) == 61
 
 
@@ -83,10 +83,10 @@ def test_whole_numbers():
 
 
 def test_words_and_switches():
-    assert C.one_of("ed", "es")("es") == "es"
+    assert C.choice("ed", "es")("es") == "es"
     for value in ("ES", "", None, 1, ["ed"]):
         with pytest.raises(ValueError, match=r"^one of ed, es$"):
-            C.one_of("ed", "es")(value)
+            C.choice("ed", "es")(value)
     assert [C.switch(v) for v in (True, False, "true", "False")] == [True, False, True, False]
     for value in (0, 1, "yes", None, ""):
         with pytest.raises(ValueError, match=r"^true or false$"):

@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from common.cine.write import write_cine
 from common.core.errors import InputError
 from common.evaluation.contour import read_contour
-from common.serving.requests import ANSWER, as_nrrd, open_requests, uncertainty, wall_labels
+from common.serving.requests import ANSWER, convert_to_nrrd, open_requests, uncertainty, wall_labels
 from tests.bundles.running import ROOT
 from tests.conftest import moving_cine
 
@@ -57,7 +57,7 @@ def test_nrrd_holds_what_nifti_holds_and_lies_where_it_lies(shape, tmp_path):
     image = nibabel.Nifti1Image(values, affine)
     image.header.set_intent(1007 if len(shape) == 5 else 0)
     nibabel.save(image, path)
-    found, header = nrrd.read(str(tmp_path / as_nrrd(path)))
+    found, header = nrrd.read(str(tmp_path / convert_to_nrrd(path)))
     wanted = values if len(shape) == 3 else np.moveaxis(values[:, :, :, 0], -1, 0)
     np.testing.assert_array_equal(found, wanted)
     np.testing.assert_allclose(header["space origin"], [-3, 4, 5], atol=1e-6)

@@ -11,14 +11,14 @@ from tests.bundles.running import ROOT
 def test_every_method_that_is_offered_is_a_configuration_of_the_bundle():
     for name in S.METHODS:
         assert (ROOT / W.BUNDLE / "configs" / f"motion_{name}.json").is_file()
-    assert {"cpwc", "farneback", "dis", "nmsr"} <= set(S.installed_methods())
+    assert {"cpwc", "farneback", "dis", "nmsr"} <= set(S.list_methods())
 
 
 def test_a_method_is_offered_where_its_package_is(monkeypatch):
     monkeypatch.setattr(S, "find_spec", lambda name: None if name == "ants" else find_spec("common"))
-    assert set(S.installed_methods()) == set(S.METHODS) - {"ants"}
+    assert set(S.list_methods()) == set(S.METHODS) - {"ants"}
     monkeypatch.setattr(S, "find_spec", lambda name: find_spec("common") if name == "common" else None)
-    assert set(S.installed_methods()) == {"cpwc", "farneback", "dis", "nmsr"}
+    assert set(S.list_methods()) == {"cpwc", "farneback", "dis", "nmsr"}
     assert set(S.page_settings()["kinds"]["cine"]) == {"cpwc", "farneback", "dis", "nmsr"}
 
 

@@ -12,7 +12,7 @@ from common.fields.files import save_volume_ddf
 from common.serving import volumes as V
 from common.serving.workbench import open_case
 from common.volume.phantom import phantom
-from common.volume.transforms import SIZE, turned_to_ras
+from common.volume.transforms import SIZE, reorient_to_ras
 from tests.bundles.running import ROOT
 
 
@@ -81,12 +81,12 @@ def test_without_atlases_nothing_is_segmented(request_of):
 
 
 def test_the_shown_field_is_in_voxels_of_the_turned_volume_less_its_median(tmp_path):
-    volume = turned_to_ras(np.zeros((20, 40, 30)), np.diag([-2.0, 1, 1, 1]))  # its centre: −19, 19.5, 14.5 mm
+    volume = reorient_to_ras(np.zeros((20, 40, 30)), np.diag([-2.0, 1, 1, 1]))  # its centre: −19, 19.5, 14.5 mm
     common = np.eye(4)
     common[:3, 3] = -19 - 23.5, 19.5 - 31.5, 14.5 - 23.5
     ddf = torch.zeros(3, *SIZE) + torch.tensor([5.0, 6, 7])[:, None, None, None]
     ddf[0, 24, 32, 24] += 4  # mm, and voxels of the common grid
     save_volume_ddf(tmp_path / "ddf.nii.gz", ddf, common)
-    field = V.shown_field(tmp_path / "ddf.nii.gz", volume)
+    field = V.sample_field(tmp_path / "ddf.nii.gz", volume)
     assert field.shape == (7, 14, 10, 3) and np.abs(np.median(field, axis=(0, 1, 2))).max() < 1e-5
     assert np.abs(field[..., 1:]).max() < 1e-5 and 0 <= field[..., 0].max() <= 2 + 1e-5

@@ -16,14 +16,14 @@ from tests.workbench.serving import there_and_back
 def test_handles_move_the_line_by_a_spline_and_leave_the_rest():
     lines = np.stack([np.stack([np.linspace(0, 100, 61), np.full(61, x)], 1) for x in (0.0, 5.0, 10.0)])
     handles = {"at": [0, 0.5, 1], "moved": [[0, 0], [0, 4], [0, 0]]}
-    inner = W.moved_wall(lines, handles)
+    inner = W.move_wall(lines, handles)
     assert inner[0, 30, 1] == pytest.approx(4) and inner[2, 30, 1] == pytest.approx(14)
     np.testing.assert_allclose(inner[:, [0, -1]], lines[:, [0, -1]])
-    outer = W.moved_wall(lines, {**handles, "border": "epicardium"})
+    outer = W.move_wall(lines, {**handles, "border": "epicardium"})
     np.testing.assert_allclose(outer[:, 30, 1], [0, 7, 14])
     for wrong in ({"at": [0, 1]}, {"at": [0, 0.5, 0.5]}, {"moved": [[0, 0]]}):
         with pytest.raises(InputError, match="handles are 3 to 15"):
-            W.moved_wall(lines, {**handles, **wrong})
+            W.move_wall(lines, {**handles, **wrong})
 
 
 @pytest.mark.slow

@@ -172,7 +172,7 @@ def test_progress_is_read_whole(tmp_path):
 
 
 def filled(results):
-    folder = results.new()
+    folder = results.create()
     (folder / W.CASE).mkdir()
     (folder / W.CASE / "ddf.nii.gz").write_text("field")
     return folder
@@ -201,18 +201,18 @@ def test_the_latest_results_are_kept_and_never_one_that_is_busy(tmp_path):
     for number, folder in enumerate(folders):
         os.utime(folder, (1e9 + number,) * 2)
     for folder in folders[1:]:
-        results.done(folder, keep=True)
-    results.new()
+        results.finish(folder, keep=True)
+    results.create()
     assert [folder.is_dir() for folder in folders] == [True, False, True, True], "the first is still at work"
-    results.done(folders[3], keep=False)
+    results.finish(folders[3], keep=False)
     assert not folders[3].exists()
 
 
 def test_results_go_with_time(tmp_path):
     results = W.Results(tmp_path, keep=100, seconds=1000.0)
     old, late = filled(results), filled(results)
-    results.done(old, keep=True), results.done(late, keep=True)
+    results.finish(old, keep=True), results.finish(late, keep=True)
     now = late.stat().st_mtime
     os.utime(old, (now - 2000,) * 2)
-    results.new()
+    results.create()
     assert not old.exists() and late.exists()

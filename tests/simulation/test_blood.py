@@ -109,5 +109,5 @@ def test_filling_of_a_template(data_dir):
     assert 0.1 < float(truth["velocity"].norm(dim=1).max()) < 1.2
     points = case.scanner.grid.points().numpy()
     assert np.array_equal(
-        case.flow.inside(points, case.times[0]).reshape(80, 80) & case.scanner.sector.numpy(), pool[0]
+        case.flow.is_inside(points, case.times[0]).reshape(80, 80) & case.scanner.sector.numpy(), pool[0]
     )

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from common.core.errors import InputError
-from common.simulation.bubbles import Contrast, bubbles, contrast_frames, scattered
+from common.simulation.bubbles import Contrast, bubbles, contrast_frames, scatter
 from common.simulation.flows import HillVortex
 from common.simulation.grid import ImageGrid
 from common.simulation.image import PROBES, Scanner
@@ -17,7 +17,7 @@ def test_the_concentration_stays_while_the_pool_fills():
     areas = [0.5 * np.pi * 60 * 20 * (1 + 1.5 * t) ** 2 for t in TIMES]
     for (places, amplitudes), area, time in zip(found, areas, TIMES, strict=True):
         assert len(places) == len(amplitudes) == pytest.approx(2 * area, rel=0.08)
-        assert FILLING.inside(places, time).all()
+        assert FILLING.is_inside(places, time).all()
     low = found[-1][0][:, 0] > 70  # near the base, where they come in
     assert low.sum() == pytest.approx(
         len(low) * (areas[-1] - 2 * np.trapezoid(half_widths(), dx=0.1)) / areas[-1], rel=0.2
@@ -46,15 +46,15 @@ def test_bubbles_are_carried_and_lost_at_their_rate():
 
 def test_they_are_brighter_than_tissue_on_the_picture():
     flow = HillVortex()
-    probe = PROBES["p4_2v"].with_(depth=110.0, width=60.0, focus=None)
-    scanner = Scanner(probe, ImageGrid.of_sector(110.0, probe.half_angle, (64, 64)))
+    probe = PROBES["p4_2v"].replace(depth=110.0, width=60.0, focus=None)
+    scanner = Scanner(probe, ImageGrid.from_sector(110.0, probe.half_angle, (64, 64)))
     contrast = Contrast()
     random = np.random.default_rng(0)
     tissue = torch.from_numpy(random.random((1, 4000, 2)) * [110, 90] - [0, 45]).float(), torch.full((1, 4000), 0.3)
     frame = contrast_frames(scanner, bubbles(flow, [0.0], contrast, 0), tissue, 0.4, contrast, 0)[0]
-    inside = torch.from_numpy(flow.inside(scanner.grid.points().numpy(), 0.0)).view(64, 64)
+    inside = torch.from_numpy(flow.is_inside(scanner.grid.points().numpy(), 0.0)).view(64, 64)
     assert frame[inside].mean() > frame[~inside & scanner.sector].mean() + 0.1
-    assert len(scattered(flow, 0.0, 1.0, random)) == pytest.approx(np.pi * 24**2, rel=0.1)
+    assert len(scatter(flow, 0.0, 1.0, random)) == pytest.approx(np.pi * 24**2, rel=0.1)
 
 
 @pytest.mark.parametrize("settings", [{"concentration": 0.0}, {"loss": -1.0}])

@@ -8,7 +8,7 @@ from common.simulation.anatomy import left_ventricle
 from common.simulation.contraction import (
     Defect,
     contour_length,
-    prescribed_end_systole,
+    prescribe_end_systole,
     systole,
     time_course,
 )
@@ -54,16 +54,16 @@ def test_a_ring_reaches_its_strain(gls):
     around = np.linspace(0, 2 * np.pi, 36, endpoint=False)
     circle = np.stack([np.cos(around), np.sin(around)], 1)
     ring = wall_mesh(20 * circle, 30 * circle, closed=True)
-    nodes = prescribed_end_systole(ring, None, gls)
+    nodes = prescribe_end_systole(ring, None, gls)
     np.testing.assert_allclose(np.linalg.norm(nodes[:: ring.layers], axis=1), 20 * (1 + gls), rtol=1e-9)
     with pytest.raises(InputError, match="r: the ring's end-systole does not reach a strain of -40"):
-        prescribed_end_systole(ring, ring.nodes * 0.9, -0.4, name="r")
+        prescribe_end_systole(ring, ring.nodes * 0.9, -0.4, name="r")
 
 
 def test_what_cannot_be_is_refused(mesh):
     with pytest.raises(InputError, match="gls -20"):
-        prescribed_end_systole(mesh, None, -20)
+        prescribe_end_systole(mesh, None, -20)
     with pytest.raises(InputError, match=r"gls 0\.1"):
-        prescribed_end_systole(mesh, None, 0.1)
+        prescribe_end_systole(mesh, None, 0.1)
     with pytest.raises(InputError, match="severity"):
         Defect(0.5, severity=5)

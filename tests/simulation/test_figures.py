@@ -18,7 +18,7 @@ def drawn():
 
 
 def test_every_picture_is_written_in_few_colours(tmp_path, monkeypatch):
-    for name in (*NAMES[:-1], "beside_pymust"):
+    for name in (*NAMES[:-1], "compare_with_pymust"):
         monkeypatch.setattr(F, name, drawn)
     F.write_figures(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {f"simulation_{name}.png" for name in NAMES}
@@ -29,7 +29,7 @@ def test_every_picture_is_written_in_few_colours(tmp_path, monkeypatch):
 
 
 def test_the_recorded_frame_is_grey_and_without_the_text_around_it():
-    frame = F._recorded()
+    frame = F._read_recorded()
     assert frame.shape == (185, 240) and frame.dtype == np.float32
     assert frame.min() >= 0 and frame.max() == 1 and 0.05 < frame.mean() < 0.6
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.core.errors import InputError
-from common.simulation.flows import Filling, HillVortex, LambOseenPair, carried
+from common.simulation.flows import Filling, HillVortex, LambOseenPair, advect
 
 
 def divergence(flow, points, time=0.0, h=1e-3):
@@ -18,7 +18,7 @@ def divergence(flow, points, time=0.0, h=1e-3):
 def within(flow, time=0.0, count=400, seed=0):
     low, high = flow.reach(time)
     points = low + (high - low) * np.random.default_rng(seed).random((count, 2))
-    return points[flow.inside(points, time)]
+    return points[flow.is_inside(points, time)]
 
 
 def ventricle(times):
@@ -51,7 +51,7 @@ def test_circulation_of_a_half_of_hill_and_its_wall():
     step = 0.1
     depth, lateral = np.meshgrid(np.arange(55, 95, step) + step / 2, np.arange(0, 20, step) + step / 2, indexing="ij")
     points = np.stack([depth.ravel(), lateral.ravel()], 1)
-    points = points[flow.inside(points, 0.0)]
+    points = points[flow.is_inside(points, 0.0)]
     assert flow.vorticity(points, 0.0).sum() * step**2 == pytest.approx(-5 * 150 * 20, rel=2e-3)
     assert flow.vorticity(points, 0.0) == pytest.approx(super(HillVortex, flow).vorticity(points, 0.0), abs=1e-4)
     away = points - flow.centre
@@ -100,8 +100,8 @@ def test_the_jet_is_flanked_by_eddies_that_turn_as_it_drives_them():
 
 def test_particles_go_there_and_back_and_in_through_the_base():
     points = within(FILLING, 0.05, 300)
-    before, kept = carried(FILLING, points, 0.05, 0.04)
-    again, there = carried(FILLING, before[kept], 0.04, 0.05)
+    before, kept = advect(FILLING, points, 0.05, 0.04)
+    again, there = advect(FILLING, before[kept], 0.04, 0.05)
     assert there.all() and np.abs(again - points[kept]).max() < 0.02
     entered = points[~kept]
     assert 0 < len(entered) < len(points) and entered[:, 0].min() > 60  # near the base

@@ -28,7 +28,7 @@ def test_millimetres_and_pixels_are_each_others_inverse():
 @pytest.mark.parametrize("shape", [(101, 101), (101, 300), (300, 101)])
 def test_a_sector_just_fits(shape):
     """100 mm deep, 30 degrees to each side: as wide as it is deep."""
-    grid = ImageGrid.of_sector(100.0, math.radians(30), shape)
+    grid = ImageGrid.from_sector(100.0, math.radians(30), shape)
     assert grid.spacing[0] == grid.spacing[1] == pytest.approx(100 / (min(shape) - 1))
     points = grid.points()
     assert points[:, 0].min() == 0 and points[:, 0].max() >= 100 - 1e-9

@@ -100,7 +100,7 @@ def test_six_decibels_brighten_by_their_share_of_the_dynamic_range(scanner, spec
 
 
 def test_the_gain_curve_adds_at_its_depths(speckle):
-    flat, steep = (Scanner(PROBE.with_(gain_curve=c, smoothing=0.0)) for c in ((0.0, 0.0), (-10.0, 0.0)))
+    flat, steep = (Scanner(PROBE.replace(gain_curve=c, smoothing=0.0)) for c in ((0.0, 0.0), (-10.0, 0.0)))
     change = (steep.image(0.1 * speckle[None]) - flat.image(0.1 * speckle[None]))[0] * PROBE.dynamic_range
     middle = flat.grid.shape[1] // 2
     for depth in (20.0, 40.0, 60.0):
@@ -118,7 +118,7 @@ def test_the_sector_has_its_shape_and_nothing_lies_beyond(scanner, speckle):
 
 
 def test_a_diverging_wave_takes_the_way_from_its_virtual_source():
-    scanner = Scanner(PROBE.with_(focus=None))
+    scanner = Scanner(PROBE.replace(focus=None))
     point = torch.tensor([60.0, 20.0])
     behind = PROBE.aperture / 2 / math.tan(PROBE.half_angle)
     expected = math.hypot(60 + behind, 20) - behind + math.hypot(60, 20)
@@ -127,7 +127,7 @@ def test_a_diverging_wave_takes_the_way_from_its_virtual_source():
 
 @pytest.mark.parametrize("name", sorted(PROBES))
 def test_every_preset_makes_a_picture(name):
-    scanner = Scanner(PROBES[name], ImageGrid.of_sector(PROBES[name].depth, PROBES[name].half_angle, (96, 96)))
+    scanner = Scanner(PROBES[name], ImageGrid.from_sector(PROBES[name].depth, PROBES[name].half_angle, (96, 96)))
     points, amplitudes, density = uniform(scanner, 0.5)
     frame = scanner.image(0.1 * scanner.echoes(points, amplitudes, density))[0]
     assert 0.2 < float(frame[scanner.sector].mean()) < 0.9
@@ -149,7 +149,7 @@ def test_every_preset_makes_a_picture(name):
 )
 def test_settings_that_make_no_sense_are_refused_by_name(key, value):
     with pytest.raises(InputError, match=f"probe: {key}"):
-        PROBE.with_(**{key: value})
+        PROBE.replace(**{key: value})
 
 
 def test_no_frame_can_follow_faster_than_its_echoes():

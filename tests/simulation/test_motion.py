@@ -7,7 +7,7 @@ import torch
 from common.core.errors import InputError
 from common.fields.ddf import compose
 from common.simulation.anatomy import left_ventricle
-from common.simulation.contraction import Defect, contour_length, contracted, prescribed_end_systole
+from common.simulation.contraction import Defect, contour_length, contract, prescribe_end_systole
 from common.simulation.grid import ImageGrid
 from common.simulation.motion import Motion
 from common.ventricle.mesh import myocardial_mesh
@@ -22,7 +22,7 @@ def mesh():
 
 
 def moving(mesh, gls=-0.2, defects=(), **more):
-    return Motion(mesh, prescribed_end_systole(mesh, None, gls, defects), 65.0, BOUNDS, **more)
+    return Motion(mesh, prescribe_end_systole(mesh, None, gls, defects), 65.0, BOUNDS, **more)
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +45,8 @@ def test_strain_of_the_tracked_endocardium_is_the_prescribed_one(mesh, gls, defe
 
 
 def test_a_template_end_systole_is_scaled_to_the_prescribed_strain(mesh):
-    template = contracted(mesh, inner=0.6, outer=0.9, along=0.9)
-    end = prescribed_end_systole(mesh, template, -0.17)
+    template = contract(mesh, inner=0.6, outer=0.9, along=0.9)
+    end = prescribe_end_systole(mesh, template, -0.17)
     assert contour_length(end[::5]) / contour_length(mesh.inner) - 1 == pytest.approx(-0.17, abs=1e-9)
 
 

@@ -14,7 +14,7 @@ from common.fields.files import load_ddf
 from common.simulation.physics import PROBE, body_scatterers, write_bodies
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("pymust") is None, reason="needs PyMUST")
-SMALL = PROBE.with_(elements=32)
+SMALL = PROBE.replace(elements=32)
 HOW = {"names": ["ring"], "frames": 2, "scatterers": 500, "size": 64, "probe": SMALL, "progress": False}
 
 

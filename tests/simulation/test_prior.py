@@ -30,7 +30,7 @@ def cohort(count=60, seed=0):
 
 def test_two_numbers_are_two_components():
     pairs, _ = cohort()
-    found = prior.fitted(pairs, 4)
+    found = prior.fit_prior(pairs, 4)
     sizes = np.linalg.norm(found.components.reshape(4, -1), axis=1)
     assert sizes[1] > 0.01 and sizes[2] < 1e-6 * sizes[0]
     np.testing.assert_allclose(found.mean[0, [0, 10, 20], 0], [0, -1, 0], atol=1e-9)
@@ -39,13 +39,13 @@ def test_two_numbers_are_two_components():
 
 def test_neither_place_nor_turn_nor_size_is_part_of_it():
     pairs, _ = cohort()
-    laid = prior.aligned(pairs)
+    laid = prior.align(pairs)
     np.testing.assert_allclose(laid[:, 0], np.broadcast_to(laid[0, 0], laid[:, 0].shape), atol=1e-9)
 
 
 def test_draws_have_the_spread_of_what_it_was_fitted_to():
     pairs, _ = cohort(200)
-    found, random = prior.fitted(pairs, 2), np.random.default_rng(1)
+    found, random = prior.fit_prior(pairs, 2), np.random.default_rng(1)
     drawn = [found.draw(random) for _ in range(300)]
     gls = np.array([contour_length(end) / contour_length(start) - 1 for start, end in drawn])
     true = prior.shortening(pairs)
@@ -53,7 +53,7 @@ def test_draws_have_the_spread_of_what_it_was_fitted_to():
 
 
 def test_the_stored_one_is_of_hearts():
-    stored = prior.own_prior()
+    stored = prior.load_default_prior()
     assert stored.mean.shape == (2, 21, 2) and stored.components.shape == (10, 2, 21, 2)
     random = np.random.default_rng(0)
     gls = [contour_length(end) / contour_length(start) - 1 for start, end in (stored.draw(random) for _ in range(300))]
@@ -64,7 +64,7 @@ def test_the_stored_one_is_of_hearts():
 
 def test_walls_keep_their_area():
     for seed in range(8):
-        (inner, outer), (inner_end, outer_end) = prior.drawn_ventricle(np.random.default_rng(seed))
+        (inner, outer), (inner_end, outer_end) = prior.draw_ventricle(np.random.default_rng(seed))
         ratio = prior.wall_area(inner_end, outer_end) / prior.wall_area(inner, outer)
         assert 0.999 < ratio < 1.101
         assert abs(outer[:, 0].min()) < 1e-9 and 55 < np.ptp(inner[:, 0]) < 120
@@ -72,12 +72,12 @@ def test_walls_keep_their_area():
 
 def test_another_heart_moves_as_the_prior_does():
     mesh = view("apical_4ch", 1).mesh
-    end = prior.drawn_end_systole(mesh, np.random.default_rng(2))
+    end = prior.draw_end_systole(mesh, np.random.default_rng(2))
     inner, outer = end[:: mesh.layers], end[mesh.layers - 1 :: mesh.layers]
     assert prior.wall_area(inner, outer) == pytest.approx(prior.wall_area(mesh.inner, mesh.outer), rel=1e-3)
     assert -0.35 < contour_length(inner) / contour_length(mesh.inner) - 1 < 0.0
-    still = prior.Prior(np.stack([prior.own_prior().mean[0]] * 2), np.zeros((1, 2, 21, 2)))
-    np.testing.assert_allclose(prior.drawn_end_systole(mesh, np.random.default_rng(0), still), mesh.nodes, atol=1e-3)
+    still = prior.Prior(np.stack([prior.load_default_prior().mean[0]] * 2), np.zeros((1, 2, 21, 2)))
+    np.testing.assert_allclose(prior.draw_end_systole(mesh, np.random.default_rng(0), still), mesh.nodes, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["apical_4ch", "apical_2ch", "apical_long_axis"])
@@ -103,7 +103,7 @@ def test_a_source_takes_its_share():
 
 
 def test_it_is_stored_and_read(tmp_path):
-    made = prior.fitted(cohort()[0], 2)
+    made = prior.fit_prior(cohort()[0], 2)
     prior.write_prior(made, tmp_path / "prior.json")
     again = prior.read_prior(tmp_path / "prior.json")
     np.testing.assert_allclose(again.components, made.components, atol=1e-4)
@@ -112,6 +112,6 @@ def test_it_is_stored_and_read(tmp_path):
             with pytest.raises(InputError, match=match):
                 prior.read_prior(path)
     with pytest.raises(InputError, match="contours"):
-        prior.fitted(cohort(3)[0], 4)
+        prior.fit_prior(cohort(3)[0], 4)
     with pytest.raises(InputError, match="contours"):
         prior.read_contours(tmp_path / "none.npz")

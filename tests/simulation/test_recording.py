@@ -12,7 +12,7 @@ from common.simulation.recording import RecordingChain
 @pytest.fixture(scope="module")
 def frames():
     noise = torch.rand(4, 60, 71, generator=torch.Generator().manual_seed(0))
-    return recording.smoothed(noise, 2.0).clamp(0, 1) * 1.6 - 0.3
+    return recording.smooth_speckle(noise, 2.0).clamp(0, 1) * 1.6 - 0.3
 
 
 def shifted(a, b):
@@ -32,13 +32,13 @@ def test_persistence_is_a_recursive_mean():
 
 
 CHANGES = {
-    "gaussian": lambda x: recording.smoothed(x, 1.0),
-    "edges": lambda x: recording.smoothed(x, 1.0, 0.2),
+    "gaussian": lambda x: recording.smooth_speckle(x, 1.0),
+    "edges": lambda x: recording.smooth_speckle(x, 1.0, 0.2),
     "curve": lambda x: recording.grey_curve(x, (0.4, 0.6, 0.7)),
     "jpeg": lambda x: recording.jpeg(x, 60),
     "h264": lambda x: recording.h264(x, 24),
-    "smaller": lambda x: recording.resampled(x, 0.57),
-    "larger": lambda x: recording.resampled(x, 1.43),
+    "smaller": lambda x: recording.resample_frames(x, 0.57),
+    "larger": lambda x: recording.resample_frames(x, 1.43),
 }
 
 
@@ -69,7 +69,7 @@ def test_worse_quality_is_further_off(frames):
 def test_what_is_covered_is_said(frames):
     clean = frames.clamp(0, 1)
     for seed in range(6):
-        drawn, free = recording.overlaid(clean, np.random.default_rng(seed))
+        drawn, free = recording.overlay_marks(clean, np.random.default_rng(seed))
         assert not free.all() and free.float().mean() > 0.4
         torch.testing.assert_close(drawn[:, free], clean[:, free], atol=1e-3, rtol=0)
         cut, left = recording.cut(clean, np.random.default_rng(seed))

@@ -41,7 +41,7 @@ def test_so_many_a_square_millimetre_of_the_sector(heart, motion):
 
 def test_still_tissue_is_uniform_in_the_sector(heart, motion):
     made = Scatterers(heart, motion, 40_000, 1)
-    places = made._uniform(torch.Generator().manual_seed(0))
+    places = made._scatter_uniform(torch.Generator().manual_seed(0))
     distance, angle = places.norm(dim=1), torch.atan2(places[:, 1], places[:, 0])
     reach = heart.depth + 3
     assert float(distance.mean()) == pytest.approx(2 / 3 * reach, rel=0.01)

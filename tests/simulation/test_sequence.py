@@ -11,7 +11,7 @@ from common.core.errors import InputError
 from common.fields.ddf import compose, warp
 from common.fields.ncc import nlcc
 from common.simulation.anatomy import view
-from common.simulation.contraction import prescribed_end_systole
+from common.simulation.contraction import prescribe_end_systole
 from common.simulation.grid import ImageGrid
 from common.simulation.image import PROBES, Scanner
 from common.simulation.motion import Motion
@@ -131,7 +131,7 @@ def test_one_beat_ends_where_it_began(heart):
 def still(heart):
     """A wall that moves in uniform tissue that does not."""
     flat = replace(heart, brightness=np.full_like(heart.brightness, 0.1), still=True)
-    end = prescribed_end_systole(flat.mesh, None, -0.2)
+    end = prescribe_end_systole(flat.mesh, None, -0.2)
     side = flat.depth
     motion = Motion(flat.mesh, end, 60.0, ((-15.0, -side), (flat.depth + 15, side)))
     probe = probe_for(flat, PROBES["reference"])
@@ -206,7 +206,7 @@ def test_recorded_templates_are_simulated_as_they_look():
 
 
 def test_a_grid_too_coarse_is_still_the_same_sector(heart):
-    grid = ImageGrid.of_sector(heart.depth, np.radians(heart.width) / 2, (48, 96))
+    grid = ImageGrid.from_sector(heart.depth, np.radians(heart.width) / 2, (48, 96))
     corner = grid.points().reshape(48, 96, 2)[0]
     assert abs(float(corner[:, 1].mean())) < 1e-9
     assert float(grid.points()[:, 0].max()) >= heart.depth - grid.spacing[0]

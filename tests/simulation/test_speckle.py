@@ -26,8 +26,8 @@ FLOWS = {
 
 @pytest.fixture(scope="module")
 def scanner():
-    probe = PROBES["reference"].with_(depth=100.0, gain=-12.0)
-    return Scanner(probe, ImageGrid.of_sector(100.0, probe.half_angle, (192, 192)))
+    probe = PROBES["reference"].replace(depth=100.0, gain=-12.0)
+    return Scanner(probe, ImageGrid.from_sector(100.0, probe.half_angle, (192, 192)))
 
 
 @pytest.mark.parametrize("name", FLOWS)

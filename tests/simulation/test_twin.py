@@ -19,7 +19,7 @@ from common.simulation.anatomy import view
 from common.simulation.sequence import Settings, draw
 from common.simulation.twin import Twins, median_correlation, surroundings, template_of, twin_times
 from common.strain_pipeline.measures import StrainMeasures
-from common.strain_pipeline.motion import seen_sector, track_wall
+from common.strain_pipeline.motion import track_wall, widen_sector
 from common.strain_pipeline.wall import Wall
 from common.ventricle.beats import Beat
 from common.ventricle.contours import wall_lines
@@ -51,7 +51,7 @@ def patient():
     walls[0] = wall_lines(lines["endocardium"][0], lines["epicardium"][0], 120)
     labels = torch.zeros(20, 144, 144, dtype=torch.uint8)
     wall = Wall(labels, np.ones(20), walls, (Beat(0, es, 19, True),), (), (0,))
-    tracked = track(case, wall, seen_sector(cine))
+    tracked = track(case, wall, widen_sector(cine))
     found = MEASURES.gls(tracked[0], case.meta.steps)
     measured = SimpleNamespace(beats=[{"numbers": {"gls": found}}], line="endocardium")
     return SimpleNamespace(case=case, tracked=tracked, measured=measured), 100 * simulation.strains()["gls"], found

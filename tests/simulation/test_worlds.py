@@ -58,7 +58,7 @@ def test_the_same_patient_in_every_world(heart):
 
 def test_sliding_moves_the_cavity_and_hardly_the_pericardium(heart):
     simulation, _ = simulated(heart, "sliding")
-    found = simulation.labelled(14, [0])
+    found = simulation.fields_and_ground(14, [0])
     length = found["ddf"][0].norm(dim=0) * simulation.grid.spacing[0]
     assert length[found["mask"][0]].max() > 3.0
     assert length[found["ground"][0]].max() < 2.0
@@ -93,7 +93,7 @@ def test_breathing_carries_labels_and_contours_along(heart):
     world, frame = simulation.scatterers.world, 12
     inner = simulation.contours()["endocardium"][frame]
     mm = torch.as_tensor(inner * simulation.grid.spacing[0]) + torch.tensor(simulation.grid.origin)
-    home = world.unseen(mm, float(simulation.times[frame])).numpy()
+    home = world.undo_picture_motion(mm, float(simulation.times[frame])).numpy()
     np.testing.assert_allclose(home, simulation.motion.contours(simulation.times)[0][frame], atol=1e-4)
     middle = inner.mean(0).round().astype(int)
     assert simulation.labels(frame)[tuple(middle)] == 1

@@ -5,11 +5,11 @@ import pytest
 
 from common.core.errors import InputError
 from common.strain_pipeline.case import (
+    add_changes,
+    add_seconds,
     lines_by_frame,
     mean_segments,
     study_view,
-    with_changes,
-    with_seconds,
 )
 from common.strain_pipeline.checks import check
 from common.strain_pipeline.followup import Earlier
@@ -67,7 +67,7 @@ def test_lines_keep_both_ends_of_every_beat():
 
 
 def test_seconds_are_metrics_and_their_sum():
-    metrics = with_seconds(strain_case()).scores.metrics
+    metrics = add_seconds(strain_case()).scores.metrics
     assert metrics["seconds_view"] == 1.0 and metrics["seconds_motion"] == 2.5 and metrics["seconds"] == 3.5
     assert metrics["gls"] == pytest.approx(-20)
 
@@ -99,10 +99,10 @@ def test_changes_are_those_of_the_same_view_and_line():
     before = Earlier(
         "o/summary.json", "o.dcm", "endocardium", None, False, {"gls": -15.0}, {}, {names[2]: (-5.0, None)}
     )
-    assert with_changes(strain_case(), {"apical_2ch": before}).earlier is None
-    study = with_changes(strain_case(), {"apical_4ch": before})
+    assert add_changes(strain_case(), {"apical_2ch": before}).earlier is None
+    study = add_changes(strain_case(), {"apical_4ch": before})
     assert study.earlier is before and [c.name for c in study.changes] == ["gls", names[2]]
     assert [c.value for c in study.changes] == pytest.approx([-5.0, -15.0])
     other = Earlier("o/summary.json", "o.dcm", "epicardium", None, False, {"gls": -15.0}, {}, {})
     with pytest.raises(InputError, match="strain of the epicardium, this is of the endocardium"):
-        with_changes(strain_case(), {"apical_4ch": other})
+        add_changes(strain_case(), {"apical_4ch": other})

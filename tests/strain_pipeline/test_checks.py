@@ -15,14 +15,14 @@ from common.strain_pipeline.checks import (
     Gate,
     check,
     crossings,
-    failed,
+    remove_times,
+    select_failed,
     tracking_checks,
     wall_checks,
-    without_times,
 )
 from common.strain_pipeline.image_networks import ViewProbabilities
 from common.strain_pipeline.measures import StrainMeasures
-from common.strain_pipeline.view import checked_view, energy_check, view_check
+from common.strain_pipeline.view import decide_view, energy_check, view_check
 from common.ventricle.views import APICAL
 from tests.strain_pipeline.test_pipeline import SHARE, SIZE, heart, labels_at, tracked  # noqa: F401
 
@@ -39,7 +39,7 @@ def wall(heart):  # noqa: F811
 
 
 def names(checks):
-    return {c.name for c in failed(checks)}
+    return {c.name for c in select_failed(checks)}
 
 
 def test_a_ventricle_passes(heart, wall):  # noqa: F811
@@ -47,7 +47,7 @@ def test_a_ventricle_passes(heart, wall):  # noqa: F811
     found = tracked(case, wall)
     measured = StrainMeasures(least_nlcc=0.0)([found], case.meta, APICAL["apical_4ch"])
     checks = [*wall_checks(wall, sector()), *tracking_checks(found, measured.beats[0], wall, True)]
-    assert not failed(checks) and {c.name for c in checks} == set(LIMITS)
+    assert not select_failed(checks) and {c.name for c in checks} == set(LIMITS)
     assert {c.costs for c in checks} == {CASE, BEAT, TIMES}
     values = {c.name: c.value for c in checks}
     assert values["change of the cavity's area"] == pytest.approx(1 - 0.8**2, abs=0.03)
@@ -98,18 +98,18 @@ def test_a_track_that_leaves_the_wall_fails(heart, wall):  # noqa: F811
 def test_beats_that_fail_are_left_out_and_the_last_one_stops():
     bad, good = check("systole", 0.9, 0), check("systole", 0.4, 30)
     gate = Gate()
-    assert gate.passed([bad, good], [0, 30], "a") == [False, True]
-    assert gate.warnings([bad, good]) == [f"Check failed, the beat is left out: {bad.said()}."]
+    assert gate.select_beats([bad, good], [0, 30], "a") == [False, True]
+    assert gate.warnings([bad, good]) == [f"Check failed, the beat is left out: {bad.describe()}."]
     with pytest.raises(InputError, match=r"a: no beat can be trusted: systole 0\.9 of the beat"):
-        gate.passed([bad], [0], "a")
-    assert Gate(force=True).passed([bad], [0], "a") == [True]
+        gate.select_beats([bad], [0], "a")
+    assert Gate(force=True).select_beats([bad], [0], "a") == [True]
     assert gate.warnings([check("drift against GLS", 0.2, 0)]) == []
     assert "drifts by 37% of its shortening" in gate.warnings([check("drift against GLS", 0.37, 0)])[0]
     assert gate.warnings([check("base carried against segmented", 0.1, 0)]) == []
     assert "tracked base lies 16% of the length" in gate.warnings([check("base carried against segmented", 0.16, 0)])[0]
     assert not check("systole", float("nan")).passed and check("systole", None).passed
     assert (
-        check("systole", None).said().startswith("systole unknown")
+        check("systole", None).describe().startswith("systole unknown")
         and check("systole", 0.9, 0).row()["passed"] is False
     )
 
@@ -117,18 +117,18 @@ def test_beats_that_fail_are_left_out_and_the_last_one_stops():
 def test_an_impossible_heart_rate_takes_times_away(heart, wall):  # noqa: F811
     case, _ = heart
     measured = StrainMeasures(least_nlcc=0.0)([tracked(case, wall)], case.meta, APICAL["apical_4ch"])
-    less = without_times(measured, [check("heart rate", 20.0, 0)])
+    less = remove_times(measured, [check("heart rate", 20.0, 0)])
     assert less.means["heart_rate"] is None is less.means["gls_time_to_peak_ms"] is less.means["gls_systolic_rate"]
     assert less.means["gls"] == measured.means["gls"] and less.beats[0]["segments"][0]["time_to_peak_ms"] is None
-    assert without_times(measured, [check("heart rate", 60.0, 0)]) is measured
+    assert remove_times(measured, [check("heart rate", 60.0, 0)]) is measured
 
 
 def test_view_is_a_check_that_a_user_lifts(heart):  # noqa: F811
     case, _ = heart
     shares = {"apical_2ch": 0.3, "other": 0.7}
     with pytest.raises(InputError, match="looks like other"):
-        checked_view(case, shares)
-    forced = checked_view(case, shares, 0.5, force=True)
+        decide_view(case, shares)
+    forced = decide_view(case, shares, 0.5, force=True)
     assert forced.view.short == "A2C" and not view_check(forced, 0.5).passed
     assert view_check(replace(forced, given=True), 0.5).passed
     unlike = ViewProbabilities(shares)

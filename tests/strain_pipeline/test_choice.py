@@ -10,7 +10,7 @@ from monai.data import MetaTensor
 from common.core.case import Entry
 from common.core.errors import InputError
 from common.strain_pipeline.checks import Gate
-from common.strain_pipeline.choice import Listed, chosen, listed_cines, listing, look_at, quality
+from common.strain_pipeline.choice import Listed, choose_best, examine, examine_all, format_listing, quality
 from common.ventricle.contours import wall_contours
 from tests.strain_pipeline.test_pipeline import SHARE, SIZE, labels_at
 
@@ -23,14 +23,14 @@ A, B, C, D = (
 
 
 def taken(*args):
-    return {cine.name: cine.view for cine in chosen(*args) if cine.taken}
+    return {cine.name: cine.view for cine in choose_best(*args) if cine.taken}
 
 
 def test_the_best_of_each_view_is_taken():
     assert taken([A, B, C, D]) == {"b": "apical_4ch", "c": "apical_2ch"}
-    found = chosen([A, B, C, D])
+    found = choose_best([A, B, C, D])
     assert [cine.why for cine in found][::3] == ["another one of its view is taken", "no apical view"]
-    assert listing(found).count("*") == 2 and "0.80" in listing(found)
+    assert format_listing(found).count("*") == 2 and "0.80" in format_listing(found)
 
 
 def test_a_user_names_another():
@@ -38,14 +38,14 @@ def test_a_user_names_another():
     assert taken([A, B, C, D], {"ALAX": "d"}) == {"b": "apical_4ch", "c": "apical_2ch", "d": "apical_long_axis"}
     assert taken([A, B, C, D], {"A2C": "b"}) == {"a": "apical_4ch", "b": "apical_2ch"}
     with pytest.raises(InputError, match="no cine 'x'; there are a, b, c, d"):
-        chosen([A, B, C, D], {"A4C": "x"})
+        choose_best([A, B, C, D], {"A4C": "x"})
     with pytest.raises(InputError, match="one cine for two views"):
-        chosen([A, B], {"A4C": "a", "A2C": "a"})
+        choose_best([A, B], {"A4C": "a", "A2C": "a"})
 
 
 def test_none_that_is_apical():
     with pytest.raises(InputError, match=r"none of 1 cines shows an apical view \(d: parasternal long axis\)"):
-        chosen([D])
+        choose_best([D])
 
 
 def test_quality_falls_with_what_is_missing():
@@ -87,6 +87,6 @@ def test_a_study_is_looked_at():
     dataset, segment = cases("apical_2ch", "subcostal_4ch")
     views = iter(("apical_2ch", "subcostal_4ch"))
     classify = lambda frames: {next(views): 0.8, "other": 0.2}  # noqa: E731
-    found = listed_cines(dataset, lambda case: look_at(case, classify, segment, Gate()))
+    found = examine_all(dataset, lambda case: examine(case, classify, segment, Gate()))
     assert [cine.view for cine in found] == ["apical_2ch", "subcostal_4ch", None]
     assert 0.5 < found[0].quality <= 0.8 and found[1].quality is None and found[2].why == "broken.dcm: no cine"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.core.errors import InputError
-from common.strain_pipeline.coverage import Held, coverage, main, true_numbers
+from common.strain_pipeline.coverage import Held, coverage, main, measure_truth
 from common.strain_pipeline.intervals import METHOD, interval
 
 
@@ -20,7 +20,7 @@ def test_true_segments_are_those_of_the_stretch_that_shortens():
     lines = np.stack([heart(361), heart(361)])
     second = np.arange(361) > 180
     lines[1, second, 0] *= 0.8
-    found = true_numbers(lines, 1, (1.0, 1.0))
+    found = measure_truth(lines, 1, (1.0, 1.0))
     assert found["segment"][:3] == pytest.approx([0, 0, 0], abs=0.3)
     assert found["segment"][5] == pytest.approx(-19, abs=1.5) and -10 < found["gls"] < -7
     assert found["mapse"] == pytest.approx(-10, abs=0.5)

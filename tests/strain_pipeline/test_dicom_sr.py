@@ -45,7 +45,7 @@ def test_without_highdicom_it_is_left_out_and_said(tmp_path, monkeypatch, caplog
     def missing(name, what):
         raise InputError(f"{what} needs {name}")
 
-    monkeypatch.setattr(dicom_sr, "required", missing)
+    monkeypatch.setattr(dicom_sr, "import_extra", missing)
     dicom_sr.write_sr(tmp_path / "sr.dcm", [])
     assert "left out: sr.dcm, the DICOM structured report, needs highdicom" in caplog.text
     assert not list(tmp_path.iterdir())

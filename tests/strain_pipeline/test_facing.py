@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from common.strain_pipeline.facing import mirrored, plausible, the_right_way_round, walls_at
+from common.strain_pipeline.facing import mirror_segmentation, orient_segmentation, plausible_share, walls_at
 from tests.strain_pipeline.test_pipeline import SHARE, labels_at
 
 LABELS = torch.from_numpy(np.stack([labels_at(share) for share in SHARE])).long()
@@ -27,17 +27,17 @@ def knows(side):
 
 def test_it_stays_as_it_is_where_that_gives_a_ventricle():
     segment = knows("right")
-    found, lines = the_right_way_round(FRAMES, segment)
-    assert found is segment and plausible(lines) == 1 and len(lines) == 8
+    found, lines = orient_segmentation(FRAMES, segment)
+    assert found is segment and plausible_share(lines) == 1 and len(lines) == 8
 
 
 def test_it_is_mirrored_where_only_that_does():
-    assert plausible(walls_at(FRAMES, knows("left"))) == 0
-    found, lines = the_right_way_round(FRAMES, knows("left"))
-    assert plausible(lines) == 1
+    assert plausible_share(walls_at(FRAMES, knows("left"))) == 0
+    found, lines = orient_segmentation(FRAMES, knows("left"))
+    assert plausible_share(lines) == 1
     assert torch.equal(found(FRAMES).argmax(1), LABELS), "memberships lie on the picture as it is"
-    assert torch.equal(mirrored(knows("left"))(FRAMES), found(FRAMES))
+    assert torch.equal(mirror_segmentation(knows("left"))(FRAMES), found(FRAMES))
 
 
 def test_no_wall_is_not_plausible():
-    assert plausible(np.full((3, 3, 120, 2), np.nan)) == 0
+    assert plausible_share(np.full((3, 3, 120, 2), np.nan)) == 0

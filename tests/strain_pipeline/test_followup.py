@@ -7,7 +7,7 @@ import pytest
 
 from common.core.errors import InputError
 from common.strain_pipeline.followup import change, changes, half_width, read_earlier, smallest_change
-from common.strain_pipeline.intervals import METHOD, QUANTILE, REPEAT, interval, sampled_variance
+from common.strain_pipeline.intervals import METHOD, QUANTILE, REPEAT, interval, sampling_variance
 
 NAMES = ("basal inferoseptal", "mid inferoseptal", "apical septal")
 
@@ -73,7 +73,7 @@ def test_a_change_from_nothing_is_covered_as_often_as_it_says():
 
 def test_the_smallest_change_is_half_the_interval_of_two_alike():
     one = interval(-18.0, 1.2, METHOD["gls"])
-    assert sampled_variance(one, METHOD["gls"]) == pytest.approx(1.2**2)
+    assert sampling_variance(one, METHOD["gls"]) == pytest.approx(1.2**2)
     assert smallest_change(one, "gls") == half_width(one, one, "gls")
     assert smallest_change(one, "gls") == pytest.approx(QUANTILE * np.sqrt(2 * 1.2**2 + REPEAT["gls"] ** 2))
 

@@ -14,7 +14,7 @@ from common.networks.view_classifier import ViewClassifier
 from common.networks.weights import save_weights
 from common.strain_pipeline.image_networks import (
     classify_view,
-    largest_pieces,
+    keep_largest_pieces,
     load_segmentation,
     load_view_classifier,
     membership_parts,
@@ -71,7 +71,7 @@ def test_small_pieces_are_taken_away():
     memberships[:, 2] = 0.1
     memberships[:, 1, 2:12, 2:12] = 0.7
     memberships[:, 1, 16:18, 16:18] = 0.7
-    found = largest_pieces(memberships)
+    found = keep_largest_pieces(memberships)
     assert (found.argmax(1)[0, 2:12, 2:12] == 1).all() and (found.argmax(1)[0, 16:18, 16:18] == 0).all()
     assert torch.allclose(found.sum(1), torch.ones(1, 20, 20))
 

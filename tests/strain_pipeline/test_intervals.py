@@ -5,8 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from common.strain_pipeline.intervals import METHOD, QUANTILE, SHARE, interval, intervals, of_mean, sampled_lines
-from common.strain_pipeline.motion import spread_across
+from common.strain_pipeline.intervals import (
+    METHOD,
+    QUANTILE,
+    SHARE,
+    interval,
+    interval_of_mean,
+    intervals,
+    sample_lines,
+)
+from common.strain_pipeline.motion import transverse_spread
 from tests.strain_pipeline.test_pipeline import beat_with
 
 ROWS = [{"name": str(k), "rejected": None, "end_systolic": -20.0} for k in range(6)]
@@ -37,7 +45,7 @@ def test_a_less_certain_track_widens_all_and_a_shifted_wall_the_volumes():
 
 
 def test_sampled_lines_have_the_errors_they_are_given():
-    lines = sampled_lines(beat(deviation=2.0), 0, [0, 20], 400)
+    lines = sample_lines(beat(deviation=2.0), 0, [0, 20], 400)
     spread = (lines - beat().lines[[0, 20], 0]).std(0)
     assert np.abs(spread[0]).max() < 1e-9 and spread[1].mean() == pytest.approx(SHARE * 2.0, rel=0.1)
     steps = np.diff(lines[:, 1] - beat().lines[20, 0], axis=1).std()
@@ -53,10 +61,10 @@ def test_what_is_not_known_has_no_interval():
 
 def test_the_mean_of_beats_is_more_certain_but_not_than_the_method():
     one = interval(-20.0, 3.0, 2.0)
-    four = of_mean([one] * 4, 0.0, 2.0)
-    assert four[1] + 20 == pytest.approx(QUANTILE * np.hypot(1.5, 2.0)) and of_mean([one], 0.0, 2.0) == pytest.approx(
-        one
-    )
+    four = interval_of_mean([one] * 4, 0.0, 2.0)
+    assert four[1] + 20 == pytest.approx(QUANTILE * np.hypot(1.5, 2.0)) and interval_of_mean(
+        [one], 0.0, 2.0
+    ) == pytest.approx(one)
 
 
 def test_spread_of_segmented_lines_across_the_tracked_ones():
@@ -64,6 +72,6 @@ def test_spread_of_segmented_lines_across_the_tracked_ones():
     tangent = np.gradient(lines, axis=2)
     normal = np.stack([-tangent[..., 1], tangent[..., 0]], -1) / np.linalg.norm(tangent, axis=-1, keepdims=True)
     signs = (-1.0) ** np.arange(len(lines))[:, None, None, None]
-    found = spread_across(lines[:20], (lines + 1.5 * signs * normal)[:20])
+    found = transverse_spread(lines[:20], (lines + 1.5 * signs * normal)[:20])
     np.testing.assert_allclose(found, 1.5)
-    assert not spread_across(lines, np.full_like(lines, np.nan)).any()
+    assert not transverse_spread(lines, np.full_like(lines, np.nan)).any()

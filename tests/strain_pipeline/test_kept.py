@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from common.core.errors import InputError
-from common.evaluation.contour import drawn_walls
+from common.evaluation.contour import read_drawn_walls
 from common.registration.result import RegistrationResult
 from common.strain_pipeline import kept as K
 from common.strain_pipeline.measures import SWITCHED_OFF, StrainMeasures
@@ -31,8 +31,8 @@ def folder(heart, tmp_path):  # noqa: F811
 
 def again(folder, **said):
     off = said.pop("off", None)
-    kept = K.with_entry(K.read_kept(folder, folder / "m"), **said)
-    return K.measured(kept, StrainMeasures(least_nlcc=-1.0, off=off))
+    kept = K.replace_entry(K.read_kept(folder, folder / "m"), **said)
+    return K.measure_kept(kept, StrainMeasures(least_nlcc=-1.0, off=off))
 
 
 def test_what_is_kept_gives_the_strain_of_the_motion(folder):
@@ -61,9 +61,9 @@ def test_drawn_lines_that_do_not_fit_are_refused(folder, tmp_path):
     for wrong in (lines[:, :50], lines + 500, lines[::-1]):
         path.write_text(json.dumps({"drawn": [0], **{n: [wrong[k].tolist()] for k, n in enumerate(LINES)}}))
         with pytest.raises(InputError):
-            drawn_walls(path, (120, 120), 120)
+            read_drawn_walls(path, (120, 120), 120)
     path.write_text(json.dumps({"endocardium": lines[0].tolist()}))
-    assert drawn_walls(path, (120, 120), 120) == {}
+    assert read_drawn_walls(path, (120, 120), 120) == {}
 
 
 def test_a_segment_switched_off_is_left_out_of_gls(folder):

@@ -13,17 +13,17 @@ from common.strain_pipeline.metamorphic import (
     VARIANTS,
     Recording,
     beat_strain,
-    first_beat,
+    cut_to_first_beat,
+    list_missed,
     load_recording,
     main,
     markdown,
     metamorphic,
-    missed_limits,
     motion_of,
     recording,
+    rest_motion,
+    rotate,
     save_recording,
-    still_motion,
-    turned,
 )
 from common.ventricle.beats import Beat
 from tests.bundles.running import ROOT
@@ -94,7 +94,7 @@ def test_a_method_that_sees_the_motion_finds_it_in_every_variant():
     assert found["gls"] == pytest.approx(truth, abs=0.5)
     assert all(abs(found[name]) < 1 for name in VARIANTS), found
     assert abs(found["drift"]) < 1 and found["still"] < 0.01 and "beats" not in found
-    assert missed_limits(found) == []
+    assert list_missed(found) == []
 
 
 def test_a_method_that_prefers_one_direction_is_found_out():
@@ -105,10 +105,10 @@ def test_a_method_that_prefers_one_direction_is_found_out():
         return 0.02 * torch.stack([rows, columns]).expand(len(frames) - 1, -1, -1, -1)
 
     found = metamorphic(cine, shrinks)
-    beyond = missed_limits(found)
+    beyond = list_missed(found)
     assert {"every second frame", "reversed", "drift", "still"} <= set(beyond) and "mirrored" not in beyond
     assert "**" in markdown([{"cine": "c", **found}])
-    assert missed_limits({"gls": 1.0, "drift": float("nan")}) == ["drift"]
+    assert list_missed({"gls": 1.0, "drift": float("nan")}) == ["drift"]
 
 
 def test_strain_is_against_the_beats_own_diastole():
@@ -119,14 +119,14 @@ def test_strain_is_against_the_beats_own_diastole():
 
 def test_the_first_beat_alone():
     cine = blobs()
-    cut = first_beat(cine)
+    cut = cut_to_first_beat(cine)
     assert len(cut.frames) == 7 and cut.start == 0 and cut.beats == (Beat(0, 3, 6, True),)
-    half = first_beat(Recording(cine.frames, cine.line, 1, (Beat(1, 4, 8, False),)))
+    half = cut_to_first_beat(Recording(cine.frames, cine.line, 1, (Beat(1, 4, 8, False),)))
     assert len(half.frames) == 4 and half.beats[0].es == half.beats[0].end == 3
 
 
 def test_a_recording_is_kept_and_read_again(tmp_path):
-    cine = turned(blobs())
+    cine = rotate(blobs())
     save_recording(cine, tmp_path / "kept.npz")
     again = load_recording(tmp_path / "kept.npz")
     assert torch.allclose(again.frames, cine.frames, atol=1e-4) and again.beats == cine.beats
@@ -187,7 +187,7 @@ def test_recorded_cines_keep_their_strain(method, cine, recorded, monkeypatch):
     bundle, changes = METHODS[method]
     found = metamorphic(recorded(cine), motion_of(ROOT / "bundles" / bundle, changes))
     assert -30 < found["gls"] < -5
-    assert set(missed_limits(found)) <= MISSED[method, cine], found
+    assert set(list_missed(found)) <= MISSED[method, cine], found
 
 
 @pytest.mark.slow
@@ -196,5 +196,5 @@ def test_recorded_cines_keep_their_strain(method, cine, recorded, monkeypatch):
 def test_a_still_picture_does_not_move(method, cine, recorded, monkeypatch):
     monkeypatch.chdir(ROOT)
     bundle, changes = METHODS[method]
-    found = still_motion(recorded(cine), motion_of(ROOT / "bundles" / bundle, changes))
+    found = rest_motion(recorded(cine), motion_of(ROOT / "bundles" / bundle, changes))
     assert found < LIMITS["still"]

@@ -11,13 +11,13 @@ from common.fields.points import field_at
 from common.registration.result import RegistrationResult
 from common.strain_pipeline.motion import (
     Fusion,
-    at_points,
-    both_neighbours,
     box_around,
-    seen_sector,
-    spread_across,
+    sample_at_points,
     track_wall,
+    transverse_spread,
+    variance_of_mean,
     velocities,
+    widen_sector,
 )
 from common.strain_pipeline.wall import Wall
 from common.ventricle.beats import Beat
@@ -107,7 +107,7 @@ def test_points_beyond_the_sector_are_outside():
 
 
 def test_the_sector_is_three_pixels_wider():
-    found = seen_sector(cine())
+    found = widen_sector(cine())
     sector = sector_mask(cine(), radius=0, still=True).numpy()
     row = sector[60]
     assert np.flatnonzero(row)[0] - np.flatnonzero(found[60])[0] == 3
@@ -127,25 +127,27 @@ def test_velocities_of_a_shift_are_the_shift():
 
 def test_values_at_points_are_interpolated():
     ramp = (torch.arange(6.0)[:, None] * 10 + torch.arange(7.0)).expand(2, 1, 6, 7)
-    found = at_points(ramp * torch.tensor([1.0, 2.0]).view(2, 1, 1, 1), torch.tensor([[[2.5, 3.25]], [[1.0, 6.0]]]))
+    found = sample_at_points(
+        ramp * torch.tensor([1.0, 2.0]).view(2, 1, 1, 1), torch.tensor([[[2.5, 3.25]], [[1.0, 6.0]]])
+    )
     torch.testing.assert_close(found, torch.tensor([[28.25], [32.0]]))
 
 
 def test_variances_of_both_neighbours():
-    np.testing.assert_array_equal(both_neighbours(np.array([[1.0], [3.0], [7.0]]))[:, 0], [1.0, 2.0, 5.0, 7.0])
+    np.testing.assert_array_equal(variance_of_mean(np.array([[1.0], [3.0], [7.0]]))[:, 0], [1.0, 2.0, 5.0, 7.0])
 
 
 def test_what_lies_across_counts_and_what_lies_along_does_not():
     line = np.stack([np.zeros(11), np.arange(11.0)], -1)  # a row: across is down
     lines = np.broadcast_to(line, (4, 1, 11, 2))
     across = lines + np.array([1.0, -1.0, 1.0, -1.0])[:, None, None, None] * np.array([2.0, 0.0])
-    np.testing.assert_allclose(spread_across(lines, across), 2.0)
-    np.testing.assert_allclose(spread_across(lines, lines + [0.0, 5.0] * np.arange(4.0)[:, None, None, None]), 0.0)
-    np.testing.assert_allclose(spread_across(lines, lines + [3.0, 0.0]), 0.0), "an even distance is no spread"
+    np.testing.assert_allclose(transverse_spread(lines, across), 2.0)
+    np.testing.assert_allclose(transverse_spread(lines, lines + [0.0, 5.0] * np.arange(4.0)[:, None, None, None]), 0.0)
+    np.testing.assert_allclose(transverse_spread(lines, lines + [3.0, 0.0]), 0.0), "an even distance is no spread"
     gone = across.copy()
     gone[2:] = np.nan
-    np.testing.assert_allclose(spread_across(lines, gone), 2.0)
-    np.testing.assert_array_equal(spread_across(lines, lines + np.nan), np.zeros((1, 11)))
+    np.testing.assert_allclose(transverse_spread(lines, gone), 2.0)
+    np.testing.assert_array_equal(transverse_spread(lines, lines + np.nan), np.zeros((1, 11)))
 
 
 def test_the_box_holds_the_path_with_window_and_slack():

@@ -15,11 +15,11 @@ from common.evaluation.contour import track_contour
 from common.fields.ddf import warp
 from common.registration.result import RegistrationResult
 from common.strain_pipeline.measures import StrainMeasures, mean, times_doubted, timing_warnings
-from common.strain_pipeline.motion import Fusion, TrackedBeat, along_lines, ncc_after_warp, track_wall, velocities
-from common.strain_pipeline.wall import Segmented, Wall, joined, wall_in, walls_of
+from common.strain_pipeline.motion import Fusion, TrackedBeat, ncc_after_warp, smooth_lines, track_wall, velocities
+from common.strain_pipeline.wall import Segmented, Wall, join_pieces, wall_in, walls_of
 from common.ventricle.beats import Beat
 from common.ventricle.contours import wall_contours
-from common.ventricle.views import APICAL, apical
+from common.ventricle.views import APICAL, apical_view
 
 SIZE = 120
 APEX = np.array([20.0, 60.0])
@@ -127,22 +127,24 @@ def test_a_frame_whose_wall_is_torn_counts_as_having_none():
 def test_smoothing_along_a_line_keeps_the_strain():
     line = wall_contours(labels_at(1.0))[None]
     lines = np.concatenate([line, APEX + 0.8 * (line - APEX) + 3])
-    smooth = along_lines(lines, 3.0)
+    smooth = smooth_lines(lines, 3.0)
     assert np.abs(smooth - lines).max() < 1.5, "pixels"
     lengths = np.linalg.norm(np.diff(smooth, axis=2), axis=-1).sum(-1)
     np.testing.assert_allclose(lengths[1] / lengths[0], 0.8)
     rough = lines.copy()
     rough[:, :, ::2] += 0.5
-    assert np.linalg.norm(np.diff(along_lines(rough, 3.0), axis=2), axis=-1).sum(-1) == pytest.approx(lengths, rel=0.01)
-    assert along_lines(lines, 0) is lines
+    assert np.linalg.norm(np.diff(smooth_lines(rough, 3.0), axis=2), axis=-1).sum(-1) == pytest.approx(
+        lengths, rel=0.01
+    )
+    assert smooth_lines(lines, 0) is lines
 
 
 def test_a_wall_in_two_pieces_is_closed():
     whole = labels_at(1.0)
     cut = whole.copy()
     cut[(whole == 2) & (np.abs(np.arange(SIZE) - 52) < 4) & (np.arange(SIZE)[:, None] < 50)] = 0
-    assert np.array_equal(joined(whole), whole) and not np.array_equal(cut, whole)
-    found = joined(cut)
+    assert np.array_equal(join_pieces(whole), whole) and not np.array_equal(cut, whole)
+    found = join_pieces(cut)
     assert np.array_equal(found == 1, whole == 1)
     off = np.linalg.norm(wall_contours(found) - wall_contours(whole), axis=-1)
     assert off.mean() < 1.0 and off.max() < 6, "pixels"
@@ -186,12 +188,12 @@ def test_poor_segments_are_left_out(beat, rejected, gls):
 
 
 def test_names_of_views_and_segments():
-    assert apical("a2c") is APICAL["apical_2ch"] and apical("apical_long_axis").short == "ALAX"
+    assert apical_view("a2c") is APICAL["apical_2ch"] and apical_view("apical_long_axis").short == "ALAX"
     assert APICAL["apical_4ch"].segments()[0] == "basal inferoseptal"
     assert APICAL["apical_4ch"].segments(mirrored=True)[0] == "basal anterolateral"
     assert len({name for view in APICAL.values() for name in view.segments()}) == 18
     with pytest.raises(InputError, match="strain is measured in"):
-        apical("PLAX")
+        apical_view("PLAX")
     with pytest.raises(InputError, match="expected one of"):
         StrainMeasures(line="wall")
     assert mean([None, 1.0, 3.0]) == 2.0 and mean([None]) is None

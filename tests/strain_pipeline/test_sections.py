@@ -28,14 +28,14 @@ def rows(html):
 
 
 def test_the_measured_line_is_drawn_in_six_pieces_that_meet():
-    parts, colours = S.drawn_lines(WALL, "endocardium")
+    parts, colours = S.colour_lines(WALL, "endocardium")
     assert len(parts) == len(colours) == 8 and colours == [*S.OUTLINE, *SEGMENT_COLOURS]
     np.testing.assert_array_equal(parts[0], WALL[1])
     np.testing.assert_array_equal(parts[1], WALL[2])
     for a, b in pairwise(parts[2:]):
         np.testing.assert_array_equal(a[-1], b[0])
     np.testing.assert_array_equal(np.concatenate([parts[2], *(p[1:] for p in parts[3:])]), WALL[0])
-    np.testing.assert_array_equal(S.drawn_lines(WALL)[0][0], WALL[0])
+    np.testing.assert_array_equal(S.colour_lines(WALL)[0][0], WALL[0])
 
 
 @pytest.mark.parametrize("level, white", [(0.5, 255), (0.1, 85), (1.0, 255)])
@@ -186,9 +186,9 @@ def test_twins():
 
 
 def test_how_it_was_measured():
-    html = S.about({"view": "ours, of public cines"}, {"motion": "NCC flow", "around": None})
+    html = S.provenance({"view": "ours, of public cines"}, {"motion": "NCC flow", "around": None})
     assert "view: ours, of public cines" in html and "Options: motion NCC flow." in html and S.version() in html
-    assert "Options" not in S.about({})
+    assert "Options" not in S.provenance({})
 
 
 def test_all_sections_of_a_cine():

@@ -31,7 +31,7 @@ def study(view, gls, segment=-18.0, spacing=None, factor=1.0):
 def combined(tmp_path, *studies, failed=()):
     report = StudyReport(str(tmp_path))
     report.studies = list(studies)
-    return report.combined(dict(failed))
+    return report.combine(dict(failed))
 
 
 FOUR, TWO, LONG = (study(view, gls) for view, gls in zip(APICAL, (-21.0, -18.0, -15.0), strict=True))

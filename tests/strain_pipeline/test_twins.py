@@ -17,7 +17,7 @@ def test_the_mean_error_is_taken_away():
     assert found.bias == pytest.approx(2) and found.corrected == pytest.approx(-20) and found.slope == 0
     low, high = found.interval
     assert low < -20 < high and high - low == pytest.approx(2 * 1.645 * np.sqrt(4 / 3))
-    assert found.row()["gls_corrected"] == found.corrected and "2.0 points too little" in found.said()
+    assert found.row()["gls_corrected"] == found.corrected and "2.0 points too little" in found.describe()
 
 
 def test_an_error_that_grows_with_the_strain_is_solved_for():
@@ -29,5 +29,5 @@ def test_an_error_that_grows_with_the_strain_is_solved_for():
 
 def test_of_nothing_there_is_nothing():
     found = result([None])
-    assert found.bias is None is found.corrected is found.interval and "none could be measured" in found.said()
+    assert found.bias is None is found.corrected is found.interval and "none could be measured" in found.describe()
     assert result([1.0, 2.0]).interval is None

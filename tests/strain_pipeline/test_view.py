@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from common.core.errors import InputError
-from common.strain_pipeline.view import checked_view, energy_check, view_check
+from common.strain_pipeline.view import decide_view, energy_check, view_check
 
 SURE = {"apical_4ch": 0.7, "apical_2ch": 0.2, "other": 0.1}
 
@@ -15,38 +15,38 @@ def case(said=None):
 
 
 def test_the_most_probable_apical_view_from_the_threshold_on():
-    found = checked_view(case(), SURE)
+    found = decide_view(case(), SURE)
     assert (found.view.name, found.given) == ("apical_4ch", False)
-    assert checked_view(case(), SURE, threshold=0.7).view.name == "apical_4ch"
+    assert decide_view(case(), SURE, threshold=0.7).view.name == "apical_4ch"
     with pytest.raises(InputError, match=r"a.dcm: the view is not certain \(apical 4ch 0.70, less than 0.71\); --view"):
-        checked_view(case(), SURE, threshold=0.71)
+        decide_view(case(), SURE, threshold=0.71)
 
 
 def test_what_is_no_apical_view_is_refused_however_sure():
     probabilities = {"parasternal_short_axis": 0.6, "apical_4ch": 0.4}
     with pytest.raises(InputError, match=r"a.dcm: looks like parasternal short axis \(0.60\), not an apical view"):
-        checked_view(case(), probabilities, threshold=0.0)
-    assert checked_view(case(), probabilities, force=True).view.name == "apical_4ch"
+        decide_view(case(), probabilities, threshold=0.0)
+    assert decide_view(case(), probabilities, force=True).view.name == "apical_4ch"
 
 
 def test_the_users_word_is_over_the_classifiers_and_over_force():
     for said, name in (("A2C", "apical_2ch"), ("apical_long_axis", "apical_long_axis")):
         for force in (False, True):
-            found = checked_view(case(said), SURE, 0.99, force)
+            found = decide_view(case(said), SURE, 0.99, force)
             assert (found.view.name, found.given, found.probabilities) == (name, True, SURE)
     with pytest.raises(InputError):
-        checked_view(case("subcostal"), SURE)
+        decide_view(case("subcostal"), SURE)
 
 
 def test_forced_it_is_the_best_of_the_apical_ones():
-    assert checked_view(case(), {"apical_long_axis": 0.1, "apical_2ch": 0.02}, force=True).view.short == "ALAX"
+    assert decide_view(case(), {"apical_long_axis": 0.1, "apical_2ch": 0.02}, force=True).view.short == "ALAX"
 
 
 def test_the_checks_of_a_view():
-    check = view_check(checked_view(case(), SURE), 0.5)
+    check = view_check(decide_view(case(), SURE), 0.5)
     assert (check.name, check.value, check.least) == ("view", 0.7, 0.5) and check.passed
-    assert view_check(checked_view(case("ALAX"), SURE), 0.5).value == 0.0
-    assert view_check(checked_view(case("ALAX"), SURE), 0.5).least is None, "what the user says has no limit"
+    assert view_check(decide_view(case("ALAX"), SURE), 0.5).value == 0.0
+    assert view_check(decide_view(case("ALAX"), SURE), 0.5).least is None, "what the user says has no limit"
 
     class Probabilities(dict):
         energy = 2.9

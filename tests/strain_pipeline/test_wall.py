@@ -10,7 +10,15 @@ import torch
 from common.cine.case import CineCase
 from common.core.case import Entry
 from common.core.errors import InputError
-from common.strain_pipeline.wall import Segmented, joined, nearest, region_around, segmented, wall_in, walls_of
+from common.strain_pipeline.wall import (
+    Segmented,
+    extract_lines,
+    find_nearest_frame,
+    join_pieces,
+    region_around,
+    wall_in,
+    walls_of,
+)
 from common.ventricle.beats import Beat
 from common.ventricle.contours import LINES
 from tests.strain_pipeline.known import APEX, SHARE, WALL, cine
@@ -40,7 +48,7 @@ def width_at(line, row):
 def test_areas_are_sums_of_memberships_and_labels_the_largest():
     labels = np.stack([ventricle()] * 3)
     shares = 0.8 * memberships(labels) + 0.05
-    found = segmented(shares, 40)
+    found = extract_lines(shares, 40)
     np.testing.assert_array_equal(found.labels.numpy(), labels)
     np.testing.assert_allclose(found.areas, 0.8 * (labels == 1).sum((1, 2)) + 0.05 * labels[0].size, rtol=1e-5)
     assert found.lines.shape == (3, 3, 40, 2) and not found.reasons
@@ -55,7 +63,7 @@ def test_areas_are_sums_of_memberships_and_labels_the_largest():
 
 def test_parts_of_a_cine_are_the_whole():
     labels = np.stack([ventricle()] * 5)
-    whole, parts = segmented(memberships(labels), 40), segmented(iter(memberships(labels).split(2)), 40)
+    whole, parts = extract_lines(memberships(labels), 40), extract_lines(iter(memberships(labels).split(2)), 40)
     np.testing.assert_array_equal(whole.labels, parts.labels)
     np.testing.assert_array_equal(whole.areas, parts.areas)
     np.testing.assert_array_equal(whole.lines, parts.lines)
@@ -67,9 +75,9 @@ def test_a_cavity_of_few_pixels_is_none(pixels, stops):
     labels[1].flat[5000 : 5000 + pixels] = 1
     if stops:
         with pytest.raises(InputError, match=r"a\.dcm: no left ventricle found \(a cavity of 35 pixels at most\)"):
-            segmented(memberships(labels), 40, "a.dcm")
+            extract_lines(memberships(labels), 40, "a.dcm")
     else:
-        assert set(segmented(memberships(labels), 40, "a.dcm").reasons) == {0, 1}
+        assert set(extract_lines(memberships(labels), 40, "a.dcm").reasons) == {0, 1}
 
 
 def case(areas=WAVE, contour=None, **said):
@@ -169,17 +177,17 @@ def test_pieces_are_joined_over_small_gaps(gap, whole):
     labels = np.zeros((40, 90), np.uint8)
     labels[10:30, 5:30], labels[10:30, 30 + gap : 80] = 2, 2
     labels[18:22, 28:32] = np.where(labels[18:22, 28:32] == 0, 1, labels[18:22, 28:32])
-    found = joined(labels)
+    found = join_pieces(labels)
     assert (found[20, 33 : 30 + gap] == 2).all() == whole
     np.testing.assert_array_equal(found == 1, labels == 1)
     one = np.where(labels == 2, 2, 0).astype(np.uint8)
     one[10:30, 30 : 30 + gap] = 2
-    assert joined(one) is one
+    assert join_pieces(one) is one
 
 
 def test_nearest_is_the_first_frame_seen_after_end_diastole():
     seen = np.array([True, False, False, True, True])
-    assert nearest(seen, Beat(1, 4, 4, False)) == 3 and nearest(seen, Beat(0, 3, 4, False)) == 0
+    assert find_nearest_frame(seen, Beat(1, 4, 4, False)) == 3 and find_nearest_frame(seen, Beat(0, 3, 4, False)) == 0
 
 
 def test_the_region_holds_all_lines_and_its_margin():

@@ -35,9 +35,9 @@ def test_a_disc_there_and_back(shape, centre):
     inside = disc(shape, centre, 30)
     sector = torch.zeros(shape, dtype=torch.bool)
     sector[int(centre[0]) - 38 : int(centre[0]) + 42, int(centre[1]) - 45 : int(centre[1]) + 40] = True
-    square = FrameSquare.around(sector, 256)
+    square = FrameSquare.from_mask(sector, 256)
     assert square.side == 85
-    back = square.put(square.take(inside[None].float()), [0.0])[0, 0] > 0.5
+    back = square.paste(square.take(inside[None].float()), [0.0])[0, 0] > 0.5
     rows, columns = torch.nonzero(inside).double().mean(0)
     rows_back, columns_back = torch.nonzero(back).double().mean(0)
     assert abs(rows - rows_back) < 0.1 and abs(columns - columns_back) < 0.1
@@ -46,22 +46,22 @@ def test_a_disc_there_and_back(shape, centre):
 
 def test_a_square_of_its_own_size_is_the_identity():
     frame = torch.rand(2, 40, 30)
-    square = FrameSquare.around(torch.ones(40, 30, dtype=torch.bool), 40)
+    square = FrameSquare.from_mask(torch.ones(40, 30, dtype=torch.bool), 40)
     taken = square.take(frame)
     assert (square.top, square.left) == (0, -5)
     assert torch.allclose(taken[:, 0, :, 5:35], frame) and taken[..., :5].abs().max() == 0
-    assert torch.allclose(square.put(taken, [7.0])[:, 0], frame, atol=1e-5)
+    assert torch.allclose(square.paste(taken, [7.0])[:, 0], frame, atol=1e-5)
 
 
 def test_beyond_the_square_is_what_was_said():
     square = FrameSquare((30, 30), 10, 10, 8, 16)
-    whole = square.put(torch.zeros(1, 2, 16, 16), [5.0, -5.0])
+    whole = square.paste(torch.zeros(1, 2, 16, 16), [5.0, -5.0])
     assert whole[0, 0, 9, 12] == 5 and whole[0, 1, 12, 9] == -5 and (whole[0, :, 10:18, 10:18] == 0).all()
 
 
 def test_an_empty_mask_and_a_wrong_frame_are_refused():
     with pytest.raises(InputError, match="no imaging sector"):
-        FrameSquare.around(torch.zeros(5, 5, dtype=torch.bool), 16)
+        FrameSquare.from_mask(torch.zeros(5, 5, dtype=torch.bool), 16)
     with pytest.raises(ValueError, match=r"expected \[N, 5, 5\], got \(1, 6, 5\)"):
         FrameSquare((5, 5), 0, 0, 5, 16).take(torch.zeros(1, 6, 5))
 

@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from common.cine.write import write_cine
 from common.core.errors import InputError
 from common.training.frames import BACKGROUND_OR_ATRIUM
-from common.training.study_frames import StudyFrames, labelled_frames
+from common.training.study_frames import StudyFrames, read_labelled_frames
 from tests.conftest import moving_cine
 
 
@@ -59,7 +59,7 @@ def entry_of(cine, tmp_path, values):
 
 def test_frames_are_chosen_evenly_from_first_to_last(cine, tmp_path):
     entry = entry_of(cine, tmp_path, np.ones((80, 72, 4)))
-    names = {count: [f.name for f in labelled_frames(entry, count, 32)] for count in (1, 2, 3, 9)}
+    names = {count: [f.name for f in read_labelled_frames(entry, count, 32)] for count in (1, 2, 3, 9)}
     assert names == {
         1: ["one_0"], 2: ["one_0", "one_3"], 3: ["one_0", "one_2", "one_3"], 9: [f"one_{t}" for t in range(4)],
     }  # fmt: skip
@@ -68,7 +68,7 @@ def test_frames_are_chosen_evenly_from_first_to_last(cine, tmp_path):
 def test_one_label_map_is_that_of_the_first_frame_and_lies_as_the_cine(cine, tmp_path):
     values = np.zeros((80, 72))
     values[70, 5] = 1  # x 70, y 5
-    (frame,) = labelled_frames(entry_of(cine, tmp_path, values), 8, 32)
+    (frame,) = read_labelled_frames(entry_of(cine, tmp_path, values), 8, 32)
     assert frame.name == "one_0" and frame.image.shape == frame.label.shape == (72, 80)
     assert torch.nonzero(frame.label == 1).tolist() == [[5, 70]] and frame.spacing == pytest.approx((0.5, 0.4))
     assert int((frame.label == BACKGROUND_OR_ATRIUM).sum()) == 72 * 80 - 1
@@ -79,5 +79,5 @@ def test_one_label_map_is_that_of_the_first_frame_and_lies_as_the_cine(cine, tmp
 )
 def test_labels_that_do_not_fit_are_one_line(cine, tmp_path, shape, value, said):
     with pytest.raises(InputError, match=said) as caught:
-        labelled_frames(entry_of(cine, tmp_path, np.full(shape, value)), 8, 32)
+        read_labelled_frames(entry_of(cine, tmp_path, np.full(shape, value)), 8, 32)
     assert "label.nii.gz" in str(caught.value) and "\n" not in str(caught.value)

@@ -5,7 +5,7 @@ import torch
 
 from common.cine.square import FrameSquare
 from common.core.errors import InputError
-from common.training.view_frames import ViewFrames, disturbed, folder_frames, simulated_frames
+from common.training.view_frames import ViewFrames, disturb_frame, folder_frames, simulate_frames
 from common.ventricle.views import VIEWS
 from tests.recorded_frames import write_patients
 
@@ -53,13 +53,13 @@ def test_own_folders_that_cannot_be_used(own, tmp_path):
 
 def test_simulated_frames_are_kept_and_the_same_again(tmp_path):
     path = tmp_path / "simulated.pt"
-    made = simulated_frames(1, 1, 5, path)
-    kept = simulated_frames(1, 1, 5, path)
+    made = simulate_frames(1, 1, 5, path)
+    kept = simulate_frames(1, 1, 5, path)
     assert [f.view for f in made] == list(range(8)) == [f.view for f in kept]
     assert all(torch.equal(a.frame.image, b.frame.image) for a, b in zip(made, kept, strict=True))
     assert made[0].frame.image.shape == (160, 160) and made[0].frame.image.float().std() > 10
     with pytest.raises(InputError, match=r"simulated\.pt: simulated with .*remove it or name another"):
-        simulated_frames(2, 1, 5, path)
+        simulate_frames(2, 1, 5, path)
 
 
 def test_recorded_frames_count_twice_when_disturbed(tmp_path):
@@ -93,6 +93,6 @@ def test_hearts_simulated_from_recorded_frames_are_four_chamber(tmp_path):
 def test_a_disturbed_frame_keeps_its_grey_values():
     image = torch.rand(48, 48)
     for seed in range(6):
-        found = disturbed(image, np.random.default_rng(seed))
+        found = disturb_frame(image, np.random.default_rng(seed))
         assert not torch.equal(found, image)
         assert torch.equal(found.flatten().sort().values, image.flatten().sort().values)

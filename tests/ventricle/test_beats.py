@@ -5,7 +5,7 @@ import pytest
 
 from common.core.errors import InputError
 from common.simulation.contraction import systole, time_course
-from common.ventricle.beats import Beat, by_tracked_cavity, find_beats
+from common.ventricle.beats import Beat, find_beats, refine_end_systole
 
 RATE = 60.0
 STEP = 0.02
@@ -100,22 +100,22 @@ def test_a_cavity_that_does_not_change():
 
 def test_end_systole_by_the_tracked_cavity():
     areas = 100 - 30 * np.sin(np.linspace(0, np.pi, 21)) - np.linspace(0, 20, 21)
-    assert by_tracked_cavity(Beat(5, 12, 25, whole=True), areas) == Beat(5, 15, 25, True)
-    assert by_tracked_cavity(Beat(5, 12, 25, whole=False), areas).es > 15, "a beat cut off keeps its drift"
+    assert refine_end_systole(Beat(5, 12, 25, whole=True), areas) == Beat(5, 15, 25, True)
+    assert refine_end_systole(Beat(5, 12, 25, whole=False), areas).es > 15, "a beat cut off keeps its drift"
     cut = Beat(5, 25, 25, whole=False)
-    assert by_tracked_cavity(cut, areas) == cut
+    assert refine_end_systole(cut, areas) == cut
 
 
 def test_an_even_drift_of_a_whole_beat_is_taken_from_its_first_to_its_last_frame():
     """A parabola with its least at frame 6 of 12, and 3 a frame beside: undisturbed by it, and by what lies outside."""
     frames = np.arange(13)
     parabola = (frames - 6) ** 2
-    assert by_tracked_cavity(Beat(4, 9, 16, True), parabola + 3 * frames).es == 10
-    assert by_tracked_cavity(Beat(4, 9, 16, True), parabola - 3 * frames).es == 10
-    assert by_tracked_cavity(Beat(4, 9, 16, False), parabola - 3 * frames).es == 4 + 7  # 2 (t − 6) = 3: 7.5, the first
+    assert refine_end_systole(Beat(4, 9, 16, True), parabola + 3 * frames).es == 10
+    assert refine_end_systole(Beat(4, 9, 16, True), parabola - 3 * frames).es == 10
+    assert refine_end_systole(Beat(4, 9, 16, False), parabola - 3 * frames).es == 4 + 7  # 2 (t − 6) = 3: 7.5, the first
     late = [10, 9, 8, 7, 6, 5, 1, 9]  # the frame before the last
-    assert by_tracked_cavity(Beat(0, 3, 7, False), late).es == 6
-    assert by_tracked_cavity(Beat(0, 3, 7, False), [10, 2, 3, 9, 9, 9, 9, 1]).es == 1, "nor ED nor the end"
+    assert refine_end_systole(Beat(0, 3, 7, False), late).es == 6
+    assert refine_end_systole(Beat(0, 3, 7, False), [10, 2, 3, 9, 9, 9, 9, 1]).es == 1, "nor ED nor the end"
 
 
 def test_end_systole_on_an_end_diastole_belongs_to_the_beat_before():

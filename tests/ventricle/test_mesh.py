@@ -6,11 +6,11 @@ from common.simulation.anatomy import left_ventricle
 from common.ventricle.mesh import (
     _perpendiculars,
     arc_length,
-    at_fractions,
-    inside_outlines,
+    interpolate_fractions,
+    is_inside_outlines,
     myocardial_contours,
     myocardial_mesh,
-    paired_contours,
+    pair_contours,
     signed_areas,
     wall_mesh,
 )
@@ -21,8 +21,8 @@ def painted(endo, epi, shape=(240, 200), spacing=0.5):
     rows, columns = np.meshgrid(*(np.arange(n) * spacing for n in shape), indexing="ij")
     points = np.stack([rows.ravel(), columns.ravel()], axis=1)
     mask = np.zeros(len(points), dtype=np.uint8)
-    mask[inside_outlines(points, [epi])] = 2
-    mask[inside_outlines(points, [endo])] = 1
+    mask[is_inside_outlines(points, [epi])] = 2
+    mask[is_inside_outlines(points, [endo])] = 1
     atrium = (points[:, 0] > endo[0, 0]) & (np.abs(points[:, 1] - 50) < 15) & (points[:, 0] < endo[0, 0] + 12)
     mask[atrium] = 3
     return mask.reshape(shape)
@@ -34,7 +34,7 @@ def ventricle():
 
 
 def distances(points, contour):
-    dense = at_fractions(contour, np.linspace(0, 1, 5000))
+    dense = interpolate_fractions(contour, np.linspace(0, 1, 5000))
     return np.array([np.linalg.norm(dense - p, axis=1).min() for p in points])
 
 
@@ -122,7 +122,7 @@ def arch(radius, legs=40.0, points=161):
     bend = np.linspace(0, np.pi, 400)
     top = np.stack([80 - legs - radius * np.sin(bend), 50 - radius * np.cos(bend)], axis=1)
     whole = np.concatenate([[[80.0, 50 - radius]], top, [[80.0, 50 + radius]]])
-    return at_fractions(whole, np.linspace(0, 1, points))
+    return interpolate_fractions(whole, np.linspace(0, 1, points))
 
 
 def test_arc_length_of_an_arch():
@@ -153,7 +153,7 @@ def test_a_perpendicular_meets_an_upright_wall_at_its_own_height():
 
 
 def test_paired_points_face_each_other_on_upright_walls():
-    inner, outer = paired_contours(arch(10.0, points=201), arch(20.0, points=201), 40)
+    inner, outer = pair_contours(arch(10.0, points=201), arch(20.0, points=201), 40)
     assert inner.shape == outer.shape == (40, 2)
     assert outer[0].tolist() == pytest.approx([80, 30]) and outer[-1].tolist() == pytest.approx([80, 70])
     assert inner[0].tolist() == pytest.approx([80, 40]) and inner[-1].tolist() == pytest.approx([80, 60])
@@ -194,6 +194,6 @@ def test_a_mesh_is_made_as_it_is_asked_for():
     with pytest.raises(InputError, match=r"^contours: the inner and the outer contour cross \(\d triangles"):
         wall_mesh(line, line + np.array([0.0, 1.0, 1.0, 1.0, 1.0])[:, None] * [1.0, 0.0], 2)
     with pytest.raises(InputError, match=r"^q: the epicardium must be \[n >= 8, 2\] finite points, not of"):
-        paired_contours(arch(10.0), arch(20.0, points=7), name="q")
+        pair_contours(arch(10.0), arch(20.0, points=7), name="q")
     with pytest.raises(InputError, match="endocardium and the epicardium cross"):
         myocardial_mesh(arch(10.0) + [0.0, 15.0], arch(20.0))

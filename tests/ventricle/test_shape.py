@@ -3,7 +3,7 @@ import pytest
 
 from common.core.errors import InputError
 from common.strain_pipeline.checks import LIMITS
-from common.ventricle.shape import along_axis, fitted_shape, own_shape_prior, write_shape_prior
+from common.ventricle.shape import align_to_axis, fit_shape_prior, read_shape_prior, write_shape_prior
 
 
 def ellipse(length=80.0, width=24.0, points=61):
@@ -18,7 +18,7 @@ def moved(contour, degrees=0.0, factor=1.0, shift=(0.0, 0.0)):
 
 
 def test_place_size_turn_and_mirror_do_not_count():
-    prior, contour = own_shape_prior(), ellipse()
+    prior, contour = read_shape_prior(), ellipse()
     wanted = float(prior.distances(contour))
     assert wanted < 2
     for other in (moved(contour, 40, 2.5, (7, -3)), contour * [1, -1], contour[::-1]):
@@ -52,7 +52,7 @@ def crossed(contour):
     ],
 )
 def test_what_is_no_ventricle_is_far(shape):
-    limit, prior = LIMITS["shape of the wall"][1], own_shape_prior()
+    limit, prior = LIMITS["shape of the wall"][1], read_shape_prior()
     assert float(prior.distances(shape)) > limit
     for other in (shape * [1, -1], moved(shape, -35, 1.7), shape[::-1]):
         assert float(prior.distances(other)) > limit
@@ -61,7 +61,7 @@ def test_what_is_no_ventricle_is_far(shape):
 
 @pytest.mark.parametrize("width", [10.0, 16.0, 24.0, 30.0])
 def test_ventricles_from_slender_to_wide_are_near(width):
-    assert float(own_shape_prior().distances(ellipse(width=width))) < LIMITS["shape of the wall"][1]
+    assert float(read_shape_prior().distances(ellipse(width=width))) < LIMITS["shape of the wall"][1]
 
 
 @pytest.mark.slow
@@ -72,7 +72,7 @@ def test_expert_contours_that_the_prior_has_not_seen_pass(data_dir):
     for half in (slice(0, 400), slice(400, 800)):
         seen = np.ones(800, dtype=bool)
         seen[half] = False
-        prior = fitted_shape(contours[seen].reshape(-1, 21, 2))
+        prior = fit_shape_prior(contours[seen].reshape(-1, 21, 2))
         found = prior.distances(contours[half])
         assert (found > LIMITS["shape of the wall"][1]).mean() < 0.02
         assert np.median(found) == pytest.approx(1.9, abs=0.3)
@@ -84,11 +84,11 @@ def test_distance_is_that_of_the_component_furthest_off(tmp_path):
     random = np.random.default_rng(0)
     shapes = np.stack([ellipse(80, random.uniform(18, 30)) for _ in range(60)])
     shapes[:, 1:-1] += random.normal(0, 0.4, (60, 59, 2))
-    prior = fitted_shape(shapes, 2)
+    prior = fit_shape_prior(shapes, 2)
     write_shape_prior(prior, tmp_path / "prior.json")
-    again = own_shape_prior(tmp_path / "prior.json")
+    again = read_shape_prior(tmp_path / "prior.json")
     assert again.distances(shapes) == pytest.approx(prior.distances(shapes), rel=0.02)
-    assert along_axis(shapes).shape == (60, 21, 2)
+    assert align_to_axis(shapes).shape == (60, 21, 2)
     for off in (3.5, -3.0):
         one = prior.mean + off * prior.components[0]
         one = np.stack([80 * (one[:, 0] + 1), 80 * one[:, 1]], -1)
@@ -97,7 +97,7 @@ def test_distance_is_that_of_the_component_furthest_off(tmp_path):
 
 def test_what_cannot_be_a_prior(tmp_path):
     with pytest.raises(InputError, match="more than 8"):
-        fitted_shape(np.zeros((3, 21, 2)))
+        fit_shape_prior(np.zeros((3, 21, 2)))
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(InputError, match="no readable prior of shapes"):
-        own_shape_prior(tmp_path / "x.json")
+        read_shape_prior(tmp_path / "x.json")

@@ -21,10 +21,10 @@ from common.ventricle.strain import (
     peak,
     peak_systolic,
     post_systolic_index,
+    remove_drift,
     segment_bounds,
     segment_lengths,
     strain_rate,
-    without_drift,
 )
 
 
@@ -118,8 +118,8 @@ def test_an_even_drift_is_taken_away_and_nothing_else():
     beat = -0.2 * np.sin(np.linspace(0, np.pi, 31)) ** 2
     drifting = beat + 0.03 * np.arange(31) / 30
     assert drift(drifting, 0, 30) == pytest.approx(0.03)
-    np.testing.assert_allclose(without_drift(drifting, 0, 30), beat, atol=1e-12)
-    np.testing.assert_allclose(without_drift(beat, 0, 30), beat, atol=1e-12)
+    np.testing.assert_allclose(remove_drift(drifting, 0, 30), beat, atol=1e-12)
+    np.testing.assert_allclose(remove_drift(beat, 0, 30), beat, atol=1e-12)
 
 
 def test_peak_and_what_comes_after_systole():
@@ -200,7 +200,7 @@ def test_any_frame_can_be_end_diastole_of_the_long_axis():
 def test_a_beat_that_begins_later():
     curve = np.array([0.5, 0.1, -0.2, -0.3, 0.05, -0.9])  # from frame 1 to 4
     assert drift(curve, 1, 4) == pytest.approx(-0.05)
-    assert without_drift(curve, 1, 4) == pytest.approx(curve + 0.05 * (np.arange(6) - 1) / 3)
+    assert remove_drift(curve, 1, 4) == pytest.approx(curve + 0.05 * (np.arange(6) - 1) / 3)
     assert peak(curve, 1, 4) == (-0.3, 3)
 
 
@@ -212,12 +212,12 @@ def test_indices_at_their_limits():
 
 def test_measures_are_computed_in_double_precision():
     third, fine = np.float32(1 / 3), np.array([0.1, 0.2, 0.4], dtype=np.float32)
-    assert lagrangian(fine).dtype == strain_rate(fine, fine).dtype == without_drift(fine, 0, 2).dtype == np.float64
+    assert lagrangian(fine).dtype == strain_rate(fine, fine).dtype == remove_drift(fine, 0, 2).dtype == np.float64
     assert drift(fine, 0, 2) == float(fine[2]) - float(fine[0])
     assert peak_systolic([third, -third], 0, 1) == -float(third)
     whole = np.array([2**31, 2**31 + 2, 2**31 + 1], dtype=np.float32)
     assert mechanical_dispersion(np.array([2**24 + 2, 2**24, 2**24 + 4], dtype=np.float32)) == 2.0
-    assert without_drift(whole, 0, 1).dtype == np.float64
+    assert remove_drift(whole, 0, 1).dtype == np.float64
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from common.core.errors import InputError
-from common.ventricle.views import APICAL, LEVELS, RING, apical
+from common.ventricle.views import APICAL, LEVELS, RING, apical_view
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from common.ventricle.views import APICAL, LEVELS, RING, apical
     ],
 )
 def test_walls_of_a_view_by_any_of_its_names(name, walls):
-    assert apical(name).walls == walls
+    assert apical_view(name).walls == walls
 
 
 def test_segments_go_from_base_over_the_apex_to_base():
@@ -34,7 +34,7 @@ def test_three_views_show_the_eighteen_segments_once():
 
 def test_another_view_is_refused_by_name():
     with pytest.raises(InputError) as caught:
-        apical("PLAX")
+        apical_view("PLAX")
     assert str(caught.value) == (
         "view 'PLAX': strain is measured in apical_4ch (A4C), apical_2ch (A2C), apical_long_axis (ALAX)"
     )

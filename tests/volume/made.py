@@ -3,7 +3,7 @@
 import nibabel
 import numpy as np
 
-from common.core.errors import unwrapped
+from common.core.errors import unwrap_errors
 from common.volume.transforms import volume_transforms
 
 
@@ -14,5 +14,5 @@ def save(path, values, affine=None):
 
 def case_of(path, label=None, labelled=False):
     """The case of a volume and its label, as the bundles read it."""
-    with unwrapped():
+    with unwrap_errors():
         return volume_transforms(labelled=labelled)({"case": "v", "image": path, **({"label": label} if label else {})})

@@ -8,7 +8,7 @@ from monai.transforms import Invertd
 
 from common.core.errors import InputError
 from common.volume.cases import phantom_entries
-from common.volume.transforms import SIZE, AntiAliasd, normalised, one_hot, volume_tensor, volume_transforms
+from common.volume.transforms import SIZE, AntiAliasd, normalise, one_hot, volume_tensor, volume_transforms
 from tests.volume.made import case_of, save
 
 
@@ -40,7 +40,7 @@ def test_any_orientation_gives_the_same_common_volume_and_comes_back(tmp_path, v
     files = {"image": save(tmp_path / "v.nii.gz", stored, affine), "label": save(tmp_path / "l.nii.gz", labels, affine)}
     case = transforms({"case": "v", **files})
     assert torch.allclose(case.image, plain.image) and (case.mask == plain.mask).all()
-    assert np.allclose(back(transforms, case, case.image[0])[0], normalised(stored), atol=1e-6)
+    assert np.allclose(back(transforms, case, case.image[0])[0], normalise(stored), atol=1e-6)
     assert (back(transforms, case, one_hot(case)[0]).argmax(0) == labels).all()
 
 
@@ -77,12 +77,12 @@ def test_the_common_volume_is_of_the_papers_size_and_range():
 def test_intensities_are_clipped_at_six_deviations():
     values = np.random.default_rng(0).normal(size=100_000)
     values[0] = 1e6
-    scaled = normalised(values)
+    scaled = normalise(values)
     assert scaled.max() == 1 and scaled.min() == 0
-    ordinary = normalised(values[1:])
+    ordinary = normalise(values[1:])
     assert ordinary.std() > 0.1
     with pytest.raises(InputError, match="constant"):
-        normalised(np.full((4, 4), 7.0))
+        normalise(np.full((4, 4), 7.0))
 
 
 def test_what_becomes_coarser_is_smoothed_first():

@@ -13,7 +13,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from common.cohort.bundle import config_files
 from common.core.errors import InputError
-from common.serving.checks import Check, Refused, number, one_of, shown, spacing, switch
+from common.serving.checks import Check, Refused, choice, number, shorten, spacing, switch
 from common.serving.requests import CASE
 from common.serving.workers import Job, Results, Workers
 from common.ventricle.contours import LINES
@@ -68,10 +68,10 @@ CINE_PARAMETERS = {
 PARAMETERS: dict[str, dict[str, Parameter]] = {
     CINE: {**CINE_PARAMETERS, "ed": Parameter(FRAME, -1, -1, "ed"), "es": Parameter(FRAME, -1, -1, "es")},
     STUDY: {
-        "view": Parameter(one_of("A4C", "A2C", "ALAX"), ["auto", "A4C", "A2C", "ALAX"], "auto", "assumed_view"),
+        "view": Parameter(choice("A4C", "A2C", "ALAX"), ["auto", "A4C", "A2C", "ALAX"], "auto", "assumed_view"),
         "ed": Parameter(FRAME, -1, -1, "ed"),
         "es": Parameter(FRAME, -1, -1, "es"),
-        "line": Parameter(one_of(*LINES), list(LINES)),
+        "line": Parameter(choice(*LINES), list(LINES)),
         "compensate": Parameter(switch, True),
         "mirrored": Parameter(switch, False),
         **CINE_PARAMETERS,
@@ -143,10 +143,10 @@ class BundleInfer(InferTask):
             found = {name: p for name, p in found.items() if name not in ("ed", "es")}
         presets = PRESETS.get(self.name, ())
         if presets:
-            found["preset"] = Parameter(one_of(*presets), ["default", *presets], "default")
+            found["preset"] = Parameter(choice(*presets), ["default", *presets], "default")
         if self.dataset == STUDY:
-            found["contour"] = Parameter(one_of("saved", "none"), ["saved", "none"])
-            found["weights"] = Parameter(one_of("trained", "bundle"), ["trained", "bundle"])
+            found["contour"] = Parameter(choice("saved", "none"), ["saved", "none"])
+            found["weights"] = Parameter(choice("trained", "bundle"), ["trained", "bundle"])
         return found
 
     def is_valid(self) -> bool:
@@ -165,13 +165,13 @@ class BundleInfer(InferTask):
             parameter = self.parameters.get(name)
             if parameter is None:
                 known = ", ".join([*self.parameters, *(["second"] if self.dataset == CINE else [])])
-                raise Refused(400, f"parameter {shown(name)}: {self.name} takes {known}")
+                raise Refused(400, f"parameter {shorten(name)}: {self.name} takes {known}")
             if value is None or value == parameter.unsaid or (isinstance(value, list) and value == parameter.shown):
                 continue
             try:
                 found[name] = parameter.check(value)
             except ValueError as error:
-                raise Refused(400, f"parameter {name}: expected {error}, got {shown(value)}") from error
+                raise Refused(400, f"parameter {name}: expected {error}, got {shorten(value)}") from error
         return found
 
     def __call__(self, request: InferRequest) -> tuple[str | None, dict[str, Any]]:
@@ -181,7 +181,7 @@ class BundleInfer(InferTask):
             Refused: the input is at fault, or what ``Workers.run`` raises.
         """
         values = self.values(request.params)
-        folder = self.results.new()
+        folder = self.results.create()
         kept = False
         try:
             answer = self.workers.run(
@@ -197,7 +197,7 @@ class BundleInfer(InferTask):
         except Refused as refused:
             raise Refused(refused.status, self.hide_folders(refused.reason, request, folder)) from refused
         finally:
-            self.results.done(folder, kept)
+            self.results.finish(folder, kept)
         numbers = json.loads(self.hide_folders(json.dumps(answer["summary"]), request, folder))
         for report in (folder / CASE).glob("*.html"):
             report.write_text(self.hide_folders(report.read_text(), request, folder))
@@ -246,7 +246,7 @@ class BundleInfer(InferTask):
     ) -> Any:
         if request.second is not None:
             raise Refused(400, f"{self.name} takes no second image")
-        label = request.label or (self.saved_contour(request.name) if values.get("contour") != "none" else None)
+        label = request.label or (self.find_saved_contour(request.name) if values.get("contour") != "none" else None)
         if label is not None:
             entry["contour"] = str(label)
         trained = self.trained() if values.get("weights") != "bundle" else None
@@ -266,7 +266,7 @@ class BundleInfer(InferTask):
             options["label"] = str(request.label)
         return None
 
-    def saved_contour(self, name: str) -> Path | None:
+    def find_saved_contour(self, name: str) -> Path | None:
         """The label that was saved for an image, if any."""
         try:
             return self.studies.label(name, CONTOUR_TAG)

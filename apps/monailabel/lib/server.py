@@ -33,9 +33,9 @@ from common.serving.checks import (
     LABEL_SUFFIXES,
     LONGEST_PARAMS,
     Refused,
+    check_new_name,
     json_object,
-    new_name,
-    shown,
+    shorten,
     suffix_of,
     tag_name,
 )
@@ -64,11 +64,11 @@ class Guard:
         headers = header_texts(scope)
         origin = headers.get("origin")
         if origin is not None and origin not in self.origins and urlsplit(origin).netloc != headers.get("host"):
-            answer = JSONResponse({"detail": f"origin {shown(origin)} is not allowed"}, 403)
+            answer = JSONResponse({"detail": f"origin {shorten(origin)} is not allowed"}, 403)
         elif not self.limit.is_declared(headers):
             answer = JSONResponse({"detail": self.limit.reason}, 413)
         else:
-            await self.app(scope, self.limit.counted(receive, HTTPException(413, self.limit.reason)), send)
+            await self.app(scope, self.limit.count_bytes(receive, HTTPException(413, self.limit.reason)), send)
             return
         await answer(scope, receive, send)
 
@@ -92,15 +92,15 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
     server.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
 
     @server.exception_handler(Refused)
-    async def refused(_: Request, error: Refused) -> JSONResponse:
+    async def answer_refusal(_: Request, error: Refused) -> JSONResponse:
         return JSONResponse({"detail": error.reason}, error.status)
 
-    async def threaded(call: Callable[[], Any]) -> Any:
+    async def call_in_thread(call: Callable[[], Any]) -> Any:
         return await anyio.to_thread.run_sync(call, limiter=limiter)
 
-    async def watched(request: Request, job: Job, call: Callable[[], Any]) -> Any:
+    async def watch(request: Request, job: Job, call: Callable[[], Any]) -> Any:
         """The call in a thread; the job is cancelled when the client goes away."""
-        task = asyncio.ensure_future(threaded(call))
+        task = asyncio.ensure_future(call_in_thread(call))
         try:
             while not task.done():
                 await asyncio.wait([task], timeout=LOOK)
@@ -122,17 +122,17 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
         value = form.get(name, "")
         return value if isinstance(value, str) else ""
 
-    async def stored(form: FormData, name: str, folder: Path, suffixes: tuple[str, ...]) -> Path | None:
+    async def store_file(form: FormData, name: str, folder: Path, suffixes: tuple[str, ...]) -> Path | None:
         """A file of the form in ``folder``, under a name of ours."""
         file = form.get(name)
         if not isinstance(file, UploadFile):
             return None
         suffix = suffix_of(file.filename, suffixes, name)
-        return await threaded(partial(store_upload, file.file, folder / f"{name}{suffix}"))
+        return await call_in_thread(partial(store_upload, file.file, folder / f"{name}{suffix}"))
 
-    def checked(folder: Path, **files: Path) -> None:
+    def check_files(folder: Path, **files: Path) -> None:
         """See that uploaded files can be read, in a process of its own."""
-        place = app.results.new()
+        place = app.results.create()
         request = {"task": "check", "folder": str(place), **{name: str(path) for name, path in files.items()}}
         try:
             app.checks.run(request)
@@ -142,28 +142,28 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
                 reason = reason.replace(str(path), path.name).replace(f"{app.store.root}/", "")
             raise Refused(error.status, reason) from error
         finally:
-            app.results.done(place, False)
+            app.results.finish(place, False)
 
     @server.get("/info/")
     async def info() -> Any:
-        def described() -> Any:
-            app.store.look()
+        def describe() -> Any:
+            app.store.refresh()
             return {**app.info(), "state": app.workers.state()}
 
-        return await threaded(described)
+        return await call_in_thread(describe)
 
     @server.post("/infer/{model}")
     async def infer(request: Request, model: str, image: str = "", output: str = "all", session_id: str = "") -> Any:
         if model not in app.info()["models"]:
-            raise Refused(404, f"model {shown(model)}: there is none of that name")
+            raise Refused(404, f"model {shorten(model)}: there is none of that name")
         if output not in OUTPUTS:
-            raise Refused(400, f"output {shown(output)}: expected one of {', '.join(OUTPUTS)}")
+            raise Refused(400, f"output {shorten(output)}: expected one of {', '.join(OUTPUTS)}")
         with tempfile.TemporaryDirectory() as place:
             folder, job = Path(place), Job()
             async with form_of(request) as form:
                 params = json_object(text(form, "params"))
-                file = await stored(form, "file", folder, IMAGE_SUFFIXES)
-                label = await stored(form, "label", folder, CONTOUR_SUFFIXES)
+                file = await store_file(form, "file", folder, IMAGE_SUFFIXES)
+                label = await store_file(form, "label", folder, CONTOUR_SUFFIXES)
             if file is None:
                 file = sessions.image(session_id) if session_id else app.store.image(image)
             elif image:
@@ -172,8 +172,8 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
             wanted = InferRequest(
                 file, image or file.name, params, label, None if second is None else app.store.image(str(second)), job
             )
-            found = await watched(request, job, partial(app.infer, {"model": model, "request": wanted}))
-        return await threaded(partial(answer, found, output))
+            found = await watch(request, job, partial(app.infer, {"model": model, "request": wanted}))
+        return await call_in_thread(partial(answer, found, output))
 
     def answer(result: dict[str, Any], output: str) -> Response:
         file, params = result["file"], result["params"]
@@ -199,15 +199,15 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
 
     @server.get("/datastore/")
     async def datastore(output: str = "stats") -> Any:
-        def listed() -> Any:
-            app.store.look()
+        def list_content() -> Any:
+            app.store.refresh()
             if output == "all":
                 return app.store.json()
             if output == "train":
                 return app.store.pairs()
             return app.store.status()
 
-        return await threaded(listed)
+        return await call_in_thread(list_content)
 
     @server.put("/datastore/")
     @server.put("/datastore/image")
@@ -215,15 +215,15 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
         with tempfile.TemporaryDirectory() as place:
             async with form_of(request) as form:
                 params = json_object(text(form, "params"))
-                file = await stored(form, "file", Path(place), IMAGE_SUFFIXES)
+                file = await store_file(form, "file", Path(place), IMAGE_SUFFIXES)
                 given = form.get("file")
             if file is None or not isinstance(given, UploadFile):
                 raise Refused(400, "no file: send the image as the form's 'file'")
-            name = new_name(image or Path(str(given.filename)).name.removesuffix(file.name.removeprefix("file")))
+            name = check_new_name(image or Path(str(given.filename)).name.removesuffix(file.name.removeprefix("file")))
             if app.store.get_image_uri(name):
                 raise Refused(409, f"image {name}: is there already; delete it first, or take another id")
-            await threaded(partial(checked, Path(place), image=file))
-            await threaded(
+            await call_in_thread(partial(check_files, Path(place), image=file))
+            await call_in_thread(
                 partial(app.store.add_image, name, str(file), {"client": str(params.get("client_id", ""))[:100]})
             )
         return {"image": name}
@@ -231,89 +231,89 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
     @server.delete("/datastore/")
     @server.delete("/datastore/image")
     async def remove_image(id: str) -> Any:
-        await threaded(partial(app.store.remove, id))
+        await call_in_thread(partial(app.store.remove, id))
         return {}
 
     @server.api_route("/datastore/image", methods=["GET", "HEAD"])
     async def download_image(image: str) -> Any:
-        path = await threaded(partial(app.store.image, image))
+        path = await call_in_thread(partial(app.store.image, image))
         return FileResponse(path, filename=path.name, media_type="application/octet-stream")
 
     @server.get("/datastore/image/info")
     async def image_info(image: str) -> Any:
-        path = await threaded(partial(app.store.image, image))
+        path = await call_in_thread(partial(app.store.image, image))
         return {**app.store.get_image_info(image), "path": path.name}
 
     @server.put("/datastore/label")
     async def save_label(request: Request, image: str, tag: str = "final") -> Any:
-        path, tag = await threaded(partial(app.store.image, image)), tag_name(tag or "final")
+        path, tag = await call_in_thread(partial(app.store.image, image)), tag_name(tag or "final")
         with tempfile.TemporaryDirectory() as place:
             async with form_of(request) as form:
                 params = json_object(text(form, "params"))
-                label = await stored(form, "label", Path(place), LABEL_SUFFIXES)
+                label = await store_file(form, "label", Path(place), LABEL_SUFFIXES)
             if label is None:
                 raise Refused(400, "no label: send it as the form's 'label'")
-            await threaded(partial(checked, Path(place), image=path, label=label))
+            await call_in_thread(partial(check_files, Path(place), image=path, label=label))
             about = {"client": str(params.get("client_id", ""))[:100]}
-            await threaded(partial(app.store.save_label, image, str(label), tag, about))
+            await call_in_thread(partial(app.store.save_label, image, str(label), tag, about))
         return {"image": image, "label": image}
 
     @server.delete("/datastore/label")
     async def remove_label(id: str, tag: str) -> Any:
-        await threaded(partial(app.store.remove, id, tag))
+        await call_in_thread(partial(app.store.remove, id, tag))
         return {}
 
     @server.api_route("/datastore/label", methods=["GET", "HEAD"])
     async def download_label(tag: str, label: str = "", image: str = "") -> Any:
-        path = await threaded(partial(app.store.label, label or image, tag))
+        path = await call_in_thread(partial(app.store.label, label or image, tag))
         return FileResponse(path, filename=path.name, media_type="application/octet-stream")
 
     @server.get("/datastore/label/info")
     async def label_info(label: str, tag: str) -> Any:
-        await threaded(partial(app.store.label, label, tag))
+        await call_in_thread(partial(app.store.label, label, tag))
         return app.store.get_label_info(label, tag)
 
     @server.post("/activelearning/{strategy}")
     async def next_sample(request: Request, strategy: str) -> Any:
         if strategy not in app.info()["strategies"]:
-            raise Refused(404, f"strategy {shown(strategy)}: there is none of that name")
+            raise Refused(404, f"strategy {shorten(strategy)}: there is none of that name")
         json_object((await request.body()).decode("utf-8", "replace"), "body")
         job = Job()
-        found = await watched(request, job, partial(app._strategies[strategy], {"job": job}, app.store))
+        found = await watch(request, job, partial(app._strategies[strategy], {"job": job}, app.store))
         if not found:
             return {}
         return {**app.store.get_image_info(found["id"]), **found, "path": app.store.image(found["id"]).name}
 
     @server.get("/train/")
     async def train_status(all: bool = False, check_if_running: bool = False) -> Any:
-        if check_if_running and not app.training.running():
+        if check_if_running and not app.training.is_running():
             raise Refused(404, "no training runs")
-        found = await threaded(app.training.status)
+        found = await call_in_thread(app.training.status)
         return [found] if all else found
 
     @server.post("/train/")
     @server.post("/train/{model}")
     async def train(request: Request, model: str = "strain_pipeline") -> Any:
         if model not in app.info()["trainers"]:
-            raise Refused(404, f"model {shown(model)}: there is no training of that name")
+            raise Refused(404, f"model {shorten(model)}: there is no training of that name")
         params = json_object((await request.body()).decode("utf-8", "replace"), "body")
-        return await threaded(partial(app.training.start, params))
+        return await call_in_thread(partial(app.training.start, params))
 
     @server.delete("/train/")
     async def train_stop() -> Any:
-        return await threaded(app.training.stop)
+        return await call_in_thread(app.training.stop)
 
     sessions = Sessions()
 
     @server.put("/session/")
-    async def new_session(request: Request) -> Any:
+    async def create_session(request: Request) -> Any:
         async with form_of(request) as form:
-            folder = sessions.new()
+            folder = sessions.create()
             try:
-                file = await stored(form, "files", folder, IMAGE_SUFFIXES)
+                file = await store_file(form, "files", folder, IMAGE_SUFFIXES)
                 if file is None:
                     raise Refused(400, "no file: send one image as the form's 'files'")
-                await threaded(partial(checked, folder, image=file))
+                await call_in_thread(partial(check_files, folder, image=file))
             except Refused:
                 sessions.remove(folder.name)
                 raise
@@ -344,7 +344,7 @@ class Sessions:
         self.keep = keep
         self.folders: dict[str, tempfile.TemporaryDirectory[str]] = {}
 
-    def new(self) -> Path:
+    def create(self) -> Path:
         """A folder for an image; its name is the session's."""
         while len(self.folders) >= self.keep:
             self.remove(next(iter(self.folders)))
@@ -364,7 +364,7 @@ class Sessions:
         if name in self.folders:
             for path in Path(self.folders[name].name, name).iterdir():
                 return path
-        raise Refused(404, f"session {shown(name)}: there is none of that id")
+        raise Refused(404, f"session {shorten(name)}: there is none of that id")
 
     def info(self, name: str) -> dict[str, Any]:
         """What a client is told of a session."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from monailabel.interfaces.tasks.strategy import Strategy
 
-from common.core.files import written_whole
+from common.core.files import write_whole
 from common.serving.checks import Refused
 from common.serving.workers import Results, Workers
 from lib.studies import Studies
@@ -19,9 +19,9 @@ from lib.studies import Studies
 AT_ONCE = 20
 
 
-def unlabelled(studies: Studies) -> list[str]:
+def list_unlabelled(studies: Studies) -> list[str]:
     """Names of the images without a label, in order, of what lies in the folder now."""
-    studies.look()
+    studies.refresh()
     return sorted(studies.get_unlabeled_images())
 
 
@@ -32,7 +32,7 @@ class First(Strategy):
         super().__init__("The first unlabelled image, by name")
 
     def __call__(self, request: dict[str, Any], datastore: Studies) -> dict[str, Any] | None:
-        names = unlabelled(datastore)
+        names = list_unlabelled(datastore)
         return {"id": names[0]} if names else None
 
 
@@ -43,7 +43,7 @@ class Random(Strategy):
         super().__init__("Any unlabelled image")
 
     def __call__(self, request: dict[str, Any], datastore: Studies) -> dict[str, Any] | None:
-        names = unlabelled(datastore)
+        names = list_unlabelled(datastore)
         return {"id": random.choice(names)} if names else None
 
 
@@ -71,7 +71,7 @@ class MostUncertain(Strategy):
 
     def scores(self, studies: Studies, job: Any = None) -> dict[str, float]:
         """Uncertainty of each unlabelled cine, as far as it is known."""
-        studies.look()
+        studies.refresh()
         path = studies.state_folder() / "uncertainty.json"
         known: dict[str, list[Any]] = json.loads(path.read_text()) if path.is_file() else {}
         weights = self.weights()
@@ -87,12 +87,12 @@ class MostUncertain(Strategy):
             if entry is not None and entry[0] == state and entry[1] is not None:
                 found[name] = entry[1]
         if computed:
-            with written_whole(path) as beside:
+            with write_whole(path) as beside:
                 beside.write_text(json.dumps(known))
         return found
 
     def _score(self, image: Path, weights: Path, job: Any) -> float | None:
-        folder = self.results.new()
+        folder = self.results.create()
         try:
             request = {"task": "uncertainty", "folder": str(folder), "image": str(image), "weights": str(weights)}
             return self.workers.run(request, job)["uncertainty"]
@@ -101,4 +101,4 @@ class MostUncertain(Strategy):
                 raise
             return None
         finally:
-            self.results.done(folder, False)
+            self.results.finish(folder, False)

@@ -15,8 +15,8 @@ from typing import Any
 
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 
-from common.core.files import written_whole
-from common.serving.checks import IMAGE_SUFFIXES, Refused, new_name, shown, tag_name
+from common.core.files import write_whole
+from common.serving.checks import IMAGE_SUFFIXES, Refused, check_new_name, shorten, tag_name
 
 STATE = ".motion"
 """Folder of the server's own files in the studies folder."""
@@ -54,19 +54,19 @@ class Studies(LocalDatastore):
 
     def _list_files(self, path: str, patterns: list[str]) -> dict[str, str]:
         files = super()._list_files(path, patterns)
-        return {name: file for name, file in files.items() if not name.startswith(".") and self._within(path, name)}
+        return {name: file for name, file in files.items() if not name.startswith(".") and self._has_file(path, name)}
 
-    def _within(self, folder: str, name: str) -> bool:
+    def _has_file(self, folder: str, name: str) -> bool:
         found = Path(folder, name).resolve()
         return found.is_file() and found.is_relative_to(self.root)
 
     def _update_datastore_file(self, lock: bool = True) -> None:
         with self.guard:
-            with written_whole(self.config_file) as beside:
+            with write_whole(self.config_file) as beside:
                 beside.write_text(json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str))
             self._config_ts = self.config_file.stat().st_mtime
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """See what was added or removed by others."""
         with self.guard:
             folders = [self.root, self.root / "labels", *(self.root / "labels").iterdir()]
@@ -81,10 +81,10 @@ class Studies(LocalDatastore):
         Raises:
             Refused: there is none of that id, or it has gone.
         """
-        self.look()
+        self.refresh()
         uri = self.get_image_uri(name) if name else ""
         if not uri or not Path(uri).is_file() or not Path(uri).is_relative_to(self.root):
-            raise Refused(404, f"image {shown(name)}: there is none of that id")
+            raise Refused(404, f"image {shorten(name)}: there is none of that id")
         return Path(uri)
 
     def label(self, name: str, tag: str) -> Path:
@@ -93,10 +93,10 @@ class Studies(LocalDatastore):
         Raises:
             Refused: there is none of that id and tag, or it has gone.
         """
-        self.look()
+        self.refresh()
         uri = self.get_label_uri(name, tag)
         if not uri or not Path(uri).is_file() or not Path(uri).is_relative_to(self.root):
-            raise Refused(404, f"label {shown(name)}, tag {shown(tag)}: there is none")
+            raise Refused(404, f"label {shorten(name)}, tag {shorten(tag)}: there is none")
         return Path(uri)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
@@ -107,8 +107,8 @@ class Studies(LocalDatastore):
         """
         suffix = self._to_id(image_filename)[1]
         with self.guard:
-            self.look()
-            if new_name(image_id) in self._datastore.objects:
+            self.refresh()
+            if check_new_name(image_id) in self._datastore.objects:
                 raise Refused(409, f"image {image_id}: is there already; delete it first, or take another id")
             self._store(Path(image_filename), self.root / f"{image_id}{suffix}")
             info = {**image_info, "ts": int(time.time()), "name": f"{image_id}{suffix}"}
@@ -137,7 +137,7 @@ class Studies(LocalDatastore):
 
     @staticmethod
     def _store(source: Path, target: Path) -> None:
-        with written_whole(target) as beside:
+        with write_whole(target) as beside:
             shutil.copyfile(source, beside)
 
     def remove(self, image_id: str, tag: str | None = None) -> None:

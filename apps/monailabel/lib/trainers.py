@@ -13,8 +13,8 @@ from typing import Any
 
 from monailabel.interfaces.tasks.train import TrainTask
 
-from common.core.files import written_whole
-from common.serving.checks import Refused, number, shown
+from common.core.files import write_whole
+from common.serving.checks import Refused, number, shorten
 from common.serving.workers import Job, Workers
 from lib.infers import CONTOUR_TAG
 from lib.studies import Studies
@@ -80,7 +80,7 @@ class SegmentationTraining(TrainTask):
             Refused: one runs already, nothing is labelled, or a parameter is none.
         """
         with self.lock:
-            if self.running():
+            if self.is_running():
                 raise Refused(429, "a training runs already; stop it, or wait")
             options = self._options(request)
             cases = self._cases(options.pop("validation"))
@@ -124,7 +124,7 @@ class SegmentationTraining(TrainTask):
     def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any]:
         """Train and wait for the end."""
         self.start(request)
-        while self.running():
+        while self.is_running():
             time.sleep(0.2)
         return self.status()
 
@@ -137,18 +137,18 @@ class SegmentationTraining(TrainTask):
             if name in IGNORED:
                 continue
             if name not in PARAMETERS:
-                raise Refused(400, f"parameter {shown(name)}: training takes {', '.join(PARAMETERS)}")
+                raise Refused(400, f"parameter {shorten(name)}: training takes {', '.join(PARAMETERS)}")
             try:
                 found[name] = PARAMETERS[name][0](value)
             except ValueError as error:
-                raise Refused(400, f"parameter {name}: expected {error}, got {shown(value)}") from error
+                raise Refused(400, f"parameter {name}: expected {error}, got {shorten(value)}") from error
         if found["size"] % 16:
             raise Refused(400, f"parameter size: expected a multiple of 16, got {found['size']}")
         return found
 
     def _cases(self, share: float) -> dict[str, list[dict[str, str]]]:
         """The labelled images, the last of them for validation; one alone serves for both."""
-        self.studies.look()
+        self.studies.refresh()
         entries = []
         for name in sorted(self.studies.get_labeled_images()):
             paths = {"image": self.studies.image(name), "label": self.studies.label(name, CONTOUR_TAG)}
@@ -176,10 +176,10 @@ class SegmentationTraining(TrainTask):
             ("segmentation.pt", lambda beside: shutil.copyfile(self.folder / "segmentation.pt", beside)),
             ("segmentation.json", lambda beside: beside.write_text(json.dumps(about, indent=1))),
         ):
-            with written_whole(self.target.with_name(name)) as beside:
+            with write_whole(self.target.with_name(name)) as beside:
                 write(beside)
 
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         """Whether a training runs."""
         return self.task is not None and self.task["status"] == "RUNNING"
 
@@ -198,8 +198,8 @@ class SegmentationTraining(TrainTask):
 
     def stop(self) -> dict[str, Any]:
         """End the training that runs, if any; its weights are lost."""
-        if self.running() and self.job is not None:
+        if self.is_running() and self.job is not None:
             self.job.cancel()
-            while self.running():
+            while self.is_running():
                 time.sleep(0.05)
         return self.status() if self.task else {}
