@@ -25,7 +25,7 @@ from common.fields.points import track
 from common.ventricle import strain
 from common.ventricle.beats import Beat, find_beats, refine_end_systole
 from common.ventricle.contours import LINES, wall_contours, wall_lines, wall_mask
-from common.ventricle.mesh import Array, arc_length, interpolate_fractions, myocardial_contours
+from common.ventricle.mesh import Array, arc_length, column_fractions, interpolate_fractions, myocardial_contours
 
 THICKNESS = 0.1  # of a wall of which the endocardium alone is known, of the ventricle's length
 WALL_POINTS = 120  # of each of its lines
@@ -96,7 +96,7 @@ def read_wall(
         path: NIfTI (X, Y) or (X, Y, T) of labels, 1 the cavity and 2 the myocardium; or JSON as ``read_contour`` takes
             it, with an ``epicardium`` beside the ``endocardium`` or without.
         frame, size: as in ``read_contour``.
-        points: of each line, even.
+        points: of each line.
         thickness: pixels from the endocardium to the epicardium where the latter is not given.
         zoom: pixels (row, column) of the lines that are wanted for one of the file's (``scale.resample_square``).
 
@@ -118,10 +118,8 @@ def read_wall(
     if endo[0, 1] > endo[-1, 1]:
         endo = endo[::-1]
     apex = int(np.linalg.norm(endo - endo[[0, -1]].mean(0), axis=1).argmax())
-    steps = np.arange(points // 2) / (points // 2 - 0.5)
     length = arc_length(endo)
-    middle = length[apex] / length[-1]
-    line = interpolate_fractions(endo, np.concatenate([middle * steps, 1 - (1 - middle) * steps[::-1]]))
+    line = interpolate_fractions(endo, column_fractions(float(length[apex] / length[-1]), points))
     tangent = np.gradient(ndimage.gaussian_filter1d(line, 2, axis=0, mode="nearest"), axis=0)
     outward = np.stack([-tangent[:, 1], tangent[:, 0]], -1) / np.linalg.norm(tangent, axis=1, keepdims=True)
     outward *= np.sign(((line - line.mean(0)) * outward).sum())

@@ -24,7 +24,7 @@ from common.evaluation.truth import read_json
 from common.strain_pipeline.intervals import METHOD, Interval, sampling_variance
 from common.strain_pipeline.measures import SEGMENTS
 from common.ventricle import strain
-from common.ventricle.mesh import interpolate_fractions
+from common.ventricle.mesh import column_fractions, interpolate_fractions
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,7 @@ def endo_by_sides(lines: NDArray[np.float64], apex: int, points: int = 120) -> N
     first = lines[0]
     step = np.linalg.norm(np.diff(first, axis=0), axis=1)
     along = np.concatenate([[0], np.cumsum(step)]) / step.sum()
-    half = np.arange(points // 2) / (points // 2 - 0.5)
-    wanted = np.concatenate([along[apex] * half, 1 - (1 - along[apex]) * half[::-1]])
+    wanted = column_fractions(along[apex], points)
     at = np.interp(wanted, along, np.arange(len(first)))
     low = np.clip(at.astype(int), 0, len(first) - 2)
     share = (at - low)[None, :, None]

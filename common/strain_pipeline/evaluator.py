@@ -28,7 +28,7 @@ from common.strain_pipeline.facing import orient_segmentation
 from common.strain_pipeline.files import write_strain_case
 from common.strain_pipeline.followup import read_earlier
 from common.strain_pipeline.kept import Kept, measure_kept, time_block
-from common.strain_pipeline.measures import StrainMeasures
+from common.strain_pipeline.measures import SEGMENTS, StrainMeasures
 from common.strain_pipeline.motion import Fusion, TrackedBeat, track_wall, widen_sector
 from common.strain_pipeline.twins import TwinResult
 from common.strain_pipeline.view import decide_view, energy_check
@@ -45,7 +45,7 @@ class StrainEvaluator(CaseEvaluator):
         measures: what is measured of the tracked wall.
         fusion: how lines and motion are weighed.
         gate: what must hold before strain is given.
-        points: along the wall, even.
+        points: along the wall, seven at least.
         figures: write report and film.
         weights: name of a network to what its weights are and what they were trained on.
         options: that are told in the report.
@@ -81,6 +81,8 @@ class StrainEvaluator(CaseEvaluator):
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
+        if points <= SEGMENTS:
+            raise InputError(f"points {points}: a wall of {SEGMENTS} segments needs {SEGMENTS + 1} points at least")
         self.classify, self.segment, self.measures = classify, segment, measures or StrainMeasures()
         self.fusion, self.gate, self.points = fusion or Fusion(), gate or Gate(), points
         self.figures, self.weights, self.take = figures, dict(weights or {}), take

@@ -67,7 +67,7 @@ def extract_lines(memberships: Tensor | Iterable[Tensor], points: int = 120, sou
     Args:
         memberships: ``[T, 4, H, W]`` of background, cavity, myocardium, left atrium; or in parts of some frames, one
             after the other, of which one alone is in memory.
-        points: along the wall, even.
+        points: along the wall.
         source: what an error calls the cine.
 
     Raises:

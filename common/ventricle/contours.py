@@ -120,7 +120,7 @@ def wall_contours(labels: ArrayLike, points: int = 120, name: str = "mask") -> n
 
     Args:
         labels: ``[H, W]``, 1 the cavity and 2 the myocardium.
-        points: along the wall, even.
+        points: along the wall.
         name: what an error calls the labels.
 
     Returns:

@@ -96,6 +96,17 @@ def interpolate_fractions(points: Array, fractions: Array) -> Array:
     return np.stack([np.interp(fractions * length[-1], length, points[:, d]) for d in range(2)], axis=1)
 
 
+def column_fractions(apex: float, columns: int) -> Array:
+    """Fractions of a contour's length at which ``columns`` points lie, as many on either side of the apex.
+
+    Examples:
+        >>> column_fractions(0.6, 4).round(3).tolist(), column_fractions(0.6, 5).round(3).tolist()
+        ([0.0, 0.4, 0.733, 1.0], [0.0, 0.3, 0.6, 0.8, 1.0])
+    """
+    last = columns - 1
+    return np.asarray(np.interp(np.arange(columns), [0.0, last / 2, last], [0.0, apex, 1.0]))
+
+
 def is_inside_outlines(points: Array, outlines: Sequence[Array]) -> NDArray[np.bool_]:
     """Whether points [P, 2] lie inside closed polylines, counted even-odd (a ring's hole is outside).
 
@@ -202,7 +213,7 @@ def pair_contours(endo: Array, epi: Array, columns: int = 36, name: str = "conto
     Args:
         endo: endocardium [n, 2] from base to base.
         epi: epicardium [m, 2], likewise, starting on the same side.
-        columns: points along the wall, even: half of them to each side of the apex.
+        columns: points along the wall, half of them to each side of the apex; of an odd number the middle one is it.
         name: what an error calls the contours.
 
     Raises:
@@ -217,12 +228,8 @@ def pair_contours(endo: Array, epi: Array, columns: int = 36, name: str = "conto
     """
     _check_open_contours(endo, epi, name)
     base = endo[[0, -1]].mean(0)
-    half = columns // 2
-    step = np.arange(half) / (half - 0.5)
-    apex = _apex_fraction(epi, base)
-    outer = interpolate_fractions(epi, np.concatenate([apex * step, 1 - (1 - apex) * step[::-1]]))
-    endo_apex = _apex_fraction(endo, base)
-    even = np.concatenate([endo_apex * step, 1 - (1 - endo_apex) * step[::-1]])
+    outer = interpolate_fractions(epi, column_fractions(_apex_fraction(epi, base), columns))
+    even = column_fractions(_apex_fraction(endo, base), columns)
     met = _perpendiculars(outer, endo, even)
     ordered = 0.5 * (np.maximum.accumulate(met) + np.minimum.accumulate(met[::-1])[::-1])
     paired = ndimage.gaussian_filter1d(_PERPENDICULAR * ordered + (1 - _PERPENDICULAR) * even, 1.0, mode="nearest")

@@ -63,6 +63,14 @@ def evaluator(heart, tmp_path):  # noqa: F811
     return make
 
 
+def test_the_wall_may_have_an_odd_number_of_points_but_not_too_few(evaluator, tmp_path):
+    evaluator(points=121).run()
+    summary = json.loads((tmp_path / "out/heart/summary.json").read_text())
+    assert summary["means"]["gls"] == pytest.approx(-20, abs=0.8)
+    with pytest.raises(InputError, match="points 6: a wall of 6 segments needs 7 points at least"):
+        evaluator(points=6)
+
+
 def test_a_cine_goes_its_way(evaluator, tmp_path):
     made = evaluator(options={"motion": "known"}, weights={"view": "none"})
     made.run()

@@ -49,6 +49,8 @@ def test_areas_are_sums_of_memberships_and_labels_the_largest():
     labels = np.stack([ventricle()] * 3)
     shares = 0.8 * memberships(labels) + 0.05
     found = extract_lines(shares, 40)
+    odd = extract_lines(shares, 41).lines[0, 0]
+    assert odd[20, 0] == pytest.approx(20, abs=1) and odd[20, 1] == pytest.approx(50, abs=1), "the apex is one of them"
     np.testing.assert_array_equal(found.labels.numpy(), labels)
     np.testing.assert_allclose(found.areas, 0.8 * (labels == 1).sum((1, 2)) + 0.05 * labels[0].size, rtol=1e-5)
     assert found.lines.shape == (3, 3, 40, 2) and not found.reasons
@@ -151,9 +153,12 @@ def test_a_wall_drawn_at_a_frame_takes_the_place_of_its_lines(tmp_path):
         wall_in(case(two, contour=path), known(two))
 
 
-def test_an_endocardium_alone_gets_the_segmented_thickness(tmp_path):
+@pytest.mark.parametrize("odd", [False, True])
+def test_an_endocardium_alone_gets_the_segmented_thickness(tmp_path, odd):
     path = drawn(tmp_path, endocardium=WALL[0].tolist())
-    wall = wall_in(case(contour=path), even(known(without=(0,))))
+    found = known(without=(0,))
+    wall = wall_in(case(contour=path), found if odd else even(found))
+    assert wall.lines.shape[2] == WALL.shape[1] - (not odd)
     assert wall.drawn == (0,) and wall.warnings == ()
     np.testing.assert_allclose(wall.lines[0, 0, [0, -1]], WALL[0, [0, -1]], atol=0.1)
     thick = np.linalg.norm(wall.lines[0, 2] - wall.lines[0, 0], axis=-1)[20:40]  # away from base and apex

@@ -164,6 +164,12 @@ def test_paired_points_face_each_other_on_upright_walls():
     assert steps == pytest.approx(steps.mean(), rel=0.02), "even along the epicardium"
 
 
+def test_of_an_odd_number_of_points_the_middle_one_is_the_apex():
+    for line, radius in zip(pair_contours(arch(10.0, points=201), arch(20.0, points=201), 41), (10, 20), strict=True):
+        assert line.shape == (41, 2) and line[20].tolist() == pytest.approx([40 - radius, 50], abs=0.05)
+        np.testing.assert_allclose(line[:, 1] - 50, -(line[::-1, 1] - 50), atol=0.05)
+
+
 def test_outlines_go_around_the_wall_once():
     inner = np.stack([np.zeros(4), np.arange(4.0)], axis=1)
     open_wall = wall_mesh(inner, inner + [2.0, 0.0], layers=3)
