@@ -8,6 +8,8 @@ import pytest
 import torch
 from scipy import ndimage
 
+from common.core import bars
+
 os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")  # which ITK settles once, whoever asks it first
 
 
@@ -21,6 +23,20 @@ def store_of_the_tests(tmp_path_factory):
         del os.environ["MLFLOW_TRACKING_URI"]
     else:
         os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+@pytest.fixture
+def bar_names(monkeypatch):
+    """Names of the bars that are made meanwhile, in order."""
+    names = []
+
+    class Named(bars.tqdm):
+        def __init__(self, *args, **settings):
+            names.append(settings["desc"])
+            super().__init__(*args, **settings)
+
+    monkeypatch.setattr(bars, "tqdm", Named)
+    return names
 
 
 @pytest.fixture(autouse=True)

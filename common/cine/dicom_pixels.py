@@ -11,6 +11,7 @@ from pydicom.pixels import apply_color_lut, iter_pixels
 
 from common.cine.loop import FirstChannel, Loop, format_error, unit_range
 from common.cine.video import PIXELS_PER_BYTE, decode_video
+from common.core.bars import show_bar
 from common.core.errors import InputError
 from common.core.stored import check_size
 
@@ -37,7 +38,7 @@ def dicom_frames(path: Path, dataset: Any, loop: Loop) -> np.ndarray:
     look_up = Palette(path, dataset, channel) if photometric == "PALETTE COLOR" else None
     frames: list[np.ndarray] = []
     try:
-        for values in iter_pixels(dataset):
+        for values in show_bar(iter_pixels(dataset), f"reading {path.name}", "frame", declared):
             grey = values.reshape(rows, columns, *([samples] if samples > 1 else []))
             grey = look_up(grey) if look_up else channel(grey) if samples > 1 else np.array(grey)
             frames.append(grey)

@@ -11,6 +11,7 @@ import numpy as np
 from natsort import natsorted
 
 from common.cine.loop import FirstChannel, Loop, format_error, silence, unit_range
+from common.core.bars import show_bar
 from common.core.errors import InputError
 from common.core.stored import check_size
 
@@ -49,7 +50,7 @@ def _read(files: list[Path]) -> Loop:
     loop, channel = Loop(), FirstChannel()
     frames: list[np.ndarray] = []
     size = sum(file.stat().st_size for file in files)
-    for file in files:
+    for file in show_bar(files, f"reading {files[0].parent.name}", "file"):
         try:
             for page in _pages(file, loop):
                 frame = channel(page) if page.ndim == 3 and page.dtype.kind == "u" else page

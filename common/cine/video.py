@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from common.cine.loop import FirstChannel, Loop, format_error, unit_range
+from common.core.bars import show_bar
 from common.core.errors import InputError
 from common.core.stored import check_size
 
@@ -64,7 +65,7 @@ def decode_video(path: Path, source: str | bytes, size: int) -> Loop:
             codec: Any = stream.codec_context
             check_size(path, (1, codec.height, codec.width), size, PIXELS_PER_BYTE)
             ratio = stream.sample_aspect_ratio or codec.sample_aspect_ratio
-            for packet in video.demux(stream):
+            for packet in show_bar(video.demux(stream), f"reading {path.name}", "frame", stream.frames or None):
                 packets += packet.size > 0
                 damaged += bool(packet.is_corrupt)
                 for frame in packet.decode():

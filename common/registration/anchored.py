@@ -20,6 +20,7 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
+from common.core.bars import show_bar
 from common.fields.ddf import compose, warp
 from common.registration.inside import correct_step, lead
 from common.registration.result import RegistrationInferer, RegistrationResult, follow_each_other, register
@@ -114,7 +115,7 @@ class AnchoredInferer(RegistrationInferer):
         with torch.no_grad():
             for anchor, start, stop in self.runs(len(frames)):
                 ddf[start:stop] = self._anchor_run(
-                    frames[start : stop + 1], near.ddf[start:stop], anchor - start, network
+                    frames[start : stop + 1], near.ddf[start:stop], anchor - start, start, network
                 )
         return replace(near, ddf=ddf, stages=(), deviation=None)
 
@@ -134,21 +135,22 @@ class AnchoredInferer(RegistrationInferer):
                 first = anchor = stop
         return runs
 
-    def _anchor_run(self, frames: Tensor, steps: Tensor, anchor: int, network: nn.Module) -> Tensor:
-        """The steps ``[T − 1, 2, H, W]`` of a run of frames ``[T, 1, H, W]``."""
+    def _anchor_run(self, frames: Tensor, steps: Tensor, anchor: int, first: int, network: nn.Module) -> Tensor:
+        """The steps ``[T − 1, 2, H, W]`` of a run of frames ``[T, 1, H, W]``, of which ``first`` is the first."""
         starts, back = lead(steps, anchor)
         device = next((p.device for p in network.parameters()), frames.device)
         pairs = torch.cat([frames, frames[anchor : anchor + 1].expand_as(frames)], 1)
+        batches = list(zip(pairs.split(self.batch_size), starts.split(self.batch_size), strict=True))
         refined = torch.cat(
             [
                 refine_field(network, image.to(device), start.to(device)).float().cpu()
-                for image, start in zip(pairs.split(self.batch_size), starts.split(self.batch_size), strict=True)
+                for image, start in show_bar(batches, f"motion to frame {first + anchor}", "batch")
             ]
         )
         corrections = spread_over_time(refined - starts, anchor, self.spread).split(1)
         return torch.cat(
             [
                 correct_step(steps[t : t + 1], back[t + 1 : t + 2], corrections[t], corrections[t + 1])
-                for t in range(len(steps))
+                for t in show_bar(range(len(steps)), "corrected fields", "pair")
             ]
         )

@@ -14,6 +14,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from common.core.arrays import bounding_box
+from common.core.bars import show_bar
 from common.fields.ddf import compose, invert, smooth, warp
 
 _WIDTH = 0.35  # standard deviation of the Gaussian around a place, of the wall's thickness
@@ -81,7 +82,7 @@ def lead(steps: Tensor, anchor: int) -> tuple[Tensor, Tensor]:
         >>> led[:, 0, 4, 4].tolist(), back[:, 0, 4, 4].tolist()
         ([-1.0, 0.0, 1.0], [1.0, 0.0, -1.0])
     """
-    undone = torch.cat([invert(step[None]) for step in steps])
+    undone = torch.cat([invert(step[None]) for step in show_bar(steps, "inverse fields", "pair")])
     still = torch.zeros_like(steps[:1])
     led, back = [still] * (len(steps) + 1), [still] * (len(steps) + 1)
     for t in range(anchor, len(steps)):
@@ -150,7 +151,7 @@ def follow_inside(steps: Tensor, wall: Tensor, anchor: int = 0) -> Tensor:
     made[:, :, rows, columns] = torch.cat(
         [
             correct_step(part[t : t + 1], back[t + 1 : t + 2], corrections[t], corrections[t + 1])
-            for t in range(len(part))
+            for t in show_bar(range(len(part)), "corrected fields", "pair")
         ]
     )
     return made

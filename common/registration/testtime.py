@@ -15,7 +15,7 @@ import copy
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from dataclasses import field as dataclass_field
 from fractions import Fraction
@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from common.core.arrays import bounding_box, scale_size
+from common.core.bars import show_bar
 from common.core.errors import InputError
 from common.core.files import write_whole
 from common.core.memory import keep_freed_memory
@@ -201,7 +202,9 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
     def _forward(self, network: nn.Module, pairs: Tensor) -> Tensor:
         """The network's fields of ``pairs [N, 2, *S]``, on the CPU."""
         network, device = network.eval(), next(network.parameters()).device
-        return torch.cat([network(part.to(device).float()).cpu() for part in pairs.split(self.batch_size)])
+        parts: Iterable[Tensor] = pairs.split(self.batch_size)
+        parts = show_bar(parts, "fields", "batch") if self.progress else parts
+        return torch.cat([network(part.to(device).float()).cpu() for part in parts])
 
     def _fit_field(self, i: int, inputs: Tensor, mask: Tensor | None, state: _State) -> tuple[Tensor, int, float]:
         """The velocity field itself by Adam, seen through a Gaussian; it goes on from the coarser scale's."""

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from common.core.bars import show_bar
 from common.core.files import write_whole
 from common.core.plots import plt
 from common.simulation.anatomy import apical_of_prior, view
@@ -34,14 +35,15 @@ COLOURS = 200  # of a saved picture, that keep it small
 
 def write_figures(output_dir: Path) -> None:
     """Write every picture into a folder."""
-    for name, draw_figure in (
+    drawn = (
         ("steps", steps),
         ("worlds", worlds),
         ("views", views),
         ("artefacts", artefacts),
         ("probes", probes),
         ("pymust", compare_with_pymust),
-    ):
+    )
+    for name, draw_figure in show_bar(drawn, "figures", "figure"):
         _save(output_dir / f"simulation_{name}.png", draw_figure())
 
 

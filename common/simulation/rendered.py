@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.core.bars import show_bar
 from common.core.errors import InputError
 from common.core.files import write_whole
 from common.simulation.dataset import TemplateSource
@@ -141,19 +142,19 @@ def write_pairs(
     settings, lost, names = settings or Settings(), 0, list(worlds)
     if not set(names) <= set(WORLDS):
         raise InputError(f"worlds {names}: expected some of {', '.join(WORLDS)}")
-    for number in range(count):
-        for world in names:
-            path = Path(output_dir) / world / f"{seed:04d}_{number:06d}.npz"
-            if path.exists():
-                continue
-            try:
-                arrays = render(source, world, seed, number, settings, recording)
-            except InputError as error:
-                logging.warning("%s %d: %s", world, number, error)
-                lost += 1
-                continue
-            with write_whole(path) as beside:
-                np.savez(beside, **arrays)  # type: ignore[arg-type]
+    wanted = [(number, world) for number in range(count) for world in names]
+    for number, world in show_bar(wanted, "pairs", "patient"):
+        path = Path(output_dir) / world / f"{seed:04d}_{number:06d}.npz"
+        if path.exists():
+            continue
+        try:
+            arrays = render(source, world, seed, number, settings, recording)
+        except InputError as error:
+            logging.warning("%s %d: %s", world, number, error)
+            lost += 1
+            continue
+        with write_whole(path) as beside:
+            np.savez(beside, **arrays)  # type: ignore[arg-type]
     return lost
 
 

@@ -25,6 +25,7 @@ from common.cine.case import CineCase
 from common.cine.read import frame_pairs
 from common.cine.sector import sector_mask
 from common.core.arrays import bounding_box
+from common.core.bars import show_bar
 from common.core.case import Entry
 from common.core.errors import InputError
 from common.simulation.artefacts import Artefact, Decorrelation
@@ -55,6 +56,7 @@ LONGEST = 320  # pixels of the sector's longer side: those that motion is estima
 GRAIN = 0.35  # mm: the recorded speckle is smoothed by this before new speckle is drawn
 OUTSIDE = 0.12  # of the ventricle's length: how far outside and inside the wall its surroundings are looked at
 STILL = 0.5  # of the likeness of neighbouring frames that end-diastole and end-systole keep where tissue stands still
+CHUNK = 4  # frames of a twin that are simulated at once
 
 
 class Twins:
@@ -119,7 +121,8 @@ class Twins:
             template, motion, self.scatterers, self.seed + 1000 * number, World(motion, region, around)
         )
         simulation = Simulation(motion, scatterers, Scanner(probe, grid), times, noise, template.view)
-        frames = torch.cat([chunk.cpu() for chunk in simulation.chunks()])
+        chunks = show_bar(simulation.chunks(CHUNK), f"twin {number}", "batch", math.ceil(len(times) / CHUNK))
+        frames = torch.cat([chunk.cpu() for chunk in chunks])
         cine = MetaTensor(frames[None], meta={"spacing": grid.spacing, "frame_times": times.tolist()})
         mask = sector_mask(cine)[None, None]
         ratio = np.asarray(steps) / np.asarray(grid.spacing)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.core.bars import show_bar
 from common.core.command import CommandParser
 from common.core.errors import InputError, install_error_hook
 from common.core.tables import finite
@@ -169,7 +170,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.fold not in content:
         raise InputError(f"{options.datalist}: no list '{options.fold}'")
     base = options.dataset_dir or options.datalist.parent
-    held = [one for entry in content[options.fold] for one in compare_case(entry, base, options.out)]
+    entries = show_bar(content[options.fold], "results", "case")
+    held = [one for entry in entries for one in compare_case(entry, base, options.out)]
     if not held:
         raise InputError(f"{options.out}: none of the {len(content[options.fold])} cases was measured")
     rows = coverage(held)

@@ -27,6 +27,7 @@ from common.networks.weights import load_weights, read_weights
 from common.ventricle.views import VIEWS
 
 FRAMES_FOR_VIEW = 32
+VIEW_FRAMES_AT_ONCE = 4
 TIME_SIGMA = 1.0  # frames
 TEMPERATURE = 1.75  # fitted to recorded clips that the network was not trained on (docs/TRAINING.md)
 INFERENCE_SIZE = 224  # trained at 256; a smaller square shows the network more of the heart (docs/TRAINING.md)
@@ -96,7 +97,7 @@ def membership_parts(
         # the first and last frames stand for what lies before and after
         logits = torch.from_numpy(ndimage.gaussian_filter1d(logits.numpy(), TIME_SIGMA, axis=0, mode="nearest"))
     beyond = [_BEYOND, *[0.0] * (logits.shape[1] - 1)]
-    for part in logits.split(batch):
+    for part in show_bar(logits.split(batch), "memberships", "batch"):
         memberships = square.paste(part, beyond).softmax(1)
         yield keep_largest_pieces(memberships) if smooth else memberships
 
@@ -193,8 +194,8 @@ def classify_view(
     network.eval()
     device = next(network.parameters()).device
     with torch.no_grad():
-        shown = frames[chosen].to(device)
-        logits = (network(shown).float() + network(shown.flip(-1)).float()) / 2
+        parts = show_bar(frames[chosen].to(device).split(VIEW_FRAMES_AT_ONCE), "view", "batch")
+        logits = torch.cat([(network(part).float() + network(part.flip(-1)).float()) / 2 for part in parts])
     found = ViewProbabilities(zip(VIEWS, (logits / temperature).softmax(1).mean(0).tolist(), strict=True))
     found.energy = float(logits.logsumexp(1).mean())
     return found

@@ -14,10 +14,11 @@ def dataset(path, values, **tags):
     return pydicom.dcmread(write_dicom(path, values, **tags))
 
 
-def test_bytes(tmp_path):
+def test_bytes(tmp_path, bar_names):
     values, found = loop(), Loop()
     frames = dicom_frames(tmp_path / "a.dcm", dataset(tmp_path / "a.dcm", values), found)
     assert frames.dtype == np.float32 and np.allclose(frames * 255, values, atol=1e-4) and not found.notes
+    assert bar_names == ["reading a.dcm"]
 
 
 def test_monochrome_1_is_turned_over(tmp_path):

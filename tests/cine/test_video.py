@@ -25,11 +25,11 @@ from tests.cine.made import (
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
-def test_video_takes_the_first_channel(tmp_path: Path, suffix: str) -> None:
+def test_video_takes_the_first_channel(tmp_path: Path, suffix: str, bar_names: list[str]) -> None:
     colour = np.stack([loop(), loop() // 2, loop() // 3], -1)
     imageio.imwrite(tmp_path / f"c{suffix}", colour, fps=40, codec="libx264", macro_block_size=1, quality=10)
     cine = read_cine(tmp_path / f"c{suffix}")
-    assert cine.shape == (1, T, H, W)
+    assert cine.shape == (1, T, H, W) and bar_names == [f"reading c{suffix}"]
     assert np.abs(np.asarray(cine)[0] - loop() / 255.0).mean() < 0.03
     np.testing.assert_allclose(cine.meta["frame_times"], np.arange(T) / 40, rtol=1e-3)
     assert cine.meta["spacing"] is None

@@ -10,9 +10,10 @@ from common.fields.files import load_ddf, save_cine_ddf, save_volume_ddf
 from tests.fields.test_ddf import smooth_field, smooth_image
 
 
-def test_cine_field_on_disk(tmp_path):
+def test_cine_field_on_disk(tmp_path, bar_names):
     ddf = torch.rand(4, 2, 6, 7)
     save_cine_ddf(tmp_path / "ddf.nii.gz", ddf)
+    assert bar_names == ["writing ddf.nii.gz"] and (tmp_path / "ddf.nii.gz").read_bytes()[:2] == b"\x1f\x8b", "gzip"
     image = nibabel.load(tmp_path / "ddf.nii.gz")
     assert image.shape == (7, 6, 4, 1, 2) and image.header["intent_code"] == 1007
     assert np.allclose(image.dataobj[3, 2, 1, 0], ddf[1].flip(0)[:, 2, 3])

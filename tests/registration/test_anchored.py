@@ -42,6 +42,12 @@ def test_what_every_step_is_short_of_comes_back(anchors):
     assert ((spread - truth).abs().mean() < 0.7 * (steps - truth).abs().mean()) and spread.std(dim=0).max() < 0.06
 
 
+def test_bars_are_named(bar_names):
+    AnchoredInferer(PairwiseInferer(progress=False), (0, 3))(timed(7), ShortOfTime())
+    both = [["inverse fields", f"motion to frame {anchor}", "corrected fields"] for anchor in (0, 3)]
+    assert bar_names == [*both[0], *both[1]]
+
+
 def test_points_of_the_anchor_end_where_it_says():
     """Composed through all steps, as everything that follows does it."""
     inputs = timed(9)

@@ -91,3 +91,8 @@ def test_steps_lead_to_every_frame_and_back():
         assert (led[t].movedim(0, -1) - there)[inner[1:]].abs().max() < 0.02
     still = torch.zeros_like(steps[:1])
     assert torch.allclose(correct_step(steps[:1], back[1:2], still, still), steps[:1])
+
+
+def test_bars_are_named(bar_names):
+    follow_inside(blurred_steps(), in_strip(origin(grid(), 0)))
+    assert bar_names == ["inverse fields", "corrected fields"]

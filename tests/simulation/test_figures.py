@@ -17,10 +17,11 @@ def drawn():
     return figure
 
 
-def test_every_picture_is_written_in_few_colours(tmp_path, monkeypatch):
+def test_every_picture_is_written_in_few_colours(tmp_path, monkeypatch, bar_names):
     for name in (*NAMES[:-1], "compare_with_pymust"):
         monkeypatch.setattr(F, name, drawn)
     F.write_figures(tmp_path)
+    assert bar_names == ["figures"]
     assert {path.name for path in tmp_path.iterdir()} == {f"simulation_{name}.png" for name in NAMES}
     for path in tmp_path.iterdir():
         with Image.open(path) as picture:

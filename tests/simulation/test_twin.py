@@ -72,10 +72,11 @@ def test_a_template_has_the_patients_wall_and_sector(patient):
     assert np.linalg.norm(apex - base, axis=1).max() == pytest.approx(85, rel=0.03) and size[0] == size[1]
 
 
-def test_the_corrected_number_is_nearer_to_the_truth(patient):
+def test_the_corrected_number_is_nearer_to_the_truth(patient, bar_names):
     study, true, found = patient
     assert found > true + 3, "the tracker falls short"
     result = Twins(1, scatterers=25_000)(study, track, MEASURES.gls)
+    assert [name for name in bar_names if name.startswith("twin")] == ["twin 0", "twin 1"]
     assert result.surroundings != "still" and len(result.twins) == 1
     assert result.bias > 0 and abs(result.corrected - true) < 0.6 * abs(found - true)
 

@@ -38,7 +38,7 @@ def test_normal_errors_are_held_nine_times_in_ten():
     assert rows["still", "gls"]["rms"] == pytest.approx(METHOD["gls"], rel=0.1) and held[0].own == pytest.approx(0)
 
 
-def test_a_list_is_read_with_its_results(tmp_path, capsys):
+def test_a_list_is_read_with_its_results(tmp_path, capsys, bar_names):
     case = tmp_path / "sim" / "one"
     case.mkdir(parents=True)
     lines = np.stack([heart(), 0.8 * heart()])
@@ -52,6 +52,7 @@ def test_a_list_is_read_with_its_results(tmp_path, capsys):
     (tmp_path / "out" / "one" / "summary.json").write_text(json.dumps({"beats": [beat]}))
     main([str(tmp_path / "out"), "--datalist", str(tmp_path / "sim" / "list.json")])
     said = capsys.readouterr().out
+    assert bar_names == ["results"]
     assert "sliding    gls                  0 of   1 (0%)  bias +5.00" in said and "5 of   5 (100%)" in said
     assert len(json.loads((tmp_path / "out" / "coverage.json").read_text())) == 4
     with pytest.raises(InputError, match="none of the 2 cases was measured"):

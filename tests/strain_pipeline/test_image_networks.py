@@ -105,6 +105,12 @@ def test_fewer_frames_give_the_same_disc(every):
     assert off.max() < 1 and off[[0, 30]].max() < 0.02, "pixels"
 
 
+def test_bars_are_named(bar_names):
+    classify_view(disc_cine([30.0] * 3), ViewClassifier(filters=4))
+    segment_cine(disc_cine([30.0] * 3), Threshold())
+    assert bar_names == ["view", "segmentation", "memberships"]
+
+
 def test_one_frame_is_segmented():
     assert segment_cine(disc_cine([30.0]), Threshold()).shape == (1, 4, 150, 190)
 
