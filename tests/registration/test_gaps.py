@@ -16,6 +16,12 @@ def test_sums_and_their_transpose():
     torch.testing.assert_close((sum_runs(a, 3) * b).sum(), (a * spread_runs(b, 3)).sum())
 
 
+@pytest.mark.parametrize("kind", [torch.int64, torch.float16, torch.float64])
+def test_the_transpose_keeps_the_kind_of_number(kind):
+    found = spread_runs(torch.tensor([[3], [6]], dtype=kind), 2)
+    assert found.dtype == kind and found.flatten().tolist() == [3, 9, 6]
+
+
 def test_it_is_the_least_squares_solution():
     """Against numpy's, with weights, of six steps and gaps of 1, 2 and 4."""
     random = torch.Generator().manual_seed(0)
@@ -69,6 +75,28 @@ def test_better_measurements_count_more():
     weighted = GapsInferer(plain, (1, 8))(inputs, KnowsItself()).ddf[:, 0, 3, 3].sum()
     assert plain(inputs, KnowsItself()).deviation.shape == (8, 2, 6, 6)
     assert abs(float(weighted) + 8 - 0.1) < 0.01, "the whole is what the longest gap says"
+
+
+class Believes(torch.nn.Module):
+    """Neighbours have not moved, of which it is certain; two steps have moved by 7 together, give or take 0.04."""
+
+    def forward_with_deviation(self, image):
+        far = ((image[:, 0] - image[:, 1]).abs().mean((1, 2)) > 1.5)[:, None, None, None]
+        shape = (len(image), 2, *image.shape[2:])
+        return torch.where(far, 7.0, 0.0).expand(shape), torch.where(far, 0.04, 0.0).expand(shape)
+
+
+def test_no_measurement_is_believed_to_be_better_than_a_fiftieth_of_a_pixel():
+    """Variances are 0.02² and 0.04² + 0.02², so weights are as 5 to 1: each step takes 7 · 1 / (5 + 2 · 1)."""
+    for rounds in (1, 2):
+        found = GapsInferer(PairwiseInferer(progress=False), (1, 2), rounds)(cine(3), Believes()).ddf
+        torch.testing.assert_close(found, torch.ones(2, 2, 6, 6), atol=1e-4, rtol=0)
+
+
+def test_a_gap_as_long_as_the_cine_is_used_and_a_longer_one_is_not():
+    inner = Records()
+    GapsInferer(inner, (4, 2, 2, 3))(cine(4), torch.nn.Identity())
+    assert [(count, name) for count, _, name in inner.asked] == [(3, "1"), (2, "2"), (1, "3")]
 
 
 def test_what_is_no_cine_is_left_alone():

@@ -32,6 +32,16 @@ def test_labels_are_carried_by_the_field_and_cut_at_one_half():
     assert warped_dice(0 * ddf, torch.zeros(1, 2, 20, 20), label)[0, 0].item() == pytest.approx(2 * 9 / 72)
 
 
+def test_what_is_carried_to_just_one_half_is_not_in():
+    """By half a pixel: the borders of the carried square are 1/2."""
+    label = torch.stack([square(4, 8, 9), square(4, 8, 9)])[None, :, None]
+    ddf = torch.zeros(1, 2, 9, 9)
+    ddf[:, 0] = 0.5
+    assert warped_dice(ddf, torch.zeros(1, 2, 9, 9), label).item() == pytest.approx(2 * 3 / (3 + 4))
+    label[:, 1] /= 2
+    assert warped_dice(0 * ddf, torch.zeros(1, 2, 9, 9), label).item() == 0
+
+
 def test_the_largest_membership_decides():
     memberships = torch.stack([0.5 * torch.ones(20, 20), square(2, 10), 0.7 * square(8, 14)])[None, None]
     label = torch.stack([square(2, 10), square(8, 14)])[None, None]
