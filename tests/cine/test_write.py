@@ -43,6 +43,11 @@ def test_round_trip(tmp_path: Path, suffix: str, spacing: Any, times: Any, toler
     assert [p.name for p in tmp_path.iterdir()] == [f"c{suffix}"]
 
 
+def test_the_bar_is_named(tmp_path: Path, bar_names: list[str]) -> None:
+    write_cine(tmp_path / "c.nii.gz", cine_of(loop(4)))
+    assert bar_names == ["writing a cine"] and (tmp_path / "c.nii.gz").read_bytes()[:2] == b"\x1f\x8b", "gzip"
+
+
 def test_odd_sizes_are_written_as_mp4(tmp_path: Path) -> None:
     write_cine(tmp_path / "c.mp4", cine_of(loop(4, 47, 63)))
     assert read_cine(tmp_path / "c.mp4").shape == (1, 4, 47, 63)

@@ -11,6 +11,7 @@ import torch
 from skimage.draw import polygon2mask
 
 from common.core.errors import InputError
+from common.ventricle.contours import _signed_area as signed_area
 from common.ventricle.contours import (
     blood_pool_masks,
     fit_contour,
@@ -43,6 +44,12 @@ def clockwise(contour: np.ndarray) -> bool:
 
 def radius_of(mask: torch.Tensor) -> float:
     return float(np.sqrt(mask.sum() / np.pi))
+
+
+def test_signed_area_of_a_corner_is_exact() -> None:
+    """Two squares above each other and one beside the upper: three, clockwise as displayed."""
+    corner = np.array([[0, 0], [0, 2], [1, 2], [1, 1], [2, 1], [2, 0]], float)
+    assert signed_area(corner) == 3 and signed_area(corner[::-1]) == -3 and signed_area(corner + [5, -9]) == 3
 
 
 @pytest.mark.parametrize("as_tensor", [False, True])
