@@ -164,6 +164,17 @@ def test_paired_points_face_each_other_on_upright_walls():
     assert steps == pytest.approx(steps.mean(), rel=0.02), "even along the epicardium"
 
 
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_both_contours_begin_at_the_base_of_the_lower_column_however_the_wall_stands(turns):
+    """Half an ellipse, its base below, to the right, above or to the left."""
+    row, column = np.mgrid[:81, :81]
+    labels = [np.hypot((row - 60) / 2, column - 40 - 0.05 * (row - 60)) < radius for radius in (18, 24)]
+    labels = np.where(labels[0], 1, np.where(labels[1], 2, 0)) * (row <= 60)
+    endo, epi = myocardial_contours(np.rot90(labels, turns))
+    assert endo[0, 1] < endo[-1, 1] and epi[0, 1] < epi[-1, 1]
+    assert np.linalg.norm(endo[0] - epi[0]) < 10 and np.linalg.norm(endo[-1] - epi[-1]) < 10, "on the same sides"
+
+
 def test_of_an_odd_number_of_points_the_middle_one_is_the_apex():
     for line, radius in zip(pair_contours(arch(10.0, points=201), arch(20.0, points=201), 41), (10, 20), strict=True):
         assert line.shape == (41, 2) and line[20].tolist() == pytest.approx([40 - radius, 50], abs=0.05)
