@@ -118,6 +118,15 @@ def test_errors_that_average_out_are_no_bias():
     assert float(loss(shift, truth) - plain(shift, truth)) == pytest.approx(expected, rel=1e-3)
 
 
+def test_windows_of_32_pixels_are_what_errors_average_out_over():
+    """Stripes of 16: a window of 32 holds both kinds, but those at the border reach half out of the image."""
+    truth = torch.zeros(1, 2, 64, 64)
+    stripes = truth + 0.1 * (1 - 2 * (torch.arange(64) // 16 % 2))[:, None]
+    loss, plain = (PassesFlowLoss(relative=0.2, bias=b, eps=1e-12) for b in (1.0, 0.0))
+    whole, striped = (float(loss(error, truth) - plain(error, truth)) for error in (truth + 0.1, stripes))
+    assert striped == pytest.approx(whole / 4, rel=1e-3)
+
+
 def test_what_falls_short_on_average_is_drawn_out():
     """Two estimates of equal errors, one short of the truth and one beside it: the slope speaks of the first alone."""
     truth = torch.zeros(4, 2, 16, 16)

@@ -89,6 +89,15 @@ def test_fit_fills_the_mask(mask: np.ndarray, least: float) -> None:
     assert steps.max() < 1.1 * steps.mean()
 
 
+def test_nine_pixels_are_enough() -> None:
+    mask = np.zeros((12, 12), bool)
+    mask[4:7, 4:7] = True
+    assert np.abs(fit_contour(mask).mean(0) - 5).max() < 0.1
+    mask[4, 4] = False
+    with pytest.raises(InputError, match="the mask has only 8 connected pixels; a contour needs 9"):
+        fit_contour(mask)
+
+
 def test_fit_is_subpixel_and_starts_at_the_top() -> None:
     contour = fit_contour(disc(30.3), points=64)
     assert contour.shape == (64, 2)
