@@ -46,12 +46,14 @@ th:first-child,td:first-child{text-align:left}th{font-weight:600;color:#48525f}
 .dot{display:inline-block;width:10px;height:10px;border-radius:50%;margin-right:7px}
 .player{position:relative;background:#000;border-radius:6px;overflow:hidden}
 .player img,.player svg{display:block;width:100%;height:auto}.player svg{position:absolute;inset:0;height:100%}
-.controls{display:flex;gap:10px;align-items:center;margin-top:8px}.controls input[type=range]{flex:1}
+.controls{display:flex;flex-wrap:wrap;gap:10px;align-items:center;margin-top:8px}.controls *{white-space:nowrap}
+.controls input[type=range]{flex:1}
 button{font:inherit;padding:3px 12px}svg[data-seek]{cursor:crosshair}
 svg text{font:12px system-ui,sans-serif;fill:#3c4653}
-@media (max-width:600px){main{padding:8px}section{padding:12px 10px}.controls{flex-wrap:wrap}th,td{padding:3px 4px}}
+@media (max-width:600px){main{padding:8px}section{padding:12px 10px}th,td{padding:3px 4px}}
 @page{margin:12mm}
-@media print{body{background:#fff;font-size:12px}main{padding:0;max-width:none}section,figure,tr{break-inside:avoid}
+@media print{body{background:#fff;font-size:12px}main{padding:0;max-width:none}figure,tr{break-inside:avoid}
+h2,h3{break-after:avoid}.wide{overflow:visible}table{font-size:10px}th,td{padding:2px 3px}
 .controls{display:none}.caution{color:#7a1f1f;background:none}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,8 +13,13 @@ from common.cine.case import CineCase
 from common.cine.cases import CineCases
 from common.core.arrays import bounding_box, scale_size
 from common.core.errors import InputError
-from common.fields.ddf import downsample
+from common.fields.ddf import downsample, warp
+from common.fields.random import random_field
 from common.training.items import RandomItems
+
+_MARGIN = 8  # pixels around a piece, where what is deformed into it comes from
+_SLOW = 24  # pixels over which a random field changes
+_PLAIN = 0.03  # deviation of the grey values around a pixel, below which nothing tells how it moved
 
 
 class CinePairs(RandomItems):
@@ -75,3 +81,47 @@ class CinePairs(RandomItems):
         top, left = (draw(have - want + 1) for want, have in zip(self.crop, both.shape[2:], strict=True))
         piece = both[:, 0, top : top + self.crop[0], left : left + self.crop[1]]
         return {"image": piece[:2], "mask": piece[2:]}
+
+
+class DeformedFrames(CinePairs):
+    """Pieces of random frames and the same under a random smooth field, which is known.
+
+    A network that has to learn what makes two patches alike learns it from patches that are, and small ones first: a
+    U-Net begun on pairs of a cine gives the same vector everywhere for thousands of steps.
+
+    Args:
+        deviation: of the field, pixels: a shift and a slow part.
+        options: of ``CinePairs``; its ``gap`` says nothing here.
+    """
+
+    def __init__(self, deviation: float = 1.5, **options: Any) -> None:
+        self.piece = tuple(options.pop("crop", (32, 32)))
+        super().__init__(crop=[n + 2 * _MARGIN for n in self.piece], **options)
+        self.deviation = deviation
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """``image [2, *crop]`` (moving, fixed), ``field [2, *crop]`` in pixels and ``mask [1, *crop]``: where there is
+        something to see."""
+        item = super().__getitem__(index)
+        moving, mask = item["image"][None, :1], item["mask"][None]
+        random = self._generator(-1 - index)
+        shift = self.deviation * torch.randn(1, 2, 1, 1, generator=random)
+        field = shift + random_field(moving.shape[2:], 0.5 * self.deviation, _SLOW, random)
+        pair = torch.cat([moving, warp(moving, field)], 1)
+        inner = (0, ..., slice(_MARGIN, -_MARGIN), slice(_MARGIN, -_MARGIN))
+        seen = mask * (deviation_around(pair[:, 1:]) > _PLAIN)
+        return {"image": pair[inner], "field": field[inner], "mask": seen[inner]}
+
+
+def deviation_around(image: Tensor) -> Tensor:
+    """Standard deviation of the values around each pixel ``[B, 1, H, W]``, of what is left by a mean over 5 pixels.
+
+    Examples:
+        >>> deviation_around(torch.ones(1, 1, 16, 16)).max().item()
+        0.0
+    """
+
+    def mean(values: Tensor, window: int) -> Tensor:
+        return functional.avg_pool2d(values, window, 1, window // 2, count_include_pad=False)
+
+    return mean((image - mean(image, 5)).square(), 9).sqrt()

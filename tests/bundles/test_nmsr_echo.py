@@ -15,7 +15,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from common.cine.cases import demo_cine
+from common.cine.cases import CineCases, demo_cine
 from common.cine.read import read_cine
 from common.cine.write import write_cine
 from common.core.errors import InputError, input_error_in
@@ -23,7 +23,10 @@ from common.fields.ddf import warp
 from common.fields.files import load_ddf
 from common.fields.regularity import folding
 from common.networks.registration_unet import RegistrationUNet
-from common.networks.weights import save_weights
+from common.networks.weights import load_weights, save_weights
+from common.registration.flow_loss import endpoint_error
+from common.simulation.anatomy import view
+from common.simulation.sequence import Settings, draw
 from tests.bundles.running import ROOT, run_command, run_here
 from tests.conftest import moving_cine
 
@@ -118,6 +121,29 @@ def test_every_variant_by_configuration(tmp_path, preset):
     (row,) = columns(tmp_path / "out/metrics.csv")
     assert ("nlcc@1/8" in row) == ("single" not in preset), "each scale's intermediate result"
     assert float(row["mse"]) > 0
+
+
+def test_the_trained_start_has_learned_to_see_motion():
+    """On a heart and a motion of the test's own, drawn from no template: against no motion at all."""
+    settings = Settings(artefact=0.0, worlds={"moving": 1.0}, probes=("reference",), shape=(192, 192))
+    simulation, _ = draw(view("apical_4ch", 5), 5, settings, 20)
+    network = load_weights(RegistrationUNet(2), CONFIGS.parent / "models/voxelmorph.pt").eval()
+    pairs = [simulation.pair(t + 2, t) for t in (3, 6)]
+    with torch.no_grad():
+        found = network(torch.stack([p["image"] for p in pairs]))
+    truth, mask = (torch.stack([p[key] for p in pairs]) for key in ("ddf", "mask"))
+    assert endpoint_error(found, truth, mask).mean() < 0.7 * endpoint_error(0 * truth, truth, mask).mean()
+
+
+def test_voxelmorph_is_one_pass_of_the_trained_start(tmp_path):
+    cine = cine_file(tmp_path)
+    files = [f"nmsr_echo/configs/{name}.json" for name in ("paper", "voxelmorph")]
+    run_here(INFERENCE, *files, input=cine, output_dir=str(tmp_path / "out"), mlflow=False, figures=False)
+    network = load_weights(RegistrationUNet(2), CONFIGS.parent / "models/voxelmorph.pt").eval()
+    case = CineCases(cine)[0]
+    with torch.no_grad():
+        wanted = network(case.image)
+    assert (load_ddf(tmp_path / "out/cine/ddf.nii.gz") - wanted).abs().max() < 1e-3
 
 
 def test_evaluate_a_list_and_a_bad_case_in_it(tmp_path, capsys):

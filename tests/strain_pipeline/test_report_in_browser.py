@@ -78,5 +78,7 @@ def test_it_prints_on_paper_with_its_banner(browser, reports, tmp_path, size):
     page.emulate_media(media="print")
     page.set_viewport_size({"width": 700 if size == "A4" else 720, "height": 1000})
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 720, "nothing is cut off at the right"
+    cut = "() => [...document.querySelectorAll('.wide')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    assert page.locator(".wide").count() > 2 and page.evaluate(cut) == 0, "no column of a table is cut off"
     assert page.locator(".forced").is_visible() and page.locator(".stills img").count() == 2
     assert not page.locator(".controls").first.is_visible()

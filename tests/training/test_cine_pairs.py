@@ -1,11 +1,13 @@
 """Pieces of frame pairs of a cine whose every pixel tells its frame and its place."""
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import map_coordinates
 
 from common.cine.write import write_cine
 from common.core.errors import InputError
-from common.training.cine_pairs import CinePairs
+from common.training.cine_pairs import CinePairs, DeformedFrames
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +51,27 @@ def test_a_piece_larger_than_the_scaled_cine_repeats_its_edge_outside_the_mask(c
 def test_a_gap_of_nothing_is_refused(cine):
     with pytest.raises(InputError, match="gap must be at least 1, got 0"):
         CinePairs(str(cine), gap=0)
+
+
+def test_a_deformed_frame_is_the_frame_at_the_known_places(cine):
+    frames = DeformedFrames(input=str(cine), length=20, crop=(32, 40), seed=1, deviation=1.0)
+    for index in range(20):
+        item = frames[index]
+        moving, fixed = item["image"].split(1)
+        assert item["field"].shape == (2, 32, 40) and item["mask"].shape == (1, 32, 40)
+        rows, columns = np.mgrid[6:26, 6:34]
+        places = np.stack([rows, columns]) + item["field"].numpy()[:, 6:26, 6:34]
+        there = map_coordinates(moving[0].numpy(), places, order=1)
+        inside = (places > 0).all(0) & (places[0] < 31) & (places[1] < 39)
+        assert inside.mean() > 0.7 and np.abs(there - fixed[0].numpy()[6:26, 6:34])[inside].max() < 1e-4
+    assert torch.equal(frames[3]["field"], frames[3]["field"]) and not torch.equal(frames[3]["field"], item["field"])
+
+
+def test_what_looks_alike_everywhere_teaches_nothing(tmp_path):
+    frames = 0.3 + 0.3 * torch.rand(3, 60, 72)
+    frames[:, 10:50, 10:62] = torch.tensor([0.4, 0.45, 0.5])[:, None, None]
+    write_cine(tmp_path / "half.nii.gz", frames[None])
+    masks = torch.stack(
+        [DeformedFrames(input=str(tmp_path / "half.nii.gz"), crop=(44, 56), deviation=0.0)[k]["mask"] for k in range(4)]
+    )
+    assert 0.2 < masks.mean() < 0.8 and set(masks.unique().tolist()) == {0.0, 1.0}
