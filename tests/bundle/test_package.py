@@ -20,13 +20,17 @@ WHEEL = "cardiac_motion_bundles-0.1.0-py3-none-any.whl"
 QUICK = {
     "ants_syn": "--candidates 1 --ants quick",
     "cpwc_echo": "--frames 3",
+    "dis": "--frames 3",
     "farneback": "--frames 3",
     "fft_xcorr": "--frames 3",
+    "greedy": "--frames 3",
+    "ilk": "--frames 3",
     "neurreg": "--candidates 2",
     "niftyreg": "--candidates 1 --steps 2",
     "nmsr_echo": "--frames 3 --steps 1",
     "ssmsr_hippocampus": "--candidates 2 --finalists 1 --steps [1,1]",
     "strain_pipeline": "",
+    "tvl1": "--frames 3",
     "voxelmorph": "--candidates 2",
 }
 
