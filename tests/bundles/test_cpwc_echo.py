@@ -172,7 +172,7 @@ def test_a_network_that_nobody_trained_is_refused(tmp_path, cine):
     assert "no weights: train them" in str(input_error_in(caught.value))
 
 
-@pytest.mark.parametrize("name", ["c_pwc_net", "pwc_net"])
+@pytest.mark.parametrize("name", ["c_pwc_net", "pwc_net", "echo_pwc_net"])
 def test_a_network_with_weights_has_learned_to_see_motion(name):
     """On a heart and a motion of the test's own, drawn from no template: against no motion at all."""
     settings = Settings(artefact=0.0, worlds={"moving": 1.0}, probes=("reference",), shape=(192, 192))
