@@ -156,6 +156,23 @@ def elsewhere(tmp_path_factory):
     return python, folder / "empty"
 
 
+def test_what_is_not_code_is_in_the_wheel():
+    """The tables and texts that modules read beside themselves; without them an installed project ends at the first."""
+    patterns = re.findall(
+        r'"([^"]+)"', re.search(r'package-data = \{ "\*" = \[(.+?)\]', (ROOT / "pyproject.toml").read_text())[1]
+    )
+    files = [
+        path
+        for top in ("common", "apps")
+        for path in (ROOT / top).rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc") and path.stat().st_size
+    ]
+    assert {"shape_prior.json", "ventricle_prior.json", "app.js"} <= {path.name for path in files}
+    for path in files:
+        package = next(p for p in path.parents if (p / "__init__.py").is_file())
+        assert any(path.relative_to(package).match(pattern) for pattern in patterns), path
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BUNDLES)
 def test_a_zipped_bundle_runs_from_any_folder(name, unzipped, elsewhere):
