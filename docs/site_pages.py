@@ -16,8 +16,9 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {f"bundles/{p.parents[1].name}/docs/README.md": f"bundles/{p.parents[1].name}.md"
          for p in sorted(ROOT.glob("bundles/*/docs/README.md"))}  # fmt: skip
-MORE = {"bundles/strain_pipeline/docs/TRAINING.md": "bundles/strain_pipeline_training.md",
-        "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}  # fmt: skip
+TRAININGS = {f"bundles/{p.parents[1].name}/docs/TRAINING.md": f"bundles/{p.parents[1].name}_training.md"
+             for p in sorted(ROOT.glob("bundles/*/docs/TRAINING.md"))}  # fmt: skip
+MORE = {**TRAININGS, "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}  # fmt: skip
 PACKAGES = ("fields", "ventricle", "registration", "cine", "volume", "networks", "comparators", "evaluation",
             "strain_pipeline", "simulation", "training", "cohort", "core")  # fmt: skip
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
@@ -49,7 +50,8 @@ def on_config(config: Any) -> Any:
         for title, target in entry.items():
             entry[title] = made.get(target, target) if isinstance(target, str) else target
     config.nav.append({"Project": [{"Changes": "changelog.md"}, {"Contributing": "contributing.md"}]})
-    config.nav[-3]["Bundles"].append({"strain_pipeline: training": "bundles/strain_pipeline_training.md"})
+    for page in TRAININGS.values():
+        config.nav[-3]["Bundles"].append({page.removeprefix("bundles/").replace("_training.md", ": training"): page})
     return config
 
 
