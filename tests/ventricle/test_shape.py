@@ -66,8 +66,8 @@ def test_ventricles_from_slender_to_wide_are_near(width):
 
 @pytest.mark.slow
 def test_expert_contours_that_the_prior_has_not_seen_pass(data_dir):
-    """Neighbours in the file are two views of a patient, so its halves share none. Of their 1600 contours 33 fail, 26 of
-    them in the first half, one of which is far out (19 standard deviations)."""
+    """Neighbours in the file are two views of a patient, so its halves share none. Of their 1600 contours 33 fail, 26
+    of them in the first half, one of which is far out (19 standard deviations)."""
     stored = np.load(data_dir / "camus_contours" / "contours.npz")["contours"].astype(float)
     contours = np.stack([stored[..., 1], 1.213 * stored[..., 0]], -1)
     refused = []
