@@ -176,7 +176,8 @@ METHODS = {"dis": ("dis", ["full.json"]), "cpwc_echo": ("cpwc_echo", [])}
 MISSED = {  # what is beyond its limit, as measured (docs/flow_accuracy.md); nothing else may be
     ("dis", "a4c_normal"): {HALVED, "reversed", "2 dB noise"},  # -1.1, -1.2, 1.2 points
     ("dis", "A4C"): {HALVED, "× 0.75", "× 1.5", "2 dB noise", "drift", "beats"},  # -2.0, -1.2, 3.4, -1.0, 3.0 %, 2.2
-    ("dis", "A2C"): {HALVED, "reversed", "× 1.5", "compressed", "2 dB noise", "drift", "beats"},  # 5.5 … 11.8 %, 4.5
+    ("dis", "A2C"): {HALVED, "reversed", "× 1.5", "compressed", "2 dB noise", "drift", "beats", "turned by 10°"},
+    # 6.1, 1.9, 1.8, 3.2, 0.8, 12.2 %, 4.8; 1.0, at the limit
 }
 
 
