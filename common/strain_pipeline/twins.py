@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from common.strain_pipeline.intervals import QUANTILE, Interval
+from common.strain_pipeline.intervals import METHOD, QUANTILE, Interval
 
 FEWEST_FOR_SLOPE = 6  # twins from which on the error may depend on the strain
 STEEPEST = 0.5  # of that dependence, at most
@@ -76,11 +76,12 @@ class TwinResult:
 
     @property
     def interval(self) -> Interval | None:
-        """90 % of the corrected number, from the spread of the twins' errors alone; None of fewer than three."""
+        """90 % of the corrected number, from the spread of the twins' errors and the method's error, of which twins
+        know only a part: they have the wall that was found, in simulated pictures. None of fewer than three."""
         if self.corrected is None or len(self.errors) < 3:
             return None
         spread = float(np.std(self.errors, ddof=1)) * float(np.sqrt(1 + 1 / len(self.errors)))
-        half = QUANTILE * spread / (1 + self.slope)
+        half = QUANTILE * float(np.hypot(spread / (1 + self.slope), METHOD["gls"]))
         return self.corrected - half, self.corrected + half
 
     def row(self) -> Mapping[str, Any]:

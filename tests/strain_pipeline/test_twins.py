@@ -16,8 +16,18 @@ def test_the_mean_error_is_taken_away():
     found = result([2.0, 1.0, 3.0, None])
     assert found.bias == pytest.approx(2) and found.corrected == pytest.approx(-20) and found.slope == 0
     low, high = found.interval
-    assert low < -20 < high and high - low == pytest.approx(2 * 1.645 * np.sqrt(4 / 3))
+    assert low < -20 < high and high - low == pytest.approx(2 * 1.645 * np.sqrt(4 / 3 + 2.8**2))
     assert found.row()["gls_corrected"] == found.corrected and "2.0 points too little" in found.describe()
+
+
+@pytest.mark.parametrize(
+    ("truth", "found", "errors"),
+    [(-17.24, -15.25, [0.51, 1.41, 0.91]), (-11.24, -9.08, [0.48, 1.04, 0.57]), (-23.08, -20.15, [1.66, 1.63, 2.12])],
+)
+def test_the_interval_holds_what_twins_cannot_know(truth, found, errors):
+    """Three simulated patients: their twins are alike, and all are less far off than they are."""
+    low, high = result(errors, found=found).interval
+    assert low < truth < high
 
 
 def test_an_error_that_grows_with_the_strain_is_solved_for():
