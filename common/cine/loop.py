@@ -77,15 +77,16 @@ def millimetres(spacing: Sequence[float]) -> str:
 def unit_range(values: np.ndarray, notes: list[str], maximum: float | None = None) -> np.ndarray:
     """Scale to [0, 1]: by ``maximum`` where known, bytes by 255, integers that fit a byte too, else by min and max."""
     if maximum is not None:
-        return np.clip(values.astype(np.float32) / np.float32(maximum), 0, 1)
+        share = _divide(values, maximum)
+        return np.clip(share, 0, 1, out=share)
     if values.dtype == np.uint8:
-        return values.astype(np.float32) / 255
+        return _divide(values, 255)
     if values.dtype == bool or values.size == 0:
         return values.astype(np.float32)
     low, high = float(values.min()), float(values.max())
     if np.issubdtype(values.dtype, np.integer) and low >= 0 and 1 < high <= 255:
         notes.append(f"Values are whole numbers up to {high:g} in {values.dtype}: divided by 255.")
-        return values.astype(np.float32) / 255
+        return _divide(values, 255)
     if not (np.isfinite(low) and np.isfinite(high)) or (low >= 0 and high <= 1):
         with np.errstate(over="ignore"):
             return values.astype(np.float32)
@@ -112,3 +113,10 @@ def silence(library: str) -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def _divide(values: np.ndarray, by: float) -> np.ndarray:
+    """In single precision, with no second copy: a cine of 500 frames of 1024 × 768 has 1.6 GB."""
+    share = values.astype(np.float32)
+    share /= np.float32(by)
+    return share

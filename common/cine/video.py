@@ -97,6 +97,7 @@ def decode_video(path: Path, source: str | bytes, size: int) -> Loop:
         frames = [np.rot90(frame, turned // 90) for frame in frames]
         loop.notes.append(f"The video says that it is to be turned by {turned} degrees: it is.")
     stack = np.stack(frames)
+    del frames
     loop.frames = unit_range(stack, loop.notes, np.iinfo(stack.dtype).max)
     channel.tell(loop)
     loop.frame_times = _times(stamps, rate)

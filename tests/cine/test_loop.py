@@ -1,6 +1,7 @@
 """The scale of values, colour, and what libraries say: what the readers of all formats share."""
 
 import logging
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -83,3 +84,16 @@ def test_a_library_is_quiet_for_a_while(recwarn, caplog):
         logger.critical("noise")
         raise ValueError
     assert not recwarn.list and not caplog.records and logger.level == before
+
+
+@pytest.mark.parametrize("maximum", [None, 255.0])
+def test_a_large_cine_is_scaled_without_a_second_copy(maximum):
+    values = np.full((10, 512, 512), 51, np.uint8)
+    tracemalloc.start()
+    try:
+        found = unit_range(values, [], maximum)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (found == np.float32(51) / np.float32(255)).all() and (values == 51).all()
+    assert peak < 1.1 * found.nbytes
