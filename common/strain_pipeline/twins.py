@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from common.strain_pipeline.intervals import METHOD, QUANTILE, Interval
+from common.strain_pipeline.intervals import METHOD, Interval, interval
 
 FEWEST_FOR_SLOPE = 6  # twins from which on the error may depend on the strain
 STEEPEST = 0.5  # of that dependence, at most
@@ -81,8 +81,7 @@ class TwinResult:
         if self.corrected is None or len(self.errors) < 3:
             return None
         spread = float(np.std(self.errors, ddof=1)) * float(np.sqrt(1 + 1 / len(self.errors)))
-        half = QUANTILE * float(np.hypot(spread / (1 + self.slope), METHOD["gls"]))
-        return self.corrected - half, self.corrected + half
+        return interval(self.corrected, spread / (1 + self.slope), METHOD["gls"])
 
     def row(self) -> Mapping[str, Any]:
         """For ``summary.json``."""
