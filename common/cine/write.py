@@ -15,9 +15,9 @@ from monai.data import MetaTensor
 
 from common.cine.nifti import PLAYBACK, TIME_SERIES_INTENT
 from common.cine.scale import aspect_of, pixel_steps
-from common.core.bars import count_bytes
 from common.core.errors import InputError
 from common.core.files import write_whole
+from common.core.stored import save_nifti
 
 WRITTEN_SUFFIXES = (".nii.gz", ".nii", ".mp4", ".gif")
 
@@ -50,7 +50,6 @@ def write_cine(path: str | os.PathLike[str], cine: torch.Tensor) -> None:
 
 def _write_nifti(path: str, frames: np.ndarray, meta: Mapping[str, Any]) -> None:
     import nibabel as nib
-    from nibabel.openers import Opener
 
     (row, column), times = pixel_steps(meta), meta.get("frame_times")
     step = (times[-1] - times[0]) / (len(times) - 1) if times and len(times) > 1 else 1.0
@@ -62,8 +61,7 @@ def _write_nifti(path: str, frames: np.ndarray, meta: Mapping[str, Any]) -> None
     if times and not np.allclose(np.diff(times), step, atol=1e-6):
         content = json.dumps({"frame_times": times}).encode()
         image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", content))
-    with Opener(path, "wb") as packed, count_bytes(packed, "writing a cine", frames.nbytes) as file:
-        image.to_stream(file)
+    save_nifti(image, path, "writing a cine")
 
 
 def _write_mp4(path: str, frames: np.ndarray, meta: Mapping[str, Any]) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 import nibabel
 import numpy as np
 import psutil
+from nibabel.openers import Opener
 
+from common.core.bars import count_bytes
 from common.core.errors import InputError
 
 BYTES_PER_PIXEL = 4  # float32
@@ -64,3 +66,9 @@ def load_nifti(path: str | Path) -> tuple[Any, np.ndarray]:
         kind = "colours" if values.dtype.names else "complex values"
         raise InputError(f"{path}: holds {kind}, expected one grey value or label a voxel")
     return image, values
+
+
+def save_nifti(image: Any, path: str | Path, name: str) -> None:
+    """Write nibabel's ``image``, packed if ``path`` ends so, with a bar of the bytes that is called ``name``."""
+    with Opener(str(path), "wb") as packed, count_bytes(packed, name, image.dataobj.nbytes) as file:
+        image.to_stream(file)

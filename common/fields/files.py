@@ -7,12 +7,11 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import torch
-from nibabel.openers import Opener
 from torch import Tensor
 
-from common.core.bars import count_bytes
 from common.core.errors import InputError
 from common.core.files import write_whole
+from common.core.stored import save_nifti
 
 VECTOR_INTENT = 1007
 
@@ -57,9 +56,8 @@ def save_cine_ddf(path: str | Path, ddf: Tensor) -> None:
 def _save_vectors(path: str | Path, vectors: np.ndarray, affine: np.ndarray) -> None:
     image = nibabel.Nifti1Image(np.ascontiguousarray(vectors[..., None, :], dtype=np.float32), affine)
     image.header.set_intent(VECTOR_INTENT)
-    with write_whole(path) as beside, Opener(str(beside), "wb") as packed:
-        with count_bytes(packed, f"writing {Path(path).name}", vectors.nbytes) as file:
-            image.to_stream(file)
+    with write_whole(path) as beside:
+        save_nifti(image, beside, f"writing {Path(path).name}")
 
 
 def load_ddf(path: str | Path) -> Tensor:
