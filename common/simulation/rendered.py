@@ -34,6 +34,7 @@ _STEPS = (0, 1, 2, 4, 8)  # of the frames of a patient
 _BEFORE = 3  # frames that persistence needs
 _LARGEST = 60.0  # pixels: a pair that moves further is left out
 _ARTEFACTS = 0.6  # of the patients have them
+_TRIES = 100  # files that are looked at for a pair
 
 Item = dict[str, Tensor]
 
@@ -164,13 +165,21 @@ class Shards:
     Args:
         folder: of them.
         worlds: their weights; those of the folder in equal parts where None.
+        gaps: of the pairs, frames; all where None.
+        backward: either frame may be the fixed one; otherwise the later one is.
 
     Raises:
         InputError: no file of any of the worlds.
     """
 
-    def __init__(self, folder: str | Path, worlds: Mapping[str, float] | None = None) -> None:
-        self.folder = Path(folder)
+    def __init__(
+        self,
+        folder: str | Path,
+        worlds: Mapping[str, float] | None = None,
+        gaps: Sequence[int] | None = None,
+        backward: bool = True,
+    ) -> None:
+        self.folder, self.gaps, self.backward = Path(folder), gaps, backward
         self.weights = dict(worlds) if worlds is not None else dict.fromkeys(WORLDS, 1.0)
         self.files: dict[str, list[Path]] = {}
         self.refresh()
@@ -189,11 +198,25 @@ class Shards:
         weights = np.array([self.weights[name] for name in names])
         world = names[int(random.choice(len(names), p=weights / weights.sum()))]
         files = self.files[world]
-        return world, read_pair(files[int(random.integers(len(files)))], random)
+        for _ in range(_TRIES):
+            item = read_pair(files[int(random.integers(len(files)))], random, self.gaps, self.backward)
+            if item is not None:
+                return world, item
+        raise InputError(f"{self.folder}: no pair of gaps {self.gaps} in {_TRIES} files of {world}")
 
 
-def read_pair(path: Path, which: np.random.Generator | int) -> Item:
+def read_pair(
+    path: Path, which: np.random.Generator | int, gaps: Sequence[int] | None = None, backward: bool = True
+) -> Item | None:
     """A pair of a file, by number or at random (the nearer in time, the likelier), as ``Shards.draw`` gives it.
+
+    Args:
+        path: of the file.
+        which: the pair's number, or what draws it.
+        gaps, backward: of the pairs that are drawn, as in ``Shards``.
+
+    Returns:
+        the pair; None where the file has none to draw.
 
     Raises:
         InputError: the file is not one of these.
@@ -201,8 +224,17 @@ def read_pair(path: Path, which: np.random.Generator | int) -> Item:
     try:
         with np.load(path) as stored:
             pairs = stored["pairs"]
-            nearness = 1 / stored["gaps"]
-            chosen = which if isinstance(which, int) else which.choice(len(pairs), p=nearness / nearness.sum())
+            if isinstance(which, int):
+                chosen = which
+            else:
+                nearness = 1 / stored["gaps"]
+                if gaps is not None:
+                    nearness = nearness * np.isin(stored["gaps"], gaps)
+                if not backward:
+                    nearness = nearness * (pairs[:, 0] < pairs[:, 1])
+                if not nearness.any():
+                    return None
+                chosen = which.choice(len(pairs), p=nearness / nearness.sum())
             number = int(chosen) % len(pairs)
             image = stored["frames"][pairs[number]].astype(np.float32) / 255
             width = image.shape[-1]

@@ -338,6 +338,8 @@ class RenderedFlowPairs(_Pairs):
         folder: of the pairs, a sub-folder a world.
         worlds: their weights; in equal parts where None.
         length: pairs an epoch.
+        gaps: distances between the two frames; all that are there where None.
+        backward: either frame may be the fixed one; otherwise the later one is.
         unmoved: share of pairs in which both images are the fixed one, whose motion is none.
         visible: pixels count by ``visibility``.
         augmentation: fields of ``Augmentation``.
@@ -352,13 +354,15 @@ class RenderedFlowPairs(_Pairs):
         folder: str | Path,
         worlds: dict[str, float] | None = None,
         length: int = 1000,
+        gaps: Sequence[int] | None = None,
+        backward: bool = True,
         unmoved: float = 0.04,
         visible: bool = False,
         augmentation: dict[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(length, seed, augmentation)
-        self.shards, self.unmoved, self.visible = Shards(folder, worlds), unmoved, visible
+        self.shards, self.unmoved, self.visible = Shards(folder, worlds, gaps, backward), unmoved, visible
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other pairs, and of what has been rendered since."""

@@ -87,6 +87,34 @@ def test_unmoved_pairs(folder):
     assert torch.equal(item["image"][0], item["image"][1]) and not item["field"].any() and item["mask"].all()
 
 
+@pytest.mark.parametrize(
+    ("gaps", "backward", "numbers"),
+    [(None, True, {0, 1, 2, 3}), ([1], True, {0, 1}), ([1], False, {0}), (None, False, {0, 2}), ([2, 4], False, {2})],
+)
+def test_gaps_and_directions_are_those_asked_for(tmp_path, gaps, backward, numbers):
+    """Table I of c-PWC-Net: the field of each pair is its number."""
+    bits = np.packbits(np.ones((4, 8, 8), bool), axis=-1)
+    arrays = {
+        "frames": np.zeros((3, 8, 8), np.uint8),
+        "pairs": np.array([[0, 1], [1, 0], [0, 2], [2, 0]]),
+        "gaps": np.array([1, 1, 2, 2]),
+        "ddf": np.arange(4, dtype=np.float16)[:, None, None, None] * np.ones((1, 2, 8, 8), np.float16),
+        "mask": bits,
+        "ground": bits,
+        "free": bits[0],
+        "spacing": np.ones(2, np.float32),
+    }
+    (tmp_path / "still").mkdir()
+    np.savez(tmp_path / "still" / "0000_000000.npz", **arrays)
+    pairs = RenderedFlowPairs(tmp_path, {"still": 1.0}, 60, gaps, backward, unmoved=0.0)
+    assert {int(pairs[k]["field"].max()) for k in range(60)} == numbers
+
+
+def test_gaps_that_no_pair_has_are_refused(folder):
+    with pytest.raises(InputError, match=r"no pair of gaps \[77\]"):
+        Shards(folder, None, gaps=[77]).draw(np.random.default_rng(0))
+
+
 @pytest.mark.parametrize("world", ["flat", "hearts"])
 def test_unknown_worlds_are_refused(tmp_path, world):
     with pytest.raises(InputError, match=world):
