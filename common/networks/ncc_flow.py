@@ -63,27 +63,32 @@ def ncc_volume(fixed: Tensor, moving: Tensor, search: int, stride: int = 4, radi
 
 
 def _volume(fixed: Tensor, moving: Tensor, search: int, stride: int) -> Tensor:
-    """``ncc_volume`` of standardised images: sums over blocks first, since each window is made of four of them."""
-    batch, height, width = fixed.shape[0], fixed.shape[2], fixed.shape[3]
-    half, count = stride // 2, 2 * search + 1
-    fixed = functional.pad(fixed, [half] * 4)
-    around = functional.pad(moving, [half + search] * 4)
-    tall, wide = height + stride, width + stride
-    ones = torch.ones_like(fixed[:1, :, half : half + height, half : half + width])
-    area = _blocks(functional.pad(ones, [half] * 4), 1, 1, tall, wide, stride)
-    found = []
-    for i in range(count):
-        strip = around[:, :, i : i + tall]
-        products = torch.cat([fixed * strip[..., j : j + wide] for j in range(count)], 1)
-        found.append(_blocks(products, batch, count, tall, wide, stride) / area)
-    return torch.cat(found, 1)
+    """``ncc_volume`` of standardised images: sums over blocks first, since each window is made of four of them.
+
+    A block's sums for all shifts are one small convolution of what lies around it with the block itself, which is three
+    to fifteen times as fast as a product of the whole images for each shift.
+    """
+    half, side = stride // 2, stride + 2 * search
+    margin, further = [half] * 4, [half + search] * 4
+    fixed, around = functional.pad(fixed, margin), functional.pad(moving, further)
+    if search == 0:
+        sums = functional.avg_pool2d(fixed * around, stride) * stride**2
+    else:
+        blocks = fixed[:, 0].unfold(1, stride, stride).unfold(2, stride, stride)
+        surroundings = around[:, 0].unfold(1, side, stride).unfold(2, side, stride)
+        batch, rows, columns = blocks.shape[0], blocks.shape[1], blocks.shape[2]
+        count = batch * rows * columns
+        surroundings = surroundings.reshape(1, count, side, side)
+        sums = functional.conv2d(surroundings, blocks.reshape(count, 1, stride, stride), groups=count)
+        sums = sums.view(batch, rows, columns, (2 * search + 1) ** 2).permute(0, 3, 1, 2)
+    area = functional.avg_pool2d(functional.pad(torch.ones_like(moving[:1]), margin), stride) * stride**2
+    return _join_blocks(sums) / _join_blocks(area)
 
 
-def _blocks(values: Tensor, batch: int, channels: int, tall: int, wide: int, stride: int) -> Tensor:
-    rows = values.view(batch, channels, tall // stride, stride, wide).sum(3)
-    rows = rows[:, :, 1:] + rows[:, :, :-1]
-    columns = rows.view(batch, channels, tall // stride - 1, wide // stride, stride).sum(4)
-    return columns[..., 1:] + columns[..., :-1]
+def _join_blocks(sums: Tensor) -> Tensor:
+    """Sums over windows of two by two blocks."""
+    sums = sums[:, :, 1:] + sums[:, :, :-1]
+    return sums[..., 1:] + sums[..., :-1]
 
 
 def _zero_convolution(inputs: int, outputs: int) -> nn.Conv2d:
