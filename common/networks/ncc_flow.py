@@ -72,7 +72,7 @@ def _volume(fixed: Tensor, moving: Tensor, search: int, stride: int) -> Tensor:
     margin, further = [half] * 4, [half + search] * 4
     fixed, around = functional.pad(fixed, margin), functional.pad(moving, further)
     if search == 0:
-        sums = functional.avg_pool2d(fixed * around, stride) * stride**2
+        sums = functional.avg_pool2d(fixed * around, stride) * (stride * stride)
     else:
         blocks = fixed[:, 0].unfold(1, stride, stride).unfold(2, stride, stride)
         surroundings = around[:, 0].unfold(1, side, stride).unfold(2, side, stride)
@@ -80,8 +80,8 @@ def _volume(fixed: Tensor, moving: Tensor, search: int, stride: int) -> Tensor:
         count = batch * rows * columns
         surroundings = surroundings.reshape(1, count, side, side)
         sums = functional.conv2d(surroundings, blocks.reshape(count, 1, stride, stride), groups=count)
-        sums = sums.view(batch, rows, columns, (2 * search + 1) ** 2).permute(0, 3, 1, 2)
-    area = functional.avg_pool2d(functional.pad(torch.ones_like(moving[:1]), margin), stride) * stride**2
+        sums = sums.view(batch, rows, columns, (2 * search + 1) * (2 * search + 1)).permute(0, 3, 1, 2)
+    area = functional.avg_pool2d(functional.pad(torch.ones_like(moving[:1]), margin), stride) * (stride * stride)
     return _join_blocks(sums) / _join_blocks(area)
 
 
