@@ -219,7 +219,8 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         else:
             velocity = rescale(state.velocity, grid)
         batches = torch.arange(len(pairs)).split(self.batch_size)
-        unknown = start = torch.empty(0)
+        unknown = start = batch = torch.empty(0)
+        batch_mask: Tensor | None = None
         optimiser: torch.optim.Optimizer
         exponential, registration_loss = exponentiate, self.loss
         if self.is_quick[i]:
@@ -231,17 +232,18 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
             return seen, exponential(seen, self.squarings) if self.squarings else seen
 
         def step(engine: Engine, index: Tensor) -> float:
-            batch = pairs[index].to(device)
             seen, ddf = field()
-            loss = registration_loss(rescale(ddf, size), batch, _select_masks(mask, index, device), smoothness, seen)
+            loss = registration_loss(rescale(ddf, size), batch, batch_mask, smoothness, seen)
             optimiser.zero_grad()
             (loss * unknown.numel()).backward()  # a sum over the grid: Adam's eps then means the same at every size
             optimiser.step()
             return float(loss.item())
 
         def begin(engine: Engine) -> None:
-            nonlocal unknown, start, optimiser
-            start = velocity[batches[engine.state.epoch - 1]].to(device)
+            nonlocal unknown, start, optimiser, batch, batch_mask
+            index = batches[engine.state.epoch - 1]
+            batch, batch_mask = pairs[index].to(device), _select_masks(mask, index, device)
+            start = velocity[index].to(device)
             unknown = torch.zeros_like(start, requires_grad=True)
             optimiser = torch.optim.Adam([unknown], lr=self.field_rate, betas=(0.9, 0.99), eps=1e-3)
 
