@@ -1,6 +1,7 @@
 """The hippocampus bundle and its comparators, as configured: synthetic volumes, and a cine in 2D."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -16,9 +17,26 @@ VARIANTS = {
     "voxelmorph": [],
     "niftyreg": [],
     "neurreg": [],
+    "convexadam": [],
+    "fireants": [],
 }
-CASES = [(name, extra) for name, files in VARIANTS.items() for extra in (None, *files)]
-QUICK = {"niftyreg": {"steps": 20}, "ants_syn": {"iterations": [20, 10, 3]}}
+NEEDS = {"greedy": "picsl_greedy", "convexadam": "convexAdam", "fireants": "fireants"}
+
+
+def with_its_package(name, *more):
+    """The parameters of a test, skipped where the bundle's optional package is missing."""
+    package = NEEDS.get(name, "torch")
+    missing = pytest.mark.skipif(find_spec(package) is None, reason=f"needs {package}")
+    return pytest.param(name, *more, marks=missing)
+
+
+CASES = [with_its_package(name, extra) for name, files in VARIANTS.items() for extra in (None, *files)]
+CASES += [with_its_package("greedy", "volume")]
+QUICK = {
+    "niftyreg": {"steps": 20},
+    "ants_syn": {"iterations": [20, 10, 3]},
+    "fireants": {"iterations": [40, 20, 5]},
+}
 
 
 @pytest.mark.slow
@@ -29,6 +47,21 @@ def test_every_method_segments_the_synthetic_volumes(name, extra, tmp_path):
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["cases"]["dice"]["n"] == 3 and summary["cases"]["dice"]["mean"] > 0.6
     assert summary["cases"]["folding"]["mean"] < 0.005
+
+
+@pytest.mark.parametrize("name", [with_its_package(name) for name in NEEDS])
+def test_a_comparator_takes_an_atlas_to_a_synthetic_volume(name, tmp_path):
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / folder).mkdir()
+        save(Nifti1Image(phantom(2)[folder == "labelsTr"], np.eye(4)), tmp_path / folder / "a.nii.gz")
+    values, label = phantom(1)
+    save(Nifti1Image(values, np.eye(4)), tmp_path / "v.nii.gz")
+    save(Nifti1Image(label, np.eye(4)), tmp_path / "l.nii.gz")
+    files = [f"{name}/configs/inference.json", *(["greedy/configs/volume.json"] if name == "greedy" else [])]
+    given = {"input": str(tmp_path / "v.nii.gz"), "label": str(tmp_path / "l.nii.gz"), "atlas_dir": str(tmp_path)}
+    run_here(*files, **given, output_dir=str(tmp_path / "out"), mlflow=False, figures=False)
+    metrics = json.loads((tmp_path / "out/v/summary.json").read_text())["metrics"]
+    assert metrics["dice"] > 0.7 and metrics["folding"] < 0.005
 
 
 @pytest.mark.parametrize(("name", "options"), [("ants_syn", {"ants": "quick"}), ("niftyreg", {"steps": 5})])
