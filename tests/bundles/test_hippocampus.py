@@ -82,3 +82,27 @@ def test_evaluation_needs_labels(tmp_path):
     with pytest.raises(Exception, match="") as error:
         run_here(*configs, **folders, mlflow=False)
     assert "v.nii.gz: has no label" in str(input_error_in(error.value))
+
+
+def test_a_pair_of_a_list_is_registered_without_a_choice(tmp_path):
+    """The list names the moving volume; nothing moves, so the label is the other volume's as it is."""
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / folder).mkdir()
+        for name, seed in (("a", 1), ("b", 2), ("c", 3)):
+            values = phantom(seed)[folder == "labelsTr"]
+            save(Nifti1Image(values, np.eye(4)), tmp_path / folder / f"{name}.nii.gz")
+    entries = [
+        {"image": f"imagesTr/{fixed}.nii.gz", "label": f"labelsTr/{fixed}.nii.gz", "atlas": moving}
+        for fixed, moving in (("a", "c"), ("c", "b"), ("b", "a"))
+    ]
+    (tmp_path / "list.json").write_text(json.dumps({"pairs": entries}))
+    configs = [f"ssmsr_hippocampus/configs/{n}.json" for n in ("inference", "evaluate", "learn2reg", "no_motion")]
+    given = {"datalist": str(tmp_path / "list.json"), "dataset_dir": str(tmp_path), "fold": "pairs"}
+    run_here(*configs, **given, output_dir=str(tmp_path / "out"), mlflow=False)
+    for fixed, moving, seeds in (("a", "c", (1, 3)), ("c", "b", (3, 2))):
+        summary = json.loads((tmp_path / f"out/{fixed}/summary.json").read_text())
+        truth, carried = (phantom(seed)[1] for seed in seeds)
+        dice = 2 * ((truth == 1) & (carried == 1)).sum() / ((truth == 1).sum() + (carried == 1).sum())
+        assert summary["atlases"] == [moving] and summary["metrics"]["folding"] == 0
+        assert summary["metrics"]["dice_head"] == pytest.approx(float(dice), abs=1e-5)
+        assert summary["metrics"]["log_jacobian_sd_3"] == pytest.approx(0, abs=1e-6)
