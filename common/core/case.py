@@ -42,6 +42,7 @@ class Entry:
         image: file or folder.
         files: of a cine, one a frame, where ``image`` is the first of several.
         label: of a volume.
+        atlas: name of the one atlas that is to be registered to a volume, where it isn't chosen.
         es_image: frame at end-systole, where ``image`` is the one at end-diastole.
         ed_label, es_label: labels of these two.
         spacing: (row, column) in mm/px, over what the files say.
@@ -58,6 +59,7 @@ class Entry:
     image: str
     files: Sequence[str] | None = None
     label: str | None = None
+    atlas: str | None = None
     es_image: str | None = None
     ed_label: str | None = None
     es_label: str | None = None

@@ -12,6 +12,8 @@ PACKAGES = {  # module: package, extra
     "pymust": ("pymust", "simulation"),
     "openpiv": ("openpiv", "piv"),
     "picsl_greedy": ("picsl_greedy", "greedy"),
+    "convexAdam": ("convexAdam", "convexadam"),
+    "fireants": ("fireants", "fireants"),
     "highdicom": ("highdicom", "dicom"),
     "dask_jobqueue": ("dask-jobqueue", "cluster"),
 }

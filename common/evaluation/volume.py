@@ -21,7 +21,7 @@ from common.evaluation.writer import case_folder
 from common.fields.ddf import change_grids
 from common.fields.files import save_volume_ddf
 from common.fields.regularity import folding, log_jacobian_sd
-from common.registration.atlas import Segmentation
+from common.registration.atlas import AtlasSegmentation, Segmentation
 from common.registration.overlap import segmentation_scores
 from common.volume.case import LABELS, VolumeCase
 
@@ -69,6 +69,8 @@ class VolumeEvaluator(CaseEvaluator):
 
     def journey(self, case: VolumeCase) -> VolumeReport:
         """From a volume to its labels, scores, and files."""
+        if isinstance(self.inferer, AtlasSegmentation):
+            self.inferer.given = case.entry.atlas
         result: Segmentation = self.register(case)
         labels = self.postprocess(case.volume, MetaTensor(result.memberships[0]))[0].to(torch.uint8)
         scores = volume_scores(case, result, labels)
@@ -82,8 +84,9 @@ def volume_scores(case: VolumeCase, result: Segmentation, labels: Tensor) -> Sco
     """Dice, distances and regularity of a segmentation, on the volume's own voxels.
 
     With a label ``dice_head``, ``dice_body``, ``dice``, ``hd95_…`` in mm, ``missed``; always ``folding`` (part of the
-    voxels, in [0, 1], mean over the atlases), ``log_jacobian_sd``, ``nlcc`` (5³) of the best atlas, ``seconds``,
-    ``choice_seconds``, ``registration_seconds`` and ``memory_mib`` (peak of the process).
+    voxels, in [0, 1], mean over the atlases), ``log_jacobian_sd`` (and ``log_jacobian_sd_3`` as Learn2Reg's script has
+    it, of ln(det + 3)), ``nlcc`` (5³) of the best atlas, ``seconds``, ``choice_seconds``, ``registration_seconds`` and
+    ``memory_mib`` (peak of the process).
 
     Args:
         case, result: the volume and its registered atlases.
@@ -97,6 +100,7 @@ def volume_scores(case: VolumeCase, result: Segmentation, labels: Tensor) -> Sco
     metrics |= {
         "folding": float(folding(result.ddf, case.mask).mean()),
         "log_jacobian_sd": float(log_jacobian_sd(result.ddf, case.mask).mean()),
+        "log_jacobian_sd_3": float(log_jacobian_sd(result.ddf, case.mask, offset=3).mean()),
         "nlcc": result.nlcc[0],
         "seconds": result.seconds,
         "choice_seconds": result.choice_seconds,

@@ -48,13 +48,18 @@ def folding(ddf: Tensor, mask: Tensor | None = None) -> Tensor:
     return masked_mean((jacobian_determinant(ddf) <= 0).float()[:, None], mask)
 
 
-def log_jacobian_sd(ddf: Tensor, mask: Tensor | None = None) -> Tensor:
+def log_jacobian_sd(ddf: Tensor, mask: Tensor | None = None, offset: float = 0.0) -> Tensor:
     """Standard deviation of ln det(I + ∇u) of each field ``[N, d, *S]`` over the mask, ``[N]``; folds count as 10⁻³.
+
+    Args:
+        ddf: in voxels.
+        mask: ``[1 or N, 1, *S]``.
+        offset: added to the determinant; Learn2Reg's evaluation, which calls it SDlogJ, adds 3.
 
     Examples:
         >>> log_jacobian_sd(torch.zeros(2, 2, 8, 8)).tolist()
         [0.0, 0.0]
     """
-    logarithm = jacobian_determinant(ddf).clamp(min=1e-3).log()[:, None]
+    logarithm = (jacobian_determinant(ddf) + offset).clamp(min=1e-3).log()[:, None]
     centre = masked_mean(logarithm, mask).view(-1, *(1,) * (logarithm.dim() - 1))
     return masked_mean((logarithm - centre).square(), mask).sqrt()

@@ -164,12 +164,18 @@ class AtlasSegmentation(RegistrationInferer):
         sharpness: power of the local NCC² that weights a vote in ``joint``.
         memberships: a network that labels taught to segment (``Memberships``); atlases' labels and what it predicts of
             the target are then registered beside the intensities, by a loss that knows them.
+        hidden: labels of the atlases are not known either where they are registered: what it predicts of them takes
+            their place, and they are only carried over.
+
+    Attributes:
+        given: name of the one atlas that is registered, whatever its similarity; None chooses.
 
     Raises:
         InputError: an unknown choice or fusion, or not a positive count.
     """
 
     inferer: Inferer
+    given: str | None = None
 
     def __init__(
         self,
@@ -186,6 +192,7 @@ class AtlasSegmentation(RegistrationInferer):
         radius: int = 2,
         sharpness: float = 4.0,
         memberships: nn.Module | None = None,
+        hidden: bool = False,
     ) -> None:
         super().__init__()
         if choice not in CHOICES or fusion not in FUSIONS or count < 1:
@@ -197,7 +204,7 @@ class AtlasSegmentation(RegistrationInferer):
         self.crop = crop
         self.region = None if margin is None else atlases.region(margin)
         self.fusion, self.radius, self.sharpness = fusion, radius, sharpness
-        self.memberships = memberships
+        self.memberships, self.hidden = memberships, hidden
 
     def __call__(  # type: ignore[override]
         self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
@@ -211,7 +218,7 @@ class AtlasSegmentation(RegistrationInferer):
             part: handed on.
 
         Raises:
-            InputError: no atlas is left.
+            InputError: no atlas is left, or the given one isn't there.
         """
         start = time.perf_counter()
         if self.region is not None:
@@ -241,8 +248,9 @@ class AtlasSegmentation(RegistrationInferer):
         if self.memberships is None:
             return pairs
         with torch.no_grad():
-            predicted = self.memberships.eval()(pairs[:1, 1:])[:, 0, 1:]
-        labels = self.atlases.label[index].float()
+            network = self.memberships.eval()
+            predicted = network(pairs[:1, 1:])[:, 0, 1:]
+            labels = network(pairs[:, :1])[:, 0, 1:] if self.hidden else self.atlases.label[index].float()
         return torch.cat([pairs[:, :1], labels, pairs[:, 1:], predicted.expand_as(labels)], 1)
 
     def _register(self, pairs: Tensor, network: nn.Module, mask: Tensor | None, part: str = "") -> Tensor:
@@ -254,6 +262,10 @@ class AtlasSegmentation(RegistrationInferer):
         return pad_to_image(register(pairs[inside_box], network, self.inferer, None, part).ddf, box, size)
 
     def _choose(self, fixed: Tensor, network: nn.Module, mask: Tensor | None) -> list[int]:
+        if self.given is not None:
+            if self.given not in self.atlases.names:
+                raise InputError(f"no atlas is called {self.given}, of {len(self.atlases)}")
+            return [self.atlases.names.index(self.given)]
         same = (self.atlases.image - fixed).abs().flatten(1).amax(1) == 0
         before = similarity(fixed, self.atlases.image, mask, self.radius).masked_fill(same, -1)
         allowed = int((~same).sum())
@@ -267,7 +279,8 @@ class AtlasSegmentation(RegistrationInferer):
         scores = []
         for part in show_bar(order.split(AT_ONCE), "atlas choice", "batch"):
             pairs = self.atlases.pairs(part.tolist(), fixed)
-            scores.append(similarity(fixed, warp(pairs[:, :1], selector(pairs)), mask, self.radius))
+            ddf = selector(pairs.contiguous(memory_format=torch.channels_last_3d))  # faster by a quarter on a CPU
+            scores.append(similarity(fixed, warp(pairs[:, :1], ddf), mask, self.radius))
         return order[torch.cat(scores).argsort(descending=True)[: self.finalists]].tolist()
 
     def _fuse(self, warped: Tensor, fixed: Tensor, labels: Tensor) -> Tensor:

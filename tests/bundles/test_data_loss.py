@@ -22,7 +22,7 @@ from tests.bundles.running import ROOT, run_command, run_here
 from tests.conftest import moving_cine
 
 CINES = ("nmsr_echo", "cpwc_echo", "farneback", "fft_xcorr", "strain_pipeline")
-VOLUMES = ("ssmsr_hippocampus", "ants_syn", "voxelmorph", "niftyreg", "neurreg")
+VOLUMES = ("ssmsr_hippocampus", "ants_syn", "voxelmorph", "niftyreg", "neurreg", "convexadam", "fireants")
 QUICK = {"mlflow": False, "figures": False}
 
 
@@ -54,6 +54,7 @@ def test_an_input_folder_is_never_written(study, bundle, out):
 
 @pytest.mark.parametrize("bundle", VOLUMES)
 def test_a_folder_of_others_is_never_replaced(tmp_path, bundle):
+    pytest.importorskip({"convexadam": "convexAdam", "fireants": "fireants"}.get(bundle, "torch"))
     atlases = tmp_path / "atlases"
     for k, kind in enumerate(("imagesTr", "labelsTr")):
         (atlases / kind).mkdir(parents=True)

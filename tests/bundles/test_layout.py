@@ -33,6 +33,9 @@ TRAININGS = [
 
 COPIES = {
     "ants_syn/models/selector.pt": "voxelmorph/models/model.pt",
+    "convexadam/models/selector.pt": "voxelmorph/models/model.pt",
+    "fireants/models/selector.pt": "voxelmorph/models/model.pt",
+    "greedy/models/selector.pt": "voxelmorph/models/model.pt",
     "neurreg/models/selector.pt": "voxelmorph/models/model.pt",
     "niftyreg/models/selector.pt": "voxelmorph/models/model.pt",
     "ssmsr_hippocampus/models/model.pt": "voxelmorph/models/model.pt",
@@ -40,8 +43,14 @@ COPIES = {
 }  # weights of one bundle that another one uses too: the same training, the same network
 
 bundles = pytest.mark.parametrize("name", BUNDLES)
-NEEDS = {"greedy": "picsl_greedy"}  # packages that the bundle's own extra brings
-FEW_STEPS = {"ants_syn": {"iterations": [2, 0, 0]}, "niftyreg": {"steps": 2}}  # methods that optimise
+# packages that the bundle's own extra brings
+NEEDS = {"greedy": "picsl_greedy", "convexadam": "convexAdam", "fireants": "fireants"}
+FEW_STEPS = {
+    "ants_syn": {"iterations": [2, 0, 0]},
+    "convexadam": {"steps": 2},
+    "fireants": {"iterations": [2, 1, 1]},
+    "niftyreg": {"steps": 2},
+}  # methods that optimise
 
 
 def read(name):

@@ -17,7 +17,10 @@ from tests.bundles.running import ROOT
 BUNDLES = sorted(path.parents[1].name for path in ROOT.glob("bundles/*/configs/inference.json"))
 WITH_WEIGHTS = [name for name in BUNDLES if (ROOT / "bundles" / name / "models/model.pt").is_file()]
 WITHOUT = sorted(set(BUNDLES) - set(WITH_WEIGHTS))
-CLASSICAL = ["ants_syn", "dis", "farneback", "fft_xcorr", "greedy", "ilk", "niftyreg", "nmsr_echo", "tvl1"]
+CLASSICAL = [
+    "ants_syn", "convexadam", "dis", "farneback", "fft_xcorr", "fireants", "greedy", "ilk", "niftyreg", "nmsr_echo",
+    "tvl1",
+]  # fmt: skip
 
 with_weights = pytest.mark.parametrize("name", WITH_WEIGHTS)
 

@@ -11,7 +11,9 @@ import yaml
 
 from common.cohort.cluster import make_job_cluster
 from common.comparators.ants import AntsRegistration
+from common.comparators.convexadam import ConvexAdam
 from common.comparators.fft_xcorr import FFTXCorr
+from common.comparators.fireants import FireAnts
 from common.comparators.greedy import GreedyRegistration
 from common.comparators.piv import ParticleImageVelocimetry
 from common.core.errors import InputError
@@ -49,6 +51,8 @@ def ask_for_slurm(folder):
         (lambda folder: FFTXCorr(), "pymust", "simulation"),
         (lambda folder: ParticleImageVelocimetry(), "openpiv", "piv"),
         (lambda folder: GreedyRegistration(), "picsl_greedy", "greedy"),
+        (lambda folder: ConvexAdam(), "convexAdam", "convexadam"),
+        (lambda folder: FireAnts(), "fireants", "fireants"),
         (ask_for_slurm, "dask-jobqueue", "cluster"),
         (lambda folder: import_extra("highdicom", "a report"), "highdicom", "dicom"),
     ],

@@ -44,6 +44,8 @@ def test_spread_of_the_logarithm_of_the_determinant():
     found = log_jacobian_sd(ddf, columns)
     torch.testing.assert_close(found, torch.tensor([1.0, 0.0]), atol=1e-4, rtol=0)
     assert log_jacobian_sd(ddf[1:]).tolist() == [0.0]
+    offset = math.log((math.e + 3) / (math.exp(-1) + 3)) / 2  # two halves: half of their difference
+    torch.testing.assert_close(log_jacobian_sd(ddf, columns, 3), torch.tensor([offset, 0.0]), atol=1e-4, rtol=0)
 
 
 def test_folds_count_as_a_thousandth():

@@ -178,3 +178,38 @@ def test_memberships_of_the_target_pull_the_labels_to_them(atlases, target):
         assert folding(ddf).max() == 0
     assert seen == [target["image"].shape]
     assert overlap["memberships"] > max(overlap["intensities"], 0.9)
+
+
+def test_the_given_atlas_is_registered_however_unlike_it_is(atlases, target):
+    found = AtlasSegmentation(atlases)
+    least = int(similarity(target["image"], atlases.image, target["mask"]).argmin())
+    found.given = atlases.names[least]
+    assert found(target["image"], Still(), target["mask"]).names == [atlases.names[least]]
+    found.given = "nobody"
+    with pytest.raises(InputError, match="no atlas is called nobody, of 6"):
+        found(target["image"], Still())
+
+
+def test_hidden_labels_are_predicted_of_the_atlas_too(atlases, target):
+    """What is registered are the predictions of both, what is carried over the atlas's own label."""
+    pairs, seen = [], []
+
+    class Constant(torch.nn.Module):
+        def forward(self, image):
+            seen.append(image)
+            shares = torch.tensor([0.5, 0.3, 0.2]).view(1, 1, 3, 1, 1, 1)
+            return shares.expand(len(image), 1, 3, *image.shape[2:])
+
+    class Seen(Still):
+        def forward(self, image):
+            pairs.append(image)
+            return super().forward(image)
+
+    found = AtlasSegmentation(atlases, choice="before", finalists=2, memberships=Constant(), hidden=True)
+    result = found(target["image"], Seen())
+    assert [image.shape[0] for image in seen] == [1, 2]
+    assert torch.equal(seen[1], pairs[0][:, :1]), "the atlases' images"
+    shares = torch.tensor([0.3, 0.2]).view(1, 2, 1, 1, 1)
+    assert pairs[0].shape[1] == 6 and (pairs[0][:, [1, 2]] == shares).all() and (pairs[0][:, [4, 5]] == shares).all()
+    own = atlases.label[atlases.names.index(result.names[0])].float()
+    assert torch.allclose(result.memberships[0, 1:], own, atol=1e-3)
