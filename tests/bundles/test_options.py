@@ -19,7 +19,7 @@ CONFIGS = sorted(
     for path in (ROOT / "bundles").glob("*/configs/*.json")
     if '"initialize"' in path.read_text()
 )
-BASES = {"multi_gpu_train": "train", "motion_stacked": "inference"}
+BASES = {"multi_gpu_train": "train"}
 QUICK = ("--figures", "False", "--mlflow", "False", "--levels", "1")
 
 

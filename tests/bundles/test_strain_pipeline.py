@@ -17,7 +17,10 @@ from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage
 
 from common.cine.read import read_cine
 from common.core.errors import input_error_in
-from tests.bundles.running import run_here
+from common.networks.stacked_flow import StackedFlow, enlarge
+from common.networks.weights import load_weights
+from tests.bundles.running import ROOT, run_here
+from tests.fresh_heart import measure_unfound
 from tests.heart import SIZE, write_heart
 
 INFERENCE = ("strain_pipeline/configs/inference.json", "strain_pipeline/configs/motion_farneback.json")
@@ -282,11 +285,20 @@ def test_a_segment_outside_the_sector_is_left_out_and_said_so(hearts, tmp_path):
     assert "(left out)" in (tmp_path / "out/cut/report.html").read_text()
 
 
-def test_stacked_network_refuses_without_weights(hearts, tmp_path):
+def test_the_stacked_network_refuses_weights_that_are_not_there(hearts, tmp_path):
     configs = (INFERENCE[0], "strain_pipeline/configs/motion_stacked.json")
     with pytest.raises(RuntimeError) as caught:
-        measure(tmp_path / "out", hearts[0], configs=configs)
-    assert "no weights" in str(input_error_in(caught.value)) and not (tmp_path / "out").exists()
+        measure(tmp_path / "out", hearts[0], configs=configs, motion_weights=str(tmp_path / "none.pt"))
+    assert "no such weights" in str(input_error_in(caught.value)) and not (tmp_path / "out").exists()
+
+
+def test_the_stacked_network_has_learned_to_see_motion():
+    """On a heart drawn from no template: better than no motion by far, and than either route alone."""
+    network = load_weights(StackedFlow(), ROOT / "bundles/strain_pipeline/models/stacked_flow.pt").eval()
+    together = measure_unfound(network)
+    assert together < 0.65
+    for route in (network.correlation, network.small):
+        assert together < measure_unfound(lambda image, route=route: enlarge(route(image)[-1], image))
 
 
 def gif(path, frames):
