@@ -65,26 +65,6 @@ class _Normalised(torch.autograd.Function):
         return result, None
 
 
-class _Moved(torch.autograd.Function):
-    """The points ``p + ddf(p)`` of a field ``[B, d, *S]`` as ``_Normalised`` gives them, in one pass."""
-
-    @staticmethod
-    def forward(ctx: Any, ddf: Tensor) -> Tensor:
-        size = ddf.shape[2:]
-        ctx.scales = [2 / max(n - 1, 1) for n in size]
-        grid = ddf.new_empty((len(ddf), *size, len(size)))
-        for axis, (n, scale) in enumerate(zip(size, ctx.scales, strict=True)):
-            still = torch.arange(n, device=ddf.device, dtype=ddf.dtype).mul_(scale).sub_(1)
-            still = still.view(-1, *(1,) * (len(size) - 1 - axis))
-            torch.add(still, ddf[:, axis], alpha=scale, out=grid[..., len(size) - 1 - axis])
-        return grid
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return _Normalised.backward(ctx, grad)[0]
-
-
 def sample(image: Tensor, points: Tensor, mode: str = "bilinear", padding: str = "border") -> Tensor:
     """Values of an image at points.
 
@@ -126,10 +106,7 @@ def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear", padding: str = "bor
     """
     if ddf.dim() != image.dim() or ddf.shape[1] != image.dim() - 2 or ddf.shape[2:] != image.shape[2:]:
         raise ValueError(f"a field for an image {tuple(image.shape)} has d={image.dim() - 2}, got {tuple(ddf.shape)}")
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():
-        return sample(image, identity_grid(ddf.shape[2:], ddf) + ddf, mode, padding)
-    grid = _Moved.apply(ddf)  # type: ignore[no-untyped-call]
-    return functional.grid_sample(image, grid, mode=mode, padding_mode=padding, align_corners=True)
+    return sample(image, identity_grid(ddf.shape[2:], ddf) + ddf, mode, padding)
 
 
 def compose(first: Tensor, second: Tensor) -> Tensor:
