@@ -8,6 +8,7 @@ from pathlib import Path
 from monai.bundle import run
 
 ROOT = Path(__file__).parents[2]
+NEEDS = {"greedy": "picsl_greedy", "convexadam": "convexAdam", "fireants": "fireants"}  # by the bundle's own extra
 
 
 def run_here(*configs: str, **overrides) -> None:

@@ -18,7 +18,7 @@ from common.serving.requests import open_requests
 from common.simulation.dataset import TemplateSource, settings_from
 from common.simulation.write import write_cases
 from common.volume.phantom import phantom
-from tests.bundles.running import ROOT, run_command, run_here
+from tests.bundles.running import NEEDS, ROOT, run_command, run_here
 from tests.conftest import moving_cine
 
 CINES = ("nmsr_echo", "cpwc_echo", "farneback", "fft_xcorr", "strain_pipeline")
@@ -54,7 +54,7 @@ def test_an_input_folder_is_never_written(study, bundle, out):
 
 @pytest.mark.parametrize("bundle", VOLUMES)
 def test_a_folder_of_others_is_never_replaced(tmp_path, bundle):
-    pytest.importorskip({"convexadam": "convexAdam", "fireants": "fireants"}.get(bundle, "torch"))
+    pytest.importorskip(NEEDS.get(bundle, "torch"))
     atlases = tmp_path / "atlases"
     for k, kind in enumerate(("imagesTr", "labelsTr")):
         (atlases / kind).mkdir(parents=True)

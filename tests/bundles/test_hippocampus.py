@@ -9,7 +9,7 @@ from nibabel import Nifti1Image, save
 
 from common.core.errors import input_error_in
 from common.volume.phantom import phantom
-from tests.bundles.running import run_here
+from tests.bundles.running import NEEDS, run_here
 
 VARIANTS = {
     "ssmsr_hippocampus": ["ssr", "ssmsr_half", "paper_choice", "before", "majority", "fusion"],
@@ -20,7 +20,6 @@ VARIANTS = {
     "convexadam": [],
     "fireants": [],
 }
-NEEDS = {"greedy": "picsl_greedy", "convexadam": "convexAdam", "fireants": "fireants"}
 
 
 def with_its_package(name, *more):

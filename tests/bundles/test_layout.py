@@ -9,7 +9,7 @@ from pydoc import locate
 import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
 
-from tests.bundles.running import ROOT
+from tests.bundles.running import NEEDS, ROOT
 
 BUNDLES = sorted(f.parents[1].name for f in (ROOT / "bundles").glob("*/configs/inference.json"))
 NEEDED = (
@@ -43,8 +43,6 @@ COPIES = {
 }  # weights of one bundle that another one uses too: the same training, the same network
 
 bundles = pytest.mark.parametrize("name", BUNDLES)
-# packages that the bundle's own extra brings
-NEEDS = {"greedy": "picsl_greedy", "convexadam": "convexAdam", "fireants": "fireants"}
 FEW_STEPS = {
     "ants_syn": {"iterations": [2, 0, 0]},
     "convexadam": {"steps": 2},
