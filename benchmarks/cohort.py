@@ -22,17 +22,17 @@ import nibabel
 import numpy as np
 import psutil
 import torch
+from cardiac_motion.cine.cases import demo_cine
+from cardiac_motion.cine.read import read_cine
+from cardiac_motion.cine.write import write_cine
+from cardiac_motion.cohort import bundle, cluster
+from cardiac_motion.cohort.engine import run_cases
+from cardiac_motion.cohort.runner import Limits, Work
+from cardiac_motion.core.command import CommandParser
+from cardiac_motion.core.plots import plt
+from cardiac_motion.volume.phantom import phantom
 
 from benchmarks.results import ROOT, read_kept, save
-from common.cine.cases import demo_cine
-from common.cine.read import read_cine
-from common.cine.write import write_cine
-from common.cohort import bundle, cluster
-from common.cohort.engine import run_cases
-from common.cohort.runner import Limits, Work
-from common.core.command import CommandParser
-from common.core.plots import plt
-from common.volume.phantom import phantom
 from tests.cohort.server import TrackingServer
 from tests.cohort.work import end, names, work
 from tests.conftest import moving_cine
@@ -141,7 +141,9 @@ def resident_memory(doing: Work, picture: str) -> dict[str, Any]:
             kinds = {True: [0.0], False: [0.0]}
             for process in mine.children(recursive=True):
                 if "resource_tracker" not in " ".join(process.cmdline()):
-                    kinds["common.cohort.process" in process.cmdline()].append(process.memory_info().rss / 2**20)
+                    kinds["cardiac_motion.cohort.process" in process.cmdline()].append(
+                        process.memory_info().rss / 2**20
+                    )
             rows.append((count, mine.memory_info().rss / 2**20, max(kinds[False]), max(kinds[True])))
 
     with cluster.start_local(2, [], 2**31) as client:
@@ -169,8 +171,8 @@ def resident_memory(doing: Work, picture: str) -> dict[str, Any]:
 
 def command(folder: Path, *more: str) -> list[str]:
     """A run over the cines of ``folder``."""
-    return [sys.executable, "-m", "common.cohort", "--bundle", "farneback", "--fields", "True", "--figures", "False",
-            "--datalist", f"{folder}/list.json", "--dataset_dir", str(folder), *more]  # fmt: skip
+    return [sys.executable, "-m", "cardiac_motion.cohort", "--bundle", "farneback", "--fields", "True",
+            "--figures", "False", "--datalist", f"{folder}/list.json", "--dataset_dir", str(folder), *more]  # fmt: skip
 
 
 @contextmanager
@@ -211,7 +213,7 @@ def run_disturbed(folder: Path, out: Path, kinds: Sequence[str]) -> dict[str, An
                 time.sleep(chance.uniform(0, 1))
                 kind = min(killed, key=lambda kind: killed[kind])
                 parent = driver if scheduler is None else psutil.Process()
-                own = [p for p in parent.children(recursive=True) if "common.cohort.process" in p.cmdline()]
+                own = [p for p in parent.children(recursive=True) if "cardiac_motion.cohort.process" in p.cmdline()]
                 if own and run.poll() is None:
                     writing += any(out.glob(".????????.case*"))
                     target = {"driver": driver, "worker": own[0].parent(), "process": own[-1], "scheduler": scheduler}
@@ -257,7 +259,7 @@ def mlflow() -> dict[str, Any]:
 
 def record_rate() -> dict[str, float]:
     """Cases a second that the record takes, into SQLite."""
-    from common.cohort.record import send
+    from cardiac_motion.cohort.record import send
 
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)

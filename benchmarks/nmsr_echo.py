@@ -15,17 +15,16 @@ from typing import Any
 import ants
 import numpy as np
 import torch
+from cardiac_motion.cine.cases import CineCases
+from cardiac_motion.cine.sector import sector_mask
+from cardiac_motion.core.memory import peak_memory
+from cardiac_motion.fields.ncc import masked_mean
+from cardiac_motion.fields.regularity import folding
+from cardiac_motion.registration.metrics import reconstruction
+from cardiac_motion.simulation.anatomy import view
+from cardiac_motion.simulation.sequence import Settings, draw
 from monai.bundle import ConfigParser
 from torch import Tensor
-
-from common.cine.cases import CineCases
-from common.cine.sector import sector_mask
-from common.core.memory import peak_memory
-from common.fields.ncc import masked_mean
-from common.fields.regularity import folding
-from common.registration.metrics import reconstruction
-from common.simulation.anatomy import view
-from common.simulation.sequence import Settings, draw
 
 CONFIGS = Path(__file__).parents[1] / "bundles/nmsr_echo/configs"
 PRESETS = {"fast": (), "motion": ("motion.json",), "diffeomorphic": ("diffeomorphic.json",)}

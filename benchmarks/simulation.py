@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from cardiac_motion.core.command import CommandParser
+from cardiac_motion.core.memory import peak_memory
+from cardiac_motion.simulation.anatomy import view
+from cardiac_motion.simulation.dataset import SimulatedPairs, TemplateSource
+from cardiac_motion.simulation.image import Probe, Scanner
+from cardiac_motion.simulation.reference import pymust_echoes
+from cardiac_motion.simulation.sequence import Settings, Simulation, draw
+from cardiac_motion.simulation.write import write_cases
 
 from benchmarks.results import save
-from common.core.command import CommandParser
-from common.core.memory import peak_memory
-from common.simulation.anatomy import view
-from common.simulation.dataset import SimulatedPairs, TemplateSource
-from common.simulation.image import Probe, Scanner
-from common.simulation.reference import pymust_echoes
-from common.simulation.sequence import Settings, Simulation, draw
-from common.simulation.write import write_cases
 
 SCATTERERS = 200_000
 FRAMES = 40

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cardiac_motion.core.memory import peak_memory
+from cardiac_motion.networks.segmentation_unet import SegmentationUNet
+from cardiac_motion.networks.view_classifier import ViewClassifier
+from cardiac_motion.networks.weights import save_weights
+from cardiac_motion.simulation.dataset import TemplateSource
+from cardiac_motion.simulation.write import write_cases
 from monai.bundle import ConfigParser
-
-from common.core.memory import peak_memory
-from common.networks.segmentation_unet import SegmentationUNet
-from common.networks.view_classifier import ViewClassifier
-from common.networks.weights import save_weights
-from common.simulation.dataset import TemplateSource
-from common.simulation.write import write_cases
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "bundles/strain_pipeline/configs"

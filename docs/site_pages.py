@@ -32,19 +32,19 @@ def summary(module: Path) -> str:
 
 def reference(package: str) -> str:
     """The page of a package: what its modules are, then everything public in them."""
-    folder = ROOT / "common" / package
+    folder = ROOT / "common/cardiac_motion" / package
     modules = [path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")]
-    lines = [f"# common.{package}", "", summary(folder / "__init__.py"), ""]
+    lines = [f"# cardiac_motion.{package}", "", summary(folder / "__init__.py"), ""]
     for path in modules:
-        lines += [f"- [`{path.stem}`](#common.{package}.{path.stem}): {summary(path)}"]
-    return "\n".join([*lines, "", *(f"::: common.{package}.{path.stem}\n" for path in modules)])
+        lines += [f"- [`{path.stem}`](#cardiac_motion.{package}.{path.stem}): {summary(path)}"]
+    return "\n".join([*lines, "", *(f"::: cardiac_motion.{package}.{path.stem}\n" for path in modules)])
 
 
 def on_config(config: Any) -> Any:
     """Put the pages that are made into the navigation."""
     made = {
         "BUNDLES": [{Path(page).stem: page} for page in PAGES.values()],
-        "REFERENCE": [{f"common.{name}": f"reference/{name}.md"} for name in PACKAGES],
+        "REFERENCE": [{f"cardiac_motion.{name}": f"reference/{name}.md"} for name in PACKAGES],
     }
     for entry in config.nav:
         for title, target in entry.items():

@@ -3,10 +3,9 @@
 from functools import cache
 
 import torch
-
-from common.registration.flow_loss import endpoint_error
-from common.simulation.anatomy import view
-from common.simulation.sequence import Settings, draw
+from cardiac_motion.registration.flow_loss import endpoint_error
+from cardiac_motion.simulation.anatomy import view
+from cardiac_motion.simulation.sequence import Settings, draw
 
 
 @cache

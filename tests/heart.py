@@ -3,11 +3,10 @@
 import nibabel
 import numpy as np
 import torch
+from cardiac_motion.simulation.dataset import TemplateSource
+from cardiac_motion.simulation.sequence import Settings
+from cardiac_motion.simulation.write import write_cases
 from torch.nn import functional
-
-from common.simulation.dataset import TemplateSource
-from common.simulation.sequence import Settings
-from common.simulation.write import write_cases
 
 SIZE, FRAMES = 128, 20
 

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("fields", "flow", "ventricle", "registration")
-MODULES = [path for package in PACKAGES for path in sorted((ROOT / "common" / package).glob("*.py"))]
+MODULES = [path for package in PACKAGES for path in sorted((ROOT / "common/cardiac_motion" / package).glob("*.py"))]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+from cardiac_motion.cine.cases import demo_cine
+from cardiac_motion.cine.read import read_cine
+from cardiac_motion.cine.write import write_cine
+from cardiac_motion.volume.cases import phantom_entries
+from cardiac_motion.volume.phantom import phantom
 from monai.data import MetaTensor
 from torch.nn import functional
-
-from common.cine.cases import demo_cine
-from common.cine.read import read_cine
-from common.cine.write import write_cine
-from common.volume.cases import phantom_entries
-from common.volume.phantom import phantom
 
 
 def write_sample(folder: Path) -> tuple[Path, Path]:

@@ -3,11 +3,10 @@
 import math
 
 import torch
+from cardiac_motion.cine.case import CineCase
+from cardiac_motion.cine.transforms import mask_pool
+from cardiac_motion.core.case import Entry
 from monai.data import MetaTensor
-
-from common.cine.case import CineCase
-from common.cine.transforms import mask_pool
-from common.core.case import Entry
 
 SIZE, TURN = 72, 0.06
 

@@ -4,12 +4,11 @@ import math
 
 import pytest
 import torch
+from cardiac_motion.blood.evaluator import BloodEvaluator, find_pool, smooth_in_time
+from cardiac_motion.cine.case import CineCase
+from cardiac_motion.core.case import Entry
+from cardiac_motion.core.errors import InputError
 from monai.data import MetaTensor
-
-from common.blood.evaluator import BloodEvaluator, find_pool, smooth_in_time
-from common.cine.case import CineCase
-from common.core.case import Entry
-from common.core.errors import InputError
 
 
 def disc(radius=20.0, at=(31.5, 39.5)):
@@ -82,6 +81,6 @@ def test_a_gaussian_over_the_pairs_by_hand():
 
 
 def test_a_negative_width_over_time_is_refused(monkeypatch):
-    monkeypatch.setattr("common.evaluation.evaluator.CaseEvaluator.__init__", lambda self, **shared: None)
+    monkeypatch.setattr("cardiac_motion.evaluation.evaluator.CaseEvaluator.__init__", lambda self, **shared: None)
     with pytest.raises(InputError, match="time_sigma -1: expected 0 or more"):
         BloodEvaluator(method="nmsr", time_sigma=-1)

@@ -4,11 +4,11 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.blood import figures as F
+from cardiac_motion.blood.measures import measure_flow, units
+from cardiac_motion.core.plots import plt
 from PIL import Image
 
-from common.blood import figures as F
-from common.blood.measures import measure_flow, units
-from common.core.plots import plt
 from tests.blood.flows import turning
 
 

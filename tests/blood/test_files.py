@@ -9,12 +9,12 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.blood.files import write_fields, write_flow, write_vtk
+from cardiac_motion.blood.measures import measure_flow, units
+from cardiac_motion.fields.files import load_ddf
+from cardiac_motion.flow.stream import pathlines
+from cardiac_motion.registration.result import RegistrationResult
 
-from common.blood.files import write_fields, write_flow, write_vtk
-from common.blood.measures import measure_flow, units
-from common.fields.files import load_ddf
-from common.flow.stream import pathlines
-from common.registration.result import RegistrationResult
 from tests.blood.flows import SIZE, TURN, turning
 
 SPACING = (0.5, 0.4)  # mm, (row, column)

@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
+from cardiac_motion.blood.measures import brightness, measure_flow, units, unsteadiness
+from cardiac_motion.cine.case import CineCase
 
-from common.blood.measures import brightness, measure_flow, units, unsteadiness
-from common.cine.case import CineCase
 from tests.blood.flows import SIZE, TURN, turning
 
 

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from cardiac_motion.blood.measures import measure_flow
+from cardiac_motion.blood.report import CANNOT, write_report
+from cardiac_motion.strain_pipeline.html import number
 
-from common.blood.measures import measure_flow
-from common.blood.report import CANNOT, write_report
-from common.strain_pipeline.html import number
 from tests.blood.flows import turning
 
 

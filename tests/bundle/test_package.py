@@ -9,10 +9,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from cardiac_motion.bundle.package import bundle_folder, main, package
+from cardiac_motion.core.errors import InputError, input_error_in
 from monai.bundle import ConfigParser
 
-from common.bundle.package import bundle_folder, main, package
-from common.core.errors import InputError, input_error_in
 from tests.bundles.running import ROOT
 
 BUNDLES = sorted(path.name for path in (ROOT / "bundles").iterdir())
@@ -165,7 +165,7 @@ def test_what_is_not_code_is_in_the_wheel():
     )
     files = [
         path
-        for top in ("common", "apps")
+        for top in ("common",)
         for path in (ROOT / top).rglob("*")
         if path.is_file() and path.suffix not in (".py", ".pyc") and path.stat().st_size
     ]
@@ -182,8 +182,8 @@ def test_a_zipped_bundle_runs_from_any_folder(name, unzipped, elsewhere):
     python, empty = elsewhere
     quiet = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     ours = subprocess.run(
-        [python, "-c", "import common; print(common.__file__)"], cwd=empty, env=quiet, capture_output=True, text=True,
-        timeout=900, check=True,
+        [python, "-c", "import cardiac_motion; print(cardiac_motion.__file__)"], cwd=empty, env=quiet,
+        capture_output=True, text=True, timeout=900, check=True,
     )  # fmt: skip
     assert Path(ours.stdout.strip()).is_relative_to(python.parents[1]), "the wheel, not the repository"
     command = ["-m", "monai.bundle", "run", "--config_file", str(unzipped / name / "configs/inference.json")]

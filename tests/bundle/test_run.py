@@ -1,4 +1,4 @@
-"""``python -m common.bundle.run``: what monai.bundle run does, and one line for whatever is mistyped."""
+"""``python -m cardiac_motion.bundle.run``: what monai.bundle run does, and one line for whatever is mistyped."""
 
 import json
 import logging
@@ -9,11 +9,11 @@ import sys
 import warnings
 
 import pytest
+from cardiac_motion.bundle.run import arguments, log_to_file, main, write_log
+from cardiac_motion.cine.write import write_cine
+from cardiac_motion.core.errors import InputError
 from monai.bundle import create_workflow
 
-from common.bundle.run import arguments, log_to_file, main, write_log
-from common.cine.write import write_cine
-from common.core.errors import InputError
 from tests.bundles.running import ROOT
 from tests.conftest import moving_cine
 
@@ -41,7 +41,7 @@ def call(monkeypatch, capfd):
 
 
 def test_monai_warns_before_it_opens_a_configuration(tmp_path):
-    """So no bundle can silence it, ``common.bundle.run`` alone, or the environment: ``docs/concepts/bundles.md``."""
+    """So no bundle can silence it, ``bundle.run`` alone, or the environment: ``docs/concepts/bundles.md``."""
     missing = str(tmp_path / "none.json")
     with pytest.warns(UserWarning, match="^parsing config_file"), pytest.raises(FileNotFoundError):
         create_workflow(config_file=missing)
@@ -148,7 +148,7 @@ def test_a_refused_run_leaves_nothing_in_a_folder_of_the_users(call, tmp_path, h
 def test_what_others_log_goes_to_the_file_and_ours_to_the_terminal(call, tmp_path, capfd):
     with log_to_file() as kept:
         logging.getLogger("pydicom").warning("noise")
-        logging.getLogger("common.registration").warning("an atlas is left out")
+        logging.getLogger("cardiac_motion.registration").warning("an atlas is left out")
         warnings.warn("careful", stacklevel=1)
         write_log(kept, tmp_path / "none")
         assert not (tmp_path / "none").exists()

@@ -6,12 +6,12 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+from cardiac_motion.cine.write import write_cine
+from cardiac_motion.core.errors import input_error_in
+from cardiac_motion.fields.files import load_ddf
+from cardiac_motion.simulation.dataset import TemplateSource, settings_from
+from cardiac_motion.simulation.write import write_cases
 
-from common.cine.write import write_cine
-from common.core.errors import input_error_in
-from common.fields.files import load_ddf
-from common.simulation.dataset import TemplateSource, settings_from
-from common.simulation.write import write_cases
 from tests.bundles.running import run_command, run_here
 from tests.conftest import moving_cine, rotation
 

@@ -6,18 +6,18 @@ import json
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.cine.write import write_cine
+from cardiac_motion.core.errors import input_error_in
+from cardiac_motion.fields.files import load_ddf
+from cardiac_motion.networks.pwc_net import PWCNet
+from cardiac_motion.networks.weights import save_weights
+from cardiac_motion.simulation.dataset import TemplateSource
+from cardiac_motion.simulation.recording import RecordingChain
+from cardiac_motion.simulation.rendered import WORLDS, write_pairs
+from cardiac_motion.simulation.sequence import Settings
 from ignite.handlers import Checkpoint
 from monai.bundle import ConfigParser
 
-from common.cine.write import write_cine
-from common.core.errors import input_error_in
-from common.fields.files import load_ddf
-from common.networks.pwc_net import PWCNet
-from common.networks.weights import save_weights
-from common.simulation.dataset import TemplateSource
-from common.simulation.recording import RecordingChain
-from common.simulation.rendered import WORLDS, write_pairs
-from common.simulation.sequence import Settings
 from tests.bundles.running import ROOT, run_here
 from tests.conftest import moving_cine
 from tests.fresh_heart import measure_unfound
@@ -89,7 +89,7 @@ def test_it_trains_on_rendered_worlds(tmp_path):
         TRAIN, "cpwc_echo/configs/worlds.json", output_dir=str(tmp_path / "out"), pairs=str(tmp_path / "pairs"),
         epochs=1, pairs_per_epoch=4, validation_pairs=2, batch_size=2, settings=SIMULATION, mlflow=False,
         augmentation={"crop": [48, 48], "flip": True}, worlds={"still": 1.0, "speckle": 1.0},
-        network_def={"_target_": "common.networks.ncc_flow.NCCFlow", "widths": [8, 8, 8], "deep": 8},
+        network_def={"_target_": "cardiac_motion.networks.ncc_flow.NCCFlow", "widths": [8, 8, 8], "deep": 8},
     )  # fmt: skip
     found = torch.load(tmp_path / "out/model.pt", weights_only=True)
     assert found["spread.weight"].dtype == torch.float16 and found["spread.weight"].abs().max() > 0

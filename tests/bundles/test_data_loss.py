@@ -8,16 +8,16 @@ import imageio.v3 as iio
 import nibabel
 import numpy as np
 import pytest
+from cardiac_motion.cine.write import write_cine
+from cardiac_motion.cohort import bundle as bundles
+from cardiac_motion.cohort.__main__ import arguments, run
+from cardiac_motion.core.errors import InputError, input_error_in
+from cardiac_motion.serving.requests import open_requests
+from cardiac_motion.simulation.dataset import TemplateSource, settings_from
+from cardiac_motion.simulation.write import write_cases
+from cardiac_motion.volume.phantom import phantom
 from monai.bundle import run as run_bundle
 
-from common.cine.write import write_cine
-from common.cohort import bundle as bundles
-from common.cohort.__main__ import arguments, run
-from common.core.errors import InputError, input_error_in
-from common.serving.requests import open_requests
-from common.simulation.dataset import TemplateSource, settings_from
-from common.simulation.write import write_cases
-from common.volume.phantom import phantom
 from tests.bundles.running import NEEDS, ROOT, run_command, run_here
 from tests.conftest import moving_cine
 

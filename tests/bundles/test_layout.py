@@ -170,6 +170,6 @@ def test_what_a_user_sets_is_no_word_of_monais(name):
 def test_what_a_training_names_is_there(path):
     """A function that moved is found before a data set is downloaded."""
     text = (ROOT / "bundles" / path).read_text()
-    for name in re.findall(r'"_target_": "(common\.[\w.]+)"', text):
+    for name in re.findall(r'"_target_": "(cardiac_motion\.[\w.]+)"', text):
         assert locate(name) is not None, name
     assert "__import__" not in text

@@ -13,17 +13,17 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+from cardiac_motion.cine.cases import CineCases, demo_cine
+from cardiac_motion.cine.read import read_cine
+from cardiac_motion.cine.write import write_cine
+from cardiac_motion.core.errors import InputError, input_error_in
+from cardiac_motion.fields.ddf import warp
+from cardiac_motion.fields.files import load_ddf
+from cardiac_motion.fields.regularity import folding
+from cardiac_motion.networks.registration_unet import RegistrationUNet
+from cardiac_motion.networks.weights import load_weights, save_weights
 from monai.bundle import ConfigParser
 
-from common.cine.cases import CineCases, demo_cine
-from common.cine.read import read_cine
-from common.cine.write import write_cine
-from common.core.errors import InputError, input_error_in
-from common.fields.ddf import warp
-from common.fields.files import load_ddf
-from common.fields.regularity import folding
-from common.networks.registration_unet import RegistrationUNet
-from common.networks.weights import load_weights, save_weights
 from tests.bundles.running import ROOT, run_command, run_here
 from tests.conftest import moving_cine
 from tests.fresh_heart import measure_unfound
@@ -295,14 +295,14 @@ def test_tracking_server_that_is_down_costs_nothing(tmp_path, monkeypatch, capfd
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     run_here(INFERENCE, output_dir=str(tmp_path / "out"), **(QUICK | {"mlflow": True}))
     assert (tmp_path / "out/examples_ybr_color/ddf.nii.gz").exists()
-    assert "python -m common.core.tracking" in capfd.readouterr().err
+    assert "python -m cardiac_motion.core.tracking" in capfd.readouterr().err
     store = f"sqlite:///{tmp_path}/later.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     monkeypatch.chdir(tmp_path)
 
     from mlflow.tracking import MlflowClient
 
-    command = [sys.executable, "-m", "common.core.tracking", "out"]
+    command = [sys.executable, "-m", "cardiac_motion.core.tracking", "out"]
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("nmsr_echo · fast · examples_ybr_color: sent as run ")

@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
+from cardiac_motion.cine.write import write_cine
+from cardiac_motion.core.errors import InputError, input_error_in
 
-from common.cine.write import write_cine
-from common.core.errors import InputError, input_error_in
 from tests.bundles.running import ROOT, run_command, run_here
 from tests.conftest import moving_cine
 
@@ -112,9 +112,12 @@ def test_starting_from_another_folder_says_where_to_start(tmp_path):
 @pytest.mark.parametrize(
     "words, nearest",
     [
-        (("common.cohort", "--bundle", "nmsr_echo", "--config", "moton.json"), "nmsr_echo/configs/motion.json?"),
-        (("common.cohort", "--bundle", "nmsr_echo", "--stps", "3"), "--steps?"),
-        (("common.compare", "--bundles", "nmrs_echo"), "bundles/nmsr_echo/configs/inference.json?"),
+        (
+            ("cardiac_motion.cohort", "--bundle", "nmsr_echo", "--config", "moton.json"),
+            "nmsr_echo/configs/motion.json?",
+        ),
+        (("cardiac_motion.cohort", "--bundle", "nmsr_echo", "--stps", "3"), "--steps?"),
+        (("cardiac_motion.compare", "--bundles", "nmrs_echo"), "bundles/nmsr_echo/configs/inference.json?"),
     ],
 )
 def test_what_is_mistyped_for_a_list_is_one_line(words, nearest, tmp_path):

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from common.cine.axes import Axes, axes_to_frames
-from common.core.errors import InputError
+from cardiac_motion.cine.axes import Axes, axes_to_frames
+from cardiac_motion.core.errors import InputError
 
 FILE = Path("a.nii")
 

@@ -7,11 +7,11 @@ import itk
 import numpy as np
 import pydicom
 import pytest
+from cardiac_motion.cine.read import read_cine
+from cardiac_motion.cine.write import write_cine
+from cardiac_motion.core.errors import InputError
 from scipy import ndimage
 
-from common.cine.read import read_cine
-from common.cine.write import write_cine
-from common.core.errors import InputError
 from tests.cine.made import (
     DEMO,
     H,

@@ -3,9 +3,8 @@
 from dataclasses import fields
 
 import torch
+from cardiac_motion.cine.case import CineCase, CineMeta
 from monai.data import MetaTensor
-
-from common.cine.case import CineCase, CineMeta
 
 
 def cine(**meta):

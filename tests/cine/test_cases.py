@@ -2,14 +2,14 @@ import imageio.v3 as iio
 import nibabel
 import numpy as np
 import pytest
+from cardiac_motion.cine.cases import CineCases, demo_cine
+from cardiac_motion.cine.labels import read_mask
+from cardiac_motion.cine.read import CINE_SUFFIXES, read_two_frames
+from cardiac_motion.cine.transforms import cine_transforms
+from cardiac_motion.cine.write import write_cine
+from cardiac_motion.core.datalist import case_name
+from cardiac_motion.core.errors import InputError
 
-from common.cine.cases import CineCases, demo_cine
-from common.cine.labels import read_mask
-from common.cine.read import CINE_SUFFIXES, read_two_frames
-from common.cine.transforms import cine_transforms
-from common.cine.write import write_cine
-from common.core.datalist import case_name
-from common.core.errors import InputError
 from tests.conftest import moving_cine
 
 

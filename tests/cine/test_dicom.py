@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from cardiac_motion.cine.read import read_cine
+from cardiac_motion.core.errors import InputError
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     HEVCMP51,
@@ -21,8 +23,6 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from common.cine.read import read_cine
-from common.core.errors import InputError
 from tests.cine.made import (
     H,
     T,

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
+from cardiac_motion.cine.gif import read_gif
+from cardiac_motion.core.errors import InputError
 from PIL import Image
-
-from common.cine.gif import read_gif
-from common.core.errors import InputError
 
 
 def write(path, frames, duration=40):

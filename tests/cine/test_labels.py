@@ -4,9 +4,8 @@ import imageio.v3 as imageio
 import nibabel
 import numpy as np
 import pytest
-
-from common.cine.labels import read_labels, read_mask, read_plane
-from common.core.errors import InputError
+from cardiac_motion.cine.labels import read_labels, read_mask, read_plane
+from cardiac_motion.core.errors import InputError
 
 
 def nifti(path, values, zooms=None):

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
-
-from common.cine.square import FrameSquare
-from common.core.errors import InputError
+from cardiac_motion.cine.square import FrameSquare
+from cardiac_motion.core.errors import InputError
 
 
 def mask(rows, columns, size=(20, 30)):

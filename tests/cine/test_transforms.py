@@ -3,11 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
-from monai.transforms import Compose, ScaleIntensityd
-
-from common.cine.case import CineCase
-from common.cine.transforms import (
+from cardiac_motion.cine.case import CineCase
+from cardiac_motion.cine.transforms import (
     BloodPoold,
     FramePairsd,
     GreyScaled,
@@ -18,9 +15,12 @@ from common.cine.transforms import (
     cine_transforms,
     mask_pool,
 )
-from common.cine.write import write_cine
-from common.core.case import Entry
-from common.core.errors import InputError
+from cardiac_motion.cine.write import write_cine
+from cardiac_motion.core.case import Entry
+from cardiac_motion.core.errors import InputError
+from monai.data import MetaTensor
+from monai.transforms import Compose, ScaleIntensityd
+
 from tests.conftest import moving_cine
 
 

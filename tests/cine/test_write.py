@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.cine.read import read_cine
+from cardiac_motion.cine.write import write_cine
+from cardiac_motion.core.errors import InputError
 
-from common.cine.read import read_cine
-from common.cine.write import write_cine
-from common.core.errors import InputError
 from tests.cine.made import (
     T,
     cine_of,
@@ -77,7 +77,7 @@ def test_a_failing_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest
         with open("/dev/full", "wb") as file:
             file.write(b"0" * 10**6)
 
-    monkeypatch.setattr("common.cine.write._write_nifti", fail)
+    monkeypatch.setattr("cardiac_motion.cine.write._write_nifti", fail)
     with pytest.raises(InputError, match="no space left"):
         write_cine(target, cine_of(loop()))
     assert target.read_bytes() == before and len(list(tmp_path.iterdir())) == 1

@@ -1,6 +1,7 @@
 """Three small cines and their list."""
 
-from common.cine.write import write_cine
+from cardiac_motion.cine.write import write_cine
+
 from tests.conftest import moving_cine
 
 CASES = ("c0", "c1", "c2")

@@ -10,10 +10,10 @@ import sys
 
 import numpy as np
 import pytest
+from cardiac_motion.cohort.__main__ import arguments, run
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.fields.files import load_ddf
 
-from common.cohort.__main__ import arguments, run
-from common.core.errors import InputError
-from common.fields.files import load_ddf
 from tests.bundles.running import ROOT, run_here
 from tests.cohort.cines import CASES, write_cines
 
@@ -39,7 +39,7 @@ def test_a_list_with_a_corrupt_cine(cines, tmp_path, capsys):
 
     (cines / "c1.nii.gz").write_bytes(b"no cine")
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "common.cohort", *words(cines, out, "--workers", "1")]
+    command = [sys.executable, "-m", "cardiac_motion.cohort", *words(cines, out, "--workers", "1")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 3, done.stderr
     assert "1 of 3 cases failed:\n  c1  input" in done.stdout and "case/s" in done.stderr
@@ -117,7 +117,7 @@ def test_no_such_bundle_or_list(cines, tmp_path):
 
 def test_the_commands_of_the_page():
     page = (ROOT / "docs/cohorts.md").read_text()
-    lines = [shlex.split(line)[3:] for line in page.splitlines() if line.startswith("python -m common.cohort")]
+    lines = [shlex.split(line)[3:] for line in page.splitlines() if line.startswith("python -m cardiac_motion.cohort")]
     assert len(lines) == 5
     for line in lines:
         _, own = arguments(line)

@@ -5,11 +5,10 @@ import os
 from contextlib import nullcontext
 
 import pytest
-
-from common.cohort import cluster
-from common.cohort.options import add_options, batch_system, machines
-from common.cohort.runner import Limits
-from common.core.errors import InputError
+from cardiac_motion.cohort import cluster
+from cardiac_motion.cohort.options import add_options, batch_system, machines
+from cardiac_motion.cohort.runner import Limits
+from cardiac_motion.core.errors import InputError
 
 
 def parse(*words):

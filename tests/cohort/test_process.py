@@ -7,9 +7,9 @@ import time
 from multiprocessing import Pipe
 
 import pytest
+from cardiac_motion.cohort.process import attempt, call_named, failure
+from cardiac_motion.core.errors import InputError
 
-from common.cohort.process import attempt, call_named, failure
-from common.core.errors import InputError
 from tests.cohort.work import ROOT, names, outputs, work
 
 
@@ -66,7 +66,7 @@ def start(tmp_path):
         ours, theirs = Pipe()
         with theirs:
             fd = theirs.fileno()
-            words = [sys.executable, "-m", "common.cohort.process", str(fd)]
+            words = [sys.executable, "-m", "cardiac_motion.cohort.process", str(fd)]
             begun.append(subprocess.Popen(words, pass_fds=[fd], cwd=ROOT, start_new_session=True))
         ours.send((given.make, dict(given.arguments)))
         return begun[-1], ours

@@ -7,14 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
+from cardiac_motion.cohort import record
+from cardiac_motion.cohort.__main__ import main
+from cardiac_motion.cohort.engine import Journal
+from cardiac_motion.cohort.record import Sender, send
+from cardiac_motion.core import tracking
+from cardiac_motion.core.errors import InputError
 from mlflow.tracking import MlflowClient
 
-from common.cohort import record
-from common.cohort.__main__ import main
-from common.cohort.engine import Journal
-from common.cohort.record import Sender, send
-from common.core import tracking
-from common.core.errors import InputError
 from tests.cohort.server import TrackingServer
 from tests.cohort.work import wait_for
 

@@ -12,11 +12,10 @@ import time
 from pathlib import Path
 
 import psutil
-
-from common.cohort import cluster, engine
-from common.cohort.runner import Limits, Work
-from common.core.errors import InputError
-from common.core.files import write_whole
+from cardiac_motion.cohort import cluster, engine
+from cardiac_motion.cohort.runner import Limits, Work
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.files import write_whole
 
 ROOT = Path(__file__).parents[2]
 SIZE = 50_000  # bytes of a case

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-
-from common.comparators.classical import ClassicalMethod
+from cardiac_motion.comparators.classical import ClassicalMethod
 
 
 class Means(ClassicalMethod):

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
+from cardiac_motion.comparators.ants import AntsRegistration
+from cardiac_motion.comparators.ffd import BSplineRegistration
+from cardiac_motion.comparators.greedy import GreedyRegistration
+from cardiac_motion.comparators.ilk import IterativeLucasKanade
+from cardiac_motion.comparators.tvl1 import TotalVariationFlow
+from cardiac_motion.fields.ddf import warp
+from cardiac_motion.fields.random import random_field
 
-from common.comparators.ants import AntsRegistration
-from common.comparators.ffd import BSplineRegistration
-from common.comparators.greedy import GreedyRegistration
-from common.comparators.ilk import IterativeLucasKanade
-from common.comparators.tvl1 import TotalVariationFlow
-from common.fields.ddf import warp
-from common.fields.random import random_field
 from tests.comparators.contract import texture
 
 

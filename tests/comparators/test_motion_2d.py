@@ -3,22 +3,22 @@
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.comparators.dis import DenseInverseSearch
+from cardiac_motion.comparators.farneback import Farneback
+from cardiac_motion.comparators.fft_xcorr import FFTXCorr
+from cardiac_motion.comparators.greedy import GreedyRegistration
+from cardiac_motion.comparators.ilk import IterativeLucasKanade
+from cardiac_motion.comparators.piv import ParticleImageVelocimetry
+from cardiac_motion.comparators.tvl1 import TotalVariationFlow
+from cardiac_motion.fields.ddf import identity_grid, warp
+from cardiac_motion.networks.ncc_flow import NCCFlow
+from cardiac_motion.networks.registration_unet import RegistrationUNet
+from cardiac_motion.networks.weights import load_weights
+from cardiac_motion.registration.losses import RegistrationLoss
+from cardiac_motion.registration.pairwise import PairwiseInferer, make_consistent
+from cardiac_motion.registration.testtime import MultiScaleTestTimeTraining
 from scipy import ndimage
 
-from common.comparators.dis import DenseInverseSearch
-from common.comparators.farneback import Farneback
-from common.comparators.fft_xcorr import FFTXCorr
-from common.comparators.greedy import GreedyRegistration
-from common.comparators.ilk import IterativeLucasKanade
-from common.comparators.piv import ParticleImageVelocimetry
-from common.comparators.tvl1 import TotalVariationFlow
-from common.fields.ddf import identity_grid, warp
-from common.networks.ncc_flow import NCCFlow
-from common.networks.registration_unet import RegistrationUNet
-from common.networks.weights import load_weights
-from common.registration.losses import RegistrationLoss
-from common.registration.pairwise import PairwiseInferer, make_consistent
-from common.registration.testtime import MultiScaleTestTimeTraining
 from tests.bundles.running import ROOT
 from tests.conftest import moving_cine, rotation
 

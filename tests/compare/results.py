@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-
-from common.compare.methods import Method
+from cardiac_motion.compare.methods import Method
 
 
 def method(title, dice, failed=None):

@@ -1,8 +1,7 @@
 """What is compared: one kind of cases each, known by its metric of truth."""
 
 import pytest
-
-from common.compare.kinds import KINDS, UNKNOWN, kind_named
+from cardiac_motion.compare.kinds import KINDS, UNKNOWN, kind_named
 
 CASES = {
     "velocity_error": {"velocity_error": 0.1, "nlcc": 0.9},

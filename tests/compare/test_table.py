@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cardiac_motion.compare.kinds import UNKNOWN
+from cardiac_motion.compare.methods import Method
+from cardiac_motion.compare.table import compare_with_best, kind_of, markdown, rows
 from scipy.stats import mannwhitneyu, wilcoxon
 
-from common.compare.kinds import UNKNOWN
-from common.compare.methods import Method
-from common.compare.table import compare_with_best, kind_of, markdown, rows
 from tests.compare.results import GOOD, WORSE, flow, method
 
 

@@ -1,9 +1,8 @@
 """What a method is worth is what it is in its worst world."""
 
 import pytest
-
-from common.compare.kinds import KINDS, UNKNOWN
-from common.compare.worst import find_worst, list_worst, write_worst
+from cardiac_motion.compare.kinds import KINDS, UNKNOWN
+from cardiac_motion.compare.worst import find_worst, list_worst, write_worst
 
 FLOW = next(kind for kind in KINDS if kind.metric == "epe_mm")
 TABLES = {

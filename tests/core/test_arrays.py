@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from common.core.arrays import close_mask, largest_component
+from cardiac_motion.core.arrays import close_mask, largest_component
 
 
 def test_the_largest_of_three_pieces():

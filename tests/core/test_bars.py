@@ -3,9 +3,8 @@
 import io
 
 import pytest
-
-from common.core import bars
-from common.core.bars import count_bytes, show_bar
+from cardiac_motion.core import bars
+from cardiac_motion.core.bars import count_bytes, show_bar
 
 
 @pytest.mark.parametrize(("after", "shown"), [(2.0, False), (0.0, True)])

@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-
-from common.core.case import Case, Entry
+from cardiac_motion.core.case import Case, Entry
 
 
 def test_an_entry_of_a_list_keeps_what_means_something():

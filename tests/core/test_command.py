@@ -4,18 +4,17 @@ import importlib
 from pathlib import Path
 
 import pytest
-
-from common.core.command import CommandParser, suggest_name
+from cardiac_motion.core.command import CommandParser, suggest_name
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {  # module: words of which the first is mistyped or cut short, and the option that was meant
-    "common.strain_pipeline.coverage": (["--data_lst", "a.json", "out"], "--datalist"),
-    "common.strain_pipeline.metamorphic": (["--output", "a", "--bundle", "b", "--input", "c"], "--output_dir"),
-    "common.evaluation.agreement": (["--measur", "gls", "metrics.csv"], "--measure"),
-    "common.bundle.package": (["--output", "dist"], "--output_dir"),
-    "common.compare.__main__": (["--output", "a", "--bundles", "b", "--datalist", "c"], "--output_dir"),
-    "common.simulation.__main__": (["write", "--output", "a"], "--output_dir"),
-    "apps.workbench.__main__": (["--work", "a"], "--workspace"),
+    "cardiac_motion.strain_pipeline.coverage": (["--data_lst", "a.json", "out"], "--datalist"),
+    "cardiac_motion.strain_pipeline.metamorphic": (["--output", "a", "--bundle", "b", "--input", "c"], "--output_dir"),
+    "cardiac_motion.evaluation.agreement": (["--measur", "gls", "metrics.csv"], "--measure"),
+    "cardiac_motion.bundle.package": (["--output", "dist"], "--output_dir"),
+    "cardiac_motion.compare.__main__": (["--output", "a", "--bundles", "b", "--datalist", "c"], "--output_dir"),
+    "cardiac_motion.simulation.__main__": (["write", "--output", "a"], "--output_dir"),
+    "cardiac_motion.workbench.__main__": (["--work", "a"], "--workspace"),
     "benchmarks.simulation": (["--patient", "1"], "--patients"),
     "benchmarks.cohort": (["--halp"], "--help"),
 }
@@ -29,13 +28,14 @@ def parsers():
 
 def test_all_commands_share_one_reader():
     texts = parsers()
-    del texts["common/core/command.py"]
+    del texts["common/cardiac_motion/core/command.py"]
     assert [name for name, text in texts.items() if "argparse.ArgumentParser(" in text] == []
     readers = ("= CommandParser(prog", "= CommandParser(\n")
     files = {name for name, text in texts.items() if any(word in text for word in readers)}
     # A cohort's further options are its bundle's, which checks them; MONAI Label has an environment of its own.
-    elsewhere = {"common.cohort.__main__", "apps.monailabel.__main__"}
-    assert {name.removesuffix(".py").replace("/", ".") for name in files} == set(COMMANDS) | elsewhere
+    elsewhere = {"cardiac_motion.cohort.__main__", "apps.monailabel.__main__"}
+    modules = {name.removeprefix("common/").removesuffix(".py").replace("/", ".") for name in files}
+    assert modules == set(COMMANDS) | elsewhere
 
 
 @pytest.mark.parametrize("module", COMMANDS)
@@ -53,7 +53,7 @@ def test_a_mistyped_option_of_every_command_is_one_line(module, capsys, tmp_path
 
 
 def test_a_cohort_leaves_no_abbreviation_either(capsys):
-    from common.cohort.__main__ import arguments
+    from cardiac_motion.cohort.__main__ import arguments
 
     words = ["--bundle", "b", "--datalist", "l.json", "--output_dir", "o", "--work", "3"]
     options, own = arguments(words)

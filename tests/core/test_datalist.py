@@ -1,9 +1,8 @@
 import json
 
 import pytest
-
-from common.core.datalist import case_name, read_datalist, resolve_entry
-from common.core.errors import InputError
+from cardiac_motion.core.datalist import case_name, read_datalist, resolve_entry
+from cardiac_motion.core.errors import InputError
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from common.core.errors import InputError, input_error_in
+from cardiac_motion.core.errors import InputError, input_error_in
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(code, **environment):
-    words = f"from common.core.errors import *; install_error_hook()\n{code}"
+    words = f"from cardiac_motion.core.errors import *; install_error_hook()\n{code}"
     import os
 
     kept = {k: v for k, v in os.environ.items() if k != "TRACEBACK"}

@@ -8,17 +8,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from common.cohort.cluster import make_job_cluster
-from common.comparators.ants import AntsRegistration
-from common.comparators.convexadam import ConvexAdam
-from common.comparators.fft_xcorr import FFTXCorr
-from common.comparators.fireants import FireAnts
-from common.comparators.greedy import GreedyRegistration
-from common.comparators.piv import ParticleImageVelocimetry
-from common.core.errors import InputError
-from common.core.extras import PACKAGES, import_extra
-from common.strain_pipeline.dicom_sr import write_sr
+from cardiac_motion.cohort.cluster import make_job_cluster
+from cardiac_motion.comparators.ants import AntsRegistration
+from cardiac_motion.comparators.convexadam import ConvexAdam
+from cardiac_motion.comparators.fft_xcorr import FFTXCorr
+from cardiac_motion.comparators.fireants import FireAnts
+from cardiac_motion.comparators.greedy import GreedyRegistration
+from cardiac_motion.comparators.piv import ParticleImageVelocimetry
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.extras import PACKAGES, import_extra
+from cardiac_motion.strain_pipeline.dicom_sr import write_sr
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,10 +88,10 @@ def test_the_extras_are_those_of_the_project():
         assert not re.search(rf'^    "{package}>=', text, re.MULTILINE), f"{package} is an ordinary dependency too"
 
 
-def test_no_module_of_common_imports_an_extra_when_it_is_imported():
+def test_no_module_imports_an_extra_when_it_is_imported():
     """The packages of the extras are imported where they are used, or in modules that only those import."""
     pattern = re.compile(rf"^(?:import|from) (?:{'|'.join(PACKAGES)})\b", re.MULTILINE)
     found = {p.relative_to(ROOT).as_posix() for p in (ROOT / "common").rglob("*.py") if pattern.search(p.read_text())}
-    assert found == {"common/strain_pipeline/sr_content.py"}
-    code = "import sys, common.strain_pipeline.files; assert 'highdicom' not in sys.modules"
+    assert found == {"common/cardiac_motion/strain_pipeline/sr_content.py"}
+    code = "import sys, cardiac_motion.strain_pipeline.files; assert 'highdicom' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=900)

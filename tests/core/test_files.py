@@ -4,10 +4,9 @@ import subprocess
 import sys
 
 import pytest
-
-from common.core.errors import InputError, input_error_in
-from common.core.files import PROGRAM as OURS
-from common.core.files import write_whole
+from cardiac_motion.core.errors import InputError, input_error_in
+from cardiac_motion.core.files import PROGRAM as OURS
+from cardiac_motion.core.files import write_whole
 
 
 def test_whole_or_not_at_all(tmp_path):
@@ -78,7 +77,7 @@ def test_a_defect_while_bad_input_is_handled_is_a_defect():
     assert input_error_in(caught.value) is None
 
 
-PROGRAM = "from common.core.errors import InputError, install_error_hook; install_error_hook(); raise {}"
+PROGRAM = "from cardiac_motion.core.errors import InputError, install_error_hook; install_error_hook(); raise {}"
 
 
 @pytest.mark.parametrize(

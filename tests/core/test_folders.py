@@ -3,10 +3,9 @@
 import json
 
 import pytest
-
-from common.core.errors import InputError
-from common.core.files import PROGRAM
-from common.core.folders import case_names, check_targets, is_finished
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.files import PROGRAM
+from cardiac_motion.core.folders import case_names, check_targets, is_finished
 
 
 def entries(*paths, **more):

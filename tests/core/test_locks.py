@@ -5,15 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from common.core import locks
-from common.core.errors import InputError
+from cardiac_motion.core import locks
+from cardiac_motion.core.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_folder_is_held_by_one_process_at_a_time(tmp_path):
-    code = "import sys; from pathlib import Path; from common.core.locks import lock_folder\n"
+    code = "import sys; from pathlib import Path; from cardiac_motion.core.locks import lock_folder\n"
     code += "with lock_folder(Path(sys.argv[1])) as held: print(held)"
     words = [sys.executable, "-c", code, str(tmp_path)]
     with locks.lock_folder(tmp_path) as held:

@@ -6,9 +6,8 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-
-from common.core import memory
-from common.core.memory import peak_memory
+from cardiac_motion.core import memory
+from cardiac_motion.core.memory import peak_memory
 
 
 def test_peak_memory_is_this_process_s():
@@ -38,7 +37,7 @@ def test_freed_memory_is_kept_and_taken_again():
     """In a process of its own, since the setting holds for all of it: a freed block costs no new pages."""
     script = """if True:
         import resource, torch
-        from common.core.memory import keep_freed_memory
+        from cardiac_motion.core.memory import keep_freed_memory
         def faults():
             before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
             for _ in range(10):

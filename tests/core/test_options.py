@@ -1,10 +1,9 @@
 """Options: known ones alone, paths as written."""
 
 import pytest
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.options import check_files, check_known, check_place, is_path, restore_path, take_literally
 from monai.bundle import ConfigParser
-
-from common.core.errors import InputError
-from common.core.options import check_files, check_known, check_place, is_path, restore_path, take_literally
 
 CONFIG = {
     "bundle_root": "bundles/b",

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
+from cardiac_motion.core.plots import plt
 from matplotlib import get_backend
-
-from common.core.plots import plt
 
 
 def test_a_figure_needs_no_window(tmp_path):
@@ -20,4 +19,4 @@ def test_the_backend_is_chosen_once():
     root = Path(__file__).resolve().parents[2]
     sources = [path for folder in ("common", "apps", "benchmarks") for path in (root / folder).rglob("*.py")]
     found = [path.relative_to(root).as_posix() for path in sources if "matplotlib.use(" in path.read_text()]
-    assert found == ["common/core/plots.py"]
+    assert found == ["common/cardiac_motion/core/plots.py"]

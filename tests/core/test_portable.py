@@ -12,7 +12,7 @@ import numpy, torch, monai, mlflow, distributed, itk, nibabel  # they look for t
 ABSENT = {"fcntl", "resource", "pwd", "grp", "termios", "tty"}
 real = builtins.__import__
 def as_elsewhere(name, globals=None, *rest, **named):
-    if name.partition(".")[0] in ABSENT and str((globals or {}).get("__name__")).partition(".")[0] == "common":
+    if name.partition(".")[0] in ABSENT and str((globals or {}).get("__name__")).partition(".")[0] == "cardiac_motion":
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     return real(name, globals, *rest, **named)
 builtins.__import__ = as_elsewhere
@@ -20,17 +20,18 @@ for name in ("killpg", "setsid", "getpgid", "setpgid", "getuid", "geteuid", "sch
     if hasattr(os, name):
         delattr(os, name)
 
-import common
-names = [m.name for m in pkgutil.walk_packages(common.__path__, "common.") if not m.name.endswith("__main__")]
+import cardiac_motion
+modules = pkgutil.walk_packages(cardiac_motion.__path__, "cardiac_motion.")
+names = [m.name for m in modules if not m.name.endswith("__main__")]
 for name in names:
     __import__(name)
-from common.core import locks, memory
+from cardiac_motion.core import locks, memory
 assert locks.fcntl is None and memory.resource is None
 print(len(names))
 
 import argparse
-from common.cohort import options
-from common.core.errors import InputError
+from cardiac_motion.cohort import options
+from cardiac_motion.core.errors import InputError
 parser = argparse.ArgumentParser()
 options.add_options(parser)
 options.machines(parser.parse_args(["--here"]), False, 1)

@@ -4,9 +4,8 @@ import nibabel
 import numpy as np
 import psutil
 import pytest
-
-from common.core.errors import InputError
-from common.core.stored import check_size, load_nifti
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.stored import check_size, load_nifti
 
 
 def test_sizes_that_fit_and_that_do_not(monkeypatch):

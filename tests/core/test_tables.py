@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-
-from common.core.tables import (
+from cardiac_motion.core.tables import (
     finite,
     metrics_of,
     pair_rows,

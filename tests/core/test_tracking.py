@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from cardiac_motion.core import tracking
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.tracking import Record, keep, metric_name, read_records, record_id, rows_of, run_name, send
 from mlflow.tracking import MlflowClient
 
-from common.core import tracking
-from common.core.errors import InputError
-from common.core.tracking import Record, keep, metric_name, read_records, record_id, rows_of, run_name, send
 from tests.bundles.running import ROOT
 
 CASES = {f"c{i}": {"mse": i / 8, "nlcc@1/2": float("nan") if i == 1 else 0.5} for i in range(6)}
@@ -153,7 +153,7 @@ def test_what_no_store_took_is_sent_by_a_command(folder, stores, tmp_path, monke
     assert [kept.id for kept in read_records(folder)] == ["1f", "2f"], "the second run doesn't cost the first's record"
     client = use(monkeypatch, tmp_path, "a")
     for _ in range(2):
-        command = [sys.executable, "-m", "common.core.tracking", str(folder)]
+        command = [sys.executable, "-m", "cardiac_motion.core.tracking", str(folder)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[0].startswith("six · m · fast: sent as run ")
     runs = client.search_runs([client.get_experiment_by_name("cines").experiment_id])
@@ -163,7 +163,7 @@ def test_what_no_store_took_is_sent_by_a_command(folder, stores, tmp_path, monke
 
 
 def test_nothing_kept_is_one_line(tmp_path):
-    command = [sys.executable, "-m", "common.core.tracking", str(tmp_path)]
+    command = [sys.executable, "-m", "cardiac_motion.core.tracking", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "no such file" in done.stderr and len(done.stderr.splitlines()) == 1
 
@@ -212,4 +212,4 @@ def test_one_module_alone_imports_mlflow():
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             if any(name.split(".")[0] == "mlflow" for name in names):
                 importing.add(path.relative_to(ROOT))
-    assert importing == {Path("common/core/tracking.py")}
+    assert importing == {Path("common/cardiac_motion/core/tracking.py")}

@@ -1,11 +1,10 @@
 """An evaluator whose network finds that nothing moves."""
 
 import torch
+from cardiac_motion.cine.cases import CineCases
+from cardiac_motion.evaluation.cine import CineEvaluator
+from cardiac_motion.registration.pairwise import PairwiseInferer
 from torch import nn
-
-from common.cine.cases import CineCases
-from common.evaluation.cine import CineEvaluator
-from common.registration.pairwise import PairwiseInferer
 
 
 class Still(nn.Module):

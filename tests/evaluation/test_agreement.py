@@ -4,9 +4,8 @@ import csv
 
 import numpy as np
 import pytest
-
-from common.core.errors import InputError
-from common.evaluation.agreement import agreement, bland_altman, main, table
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.evaluation.agreement import agreement, bland_altman, main, table
 
 
 def test_known_bias_and_limits():

@@ -5,11 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-
-from common.core.errors import InputError
-from common.evaluation.bodies import BLOCK_SQUEEZE, BODIES, CENTRE, DISC_ANGLE, body_named, errors, probe_points
-from common.fields.points import track
-from common.simulation.physics import body_fields, picture_grid
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.evaluation.bodies import BLOCK_SQUEEZE, BODIES, CENTRE, DISC_ANGLE, body_named, errors, probe_points
+from cardiac_motion.fields.points import track
+from cardiac_motion.simulation.physics import body_fields, picture_grid
 
 bodies = pytest.mark.parametrize("name", BODIES)
 

@@ -8,13 +8,12 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.cine.case import CineCase
+from cardiac_motion.core.case import Entry
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.evaluation.contour import rasterise_wall, read_contour, read_wall, track_contour, write_contour
+from cardiac_motion.fields.ddf import identity_grid
 from monai.data import MetaTensor
-
-from common.cine.case import CineCase
-from common.core.case import Entry
-from common.core.errors import InputError
-from common.evaluation.contour import rasterise_wall, read_contour, read_wall, track_contour, write_contour
-from common.fields.ddf import identity_grid
 
 SIZE = (96, 80)
 FRAMES = 5

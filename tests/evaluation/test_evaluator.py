@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.evaluation import cine as way
+from cardiac_motion.evaluation.cine import CineReport
+from cardiac_motion.evaluation.evaluator import CaseEvents
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from monai.handlers import CheckpointSaver, MetricsSaver, StatsHandler, ValidationHandler
 
-from common.core.errors import InputError
-from common.evaluation import cine as way
-from common.evaluation.cine import CineReport
-from common.evaluation.evaluator import CaseEvents
 from tests.evaluation.made import Still, evaluator
 
 

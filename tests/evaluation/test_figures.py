@@ -2,9 +2,8 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
-
-from common.evaluation import figures
-from common.fields.points import grid_points, track
+from cardiac_motion.evaluation import figures
+from cardiac_motion.fields.points import grid_points, track
 
 
 @pytest.fixture

@@ -2,13 +2,13 @@ import dataclasses
 
 import pytest
 import torch
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.evaluation.flow_truth import flow_scores, velocity_scores, vortex_scores
+from cardiac_motion.fields.files import save_cine_ddf
+from cardiac_motion.flow.velocity import velocity_of
+from cardiac_motion.flow.vortices import Vortex
+from cardiac_motion.registration.result import RegistrationResult, Stage
 
-from common.core.errors import InputError
-from common.evaluation.flow_truth import flow_scores, velocity_scores, vortex_scores
-from common.fields.files import save_cine_ddf
-from common.flow.velocity import velocity_of
-from common.flow.vortices import Vortex
-from common.registration.result import RegistrationResult, Stage
 from tests.blood.test_measures import SIZE, turning
 
 

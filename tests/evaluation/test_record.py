@@ -1,11 +1,11 @@
 """The record of a run: one case by its pairs, several by case; the name, the files, what failed."""
 
 import pytest
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.evaluation import record
+from cardiac_motion.evaluation.record import RunRecord, list_name
+from cardiac_motion.evaluation.writer import MetricsTable
 
-from common.core.errors import InputError
-from common.evaluation import record
-from common.evaluation.record import RunRecord, list_name
-from common.evaluation.writer import MetricsTable
 from tests.evaluation.made import evaluator
 
 

@@ -5,9 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-
-from common.evaluation.scores import Scores, reconstruction_scores
-from common.registration.result import RegistrationResult, Stage
+from cardiac_motion.evaluation.scores import Scores, reconstruction_scores
+from cardiac_motion.registration.result import RegistrationResult, Stage
 
 
 def test_the_second_scores_count_where_both_have_one():

@@ -8,16 +8,15 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-
-from common.cine.cases import CineCases
-from common.cine.read import read_two_frames
-from common.core.case import Entry
-from common.core.errors import InputError
-from common.evaluation.scores import Scores
-from common.evaluation.truth import contour_distances, label_scores, truth_scores
-from common.fields.files import load_ddf
-from common.simulation.dataset import TemplateSource, settings_from
-from common.simulation.write import write_cases
+from cardiac_motion.cine.cases import CineCases
+from cardiac_motion.cine.read import read_two_frames
+from cardiac_motion.core.case import Entry
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.evaluation.scores import Scores
+from cardiac_motion.evaluation.truth import contour_distances, label_scores, truth_scores
+from cardiac_motion.fields.files import load_ddf
+from cardiac_motion.simulation.dataset import TemplateSource, settings_from
+from cardiac_motion.simulation.write import write_cases
 
 
 def test_distances_of_parallel_lines():

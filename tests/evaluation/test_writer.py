@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from cardiac_motion.core.files import PROGRAM
+from cardiac_motion.evaluation.writer import MetricsTable, case_folder, read_earlier_rows, warp_cine
+from cardiac_motion.fields.files import load_ddf
 from monai.data import MetaTensor
 
-from common.core.files import PROGRAM
-from common.evaluation.writer import MetricsTable, case_folder, read_earlier_rows, warp_cine
-from common.fields.files import load_ddf
 from tests.evaluation.made import evaluator
 
 

@@ -4,8 +4,7 @@ import itk
 import numpy as np
 import pytest
 import torch
-
-from common.fields import ddf as fields
+from cardiac_motion.fields import ddf as fields
 
 
 def smooth_field(size, amplitude, seed=0, sigma=6.0):

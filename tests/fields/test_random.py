@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-
-from common.fields.random import random_deformation, random_field
+from cardiac_motion.fields.random import random_deformation, random_field
 
 
 def seeded(seed=0):

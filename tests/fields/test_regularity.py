@@ -2,9 +2,8 @@ import math
 
 import pytest
 import torch
-
-from common.fields import ddf as fields
-from common.fields.regularity import folding, gradient, jacobian_determinant, log_jacobian_sd
+from cardiac_motion.fields import ddf as fields
+from cardiac_motion.fields.regularity import folding, gradient, jacobian_determinant, log_jacobian_sd
 
 
 @pytest.mark.parametrize("dims", [2, 3])

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-
-from common.fields.ddf import rescale, warp
-from common.fields.scripted import rescale_plane, warp_plane
+from cardiac_motion.fields.ddf import rescale, warp
+from cardiac_motion.fields.scripted import rescale_plane, warp_plane
 
 
 @pytest.mark.parametrize("size", [(12, 9), (1, 7)])

@@ -1,8 +1,7 @@
 import pytest
 import torch
-
-from common.core.errors import InputError
-from common.flow.pool import check_pool, long_axis
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.flow.pool import check_pool, long_axis
 
 SECTOR = torch.zeros(40, 50, dtype=torch.bool)
 SECTOR[:, 10:] = True

@@ -1,9 +1,9 @@
 import math
 
 import torch
+from cardiac_motion.flow.derivatives import divergence
+from cardiac_motion.flow.stream import curl_of, pathlines, stream_function, stream_line
 
-from common.flow.derivatives import divergence
-from common.flow.stream import curl_of, pathlines, stream_function, stream_line
 from tests.flow.flows import grid, hill, lamb_oseen, taylor_green
 from tests.flow.test_velocity import turned
 

@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.flow.velocity import carry_halfway, velocity_of
 
-from common.core.errors import InputError
-from common.flow.velocity import carry_halfway, velocity_of
 from tests.flow.flows import grid
 
 

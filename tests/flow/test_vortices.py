@@ -2,10 +2,10 @@ import math
 
 import pytest
 import torch
+from cardiac_motion.flow.pool import long_axis
+from cardiac_motion.flow.vortices import CORE, centre_distance, find_vortices, gamma2, pair_vortices
 from scipy import ndimage
 
-from common.flow.pool import long_axis
-from common.flow.vortices import CORE, centre_distance, find_vortices, gamma2, pair_vortices
 from tests.flow.flows import grid, hill, lamb_oseen, rankine, taylor_green
 
 STEPS = (0.5, 0.5)

@@ -11,9 +11,9 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import psutil
+from cardiac_motion.cine.write import write_cine
 from monai.data import MetaTensor
 
-from common.cine.write import write_cine
 from tests.cohort.server import free_port
 from tests.conftest import moving_cine
 
@@ -80,7 +80,7 @@ class Server:
     def workers(self):
         """Its worker processes."""
         found = psutil.Process(self.process.pid).children(recursive=True)
-        return [p for p in found if "common.cohort.process" in " ".join(p.cmdline())]
+        return [p for p in found if "cardiac_motion.cohort.process" in " ".join(p.cmdline())]
 
     def ask(self, method, target, body=b"", headers=None, timeout=900):
         """A request as it is, nothing normalised: status and body."""

@@ -1,13 +1,12 @@
 import pytest
 import torch
-
-from common.fields.ddf import warp
-from common.fields.regularity import folding
-from common.networks.memberships import Memberships
-from common.networks.registration_unet import RegistrationUNet
-from common.registration.losses import MembershipLoss, MembershipRegistrationLoss, RegistrationLoss
-from common.registration.overlap import membership_dice, soft_dice
-from common.registration.testtime import MultiScaleTestTimeTraining
+from cardiac_motion.fields.ddf import warp
+from cardiac_motion.fields.regularity import folding
+from cardiac_motion.networks.memberships import Memberships
+from cardiac_motion.networks.registration_unet import RegistrationUNet
+from cardiac_motion.registration.losses import MembershipLoss, MembershipRegistrationLoss, RegistrationLoss
+from cardiac_motion.registration.overlap import membership_dice, soft_dice
+from cardiac_motion.registration.testtime import MultiScaleTestTimeTraining
 
 SMALL = {"channels": (8, 16, 16), "units": 1}
 

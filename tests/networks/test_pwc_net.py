@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.fields.ddf import warp
+from cardiac_motion.networks.pwc_net import PWCNet, PyramidInferer, cost_volume, normalise_features
+from cardiac_motion.registration.flow_loss import MultiScaleFlowLoss, endpoint_error
 from scipy import ndimage
-
-from common.core.errors import InputError
-from common.fields.ddf import warp
-from common.networks.pwc_net import PWCNet, PyramidInferer, cost_volume, normalise_features
-from common.registration.flow_loss import MultiScaleFlowLoss, endpoint_error
 
 SMALL = {"pyramid": (8, 12, 16), "estimator": (16, 16, 12, 8, 8), "context": (12, 12, 12, 8, 8, 8), "unit": 1.0}
 VARIANTS = {

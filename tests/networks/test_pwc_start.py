@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-
-from common.core.errors import InputError
-from common.networks.pwc_net import PWCNet
-from common.networks.pwc_start import estimator_channels, start_from, start_weights
-from common.networks.weights import save_weights
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.networks.pwc_net import PWCNet
+from cardiac_motion.networks.pwc_start import estimator_channels, start_from, start_weights
+from cardiac_motion.networks.weights import save_weights
 
 SMALL = {"pyramid": [4, 6, 8], "estimator": [8, 6], "context": [4] * 6, "radius": 2, "unit": 1.0}
 

@@ -1,8 +1,7 @@
 import pytest
 import torch
-
-from common.fields.regularity import jacobian_determinant
-from common.networks.registration_unet import RegistrationUNet
+from cardiac_motion.fields.regularity import jacobian_determinant
+from cardiac_motion.networks.registration_unet import RegistrationUNet
 
 
 @pytest.mark.parametrize("size", [(64, 80), (37, 51), (16, 16), (20, 25, 18)])

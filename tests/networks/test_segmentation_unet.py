@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-
-from common.networks.segmentation_unet import SegmentationUNet
-from common.ventricle.labels import LABELS
+from cardiac_motion.networks.segmentation_unet import SegmentationUNet
+from cardiac_motion.ventricle.labels import LABELS
 
 
 @pytest.mark.parametrize(("widths", "size"), [((4, 8), (10, 14)), ((4, 4, 8), (16, 24)), ((2, 2, 4, 8, 8), (32, 16))])

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.networks.stacked_flow import STAGES, StackedFlow
+from cardiac_motion.registration.flow_loss import MultiScaleFlowLoss, endpoint_error
 from torch.nn import functional
-
-from common.core.errors import InputError
-from common.networks.stacked_flow import STAGES, StackedFlow
-from common.registration.flow_loss import MultiScaleFlowLoss, endpoint_error
 
 TINY = {"width": 1 / 16, "radius": 2}
 

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-
-from common.networks.view_classifier import Inception, PReLU, ViewClassifier
-from common.ventricle.views import VIEWS
+from cardiac_motion.networks.view_classifier import Inception, PReLU, ViewClassifier
+from cardiac_motion.ventricle.views import VIEWS
 
 
 @pytest.mark.parametrize("size", [(32, 32), (45, 70), (128, 128)])

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-
-from common.core.errors import InputError
-from common.networks.registration_unet import RegistrationUNet
-from common.networks.weights import load_weights, read_weights, require_weights, save_weights
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.networks.registration_unet import RegistrationUNet
+from cardiac_motion.networks.weights import load_weights, read_weights, require_weights, save_weights
 
 
 def test_weights_come_back_in_half_precision(tmp_path):

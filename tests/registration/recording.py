@@ -1,8 +1,7 @@
 """An inferer that tells what it was asked, for those that run another."""
 
 import torch
-
-from common.registration.result import RegistrationInferer, RegistrationResult
+from cardiac_motion.registration.result import RegistrationInferer, RegistrationResult
 
 
 class Records(RegistrationInferer):

@@ -4,18 +4,17 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-
-from common.core.errors import InputError
-from common.fields.ddf import change_grids, identity_grid, warp
-from common.fields.random import random_field
-from common.fields.regularity import folding
-from common.networks.registration_unet import RegistrationUNet
-from common.registration.atlas import Atlases, AtlasSegmentation, similarity
-from common.registration.losses import MembershipRegistrationLoss, RegistrationLoss
-from common.registration.testtime import MultiScaleTestTimeTraining
-from common.volume.cases import phantom_entries
-from common.volume.phantom import phantom
-from common.volume.transforms import one_hot, volume_transforms
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.fields.ddf import change_grids, identity_grid, warp
+from cardiac_motion.fields.random import random_field
+from cardiac_motion.fields.regularity import folding
+from cardiac_motion.networks.registration_unet import RegistrationUNet
+from cardiac_motion.registration.atlas import Atlases, AtlasSegmentation, similarity
+from cardiac_motion.registration.losses import MembershipRegistrationLoss, RegistrationLoss
+from cardiac_motion.registration.testtime import MultiScaleTestTimeTraining
+from cardiac_motion.volume.cases import phantom_entries
+from cardiac_motion.volume.phantom import phantom
+from cardiac_motion.volume.transforms import one_hot, volume_transforms
 
 
 class Still(torch.nn.Module):

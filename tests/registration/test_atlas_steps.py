@@ -6,12 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.registration.atlas import AT_ONCE, Atlases, AtlasSegmentation, similarity
+from cardiac_motion.registration.result import RegistrationInferer, RegistrationResult
 from monai.inferers import SimpleInferer
 from torch import nn
-
-from common.core.errors import InputError
-from common.registration.atlas import AT_ONCE, Atlases, AtlasSegmentation, similarity
-from common.registration.result import RegistrationInferer, RegistrationResult
 
 SIZE = (16, 14, 12)
 
@@ -286,7 +285,7 @@ def folder(tmp_path, monkeypatch):
         for name in ("v2.nii.gz", "v1.nii", "._v1.nii", "notes.txt"):
             (tmp_path / kind / name).touch()
     monkeypatch.setattr(
-        "common.registration.atlas.one_hot",
+        "cardiac_motion.registration.atlas.one_hot",
         lambda case: torch.nn.functional.one_hot(case.label[:, 0].long(), 3).movedim(-1, 1).float(),
     )
     return tmp_path
@@ -339,8 +338,10 @@ def test_without_any_there_are_six_synthetic_ones(folder):
 
 def test_bars_are_named(monkeypatch, atlases):
     named = []
-    monkeypatch.setattr("common.registration.atlas.show_bar", lambda steps, *words: named.append(words) or steps)
-    monkeypatch.setattr("common.registration.atlas.one_hot", lambda case: torch.zeros(1, 3, 4, 4, 4))
+    monkeypatch.setattr(
+        "cardiac_motion.registration.atlas.show_bar", lambda steps, *words: named.append(words) or steps
+    )
+    monkeypatch.setattr("cardiac_motion.registration.atlas.one_hot", lambda case: torch.zeros(1, 3, 4, 4, 4))
     Atlases(count=1, transform=lambda entry: case_of({"case": "v1"}))
     AtlasSegmentation(atlases)(TARGET, Still())
     assert named == [("atlases", "volume"), ("atlas choice", "batch")]

@@ -4,8 +4,7 @@ import math
 
 import pytest
 import torch
-
-from common.registration.flow_loss import MultiScaleFlowLoss, PassesFlowLoss, endpoint_error, endpoint_error_mm
+from cardiac_motion.registration.flow_loss import MultiScaleFlowLoss, PassesFlowLoss, endpoint_error, endpoint_error_mm
 
 
 def levels(field, *factors):

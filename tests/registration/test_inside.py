@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-
-from common.fields.ddf import smooth
-from common.fields.points import track
-from common.registration.inside import correct_step, fit_affine, follow_inside, lead
+from cardiac_motion.fields.ddf import smooth
+from cardiac_motion.fields.points import track
+from cardiac_motion.registration.inside import correct_step, fit_affine, follow_inside, lead
 
 SIZE, TOP, LEFT, WIDTH, HEIGHT = (80, 72), 20.0, 28.0, 14.0, 40.0
 ENDS = torch.tensor([[TOP, LEFT], [TOP, LEFT + WIDTH], [TOP + HEIGHT, LEFT], [TOP + HEIGHT, LEFT + WIDTH]])

@@ -2,10 +2,16 @@ import math
 
 import pytest
 import torch
-
-from common.core.errors import InputError
-from common.fields.ddf import identity_grid, warp
-from common.registration.losses import FieldLoss, MembershipLoss, RegistrationLoss, curl_div, diffusion, expansion
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.fields.ddf import identity_grid, warp
+from cardiac_motion.registration.losses import (
+    FieldLoss,
+    MembershipLoss,
+    RegistrationLoss,
+    curl_div,
+    diffusion,
+    expansion,
+)
 
 
 def test_diffusion_by_forward_differences():

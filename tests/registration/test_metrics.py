@@ -1,7 +1,6 @@
 import torch
-
-from common.fields.ddf import smooth
-from common.registration.metrics import reconstruction, regularity
+from cardiac_motion.fields.ddf import smooth
+from cardiac_motion.registration.metrics import reconstruction, regularity
 
 
 def test_reconstruction_of_a_translation():
@@ -97,7 +96,9 @@ def test_a_brighter_picture_is_alike_but_not_the_same():
 
 def test_bars_are_named(monkeypatch):
     named = []
-    monkeypatch.setattr("common.registration.metrics.show_bar", lambda steps, *words: named.append(words) or steps)
+    monkeypatch.setattr(
+        "cardiac_motion.registration.metrics.show_bar", lambda steps, *words: named.append(words) or steps
+    )
     reconstruction(torch.rand(1, 2, 30, 30), None, radius=4)
     regularity(torch.zeros(1, 2, 8, 8), None)
     assert named == [("similarity", "batch"), ("regularity", "batch")]

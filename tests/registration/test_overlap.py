@@ -4,8 +4,7 @@ import math
 
 import pytest
 import torch
-
-from common.registration.overlap import membership_dice, segmentation_scores, soft_dice, warped_dice
+from cardiac_motion.registration.overlap import membership_dice, segmentation_scores, soft_dice, warped_dice
 
 
 def square(first, last, size=20):

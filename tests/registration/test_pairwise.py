@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from cardiac_motion.registration.losses import RegistrationLoss
+from cardiac_motion.registration.pairwise import PairwiseInferer, SizedInferer, SpannedInferer, make_consistent
+from cardiac_motion.registration.result import RegistrationResult
+from cardiac_motion.registration.testtime import MultiScaleTestTimeTraining
 from torch import nn
 
-from common.registration.losses import RegistrationLoss
-from common.registration.pairwise import PairwiseInferer, SizedInferer, SpannedInferer, make_consistent
-from common.registration.result import RegistrationResult
-from common.registration.testtime import MultiScaleTestTimeTraining
 from tests.registration.recording import Records
 
 
@@ -288,7 +288,7 @@ class Bar:
 
 @pytest.mark.parametrize("part, name", [("", "motion"), (".span", "motion over a span")])
 def test_a_bar_counts_the_pairs(monkeypatch, part, name):
-    monkeypatch.setattr("common.registration.pairwise.tqdm", Bar)
+    monkeypatch.setattr("cardiac_motion.registration.pairwise.tqdm", Bar)
     PairwiseInferer(2)(numbered(), Tells(), part=part)
     assert Bar.steps == [2, 2, 1]
     assert Bar.settings == {"total": 5, "desc": name, "unit": "pair", "disable": False, "mininterval": 0.5}

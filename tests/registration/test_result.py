@@ -2,9 +2,7 @@
 
 import pytest
 import torch
-from monai.inferers import Inferer, SimpleInferer
-
-from common.registration.result import (
+from cardiac_motion.registration.result import (
     RegistrationInferer,
     RegistrationResult,
     Stage,
@@ -12,6 +10,7 @@ from common.registration.result import (
     pad_to_image,
     register,
 )
+from monai.inferers import Inferer, SimpleInferer
 
 
 def test_a_part_is_widened_by_its_own_edge():
@@ -105,7 +104,7 @@ def test_what_is_not_told_is_none():
 def test_seconds_are_those_of_the_clock_and_of_the_processor(kind, monkeypatch):
     clocks = {"perf_counter": iter([10.0, 13.5]), "process_time": iter([5.0, 7.0])}
     for name, ticks in clocks.items():
-        monkeypatch.setattr(f"common.registration.result.time.{name}", lambda ticks=ticks: next(ticks))
+        monkeypatch.setattr(f"cardiac_motion.registration.result.time.{name}", lambda ticks=ticks: next(ticks))
     result = register(torch.rand(1, 2, 4, 4), torch.nn.Identity(), kind())
     assert (result.seconds, result.processor_seconds) == (3.5, 2.0)
 

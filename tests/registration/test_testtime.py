@@ -1,13 +1,13 @@
 import pytest
 import torch
+from cardiac_motion.core.arrays import bounding_box
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.fields.ddf import identity_grid, warp
+from cardiac_motion.fields.regularity import folding
+from cardiac_motion.networks.registration_unet import RegistrationUNet
+from cardiac_motion.registration.losses import RegistrationLoss
+from cardiac_motion.registration.testtime import MultiScaleTestTimeTraining, expand_scales
 
-from common.core.arrays import bounding_box
-from common.core.errors import InputError
-from common.fields.ddf import identity_grid, warp
-from common.fields.regularity import folding
-from common.networks.registration_unet import RegistrationUNet
-from common.registration.losses import RegistrationLoss
-from common.registration.testtime import MultiScaleTestTimeTraining, expand_scales
 from tests.conftest import moving_cine, rotation
 
 SIZE = (72, 80)

@@ -4,10 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.registration.testtime import MultiScaleTestTimeTraining
 from torch import nn
-
-from common.core.errors import InputError
-from common.registration.testtime import MultiScaleTestTimeTraining
 
 SIZE = (32, 40)
 RATE = 0.125
@@ -282,7 +281,7 @@ class Bar:
 
 @pytest.mark.parametrize("progress", [True, False])
 def test_a_bar_a_scale(monkeypatch, progress):
-    monkeypatch.setattr("common.registration.testtime.tqdm", Bar)
+    monkeypatch.setattr("cardiac_motion.registration.testtime.tqdm", Bar)
     monkeypatch.setattr(Bar, "made", [])
     settings = {"scales": [0.5, 1.0], "steps": [4, 2], "field_scales": [1.0], "progress": progress}
     trained(**settings)(numbered(), Shift())

@@ -3,8 +3,7 @@
 import asyncio
 
 import pytest
-
-from common.serving.bodies import BodyLimit, header_texts
+from cardiac_motion.serving.bodies import BodyLimit, header_texts
 
 
 def test_headers_are_found_by_their_names_in_lower_case():

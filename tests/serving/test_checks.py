@@ -1,8 +1,7 @@
 """What a request may say and what it may not, each refusal with its status and one line."""
 
 import pytest
-
-from common.serving import checks as C
+from cardiac_motion.serving import checks as C
 
 
 def refused(status, match, call, *given):

@@ -3,8 +3,9 @@
 import json
 from importlib.util import find_spec
 
-from common.serving import settings as S
-from common.serving import workbench as W
+from cardiac_motion.serving import settings as S
+from cardiac_motion.serving import workbench as W
+
 from tests.bundles.running import ROOT
 
 
@@ -15,9 +16,9 @@ def test_every_method_that_is_offered_is_a_configuration_of_the_bundle():
 
 
 def test_a_method_is_offered_where_its_package_is(monkeypatch):
-    monkeypatch.setattr(S, "find_spec", lambda name: None if name == "ants" else find_spec("common"))
+    monkeypatch.setattr(S, "find_spec", lambda name: None if name == "ants" else find_spec("cardiac_motion"))
     assert set(S.list_methods()) == set(S.METHODS) - {"ants"}
-    monkeypatch.setattr(S, "find_spec", lambda name: find_spec("common") if name == "common" else None)
+    monkeypatch.setattr(S, "find_spec", lambda name: find_spec("cardiac_motion") if name == "cardiac_motion" else None)
     assert set(S.list_methods()) == {"cpwc", "farneback", "dis", "nmsr"}
     assert set(S.page_settings()["kinds"]["cine"]) == {"cpwc", "farneback", "dis", "nmsr"}
 

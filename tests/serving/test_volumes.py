@@ -6,13 +6,13 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.fields.files import save_volume_ddf
+from cardiac_motion.serving import volumes as V
+from cardiac_motion.serving.workbench import open_case
+from cardiac_motion.volume.phantom import phantom
+from cardiac_motion.volume.transforms import SIZE, reorient_to_ras
 
-from common.core.errors import InputError
-from common.fields.files import save_volume_ddf
-from common.serving import volumes as V
-from common.serving.workbench import open_case
-from common.volume.phantom import phantom
-from common.volume.transforms import SIZE, reorient_to_ras
 from tests.bundles.running import ROOT
 
 

@@ -7,9 +7,8 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
-
-from common.serving import workers as W
-from common.serving.checks import Refused
+from cardiac_motion.serving import workers as W
+from cardiac_motion.serving.checks import Refused
 
 
 class Played:

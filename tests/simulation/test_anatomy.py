@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-
-from common.core.errors import InputError
-from common.simulation.anatomy import left_ventricle, view
-from common.ventricle.views import VIEWS
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation.anatomy import left_ventricle, view
+from cardiac_motion.ventricle.views import VIEWS
 
 
 @pytest.mark.parametrize(("length", "width", "thickness", "apex", "cut"), [(85, 46, 9, 7, 0.35), (70, 40, 12, 5, 0.0)])

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 import torch
-
-from common.core.errors import InputError
-from common.simulation.artefacts import (
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation.artefacts import (
     ARTEFACTS,
     Attenuation,
     Decorrelation,
@@ -12,7 +11,7 @@ from common.simulation.artefacts import (
     Reverberation,
     RibShadow,
 )
-from common.simulation.image import Probe, Scanner
+from cardiac_motion.simulation.image import Probe, Scanner
 
 FRAMES = range(6)
 COURSE = np.linspace(0, 1, 6)

@@ -4,12 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-from common.cine.cases import CineCases
-from common.core.errors import InputError
-from common.fields.files import load_ddf
-from common.fields.points import track
-from common.simulation.blood import blood_case, read_cases, write_blood
+from cardiac_motion.cine.cases import CineCases
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.fields.files import load_ddf
+from cardiac_motion.fields.points import track
+from cardiac_motion.simulation.blood import blood_case, read_cases, write_blood
 
 ROOT = Path(__file__).parents[2]
 SHARED = {"seed": 1, "frames": 3, "shape": [96, 96]}

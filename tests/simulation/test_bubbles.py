@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation.bubbles import Contrast, bubbles, contrast_frames, scatter
+from cardiac_motion.simulation.flows import HillVortex
+from cardiac_motion.simulation.grid import ImageGrid
+from cardiac_motion.simulation.image import PROBES, Scanner
 
-from common.core.errors import InputError
-from common.simulation.bubbles import Contrast, bubbles, contrast_frames, scatter
-from common.simulation.flows import HillVortex
-from common.simulation.grid import ImageGrid
-from common.simulation.image import PROBES, Scanner
 from tests.simulation.test_flows import FILLING
 
 TIMES = [0.03, 0.035, 0.04]

@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 import pytest
-
-from common.simulation.canvas import Canvas
+from cardiac_motion.simulation.canvas import Canvas
 
 
 def test_an_ellipse_is_painted_where_its_pose_puts_it():

@@ -2,17 +2,16 @@
 
 import numpy as np
 import pytest
-
-from common.core.errors import InputError
-from common.simulation.anatomy import left_ventricle
-from common.simulation.contraction import (
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation.anatomy import left_ventricle
+from cardiac_motion.simulation.contraction import (
     Defect,
     contour_length,
     prescribe_end_systole,
     systole,
     time_course,
 )
-from common.ventricle.mesh import myocardial_mesh, wall_mesh
+from cardiac_motion.ventricle.mesh import myocardial_mesh, wall_mesh
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,9 @@
 import pytest
 import torch
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.fields.ddf import warp
+from cardiac_motion.simulation.dataset import SimulatedPairs, TemplateSource
 from torch.utils.data import DataLoader
-
-from common.core.errors import InputError
-from common.fields.ddf import warp
-from common.simulation.dataset import SimulatedPairs, TemplateSource
 
 SETTINGS = {"shape": [64, 64], "scatterers": 8000, "artefact": 0.2}
 
@@ -49,7 +48,7 @@ def test_workers_share_the_patients_out():
 def test_pairs_lie_one_to_four_frames_apart_in_both_directions(monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "common.simulation.sequence.Simulation.pair", lambda self, fixed, moving: asked.append(fixed - moving)
+        "cardiac_motion.simulation.sequence.Simulation.pair", lambda self, fixed, moving: asked.append(fixed - moving)
     )
     list(pairs(pairs=60, length=1))
     assert set(asked) == {-4, -3, -2, -1, 1, 2, 3, 4}

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.core.plots import plt
+from cardiac_motion.simulation import figures as F
 from PIL import Image
-
-from common.core.plots import plt
-from common.simulation import figures as F
 
 NAMES = ("steps", "worlds", "views", "artefacts", "probes", "pymust")
 

@@ -2,9 +2,8 @@ import math
 
 import numpy as np
 import pytest
-
-from common.core.errors import InputError
-from common.simulation.flows import Filling, HillVortex, LambOseenPair, advect
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation.flows import Filling, HillVortex, LambOseenPair, advect
 
 
 def divergence(flow, points, time=0.0, h=1e-3):

@@ -4,9 +4,8 @@ import math
 
 import pytest
 import torch
-
-from common.core.errors import InputError
-from common.simulation.grid import ImageGrid
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation.grid import ImageGrid
 
 GRID = ImageGrid((3, 4), (0.5, 2.0), (10.0, -3.0))
 

@@ -3,10 +3,9 @@ import math
 import numpy as np
 import pytest
 import torch
-
-from common.core.errors import InputError
-from common.simulation.grid import ImageGrid
-from common.simulation.image import PROBES, Probe, Scanner
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation.grid import ImageGrid
+from cardiac_motion.simulation.image import PROBES, Probe, Scanner
 
 PROBE = Probe(depth=80.0, width=60.0, focus=50.0)
 

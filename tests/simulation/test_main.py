@@ -1,14 +1,13 @@
-"""The commands of ``python -m common.simulation``."""
+"""The commands of ``python -m cardiac_motion.simulation``."""
 
 import json
 import subprocess
 import sys
 
 import pytest
-
-from common.core.errors import InputError
-from common.simulation import __main__ as command_line
-from common.simulation.__main__ import main
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation import __main__ as command_line
+from cardiac_motion.simulation.__main__ import main
 
 
 def test_pairs_of_some_worlds_with_settings(tmp_path):
@@ -25,7 +24,7 @@ def test_the_command_ends_in_one_line(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "common.simulation",
+        "cardiac_motion.simulation",
         "write",
         "--output_dir",
         str(tmp_path / "out"),
@@ -70,7 +69,7 @@ def test_what_is_no_command_ends_in_a_line(words, capsys):
     with pytest.raises(SystemExit) as caught:
         main(words)
     (line,) = capsys.readouterr().err.splitlines()
-    assert caught.value.code == 2 and line.startswith("error: ") and "python -m common.simulation" in line
+    assert caught.value.code == 2 and line.startswith("error: ") and "python -m cardiac_motion.simulation" in line
 
 
 def test_the_list_of_a_split_alone_is_rendered(tmp_path, monkeypatch):

@@ -3,14 +3,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-
-from common.core.errors import InputError
-from common.fields.ddf import compose
-from common.simulation.anatomy import left_ventricle
-from common.simulation.contraction import Defect, contour_length, contract, prescribe_end_systole
-from common.simulation.grid import ImageGrid
-from common.simulation.motion import Motion
-from common.ventricle.mesh import myocardial_mesh
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.fields.ddf import compose
+from cardiac_motion.simulation.anatomy import left_ventricle
+from cardiac_motion.simulation.contraction import Defect, contour_length, contract, prescribe_end_systole
+from cardiac_motion.simulation.grid import ImageGrid
+from cardiac_motion.simulation.motion import Motion
+from cardiac_motion.ventricle.mesh import myocardial_mesh
 
 BOUNDS = ((-10.0, -90.0), (150.0, 90.0))
 GRID = ImageGrid((96, 80), (1.2, 1.0), (5.0, -40.0))

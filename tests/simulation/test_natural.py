@@ -2,11 +2,10 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.fields.ddf import warp
+from cardiac_motion.simulation.natural import NaturalPairs, ProceduralPairs, read_flo, read_pfm
 from torch.utils.data import DataLoader
-
-from common.core.errors import InputError
-from common.fields.ddf import warp
-from common.simulation.natural import NaturalPairs, ProceduralPairs, read_flo, read_pfm
 
 FLOW = np.stack([np.full((20, 30), 2.0), np.full((20, 30), -3.0)]).astype(np.float32)  # rows, columns
 

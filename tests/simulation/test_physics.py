@@ -5,13 +5,12 @@ import json
 
 import pytest
 import torch
-
-from common.cine.cases import CineCases
-from common.core.errors import InputError
-from common.evaluation.bodies import body_named
-from common.fields.ddf import warp
-from common.fields.files import load_ddf
-from common.simulation.physics import PROBE, body_scatterers, write_bodies
+from cardiac_motion.cine.cases import CineCases
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.evaluation.bodies import body_named
+from cardiac_motion.fields.ddf import warp
+from cardiac_motion.fields.files import load_ddf
+from cardiac_motion.simulation.physics import PROBE, body_scatterers, write_bodies
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("pymust") is None, reason="needs PyMUST")
 SMALL = PROBE.replace(elements=32)

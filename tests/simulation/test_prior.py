@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-
-from common.core.errors import InputError
-from common.simulation import prior
-from common.simulation.anatomy import apical_of_prior, view
-from common.simulation.contraction import contour_length
-from common.simulation.dataset import TemplateSource
-from common.simulation.sequence import Settings, draw
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation import prior
+from cardiac_motion.simulation.anatomy import apical_of_prior, view
+from cardiac_motion.simulation.contraction import contour_length
+from cardiac_motion.simulation.dataset import TemplateSource
+from cardiac_motion.simulation.sequence import Settings, draw
 
 
 def cohort(count=60, seed=0):

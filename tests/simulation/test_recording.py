@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
-
-from common.core.errors import InputError
-from common.simulation import recording
-from common.simulation.recording import RecordingChain
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation import recording
+from cardiac_motion.simulation.recording import RecordingChain
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
-
-from common.simulation.image import Probe, Scanner
-from common.simulation.reference import pymust_echoes, speckle_size
+from cardiac_motion.simulation.image import Probe, Scanner
+from cardiac_motion.simulation.reference import pymust_echoes, speckle_size
 
 needs_pymust = pytest.mark.skipif(importlib.util.find_spec("pymust") is None, reason="needs PyMUST")
 NEAR, FAR, SIDE = 44.0, 66.0, 0.25  # mm, mm, sine: the region that is compared

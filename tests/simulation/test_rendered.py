@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
-
-from common.core.errors import InputError
-from common.simulation.dataset import TemplateSource
-from common.simulation.recording import RecordingChain
-from common.simulation.rendered import WORLDS, Shards, read_pair, render, write_pairs
-from common.simulation.sequence import Settings
-from common.training.flow_pairs import RenderedFlowPairs
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation.dataset import TemplateSource
+from cardiac_motion.simulation.recording import RecordingChain
+from cardiac_motion.simulation.rendered import WORLDS, Shards, read_pair, render, write_pairs
+from cardiac_motion.simulation.sequence import Settings
+from cardiac_motion.training.flow_pairs import RenderedFlowPairs
 
 SMALL = Settings(scatterers=8_000, shape=(64, 64), probes=("reference",), artefact=0.0)
 
@@ -45,7 +44,7 @@ def test_opposite_pairs_undo_each_other(folder):
         moves = [float(np.abs(d).max()) for d in stored["ddf"]]
     both = [(a, pairs.index(p[::-1])) for a, p in enumerate(pairs) if p[::-1] in pairs]
     first, second = min(both, key=lambda pair: moves[pair[0]])
-    from common.fields.ddf import compose
+    from cardiac_motion.fields.ddf import compose
 
     there, back = read_pair(path, first), read_pair(path, second)
     left = compose(there["field"][None], back["field"][None])[0].norm(dim=0)

@@ -5,12 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-
-from common.core.errors import InputError
-from common.simulation.anatomy import view
-from common.simulation.grid import ImageGrid
-from common.simulation.scatterers import Scatterers, _sample
-from common.simulation.sequence import Settings, draw
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation.anatomy import view
+from cardiac_motion.simulation.grid import ImageGrid
+from cardiac_motion.simulation.scatterers import Scatterers, _sample
+from cardiac_motion.simulation.sequence import Settings, draw
 
 SMALL = Settings(artefact=0.0, probes=("reference",), scatterers=20_000, shape=(64, 64))
 
@@ -63,7 +62,7 @@ def test_no_scatterers_are_refused(heart, motion):
 
 def test_the_squares_of_both_weights_add_up_to_one(heart, motion, monkeypatch):
     """At one place, seen once as the wall's and once as the ground's."""
-    from common.simulation.worlds import World
+    from cardiac_motion.simulation.worlds import World
 
     made = Scatterers(heart, motion, 5000, 1, World(motion, "wall", "still"))
     wall, ground = len(made._triangle), len(made._places)

@@ -6,20 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-from common.core.errors import InputError
-from common.fields.ddf import compose, warp
-from common.fields.ncc import nlcc
-from common.simulation.anatomy import view
-from common.simulation.contraction import prescribe_end_systole
-from common.simulation.grid import ImageGrid
-from common.simulation.image import PROBES, Scanner
-from common.simulation.motion import Motion
-from common.simulation.scatterers import Scatterers
-from common.simulation.sequence import Settings, Simulation, draw, probe_for
-from common.simulation.template import find_templates, read_template
-from common.simulation.worlds import signed_distance
-from common.ventricle.views import VIEWS
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.fields.ddf import compose, warp
+from cardiac_motion.fields.ncc import nlcc
+from cardiac_motion.simulation.anatomy import view
+from cardiac_motion.simulation.contraction import prescribe_end_systole
+from cardiac_motion.simulation.grid import ImageGrid
+from cardiac_motion.simulation.image import PROBES, Scanner
+from cardiac_motion.simulation.motion import Motion
+from cardiac_motion.simulation.scatterers import Scatterers
+from cardiac_motion.simulation.sequence import Settings, Simulation, draw, probe_for
+from cardiac_motion.simulation.template import find_templates, read_template
+from cardiac_motion.simulation.worlds import signed_distance
+from cardiac_motion.ventricle.views import VIEWS
 
 CLEAN = Settings(artefact=0.0, probes=("reference",), scatterers=120_000)
 SMALL = replace(CLEAN, scatterers=20_000, shape=(64, 64))

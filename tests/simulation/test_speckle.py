@@ -5,13 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-
-from common.core.errors import InputError
-from common.fields.ddf import warp
-from common.fields.ncc import nlcc
-from common.simulation.grid import ImageGrid
-from common.simulation.image import PROBES, Scanner
-from common.simulation.speckle import SHAPES, BodyMotion, Speckle, TexturedBody, draw_speckle
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.fields.ddf import warp
+from cardiac_motion.fields.ncc import nlcc
+from cardiac_motion.simulation.grid import ImageGrid
+from cardiac_motion.simulation.image import PROBES, Scanner
+from cardiac_motion.simulation.speckle import SHAPES, BodyMotion, Speckle, TexturedBody, draw_speckle
 
 FLOWS = {
     "turn": BodyMotion((50.0, 0.0), turn=0.2),

@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-
-from common.simulation.surroundings import Chamber, Leaflet, Whole, opening
+from cardiac_motion.simulation.surroundings import Chamber, Leaflet, Whole, opening
 
 WHOLE = Whole((80.0, 5.0), 0.08, (4.0, -3.0), 3.0, 0.7)
 

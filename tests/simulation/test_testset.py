@@ -3,12 +3,12 @@
 import json
 
 import pytest
+from cardiac_motion.core.datalist import read_datalist
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation.dataset import settings_from
+from cardiac_motion.simulation.testset import read_recipe, write_testset
+from cardiac_motion.simulation.worlds import ANATOMICAL
 
-from common.core.datalist import read_datalist
-from common.core.errors import InputError
-from common.simulation.dataset import settings_from
-from common.simulation.testset import read_recipe, write_testset
-from common.simulation.worlds import ANATOMICAL
 from tests.bundles.running import ROOT
 
 LIST = ROOT / "data_lists/simulated.json"

@@ -6,23 +6,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.cine.case import CineCase
+from cardiac_motion.cine.read import frame_pairs
+from cardiac_motion.cine.sector import sector_mask
+from cardiac_motion.comparators.farneback import Farneback
+from cardiac_motion.core.case import Entry
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.registration.pairwise import PairwiseInferer
+from cardiac_motion.simulation.anatomy import view
+from cardiac_motion.simulation.sequence import Settings, draw
+from cardiac_motion.simulation.twin import Twins, median_correlation, surroundings, template_of, twin_times
+from cardiac_motion.strain_pipeline.measures import StrainMeasures
+from cardiac_motion.strain_pipeline.motion import track_wall, widen_sector
+from cardiac_motion.strain_pipeline.wall import Wall
+from cardiac_motion.ventricle.beats import Beat
+from cardiac_motion.ventricle.contours import wall_lines
 from monai.data import MetaTensor
-
-from common.cine.case import CineCase
-from common.cine.read import frame_pairs
-from common.cine.sector import sector_mask
-from common.comparators.farneback import Farneback
-from common.core.case import Entry
-from common.core.errors import InputError
-from common.registration.pairwise import PairwiseInferer
-from common.simulation.anatomy import view
-from common.simulation.sequence import Settings, draw
-from common.simulation.twin import Twins, median_correlation, surroundings, template_of, twin_times
-from common.strain_pipeline.measures import StrainMeasures
-from common.strain_pipeline.motion import track_wall, widen_sector
-from common.strain_pipeline.wall import Wall
-from common.ventricle.beats import Beat
-from common.ventricle.contours import wall_lines
 
 SHARE = 0.75  # of the motion that the tracker finds
 MEASURES = StrainMeasures(least_nlcc=0.0, most_missed=1.0, most_outside=1.0)

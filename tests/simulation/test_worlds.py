@@ -5,11 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
-from common.core.errors import InputError
-from common.simulation.anatomy import view
-from common.simulation.sequence import Settings, draw
-from common.simulation.worlds import ANATOMICAL, World, signed_distance
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation.anatomy import view
+from cardiac_motion.simulation.sequence import Settings, draw
+from cardiac_motion.simulation.worlds import ANATOMICAL, World, signed_distance
 
 SMALL = Settings(artefact=0.0, probes=("reference",), scatterers=20_000, shape=(96, 96))
 

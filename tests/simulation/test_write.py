@@ -4,14 +4,14 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.cine.read import read_cine
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.fields.files import load_ddf
+from cardiac_motion.simulation.__main__ import main
+from cardiac_motion.simulation.anatomy import left_ventricle
+from cardiac_motion.simulation.dataset import TemplateSource, settings_from
+from cardiac_motion.simulation.sequence import draw
 
-from common.cine.read import read_cine
-from common.core.errors import InputError
-from common.fields.files import load_ddf
-from common.simulation.__main__ import main
-from common.simulation.anatomy import left_ventricle
-from common.simulation.dataset import TemplateSource, settings_from
-from common.simulation.sequence import draw
 from tests.simulation.test_template import stored
 from tests.ventricle.test_mesh import painted
 

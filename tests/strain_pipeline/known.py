@@ -4,18 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from cardiac_motion.cine.case import CineCase
+from cardiac_motion.core.case import Entry
+from cardiac_motion.registration.result import RegistrationResult
+from cardiac_motion.strain_pipeline.case import StrainCase
+from cardiac_motion.strain_pipeline.measures import StrainMeasures
+from cardiac_motion.strain_pipeline.motion import TrackedBeat
+from cardiac_motion.strain_pipeline.view import CineView
+from cardiac_motion.strain_pipeline.wall import Wall
+from cardiac_motion.ventricle.beats import Beat
+from cardiac_motion.ventricle.views import APICAL
 from monai.data import MetaTensor
-
-from common.cine.case import CineCase
-from common.core.case import Entry
-from common.registration.result import RegistrationResult
-from common.strain_pipeline.case import StrainCase
-from common.strain_pipeline.measures import StrainMeasures
-from common.strain_pipeline.motion import TrackedBeat
-from common.strain_pipeline.view import CineView
-from common.strain_pipeline.wall import Wall
-from common.ventricle.beats import Beat
-from common.ventricle.views import APICAL
 
 HEIGHT, WIDTH, POINTS = 120, 130, 121
 APEX = np.array([20.0, 65.0])  # (row, column)

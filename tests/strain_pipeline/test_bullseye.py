@@ -1,7 +1,7 @@
 import re
 
-from common.strain_pipeline.bullseye import bullseye, strain_colour
-from common.ventricle.views import APICAL
+from cardiac_motion.strain_pipeline.bullseye import bullseye, strain_colour
+from cardiac_motion.ventricle.views import APICAL
 
 
 def test_bullseye_has_a_piece_for_each_segment_and_grey_for_what_is_missing():

@@ -2,18 +2,18 @@
 
 import numpy as np
 import pytest
-
-from common.core.errors import InputError
-from common.strain_pipeline.case import (
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.strain_pipeline.case import (
     add_changes,
     add_seconds,
     lines_by_frame,
     mean_segments,
     study_view,
 )
-from common.strain_pipeline.checks import check
-from common.strain_pipeline.followup import Earlier
-from common.ventricle.beats import Beat
+from cardiac_motion.strain_pipeline.checks import check
+from cardiac_motion.strain_pipeline.followup import Earlier
+from cardiac_motion.ventricle.beats import Beat
+
 from tests.strain_pipeline.known import APEX, POINTS, WALL, strain_case, tracked_beat
 
 

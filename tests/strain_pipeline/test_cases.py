@@ -4,11 +4,10 @@ import json
 
 import pytest
 import torch
+from cardiac_motion.cine.write import write_cine
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.strain_pipeline.cases import StudyCases
 from monai.data import MetaTensor
-
-from common.cine.write import write_cine
-from common.core.errors import InputError
-from common.strain_pipeline.cases import StudyCases
 
 
 @pytest.fixture

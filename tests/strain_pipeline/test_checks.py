@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
-from common.core.errors import InputError
-from common.strain_pipeline.checks import (
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.strain_pipeline.checks import (
     BEAT,
     CASE,
     LIMITS,
@@ -20,10 +19,11 @@ from common.strain_pipeline.checks import (
     tracking_checks,
     wall_checks,
 )
-from common.strain_pipeline.image_networks import ViewProbabilities
-from common.strain_pipeline.measures import StrainMeasures
-from common.strain_pipeline.view import decide_view, energy_check, view_check
-from common.ventricle.views import APICAL
+from cardiac_motion.strain_pipeline.image_networks import ViewProbabilities
+from cardiac_motion.strain_pipeline.measures import StrainMeasures
+from cardiac_motion.strain_pipeline.view import decide_view, energy_check, view_check
+from cardiac_motion.ventricle.views import APICAL
+
 from tests.strain_pipeline.test_pipeline import SHARE, SIZE, heart, labels_at, tracked  # noqa: F401
 
 

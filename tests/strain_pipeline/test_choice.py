@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.core.case import Entry
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.strain_pipeline.checks import Gate
+from cardiac_motion.strain_pipeline.choice import Listed, choose_best, examine, examine_all, format_listing, quality
+from cardiac_motion.ventricle.contours import wall_contours
 from monai.data import MetaTensor
 
-from common.core.case import Entry
-from common.core.errors import InputError
-from common.strain_pipeline.checks import Gate
-from common.strain_pipeline.choice import Listed, choose_best, examine, examine_all, format_listing, quality
-from common.ventricle.contours import wall_contours
 from tests.strain_pipeline.test_pipeline import SHARE, SIZE, labels_at
 
 A, B, C, D = (

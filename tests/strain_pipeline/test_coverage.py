@@ -4,10 +4,9 @@ import json
 
 import numpy as np
 import pytest
-
-from common.core.errors import InputError
-from common.strain_pipeline.coverage import Held, coverage, main, measure_truth
-from common.strain_pipeline.intervals import METHOD, interval
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.strain_pipeline.coverage import Held, coverage, main, measure_truth
+from cardiac_motion.strain_pipeline.intervals import METHOD, interval
 
 
 def heart(points=36):

@@ -1,9 +1,8 @@
 """The structured report: written whole, or left out with a word."""
 
 import pytest
-
-from common.core.errors import InputError
-from common.strain_pipeline import dicom_sr
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.strain_pipeline import dicom_sr
 
 pytest.importorskip("highdicom")
 
@@ -29,7 +28,7 @@ class Report:
 
 
 def test_it_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    from common.strain_pipeline import sr_content
+    from cardiac_motion.strain_pipeline import sr_content
 
     given = []
     monkeypatch.setattr(sr_content, "strain_report", lambda *said: given.append(said) or Report())

@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.registration.pairwise import PairwiseInferer, SizedInferer
+from cardiac_motion.registration.result import RegistrationInferer, RegistrationResult
+from cardiac_motion.strain_pipeline.checks import Gate
+from cardiac_motion.strain_pipeline.evaluator import StrainEvaluator
+from cardiac_motion.strain_pipeline.measures import StrainMeasures
 from torch import nn
 
-from common.core.errors import InputError
-from common.registration.pairwise import PairwiseInferer, SizedInferer
-from common.registration.result import RegistrationInferer, RegistrationResult
-from common.strain_pipeline.checks import Gate
-from common.strain_pipeline.evaluator import StrainEvaluator
-from common.strain_pipeline.measures import StrainMeasures
 from tests.strain_pipeline.test_pipeline import SHARE, SIZE, fields, heart, labels_at  # noqa: F401
 
 LABELS = np.stack([labels_at(share) for share in SHARE])
@@ -154,7 +154,7 @@ def test_motion_around_the_wall_alone(evaluator):
 def test_of_a_study_the_best_cine_of_a_view_is_measured(evaluator, heart, tmp_path, capsys):  # noqa: F811
     from dataclasses import replace
 
-    from common.core.case import Entry
+    from cardiac_motion.core.case import Entry
 
     cases = [replace(heart[0], entry=Entry(name, f"{name}.dcm")) for name in ("one", "two", "three")]
     dataset = Cases(*cases)

@@ -7,13 +7,13 @@ import cv2
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from cardiac_motion.core.case import Entry
+from cardiac_motion.strain_pipeline import files as F
+from cardiac_motion.strain_pipeline.checks import check
+from cardiac_motion.strain_pipeline.sections import grey_values
+from cardiac_motion.ventricle.beats import Beat
+from cardiac_motion.ventricle.contours import LINES
 
-from common.core.case import Entry
-from common.strain_pipeline import files as F
-from common.strain_pipeline.checks import check
-from common.strain_pipeline.sections import grey_values
-from common.ventricle.beats import Beat
-from common.ventricle.contours import LINES
 from tests.strain_pipeline.known import APEX, HEIGHT, SHARE, WALL, WIDTH, cine, strain_case, tracked_beat
 
 

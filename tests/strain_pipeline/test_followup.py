@@ -4,10 +4,9 @@ import json
 
 import numpy as np
 import pytest
-
-from common.core.errors import InputError
-from common.strain_pipeline.followup import change, changes, half_width, read_earlier, smallest_change
-from common.strain_pipeline.intervals import METHOD, QUANTILE, REPEAT, interval, sampling_variance
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.strain_pipeline.followup import change, changes, half_width, read_earlier, smallest_change
+from cardiac_motion.strain_pipeline.intervals import METHOD, QUANTILE, REPEAT, interval, sampling_variance
 
 NAMES = ("basal inferoseptal", "mid inferoseptal", "apical septal")
 

@@ -7,14 +7,13 @@ weighed. Without a jerk the motion is a parabola, and filter and smoother give t
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.cine.case import CineCase
+from cardiac_motion.core.case import Entry
+from cardiac_motion.registration.result import RegistrationResult
+from cardiac_motion.strain_pipeline.motion import Fusion, track_wall
+from cardiac_motion.strain_pipeline.wall import Wall
+from cardiac_motion.ventricle.beats import Beat
 from monai.data import MetaTensor
-
-from common.cine.case import CineCase
-from common.core.case import Entry
-from common.registration.result import RegistrationResult
-from common.strain_pipeline.motion import Fusion, track_wall
-from common.strain_pipeline.wall import Wall
-from common.ventricle.beats import Beat
 
 SIZE, POINTS = 120, 60
 LENGTH = 64.0  # pixels from the middle of the base to the apex, of the endocardium

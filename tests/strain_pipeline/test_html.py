@@ -6,8 +6,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-
-from common.strain_pipeline import html as report
+from cardiac_motion.strain_pipeline import html as report
 
 
 def test_text_is_escaped_everywhere():

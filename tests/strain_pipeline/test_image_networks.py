@@ -3,16 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
-from torch.nn import functional
-
-from common.cine.cases import demo_cine
-from common.cine.read import read_cine
-from common.core.errors import InputError
-from common.networks.segmentation_unet import SegmentationUNet
-from common.networks.view_classifier import ViewClassifier
-from common.networks.weights import save_weights
-from common.strain_pipeline.image_networks import (
+from cardiac_motion.cine.cases import demo_cine
+from cardiac_motion.cine.read import read_cine
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.networks.segmentation_unet import SegmentationUNet
+from cardiac_motion.networks.view_classifier import ViewClassifier
+from cardiac_motion.networks.weights import save_weights
+from cardiac_motion.strain_pipeline.image_networks import (
     classify_view,
     keep_largest_pieces,
     load_segmentation,
@@ -20,7 +17,9 @@ from common.strain_pipeline.image_networks import (
     membership_parts,
     segment_cine,
 )
-from common.ventricle.views import VIEWS
+from cardiac_motion.ventricle.views import VIEWS
+from torch import nn
+from torch.nn import functional
 
 
 class Threshold(nn.Module):

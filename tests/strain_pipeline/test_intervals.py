@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from common.strain_pipeline.intervals import (
+from cardiac_motion.strain_pipeline.intervals import (
     METHOD,
     QUANTILE,
     SHARE,
@@ -14,7 +13,8 @@ from common.strain_pipeline.intervals import (
     intervals,
     sample_lines,
 )
-from common.strain_pipeline.motion import transverse_spread
+from cardiac_motion.strain_pipeline.motion import transverse_spread
+
 from tests.strain_pipeline.test_pipeline import beat_with
 
 ROWS = [{"name": str(k), "rejected": None, "end_systolic": -20.0} for k in range(6)]

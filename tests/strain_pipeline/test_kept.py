@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.evaluation.contour import read_drawn_walls
+from cardiac_motion.registration.result import RegistrationResult
+from cardiac_motion.strain_pipeline import kept as K
+from cardiac_motion.strain_pipeline.measures import SWITCHED_OFF, StrainMeasures
+from cardiac_motion.strain_pipeline.motion import ncc_after_warp
+from cardiac_motion.strain_pipeline.wall import Segmented, walls_of
+from cardiac_motion.ventricle.contours import LINES
 
-from common.core.errors import InputError
-from common.evaluation.contour import read_drawn_walls
-from common.registration.result import RegistrationResult
-from common.strain_pipeline import kept as K
-from common.strain_pipeline.measures import SWITCHED_OFF, StrainMeasures
-from common.strain_pipeline.motion import ncc_after_warp
-from common.strain_pipeline.wall import Segmented, walls_of
-from common.ventricle.contours import LINES
 from tests.strain_pipeline.test_pipeline import SHARE, fields, heart, labels_at  # noqa: F401
 
 

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-
-from common.strain_pipeline.measures import StrainMeasures, timing
-from common.strain_pipeline.motion import TrackedBeat
-from common.ventricle.beats import Beat
-from common.ventricle.views import APICAL
+from cardiac_motion.strain_pipeline.measures import StrainMeasures, timing
+from cardiac_motion.strain_pipeline.motion import TrackedBeat
+from cardiac_motion.ventricle.beats import Beat
+from cardiac_motion.ventricle.views import APICAL
 
 ES, END, STEP = 10, 30, 0.02
 SECONDS = STEP * np.arange(END + 1)

@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from pydicom import examples
-
-from common.comparators.dis import DenseInverseSearch
-from common.core.errors import InputError
-from common.strain_pipeline.metamorphic import (
+from cardiac_motion.comparators.dis import DenseInverseSearch
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.strain_pipeline.metamorphic import (
     HALVED,
     LIMITS,
     VARIANTS,
@@ -25,7 +23,9 @@ from common.strain_pipeline.metamorphic import (
     rotate,
     save_recording,
 )
-from common.ventricle.beats import Beat
+from cardiac_motion.ventricle.beats import Beat
+from pydicom import examples
+
 from tests.bundles.running import ROOT
 from tests.conftest import moving_cine
 

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
-
-from common.cine.case import CineCase
-from common.cine.sector import sector_mask
-from common.core.case import Entry
-from common.fields.points import field_at
-from common.registration.result import RegistrationResult
-from common.strain_pipeline.motion import (
+from cardiac_motion.cine.case import CineCase
+from cardiac_motion.cine.sector import sector_mask
+from cardiac_motion.core.case import Entry
+from cardiac_motion.fields.points import field_at
+from cardiac_motion.registration.result import RegistrationResult
+from cardiac_motion.strain_pipeline.motion import (
     Fusion,
     box_around,
     sample_at_points,
@@ -19,8 +18,9 @@ from common.strain_pipeline.motion import (
     velocities,
     widen_sector,
 )
-from common.strain_pipeline.wall import Wall
-from common.ventricle.beats import Beat
+from cardiac_motion.strain_pipeline.wall import Wall
+from cardiac_motion.ventricle.beats import Beat
+
 from tests.strain_pipeline.known import HEIGHT, POINTS, WALL, WIDTH, cine
 
 STEP = np.array([0.5, -0.75])  # pixels a frame

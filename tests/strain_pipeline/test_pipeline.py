@@ -6,20 +6,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.cine.case import CineCase
+from cardiac_motion.core.case import Entry
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.evaluation.contour import track_contour
+from cardiac_motion.fields.ddf import warp
+from cardiac_motion.registration.result import RegistrationResult
+from cardiac_motion.strain_pipeline.measures import StrainMeasures, mean, times_doubted, timing_warnings
+from cardiac_motion.strain_pipeline.motion import (
+    Fusion,
+    TrackedBeat,
+    ncc_after_warp,
+    smooth_lines,
+    track_wall,
+    velocities,
+)
+from cardiac_motion.strain_pipeline.wall import Segmented, Wall, join_pieces, wall_in, walls_of
+from cardiac_motion.ventricle.beats import Beat
+from cardiac_motion.ventricle.contours import wall_contours
+from cardiac_motion.ventricle.views import APICAL, apical_view
 from monai.data import MetaTensor
-
-from common.cine.case import CineCase
-from common.core.case import Entry
-from common.core.errors import InputError
-from common.evaluation.contour import track_contour
-from common.fields.ddf import warp
-from common.registration.result import RegistrationResult
-from common.strain_pipeline.measures import StrainMeasures, mean, times_doubted, timing_warnings
-from common.strain_pipeline.motion import Fusion, TrackedBeat, ncc_after_warp, smooth_lines, track_wall, velocities
-from common.strain_pipeline.wall import Segmented, Wall, join_pieces, wall_in, walls_of
-from common.ventricle.beats import Beat
-from common.ventricle.contours import wall_contours
-from common.ventricle.views import APICAL, apical_view
 
 SIZE = 120
 APEX = np.array([20.0, 60.0])

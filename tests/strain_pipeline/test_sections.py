@@ -6,16 +6,16 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from cardiac_motion.core.case import Entry
+from cardiac_motion.strain_pipeline import sections as S
+from cardiac_motion.strain_pipeline.checks import Check, check
+from cardiac_motion.strain_pipeline.followup import Change, Earlier
+from cardiac_motion.strain_pipeline.html import SEGMENT_COLOURS
+from cardiac_motion.strain_pipeline.measures import StrainMeasures
+from cardiac_motion.strain_pipeline.twins import Twin, TwinResult
+from cardiac_motion.strain_pipeline.view import CineView
+from cardiac_motion.ventricle.beats import Beat
 
-from common.core.case import Entry
-from common.strain_pipeline import sections as S
-from common.strain_pipeline.checks import Check, check
-from common.strain_pipeline.followup import Change, Earlier
-from common.strain_pipeline.html import SEGMENT_COLOURS
-from common.strain_pipeline.measures import StrainMeasures
-from common.strain_pipeline.twins import Twin, TwinResult
-from common.strain_pipeline.view import CineView
-from common.ventricle.beats import Beat
 from tests.strain_pipeline.known import POINTS, WALL, cine, strain_case, tracked_beat
 
 

@@ -3,14 +3,13 @@
 import numpy as np
 import pydicom
 import pytest
+from cardiac_motion.strain_pipeline.case import StudyView
+from cardiac_motion.ventricle.views import APICAL
 from pydicom import examples
-
-from common.strain_pipeline.case import StudyView
-from common.ventricle.views import APICAL
 
 pytest.importorskip("highdicom")
 
-from common.strain_pipeline import sr_content as R
+from cardiac_motion.strain_pipeline import sr_content as R
 
 MEANS = {
     "gls": -18.456, "gls_peak_systolic": -18.5, "gls_peak": -19.0, "mechanical_dispersion_ms": 41.0,

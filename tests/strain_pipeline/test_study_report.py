@@ -4,9 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-from common.strain_pipeline.study_report import StudyReport, biplane
-from common.ventricle.views import APICAL
+from cardiac_motion.strain_pipeline.study_report import StudyReport, biplane
+from cardiac_motion.ventricle.views import APICAL
 
 
 def ellipse():

@@ -1,11 +1,10 @@
 import pytest
 import torch
-
-from common.networks.segmentation_unet import SegmentationUNet
-from common.networks.view_classifier import Inception, PReLU, ViewClassifier
-from common.training.frame_losses import segmentation_loss, view_loss
-from common.training.frames import BACKGROUND_OR_ATRIUM
-from common.ventricle.views import VIEWS
+from cardiac_motion.networks.segmentation_unet import SegmentationUNet
+from cardiac_motion.networks.view_classifier import Inception, PReLU, ViewClassifier
+from cardiac_motion.training.frame_losses import segmentation_loss, view_loss
+from cardiac_motion.training.frames import BACKGROUND_OR_ATRIUM
+from cardiac_motion.ventricle.views import VIEWS
 
 
 def parameters(network):

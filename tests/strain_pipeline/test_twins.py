@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from common.strain_pipeline.twins import Twin, TwinResult
+from cardiac_motion.strain_pipeline.twins import Twin, TwinResult
 
 
 def result(errors, true=None, found=-18.0):

@@ -3,9 +3,8 @@
 from types import SimpleNamespace
 
 import pytest
-
-from common.core.errors import InputError
-from common.strain_pipeline.view import decide_view, energy_check, view_check
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.strain_pipeline.view import decide_view, energy_check, view_check
 
 SURE = {"apical_4ch": 0.7, "apical_2ch": 0.2, "other": 0.1}
 

@@ -6,11 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
-from common.cine.case import CineCase
-from common.core.case import Entry
-from common.core.errors import InputError
-from common.strain_pipeline.wall import (
+from cardiac_motion.cine.case import CineCase
+from cardiac_motion.core.case import Entry
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.strain_pipeline.wall import (
     Segmented,
     extract_lines,
     find_nearest_frame,
@@ -19,8 +18,9 @@ from common.strain_pipeline.wall import (
     wall_in,
     walls_of,
 )
-from common.ventricle.beats import Beat
-from common.ventricle.contours import LINES
+from cardiac_motion.ventricle.beats import Beat
+from cardiac_motion.ventricle.contours import LINES
+
 from tests.strain_pipeline.known import APEX, SHARE, WALL, cine
 
 FRAMES = 24

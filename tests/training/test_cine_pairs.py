@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.cine.write import write_cine
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.training.cine_pairs import CinePairs, DeformedFrames
 from scipy.ndimage import map_coordinates
-
-from common.cine.write import write_cine
-from common.core.errors import InputError
-from common.training.cine_pairs import CinePairs, DeformedFrames
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,9 @@ from types import SimpleNamespace
 import imageio.v3 as iio
 import pytest
 import torch
-
-from common.core.errors import InputError
-from common.networks.weights import require_weights
-from common.training.flow import FlowExamples, halving_schedule
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.networks.weights import require_weights
+from cardiac_motion.training.flow import FlowExamples, halving_schedule
 
 
 def test_rate_is_halved_at_40_60_and_80_percent():

@@ -1,7 +1,6 @@
 import pytest
 import torch
-
-from common.training.frame_losses import StructureDice, accuracy
+from cardiac_motion.training.frame_losses import StructureDice, accuracy
 
 
 def test_dice_of_a_structure_and_accuracy():

@@ -1,8 +1,7 @@
 """Items of a seed, an epoch and an index: the same again, others otherwise."""
 
 import torch
-
-from common.training.items import RandomItems
+from cardiac_motion.training.items import RandomItems
 
 
 class Numbers(RandomItems):

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-
-from common.fields.ddf import warp
-from common.registration.losses import FieldLoss, LabelledLoss
-from common.registration.overlap import warped_dice
-from common.training.pairs import DeformedPairs, SubjectPairs, Subjects
+from cardiac_motion.fields.ddf import warp
+from cardiac_motion.registration.losses import FieldLoss, LabelledLoss
+from cardiac_motion.registration.overlap import warped_dice
+from cardiac_motion.training.pairs import DeformedPairs, SubjectPairs, Subjects
 
 
 @pytest.fixture(scope="module")

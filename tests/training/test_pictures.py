@@ -1,7 +1,6 @@
 import numpy as np
 import torch
-
-from common.training.pictures import SIZE, natural_pictures, negative_pictures
+from cardiac_motion.training.pictures import SIZE, natural_pictures, negative_pictures
 
 
 def test_pictures_are_those_of_the_seed_and_none_is_blank():

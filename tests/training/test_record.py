@@ -4,13 +4,13 @@ import json
 
 import pytest
 import torch
+from cardiac_motion.networks.segmentation_unet import SegmentationUNet
+from cardiac_motion.training.frame_losses import StructureDice, segmentation_loss
+from cardiac_motion.training.frames import SegmentationFrames
+from cardiac_motion.training.record import TrainingRecord
+from cardiac_motion.training.trainer import RegistrationTrainer, RegistrationValidator, TrainingCheckpoint, Validate
 from torch.utils.data import DataLoader, DistributedSampler
 
-from common.networks.segmentation_unet import SegmentationUNet
-from common.training.frame_losses import StructureDice, segmentation_loss
-from common.training.frames import SegmentationFrames
-from common.training.record import TrainingRecord
-from common.training.trainer import RegistrationTrainer, RegistrationValidator, TrainingCheckpoint, Validate
 from tests.recorded_frames import write_patients
 
 

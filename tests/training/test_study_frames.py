@@ -6,12 +6,12 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from cardiac_motion.cine.write import write_cine
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.training.frames import BACKGROUND_OR_ATRIUM
+from cardiac_motion.training.study_frames import StudyFrames, read_labelled_frames
 from monai.data import MetaTensor
 
-from common.cine.write import write_cine
-from common.core.errors import InputError
-from common.training.frames import BACKGROUND_OR_ATRIUM
-from common.training.study_frames import StudyFrames, read_labelled_frames
 from tests.conftest import moving_cine
 
 

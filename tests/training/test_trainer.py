@@ -2,13 +2,18 @@ import json
 
 import pytest
 import torch
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.networks.registration_unet import RegistrationUNet
+from cardiac_motion.networks.weights import load_weights, save_weights
+from cardiac_motion.registration.losses import RegistrationLoss
+from cardiac_motion.training.trainer import (
+    RegistrationTrainer,
+    RegistrationValidator,
+    TrainingCheckpoint,
+    Validate,
+    Weights,
+)
 from ignite.engine import Events
-
-from common.core.errors import InputError
-from common.networks.registration_unet import RegistrationUNet
-from common.networks.weights import load_weights, save_weights
-from common.registration.losses import RegistrationLoss
-from common.training.trainer import RegistrationTrainer, RegistrationValidator, TrainingCheckpoint, Validate, Weights
 
 
 class Bars(torch.utils.data.Dataset):

@@ -1,7 +1,6 @@
 import torch
-
-from common.fields.scripted import warp_plane
-from common.training.visibility import visibility
+from cardiac_motion.fields.scripted import warp_plane
+from cardiac_motion.training.visibility import visibility
 
 
 def test_what_has_changed_beyond_recognition_hardly_counts():

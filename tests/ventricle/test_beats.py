@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-
-from common.core.errors import InputError
-from common.simulation.contraction import systole, time_course
-from common.ventricle.beats import Beat, find_beats, refine_end_systole
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation.contraction import systole, time_course
+from cardiac_motion.ventricle.beats import Beat, find_beats, refine_end_systole
 
 RATE = 60.0
 STEP = 0.02

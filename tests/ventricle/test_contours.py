@@ -8,11 +8,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from skimage.draw import polygon2mask
-
-from common.core.errors import InputError
-from common.ventricle.contours import _signed_area as signed_area
-from common.ventricle.contours import (
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.ventricle.contours import _signed_area as signed_area
+from cardiac_motion.ventricle.contours import (
     blood_pool_masks,
     fit_contour,
     mask_contour,
@@ -21,6 +19,7 @@ from common.ventricle.contours import (
     wall_lines,
     wall_mask,
 )
+from skimage.draw import polygon2mask
 
 
 def disc(radius: float, centre: tuple[float, float] = (50.0, 60.0), size: tuple[int, int] = (100, 120)) -> np.ndarray:

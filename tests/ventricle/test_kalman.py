@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.ventricle.kalman import process_noise, smooth_points, transition
 from scipy.linalg import expm
-
-from common.core.errors import InputError
-from common.ventricle.kalman import process_noise, smooth_points, transition
 
 DYNAMICS = np.diag([1.0, 1.0], 1)  # d/dt of place, velocity, acceleration
 

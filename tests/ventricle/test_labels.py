@@ -1,7 +1,8 @@
 """Labels that files, networks and lines share."""
 
-from common.ventricle.contours import wall_contours
-from common.ventricle.labels import LABELS
+from cardiac_motion.ventricle.contours import wall_contours
+from cardiac_motion.ventricle.labels import LABELS
+
 from tests.ventricle.test_contours import horseshoe
 
 

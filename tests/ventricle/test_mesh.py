@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
-
-from common.core.errors import InputError
-from common.simulation.anatomy import left_ventricle
-from common.ventricle.mesh import (
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation.anatomy import left_ventricle
+from cardiac_motion.ventricle.mesh import (
     _perpendiculars,
     arc_length,
     interpolate_fractions,

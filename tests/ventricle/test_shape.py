@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
-
-from common.core.errors import InputError
-from common.strain_pipeline.checks import LIMITS
-from common.ventricle.shape import align_to_axis, fit_shape_prior, read_shape_prior, write_shape_prior
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.strain_pipeline.checks import LIMITS
+from cardiac_motion.ventricle.shape import align_to_axis, fit_shape_prior, read_shape_prior, write_shape_prior
 
 
 def ellipse(length=80.0, width=24.0, points=61):

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-
-from common.core.errors import InputError
-from common.ventricle.strain import (
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.ventricle.strain import (
     cavity_areas,
     disc_diameters,
     disc_volume,

@@ -1,9 +1,8 @@
 """Names of views, walls and segments, as Voigt et al. 2015 (Fig. 5) have them."""
 
 import pytest
-
-from common.core.errors import InputError
-from common.ventricle.views import APICAL, LEVELS, RING, apical_view
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.ventricle.views import APICAL, LEVELS, RING, apical_view
 
 
 @pytest.mark.parametrize(

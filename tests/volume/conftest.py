@@ -1,6 +1,5 @@
 import pytest
-
-from common.volume.phantom import phantom
+from cardiac_motion.volume.phantom import phantom
 
 
 @pytest.fixture

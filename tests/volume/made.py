@@ -2,9 +2,8 @@
 
 import nibabel
 import numpy as np
-
-from common.core.errors import unwrap_errors
-from common.volume.transforms import volume_transforms
+from cardiac_motion.core.errors import unwrap_errors
+from cardiac_motion.volume.transforms import volume_transforms
 
 
 def save(path, values, affine=None):

@@ -1,9 +1,9 @@
 import numpy as np
+from cardiac_motion.core.case import Entry
+from cardiac_motion.volume.case import LABELS, VolumeCase
+from cardiac_motion.volume.cases import VolumeCases
+from cardiac_motion.volume.transforms import volume_tensor
 
-from common.core.case import Entry
-from common.volume.case import LABELS, VolumeCase
-from common.volume.cases import VolumeCases
-from common.volume.transforms import volume_tensor
 from tests.volume.made import case_of, save
 
 

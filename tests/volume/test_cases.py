@@ -1,10 +1,11 @@
 import json
 
-from common.core.datalist import case_name
-from common.core.files import PROGRAM
-from common.core.folders import source_of
-from common.volume.cases import VolumeCases
-from common.volume.transforms import one_hot
+from cardiac_motion.core.datalist import case_name
+from cardiac_motion.core.files import PROGRAM
+from cardiac_motion.core.folders import source_of
+from cardiac_motion.volume.cases import VolumeCases
+from cardiac_motion.volume.transforms import one_hot
+
 from tests.bundles.running import ROOT
 from tests.volume.test_transforms import back
 

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import psutil
 import torch
+from cardiac_motion.cine.cases import demo_cine
+from cardiac_motion.cine.read import read_cine
+from cardiac_motion.cine.write import write_cine
 from monai.data import MetaTensor
 
-from common.cine.cases import demo_cine
-from common.cine.read import read_cine
-from common.cine.write import write_cine
 from tests.cohort.server import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -34,12 +34,12 @@ def there_and_back(path, frames, size):
 
 
 class Workbench:
-    """``python -m apps.workbench`` on a free port of this machine."""
+    """``python -m cardiac_motion.workbench`` on a free port of this machine."""
 
     def __init__(self, folder, *words):
         self.folder, self.port = Path(folder), free_port()
         self.log = open(self.folder / f"workbench-{self.port}.log", "wb")
-        command = [sys.executable, "-m", "apps.workbench", "--workspace", str(self.folder / "space")]
+        command = [sys.executable, "-m", "cardiac_motion.workbench", "--workspace", str(self.folder / "space")]
         self.process = subprocess.Popen(
             [*command, "--port", str(self.port), *words], cwd=ROOT, stdout=self.log, stderr=self.log,
             env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -5,9 +5,10 @@ import pytest
 pytest.importorskip("starlette")
 pytest.importorskip("websockets")
 
-from apps.workbench.guard import read_passwords
-from apps.workbench.log import history, state_of
-from common.core.errors import InputError
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.workbench.guard import read_passwords
+from cardiac_motion.workbench.log import history, state_of
+
 from tests.workbench.serving import Workbench
 
 ID = "0" * 32

@@ -9,22 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cardiac_motion.cohort.bundle import config_files
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.serving.checks import Check, Refused, choice, number, shorten, spacing, switch
+from cardiac_motion.serving.requests import CASE
+from cardiac_motion.serving.workers import Job, Results, Workers
+from cardiac_motion.ventricle.contours import LINES
+from cardiac_motion.ventricle.labels import LABELS as HEART
+from cardiac_motion.volume.case import LABELS as HIPPOCAMPUS
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from common.cohort.bundle import config_files
-from common.core.errors import InputError
-from common.serving.checks import Check, Refused, choice, number, shorten, spacing, switch
-from common.serving.requests import CASE
-from common.serving.workers import Job, Results, Workers
-from common.ventricle.contours import LINES
-from common.ventricle.labels import LABELS as HEART
-from common.volume.case import LABELS as HIPPOCAMPUS
 from lib.studies import Studies
 
 CINE, STUDY, VOLUME = (
-    "common.cine.cases.CineCases",
-    "common.strain_pipeline.cases.StudyCases",
-    "common.volume.cases.VolumeCases",
+    "cardiac_motion.cine.cases.CineCases",
+    "cardiac_motion.strain_pipeline.cases.StudyCases",
+    "cardiac_motion.volume.cases.VolumeCases",
 )
 CONTOUR_TAG = "final"
 IGNORED = ("client_id", "label_info", "result_dtype", "result_compress", "device", "logging")

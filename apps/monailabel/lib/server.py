@@ -18,16 +18,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
-from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
-from requests_toolbelt import MultipartEncoder
-from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from common.serving.bodies import BodyLimit, header_texts
-from common.serving.checks import (
+from cardiac_motion.serving.bodies import BodyLimit, header_texts
+from cardiac_motion.serving.checks import (
     CONTOUR_SUFFIXES,
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
@@ -39,7 +31,15 @@ from common.serving.checks import (
     suffix_of,
     tag_name,
 )
-from common.serving.workers import Job
+from cardiac_motion.serving.workers import Job
+from fastapi import FastAPI, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+from requests_toolbelt import MultipartEncoder
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
 from lib.infers import InferRequest, store_upload
 
 OUTPUTS = ("all", "image", "json")

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cardiac_motion.core.files import write_whole
+from cardiac_motion.serving.checks import Refused
+from cardiac_motion.serving.workers import Results, Workers
 from monailabel.interfaces.tasks.strategy import Strategy
 
-from common.core.files import write_whole
-from common.serving.checks import Refused
-from common.serving.workers import Results, Workers
 from lib.studies import Studies
 
 AT_ONCE = 20
@@ -48,7 +48,7 @@ class Random(Strategy):
 
 
 class MostUncertain(Strategy):
-    """The unlabelled image of the greatest entropy of segmentation (``common.serving.requests.uncertainty``).
+    """The unlabelled image of the greatest entropy of segmentation (``cardiac_motion.serving.requests.uncertainty``).
 
     What was found is kept in the studies' folder until the image or the weights change. A call computes up to
     ``AT_ONCE`` that are missing; the others wait for the next call. What is no cine is never picked.

@@ -13,10 +13,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cardiac_motion.core.files import write_whole
+from cardiac_motion.serving.checks import IMAGE_SUFFIXES, Refused, check_new_name, shorten, tag_name
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
-
-from common.core.files import write_whole
-from common.serving.checks import IMAGE_SUFFIXES, Refused, check_new_name, shorten, tag_name
 
 STATE = ".motion"
 """Folder of the server's own files in the studies folder."""

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cardiac_motion.core.files import write_whole
+from cardiac_motion.serving.checks import Refused, number, shorten
+from cardiac_motion.serving.workers import Job, Workers
 from monailabel.interfaces.tasks.train import TrainTask
 
-from common.core.files import write_whole
-from common.serving.checks import Refused, number, shorten
-from common.serving.workers import Job, Workers
 from lib.infers import CONTOUR_TAG
 from lib.studies import Studies
 

@@ -1,0 +1,96 @@
+"""Data sets of cases: what one bundle run goes through, one cine (or one file) at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydicom import examples
+from torch.utils.data import Dataset
+
+from cardiac_motion.cine.case import CineCase
+from cardiac_motion.cine.folder import IMAGE_SUFFIXES
+from cardiac_motion.cine.study import StudyCine, cines_of, format_listing, is_dicomdir
+from cardiac_motion.cine.transforms import cine_transforms
+from cardiac_motion.core.datalist import case_name, read_datalist
+from cardiac_motion.core.errors import InputError, unwrap_errors
+
+
+def demo_cine() -> str:
+    """Path of the apical four-chamber cine (DICOM, 30 frames) that ships with pydicom."""
+    return str(examples.get_path("ybr_color"))
+
+
+class CineCases(Dataset):
+    """Cines as cases: all frame pairs of each, with the mask to register in.
+
+    Args:
+        input: a file or a folder of images, a study folder or a DICOMDIR, whose cines are all taken, or a list of
+            these; None with no datalist is the cine that ships with pydicom.
+        datalist, fold, dataset_dir: a list of cines instead (``read_datalist``). An entry may carry ``spacing``, and
+            ``ed``, ``es``, ``ed_mask``, ``es_mask`` or ``pool`` for blood; with ``es_image`` its ``image`` is one frame
+            at end-diastole, and the cine these two frames.
+        spacing: (row, column) in mm/px, over what the files say.
+        ed_mask, es_mask, ed, es: LV cavity masks (a picture or NIfTI, X × Y) at those frames: blood is tracked, with
+            the myocardium removed (NMSR section 3).
+        pool: or a label map (X, Y, T) of all frames, 1 is blood.
+        transform: from an entry to its case; None is ``transforms.cine_transforms()``.
+    """
+
+    def __init__(
+        self,
+        input: str | Sequence[str] | None = None,
+        datalist: str | None = None,
+        fold: str = "test",
+        dataset_dir: str = ".",
+        spacing: Sequence[float] | float | None = None,
+        ed_mask: str | None = None,
+        es_mask: str | None = None,
+        ed: int | None = None,
+        es: int | None = None,
+        pool: str | None = None,
+        transform: Callable[[dict[str, Any]], CineCase] | None = None,
+    ) -> None:
+        given = {"spacing": spacing, "ed_mask": ed_mask, "es_mask": es_mask, "ed": ed, "es": es, "pool": pool}
+        if datalist and input:
+            raise InputError(f"both an input ({input}) and a datalist ({datalist}) are given: one of them")
+        if datalist:
+            entries = read_datalist(datalist, fold, dataset_dir)
+        else:
+            paths = [input] if isinstance(input, str) else list(input or [demo_cine()])
+            entries = [entry for path in paths for entry in cine_entries(path)]
+        self.entries = [{**{k: v for k, v in given.items() if v is not None}, **entry} for entry in entries]
+        self.transform = transform or cine_transforms()
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> CineCase:
+        """One case: ``image [N, 2, H, W]``, ``mask [1 or N, 1, H, W]`` bool, ``cine [1, T, H, W]``.
+
+        Raises:
+            InputError: the cine, or a mask, can't be used.
+        """
+        with unwrap_errors():
+            return self.transform(self.entries[index])
+
+
+def cine_entries(path: str | Path) -> list[dict[str, Any]]:
+    """Entries of all cines of a path: a file's or a folder of images' own, or those of a study, which are listed.
+
+    Raises:
+        InputError: a study without a cine.
+    """
+    place = Path(path)
+    pictures = place.is_dir() and any(p.suffix.lower() in IMAGE_SUFFIXES for p in place.iterdir())
+    if pictures or not (place.is_dir() or is_dicomdir(place)):
+        return [{"image": str(path), "case": case_name(path)}]
+    found = cines_of(place)
+    print(f"{path}: {len(found)} cine{'s' if len(found) > 1 else ''}\n{format_listing(found)}")
+    return [_entry(cine) for cine in found]
+
+
+def _entry(cine: StudyCine) -> dict[str, Any]:
+    entry: dict[str, Any] = {"image": str(cine.files[0]), "case": cine.name}
+    return entry if len(cine.files) == 1 else {**entry, "files": [str(file) for file in cine.files]}

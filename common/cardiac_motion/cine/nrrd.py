@@ -1,0 +1,106 @@
+"""NRRD cines (.nrrd, .nhdr), and the sequences that 3D Slicer writes (.seq.nrrd): one axis is a list, or time."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cardiac_motion.cine.axes import Axes, axes_to_frames
+from cardiac_motion.cine.loop import Loop, format_error
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.stored import DEFLATED, check_size
+
+NRRD_SUFFIXES = (".nrrd", ".nhdr")
+MM_PER_UNIT = {"mm": 1.0, "millimeter": 1.0, "cm": 10.0, "m": 1000.0, "meter": 1000.0, "um": 0.001, "µm": 0.001}
+SECONDS_PER_UNIT = {"s": 1.0, "sec": 1.0, "second": 1.0, "ms": 1e-3, "msec": 1e-3, "us": 1e-6}
+TIME_KINDS = ("list", "time")
+COLOUR_KINDS = ("rgb-color", "rgba-color", "vector", "3-color", "4-color")
+
+
+def read_nrrd(path: Path) -> Loop:
+    """Read a NRRD of one file, or of a header and one file of pixels."""
+    import nrrd
+
+    try:
+        with path.open("rb") as file:
+            header: dict[str, Any] = dict(nrrd.read_header(file))
+            sizes = [int(n) for n in header["sizes"]]
+            size = _read_stored(path, header)
+            packed = str(header.get("encoding", "raw")).lower() != "raw"
+            check_size(path, sizes, size, DEFLATED if packed else 1)
+            values = nrrd.read_data(header, file, str(path))
+        count = values.ndim
+        kinds = [str(kind).lower() for kind in header.get("kinds", ["domain"] * count)]
+        steps = _steps(header, count)
+        units = [str(unit).lower().strip('"') for unit in header.get("units", [""] * count)]
+        colour = [axis for axis in range(count) if kinds[axis] in COLOUR_KINDS]
+        series = [axis for axis in range(count) if kinds[axis] in TIME_KINDS]
+        order = [axis for axis in range(count) if axis not in (*colour, *series)] + series[:1]
+        values = np.transpose(values, [*order, *colour, *series[1:]])
+        while values.ndim > len(order):
+            values = values[..., 0]
+        zooms = [steps[axis] for axis in order]
+        times = _index_values(header, series[0]) if series else None
+        space = header.get("space units") or [unit for unit in (units[axis] for axis in order[:2]) if unit]
+        millimetres = MM_PER_UNIT.get(str(space[0]).lower()) if len(space) else (1.0 if "space" in header else None)
+        axes = Axes(
+            zooms + [1.0] * (3 - len(zooms)),
+            affine=None if series else _affine(header),
+            mm_per_unit=millimetres,
+            seconds_per_unit=SECONDS_PER_UNIT.get(units[order[-1]]),
+            is_series=bool(series),
+            times=times,
+        )
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path}: not a readable NRRD file, or a truncated one: {format_error(error)}") from error
+    return axes_to_frames(path, values, axes)
+
+
+def _read_stored(path: Path, header: dict[str, Any]) -> int:
+    """Bytes of the file that holds the pixels."""
+    name = header.get("data file") or header.get("datafile")
+    if not name:
+        return path.stat().st_size
+    if str(name).upper().startswith("LIST") or "%" in str(name):
+        raise InputError(f"{path}: a NRRD whose pixels lie in several files isn't supported")
+    source = path.parent / str(name)
+    if not source.is_file():
+        raise InputError(f"{path}: its data file {name} is missing")
+    return source.stat().st_size
+
+
+def _steps(header: dict[str, Any], count: int) -> list[float]:
+    if "space directions" in header:
+        directions = np.asarray(header["space directions"], dtype=float).reshape(count, -1)
+        return [float(np.linalg.norm(row)) for row in directions]
+    return [abs(float(v)) for v in header.get("spacings", [math.nan] * count)]
+
+
+def _affine(header: dict[str, Any]) -> np.ndarray | None:
+    """Place of the first slice; only what tells a volume is needed."""
+    if "space origin" not in header or "space directions" not in header:
+        return None
+    directions = np.asarray(header["space directions"], dtype=float)
+    origin = np.asarray(header["space origin"], dtype=float)
+    if directions.shape != (3, 3) or origin.shape != (3,) or not np.isfinite(directions).all():
+        return None
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = directions.T, origin
+    return affine if np.isfinite(affine).all() else None
+
+
+def _index_values(header: dict[str, Any], axis: int) -> list[float] | None:
+    """Times of the items of a list, as 3D Slicer writes them."""
+    if str(header.get(f"axis {axis} index type", "numeric")).lower() != "numeric":
+        return None
+    unit = SECONDS_PER_UNIT.get(str(header.get(f"axis {axis} index unit", "")).lower())
+    try:
+        values = [float(v) * (unit or 0) for v in str(header[f"axis {axis} index values"]).split()]
+    except (KeyError, ValueError):
+        return None
+    return values if unit and values and np.isfinite(values).all() else None

@@ -1,0 +1,115 @@
+"""How large a pixel is and how long a frame lasts: what is possible, pixels that aren't square, and squaring them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from torch.nn import functional
+
+from cardiac_motion.cine.loop import Loop, millimetres
+
+DEEPEST, SHALLOWEST = 450.0, 3.0  # mm that a picture's height may show: from a large chest to a mouse's heart
+WIDEST_ASPECT = 8.0  # a pixel's height over its width, or the other way round
+SHORTEST_STEP, LONGEST_STEP = 1e-4, 2.0  # s from frame to frame
+SQUARE = 0.02  # pixels whose sides differ by less count as square
+
+
+def pixel_steps(meta: Mapping[str, Any]) -> tuple[float, float]:
+    """(row, column) size of a pixel: mm where the spacing is known, else in widths of a pixel.
+
+    Lengths in these units have the right ratios where pixels aren't square; ``meta["spacing"]`` says whether they are
+    millimetres.
+    """
+    return meta.get("spacing") or (float(meta.get("aspect") or 1.0), 1.0)
+
+
+def aspect_of(meta: Mapping[str, Any]) -> float:
+    """A pixel's height over its width."""
+    row, column = pixel_steps(meta)
+    return row / column
+
+
+def keep_possible(loop: Loop) -> None:
+    """Take away a spacing, a shape of pixels or frame times that no echo can have, with a note."""
+    if loop.spacing is not None:
+        height = _depth(loop)
+        ratio = loop.spacing[0] / loop.spacing[1] if loop.spacing[1] > 0 else 0.0
+        if not (SHALLOWEST <= height <= DEEPEST and 1 / WIDEST_ASPECT <= ratio <= WIDEST_ASPECT):
+            loop.notes.append(
+                f"A spacing of {millimetres(loop.spacing)} makes the picture {height:.4g} mm deep, which is "
+                "impossible: it isn't used."
+            )
+            loop.spacing = None
+    if not 1 / WIDEST_ASPECT <= loop.aspect <= WIDEST_ASPECT:
+        loop.notes.append(f"Pixels {loop.aspect:.4g} times as high as wide are impossible: they are taken as square.")
+        loop.aspect = 1.0
+    if loop.spacing is not None:
+        loop.aspect = loop.spacing[0] / loop.spacing[1]
+    elif abs(loop.aspect - 1) > SQUARE:
+        loop.notes.append(f"The pixels are {loop.aspect:.4g} times as high as wide.")
+    if loop.frame_times is not None and len(loop.frame_times) > 1:
+        steps = np.diff(loop.frame_times)
+        middle = float(np.median(steps))
+        if not np.isfinite(loop.frame_times).all() or (steps <= 0).any():
+            loop.notes.append("The frame times don't increase: they aren't used.")
+        elif not SHORTEST_STEP <= middle <= LONGEST_STEP:
+            loop.notes.append(f"A frame time of {1000 * middle:.4g} ms is impossible: it isn't used.")
+        else:
+            return
+        loop.frame_times = None
+
+
+def _depth(loop: Loop) -> float:
+    assert loop.spacing is not None
+    return loop.spacing[0] * loop.frames.shape[1]
+
+
+def resample_square(cine: MetaTensor) -> MetaTensor:
+    """The cine on square pixels of its finer side, where its pixels aren't square; else the same.
+
+    ``meta["zoom"]`` then is (row, column) new pixels for an old one, so that the place p of the file's pixel grid is
+    ``(p + 0.5) · zoom − 0.5`` on the new one, and ``spacing`` is the new one.
+    """
+    row, column = pixel_steps(cine.meta)
+    if abs(row / column - 1) < SQUARE:
+        return cine
+    fine = min(row, column)
+    height, width = (round(n * step / fine) for n, step in zip(cine.shape[2:], (row, column), strict=True))
+    frames = functional.interpolate(cine.as_tensor(), size=(height, width), mode="bilinear", align_corners=False)
+    zoom = (height / cine.shape[2], width / cine.shape[3])
+    spacing = cine.meta.get("spacing")
+    meta = {
+        **cine.meta,
+        "zoom": zoom,
+        "aspect": (row / zoom[0]) / (column / zoom[1]),
+        "spacing": spacing and (row / zoom[0], column / zoom[1]),
+        "regions": [_zoom_region(region, zoom) for region in cine.meta.get("regions", [])],
+    }
+    return MetaTensor(frames, meta=meta)
+
+
+def _zoom_region(region: Mapping[str, Any], zoom: tuple[float, float]) -> dict[str, Any]:
+    places = {"x0": zoom[1], "x1": zoom[1], "y0": zoom[0], "y1": zoom[0]}
+    moved = {key: round(region[key] * factor) for key, factor in places.items() if region.get(key) is not None}
+    spacing = region.get("spacing")
+    return {**region, **moved, "spacing": spacing and (spacing[0] / zoom[0], spacing[1] / zoom[1])}
+
+
+def to_file_grid(points: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
+    """Points ``[..., 2]`` (row, column) of a squared cine in the pixels of its file."""
+    return (np.asarray(points, dtype=np.float64) + 0.5) / np.asarray(meta.get("zoom", (1.0, 1.0))) - 0.5
+
+
+def from_file_grid(points: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
+    """Points ``[..., 2]`` (row, column) in the pixels of the file on the grid of the squared cine."""
+    return (np.asarray(points, dtype=np.float64) + 0.5) * np.asarray(meta.get("zoom", (1.0, 1.0))) - 0.5
+
+
+def file_size(cine: torch.Tensor, meta: Mapping[str, Any]) -> tuple[int, int]:
+    """Rows and columns of a cine's file."""
+    zoom = meta.get("zoom", (1.0, 1.0))
+    return round(cine.shape[2] / zoom[0]), round(cine.shape[3] / zoom[1])

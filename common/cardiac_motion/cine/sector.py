@@ -1,0 +1,112 @@
+"""The imaging sector: the part of the frame that holds echo."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import ndimage
+from skimage.morphology import convex_hull_image, disk
+
+from cardiac_motion.core.arrays import close_mask, largest_component
+
+VALUE_RANGE = (0.005, 0.995)
+STILL = 0.02  # standard deviation over time of a mark, after lossy compression
+BRIGHT_MARK, MARK_CONTRAST = 0.45, 0.25  # of a mark, and above what is around it
+THICKEST_MARK = 5  # radius in pixels of what is no thin mark any more
+MOST_BURNT = 0.02  # of the sector: where more stands still and is bright, the cine does
+BRIGHT_TRACE, LEAST_TRACE = 0.25, 0.08  # grey value; length, as a part of the picture's longer side
+LEAST_CHANGE = 1.5 / 255  # standard deviation over frames, or over neighbours, of echo
+
+
+def sector_mask(cine: torch.Tensor, radius: int = 16, still: bool = False) -> torch.Tensor:
+    """The part of the frame worth registering: echo, without text, marks, traces and bars, widened by a disc.
+
+    Pixels whose value lies in [0.005, 0.995] in at least a tenth of the frames, as in the papers (Li et al., arXiv
+    1906.10510, section 3, and its extension, section III-A), restricted to what moves (marks and labels stay as they
+    are), to the largest connected piece of it with its holes filled, then dilated. Marks and labels that the
+    dilation reaches are taken out again. Where next to nothing moves, still pixels count too.
+
+    Args:
+        cine: ``[1, T, H, W]`` in [0, 1].
+        radius: of the dilating disc, in pixels; 0 leaves the echo as it is.
+        still: where more than a fifth of the echo stands still (filtered over time, or simulated so), all that has a
+            texture: the sector that a reader sees, rather than what is worth registering.
+
+    Returns:
+        Boolean ``[H, W]``; all True where no echo is found.
+    """
+    frames = np.asarray(cine.detach().cpu())[0]
+    low, high = VALUE_RANGE
+    inside = np.mean((frames >= low) & (frames <= high), axis=0) >= 0.1
+    moves = inside & (frames.std(axis=0) > LEAST_CHANGE)
+    if moves.sum() < 0.02 * moves.size:
+        moves = inside
+    sector = _piece(moves)
+    if still:
+        mean = frames.mean(axis=0)
+        texture = np.sqrt(np.maximum(_density(mean**2, 5) - _density(mean, 5) ** 2, 0))
+        whole = _piece(moves | inside & (texture > LEAST_CHANGE))
+        sector = whole if sector.sum() < 0.8 * whole.sum() else sector
+    if not sector.any():
+        return torch.ones(frames.shape[1:], dtype=torch.bool)
+    outside = ndimage.distance_transform_edt(~sector)
+    beside = ((frames.mean(axis=0) > 0.1) & (outside > 2)) | traces(frames, outside > 2)
+    mask = (outside <= radius) & ~(ndimage.binary_dilation(beside, disk(3)) & ~sector)
+    burnt = find_marks(frames)
+    if (burnt & sector).sum() < MOST_BURNT * sector.sum():
+        mask &= ~ndimage.binary_dilation(burnt, disk(2))
+    return torch.from_numpy(mask)
+
+
+def sector_hull(cine: torch.Tensor) -> torch.Tensor:
+    """The convex hull ``[H, W]`` of what is ever lit in a cine ``[1, T, H, W]``: the sector, the dark in it included.
+
+    All True where nothing is lit.
+    """
+    frames = np.asarray(cine.detach().cpu())[0]
+    lit = largest_component(ndimage.binary_opening(frames.max(axis=0) > VALUE_RANGE[0], disk(1)))
+    return torch.from_numpy(convex_hull_image(lit) if lit.any() else ~lit)
+
+
+def find_marks(frames: np.ndarray) -> np.ndarray:
+    """Text, scales and other marks over the picture ``[H, W]``: thin and bright, and still in time.
+
+    Args:
+        frames: ``[T, H, W]`` in [0, 1].
+    """
+    mean, spread = frames.mean(axis=0), frames.std(axis=0)
+    above = mean - ndimage.grey_opening(mean, footprint=disk(THICKEST_MARK))
+    core = (spread < STILL) & (mean > BRIGHT_MARK) & (above > MARK_CONTRAST)
+    near = (spread < 2 * STILL) & (above > MARK_CONTRAST / 2)
+    return ndimage.binary_propagation(core, mask=near | core)
+
+
+def traces(frames: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Lines that move over the picture, an ECG say: long, thin pieces of what is ever bright ``[H, W]``.
+
+    Args:
+        frames: ``[T, H, W]`` in [0, 1].
+        where: ``[H, W]``, where to look for them.
+    """
+    pieces, _ = ndimage.label((frames.max(axis=0) > BRIGHT_TRACE) & where, np.ones((3, 3)))
+    found = np.zeros(pieces.shape, dtype=bool)
+    for number, box in enumerate(ndimage.find_objects(pieces), 1):
+        piece = pieces[box] == number
+        if max(piece.shape) >= LEAST_TRACE * max(pieces.shape) and piece.mean() < 0.5:
+            found[box] |= piece
+    return found
+
+
+def _piece(mask: np.ndarray) -> np.ndarray:
+    """The largest connected piece of what is dense in a mask, without holes."""
+    largest = largest_component(ndimage.binary_opening(_density(mask, 7) > 0.5, disk(3)))
+    return _fill_gaps(largest, 6) if largest.any() else largest
+
+
+def _density(mask: np.ndarray, size: int) -> np.ndarray:
+    return ndimage.uniform_filter(mask.astype(np.float32), size)
+
+
+def _fill_gaps(mask: np.ndarray, radius: int) -> np.ndarray:
+    """Close gaps of up to twice the radius and fill what is enclosed."""
+    return ndimage.binary_fill_holes(close_mask(mask, radius) | mask)

@@ -1,0 +1,189 @@
+"""Map transforms that make a case of an entry of a list: the ``preprocessing`` of a bundle that registers cines.
+
+Each takes and gives the dictionary of an entry. ``ReadCined`` adds ``cine`` ``[1, T, H, W]`` (a MetaTensor in [0, 1]
+whose meta has the file's calibration), the others ``mask`` ``[1 or N, 1, H, W]`` bool and ``image`` ``[N, 2, H, W]``
+(moving, fixed), and ``ToCineCase`` ends in a ``CineCase``. MONAI's own transforms fit between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose, MapTransform, Transform
+
+from cardiac_motion.cine.case import CineCase
+from cardiac_motion.cine.labels import read_labels, read_mask
+from cardiac_motion.cine.read import frame_pairs, read_cine, read_two_frames
+from cardiac_motion.cine.scale import resample_square
+from cardiac_motion.cine.sector import sector_hull, sector_mask
+from cardiac_motion.core.case import Entry
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.flow.pool import check_pool
+from cardiac_motion.ventricle.contours import blood_pool_masks
+
+LEAST_SIZE = 21  # pixels: the window of the local correlation that every method is measured by
+
+Item = Mapping[Any, Any]  # an entry's keys are texts, MONAI's type says any
+
+
+class ReadCined(MapTransform):
+    """Reads the file of an entry with its calibration, as ``cine``.
+
+    An entry of ``es_image`` has one frame at end-diastole as its ``image``: the cine is these two frames.
+
+    Args:
+        frames: read so many frames at most, from the first; 0 reads all.
+        keys: of the path.
+
+    Raises:
+        InputError: the cine can't be used.
+    """
+
+    def __init__(self, frames: int = 0, keys: str = "image") -> None:
+        super().__init__(keys)
+        self.frames = frames
+
+    def __call__(self, data: Item) -> dict[Any, Any]:
+        item = dict(data)
+        path, spacing = item[self.keys[0]], item.get("spacing")
+        if "es_image" in item:
+            cine = read_two_frames(path, item["es_image"], spacing)
+        else:
+            cine = read_cine(item.get("files", path), spacing)
+        if min(cine.shape[2:]) < LEAST_SIZE:
+            raise InputError(
+                f"{path}: frames of {cine.shape[3]} × {cine.shape[2]} pixels; motion is measured from "
+                f"{LEAST_SIZE} × {LEAST_SIZE} on"
+            )
+        if self.frames:
+            times = cine.meta["frame_times"]
+            cine = MetaTensor(cine[:, : max(self.frames, 2)], meta=cine.meta)
+            cine.meta["frame_times"] = times and times[: cine.shape[1]]
+        return {**item, "entry": Entry.from_dict(item), "cine": cine, "cut": bool(self.frames)}
+
+
+class GreyScaled(MapTransform):
+    """Refuses colour Doppler.
+
+    Raises:
+        InputError: it is.
+    """
+
+    def __init__(self, keys: str = "cine") -> None:
+        super().__init__(keys)
+
+    def __call__(self, data: Item) -> dict[Any, Any]:
+        if data[self.keys[0]].meta["colour_flow"]:
+            raise InputError(f"{data['image']}: colour Doppler; strain is measured in grey-scale cines")
+        return dict(data)
+
+
+class SquarePixelsd(MapTransform):
+    """Brings cines whose pixels aren't square to square ones (``cardiac_motion.cine.scale.resample_square``)."""
+
+    def __init__(self, keys: str = "cine") -> None:
+        super().__init__(keys)
+
+    def __call__(self, data: Item) -> dict[Any, Any]:
+        return {**data, **{key: resample_square(data[key]) for key in self.keys}}
+
+
+class SectorMaskd(MapTransform):
+    """The ultrasound sector of a cine, as ``mask [1, 1, H, W]``: where to register."""
+
+    def __init__(self, keys: str = "cine") -> None:
+        super().__init__(keys)
+
+    def __call__(self, data: Item) -> dict[Any, Any]:
+        return {**data, "mask": sector_mask(data[self.keys[0]])[None, None]}
+
+
+class FramePairsd(MapTransform):
+    """The pairs of neighbouring frames of a cine, as ``image [N, 2, H, W]``: frame t (moving), frame t + 1 (fixed)."""
+
+    def __init__(self, keys: str = "cine") -> None:
+        super().__init__(keys)
+
+    def __call__(self, data: Item) -> dict[Any, Any]:
+        return {**data, "image": frame_pairs(data[self.keys[0]].as_tensor())}
+
+
+class BloodPoold(MapTransform):
+    """Where an entry says what is blood: that alone in the pairs, its mask, and ``pool [T, H, W]`` (NMSR section 3).
+
+    An entry names ``pool``, a label map (X, Y, T) of all frames in which 1 is blood; or masks of the cavity, pictures
+    or NIfTI (X × Y), ``ed_mask`` and ``es_mask``, at the frames ``ed`` and ``es``.
+
+    Raises:
+        InputError: one of these four is missing, or a mask is of another size than the frames.
+    """
+
+    def __init__(self, keys: str = "image") -> None:
+        super().__init__(keys)
+
+    def __call__(self, data: Item) -> dict[Any, Any]:
+        item = dict(data)
+        blood = _pool(item, item["cine"])
+        if blood is None:
+            return item
+        pairs = torch.stack([blood[:-1], blood[1:]], 1)
+        return {**item, **{key: item[key] * pairs for key in self.keys}, "mask": blood[1:, None], "pool": blood}
+
+
+def _pool(item: dict[Any, Any], cine: MetaTensor) -> torch.Tensor | None:
+    if "pool" in item:
+        labels = read_labels(item["pool"])
+        labels = labels[..., None] if labels.ndim == 2 else labels
+        blood = torch.from_numpy(np.ascontiguousarray(labels.transpose(2, 1, 0)) == 1)
+        blood = blood[: cine.shape[1]] if item["cut"] else blood
+        check_pool(blood, cine.shape[2:], cine.shape[1], sector_hull(cine), str(item["pool"]))
+        return blood
+    if "ed_mask" not in item and "es_mask" not in item:
+        return None
+    missing = [name for name in ("ed", "es", "ed_mask", "es_mask") if name not in item]
+    if missing:
+        path = item["entry"].image
+        raise InputError(f"{path}: blood needs ed, es, ed_mask and es_mask; missing: {', '.join(missing)}")
+    masks = {name: read_mask(item[name]) for name in ("ed_mask", "es_mask")}
+    for name, mask in masks.items():
+        if mask.shape != tuple(cine.shape[2:]):
+            there, frame = (f"{size[1]} × {size[0]} pixels" for size in (mask.shape, cine.shape[2:]))
+            raise InputError(f"{item[name]}: the mask is {there}, the frames are {frame}")
+    return blood_pool_masks(masks["ed_mask"], masks["es_mask"], int(item["ed"]), int(item["es"]), cine.shape[1])
+
+
+def mask_pool(case: CineCase, pool: torch.Tensor) -> CineCase:
+    """A cine of which the blood alone is registered: all else is black in its pairs (NMSR section 3).
+
+    Args:
+        case: the cine.
+        pool: ``[T, H, W]`` bool.
+    """
+    image = case.image * torch.stack([pool[:-1], pool[1:]], 1)
+    return replace(case, image=image, mask=pool[1:, None], pool=pool)
+
+
+class ToCineCase(Transform):
+    """The end of the chain: the typed case."""
+
+    def __call__(self, data: Item) -> CineCase:
+        pool = data.get("pool")
+        blood = pool if isinstance(pool, torch.Tensor) else None
+        return CineCase(data["entry"], data["image"], data.get("mask"), data["cine"], blood)
+
+
+def cine_transforms(frames: int = 0, square: bool = False, grey: bool = False) -> Compose:
+    """The chain as the bundles have it.
+
+    Args:
+        frames: as in ``ReadCined``.
+        square: with ``SquarePixelsd``.
+        grey: with ``GreyScaled``.
+    """
+    before = [ReadCined(frames), *([GreyScaled()] if grey else []), *([SquarePixelsd()] if square else [])]
+    return Compose([*before, SectorMaskd(), FramePairsd(), BloodPoold(), ToCineCase()])

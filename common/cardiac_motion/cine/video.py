@@ -1,0 +1,169 @@
+"""Videos: frames, their times and the shape of their pixels, as FFmpeg's libraries (PyAV) decode them.
+
+Times are those of the frames themselves (their presentation time stamps), so an edit list, a variable rate or a longer
+sound track does no harm. A video is refused where bytes are missing or the decoder fails, not for what a header counts.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from cardiac_motion.cine.loop import FirstChannel, Loop, format_error, unit_range
+from cardiac_motion.core.bars import show_bar
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.stored import check_size
+
+VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".ts")
+PIXELS_PER_BYTE = 1e5  # a still, blank frame of a modern codec takes a few bytes
+TS_PACKET = 188  # bytes of a packet of an MPEG transport stream
+BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")  # that an MP4 or QuickTime file may begin with
+GREY_FORMATS = ("gray", "gray10le", "gray12le", "gray16le")
+
+
+def read_video(path: Path) -> Loop:
+    """Read a video file. Its times are those of playback."""
+    with path.open("rb") as file:
+        missing = count_missing_bytes(file, path.suffix.lower())
+    if missing:
+        raise InputError(f"{path}: the video ends early, the last {missing} bytes are missing")
+    loop = decode_video(path, os.fspath(path), path.stat().st_size)
+    loop.times_are = "playback"
+    loop.notes.append("A video gives no spacing in mm: lengths are in pixels.")
+    loop.notes.append("A video's times are those of its playback, which may be slower or faster than the acquisition.")
+    return loop
+
+
+def decode_video(path: Path, source: str | bytes, size: int) -> Loop:
+    """Decode the first video stream.
+
+    Args:
+        path: what an error names.
+        source: a file's name, or its content.
+        size: of it in bytes.
+
+    Raises:
+        InputError: no video, frames that are lost or damaged, or too many pixels for this machine.
+    """
+    import av
+    from av.logging import PANIC, set_level
+
+    set_level(PANIC)
+    loop, channel = Loop(), FirstChannel()
+    frames: list[np.ndarray] = []
+    stamps: list[float | None] = []
+    damaged, packets = 0, 0
+    try:
+        with av.open(io.BytesIO(source) if isinstance(source, bytes) else source, metadata_errors="ignore") as video:
+            if not video.streams.video:
+                raise InputError(f"{path}: no video in this file")
+            stream = video.streams.video[0]
+            codec: Any = stream.codec_context
+            check_size(path, (1, codec.height, codec.width), size, PIXELS_PER_BYTE)
+            ratio = stream.sample_aspect_ratio or codec.sample_aspect_ratio
+            for packet in show_bar(video.demux(stream), f"reading {path.name}", "frame", stream.frames or None):
+                packets += packet.size > 0
+                damaged += bool(packet.is_corrupt)
+                for frame in packet.decode():
+                    damaged += bool(frame.is_corrupt)
+                    grey = _grey(frame, channel)
+                    if frames and grey.shape != frames[0].shape:
+                        raise InputError(f"{path}: the size of the frames changes at frame {len(frames)}")
+                    if not frames or len(frames) % 64 == 0:
+                        check_size(path, (len(frames) + 64, *grey.shape), size, PIXELS_PER_BYTE)
+                    frames.append(grey)
+                    stamps.append(frame.time)
+            counted = stream.frames if video.format.name.startswith("mov") else 0  # others may state anything
+            rate = float(stream.average_rate or stream.guessed_rate or 0)
+            turned = int(frame.rotation) if frames else 0
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path}: not a readable video, or a truncated one: {format_error(error)}") from error
+    if packets < counted:
+        raise InputError(f"{path}: the video ends early, {counted} frames declared but {packets} can be decoded")
+    if damaged:
+        raise InputError(f"{path}: the video is damaged or ends early, {damaged} of its frames can't be decoded whole")
+    if not frames:
+        raise InputError(f"{path}: the video has no frames")
+    loop.aspect = float(1 / ratio) if ratio else 1.0
+    if turned % 180:
+        loop.aspect = 1 / loop.aspect
+    if turned:
+        frames = [np.rot90(frame, turned // 90) for frame in frames]
+        loop.notes.append(f"The video says that it is to be turned by {turned} degrees: it is.")
+    stack = np.stack(frames)
+    del frames
+    loop.frames = unit_range(stack, loop.notes, np.iinfo(stack.dtype).max)
+    channel.tell(loop)
+    loop.frame_times = _times(stamps, rate)
+    return loop
+
+
+def _grey(frame: Any, channel: FirstChannel) -> np.ndarray:
+    name = frame.format.name
+    if name in GREY_FORMATS:
+        return frame.to_ndarray(format="gray" if name == "gray" else "gray16le")
+    return channel(frame.to_ndarray(format="rgb24"))
+
+
+def _times(stamps: list[float | None], rate: float) -> list[float] | None:
+    known = [stamp for stamp in stamps if stamp is not None]
+    if len(known) == len(stamps) > 1 and np.all(np.diff(known) > 0):
+        return [stamp - known[0] for stamp in known]
+    return [t / rate for t in range(len(stamps))] if rate > 0 else None
+
+
+def count_missing_bytes(file: BinaryIO, suffix: str) -> int:
+    """How far what an MP4, AVI, Matroska, WMV or MPEG-TS says of its size reaches beyond its end; 0 for others."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(4096)
+    if head[:4] == b"RIFF":
+        return max(int.from_bytes(head[4:8], "little") + 8 - size, 0)
+    if head[:1] == b"\x47" and suffix == ".ts":
+        return -size % TS_PACKET
+    if head[:4] == b"\x1a\x45\xdf\xa3":
+        return _matroska_excess(head, size)
+    if head[:16] == bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"):
+        return _asf_excess(head, size)
+    if suffix not in (".mp4", ".m4v", ".mov") or head[4:8] not in BOXES:
+        return 0
+    start = 0
+    while start + 8 <= size:
+        file.seek(start)
+        box = file.read(16)
+        length = int.from_bytes(box[:4], "big")
+        if length == 1:
+            length = int.from_bytes(box[8:], "big")
+        if length < 8:
+            return 0
+        start += length
+    return max(start - size, 0)
+
+
+def _matroska_excess(head: bytes, size: int) -> int:
+    """The EBML header and the Segment, each an identifier and a length of variable size; all ones is unknown."""
+    position = 4
+    for _ in range(2):
+        if position >= len(head) or not head[position]:
+            return 0
+        width = 9 - head[position].bit_length()
+        value = int.from_bytes(head[position : position + width], "big") & ((1 << 7 * width) - 1)
+        if value == (1 << 7 * width) - 1:
+            return 0
+        position += width + value
+        if head[position : position + 4] == b"\x18\x53\x80\x67":
+            position += 4
+    return max(position - size, 0)
+
+
+def _asf_excess(head: bytes, size: int) -> int:
+    """The File Properties Object holds the file's size, behind its own identifier and length and a file identifier."""
+    at = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
+    stated = int.from_bytes(head[at + 40 : at + 48], "little") if at >= 0 else 0
+    return max(stated - size, 0)

@@ -1,0 +1,208 @@
+"""A bundle's inference or evaluation, case by case, and the tables of a whole list."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from cardiac_motion.cohort.runner import Work
+from cardiac_motion.core import folders
+from cardiac_motion.core.errors import InputError, unwrap_errors
+from cardiac_motion.core.files import write_whole
+from cardiac_motion.core.options import check_files, check_known, is_path, take_literally
+from cardiac_motion.core.tables import metrics_of, pair_rows, statistics_text, write_tables
+
+SCALES = ".scales"  # folder of what a case that takes long keeps to go on with
+SETTINGS = "cohort.json"
+
+
+def config_files(bundle: str | Path, evaluate: bool = False, further: Sequence[str | Path] = ()) -> list[Path]:
+    """The files that say what a bundle does, in the order in which they are merged.
+
+    Args:
+        bundle: folder.
+        evaluate: with ``evaluate.json``.
+        further: files; a bare name is one of the bundle's.
+
+    Raises:
+        InputError: one is missing.
+    """
+    configs = Path(bundle) / "configs"
+    files = [configs / "inference.json", *([configs / "evaluate.json"] if evaluate else [])]
+    files += [Path(name) if Path(name).is_file() else configs / name for name in further]
+    check_files(files, str(bundle))
+    return files
+
+
+def parse_config(files: Sequence[str | Path], options: dict[str, Any]) -> ConfigParser:
+    """The merged configuration with ``options`` over it.
+
+    Raises:
+        InputError: an option that the bundle doesn't have.
+    """
+    parser = ConfigParser()
+    parser.read_config([str(path) for path in files])
+    known: Any = parser.config
+    root = str(Path(files[0]).parents[1])
+    check_known(known, options, root)
+    given = {"bundle_root": root, **options}  # from any folder
+    parser.update({name: None if is_path(name) else value for name, value in given.items()})
+    take_literally(parser, given)
+    return parser
+
+
+def content(parser: ConfigParser, name: str) -> Any:
+    """A part of a configuration.
+
+    Raises:
+        InputError: where bad input is what is wrong with it, without what MONAI wraps it in.
+    """
+    with unwrap_errors():
+        return parser.get_parsed_content(name)
+
+
+def case_names(parser: ConfigParser) -> dict[str, str]:
+    """The entries of a bundle's data set (``folders.identity``), in its order, and the folder of each one's results.
+
+    Raises:
+        InputError: ``cardiac_motion.core.folders.case_names`` refuses one.
+    """
+    dataset = content(parser, "dataset")
+    names = folders.case_names(dataset.entries, str(parser["output_dir"]))
+    return {folders.identity(entry): name for entry, name in zip(dataset.entries, names, strict=True)}
+
+
+def uses_gpu(parser: ConfigParser) -> bool:
+    """Whether the configuration would take a GPU where there is one."""
+    return "cuda" in str(parser["device"])
+
+
+def bundle_work(files: Sequence[str | Path], options: dict[str, Any]) -> Work:
+    """The work of a bundle; ``options`` name its ``output_dir``."""
+    arguments = {"files": [str(path) for path in files], "options": options}
+    return Work("cardiac_motion.cohort.bundle:open_bundle", arguments, str(Path(options["output_dir"]).resolve()))
+
+
+def open_bundle(files: Sequence[str], options: dict[str, Any]) -> Callable[[str], None]:
+    """Build a bundle's evaluator; returns what does the case of a name.
+
+    Each case begins with the bundle's seed, so that it is the same whichever process does it, and after whatever.
+    """
+    import cv2
+    import torch
+    from monai.utils import set_determinism
+
+    threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
+    if threads:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+    parser = parse_config(files, {**options, "mlflow": False})
+    content(parser, "initialize")
+    evaluator, seed = content(parser, "evaluator"), parser["seed"]
+    entries = evaluator.dataset.entries
+    path = Path(options["output_dir"]) / SETTINGS
+    if path.is_file():
+        placed = json.loads(path.read_text()).get("folders", {})
+        evaluator.place([placed.get(folders.identity(entry), entry["case"]) for entry in entries])
+    else:
+        evaluator.place()
+    index = {str(entry["case"]): i for i, entry in enumerate(entries)}
+    keeps = evaluator.checkpoints()
+
+    def evaluate_case(name: str) -> None:
+        set_determinism(seed)
+        if keeps is not None:
+            evaluator.keep_checkpoints(keeps / SCALES / name)
+        evaluator.run_case(index[name])
+        if keeps is not None:
+            for folder in (keeps / SCALES / name, keeps / SCALES):
+                with suppress(OSError):  # other cases are at work
+                    folder.rmdir()
+
+    return evaluate_case
+
+
+def settings(files: Sequence[Path], options: dict[str, Any]) -> dict[str, Any]:
+    """What results depend on, for ``cohort.json``: two runs of one digest may share a folder."""
+    own = {key: value for key, value in options.items() if key not in ("output_dir", "datalist")}
+    key = json.dumps(own, sort_keys=True, default=str)
+    parser = parse_config(files, options)
+    return {
+        "bundle": files[0].parents[1].name,
+        **{name: content(parser, name) for name in ("experiment", "preset", "fold") if name in parser},
+        "configs": [str(path) for path in files],
+        **options,
+        "digest": digest_of(files, key),
+    }
+
+
+def digest_of(files: Sequence[Path], key: str) -> str:
+    """What tells results of these files, of the weights that they name, and of ``key`` from others."""
+    digest = hashlib.sha256(key.encode())
+    text = " ".join(path.read_text() for path in files)
+    for path in files:
+        digest.update(json.dumps(json.loads(path.read_text()), sort_keys=True).encode())
+    for path in sorted((files[0].parents[1] / "models").glob("*.pt")):
+        if path.name in text:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def result(output_dir: Path, name: str) -> dict[str, Any] | None:
+    """``summary.json`` of a case; None where it is not finished."""
+    try:
+        found: dict[str, Any] = json.loads((output_dir / name / "summary.json").read_text())
+    except FileNotFoundError:
+        return None
+    return found
+
+
+class Pairs:
+    """The rows of all pairs of the finished cases, read whenever they are gone through: they are too many to keep."""
+
+    def __init__(self, output_dir: Path, names: Sequence[str]) -> None:
+        self.output_dir, self.names = output_dir, names
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for name in self.names:
+            yield from pair_rows(name, (result(self.output_dir, name) or {}).get("pairs"))
+
+
+def tables(output_dir: Path, names: Sequence[str], failed: dict[str, str]) -> str:
+    """Write ``metrics.csv``, ``pairs.csv`` and ``summary.json`` of the list, as one process would; means as text."""
+    found = ((name, result(output_dir, name)) for name in names)
+    rows = [{"case": name, **metrics_of(summary)} for name, summary in found if summary is not None]
+    write_tables(output_dir, rows, Pairs(output_dir, names), failed)
+    return statistics_text(rows) if rows else ""
+
+
+def keep_settings(
+    output_dir: Path, now: dict[str, Any], names: Sequence[str], placed: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """Write ``cohort.json``, or check it against what was written; returns it.
+
+    ``cases`` keeps its order when the list grows: a case's place is its step in MLflow. ``folders`` says
+    which entry's results go where.
+
+    Raises:
+        InputError: the folder holds the results of other settings.
+    """
+    path = output_dir / SETTINGS
+    before: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    if before and before["digest"] != now["digest"]:
+        changed = [k for k, v in now.items() if k not in ("digest", "datalist") and before.get(k) != v] or ["a file"]
+        raise InputError(f"{output_dir}: was made with other settings ({', '.join(changed)}); take another folder")
+    kept = before.get("cases", [])
+    known = set(kept)
+    now = {**now, "id": before.get("id", os.urandom(8).hex()), "cases": kept + [n for n in names if n not in known]}
+    now["folders"] = {**before.get("folders", {}), **(placed or {})}
+    with write_whole(path) as beside:
+        beside.write_text(json.dumps(now, indent=1, default=str))
+    return now

@@ -1,0 +1,76 @@
+"""Dense optical flow by polynomial expansion (Farnebäck 2003, 10.1007/3-540-45103-X_50), OpenCV's, as a network.
+
+A baseline of c-PWC-Net (Evain et al. 2022, section III-B.2), which takes its figures from another paper; the settings
+here are our own choice on simulated ultrasound.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cardiac_motion.core.errors import InputError
+
+
+class Farneback(nn.Module):
+    """Registers each pair of a batch by Farnebäck's method, on the CPU.
+
+    Args:
+        levels: of the pyramid, the full image included; each halves it.
+        window: of the averaging, pixels a side.
+        iterations: a level.
+        neighbourhood: in which a polynomial is fitted, pixels a side.
+        sigma: of the Gaussian weights of that fit, pixels.
+        gaussian: average by a Gaussian instead of a box.
+
+    Raises:
+        InputError: a number that can't be.
+    """
+
+    def __init__(
+        self,
+        levels: int = 3,
+        window: int = 15,
+        iterations: int = 3,
+        neighbourhood: int = 5,
+        sigma: float = 1.2,
+        gaussian: bool = False,
+    ) -> None:
+        super().__init__()
+        if min(levels, window, iterations) < 1 or neighbourhood < 3 or neighbourhood % 2 == 0 or sigma <= 0:
+            raise InputError(
+                "levels, window and iterations are at least 1, neighbourhood is odd and at least 3, sigma is positive; "
+                "got "
+                f"{levels}, {window}, {iterations}, {neighbourhood}, {sigma}"
+            )
+        self.levels, self.window, self.iterations = levels, window, iterations
+        self.neighbourhood, self.sigma = neighbourhood, sigma
+        self.flags = cv2.OPTFLOW_FARNEBACK_GAUSSIAN if gaussian else 0
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``image [B, 2, H, W]`` (moving, fixed; unit range) to ``ddf [B, 2, H, W]`` in pixels.
+
+        Raises:
+            ValueError: another shape.
+        """
+        if image.dim() != 4 or image.shape[1] != 2:
+            raise ValueError(f"expected [B, 2, H, W], got {tuple(image.shape)}")
+        pairs = (image.detach().cpu().float().clamp(0, 1) * 255).round().byte().numpy()
+        return torch.stack([self._register(*pair) for pair in pairs]).to(image.device)
+
+    def _register(self, moving: np.ndarray, fixed: np.ndarray) -> Tensor:
+        flow = cv2.calcOpticalFlowFarneback(  # type: ignore[call-overload]
+            fixed,
+            moving,
+            None,
+            0.5,
+            self.levels,
+            self.window,
+            self.iterations,
+            self.neighbourhood,
+            self.sigma,
+            self.flags,
+        )
+        return torch.from_numpy(np.ascontiguousarray(flow[..., ::-1].transpose(2, 0, 1)))

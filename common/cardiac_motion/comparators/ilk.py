@@ -1,0 +1,42 @@
+"""Iterative Lucas-Kanade flow (Le Besnerais and Champagnat 2005, 10.1109/ICIP.2005.1529706), scikit-image's."""
+
+from __future__ import annotations
+
+import numpy as np
+from skimage.registration import optical_flow_ilk
+
+from cardiac_motion.comparators.classical import ClassicalMethod
+from cardiac_motion.core.errors import InputError
+
+
+class IterativeLucasKanade(ClassicalMethod):
+    """Registers each pair of a batch by iterative Lucas-Kanade flow, in 2D and 3D.
+
+    Args:
+        radius: of the window in voxels.
+        warps: of the moving image, a level of the pyramid.
+        gaussian: weights of the window; even ones otherwise.
+        prefilter: a median of the field before each warp.
+
+    Raises:
+        InputError: a number that can't be.
+    """
+
+    axes = (2, 3)
+
+    def __init__(self, radius: int = 7, warps: int = 10, gaussian: bool = False, prefilter: bool = False) -> None:
+        super().__init__()
+        if min(radius, warps) < 1:
+            raise InputError(f"radius and warps are at least 1; got {radius}, {warps}")
+        self.radius, self.warps, self.gaussian, self.prefilter = radius, warps, gaussian, prefilter
+
+    def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+        """The field ``[d, *S]`` in voxels."""
+        return optical_flow_ilk(
+            fixed,
+            moving,
+            radius=self.radius,
+            num_warp=self.warps,
+            gaussian=self.gaussian,
+            prefilter=self.prefilter,
+        )

@@ -1,0 +1,58 @@
+"""Total-variation flow with an L1 data term (Zach et al. 2007, 10.1007/978-3-540-74936-3_22), scikit-image's."""
+
+from __future__ import annotations
+
+import numpy as np
+from skimage.registration import optical_flow_tvl1
+
+from cardiac_motion.comparators.classical import ClassicalMethod
+from cardiac_motion.core.errors import InputError
+
+
+class TotalVariationFlow(ClassicalMethod):
+    """Registers each pair of a batch by TV-L1 flow, in 2D and 3D.
+
+    Args:
+        attachment: weight of the likeness; smaller is smoother.
+        tightness: of the step that joins likeness and smoothness.
+        warps: of the moving image, a level of the pyramid.
+        iterations: a warp.
+        tolerance: mean square of the field's change at which a warp ends.
+        prefilter: a median of the field before each warp.
+
+    Raises:
+        InputError: a number that can't be.
+    """
+
+    axes = (2, 3)
+
+    def __init__(
+        self,
+        attachment: float = 15.0,
+        tightness: float = 0.3,
+        warps: int = 5,
+        iterations: int = 10,
+        tolerance: float = 1e-4,
+        prefilter: bool = False,
+    ) -> None:
+        super().__init__()
+        if min(warps, iterations) < 1 or min(attachment, tightness, tolerance) <= 0:
+            given = f"{attachment}, {tightness}, {tolerance}, {warps}, {iterations}"
+            raise InputError(
+                f"attachment, tightness and tolerance are positive, warps and iterations at least 1; got {given}"
+            )
+        self.attachment, self.tightness, self.tolerance = attachment, tightness, tolerance
+        self.warps, self.iterations, self.prefilter = warps, iterations, prefilter
+
+    def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+        """The field ``[d, *S]`` in voxels."""
+        return optical_flow_tvl1(
+            fixed,
+            moving,
+            attachment=self.attachment,
+            tightness=self.tightness,
+            num_warp=self.warps,
+            num_iter=self.iterations,
+            tol=self.tolerance,
+            prefilter=self.prefilter,
+        )

@@ -1,0 +1,1 @@
+"""Many bundles on one datalist: ``python -m cardiac_motion.compare``."""

@@ -1,0 +1,75 @@
+"""The pictures of a comparison: box plots, likeness against truth, error along the wall."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from cardiac_motion.compare.methods import Method
+from cardiac_motion.compare.table import finite, kind_of
+from cardiac_motion.core.files import write_whole
+from cardiac_motion.core.plots import plt
+
+
+def box_plot(methods: Sequence[Method], path: Path) -> None:
+    """The metrics that the kind names and that cases have, a box a method; nothing where there are none."""
+    kind = kind_of(methods)
+    shown = [metric for metric in kind.boxes if any(len(finite(m, metric)) for m in methods)]
+    done = [m for m in methods if any(len(finite(m, metric)) for metric in shown)]
+    if not shown:
+        return
+    size = (14 / 3 * len(shown), 0.36 * len(done) + 1.4)
+    figure, axes = plt.subplots(1, len(shown), figsize=size, sharey=True, squeeze=False)
+    for axis, metric in zip(axes[0], shown, strict=True):
+        heading, factor, _ = kind.columns[metric]
+        values = [factor * finite(m, metric) for m in done]
+        axis.boxplot(values, orientation="horizontal", widths=0.6, showmeans=True)
+        axis.set_yticks(range(1, len(done) + 1), [m.title for m in done])
+        axis.set_xlabel(heading)
+        axis.grid(axis="x", alpha=0.3)
+    axes[0, 0].invert_yaxis()
+    _save(figure, path)
+
+
+def truth_plot(methods: Sequence[Method], path: Path) -> None:
+    """Is the better similarity the truer motion? NLCC against endpoint error in the myocardium, a point a method."""
+    found = {m.title: [finite(m, metric) for metric in ("nlcc_myocardium", "epe_mm")] for m in methods}
+    points = {title: (x.mean(), y.mean()) for title, (x, y) in found.items() if len(x) and len(y)}
+    if not points:
+        return
+    figure, axis = plt.subplots(figsize=(7, 5))
+    for title, (x, y) in points.items():
+        axis.plot(x, y, "o", color="tab:blue")
+        axis.annotate(title, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=8)
+    axis.set_xlabel("NLCC in the myocardium")
+    axis.set_ylabel("endpoint error a frame, mm")
+    axis.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def profile_plot(methods: Sequence[Method], path: Path) -> None:
+    """Error along the normalised endocardial contour from base over apex to base (Evain et al. 2022, Fig. 6)."""
+    found = {m.title: [p for p in map(m.profile, m.cases) if p] for m in methods}
+    if not any(found.values()):
+        return
+    figure, axis = plt.subplots(figsize=(7, 4.5))
+    for title, profiles in found.items():
+        if profiles:
+            mean = np.mean(profiles, axis=0)
+            axis.plot(np.linspace(0, 1, len(mean)), mean, label=title)
+    axis.set_xlabel("normalised position, base – apex – base")
+    axis.set_ylabel("mean error over the beat, mm")
+    axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.tight_layout()
+    with write_whole(path) as beside:
+        figure.savefig(beside, dpi=110)
+    plt.close(figure)

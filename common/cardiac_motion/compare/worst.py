@@ -1,0 +1,87 @@
+"""Methods by the fold of a comparison in which they are worst: a claim holds where it holds in every world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cardiac_motion.compare.kinds import Kind
+from cardiac_motion.core.files import write_whole
+from cardiac_motion.core.tables import write_csv
+
+Table = Sequence[dict[str, Any]]
+LARGER = ("nlcc", "nlcc_myocardium")  # the larger the better, as what starts with dice
+
+
+def find_worst(values: Mapping[str, float], metric: str) -> tuple[str, float] | None:
+    """The fold in which a metric is worst, and its value there; None where no fold has it.
+
+    Args:
+        values: the metric's mean by fold.
+        metric: its name; scores are worst where they are least, errors with a sign where they are furthest from 0.
+    """
+    finite = {fold: value for fold, value in values.items() if np.isfinite(value)}
+    if not finite:
+        return None
+    larger = metric in LARGER or metric.startswith("dice")
+    fold = max(finite, key=lambda name: -finite[name] if larger else abs(finite[name]))
+    return fold, finite[fold]
+
+
+def list_worst(tables: Mapping[str, Table], kinds: Mapping[str, Kind]) -> list[dict[str, Any]]:
+    """A row a method: ``<metric>`` in its worst fold and ``<metric>_fold``; the best first, by the kind's metric.
+
+    Args:
+        tables: rows by fold, as ``cardiac_motion.compare.table.rows`` gives them.
+        kinds: of the folds.
+
+    A method that has no finished case in some fold has these folds in ``missing`` and comes last.
+    """
+    titles = list(dict.fromkeys(row["method"] for table in tables.values() for row in table))
+    metrics = list(dict.fromkeys(metric for kind in kinds.values() for metric in kind.columns))
+    kind = next(iter(kinds.values()))
+    found = []
+    for title in titles:
+        rows = {fold: row for fold, table in tables.items() for row in table if row["method"] == title and row["n"]}
+        line: dict[str, Any] = {"method": title, "n": min((row["n"] for row in rows.values()), default=0)}
+        for metric in metrics:
+            of = find_worst({fold: row.get(metric, float("nan")) for fold, row in rows.items()}, metric)
+            if of:
+                line |= {metric: of[1], f"{metric}_fold": of[0]}
+        line["missing"] = " ".join(fold for fold in tables if fold not in rows)
+        found.append(line)
+    sign, metric = (-1 if kind.larger else 1), kind.metric or ""
+    if metric:
+        found.sort(key=lambda line: (bool(line["missing"]), sign * line.get(metric, sign * float("inf"))))
+    return found
+
+
+def format_worst(table: Table, kinds: Mapping[str, Kind], about: str) -> str:
+    """The rows of ``list_worst`` as Markdown, ``value (fold)``."""
+    columns = {metric: column for kind in kinds.values() for metric, column in kind.columns.items()}
+    shown = [metric for metric in columns if any(metric in row for row in table)]
+    headings = [columns[metric][0] for metric in shown]
+    lines = [f"{about} Each figure is that of the worst fold, which is named.", ""]
+    lines += ["| method | " + " | ".join([*headings, "n"]) + " |", "|---|" + "---:|" * (len(headings) + 1)]
+    for row in table:
+        cells = []
+        for metric in shown:
+            _, factor, digits = columns[metric]
+            known = metric in row
+            cells.append(f"{factor * row[metric]:.{digits}f} ({row[f'{metric}_fold']})" if known else "")
+        cells.append(f"{row['n']}" + (f", not run on {row['missing']}" if row["missing"] else ""))
+        lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def write_worst(tables: Mapping[str, Table], kinds: Mapping[str, Kind], output_dir: Path, about: str) -> str:
+    """Write ``worst.md`` and ``worst.csv``; returns the Markdown."""
+    table = list_worst(tables, kinds)
+    text = format_worst(table, kinds, about)
+    write_csv(output_dir / "worst.csv", table)
+    with write_whole(output_dir / "worst.md") as beside:
+        beside.write_text(text)
+    return text

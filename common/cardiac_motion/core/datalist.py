@@ -1,0 +1,87 @@
+"""Lists of cases in the decathlon's JSON format, and the name that a case has by its file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cardiac_motion.core.errors import InputError
+
+SUFFIXES = (
+    *(".nii.gz", ".nii", ".igs.mha", ".igs.mhd", ".mha", ".mhd", ".seq.nrrd", ".nrrd", ".nhdr"),
+    *(".dcm", ".dicom", ".ima", ".gif", ".tif", ".tiff"),
+    *(".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".ts"),
+)  # of the files that a case is read from
+# keys of an entry that name a file
+PATHS = ("image", "label", "mask", "pool", "ddf", "velocity", "contour", "contours", "summary")
+PATH_ENDINGS = ("_image", "_label", "_mask")  # and how others end that do
+
+
+def case_name(path: str | Path) -> str:
+    """The file's name without its format: ``a/b.nii.gz`` is ``b``."""
+    name = Path(path).name
+    for suffix in SUFFIXES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def is_path(key: str) -> bool:
+    """Whether a key of an entry names a file."""
+    return key in PATHS or key.endswith(PATH_ENDINGS)
+
+
+def resolve_entry(entry: Mapping[str, Any], dataset_dir: str | Path) -> dict[str, Any]:
+    """The entry with its paths joined to the folder that they start from; absolute ones stay.
+
+    Args:
+        entry: of a datalist. Paths are ``image``, ``label``, ``mask``, ``ddf``, ``contour``, ``contours``, ``summary``
+            and what ends in ``_image``, ``_label`` or ``_mask``.
+        dataset_dir: that relative paths start from.
+    """
+    return {
+        key: str(Path(dataset_dir) / value) if isinstance(value, str) and is_path(key) else value
+        for key, value in entry.items()
+    }
+
+
+def read_datalist(path: str | Path, fold: str, dataset_dir: str | Path = ".") -> list[dict[str, Any]]:
+    """One fold of a datalist in the decathlon's JSON format.
+
+    Args:
+        path: of the datalist: ``{"training": [{"image": …}, …], "validation": […], "test": […]}``.
+        fold: which of its lists.
+        dataset_dir: folder that relative paths start from.
+
+    Returns:
+        The entries, each with a ``case`` (the image's name where none is given) and its paths as ``resolve_entry``
+        joins them.
+
+    Raises:
+        InputError: no such file or fold, or not of this format, or two cases of one name.
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not a JSON datalist ({error})") from error
+    if not isinstance(content, dict) or not isinstance(content.get(fold), list):
+        folds = [k for k, v in content.items() if isinstance(v, list)] if isinstance(content, dict) else []
+        raise InputError(f"{path}: has no list '{fold}' (it has: {', '.join(folds) or 'none'})")
+    entries = []
+    for item in content[fold]:
+        entry = {"image": item} if isinstance(item, str) else item
+        if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
+            raise InputError(f"{path}: an entry of '{fold}' has no 'image': {item}")
+        entry = resolve_entry(entry, dataset_dir)
+        entries.append(entry)
+    names = [entry["case"] for entry in entries if "case" in entry]
+    if len(set(names)) < len(names):
+        twice = sorted({n for n in names if names.count(n) > 1})
+        raise InputError(f"{path}: '{fold}' names a case twice: {', '.join(twice[:3])}")
+    if not entries:
+        raise InputError(f"{path}: the list '{fold}' is empty")
+    return [{"case": case_name(entry["image"]), **entry} for entry in entries]

@@ -1,0 +1,71 @@
+"""Outputs are written beside their place and moved into it when whole, and never over what is not this program's."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from cardiac_motion.core.errors import InputError
+
+PROGRAM = "cardiac-motion-bundles"
+SUMMARY = "summary.json"
+
+
+@contextmanager
+def write_whole(path: str | Path) -> Iterator[Path]:
+    """A temporary path of the same suffix beside ``path``, moved over it when the block ends without an exception.
+
+    Works for a file and, where the block makes a directory of it, for a folder. An older folder is replaced only where
+    this program made it or it is empty (``is_replaceable``).
+
+    Raises:
+        InputError: a folder of others is in the place, the folder can't be written, or the disk is full.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
+    try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield beside
+            if path.is_dir() and not path.is_symlink():
+                if not beside.is_dir() or not is_replaceable(path):
+                    raise InputError(f"{path}: a folder that this program did not make is there; it is left alone")
+                aside = path.with_name(f".{uuid.uuid4().hex[:8]}.old")
+                os.replace(path, aside)
+                os.replace(beside, path)
+                shutil.rmtree(aside)
+            else:
+                os.replace(beside, path)
+        except OSError as error:
+            if error.errno is None:
+                raise
+            raise InputError(f"{path}: cannot be written ({os.strerror(error.errno).lower()})") from error
+    finally:
+        if beside.is_dir():
+            shutil.rmtree(beside, ignore_errors=True)
+        else:
+            with suppress(OSError):  # none was made, or the folder is none
+                beside.unlink()
+
+
+def summary_of(folder: Path) -> dict[str, Any] | None:
+    """``summary.json`` of a folder that this program made; None where there is none or another wrote it."""
+    try:
+        found = json.loads((folder / SUMMARY).read_text())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    before = (found.get("case") == folder.name and "method" in found) or set(found) == {"cases", "pairs", "failed"}
+    return found if found.get("program") == PROGRAM or before else None  # version 0.1.0 named no program
+
+
+def is_replaceable(folder: Path) -> bool:
+    """Whether nothing of others is lost with a folder: this program made it, or it is empty."""
+    return summary_of(folder) is not None or not any(folder.iterdir())

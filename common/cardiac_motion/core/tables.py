@@ -1,0 +1,107 @@
+"""Tables of cases and of their frame pairs: as CSV, as statistics and as lines for the terminal.
+
+The rows are gone through one by one and never all kept, since the pairs of a large cohort don't fit into memory: that
+is why the standard library's ``csv`` and columns of plain numbers stand here, not pandas.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cardiac_motion.core.files import PROGRAM, write_whole
+
+
+def write_tables(
+    output_dir: Path, rows: Sequence[dict[str, Any]], pairs: Iterable[dict[str, Any]], failed: dict[str, str]
+) -> None:
+    """``metrics.csv``, ``pairs.csv`` and ``summary.json`` of a list of cases.
+
+    Args:
+        output_dir: made if missing.
+        rows: ``case`` and its metrics.
+        pairs: ``case``, ``pair`` and its metrics; gone through several times, so no iterator.
+        failed: reason of each case that is left out.
+    """
+    if rows:
+        write_csv(output_dir / "metrics.csv", rows)
+    if any(True for _ in pairs):
+        write_csv(output_dir / "pairs.csv", pairs)
+    if rows or len(failed) > 1:
+        summary = {"program": PROGRAM, "cases": statistics(rows), "pairs": statistics(pairs), "failed": failed}
+        with write_whole(output_dir / "summary.json") as beside:
+            beside.write_text(json.dumps(finite(summary), indent=1))
+
+
+def statistics_text(rows: Sequence[dict[str, Any]]) -> str:
+    """Mean and sd of each column as lines for the terminal."""
+    lines = [f"\n{len(rows)} cases, mean ± sd:"]
+    lines += [f"  {name:<20} {found['mean']:.4g} ± {found['sd']:.2g}" for name, found in statistics(rows).items()]
+    return "\n".join(lines)
+
+
+def metrics_of(summary: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a case's ``summary.json``; what was not finite is NaN."""
+    return {key: float("nan") if value is None else value for key, value in (summary.get("metrics") or {}).items()}
+
+
+def pair_rows(case: str, columns: Mapping[str, Sequence[float]] | None) -> list[dict[str, Any]]:
+    """A row a pair, of a list a column."""
+    columns = columns or {}
+    values = zip(*columns.values(), strict=True)
+    return [{"case": case, "pair": t, **dict(zip(columns, row, strict=True))} for t, row in enumerate(values)]
+
+
+def table_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of ``stage``, ``mse``, ``nlcc``, ``seconds`` as lines for the terminal."""
+    lines = [f"  {'':<12}{'MSE ·10⁻³':>10}{'NLCC':>8}{'seconds':>9}"]
+    for row in rows:
+        seconds = f"{row['seconds']:.1f}" if row["seconds"] else ""
+        lines.append(f"  {row['stage']:<12}{row['mse'] * 1e3:>10.3f}{row['nlcc']:>8.3f}{seconds:>9}")
+    return "\n".join(lines)
+
+
+def statistics(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean, sd (of a sample) and n of each column of numbers, leaving out what isn't finite."""
+    columns: dict[str, array[float]] = {}
+    for row in rows:
+        for column, value in row.items():
+            if column not in ("case", "pair") and isinstance(value, int | float):
+                columns.setdefault(column, array("d")).append(value)
+    found = {}
+    for column, numbers in columns.items():
+        values = np.asarray(numbers)
+        values = values[np.isfinite(values)]
+        if len(values):
+            sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+            found[column] = {"mean": float(values.mean()), "sd": sd, "n": len(values)}
+    return found
+
+
+def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Rows of dictionaries as a table, whole or not at all; they are gone through twice, so no iterator."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with write_whole(path) as beside, open(beside, "w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def finite(value: Any) -> Any:
+    """The same for JSON: tensors to lists, NaN and infinities to null."""
+    if isinstance(value, Mapping):
+        return {key: finite(v) for key, v in value.items()}
+    if hasattr(value, "tolist"):  # of NumPy or torch
+        return finite(value.tolist())
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

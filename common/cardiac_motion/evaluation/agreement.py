@@ -1,0 +1,168 @@
+"""How well a measurement agrees with its reference: bias, limits of agreement, errors, and the Bland-Altman plot.
+
+Bland and Altman 1986 (10.1016/S0140-6736(86)90837-8); Østvik et al. 2018 (10.1007/978-3-030-00889-5_35), Fig. 2: the
+difference (measured less reference) over the mean of both, with the bias and the bias ± 1.96 standard deviations. By
+hand: statsmodels' ``mean_diff_plot`` draws but does not give the numbers, which are what is reported.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Events
+from numpy.typing import ArrayLike
+
+from cardiac_motion.core.command import CommandParser
+from cardiac_motion.core.errors import InputError, install_error_hook
+from cardiac_motion.core.files import write_whole
+from cardiac_motion.core.plots import plt
+from cardiac_motion.evaluation.evaluator import CaseEvaluator, CaseEvents
+
+
+def agreement(measured: ArrayLike, reference: ArrayLike) -> dict[str, float]:
+    """Bias, sd, limits of agreement, mean absolute error and correlation, in the unit of the numbers.
+
+    Args:
+        measured, reference: ``[n]``, pairs with a number that isn't finite are left out.
+
+    Returns:
+        ``n``, ``bias``, ``sd`` (of a sample), ``lower`` and ``upper`` limit, ``mae``, ``correlation``.
+
+    Raises:
+        InputError: fewer than two pairs.
+    """
+    a, b = (np.asarray(values, dtype=np.float64) for values in (measured, reference))
+    known = np.isfinite(a) & np.isfinite(b)
+    a, b = a[known], b[known]
+    if len(a) < 2:
+        raise InputError(f"agreement needs at least two pairs of numbers, there are {len(a)}")
+    off = a - b
+    sd = float(off.std(ddof=1))
+    varies = a.std() > 0 and b.std() > 0
+    return {
+        "n": len(a),
+        "bias": float(off.mean()),
+        "sd": sd,
+        "lower": float(off.mean()) - 1.96 * sd,
+        "upper": float(off.mean()) + 1.96 * sd,
+        "mae": float(np.abs(off).mean()),
+        "correlation": float(np.corrcoef(a, b)[0, 1]) if varies else math.nan,
+    }
+
+
+def bland_altman(measured: ArrayLike, reference: ArrayLike, path: str | Path, label: str = "GLS, %") -> None:
+    """Draw the differences over the means into a PNG."""
+    a, b = (np.asarray(values, dtype=np.float64) for values in (measured, reference))
+    numbers = agreement(a, b)
+    figure, axis = plt.subplots(figsize=(5.2, 4))
+    axis.scatter((a + b) / 2, a - b, s=26, color="#0072b2", alpha=0.8, edgecolors="none")
+    for key, style in (("bias", "-"), ("lower", "--"), ("upper", "--")):
+        axis.axhline(numbers[key], color="#d55e00" if key == "bias" else "0.4", linestyle=style, linewidth=1.2)
+        axis.annotate(
+            f"{numbers[key]:+.1f}", (1.0, numbers[key]), (4, 0), xycoords=("axes fraction", "data"),
+            textcoords="offset points", va="center", fontsize=9,
+        )  # fmt: skip
+    axis.set_xlabel(f"mean of measured and reference ({label})")
+    axis.set_ylabel(f"measured − reference ({label})")
+    axis.set_title(f"n = {numbers['n']}, bias {numbers['bias']:+.1f} ± {numbers['sd']:.1f}", fontsize=10)
+    figure.tight_layout()
+    with write_whole(path) as beside:
+        figure.savefig(beside, dpi=120)
+    plt.close(figure)
+
+
+def table(rows: Sequence[dict[str, Any]], measures: Sequence[str] = ("gls",)) -> str:
+    """A table in Markdown of the agreement of each measure: columns ``<name>_true`` and ``<name>_error`` of the rows.
+
+    Raises:
+        InputError: a column is missing, or too few rows have it.
+    """
+    lines = ["| | n | bias | sd | limits of agreement | MAE | r |", "|---|---|---|---|---|---|---|"]
+    for name in measures:
+        found, truth = extract_pairs(rows, name)
+        n = agreement(found, truth)
+        lines.append(
+            f"| {name} | {n['n']} | {n['bias']:+.2f} | {n['sd']:.2f} | {n['lower']:+.2f} to {n['upper']:+.2f} "
+            f"| {n['mae']:.2f} | {n['correlation']:.2f} |"
+        )
+    for name in ("ed_error", "es_error"):
+        errors = [abs(float(row[name])) for row in rows if row.get(name) not in (None, "")]
+        if errors:
+            near = sum(e <= 1 for e in errors)
+            lines.append(f"\n{name.replace('_', ' ')}: within one frame in {near} of {len(errors)}")
+    return "\n".join(lines)
+
+
+def extract_pairs(rows: Sequence[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
+    """What was found, and the truth, of the rows of a ``metrics.csv``."""
+    try:
+        truth = [_number(row[f"{name}_true"]) for row in rows]
+        return [t + _number(row[f"{name}_error"]) for t, row in zip(truth, rows, strict=True)], truth
+    except KeyError as error:
+        raise InputError(f"no column {error}: were the cases simulated ones?") from None
+
+
+def _number(value: Any) -> float:
+    return math.nan if value in (None, "") else float(value)
+
+
+class AgreementReport:
+    """Handler of an evaluation: ``bland_altman.png`` and the printed table, when all cases are done.
+
+    Args:
+        output_dir: of the picture.
+        measure: columns ``<measure>_true`` and ``<measure>_error`` of the cases' metrics.
+    """
+
+    def __init__(self, output_dir: str, measure: str = "gls") -> None:
+        self.output_dir, self.measure = Path(output_dir), measure
+
+    def attach(self, engine: CaseEvaluator) -> None:
+        engine.add_event_handler(Events.STARTED, self._begin)
+        engine.add_event_handler(CaseEvents.CASE_DONE, self._case)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _begin(self, engine: CaseEvaluator) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def _case(self, engine: CaseEvaluator) -> None:
+        if f"{self.measure}_true" in engine.state.output["metrics"]:
+            self.rows.append(engine.state.output["metrics"])
+
+    def _write(self, engine: CaseEvaluator) -> None:
+        if len(self.rows) < 2:
+            return
+        print("\n" + table(self.rows, [self.measure]))
+        bland_altman(*extract_pairs(self.rows, self.measure), self.output_dir / "bland_altman.png")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """``python -m cardiac_motion.evaluation.agreement METRICS.csv [--plot FILE]``: the table, and the plot where asked.
+
+    Raises:
+        InputError: the file can't be read or has no truth in it.
+    """
+    parser = CommandParser(prog="python -m cardiac_motion.evaluation.agreement", description=__doc__)
+    parser.add_argument("metrics", type=Path, help="metrics.csv of an evaluation on simulated cases")
+    parser.add_argument("--measure", default="gls")
+    parser.add_argument("--plot", type=Path, help="PNG of the Bland-Altman plot")
+    options = parser.parse_args(arguments)
+    try:
+        with open(options.metrics, newline="") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise InputError(f"{options.metrics}: cannot be read ({error.strerror})") from error
+    print(table(rows, [options.measure]))
+    if options.plot:
+        bland_altman(*extract_pairs(rows, options.measure), options.plot)
+
+
+if __name__ == "__main__":
+    install_error_hook()
+    main(sys.argv[1:])

@@ -1,0 +1,168 @@
+"""Bodies whose motion is a formula: a disc that turns, a block that is squeezed, a ring that contracts.
+
+Points are (depth, lateral) in mm, float64, and time is the share of the motion that is done, from 0 to 1. A body knows
+where its material goes and where it came from, so fields are exact, and what a method makes of it is told in the
+numbers that one wants of a heart: the angle of the disc, the strains of the block and of the ring.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cardiac_motion.core.errors import InputError
+
+Array = NDArray[np.float64]
+
+CENTRE = (70.0, 0.0)  # mm, of every body
+DISC_RADIUS, DISC_ANGLE = 30.0, 12.0  # mm, degrees from depth towards lateral
+BLOCK_HALF, BLOCK_SQUEEZE = (20.0, 28.0), 0.12  # mm (depth, lateral), share of the depth that is lost
+RING_INNER, RING_OUTER, RING_CONTRACTED = 18.0, 28.0, 14.0  # mm: radii at rest, and the inner one at the end
+MARGIN = 0.1  # share of the body along its border that measures leave out
+_RAYS, _LATTICE = 72, 2.0  # of the ring's measures; mm between the points of the others'
+
+
+@dataclass(frozen=True)
+class Body:
+    """A shape and its motion.
+
+    Attributes:
+        name: of the body.
+        inside: bool [N] of points [N, 2] at rest.
+        moved: points [N, 2] of the material that rests at points [N, 2], when a share of the motion is done.
+        rest: the opposite way.
+        reach: mm from the centre that the body never leaves, (depth, lateral).
+    """
+
+    name: str
+    inside: Callable[[Array], NDArray[np.bool_]]
+    moved: Callable[[Array, float], Array]
+    rest: Callable[[Array, float], Array]
+    reach: tuple[float, float]
+
+    def displacement(self, points: Array, at: float, to: float) -> Array:
+        """Displacement [N, 2] in mm, from ``at`` to ``to``, of the material that is at ``points`` [N, 2] at ``at``."""
+        return self.moved(self.rest(points, at), to) - points
+
+    def covers(self, points: Array, at: float) -> NDArray[np.bool_]:
+        """Which of ``points`` [N, 2] the body covers at ``at``: [N]."""
+        return self.inside(self.rest(points, at))
+
+
+def _disc() -> Body:
+    def rotate(points: Array, share: float) -> Array:
+        angle = math.radians(DISC_ANGLE) * share
+        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        return (points - CENTRE) @ turn.T + CENTRE
+
+    return Body(
+        "disc",
+        lambda points: np.linalg.norm(points - CENTRE, axis=1) <= DISC_RADIUS,
+        rotate,
+        lambda points, share: rotate(points, -share),
+        (DISC_RADIUS, DISC_RADIUS),
+    )
+
+
+def _block() -> Body:
+    def stretch(share: float) -> Array:
+        left = 1 - BLOCK_SQUEEZE * share
+        return np.array([left, 1 / left])
+
+    return Body(
+        "block",
+        lambda points: np.asarray((np.abs(points - CENTRE) <= BLOCK_HALF).all(1)),
+        lambda points, share: (points - CENTRE) * stretch(share) + CENTRE,
+        lambda points, share: (points - CENTRE) / stretch(share) + CENTRE,
+        (BLOCK_HALF[0], BLOCK_HALF[1] / (1 - BLOCK_SQUEEZE)),
+    )
+
+
+def _ring() -> Body:
+    def shrink(points: Array, share: float) -> Array:
+        """Every circle keeps the area between it and the inner border."""
+        lost = share * (RING_INNER**2 - RING_CONTRACTED**2)
+        away = points - CENTRE
+        radius = np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9)
+        return away / radius * np.sqrt(np.maximum(radius**2 - lost, 1e-18)) + CENTRE
+
+    def is_inside(points: Array) -> NDArray[np.bool_]:
+        radius = np.linalg.norm(points - CENTRE, axis=1)
+        return (radius >= RING_INNER) & (radius <= RING_OUTER)
+
+    return Body("ring", is_inside, shrink, lambda points, share: shrink(points, -share), (RING_OUTER, RING_OUTER))
+
+
+BODIES = {body.name: body for body in (_disc(), _block(), _ring())}
+
+
+def body_named(name: str) -> Body:
+    """The body of a name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in BODIES:
+        raise InputError(f"body {name!r}: expected one of {', '.join(BODIES)}")
+    return BODIES[name]
+
+
+def probe_points(name: str) -> Array:
+    """Points [N, 2] at rest whose motion ``errors`` measures a body by, away from its border by ``MARGIN``."""
+    if name == "ring":
+        turns = np.linspace(0, 2 * math.pi, _RAYS, endpoint=False)
+        depths = RING_INNER + (RING_OUTER - RING_INNER) * np.array([2 * MARGIN, 0.5, 1 - 2 * MARGIN])
+        rays = np.stack([np.cos(turns), np.sin(turns)], 1)
+        return np.concatenate([depth * rays + CENTRE for depth in depths])
+    body = body_named(name)
+    axes = [np.arange(c - r, c + r + 1e-9, _LATTICE) for c, r in zip(CENTRE, body.reach, strict=True)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
+    return points[body.inside((points - CENTRE) / (1 - MARGIN) + CENTRE)]
+
+
+def errors(name: str, tracked: Array) -> dict[str, float]:
+    """How far what was tracked of a body's whole motion is from the truth.
+
+    Args:
+        name: of the body.
+        tracked: [N, 2] in mm: where ``probe_points(name)`` are tracked to when the motion is done.
+
+    Returns:
+        ``track_mm``, the mean distance from where they are; of the disc ``rotation`` (tracked less true angle, % of the
+        true one) and ``disc_strain``; of the block ``block_depth`` and ``block_lateral``; of the ring ``ring_radial``
+        and ``ring_circumferential``: tracked less true strain, points of %.
+    """
+    start = probe_points(name)
+    truth = body_named(name).moved(start, 1.0)
+    result = {"track_mm": float(np.linalg.norm(tracked - truth, axis=1).mean())}
+    if name == "ring":
+        strains = [_ring_strains(start, end) for end in (tracked, truth)]
+        names = ("ring_radial", "ring_circumferential")
+        return result | {n: 100 * (a - b) for n, a, b in zip(names, *strains, strict=True)}
+    there, true = _affine(start, tracked), _affine(start, truth)
+    if name == "disc":
+        angles = [math.atan2(f[1, 0] - f[0, 1], f[0, 0] + f[1, 1]) for f in (there, true)]
+        size = math.sqrt(max(float(np.linalg.det(there)), 0.0)) - 1
+        return result | {"rotation": 100 * (angles[0] / angles[1] - 1), "disc_strain": 100 * size}
+    return result | {f"block_{n}": 100 * float(there[k, k] - true[k, k]) for k, n in enumerate(("depth", "lateral"))}
+
+
+def _affine(start: Array, end: Array) -> Array:
+    """The matrix [2, 2] that takes points [N, 2] to others best, about their means."""
+    return np.linalg.lstsq(start - start.mean(0), end - end.mean(0), rcond=None)[0].T
+
+
+def _ring_strains(start: Array, end: Array) -> tuple[float, float]:
+    """Radial strain across the wall, mean over the rays, and circumferential strain of its middle, as fractions."""
+
+    def lengths(points: Array) -> tuple[Array, float]:
+        inner, middle, outer = np.split(points, 3)
+        around = float(np.linalg.norm(np.roll(middle, -1, axis=0) - middle, axis=1).sum())
+        return np.linalg.norm(outer - inner, axis=1), around
+
+    (across, around), (across_end, around_end) = lengths(start), lengths(end)
+    return float((across_end / across).mean()) - 1, around_end / around - 1

@@ -1,0 +1,84 @@
+"""The way of a cine through a bundle that registers it: read, registered, measured, written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from cardiac_motion.cine.case import CineCase
+from cardiac_motion.core.tables import table_text
+from cardiac_motion.evaluation.contour import TrackedContour, rasterise_wall, track_contour
+from cardiac_motion.evaluation.evaluator import CaseEvaluator, Report
+from cardiac_motion.evaluation.flow_truth import flow_scores
+from cardiac_motion.evaluation.scores import reconstruction_scores
+from cardiac_motion.evaluation.truth import label_scores, truth_scores
+from cardiac_motion.evaluation.writer import write_cine_case
+from cardiac_motion.registration.inside import follow_inside
+
+
+@dataclass(frozen=True, eq=False)
+class CineReport(Report):
+    """What is known of a registered cine.
+
+    Attributes:
+        contour: tracked through it, where one is given.
+    """
+
+    KEYS: ClassVar[Mapping[str, str]] = {**Report.KEYS, "cine": "case.cine"}
+
+    case: CineCase
+    contour: TrackedContour | None
+
+    def lines(self) -> str:
+        """Pairs, what is to know of the file, and the table of stages."""
+        notes = [f"  note: {note}" for note in self.case.meta.notes]
+        return "\n".join([super().lines(), *notes, table_text(self.scores.table)])
+
+
+class CineEvaluator(CaseEvaluator):
+    """Registers all frame pairs of each cine, measures the fields, and writes them.
+
+    Args:
+        device, dataset, network, output_dir, inferer, postprocessing, val_handlers: as in ``CaseEvaluator``.
+        method: name that ``summary.json`` carries.
+        contour, ed, es: as ``track_contour`` takes them.
+        inside: where the wall is known, by a contour, the motion of its borders and ends is taken from its inside.
+        radius: of the NLCC window that measures.
+        fields, figures, warped: which files are wanted beside ``summary.json``.
+    """
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        contour: str | None = None,
+        ed: int | None = None,
+        es: int | None = None,
+        inside: bool = False,
+        radius: int = 10,
+        fields: bool = True,
+        figures: bool = True,
+        warped: bool = False,
+        **shared: Any,
+    ) -> None:
+        self.method = method
+        super().__init__(**shared)
+        self.contour, self.ed, self.es, self.inside, self.radius = contour, ed or 0, es, inside, radius
+        self.files = {"fields": fields, "figures": figures, "warped": warped}
+
+    def journey(self, case: CineCase) -> CineReport:
+        """From frames to fields, scores, and files."""
+        result = self.fields_of(case)
+        wall = rasterise_wall(case, self.contour, self.ed) if self.inside else None
+        if wall is not None:
+            result = replace(result, ddf=follow_inside(result.ddf, wall, self.ed))
+        scores = reconstruction_scores(case, result, self.radius)
+        scores |= truth_scores(case, result.ddf, self.radius)
+        scores |= label_scores(case, result.ddf) | flow_scores(case, result)
+        contour = track_contour(case, result.ddf, self.contour, self.ed, self.es)
+        if contour is not None:
+            scores |= contour.scores
+        folder = self.folder_of(case)
+        write_cine_case(folder, case, result, scores, contour, method=self.method, **self.files)
+        return CineReport(case, result, scores, folder, contour)

@@ -1,0 +1,355 @@
+"""A given end-diastolic contour carried through a cine, and the strain curves of it (Evain et al. 2022, III-D)."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from cardiac_motion.cine.case import CineCase
+from cardiac_motion.cine.scale import from_file_grid
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.plots import plt
+from cardiac_motion.core.stored import NEARLY_WHOLE, load_nifti
+from cardiac_motion.evaluation.scores import Scores
+from cardiac_motion.evaluation.truth import read_json
+from cardiac_motion.fields.points import track
+from cardiac_motion.ventricle import strain
+from cardiac_motion.ventricle.beats import Beat, find_beats, refine_end_systole
+from cardiac_motion.ventricle.contours import LINES, wall_contours, wall_lines, wall_mask
+from cardiac_motion.ventricle.mesh import (
+    Array,
+    arc_length,
+    column_fractions,
+    interpolate_fractions,
+    myocardial_contours,
+)
+
+THICKNESS = 0.1  # of a wall of which the endocardium alone is known, of the ventricle's length
+WALL_POINTS = 120  # of each of its lines
+SIDEWAYS = 30.0  # degrees from the horizontal: an apex so near to it, left of its base, is one of swapped coordinates
+
+
+def read_contour(path: str | Path, frame: int, size: tuple[int, int], name: str = "endocardium") -> Array:
+    """An endocardial contour ``[P, 2]`` (row, column) in pixels, from one base over the apex to the other.
+
+    Args:
+        path: JSON of points ``[P, 2]``, of ``[T, P, 2]`` or of a dictionary with ``name`` of either, and the ``frames``
+            that they belong to (strain_pipeline's ``contours.json``); or a NIfTI (X, Y) or (X, Y, T) of labels, 1 the
+            cavity and 2 the myocardium.
+        frame: which of T is taken.
+        size: (rows, columns) of the cine; the contour must lie inside.
+        name: of the contour in a dictionary.
+
+    Raises:
+        InputError: it can't be read, is no contour, leaves the image, or lies on its side as swapped coordinates do.
+    """
+    if str(path).endswith((".nii", ".nii.gz")):
+        return myocardial_contours(_read_labels(path, frame, size), name=str(path))[0]
+    try:
+        content = json.loads(Path(path).read_text())
+        points = np.asarray(content[name] if isinstance(content, dict) else content, dtype=np.float64)
+        frames = content.get("frames") if isinstance(content, dict) else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: no readable contour ({type(error).__name__})") from error
+    if points.ndim == 3 and frames is not None:
+        if frame not in frames:
+            raise InputError(
+                f"{path}: has no contour of frame {frame}, end-diastole; there are {frames[0]} to {frames[-1]}"
+            )
+        points = points[frames.index(frame)]
+    elif points.ndim == 3 and 0 <= frame < len(points):
+        points = points[frame]
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
+        raise InputError(f"{path}: a contour is at least 3 points (row, column), this is {points.shape}")
+    if (points < 0).any() or (points > np.array(size) - 1).any():
+        raise InputError(
+            f"{path}: the contour leaves the image of {size[0]} × {size[1]} pixels{_suggest_swap(points, size)}"
+        )
+    base = points[[0, -1]].mean(0)
+    axis = base - points[np.linalg.norm(points - base, axis=1).argmax()]
+    if abs(axis[0]) < np.tan(np.radians(SIDEWAYS)) * axis[1]:
+        raise InputError(
+            f"{path}: the apex lies to the left of the base; points are (row, column), are these (column, row)?"
+        )
+    return points
+
+
+def _suggest_swap(points: Array, size: tuple[int, int]) -> str:
+    inside = (points >= 0).all() and (points[:, ::-1] <= np.array(size) - 1).all()
+    return "; points are (row, column), these would fit as (column, row)" if inside else ""
+
+
+def read_wall(
+    path: str | Path,
+    frame: int,
+    size: tuple[int, int],
+    points: int,
+    thickness: float,
+    zoom: tuple[float, float] = (1.0, 1.0),
+) -> Array:
+    """Endocardium, centreline and epicardium ``[3, points, 2]`` (row, column) in pixels, as the user draws them.
+
+    Args:
+        path: NIfTI (X, Y) or (X, Y, T) of labels, 1 the cavity and 2 the myocardium; or JSON as ``read_contour`` takes
+            it, with an ``epicardium`` beside the ``endocardium`` or without.
+        frame, size: as in ``read_contour``.
+        points: of each line.
+        thickness: pixels from the endocardium to the epicardium where the latter is not given.
+        zoom: pixels (row, column) of the lines that are wanted for one of the file's (``scale.resample_square``).
+
+    Raises:
+        InputError: it can't be read, its lines cross, or it leaves the image.
+    """
+    if str(path).endswith((".nii", ".nii.gz")):
+        labels = _read_labels(path, frame, size)
+        if zoom != (1.0, 1.0):
+            at = [((np.arange(round(n * z)) + 0.5) / z).astype(int) for n, z in zip(size, zoom, strict=True)]
+            labels = labels[np.ix_(*at)]
+        return wall_contours(labels, points, str(path))
+    endo = from_file_grid(read_contour(path, frame, size), {"zoom": zoom})
+    if "epicardium" in json.loads(Path(path).read_text()):
+        epi = from_file_grid(read_contour(path, frame, size, "epicardium"), {"zoom": zoom})
+        if endo[0, 1] > endo[-1, 1]:
+            endo, epi = endo[::-1], epi[::-1]
+        return wall_lines(endo, epi, points, str(path))
+    if endo[0, 1] > endo[-1, 1]:
+        endo = endo[::-1]
+    apex = int(np.linalg.norm(endo - endo[[0, -1]].mean(0), axis=1).argmax())
+    length = arc_length(endo)
+    line = interpolate_fractions(endo, column_fractions(float(length[apex] / length[-1]), points))
+    tangent = np.gradient(ndimage.gaussian_filter1d(line, 2, axis=0, mode="nearest"), axis=0)
+    outward = np.stack([-tangent[:, 1], tangent[:, 0]], -1) / np.linalg.norm(tangent, axis=1, keepdims=True)
+    outward *= np.sign(((line - line.mean(0)) * outward).sum())
+    return np.stack([line + share * thickness * outward for share in (0.0, 0.5, 1.0)])
+
+
+def read_drawn_walls(
+    path: str | Path, size: tuple[int, int], points: int, zoom: tuple[float, float] = (1.0, 1.0)
+) -> dict[int, Array]:
+    """Frame to the wall's lines ``[3, points, 2]`` that the user drew in it; empty where the file is of another kind.
+
+    Such a file is JSON with ``drawn``, a list of frames, and under ``endocardium``, ``centreline`` and ``epicardium``
+    as many lines of ``points`` points (row, column) each: point k is the same piece of the wall in every frame, as in a
+    ``contours.json`` of the strain pipeline.
+
+    Args:
+        path, size, zoom: as in ``read_wall``.
+        points: of each line.
+
+    Raises:
+        InputError: it can't be read, its lines cross or leave the image, or have another number of points.
+    """
+    if str(path).endswith((".nii", ".nii.gz")):
+        return {}
+    try:
+        content = json.loads(Path(path).read_text())
+        if not isinstance(content, dict) or "drawn" not in content:
+            return {}
+        frames = [int(t) for t in content["drawn"]]
+        lines = np.asarray([content[name] for name in LINES], dtype=np.float64)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: no readable contour ({type(error).__name__})") from error
+    wanted = (3, len(frames), points, 2)
+    if lines.shape != wanted or not frames or min(frames) < 0 or not np.isfinite(lines).all():
+        raise InputError(f"{path}: {len(frames)} drawn frames have lines {wanted}, these are {lines.shape}")
+    if (lines < 0).any() or (lines > np.array(size) - 1).any():
+        raise InputError(f"{path}: a line leaves the image of {size[0]} × {size[1]} pixels")
+    found = {}
+    for k, frame in enumerate(frames):
+        wall_lines(lines[0, k], lines[2, k], points, f"{path}, frame {frame}")  # whether they cross
+        found[frame] = from_file_grid(lines[:, k], {"zoom": zoom})
+    return found
+
+
+def _read_labels(path: str | Path, frame: int, size: tuple[int, int]) -> NDArray[np.integer]:
+    try:
+        mask = np.squeeze(load_nifti(path)[1]).T
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path}: no readable mask ({error})") from error
+    if mask.ndim == 3 and frame < len(mask):
+        mask = mask[frame]
+    mask = np.round(mask) if np.isfinite(mask).all() and np.abs(mask - np.round(mask)).max() <= NEARLY_WHOLE else mask
+    if mask.shape != size:
+        raise InputError(f"{path}: the mask is {mask.shape}, the frames are {size}")
+    return mask
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedContour:
+    """A contour carried through a cine.
+
+    Attributes:
+        points: ``[T, P, 2]`` (row, column) in pixels.
+        beat: from end-diastole on.
+        curves: ``gls`` and ``mapse`` as fractions of end-diastole, and with a known spacing ``mapse_mm``: a value a
+            frame, as tracked.
+        compensated: ``gls`` and ``mapse`` of the beat's frames, less an even drift where the beat is whole.
+        scores: those of the strain pipeline (``cardiac_motion.strain_pipeline.measures``) by its names, in %: ``gls``
+            (end-systolic), ``gls_peak_systolic``, ``gls_uncompensated``, ``drift`` (of a whole beat), ``mapse``
+            (peak-systolic); ``mapse_mm``; ``es``, the frame of end-systole.
+    """
+
+    points: Array
+    beat: Beat
+    curves: Mapping[str, Array]
+    compensated: Mapping[str, Array]
+    scores: Scores
+
+    @property
+    def es(self) -> int:
+        """Frame of end-systole."""
+        return self.beat.es
+
+
+def track_contour(
+    case: CineCase, ddf: Tensor, contour: str | None = None, ed: int = 0, es: int | None = None
+) -> TrackedContour | None:
+    """Carry a contour from its frame through the cine by the fields found, with GLS and MAPSE.
+
+    Args:
+        case: its entry may name a contour of its own.
+        ddf: of its pairs, ``[T − 1, 2, H, W]``.
+        contour: as ``read_contour`` takes it; None with no entry's gives None.
+        ed: the frame in which the contour is known.
+        es: end-systole; None takes the smallest cavity, as the strain pipeline does.
+
+    Raises:
+        InputError: the contour can't be used, or a frame isn't there.
+    """
+    path = case.entry.contour or contour
+    if path is None:
+        return None
+    _require_frames(path, len(ddf) + 1, ED=ed, ES=es)
+    start = torch.from_numpy(read_contour(path, ed, case.size)).float()
+    points = track(start, ddf, ed).double().numpy()
+    spacing, steps = case.meta.spacing, case.meta.steps
+    beat = contour_beat(strain.cavity_areas(points, steps), case.meta.frame_times, ed, es)
+    curves = {"gls": strain.gls(points, steps, ed), "mapse": strain.mapse(points, steps, ed)}
+    first, last = min(beat.ed, beat.es), max(beat.end, beat.ed)
+    at, end = beat.es - first, last - first
+    whole = beat.whole and beat.es > beat.ed
+    inside = {
+        name: strain.remove_drift(curve[first : last + 1], 0, end) if whole else curve[first : last + 1]
+        for name, curve in curves.items()
+    }
+    numbers = {
+        "gls": 100 * float(inside["gls"][at]),
+        "gls_peak_systolic": 100 * strain.peak_systolic(inside["gls"], ed - first, at),
+        "gls_uncompensated": 100 * float(curves["gls"][beat.es]),
+        "mapse": 100 * strain.peak_systolic(inside["mapse"], ed - first, at),
+        "es": beat.es,
+    }
+    if whole:
+        numbers["drift"] = 100 * strain.drift(curves["gls"], first, last)
+    if spacing is not None:
+        curves["mapse_mm"] = strain.mapse_mm(points, spacing, ed)
+        numbers["mapse_mm"] = float(curves["mapse_mm"][beat.es])
+    return TrackedContour(points, beat, curves, inside, Scores(numbers))
+
+
+def contour_beat(areas: Array, times: Sequence[float] | None, ed: int, es: int | None = None) -> Beat:
+    """The beat of a tracked cavity that begins at a known end-diastole.
+
+    Args:
+        areas: ``[T]``, any unit.
+        times: of the frames, s, or None.
+        ed, es: frames; without ``es`` it is where the cavity is smallest. ``es`` may come before ``ed``.
+
+    Examples:
+        >>> contour_beat(100 - 40 * np.sin(np.pi * np.arange(21) / 20), None, 0)
+        Beat(ed=0, es=10, end=20, whole=True)
+        >>> contour_beat(np.array([100.0, 90.0, 80.0, 70.0]), None, 0)  # cut off in systole
+        Beat(ed=0, es=3, end=3, whole=False)
+    """
+    last = len(areas) - 1
+    if es is not None and es <= ed:
+        return Beat(ed, es, ed, False)
+    try:
+        (found,) = find_beats(areas, times, None, ed, es)
+    except InputError:  # the cavity hardly changes, or the cine ends before end-systole
+        end = int(np.argmin(areas)) if es is None else es
+        return Beat(ed, end, max(end, ed, last), False)
+    return found if es is not None else refine_end_systole(found, areas[found.ed : found.end + 1])
+
+
+def _require_frames(path: str, count: int, **frames: int | None) -> None:
+    for name, frame in frames.items():
+        if frame is not None and not 0 <= frame < count:
+            raise InputError(f"{path}: {name} at frame {frame}, the cine has frames 0 to {count - 1}")
+
+
+def rasterise_wall(case: CineCase, contour: str | None = None, ed: int = 0) -> Tensor | None:
+    """The wall of the left ventricle at end-diastole ``[H, W]`` bool, where a contour of it is known.
+
+    Args:
+        case: its entry may name a contour of its own, or the true ones of a simulated cine.
+        contour: as ``read_wall`` takes it; where it has no epicardium the wall is a tenth of its length thick.
+        ed: the frame in which it is known.
+
+    Raises:
+        InputError: the contour can't be used.
+    """
+    path = case.entry.contour or contour
+    if path is not None:
+        _require_frames(path, len(case.image) + 1, ED=ed)
+        endo = read_contour(path, ed, case.size)
+        length = float(np.linalg.norm(endo - endo[[0, -1]].mean(0), axis=1).max())
+        lines = read_wall(path, ed, case.size, WALL_POINTS, THICKNESS * length)
+        inner, outer = lines[0], lines[2]
+    elif case.entry.contours is not None:
+        truth = read_json(Path(case.entry.contours))
+        inner, outer = (np.asarray(truth[name][ed], dtype=np.float64) for name in ("endocardium", "epicardium"))
+    else:
+        return None
+    return wall_mask(inner, outer, case.size)
+
+
+def write_contour(folder: Path, case: CineCase, contour: TrackedContour) -> None:
+    """Write ``contours.json``, ``strain.csv`` (a row a frame, strains in %) and ``strain.png`` into a folder.
+
+    ``gls (%)`` and ``mapse (%)`` are those of the beat, less an even drift where it is whole; beside them is what was
+    tracked.
+    """
+    times, curves, beat = case.meta.frame_times, contour.curves, contour.beat
+    (folder / "contours.json").write_text(
+        json.dumps({
+            "frames": list(range(len(contour.points))),
+            "endocardium": contour.points.round(3).tolist(),
+            "es": contour.es,
+        })
+    )  # fmt: skip
+    first = min(beat.ed, beat.es)
+    millimetres = [name for name in curves if name == "mapse_mm"]
+    with open(folder / "strain.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        tracked = [f"{name}, as tracked (%)" for name in ("gls", "mapse")]
+        head = [f"{name} (%)" for name in contour.compensated]
+        writer.writerow(["frame", "seconds", *head, *tracked, *(["mapse (mm)"] if millimetres else [])])
+        for t in range(len(contour.points)):
+            inside = 0 <= t - first < len(contour.compensated["gls"])
+            own = [round(100 * c[t - first], 4) if inside else "" for c in contour.compensated.values()]
+            raw = [round(100 * curves[name][t], 4) for name in ("gls", "mapse")]
+            own += [*raw, *(round(curves[name][t], 4) for name in millimetres)]
+            writer.writerow([t, times[t] if times else "", *own])
+    figure, axis = plt.subplots(figsize=(6, 3.5))
+    along = list(times or range(len(contour.points)))
+    for name, curve in contour.compensated.items():
+        axis.plot(along[first : first + len(curve)], 100 * curve, label=name.upper())
+    axis.axvline(along[contour.es], color="0.6", linewidth=0.8)
+    axis.set_xlabel("s" if times else "frame")
+    axis.set_ylabel("strain, %")
+    axis.legend()
+    figure.tight_layout()
+    figure.savefig(folder / "strain.png", dpi=110)
+    plt.close(figure)

@@ -1,0 +1,190 @@
+"""How true a cine's motion is, where it is known (simulated cines): the geometric and clinical scores of c-PWC-Net.
+
+Evain et al. 2022, section III-D: endpoint error in the myocardium, a frame and accumulated from end-diastole (ED) to
+end-systole (ES); mean and Hausdorff distance of the propagated against the true endocardium; strain.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import torch
+from scipy.spatial.distance import cdist
+from torch import Tensor
+
+from cardiac_motion.cine.case import CineCase
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.evaluation.bodies import errors, probe_points
+from cardiac_motion.evaluation.scores import Scores
+from cardiac_motion.fields.ddf import warp
+from cardiac_motion.fields.files import load_ddf
+from cardiac_motion.fields.ncc import nlcc
+from cardiac_motion.fields.points import track
+from cardiac_motion.registration.flow_loss import endpoint_error
+from cardiac_motion.registration.overlap import segmentation_scores
+from cardiac_motion.ventricle import strain
+from cardiac_motion.ventricle.mesh import interpolate_fractions, myocardial_contours
+
+LABELS = {1: "cavity", 2: "myocardium", 3: "atrium"}
+SAMPLES = 200  # points along a contour between which distances are taken
+
+
+def contour_distances(tracked: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Mean absolute (d_m) and Hausdorff (d_H) distance of two open polylines ``[P, 2]``, in their unit.
+
+    Both are sampled evenly; each point's distance to the other curve counts, both ways.
+    """
+    a, b = (
+        interpolate_fractions(np.asarray(c, dtype=np.float64), np.linspace(0, 1, SAMPLES)) for c in (tracked, truth)
+    )
+    between = cdist(a, b)
+    there, back = between.min(1), between.min(0)
+    return float((there.mean() + back.mean()) / 2), float(max(there.max(), back.max()))
+
+
+def truth_scores(case: CineCase, ddf: Tensor, radius: int = 10) -> Scores:
+    """Scores against the truth that a simulated case's entry names; none of a case without.
+
+    An entry holds ``ddf``, ``mask``, ``contours`` and ``summary`` as ``cardiac_motion.simulation write`` makes them.
+    The metrics are ``epe_px``, ``epe_mm`` (a frame), ``epe_es_mm`` (contour points, ED to ES), ``nlcc_myocardium``,
+    ``dm_mm`` and ``dh_mm`` (mean over the frames after the first), ``gls_error`` and ``mapse_error`` (peak-systolic,
+    found less true, in points of %), beside ``gls_true`` and ``mapse_true``; of each pair the first two and
+    ``nlcc_myocardium``; and ``profile_mm``, the mean error over the beat along the endocardium. An entry of
+    ``simulation.physics`` has a ``body`` instead of contours, and its errors are added (``bodies.errors``).
+
+    Args:
+        case: the cine.
+        ddf: of its pairs, ``[T − 1, 2, H, W]``.
+        radius: of the NLCC window.
+
+    Raises:
+        InputError: the truth can't be read or is another cine's.
+    """
+    entry = case.entry
+    if entry.ddf is None or entry.mask is None:
+        return Scores()
+    pairs = _pair_scores(case, ddf, Path(entry.ddf), Path(entry.mask), radius)
+    if entry.velocity is not None:  # of blood, which is no myocardium
+        del pairs["nlcc_myocardium"]
+    scores = Scores(
+        {key: float(values.nanmean()) for key, values in pairs.items()},
+        {key: values.tolist() for key, values in pairs.items()},
+    )
+    if entry.contours is not None and entry.summary is not None:
+        contours, summary = (read_json(Path(path)) for path in (entry.contours, entry.summary))
+        scores |= _contour_scores(case, ddf, contours, int(summary["end_systole_frame"]))
+    if entry.body is not None and entry.summary is not None:
+        origin, spacing = read_json(Path(entry.summary))["origin"], case.meta.spacing
+        start = (probe_points(entry.body) - origin) / spacing
+        end = track(torch.from_numpy(start).float(), ddf)[-1].double().numpy()
+        scores |= Scores(errors(entry.body, end * spacing + origin))
+    return scores
+
+
+def _pair_scores(case: CineCase, ddf: Tensor, field: Path, mask: Path, radius: int) -> dict[str, Tensor]:
+    truth, image = load_ddf(field), case.image
+    try:
+        valid = np.asarray(nibabel.load(mask).dataobj)  # type: ignore[attr-defined]
+    except Exception as error:
+        raise InputError(f"{mask}: no readable mask ({error})") from error
+    valid_pairs = torch.from_numpy(np.ascontiguousarray(valid.transpose(2, 1, 0)) > 0)[:, None]
+    truth, valid_pairs = truth[: len(ddf)], valid_pairs[: len(ddf)]
+    if truth.shape != ddf.shape:
+        raise InputError(f"{field}: the true field is {tuple(truth.shape)}, the cine's {tuple(ddf.shape)}")
+    scale = torch.tensor(case.meta.spacing or (float("nan"),) * 2).view(1, 2, 1, 1)
+    rows = {"epe_px": endpoint_error(ddf, truth, valid_pairs)}
+    rows["epe_mm"] = endpoint_error(ddf * scale, truth * scale, valid_pairs)
+    found = []
+    for t in range(len(ddf)):
+        pair = slice(t, t + 1)
+        warped = warp(image[pair, :1], ddf[pair])
+        found.append(nlcc(image[pair, 1:], warped, radius, valid_pairs[pair]))
+    rows["nlcc_myocardium"] = torch.cat(found)
+    return rows
+
+
+def _contour_scores(case: CineCase, ddf: Tensor, contours: dict[str, Any], es: int) -> Scores:
+    spacing, steps = case.meta.spacing, case.meta.steps
+    frames = len(ddf) + 1
+    es = min(es, frames - 1)
+    truth = {key: np.asarray(values, dtype=np.float64)[:frames] for key, values in contours.items()}
+    found = {key: track(torch.from_numpy(values[0]).float(), ddf).double().numpy() for key, values in truth.items()}
+    off = np.concatenate([strain.scale_to_mm(found[key][es] - truth[key][es], steps) for key in truth])
+    inner, true_inner = (strain.scale_to_mm(c["endocardium"], steps) for c in (found, truth))
+    distances = np.array([contour_distances(a, b) for a, b in zip(inner[1:], true_inner[1:], strict=True)])
+    scores = {
+        "epe_es_mm": float(np.linalg.norm(off, axis=-1).mean()),
+        "dm_mm": float(distances[:, 0].mean()),
+        "dh_mm": float(distances[:, 1].mean()),
+    }
+    for name, curve in (("gls", strain.gls), ("mapse", strain.mapse)):
+        peaks = [strain.peak_systolic(curve(c), 0, es) for c in (inner, true_inner)]
+        scores[f"{name}_true"] = 100 * peaks[1]
+        scores[f"{name}_error"] = 100 * (peaks[0] - peaks[1])
+        scores[f"{name}_absolute_error"] = abs(scores[f"{name}_error"])
+    if spacing is None:
+        return Scores({key: value for key, value in scores.items() if not key.endswith("_mm")})
+    profile = np.linalg.norm(inner - true_inner, axis=-1).mean(0).round(4).tolist()
+    return Scores(scores, profile_mm=profile)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        InputError: it can't be read.
+    """
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+
+
+def label_scores(case: CineCase, ddf: Tensor) -> Scores:
+    """Scores of a pair of labelled frames: labels and endocardium carried from end-diastole to end-systole.
+
+    For entries with ``ed_label`` and ``es_label`` (1 cavity, 2 myocardium, 3 left atrium; NIfTI (X, Y)), as
+    ``data_lists/camus.json`` has them; the case's first frame is end-diastole, its last end-systole. The metrics are
+    ``dice_cavity``, ``dice_myocardium``, ``dice_atrium``, and ``dm_mm`` and ``dh_mm`` of the propagated endocardium
+    against that of the ES label (section III-D.1), in mm where the spacing is known.
+
+    Args:
+        case: the cine.
+        ddf: of its pairs, ``[T − 1, 2, H, W]``.
+
+    Raises:
+        InputError: the labels can't be read or are another frame's.
+    """
+    entry = case.entry
+    if entry.ed_label is None or entry.es_label is None:
+        return Scores()
+    ed, es = (_labels(path, ddf.shape[2:]) for path in (entry.ed_label, entry.es_label))
+    spacing = case.meta.spacing
+    carried = torch.stack([(ed == value).float() for value in range(4)])[None]
+    for field in ddf:
+        carried = warp(carried, field[None])
+    found = segmentation_scores(carried[0].argmax(0), es, LABELS, case.meta.steps)
+    scores = Scores({f"dice_{name}": found[f"dice_{name}"] for name in LABELS.values()})
+    if spacing is None:
+        return scores
+    (start, _), (truth, _) = (
+        myocardial_contours(x.numpy(), spacing, name=path) for x, path in ((ed, entry.ed_label), (es, entry.es_label))
+    )
+    points = torch.from_numpy(start / spacing).float()
+    end = strain.scale_to_mm(track(points, ddf)[-1].double().numpy(), spacing)
+    return scores | Scores(dict(zip(("dm_mm", "dh_mm"), contour_distances(end, truth), strict=True)))
+
+
+def _labels(path: str, shape: Sequence[int]) -> Tensor:
+    try:
+        values = np.squeeze(np.asarray(nibabel.load(path).dataobj)).T  # type: ignore[attr-defined]
+    except Exception as error:
+        raise InputError(f"{path}: no readable labels ({error})") from error
+    if values.shape != tuple(shape):
+        raise InputError(f"{path}: the labels are {values.shape}, the frames {tuple(shape)}")
+    return torch.from_numpy(np.ascontiguousarray(values).astype(np.int64))

@@ -1,0 +1,162 @@
+"""The way of a volume through a bundle that segments it by atlases: read, registered, measured, written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import AsDiscreted, Compose, Invertd
+from torch import Tensor
+
+from cardiac_motion.core.memory import peak_memory
+from cardiac_motion.evaluation import figures as pictures
+from cardiac_motion.evaluation.evaluator import CaseEvaluator, Report
+from cardiac_motion.evaluation.scores import Scores
+from cardiac_motion.evaluation.writer import case_folder
+from cardiac_motion.fields.ddf import change_grids
+from cardiac_motion.fields.files import save_volume_ddf
+from cardiac_motion.fields.regularity import folding, log_jacobian_sd
+from cardiac_motion.registration.atlas import AtlasSegmentation, Segmentation
+from cardiac_motion.registration.overlap import segmentation_scores
+from cardiac_motion.volume.case import LABELS, VolumeCase
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeReport(Report):
+    """What is known of a segmented volume; ``labels`` is its label map on its own voxels, ``[*shape]``."""
+
+    case: VolumeCase
+    result: Segmentation
+    labels: Tensor
+
+    def lines(self) -> str:
+        """Atlases, Dice where it is known, NLCC and seconds."""
+        metrics, atlases = self.scores.metrics, self.result.names
+        more = f" and {len(atlases) - 1} more atlases" if len(atlases) > 1 else ""
+        lines = [f"{self.case.name}: {atlases[0]}{more}"]
+        if "dice" in metrics:
+            parts = ", ".join(f"{key} {metrics[f'dice_{key}']:.3f}" for key in LABELS.values())
+            lines.append(f"  Dice {metrics['dice']:.3f} ({parts}), HD95 {metrics['hd95']:.2f} mm")
+        lines.append(
+            f"  NLCC {metrics['nlcc']:.3f}, folding {100 * metrics['folding']:.3f} %, {metrics['seconds']:.1f} s "
+            f"(choice {metrics['choice_seconds']:.1f} s)"
+        )
+        return "\n".join(lines)
+
+
+class VolumeEvaluator(CaseEvaluator):
+    """Segments each volume by registered atlases, measures the segmentation, and writes it.
+
+    Args:
+        device, dataset, network, output_dir, inferer, postprocessing, val_handlers: as in ``CaseEvaluator``. The
+            inferer is an ``AtlasSegmentation``; its memberships are postprocessed to labels on the file's voxels.
+        method: name that ``summary.json`` carries.
+        fields, figures, warped: which files are wanted beside ``segmentation.nii.gz`` and ``summary.json``.
+    """
+
+    def __init__(
+        self, *, method: str, fields: bool = True, figures: bool = True, warped: bool = False, **shared: Any
+    ) -> None:
+        self.method, self.files = method, {"fields": fields, "figures": figures, "warped": warped}
+        super().__init__(**shared)
+        self.back = Invertd("pred", self.dataset.transform, orig_keys="image", nearest_interp=False)  # type: ignore[attr-defined]
+        self.postprocessing = self.postprocessing or Compose([self.back, AsDiscreted("pred", argmax=True)])
+
+    def journey(self, case: VolumeCase) -> VolumeReport:
+        """From a volume to its labels, scores, and files."""
+        if isinstance(self.inferer, AtlasSegmentation):
+            self.inferer.given = case.entry.atlas
+        result: Segmentation = self.register(case)
+        labels = self.postprocess(case.volume, MetaTensor(result.memberships[0]))[0].to(torch.uint8)
+        scores = volume_scores(case, result, labels)
+        folder = self.folder_of(case)
+        shown = self.back({"image": case.volume, "pred": MetaTensor(case.image[0])})["pred"][0]
+        write_volume_case(folder, case, result, labels, scores, shown, method=self.method, **self.files)
+        return VolumeReport(case, result, scores, folder, labels)
+
+
+def volume_scores(case: VolumeCase, result: Segmentation, labels: Tensor) -> Scores:
+    """Dice, distances and regularity of a segmentation, on the volume's own voxels.
+
+    With a label ``dice_head``, ``dice_body``, ``dice``, ``hd95_…`` in mm, ``missed``; always ``folding`` (part of the
+    voxels, in [0, 1], mean over the atlases), ``log_jacobian_sd`` (and ``log_jacobian_sd_3`` as Learn2Reg's script has
+    it, of ln(det + 3)), ``nlcc`` (5³) of the best atlas, ``seconds``, ``choice_seconds``, ``registration_seconds`` and
+    ``memory_mib`` (peak of the process).
+
+    Args:
+        case, result: the volume and its registered atlases.
+        labels: found, ``[*shape]`` on the file's voxels.
+    """
+    metrics: dict[str, float] = {}
+    if case.label is not None:
+        truth = torch.from_numpy(np.ascontiguousarray(case.label))
+        spacing = np.linalg.norm(case.affine[:3, :3], axis=0).tolist()
+        metrics = dict(segmentation_scores(labels, truth, LABELS, spacing))
+    metrics |= {
+        "folding": float(folding(result.ddf, case.mask).mean()),
+        "log_jacobian_sd": float(log_jacobian_sd(result.ddf, case.mask).mean()),
+        "log_jacobian_sd_3": float(log_jacobian_sd(result.ddf, case.mask, offset=3).mean()),
+        "nlcc": result.nlcc[0],
+        "seconds": result.seconds,
+        "choice_seconds": result.choice_seconds,
+        "registration_seconds": result.registration_seconds,
+        "memory_mib": peak_memory() / 2**20,
+    }
+    return Scores(metrics)
+
+
+def write_volume_case(
+    folder: Path,
+    case: VolumeCase,
+    result: Segmentation,
+    labels: Tensor,
+    scores: Scores,
+    shown: Tensor,
+    method: str,
+    fields: bool = True,
+    figures: bool = True,
+    warped: bool = False,
+) -> None:
+    """The folder of a segmented volume.
+
+    ``segmentation.nii.gz`` lies on the volume's own grid. ``ddf.nii.gz`` (mm, LPS) leads from the common grid in the
+    volume's space to the best atlas's space: ITK and ANTs apply it to the atlas as it is on disk. Beside them, where
+    asked, ``warped.nii.gz`` (the best atlas on the common grid) and ``segmentation.png``.
+
+    Args:
+        folder: of the case.
+        case, result, labels, scores: what is known of it.
+        shown: the volume behind the labels in the figure, ``[*shape]`` on the file's voxels.
+        method: name that ``summary.json`` carries.
+        fields, figures, warped: which files are wanted.
+    """
+    affine = case.common_affine
+    with case_folder(folder, case.entry, method) as (beside, summary):
+        save_volume(beside / "segmentation.nii.gz", labels, case.affine)
+        if fields:
+            mapping = change_grids(result.ddf[:1], affine, result.affine)
+            save_volume_ddf(beside / "ddf.nii.gz", mapping[0], affine)
+        if warped:
+            save_volume(beside / "warped.nii.gz", result.warped[0, 0], affine)
+        if figures:
+            truth = None if case.label is None else torch.from_numpy(case.label)
+            pictures.draw_slices(shown, labels, truth, beside / "segmentation.png")
+        summary |= {
+            "source": case.entry.image,
+            "synthetic": case.entry.phantom is not None,
+            "labels": {str(value): name for value, name in LABELS.items()},
+            "voxels": {name: int((labels == value).sum()) for value, name in LABELS.items()},
+            "atlases": result.names,
+            "atlas_nlcc": result.nlcc,
+            "metrics": scores.metrics,
+        }
+
+
+def save_volume(path: Path, values: Tensor, affine: np.ndarray) -> None:
+    """Write ``values [X, Y, Z]`` as NIfTI."""
+    nibabel.save(nibabel.Nifti1Image(values.numpy(), affine), path)

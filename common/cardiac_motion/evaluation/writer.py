@@ -1,0 +1,191 @@
+"""The files that every bundle leaves: a folder a case, written whole, and the tables of a list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Events
+from monai.data import MetaTensor
+from torch import Tensor
+
+from cardiac_motion.cine.case import CineCase
+from cardiac_motion.cine.scale import aspect_of
+from cardiac_motion.cine.write import write_cine
+from cardiac_motion.core.arrays import bounding_box
+from cardiac_motion.core.case import Entry
+from cardiac_motion.core.files import PROGRAM, SUMMARY, summary_of, write_whole
+from cardiac_motion.core.folders import source_of
+from cardiac_motion.core.memory import peak_memory
+from cardiac_motion.core.tables import finite, metrics_of, pair_rows, statistics_text, write_tables
+from cardiac_motion.evaluation import figures as pictures
+from cardiac_motion.evaluation.contour import TrackedContour, write_contour
+from cardiac_motion.evaluation.evaluator import CaseEvaluator, CaseEvents, Report
+from cardiac_motion.evaluation.scores import Scores
+from cardiac_motion.fields.ddf import smooth, warp
+from cardiac_motion.fields.files import save_cine_ddf
+from cardiac_motion.fields.points import grid_points, track
+from cardiac_motion.registration.result import RegistrationResult
+
+TISSUE = 0.03  # mean brightness from which the film shows points: in the dark there is nothing to follow
+
+
+@contextmanager
+def case_folder(folder: Path, entry: Entry, method: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The folder of a case, whole or not at all: the block writes its files and fills its summary, which comes last.
+
+    Args:
+        folder: in its place when the block has ended; an older one of this program is replaced.
+        entry: of the case.
+        method: name of the bundle.
+
+    Yields:
+        the folder under way, and what ``summary.json`` will hold.
+    """
+    with write_whole(folder) as beside:
+        beside.mkdir()
+        summary: dict[str, Any] = {"program": PROGRAM, "input": source_of(entry.image), "case": entry.case}
+        summary["method"] = method
+        yield beside, summary
+        (beside / SUMMARY).write_text(json.dumps(finite(summary), indent=1))
+
+
+def write_cine_case(
+    folder: Path,
+    case: CineCase,
+    result: RegistrationResult,
+    scores: Scores,
+    contour: TrackedContour | None,
+    method: str,
+    fields: bool = True,
+    figures: bool = True,
+    warped: bool = False,
+) -> None:
+    """The folder of a cine: field, pictures, film, the warped cine, and the curves of a contour, where there are any.
+
+    Args:
+        folder: of the case.
+        case, result, scores, contour: what is known of it.
+        method: name that ``summary.json`` carries.
+        fields, figures, warped: which files are wanted.
+    """
+    with case_folder(folder, case.entry, method) as (beside, summary):
+        if fields:
+            save_cine_ddf(beside / "ddf.nii.gz", result.ddf)
+        if warped:
+            write_cine(beside / "warped.nii.gz", warp_cine(case.cine, result.ddf))
+        if figures:
+            draw(beside, case, result)
+        if contour is not None:
+            write_contour(beside, case, contour)
+        meta = case.meta
+        summary |= {
+            "source": meta.source,
+            "frames": case.cine.shape[1],
+            "size": case.size,
+            "spacing": meta.spacing,
+            "aspect": aspect_of(case.cine.meta),
+            "frame_times": meta.frame_times,
+            "times_are": meta.times_are,
+            "crop": meta.crop,
+            "notes": meta.notes,
+            "field": "ddf.nii.gz (X, Y, T-1, 1, 2), (x, y) in pixels: frame t at p + ddf(p) is frame t+1 at p",
+            "table": scores.table,
+            "metrics": scores.metrics,
+            "pairs": scores.pairs,
+            "profile_mm": scores.profile_mm,
+            "peak_memory_bytes": peak_memory(),
+        }
+
+
+def warp_cine(cine: MetaTensor, ddf: Tensor) -> MetaTensor:
+    """The cine ``[1, T, H, W]`` whose frame t + 1 is frame t warped by its pair's field; frame 0 as it is."""
+    warped = cine.clone()
+    for t, field in enumerate(ddf):
+        warped[0, t + 1] = warp(cine.as_tensor()[None, :, t], field[None])[0, 0]
+    return warped
+
+
+def draw(folder: Path, case: CineCase, result: RegistrationResult) -> None:
+    """The pictures of one cine: ``arrows.png`` (a panel a stage), ``warped.png``, ``tracked.mp4``, ``tracked.png``.
+
+    Args:
+        folder: exists.
+        case, result: a cine and its fields.
+    """
+    image, ddf, frames = case.image, result.ddf, case.cine.as_tensor()[0]
+    aspect = aspect_of(case.cine.meta)
+    mask = case.mask[0, 0] if case.mask is not None else torch.ones_like(frames[0], dtype=torch.bool)
+    t = int(ddf.square().sum(1).mean((1, 2)).argmax())  # the pair that moves most shows most
+    pair = slice(t, t + 1)
+    fields = [stage.ddf(pair)[0] for stage in result.stages[:-1]] + [ddf[t]]
+    titles = [stage.title for stage in result.stages] or [f"frame {t} to {t + 1}"]
+    pictures.arrows(image[t, 0], fields, titles, mask, folder / "arrows.png", aspect=aspect)
+    rows, columns = (slice(*edges) for edges in bounding_box(mask[None, None], mask.shape))
+    moving, warped, fixed = (
+        torch.where(mask, frame, 0)[rows, columns]
+        for frame in (image[t, 0], warp(image[pair, :1], ddf[pair])[0, 0], image[t, 1])
+    )
+    pictures.draw_warped(moving, warped, fixed, folder / "warped.png", aspect)
+    tissue = mask & (smooth(frames.mean(0)[None, None], 3.0)[0, 0] > TISSUE)
+    points = track(grid_points(tissue if tissue.any() else mask, max(6, round(min(mask.shape) / 24))), ddf)
+    pictures.draw_film(frames, points, folder / "tracked.mp4", folder / "tracked.png", aspect=aspect)
+
+
+class MetricsTable:
+    """``metrics.csv`` (a row a case), ``pairs.csv`` and ``summary.json`` (mean, sd, n of each column) of a whole run.
+
+    Args:
+        output_dir: made if missing; None is the evaluator's.
+        show: print the table of each case and where its files are.
+    """
+
+    def __init__(self, output_dir: str | None = None, show: bool = True) -> None:
+        self.own, self.show = output_dir, show
+
+    def attach(self, engine: CaseEvaluator) -> None:
+        self.output_dir = Path(self.own or engine.output_dir)
+        engine.add_event_handler(Events.STARTED, self._begin)
+        engine.add_event_handler(CaseEvents.CASE_DONE, self._row)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _begin(self, engine: CaseEvaluator) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.pair_rows: list[dict[str, Any]] = []
+
+    def _row(self, engine: CaseEvaluator) -> None:
+        report: Report = engine.state.output
+        self.rows.append({"case": report.case.name, **report.scores.metrics})
+        self.pair_rows += pair_rows(report.case.name, report.scores.pairs)
+        if self.show:
+            print(f"\n{report.lines()}\n  written to {report.folder}/")
+
+    def _write(self, engine: CaseEvaluator) -> None:
+        rows, pairs = read_earlier_rows(self.output_dir, [row["case"] for row in self.rows])
+        if self.show and rows:
+            print(f"\nThe tables of {self.output_dir}/ hold {len(rows)} cases of earlier runs too.")
+        rows, pairs = rows + self.rows, pairs + self.pair_rows
+        write_tables(self.output_dir, rows, pairs, engine.state.failed)
+        if self.show and len(rows) > 1:
+            print(statistics_text(rows))
+
+
+def read_earlier_rows(output_dir: Path, names: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of cases and of their pairs that earlier runs of the same method left in a folder.
+
+    Args:
+        output_dir: with a folder a case.
+        names: the cases of this run, whose folders are there.
+    """
+    methods = {(summary_of(output_dir / name) or {}).get("method") for name in names[:1]}
+    rows, pairs = [], []
+    for folder in sorted(output_dir.iterdir()) if methods else ():
+        summary = summary_of(folder) if folder.is_dir() and folder.name not in names else None
+        if summary is not None and summary.get("method") in methods and summary.get("metrics"):
+            rows.append({"case": folder.name, **metrics_of(summary)})
+            pairs += pair_rows(folder.name, summary.get("pairs"))
+    return rows, pairs

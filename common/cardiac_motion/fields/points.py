@@ -1,0 +1,96 @@
+"""Material points carried through a cine.
+
+The contract's field of pair t lies on the grid of frame t+1 and points back into frame t: ``x_t = q + ddf(q)`` for the
+pixel q of frame t+1. A material point goes the other way, from p in frame t to the q that solves ``q + ddf(q) = p``.
+It is found at the points themselves, by fixed point; no field is inverted.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cardiac_motion.fields.ddf import sample
+
+
+def field_at(ddf: Tensor, points: Tensor) -> Tensor:
+    """The vectors of ``ddf [2, H, W]`` at ``points [P, 2]`` (row, column, pixels): ``[P, 2]``.
+
+    Examples:
+        >>> ddf = torch.zeros(2, 4, 4)
+        >>> ddf[0] = torch.arange(4.0)  # along rows, growing with the column
+        >>> field_at(ddf, torch.tensor([[0.0, 1.5]])).tolist()
+        [[1.5, 0.0]]
+    """
+    return sample(ddf[None], points.t()[None, :, :, None])[0, :, :, 0].t()
+
+
+def step_forward(points: Tensor, ddf: Tensor, iterations: int = 30, tolerance: float = 1e-3) -> Tensor:
+    """Where the points of frame t lie in frame t+1.
+
+    Args:
+        points: ``[P, 2]`` in frame t (row, column; pixels).
+        ddf: ``[2, H, W]``, moving = frame t, fixed = frame t+1.
+        iterations, tolerance: of the fixed point; pixels.
+
+    Examples:
+        >>> ddf = torch.zeros(2, 8, 8)
+        >>> ddf[0] = -1.0  # frame t+1 shows at q what frame t showed a row above: all has moved one row down
+        >>> step_forward(torch.tensor([[3.0, 4.0]]), ddf).tolist()
+        [[4.0, 4.0]]
+    """
+    here = points
+    for _ in range(iterations):
+        previous, here = here, points - field_at(ddf, here)
+        if (here - previous).abs().amax() < tolerance:
+            break
+    return here
+
+
+def step_backward(points: Tensor, ddf: Tensor) -> Tensor:
+    """Where the points ``[P, 2]`` of frame t+1 lay in frame t: exactly what the contract's ``ddf [2, H, W]`` says.
+
+    Examples:
+        >>> ddf = torch.zeros(2, 8, 8)
+        >>> ddf[0] = -1.0
+        >>> step_backward(torch.tensor([[4.0, 4.0]]), ddf).tolist()
+        [[3.0, 4.0]]
+    """
+    return points + field_at(ddf, points)
+
+
+def track(points: Tensor, ddf: Tensor, start: int = 0) -> Tensor:
+    """Carry points through a whole cine, forward and backward from one frame.
+
+    Args:
+        points: ``[P, 2]`` in frame ``start`` (row, column; pixels).
+        ddf: ``[T−1, 2, H, W]``, pair t with moving = frame t, fixed = frame t+1.
+        start: the frame in which the points are known.
+
+    Returns:
+        ``[T, P, 2]``.
+
+    Examples:
+        >>> ddf = torch.zeros(3, 2, 16, 16)
+        >>> ddf[:, 1] = -2.0  # two columns to the right a frame
+        >>> track(torch.tensor([[8.0, 8.0]]), ddf, start=1)[:, 0, 1].tolist()
+        [6.0, 8.0, 10.0, 12.0]
+    """
+    path = {start: points}
+    for t in range(start, len(ddf)):
+        path[t + 1] = step_forward(path[t], ddf[t])
+    for t in range(start, 0, -1):
+        path[t - 1] = step_backward(path[t], ddf[t - 1])
+    return torch.stack([path[t] for t in sorted(path)])
+
+
+def grid_points(mask: Tensor, spacing: int = 12) -> Tensor:
+    """Points of a regular grid, ``spacing`` pixels apart, inside ``mask [H, W]``: ``[P, 2]`` (row, column).
+
+    Examples:
+        >>> grid_points(torch.ones(8, 8), spacing=4).tolist()
+        [[2.0, 2.0], [2.0, 6.0], [6.0, 2.0], [6.0, 6.0]]
+    """
+    chosen = torch.zeros_like(mask, dtype=torch.bool)
+    chosen[spacing // 2 :: spacing, spacing // 2 :: spacing] = True
+    return (chosen & mask.bool()).nonzero().float()

@@ -1,0 +1,296 @@
+"""Flow from local normalised cross-correlation: block matching's evidence, weighed by a network that knows hearts.
+
+PWC-Net (``pwc_net``) has to learn from its flow loss what makes two patches alike, which takes natural images and days.
+Speckle tracking knows: local NCC. Here the cost volume is the local NCC of the images themselves at full resolution,
+for all shifts of a few pixels, so that its peak is sub-pixel evidence from the first step on; what is learned is what
+block matching lacks: where the wall is, which peaks to believe, how a wall moves between them, and what around it
+stands still. Coarse to fine, the moving image warped by what is known so far, as in PWC-Net; the later stages run more
+than once, with the same weights. Large motion is searched for at half the size, in wide windows on a coarse grid: on
+images of an eighth there is no speckle left to know a place by.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cardiac_motion.fields.scripted import rescale_plane, warp_plane
+from cardiac_motion.networks.pwc_net import convolution, flow_layer
+
+DILATIONS = (1, 2, 4, 8, 4, 2, 1)
+CONTEXT = (1, 2, 4)
+START = 0.1  # pixels: the scale of the error that training begins with
+
+
+def _box(image: Tensor, radius: int) -> Tensor:
+    """Means over windows of ``2·radius + 1`` of ``image [B, 1, H, W]``, of what of them lies in it."""
+    for axis in (2, 3):
+        margin = [0, 0, radius, radius] if axis == 2 else [radius, radius, 0, 0]
+        size = image.shape[axis]
+        counted = torch.cat([image, torch.ones_like(image[:1])])
+        padded = functional.pad(counted, margin)
+        total = padded.narrow(axis, 0, size).clone()
+        for start in range(1, 2 * radius + 1):
+            total += padded.narrow(axis, start, size)
+        image = total[:-1] / total[-1:]
+    return image
+
+
+def standardise(image: Tensor, radius: int, eps: float = 1e-4) -> Tensor:
+    """``image [B, 1, H, W]`` less its local mean, over its local standard deviation (window of ``2·radius + 1``)."""
+    centred = image - _box(image, radius)
+    return centred / (_box(centred.square(), radius) + eps).sqrt()
+
+
+def ncc_volume(fixed: Tensor, moving: Tensor, search: int, stride: int = 4, radius: int = 4) -> Tensor:
+    """Local NCC of two images for every shift of ``search`` pixels at most, on a grid ``stride`` times coarser.
+
+    Args:
+        fixed, moving: ``[B, 1, H, W]``, H and W multiples of ``stride``.
+        search: greatest shift in pixels along either axis.
+        stride: of the grid in pixels, even; each of its places looks at a window of twice that size.
+        radius: of the window of the local mean and deviation.
+
+    Returns:
+        ``[B, (2·search + 1)², H / stride, W / stride]``, about −1 to 1, shifts by rows from (−search, −search).
+    """
+    return _volume(standardise(fixed, radius), standardise(moving, radius), search, stride)
+
+
+def _volume(fixed: Tensor, moving: Tensor, search: int, stride: int) -> Tensor:
+    """``ncc_volume`` of standardised images: sums over blocks first, since each window is made of four of them.
+
+    A block's sums for all shifts are one small convolution of what lies around it with the block itself, which is three
+    to fifteen times as fast as a product of the whole images for each shift.
+    """
+    half, side = stride // 2, stride + 2 * search
+    margin, further = [half] * 4, [half + search] * 4
+    fixed, around = functional.pad(fixed, margin), functional.pad(moving, further)
+    if search == 0:
+        sums = functional.avg_pool2d(fixed * around, stride) * (stride * stride)
+    else:
+        blocks = fixed[:, 0].unfold(1, stride, stride).unfold(2, stride, stride)
+        surroundings = around[:, 0].unfold(1, side, stride).unfold(2, side, stride)
+        batch, rows, columns = blocks.shape[0], blocks.shape[1], blocks.shape[2]
+        count = batch * rows * columns
+        surroundings = surroundings.reshape(1, count, side, side)
+        sums = functional.conv2d(surroundings, blocks.reshape(count, 1, stride, stride), groups=count)
+        sums = sums.view(batch, rows, columns, (2 * search + 1) * (2 * search + 1)).permute(0, 3, 1, 2)
+    area = functional.avg_pool2d(functional.pad(torch.ones_like(moving[:1]), margin), stride) * (stride * stride)
+    return _join_blocks(sums) / _join_blocks(area)
+
+
+def _join_blocks(sums: Tensor) -> Tensor:
+    """Sums over windows of two by two blocks."""
+    sums = sums[:, :, 1:] + sums[:, :, :-1]
+    return sums[..., 1:] + sums[..., :-1]
+
+
+def _zero_convolution(inputs: int, outputs: int) -> nn.Conv2d:
+    """A 1×1 convolution that gives nothing until it is trained."""
+    layer = nn.Conv2d(inputs, outputs, 1)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
+class Context(nn.Module):
+    """What lies around each place, from a half and a quarter of the grid; nothing until it is trained.
+
+    Args:
+        width: channels that it reads and adds to.
+        deep: its own.
+    """
+
+    def __init__(self, width: int, deep: int) -> None:
+        super().__init__()
+        self.down, self.further = convolution(width, deep, stride=2), convolution(deep, deep, stride=2)
+        self.near = nn.ModuleList(convolution(deep, deep, dilation=d) for d in CONTEXT)
+        self.far = nn.ModuleList(convolution(deep, deep, dilation=d) for d in CONTEXT)
+        self.out = _zero_convolution(deep, width)
+        with torch.no_grad():
+            for layer in (*self.near, *self.far):
+                layer[0].weight *= 0.3
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, width, h, w]`` to what is added to it."""
+        near = self.down(x)
+        far = self.further(near)
+        for layer in self.far:
+            far = far + layer(far)
+        near = near + functional.interpolate(far, near.shape[2:], mode="bilinear", align_corners=False)
+        for layer in self.near:
+            near = near + layer(near)
+        return functional.interpolate(self.out(near), x.shape[2:], mode="bilinear", align_corners=False)
+
+
+class Stage(nn.Module):
+    """One estimate: NCC volume, appearance and the flow so far, to a better flow, all on a grid of 1 / ``stride``.
+
+    Args:
+        search: of the NCC volume, pixels of this stage's images.
+        width: channels of the trunk.
+        stride: of its grid.
+        deep: channels of ``Context``; 0 for none, and nothing from the pass before.
+        before: channels of the pass before.
+    """
+
+    def __init__(self, search: int, width: int, stride: int = 4, deep: int = 0, before: int = 0) -> None:
+        super().__init__()
+        self.search, self.stride = search, stride
+        halvings = stride.bit_length() - 1
+        widths = [2] + [width // 4 * min(2**n, 2) for n in range(halvings)]
+        self.appearance = nn.Sequential(*(convolution(a, b, stride=2) for a, b in pairwise(widths)))
+        self.begin = convolution((2 * search + 1) ** 2 + widths[-1] + 2, width)
+        self.trunk = nn.ModuleList(convolution(width, width, dilation=d) for d in DILATIONS)
+        self.flow = flow_layer(width)
+        self.context = Context(width, deep) if deep else None
+        self.still = _zero_convolution(1, width) if deep else None
+        self.before = _zero_convolution(before, width) if deep and before else None
+        with torch.no_grad():
+            for layer in self.trunk:
+                layer[0].weight *= 0.3  # type: ignore[index]  # a residual adds little at first
+            nn.init.normal_(self.flow.weight, std=1e-3)  # training begins at no motion
+
+    def forward(self, image: Tensor, flow: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The next flow and the trunk's features.
+
+        Args:
+            image: ``[B, 2, H, W]``.
+            flow: so far, ``[B, 2, H / stride, W / stride]`` in pixels of the image.
+            before: features of the pass before, on any grid.
+        """
+        moving, fixed = image[:, :1], image[:, 1:]
+        flow = flow.float().detach()  # each pass answers for what it adds: later errors say nothing of earlier ones
+        if torch.jit.is_scripting():  # knows no autocast of a device that it is told; an export runs in float32
+            volume, unmoved, moving = self._evidence(moving, fixed, flow)
+        else:
+            with torch.no_grad(), torch.autocast(image.device.type, enabled=False):  # half precision has no sub-pixels
+                volume, unmoved, moving = self._evidence(moving, fixed, flow)
+        seen = self.appearance(torch.cat([moving, fixed], 1) - 0.5)
+        x = torch.cat([volume, seen, flow], 1)
+        if not x.is_cuda:  # dilated convolutions of a processor are three times as fast this way
+            x = x.contiguous(memory_format=torch.channels_last)
+        x = self.begin(x)
+        if self.still is not None:
+            x = x + self.still(unmoved)
+        if self.before is not None and before is not None:
+            if before.shape[2:] != x.shape[2:]:
+                before = functional.interpolate(before, x.shape[2:], mode="bilinear", align_corners=False)
+            x = x + self.before(before)
+        if self.context is not None:
+            x = x + self.context(x)
+        for layer in self.trunk:
+            x = x + layer(x)
+        return flow + self.flow(x).float(), x
+
+    def _evidence(self, moving: Tensor, fixed: Tensor, flow: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """NCC of all shifts around the flow so far, of no motion at all, and the moving image warped by the flow."""
+        target = standardise(fixed, 4)
+        unmoved = target[:, :0]
+        if self.still is not None:
+            unmoved = _volume(target, standardise(moving, 4), 0, self.stride)
+        moving = warp_plane(moving, rescale_plane(flow / self.stride, fixed.shape[2], fixed.shape[3]))
+        return _volume(target, standardise(moving, 4), self.search, self.stride), unmoved, moving
+
+
+class NCCFlow(nn.Module):
+    """A displacement field from an image pair (contract network), and how far it may be wrong.
+
+    Any size is taken: the pair is padded by its edge, and the field cropped.
+
+    Args:
+        scales: halvings of the images at each stage, coarse to fine.
+        searches: of each stage, in its pixels.
+        widths: of each stage.
+        passes: runs of each stage.
+        stride: of the flow's grid in pixels of a stage; one for all, or each stage's.
+        deep: channels of each stage's ``Context``; 0 for none.
+    """
+
+    def __init__(
+        self,
+        scales: Sequence[int] = (1, 1, 0),
+        searches: Sequence[int] = (12, 3, 3),
+        widths: Sequence[int] = (64, 64, 64),
+        passes: Sequence[int] = (1, 2, 2),
+        stride: int | Sequence[int] = (8, 4, 4),
+        deep: int = 96,
+    ) -> None:
+        super().__init__()
+        self.scales, self.passes = tuple(scales), tuple(passes)
+        self.strides = (stride,) * len(scales) if isinstance(stride, int) else tuple(stride)
+        self.multiple = max(n << halvings for n, halvings in zip(self.strides, scales, strict=True))
+        earlier = [0 if passes[0] == 1 else widths[0], *widths[:-1]]
+        self.stages = nn.ModuleList(
+            Stage(s, w, n, deep, b) for s, w, n, b in zip(searches, widths, self.strides, earlier, strict=True)
+        )
+        self.spread = nn.Conv2d(widths[-1], 2, 3, padding=1)
+        nn.init.zeros_(self.spread.weight)
+        nn.init.constant_(self.spread.bias, math.log(START))  # type: ignore[arg-type]
+
+    def forward(self, image: Tensor, pyramid: bool = False) -> Tensor | list[Tensor]:
+        """The field of a pair.
+
+        Args:
+            image: ``[B, 2, H, W]``, moving and fixed, unit range.
+            pyramid: give the estimates of all passes instead, for a loss.
+
+        Returns:
+            ``ddf [B, 2, H, W]`` in pixels; or a list of such fields, the last the best and with two channels more: the
+            logarithm of the scale, in pixels, of a Laplace distribution of its error along rows and columns.
+
+        Raises:
+            ValueError: another shape.
+        """
+        fields, scale = self._estimates(image)
+        if pyramid:
+            return fields[:-1] + [torch.cat([fields[-1], scale], 1)]
+        return fields[-1]
+
+    def forward_with_deviation(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The field ``[B, 2, H, W]`` of a pair and the standard deviation of its error, likewise, in pixels."""
+        fields, scale = self._estimates(image)
+        return fields[-1], math.sqrt(2) * scale.exp()
+
+    def refine(self, image: Tensor, ddf: Tensor) -> Tensor:
+        """The field ``[B, 2, H, W]`` of a pair from one that is nearly right, likewise, by the finest stage alone."""
+        return self._estimates(image, ddf)[0][-1]
+
+    def _estimates(self, image: Tensor, start: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
+        if image.dim() != 4 or image.shape[1] != 2:
+            raise ValueError(f"expected [B, 2, H, W], got {list(image.shape)}")
+        height, width = image.shape[2], image.shape[3]
+        below, beside = -height % self.multiple, -width % self.multiple
+        image = functional.pad(image, [0, beside, 0, below], mode="replicate")
+        tall, wide = image.shape[2], image.shape[3]
+        fields: list[Tensor] = []
+        features: Tensor | None = None
+        whole = image.new_zeros([image.shape[0], 2, tall // self.multiple, wide // self.multiple])
+        first = 0
+        if start is not None:
+            first = len(self.scales) - 1
+            whole = functional.pad(start, [0, beside, 0, below], mode="replicate")
+        number = 0
+        for stage, halvings, stride, passes in zip(self.stages, self.scales, self.strides, self.passes):  # noqa: B905, TorchScript has no strict
+            scaled = functional.avg_pool2d(image, 1 << halvings) if halvings > 0 else image
+            size = [scaled.shape[2] // stride, scaled.shape[3] // stride]
+            for _ in range(passes if number >= first else 0):
+                flow = functional.interpolate(whole, size, mode="bilinear", align_corners=False) / (1 << halvings)
+                flow, features = stage(scaled, flow, features)
+                whole = flow * (1 << halvings)  # pixels of the whole image
+                fields.append(whole)
+            number += 1
+        assert features is not None
+        scale = self.spread(features.detach()).float()
+        scale = functional.interpolate(scale, [tall, wide], mode="bilinear", align_corners=False)
+        full: list[Tensor] = []
+        for field in fields if self.training else fields[-1:]:
+            pixels = rescale_plane(field * (field.shape[2] / tall), tall, wide)
+            full.append(pixels[:, :, :height, :width])
+        return full, scale[:, :, :height, :width]

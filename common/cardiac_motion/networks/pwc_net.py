@@ -1,0 +1,268 @@
+"""PWC-Net and what the echo papers made of it: a pyramid of features, warped, compared and refined, coarse to fine.
+
+PWC-Net (Sun et al. 2018, 10.1109/CVPR.2018.00931); the customised c-PWC-Net (Evain et al. 2022,
+10.1109/TMI.2022.3151606, section II-B, Fig. 3 and 4): a contextual sub-network at every level and estimators whose
+convolutions see all that came before them; and the changes of EchoPWC-Net (Østvik et al. 2021,
+10.1109/TMI.2021.3054566) as that paper retells them: no warping of features, features of the first image propagated,
+finer levels. Level l is the grid of 1 / 2^l; the first image of the flow literature is the fixed one here, and its flow
+into the second is the pull-back field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from monai.inferers import Inferer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.fields.ddf import rescale, warp
+
+SLOPE = 0.1  # of every LeakyReLU
+DILATIONS = (1, 2, 4, 8, 16, 1)
+_TILE = 8  # pixels: places that are multiplied with all around them at once, two to eighteen times as fast as by offset
+
+
+def normalise_features(features: Tensor, radius: int = 4, eps: float = 1e-6) -> Tensor:
+    """Features ``[B, C, H, W]`` less their mean over the search window, of unit length over the channels at each place.
+
+    The mean is the window's and not the map's: beside a dark cavity, all tissue would else look alike.
+    """
+    mean = functional.avg_pool2d(features, 2 * radius + 1, 1, radius, count_include_pad=False)
+    centred = features - mean
+    return centred / (centred.square().sum(1, keepdim=True) + eps).sqrt()
+
+
+def cost_volume(fixed: Tensor, moving: Tensor, radius: int = 4) -> Tensor:
+    """How alike each place of one feature map is to the places around it in the other (PWC-Net eq. 2).
+
+    Args:
+        fixed, moving: features ``[B, C, H, W]``.
+        radius: of the search in pixels of this level.
+
+    Returns:
+        ``[B, (2·radius + 1)², H, W]``: the mean over the channels of ``fixed(p) · moving(p + o)``, the offsets o by
+        rows, from (−radius, −radius); places outside the map count 0.
+    """
+    batch, channels, height, width = fixed.shape
+    side, across = _TILE + 2 * radius, 2 * radius + 1  # of a tile's surroundings, of the search
+    below, beside = -height % _TILE, -width % _TILE
+    tiles = functional.pad(fixed, (0, beside, 0, below)).unfold(2, _TILE, _TILE).unfold(3, _TILE, _TILE)
+    rows, columns = tiles.shape[2:4]
+    around = functional.pad(moving, (radius, radius + beside, radius, radius + below))
+    around = around.unfold(2, side, _TILE).unfold(3, side, _TILE)
+    alike = torch.bmm(
+        tiles.permute(0, 2, 3, 4, 5, 1).reshape(-1, _TILE**2, channels),
+        around.permute(0, 2, 3, 1, 4, 5).reshape(-1, channels, side**2),
+    )
+    place, offset = (
+        (torch.arange(n, device=fixed.device)[:, None] * side + torch.arange(n, device=fixed.device)).flatten()
+        for n in (_TILE, across)
+    )
+    cost = alike.gather(2, (place[:, None] + offset).expand(len(alike), -1, -1)) / channels
+    cost = cost.view(batch, rows, columns, _TILE, _TILE, across**2).permute(0, 5, 1, 3, 2, 4)
+    return cost.reshape(batch, across**2, rows * _TILE, columns * _TILE)[:, :, :height, :width]
+
+
+def convolution(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    """3×3 convolution of He's initialisation, and LeakyReLU."""
+    layer = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=dilation, dilation=dilation)
+    nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return nn.Sequential(layer, nn.LeakyReLU(SLOPE))
+
+
+def flow_layer(inputs: int) -> nn.Conv2d:
+    """3×3 convolution to a flow; He's weights made 10 times smaller, so that training begins near no motion."""
+    layer = nn.Conv2d(inputs, 2, 3, padding=1)
+    nn.init.kaiming_normal_(layer.weight, a=1.0)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    with torch.no_grad():
+        layer.weight *= 0.1
+    return layer
+
+
+def upsampling_layer(channels: int) -> nn.ConvTranspose2d:
+    """Transposed convolution of two channels to the grid of twice the size."""
+    layer = nn.ConvTranspose2d(channels, 2, 4, stride=2, padding=1)
+    nn.init.kaiming_normal_(layer.weight, a=1.0)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
+def fix_traced_size(image: Tensor) -> Tensor:
+    """``image``; but a trace (TorchScript) refuses other sizes than its own, for which its constants would be wrong."""
+    return image.expand([int(n) for n in image.shape]) if torch.jit.is_tracing() else image
+
+
+class Estimator(nn.Module):
+    """Five convolutions and a flow; with ``dense``, each is concatenated with what it was computed from (Fig. 4)."""
+
+    def __init__(self, inputs: int, widths: Sequence[int], dense: bool) -> None:
+        super().__init__()
+        self.dense = dense
+        self.layers = nn.ModuleList()
+        self.channels = inputs
+        for width in widths:
+            self.layers.append(convolution(self.channels, width))
+            self.channels = self.channels + width if dense else width
+        self.flow = flow_layer(self.channels)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features ``[B, channels, H, W]`` and flow ``[B, 2, H, W]`` of ``x [B, inputs, H, W]``."""
+        for layer in self.layers:
+            x = torch.cat([layer(x), x], 1) if self.dense else layer(x)
+        return x, self.flow(x)
+
+
+class PWCNet(nn.Module):
+    """A displacement field from an image pair by pyramid, warping and cost volume.
+
+    Any size is taken: the pair is padded by its edge to a multiple of ``2 ** len(pyramid)``, and the field cropped.
+
+    Args:
+        pyramid: channels of the features at levels 1, 2, …, the halving convolution and two more a level.
+        estimator: channels of the convolutions of each level's estimator.
+        context: channels of the contextual sub-network, dilated by 1, 2, 4, 8, 16, 1; a flow layer follows.
+        dense: estimators are skip-concatenated (PWC-Net as released, and c-PWC-Net).
+        contexts: levels that have a contextual sub-network; ``None`` is the finest alone, PWC-Net's way. c-PWC-Net has
+            one at every level.
+        finest: level of the last estimate; 2 is a quarter of the size.
+        warping: features of the moving image are warped by the coarser flow; EchoPWC-Net does without.
+        propagate: the features of the fixed image at the coarser level, enlarged, enter the estimator too, and the
+            coarsest estimator has its own: our reading of EchoPWC-Net's propagated features.
+        radius: of the cost volume, pixels of a level.
+        normalise: the cost volume is a normalised cross-correlation of the features, as c-PWC-Net has it, from −1 to 1;
+            otherwise PWC-Net's mean product, with which a small network from random weights had not begun to learn the
+            translations of the tests after 200 steps; with it, 50 are enough.
+        unit: a flow of 1 inside the network is so many pixels of the image; 20 for natural images.
+        width: every channel count is multiplied by it, for a small variant.
+
+    Raises:
+        InputError: a level that isn't there, or channel counts that don't fit.
+    """
+
+    def __init__(
+        self,
+        pyramid: Sequence[int] = (16, 32, 64, 96, 128, 196),
+        estimator: Sequence[int] = (128, 128, 96, 64, 32),
+        context: Sequence[int] = (128, 128, 128, 96, 64, 32),
+        dense: bool = True,
+        contexts: Sequence[int] | None = None,
+        finest: int = 2,
+        warping: bool = True,
+        propagate: bool = False,
+        radius: int = 4,
+        normalise: bool = True,
+        unit: float = 20.0,
+        width: float = 1.0,
+    ) -> None:
+        super().__init__()
+        levels = len(pyramid)
+        if not 1 <= finest <= levels:
+            raise InputError(f"finest level {finest}: the pyramid has levels 1 to {levels}")
+        contexts = [finest] if contexts is None else list(contexts)
+        if not set(contexts) <= set(range(finest, levels + 1)):
+            raise InputError(f"contexts {contexts}: flow is estimated at levels {finest} to {levels}")
+        if len(context) != len(DILATIONS):
+            raise InputError(f"context {list(context)}: expected {len(DILATIONS)} channel counts")
+        pyramid, estimator, context = ([max(2, round(n * width)) for n in c] for c in (pyramid, estimator, context))
+        self.levels, self.finest, self.warping, self.propagate = levels, finest, warping, propagate
+        self.radius, self.normalise, self.unit = radius, normalise, unit
+        self.features = nn.ModuleList(
+            nn.Sequential(convolution(a, b, stride=2), convolution(b, b), convolution(b, b))
+            for a, b in pairwise([1, *pyramid])
+        )
+        self.estimators, self.contexts, self.ups = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        channels = 0
+        for level in range(levels, finest - 1, -1):
+            inputs = (2 * radius + 1) ** 2
+            if level < levels:
+                self.ups[str(level)] = nn.ModuleList([upsampling_layer(2), upsampling_layer(channels)])
+                inputs += pyramid[level - 1] + 4 + (pyramid[level] if propagate else 0)
+            elif propagate:
+                inputs += pyramid[level - 1]
+            estimate = Estimator(inputs, estimator, dense)
+            self.estimators[str(level)] = estimate
+            channels = estimate.channels
+            if level in contexts:
+                widths = zip(pairwise([channels, *context]), DILATIONS, strict=True)
+                self.contexts[str(level)] = nn.Sequential(
+                    *(convolution(a, b, dilation=d) for (a, b), d in widths), flow_layer(context[-1])
+                )
+
+    def forward(self, image: Tensor, pyramid: bool = False) -> Tensor | list[Tensor]:
+        """The field of a pair.
+
+        Args:
+            image: ``[B, 2, H, W]``, moving and fixed, unit range.
+            pyramid: give the estimates of all levels instead, for a multi-scale loss.
+
+        Returns:
+            ``ddf [B, 2, H, W]`` in pixels; or a list of fields from the coarsest to the finest level, ``[B, 2, h, w]``
+            on the grid of 1 / 2^l of the padded image, in pixels of the image.
+
+        Raises:
+            ValueError: another shape.
+        """
+        if image.dim() != 4 or image.shape[1] != 2:
+            raise ValueError(f"expected [B, 2, H, W], got {tuple(image.shape)}")
+        image = fix_traced_size(image)
+        size, multiple = image.shape[2:], 2**self.levels
+        below, beside = (-n % multiple for n in size)
+        padded = functional.pad(image, (0, beside, 0, below), mode="replicate")
+        fields = self._estimate(padded)
+        if pyramid:
+            return fields
+        full = [n * 2**self.finest for n in fields[-1].shape[2:]]
+        ratio = fields[-1].new_tensor([f / n for f, n in zip(full, fields[-1].shape[2:], strict=True)])
+        field = rescale(fields[-1] / ratio.view(1, 2, 1, 1), full)
+        return field[:, :, : size[0], : size[1]]
+
+    def _cost(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        if not self.normalise:
+            return cost_volume(fixed, moving, self.radius)
+        fixed, moving = normalise_features(fixed, self.radius), normalise_features(moving, self.radius)
+        return cost_volume(fixed, moving, self.radius) * fixed.shape[1]
+
+    def _estimate(self, image: Tensor) -> list[Tensor]:
+        both = torch.cat([image[:, :1], image[:, 1:]])
+        maps = []
+        for halve in self.features:
+            both = halve(both)
+            maps.append(both.chunk(2))
+        fields: list[Tensor] = []
+        flow = seen = torch.empty(0)
+        for level in range(self.levels, self.finest - 1, -1):
+            moving, fixed = maps[level - 1]
+            inputs = []
+            if level < self.levels:
+                flow, seen = (
+                    up(x)
+                    for up, x in zip(self.ups[str(level)], (flow, seen), strict=True)  # type: ignore[call-overload]
+                )
+                if self.warping:
+                    scaled = flow.float() * (self.unit / 2**level)
+                    moving = warp(moving.float(), scaled, padding="zeros").to(moving.dtype)
+                inputs = [fixed, flow, seen]
+            elif self.propagate:
+                inputs = [fixed]
+            if self.propagate and level < self.levels:
+                inputs.append(functional.interpolate(maps[level][1], scale_factor=2.0, mode="bilinear"))
+            cost = functional.leaky_relu(self._cost(fixed, moving), SLOPE)
+            seen, flow = self.estimators[str(level)](torch.cat([cost, *inputs], 1))
+            if str(level) in self.contexts:
+                flow = flow + self.contexts[str(level)](seen)
+            fields.append(flow * self.unit)
+        return fields
+
+
+class PyramidInferer(Inferer):
+    """MONAI inferer for training: the fields of all levels, through ``forward`` as distributed training needs it."""
+
+    def __call__(self, inputs: Tensor, network: nn.Module) -> list[Tensor]:  # type: ignore[override]
+        """Fields ``[B, 2, h, w]`` from coarse to fine of ``inputs [B, 2, H, W]``."""
+        return network(inputs, pyramid=True)

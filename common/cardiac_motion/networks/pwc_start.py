@@ -1,0 +1,110 @@
+"""Start weights of a PWC-Net from those of another: by what each channel means, not by where it stands.
+
+So a network that was trained down to level 3, at a quarter of the cost, goes on at level 2, and PWC-Net and EchoPWC-Net
+go on from c-PWC-Net. A level that the other network has not begins as a copy of its finest one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.networks.pwc_net import PWCNet
+from cardiac_motion.networks.weights import read_weights
+
+Channel = tuple[str, int]
+
+
+def estimator_channels(network: PWCNet, level: int, layers: int) -> list[Channel]:
+    """What the channels are that follow ``layers`` convolutions of a level's estimator, in order.
+
+    Args:
+        network: of skip-concatenated estimators.
+        level: of the pyramid.
+        layers: how many of the estimator's convolutions were done.
+    """
+    widths = [int(stage[0][0].out_channels) for stage in network.features]  # type: ignore[index]
+    counts = {"cost": (2 * network.radius + 1) ** 2}
+    if level < network.levels:
+        counts |= {"fixed": widths[level - 1], "flow": 2, "seen": 2}
+        if network.propagate:
+            counts["coarser"] = widths[level]
+    elif network.propagate:
+        counts["fixed"] = widths[level - 1]
+    names = [(name, k) for name, count in counts.items() for k in range(count)]
+    convolutions = network.estimators[str(level)].layers[:layers]  # type: ignore[index]
+    for number, layer in enumerate(convolutions):
+        names = [(f"convolution {number}", k) for k in range(int(layer[0].out_channels))] + names
+    return names
+
+
+def rearrange(weight: Tensor, have: Sequence[Channel], want: Sequence[Channel], axis: int) -> Tensor:
+    """A layer's weight with its inputs in another order; 0 for those it never had.
+
+    Examples:
+        >>> rearrange(torch.tensor([[1.0, 2.0]]), [("a", 0), ("b", 0)], [("b", 0), ("c", 0)], 1).tolist()
+        [[2.0, 0.0]]
+    """
+    place = {channel: k for k, channel in enumerate(have)}
+    empty = torch.zeros_like(weight.select(axis, 0))
+    return torch.stack([weight.select(axis, place[c]) if c in place else empty for c in want], axis)
+
+
+def start_weights(network: PWCNet, other: PWCNet, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state for ``network`` from that of ``other``, whose pyramid, estimators and contexts are as wide.
+
+    Raises:
+        InputError: they are not.
+    """
+    finest = other.finest
+    contexts = sorted(int(k) for k in other.contexts)
+    made = {}
+    for key, value in network.state_dict().items():
+        part, _, rest = key.partition(".")
+        if part == "features":
+            made[key] = state[key].to(value)
+            continue
+        name, _, inner = rest.partition(".")
+        level = int(name)
+        source = max(level, finest)
+        if part == "contexts":
+            source = source if source in contexts else contexts[0]
+        old = state[f"{part}.{source}.{inner}"].to(value)
+        where = (network, level), (other, source)
+        if part == "estimators" and value.dim() == 4:
+            layers = int(inner.split(".")[1]) if inner.startswith("layers") else _count(network)
+            want, have = (estimator_channels(n, k, layers) for n, k in where)
+            old = rearrange(old, have, want, 1)
+        elif part == "contexts" and inner == "0.0.weight":
+            want, have = (estimator_channels(n, k, _count(network)) for n, k in where)
+            old = rearrange(old, have, want, 1)
+        elif part == "ups" and inner == "1.weight":
+            want, have = (estimator_channels(n, k + 1, _count(network)) for n, k in where)
+            old = rearrange(old, have, want, 0)
+        if old.shape != value.shape:
+            raise InputError(f"{key}: {tuple(old.shape)} there, {tuple(value.shape)} here; the widths must be the same")
+        made[key] = old
+    return made
+
+
+def start_from(network: PWCNet, other: PWCNet, path: str | Path) -> PWCNet:
+    """``network`` with start weights from those of ``other`` in a file.
+
+    Raises:
+        InputError: no such file, or another network's.
+    """
+    state = read_weights(path)
+    try:
+        other.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"{path}: these are weights of another network ({str(error).splitlines()[0]})") from error
+    network.load_state_dict(start_weights(network, other, state))
+    return network
+
+
+def _count(network: PWCNet) -> int:
+    return len(network.estimators[str(network.levels)].layers)  # type: ignore[arg-type]

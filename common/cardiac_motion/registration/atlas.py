@@ -1,0 +1,312 @@
+"""Registration-based segmentation by atlases (SSMSR section III-B, Table I).
+
+Of a set of labelled volumes the most similar to the target by NLCC is chosen, before or after a registration by the
+trained network; it is registered to the target, and its label carried over. Beyond the paper, the labels of the k most
+similar atlases are fused: by a vote, or weighted by how well each agrees with the target around the voxel, as in joint
+label fusion without its correlation term (Sabuncu et al. 2010; Wang et al. 2013).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from monai.inferers import Inferer, SimpleInferer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cardiac_motion.core.arrays import bounding_box
+from cardiac_motion.core.bars import show_bar
+from cardiac_motion.core.datalist import case_name, read_datalist
+from cardiac_motion.core.errors import InputError, unwrap_errors
+from cardiac_motion.fields.ddf import warp
+from cardiac_motion.fields.ncc import local_ncc, masked_mean, window_mask
+from cardiac_motion.registration.result import RegistrationInferer, RegistrationResult, pad_to_image, register
+from cardiac_motion.volume.case import VolumeCase
+from cardiac_motion.volume.cases import phantom_entries, task04
+from cardiac_motion.volume.transforms import one_hot, volume_transforms
+
+log = logging.getLogger(__name__)
+
+FUSIONS = ("majority", "joint")
+CHOICES = ("after", "before")
+AT_ONCE = 8  # volumes
+LAYOUT = "volumes in imagesTr/ and labels of the same names in labelsTr/"
+
+
+class Atlases:
+    """Labelled volumes in memory, on the common grid.
+
+    One that can't be used is left out with a warning.
+
+    Args:
+        folder: with ``imagesTr`` and ``labelsTr``, the same file names in both.
+        datalist, fold, dataset_dir, download: a list of the decathlon's format instead.
+        synthetic: without both, take six synthetic volumes (``cardiac_motion.volume.phantom``).
+        count: use the first so many; 0 uses all.
+        transform: from an entry to its case, as that of the targets; None is ``volume_transforms()``.
+
+    Raises:
+        InputError: not one can be used.
+    """
+
+    def __init__(
+        self,
+        folder: str | None = None,
+        datalist: str | None = None,
+        fold: str = "training",
+        dataset_dir: str = ".",
+        download: bool = False,
+        synthetic: bool = True,
+        count: int = 0,
+        transform: Callable[[dict[str, Any]], VolumeCase] | None = None,
+    ) -> None:
+        if folder is None and datalist is None and not synthetic:
+            raise InputError(f"no atlases to register: name a folder with {LAYOUT} (atlas_dir)")
+        self.names: list[str] = []
+        self.affines: list[np.ndarray] = []
+        images, labels = [], []
+        entries = self._entries(folder, datalist, fold, dataset_dir, download)
+        read = transform or volume_transforms()
+        for entry in show_bar(entries[: count or None], "atlases", "volume"):
+            try:
+                with unwrap_errors():
+                    case = read(entry)
+                label = one_hot(case)
+            except InputError as error:
+                log.warning("atlas left out: %s", error)
+                continue
+            self.names.append(case.name)
+            self.affines.append(case.common_affine)
+            images.append(case.image)
+            labels.append(label[:, 1:].half())
+        if not images:
+            raise InputError(f"{folder or datalist}: no atlas can be used, of {len(entries)}")
+        self.image, self.label = torch.cat(images), torch.cat(labels)
+
+    def region(self, margin: int, share: float = 0.02) -> Tensor:
+        """Voxels within ``margin`` of where at least a ``share`` of the atlases is labelled: ``[1, 1, *S]`` bool."""
+        labelled = (self.label.float().sum(1, keepdim=True).mean(0, keepdim=True) >= share).float()
+        return functional.max_pool3d(labelled, 2 * margin + 1, 1, margin) > 0
+
+    @staticmethod
+    def _entries(
+        folder: str | None, datalist: str | None, fold: str, dataset_dir: str, download: bool
+    ) -> list[dict[str, Any]]:
+        if folder is None and datalist is None:
+            return phantom_entries("atlas", 6)
+        if folder is None:
+            return read_datalist(str(datalist), fold, task04(dataset_dir, download))
+        base = task04(folder)
+        files = sorted(path for path in (base / "imagesTr").glob("*.nii*") if not path.name.startswith("."))
+        if not files:
+            raise InputError(f"{folder}: no atlases: expected {LAYOUT}")
+        return [
+            {"case": case_name(path), "image": str(path), "label": str(base / "labelsTr" / path.name)} for path in files
+        ]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def pairs(self, index: Sequence[int], fixed: Tensor) -> Tensor:
+        """Atlases (moving) beside the target (fixed ``[1, 1, *S]``): ``[n, 2, *S]``."""
+        moving = self.image[list(index)]
+        return torch.cat([moving, fixed.expand_as(moving)], 1)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Segmentation(RegistrationResult):
+    """What ``AtlasSegmentation`` found of a target; ``ddf`` holds the field of each atlas, best first, in voxels of the
+    common grid.
+
+    Attributes:
+        names: of the atlases used, best first.
+        affine: of the best atlas on the common grid, its voxels to RAS mm.
+        nlcc: of each with the target after registration, in [0, 1].
+        warped: the registered atlases, ``[k, 1, *S]``.
+        memberships: of the target, ``[1, 1 + labels, *S]``, background first.
+        choice_seconds, registration_seconds: what either took.
+    """
+
+    names: list[str]
+    affine: np.ndarray
+    nlcc: list[float]
+    warped: Tensor
+    memberships: Tensor
+    choice_seconds: float
+    registration_seconds: float
+
+
+class AtlasSegmentation(RegistrationInferer):
+    """Chooses atlases for a target, registers them with a network or a test-time training, and carries their labels.
+
+    Args:
+        atlases: to choose from; one that is the target itself is never chosen.
+        inferer: registers pairs ``[n, 2, *S]`` with the network: MONAI's ``SimpleInferer`` (a forward pass; default)
+            or a ``MultiScaleTestTimeTraining``.
+        choice: ``after`` takes the highest NLCC after a registration by ``selector``, ``before`` that of the volumes as
+            they are.
+        selector: network of the choice after registration; None takes the network that registers.
+        candidates: most similar atlases before registration that ``after`` looks at; 0 looks at all.
+        finalists: of the chosen atlases so many are registered, and the ``count`` best by NLCC after it are kept; 0
+            registers ``count``.
+        count: k, atlases to fuse.
+        fusion: ``majority`` (a vote of equal weights) or ``joint`` (weights by local agreement).
+        margin: similarity (and a test-time training) looks no farther than so many voxels around where atlases are
+            labelled; None looks at the whole volume, as the paper does.
+        crop: register only the box that the target covers: methods that learn nothing need no padding, and are faster.
+        radius: of the NLCC window of choice and fusion in voxels (the paper: 2, a window of 5³).
+        sharpness: power of the local NCC² that weights a vote in ``joint``.
+        memberships: a network that labels taught to segment (``Memberships``); atlases' labels and what it predicts of
+            the target are then registered beside the intensities, by a loss that knows them.
+        hidden: labels of the atlases are not known either where they are registered: what it predicts of them takes
+            their place, and they are only carried over.
+
+    Attributes:
+        given: name of the one atlas that is registered, whatever its similarity; None chooses.
+
+    Raises:
+        InputError: an unknown choice or fusion, or not a positive count.
+    """
+
+    inferer: Inferer
+    given: str | None = None
+
+    def __init__(
+        self,
+        atlases: Atlases,
+        inferer: Inferer | None = None,
+        choice: str = "after",
+        selector: nn.Module | None = None,
+        candidates: int = 20,
+        finalists: int = 0,
+        count: int = 1,
+        fusion: str = "joint",
+        margin: int | None = None,
+        crop: bool = False,
+        radius: int = 2,
+        sharpness: float = 4.0,
+        memberships: nn.Module | None = None,
+        hidden: bool = False,
+    ) -> None:
+        super().__init__()
+        if choice not in CHOICES or fusion not in FUSIONS or count < 1:
+            raise InputError(
+                f"choice is one of {CHOICES}, fusion of {FUSIONS}, count at least 1; got {choice}, {fusion}, {count}"
+            )
+        self.atlases, self.inferer, self.choice = atlases, inferer or SimpleInferer(), choice
+        self.selector, self.candidates, self.finalists, self.count = selector, candidates, max(finalists, count), count
+        self.crop = crop
+        self.region = None if margin is None else atlases.region(margin)
+        self.fusion, self.radius, self.sharpness = fusion, radius, sharpness
+        self.memberships, self.hidden = memberships, hidden
+
+    def __call__(  # type: ignore[override]
+        self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
+    ) -> Segmentation:
+        """Segment a target.
+
+        Args:
+            inputs: the target ``[1, 1, *S]`` on the atlases' grid, unit range.
+            network: contract network.
+            mask: ``[1, 1, *S]`` bool, where the target has been imaged.
+            part: handed on.
+
+        Raises:
+            InputError: no atlas is left, or the given one isn't there.
+        """
+        start = time.perf_counter()
+        if self.region is not None:
+            mask = self.region if mask is None else mask & self.region
+        index = self._choose(inputs, network, mask)
+        chosen = time.perf_counter()
+        pairs = self.atlases.pairs(index, inputs)
+        ddf = self._register(self._add_memberships(pairs, index), network, mask, part)
+        agreement = similarity(inputs, warp(pairs[:, :1], ddf), mask, self.radius)
+        best = agreement.argsort(descending=True)[: self.count].tolist()
+        index, ddf = [index[i] for i in best], ddf[best]
+        warped = warp(pairs[best, :1], ddf)
+        labels = warp(self.atlases.label[index].float(), ddf, padding="zeros")
+        return Segmentation(
+            ddf=ddf,
+            names=[self.atlases.names[i] for i in index],
+            affine=self.atlases.affines[index[0]],
+            nlcc=agreement[best].tolist(),
+            warped=warped,
+            memberships=self._fuse(warped, inputs, labels),
+            choice_seconds=chosen - start,
+            registration_seconds=time.perf_counter() - chosen,
+        )
+
+    def _add_memberships(self, pairs: Tensor, index: list[int]) -> Tensor:
+        """Pairs ``[n, 2, *S]`` with the atlases' labels and the target's predicted ones: ``[n, 2 (1 + C), *S]``."""
+        if self.memberships is None:
+            return pairs
+        with torch.no_grad():
+            network = self.memberships.eval()
+            predicted = network(pairs[:1, 1:])[:, 0, 1:]
+            labels = network(pairs[:, :1])[:, 0, 1:] if self.hidden else self.atlases.label[index].float()
+        return torch.cat([pairs[:, :1], labels, pairs[:, 1:], predicted.expand_as(labels)], 1)
+
+    def _register(self, pairs: Tensor, network: nn.Module, mask: Tensor | None, part: str = "") -> Tensor:
+        if not self.crop:
+            return register(pairs, network, self.inferer, mask, part).ddf
+        size = pairs.shape[2:]
+        box = bounding_box(mask, size)
+        inside_box: Any = (..., *(slice(*edges) for edges in box))
+        return pad_to_image(register(pairs[inside_box], network, self.inferer, None, part).ddf, box, size)
+
+    def _choose(self, fixed: Tensor, network: nn.Module, mask: Tensor | None) -> list[int]:
+        if self.given is not None:
+            if self.given not in self.atlases.names:
+                raise InputError(f"no atlas is called {self.given}, of {len(self.atlases)}")
+            return [self.atlases.names.index(self.given)]
+        same = (self.atlases.image - fixed).abs().flatten(1).amax(1) == 0
+        before = similarity(fixed, self.atlases.image, mask, self.radius).masked_fill(same, -1)
+        allowed = int((~same).sum())
+        if not allowed:
+            raise InputError("no atlas is left besides the volume itself")
+        order = before.argsort(descending=True)[:allowed]
+        if self.choice == "before":
+            return order[: self.finalists].tolist()
+        order = order[: max(self.candidates, self.finalists) if self.candidates else None]
+        selector = network if self.selector is None else self.selector
+        scores = []
+        for part in show_bar(order.split(AT_ONCE), "atlas choice", "batch"):
+            pairs = self.atlases.pairs(part.tolist(), fixed)
+            ddf = selector(pairs.contiguous(memory_format=torch.channels_last_3d))  # faster by a quarter on a CPU
+            scores.append(similarity(fixed, warp(pairs[:, :1], ddf), mask, self.radius))
+        return order[torch.cat(scores).argsort(descending=True)[: self.finalists]].tolist()
+
+    def _fuse(self, warped: Tensor, fixed: Tensor, labels: Tensor) -> Tensor:
+        """Memberships ``[1, 1 + C, *S]`` from those of the registered atlases ``[k, C, *S]``."""
+        whole = torch.cat([(1 - labels.sum(1, keepdim=True)).clamp(min=0), labels], 1)
+        if self.fusion == "majority":
+            votes = (
+                functional.one_hot(whole.argmax(1), whole.shape[1]).movedim(-1, 1).float() if len(whole) > 2 else whole
+            )
+            return votes.mean(0, keepdim=True)
+        agreement = local_ncc(fixed.expand_as(warped), warped, self.radius)
+        weight = functional.pad(agreement, (self.radius,) * 6, mode="replicate").clamp(min=1e-3) ** self.sharpness
+        return (whole * weight).sum(0, keepdim=True) / weight.sum(0, keepdim=True)
+
+
+def similarity(fixed: Tensor, moving: Tensor, mask: Tensor | None, radius: int = 2) -> Tensor:
+    """NLCC of each of ``moving [n, 1, *S]`` with ``fixed [1, 1, *S]`` over the mask: ``[n]`` in [0, 1].
+
+    Examples:
+        >>> fixed = torch.rand(1, 1, 12, 12, 12, generator=torch.Generator().manual_seed(0))
+        >>> other = torch.rand(1, 1, 12, 12, 12, generator=torch.Generator().manual_seed(1))
+        >>> similarity(fixed, torch.cat([other, fixed]), None).argmax().item()
+        1
+    """
+    crop: Any = (..., *(slice(*edges) for edges in bounding_box(mask, fixed.shape[2:], margin=radius)))
+    fixed, moving = fixed[crop], moving[crop]
+    weight = None if mask is None else window_mask(mask[crop], radius)
+    parts = moving.split(AT_ONCE)
+    return torch.cat([masked_mean(local_ncc(fixed.expand_as(part), part, radius), weight) for part in parts])

@@ -1,0 +1,209 @@
+"""Supervised loss of pyramid flow over several scales, where the motion is known (Evain et al. 2022, eq. 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.modules.loss import _Loss
+
+from cardiac_motion.fields.ncc import masked_mean
+
+_WINDOW = 32  # pixels over which an error that is no bias averages out
+_STILL = 0.02  # squared pixels: a pair that moves less says nothing of slopes
+_FORGET = 0.005  # of the running mean, a pair
+FLOWNET = (0.005, 0.01, 0.02, 0.08, 0.32)  # FlowNet's weights, from the finest level to the coarsest
+
+
+class MultiScaleFlowLoss(_Loss):
+    """``Σ_l α_l Σ_x |w_l(x) − w_GT,l(x)|``, over the valid pixels, a pair (the optimiser's weight decay is the rest).
+
+    The truth at level l is the mean of the valid pixels under each of its pixels, which counts by their share.
+
+    Args:
+        weights: α from the finest level to the coarsest; FlowNet's by default.
+        finest: level of the finest field; level l is the grid of 1 / 2^l.
+        reduction: ``sum`` over the pixels, as the papers write, or ``mean``, which does not depend on how much of an
+            image is valid.
+        unit: the error is taken in so many pixels; 20 for natural images.
+        eps: added under the root, in squared units.
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[float] = FLOWNET,
+        finest: int = 2,
+        reduction: str = "sum",
+        unit: float = 1.0,
+        eps: float = 1e-6,
+    ) -> None:
+        super().__init__()
+        if reduction not in ("sum", "mean"):
+            raise ValueError(f"reduction must be sum or mean, got {reduction}")
+        self.weights, self.finest, self.reduction, self.unit, self.eps = tuple(weights), finest, reduction, unit, eps
+
+    def extra_repr(self) -> str:
+        return f"weights={self.weights}, finest={self.finest}, reduction={self.reduction}, unit={self.unit}"
+
+    def forward(
+        self,
+        ddf: Tensor | Sequence[Tensor],
+        field: Tensor,
+        mask: Tensor | None = None,
+        **batch: Tensor,
+    ) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            ddf: fields from the coarsest level to the finest, ``[B, 2, h, w]`` in pixels of the image; a padded image
+                reaches beyond the truth below and to the right. One field of the image's size counts alone, with
+                weight 1 (validation).
+            field: the truth ``[B, 2, H, W]`` in pixels.
+            mask: ``[B, 1, H, W]``, 1 where the truth is known; everywhere where None.
+
+        Raises:
+            ValueError: another number of levels than of weights, or fields too small for the truth.
+        """
+        valid = torch.ones_like(field[:, :1]) if mask is None else mask.to(field)
+        if isinstance(ddf, Tensor):
+            return self._level(ddf, field, valid)
+        if len(ddf) != len(self.weights):
+            raise ValueError(f"{len(self.weights)} weights for fields of {len(ddf)} levels")
+        terms = [
+            weight * self._level(estimate, *_coarsen(field, valid, estimate.shape[2:], 2**level))
+            for level, (weight, estimate) in enumerate(zip(self.weights, reversed(ddf), strict=True), self.finest)
+        ]
+        return torch.stack(terms).sum()
+
+    def _level(self, estimate: Tensor, field: Tensor, valid: Tensor) -> Tensor:
+        error = ((estimate - field) / self.unit).square().sum(1, keepdim=True).add(self.eps).sqrt()
+        total = (error * valid).sum()
+        return total / (valid.sum().clamp_min(1e-6) if self.reduction == "mean" else len(estimate))
+
+
+def _coarsen(field: Tensor, valid: Tensor, size: Sequence[int], factor: int) -> tuple[Tensor, Tensor]:
+    """The truth on a coarser grid, which may reach beyond the image's lower and right edges (the padding)."""
+    below, beside = (n * factor - have for n, have in zip(size, field.shape[2:], strict=True))
+    if min(below, beside) < 0:
+        raise ValueError(f"a field of {tuple(size)} at 1/{factor} does not cover an image of {tuple(field.shape[2:])}")
+    padding = (0, beside, 0, below)
+    share = functional.avg_pool2d(functional.pad(valid, padding), factor)
+    mean = functional.avg_pool2d(functional.pad(field * valid, padding), factor)
+    return mean / share.clamp_min(1e-6), share
+
+
+def endpoint_error(ddf: Tensor, field: Tensor, mask: Tensor | None = None, **batch: Tensor) -> Tensor:
+    """Mean endpoint error (section III-D.1) of each pair over its mask, in pixels: ``[B]``; NaN where it is empty.
+
+    Args:
+        ddf, field: ``[B, 2, H, W]`` in pixels.
+        mask: ``[B, 1, H, W]``.
+
+    Examples:
+        >>> truth = torch.zeros(1, 2, 4, 4)
+        >>> ddf = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
+        >>> endpoint_error(ddf, truth).tolist()
+        [5.0]
+    """
+    return masked_mean(torch.linalg.vector_norm(ddf - field, dim=1, keepdim=True), mask)
+
+
+def endpoint_error_mm(ddf: Tensor, field: Tensor, mask: Tensor, spacing: Tensor, **batch: Tensor) -> Tensor:
+    """``endpoint_error`` in mm, with ``spacing [B, 2]`` in mm a pixel (row, column).
+
+    Examples:
+        >>> truth, mask = torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4)
+        >>> ddf = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
+        >>> endpoint_error_mm(ddf, truth, mask, torch.tensor([[2.0, 2.0]])).tolist()
+        [10.0]
+    """
+    scale = spacing[:, :, None, None].to(ddf)
+    return endpoint_error(ddf * scale, field * scale, mask)
+
+
+class PassesFlowLoss(_Loss):
+    """``Σ_k γ^(K−k) · mean |w_k − w_GT|`` over the valid pixels, of the estimates of K passes at the image's size.
+
+    Each pair counts alike, however much of it is valid. Where the last estimate has two channels more, the logarithms
+    of the scale ``b`` of its error, it adds their likelihood ``|error| / b + log b`` (Laplace), to which the field is a
+    constant: the scale learns what the error is and leaves it alone.
+
+    Args:
+        gamma: γ, the weight of a pass over that of the next (Teed and Deng 2020, eq. 7).
+        eps: added under the root, in squared pixels.
+        likelihood: weight of the likelihood.
+        relative: pixels; where positive, a pair's errors are divided by this and the mean length of its true motion
+            together, so that large steps do not drown small ones.
+        bias: weight of what is left of the last estimate's errors when they are averaged over windows of 32 pixels, a
+            pair's over half of ``relative`` and its mean motion: what does not average out is what strain suffers from.
+        slope: weight of what the last estimate is too short or too long by on average over the pairs, the regression of
+            its error on the true motion. What is best of each pair alone falls short, as every estimate from weak
+            evidence does, and steps add up; so the running mean over the pairs, not each pair's own, is drawn to 0.
+    """
+
+    shortfall: Tensor
+
+    def __init__(
+        self,
+        gamma: float = 0.6,
+        eps: float = 1e-6,
+        likelihood: float = 0.02,
+        relative: float = 0.0,
+        bias: float = 0.0,
+        slope: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.gamma, self.eps, self.likelihood, self.relative, self.bias = gamma, eps, likelihood, relative, bias
+        self.slope = slope
+        self.register_buffer("shortfall", torch.zeros(()))
+
+    def forward(
+        self, ddf: Tensor | Sequence[Tensor], field: Tensor, mask: Tensor | None = None, **batch: Tensor
+    ) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            ddf: a field, or those of all passes, ``[B, 2, H, W]`` in pixels, the last with two channels more or none.
+            field: the truth ``[B, 2, H, W]``.
+            mask: ``[B, 1, H, W]``, 1 where the truth is known, less where it counts less; everywhere where None.
+        """
+        fields = [ddf] if isinstance(ddf, Tensor) else list(ddf)
+        weight = torch.ones_like(field[:, :1]) if mask is None else mask.to(field)
+        weight = weight / weight.flatten(1).sum(1).clamp(min=1.0)[:, None, None, None]
+        unit = torch.ones_like(weight[:, :1, :1, :1])
+        if self.relative:
+            unit = (field.norm(dim=1, keepdim=True) * weight).flatten(1).sum(1)[:, None, None, None]
+        biased = self._bias(fields[-1][:, :2] - field, weight / (self.relative / 2 + unit)) if self.bias else 0.0
+        share, weight = weight, weight / (self.relative + unit)
+        terms = [
+            self.gamma ** (len(fields) - 1 - k)
+            * ((estimate[:, :2] - field).square().sum(1, keepdim=True) + self.eps).sqrt()
+            for k, estimate in enumerate(fields)
+        ]
+        if fields[-1].shape[1] == 4:
+            mean, scale = fields[-1].split(2, 1)
+            terms.append(
+                self.likelihood * ((mean.detach() - field).abs() * (-scale).exp() + scale).mean(1, keepdim=True)
+            )
+        loss = (torch.stack(terms).sum(0) * weight).flatten(1).sum(1).mean() + self.bias * biased
+        return loss + self.slope * self._slope(fields[-1][:, :2], field, share) if self.slope else loss
+
+    def _slope(self, estimate: Tensor, field: Tensor, weight: Tensor) -> Tensor:
+        """The running mean times this batch's, whose gradient is that of half the mean's square."""
+        moved = (field.square().sum(1, keepdim=True) * weight).flatten(1).sum(1)
+        along = ((estimate - field) * field).sum(1, keepdim=True) * weight
+        slopes = (along.flatten(1).sum(1) / (moved + _STILL))[moved > _STILL / 2]
+        if not len(slopes):
+            return estimate.new_zeros(())
+        if self.training and torch.is_grad_enabled():
+            for one in slopes.detach().clamp(-1, 1):
+                self.shortfall.mul_(1 - _FORGET).add_(one, alpha=_FORGET)
+        return self.shortfall * slopes.clamp(-1, 1).mean()
+
+    def _bias(self, error: Tensor, weight: Tensor) -> Tensor:
+        size, half = _WINDOW, _WINDOW // 2
+        left = functional.avg_pool2d(error * weight, size, half, half).square().sum(1).add(1e-16).sqrt()
+        counted = functional.avg_pool2d(weight, size, half, half).flatten(1).sum(1).clamp(min=1e-12)
+        return (left.flatten(1).sum(1) / counted * weight.flatten(1).sum(1)).mean()

@@ -1,0 +1,165 @@
+"""The motion of a wall from its inside: what lies on its borders and ends follows the wall, whatever is beside it.
+
+A field is found from windows, and a window on the border of a wall sees both the wall and what it slides along, the
+blood or the tissue around; the motion found there is a mean of both, and at the two ends of the wall, where it moves
+most, that is what strain loses most by. So a displacement near the wall is made anew: the affine motion that fits best,
+around each place, what was found inside, where a place counts by the square of its depth in the wall.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from cardiac_motion.core.arrays import bounding_box
+from cardiac_motion.core.bars import show_bar
+from cardiac_motion.fields.ddf import compose, invert, smooth, warp
+
+_WIDTH = 0.35  # standard deviation of the Gaussian around a place, of the wall's thickness
+_REACH = 1.0  # of the wall's thickness, outside: from the wall on, what follows it fades away until there
+_ROOM = 0.5  # of the wall's extent, on every side: where its points may go
+_RIDGE = 0.02  # of the affine part: where there is no depth to tell a gradient from, there is none
+_ROUNDS = 4  # of the search for a corrected point; corrections are small beside the distance in which they change
+
+
+def fit_affine(field: Tensor, weight: Tensor, sigma: float) -> Tensor:
+    """Around each pixel the affine field that fits best, at that pixel.
+
+    Args:
+        field: ``[N, 2, H, W]`` in pixels.
+        weight: ``[H, W]``, what a pixel counts, times a Gaussian of its distance.
+        sigma: of the Gaussian, pixels.
+
+    Returns:
+        ``[N, 2, H, W]``; 0 where no weight is near.
+
+    Examples:
+        >>> row, column = torch.meshgrid(torch.arange(20.0), torch.arange(20.0), indexing="ij")
+        >>> weight = ((row > 4) & (row < 12) & (column > 4) & (column < 12)).double()
+        >>> field = torch.stack([0.1 * row - 0.2 * column, 1 + 0.0 * row])[None].double()
+        >>> off = (fit_affine(field * weight, weight, 3.0) - field)[..., 2:14, 2:14].abs()
+        >>> bool(off.max() < 0.2)
+        True
+    """
+    size, weight = weight.shape, weight.double()
+    row, column = ((torch.arange(n, dtype=torch.float64) - n / 2) / sigma for n in size)
+    row, column = row[:, None].expand(size), column[None].expand(size)
+
+    def mean(values: Tensor) -> Tensor:
+        found: Tensor = smooth(values[:, None], sigma)[:, 0]
+        return found
+
+    moments = mean(torch.stack([weight * x for x in (row**0, row, column, row**2, row * column, column**2)]))
+    m, r, c, rr, rc, cc = moments
+    r, c, rr, rc, cc = (
+        r - row * m, c - column * m, rr - 2 * row * r + row**2 * m, rc - row * c - column * r + row * column * m,
+        cc - 2 * column * c + column**2 * m,
+    )  # fmt: skip
+    ridge = _RIDGE * m + 1e-12
+    normal = torch.stack([m + 1e-12, r, c, r, rr + ridge, rc, c, rc, cc + ridge], -1).reshape(*size, 3, 3)
+    values = field.double().flatten(0, 1) * weight
+    value, along, across = (mean(values * x) for x in (row**0, row, column))
+    right = torch.stack([value, along - row * value, across - column * value], -1)
+    fitted: Tensor = torch.linalg.solve(normal, right.permute(1, 2, 3, 0))[:, :, 0]
+    return fitted.permute(2, 0, 1).reshape(field.shape).to(field.dtype)
+
+
+def lead(steps: Tensor, anchor: int) -> tuple[Tensor, Tensor]:
+    """Where the steps of a cine lead to and from one of its frames.
+
+    Args:
+        steps: ``[T − 1, 2, H, W]`` in pixels, pair t with moving = frame t, fixed = frame t + 1.
+        anchor: a frame.
+
+    Returns:
+        From the anchor to each frame, on the anchor's grid, and from each frame back to it, on its own:
+        ``[T, 2, H, W]`` each.
+
+    Examples:
+        >>> led, back = lead(-torch.ones(2, 2, 8, 8), 1)
+        >>> led[:, 0, 4, 4].tolist(), back[:, 0, 4, 4].tolist()
+        ([-1.0, 0.0, 1.0], [1.0, 0.0, -1.0])
+    """
+    undone = torch.cat([invert(step[None]) for step in show_bar(steps, "inverse fields", "pair")])
+    still = torch.zeros_like(steps[:1])
+    led, back = [still] * (len(steps) + 1), [still] * (len(steps) + 1)
+    for t in range(anchor, len(steps)):
+        led[t + 1], back[t + 1] = compose(undone[t : t + 1], led[t]), compose(back[t], steps[t : t + 1])
+    for t in range(anchor, 0, -1):
+        led[t - 1], back[t - 1] = compose(steps[t - 1 : t], led[t]), compose(back[t], undone[t - 1 : t])
+    return torch.cat(led), torch.cat(back)
+
+
+def correct_step(step: Tensor, back: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """The step whose points lie δ further in either frame, ``[1, 2, H, W]``.
+
+    Args:
+        step: from frame t + 1 back to frame t, on the grid of t + 1.
+        back: from frame t + 1 to the anchor, by the steps, on the same grid.
+        before, after: δ of frames t and t + 1, on the anchor's grid.
+
+    Examples:
+        >>> one = torch.ones(1, 2, 4, 4)
+        >>> correct_step(-one, -3 * one, 0.5 * one, 0.75 * one).unique().tolist()
+        [-1.25]
+    """
+    moved = torch.zeros_like(step)  # from where a point is to where the steps had it
+    for _ in range(_ROUNDS):
+        moved = -warp(after, compose(back, moved))
+    return warp(step, moved) + warp(before - after, compose(back, moved))
+
+
+def follow_inside(steps: Tensor, wall: Tensor, anchor: int = 0) -> Tensor:
+    """The steps of a cine with the motion of a wall, and of what is near it, made anew from the wall's inside.
+
+    A material point's place in any frame is where the affine motion since the anchor, fitted around it inside the wall,
+    takes it; away from the wall that fades into what was found there, over the wall's thickness.
+
+    Args:
+        steps: ``[T − 1, 2, H, W]`` in pixels, pair t with moving = frame t, fixed = frame t + 1.
+        wall: ``[H, W]`` bool, in the anchor.
+        anchor: a frame.
+
+    Returns:
+        ``[T − 1, 2, H, W]``; the steps themselves where there is no wall.
+
+    Examples:
+        >>> wall = torch.zeros(40, 40, dtype=torch.bool)
+        >>> wall[10:30, 16:24] = True
+        >>> held = torch.zeros(1, 2, 40, 40)
+        >>> held[:, 0, 11:31, 17:23] = -2.0  # the wall has moved two rows down, its borders are held back
+        >>> found = follow_inside(held, wall)[0, 0]
+        >>> bool(found[20, 16] < -1.5), held[0, 0, 20, 16].item(), found[2, 2].item()
+        (True, 0.0, 0.0)
+    """
+    if not wall.any():
+        return steps
+    rows, columns = _room(wall)
+    inside, part = wall[rows, columns].numpy(), steps[:, :, rows, columns]
+    depth = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
+    ridge = inside & (depth == ndimage.maximum_filter(depth, 5))
+    thickness = 2 * float(np.median(depth[ridge]))
+    off = torch.from_numpy(ndimage.distance_transform_edt(~inside)).to(steps)
+    near = (1 - off / (_REACH * thickness)).clamp(0, 1)
+    near = near.square() * (3 - 2 * near)
+    led, back = lead(part, anchor)
+    fitted = fit_affine(led, torch.from_numpy(depth**2), _WIDTH * thickness)
+    corrections = (near * (fitted - led)).split(1)
+    made = steps.clone()
+    made[:, :, rows, columns] = torch.cat(
+        [
+            correct_step(part[t : t + 1], back[t + 1 : t + 2], corrections[t], corrections[t + 1])
+            for t in show_bar(range(len(part)), "corrected fields", "pair")
+        ]
+    )
+    return made
+
+
+def _room(wall: Tensor) -> tuple[slice, slice]:
+    edges = bounding_box(wall[None, None], wall.shape)
+    return tuple(  # type: ignore[return-value]
+        slice(max(0, int(a - _ROOM * (b - a))), min(n, int(b + _ROOM * (b - a) + 1)))
+        for (a, b), n in zip(edges, wall.shape, strict=True)
+    )

@@ -1,0 +1,257 @@
+"""What a server's worker process does: one bundle on one case after the other, each with its own options.
+
+``cohort.process`` runs it: a request is a JSON text, its answer ``<folder>/answer.json``. Nothing is kept
+between two requests but the imported libraries, so that a case gives what ``monai.bundle run`` gives.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import cv2
+import itk
+import nibabel
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cardiac_motion.cine.case import CineMeta
+from cardiac_motion.cine.labels import read_labels
+from cardiac_motion.cine.read import read_cine
+from cardiac_motion.cine.scale import resample_square
+from cardiac_motion.cohort.bundle import content, parse_config
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.files import write_whole
+from cardiac_motion.core.tables import finite
+from cardiac_motion.evaluation.evaluator import Report
+from cardiac_motion.serving.workers import ANSWER, CASE
+from cardiac_motion.strain_pipeline.case import StrainCase, lines_by_frame
+from cardiac_motion.strain_pipeline.image_networks import load_segmentation, segment_cine
+from cardiac_motion.strain_pipeline.motion import TrackedBeat
+from cardiac_motion.volume.read import read_volume
+
+SHOWN_FRAMES = 16  # of a cine, to tell how uncertain its segmentation is
+
+
+def open_requests() -> Callable[[str], None]:
+    """The function that does a request.
+
+    A request is a JSON object with ``folder`` (absolute, it exists; all files go there) and ``task``:
+
+    - ``infer``: ``files`` (configurations, merged in their order), ``options`` (over them) and ``entry`` (``image`` and
+      what else a datalist's entry may carry; None where ``options`` name the input); ``nrrd``: whether the
+      result is wanted as NRRD.
+    - ``check``: ``image``; fails where it is neither a cine nor a volume; ``label`` too, where it must fit the image.
+    - ``uncertainty``: ``image`` and ``weights`` of a segmentation network.
+    - ``train``: ``files`` and ``options`` of a training; what it prints goes to ``<folder>/log.txt``.
+    """
+    return serve({"infer": infer, "check": check, "uncertainty": uncertainty_of, "train": train})
+
+
+def serve(tasks: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]) -> Callable[[str], None]:
+    """The function that does requests of these tasks, one after the other, with as many threads as it is given.
+
+    Args:
+        tasks: name to what gives the answer of a request; it raises ``InputError`` where the input is at fault.
+    """
+    threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
+    if threads:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+
+    def run_task(text: str) -> None:
+        request = json.loads(text)
+        answer = tasks[request["task"]](request)
+        with write_whole(Path(request["folder"]) / ANSWER) as beside:
+            beside.write_text(json.dumps(finite(answer)))
+        gc.collect()
+
+    return run_task
+
+
+def infer(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a bundle: ``summary`` as it writes it, ``result`` (the file that a viewer takes) and ``files``, by name.
+
+    The result is the field (``ddf.nii.gz``), the labels of a volume (``segmentation.nii.gz``) or, of the strain
+    pipeline, the labels of the cine's frames (``labels.nii.gz``).
+
+    Raises:
+        InputError: the case can't be done.
+    """
+    parser = _parse(request)
+    content(parser, "initialize")
+    evaluator = content(parser, "evaluator")
+    evaluator.run_case(0)
+    report: Report = evaluator.state.output
+    folder = Path(request["folder"]) / CASE
+    if report.folder != folder:
+        os.replace(report.folder, folder)
+    if isinstance(report, StrainCase):
+        labels = wall_labels(report.wall.labels, report.tracked)
+        save_frames(folder / "labels.nii.gz", labels, report.case.entry.image, report.case.meta)
+    found = [name for name in ("labels.nii.gz", "segmentation.nii.gz", "ddf.nii.gz") if (folder / name).is_file()]
+    if found and request.get("nrrd"):
+        found = [convert_to_nrrd(folder / found[0])]
+    return {
+        "summary": json.loads((folder / "summary.json").read_text()),
+        "result": found[0] if found else None,
+        "files": sorted(path.name for path in folder.iterdir() if path.is_file()),
+    }
+
+
+def convert_to_nrrd(path: Path) -> str:
+    """Write a NIfTI file as NRRD beside it, with its place in space; the name of that."""
+    target = path.with_name(path.name.removesuffix(".nii.gz") + ".nrrd")
+    itk.imwrite(itk.imread(str(path)), str(target), compression=True)
+    return target.name
+
+
+def _parse(request: Mapping[str, Any]) -> ConfigParser:
+    folder, options = Path(request["folder"]), dict(request["options"])
+    if request.get("entry"):
+        entry = {**request["entry"], "case": CASE}
+        if "blood_mask" in entry:
+            entry |= _blood_masks(folder, entry)
+        if str(entry.get("contour", "")).endswith((".nii", ".nii.gz")) and "ed" not in entry:
+            entry |= find_labelled_frame(entry["contour"])
+        datalist = folder / "datalist.json"
+        datalist.write_text(json.dumps({"served": [entry]}))
+        options |= {"datalist": str(datalist), "dataset_dir": "/", "fold": "served"}
+    options |= {"output_dir": str(folder), "mlflow": False}
+    return parse_config(request["files"], options)
+
+
+def _blood_masks(folder: Path, entry: dict[str, Any]) -> dict[str, str]:
+    """The cavity at end-diastole and end-systole as a file each, of one label map (X, Y, T)."""
+    path = entry.pop("blood_mask")
+    values = read_labels(path)
+    if values.ndim != 3 or "ed" not in entry or "es" not in entry:
+        raise InputError(f"{path}: blood needs ed, es and labels (X, Y, T) of these frames; this is {values.shape}")
+    found = {}
+    for name in ("ed", "es"):
+        if not 0 <= entry[name] < values.shape[2] or not (values[..., entry[name]] == 1).any():
+            raise InputError(f"{path}: no cavity (label 1) at frame {entry[name]} of {values.shape[2]}")
+        found[f"{name}_mask"] = str(folder / f"{name}.nii.gz")
+        nibabel.save(
+            nibabel.Nifti1Image((values[..., entry[name]] == 1).astype(np.uint8), np.eye(4)), found[f"{name}_mask"]
+        )
+    return found
+
+
+def find_labelled_frame(path: str) -> dict[str, int]:
+    """End-diastole, where labels (X, Y, T) show the cavity in one frame alone; else the bundle has to find it."""
+    values = read_labels(path)
+    frames = np.flatnonzero((values == 1).any((0, 1)))
+    return {"ed": int(frames[0])} if values.ndim == 3 and len(frames) == 1 else {}
+
+
+def wall_labels(segmented: Tensor, tracked: Sequence[TrackedBeat]) -> NDArray[np.uint8]:
+    """Labels ``[T, H, W]`` of a measured cine: 1 cavity, 2 myocardium, 3 left atrium.
+
+    In the frames of the beats cavity and myocardium lie between the tracked lines, which strain was measured on; in the
+    others they are those of the segmentation, and so is the atrium.
+
+    Args:
+        segmented: labels ``[T, H, W]`` of the segmentation.
+        tracked: the wall in each beat.
+    """
+    labels = segmented.numpy().copy()
+    for t, lines in lines_by_frame(tracked, 1).items():
+        atrium = labels[t] == 3
+        labels[t] = 3 * atrium
+        endo, _, epi = (np.round(line[:, ::-1] * 16).astype(np.int32) for line in lines)
+        cv2.fillPoly(labels[t], [np.concatenate([epi, endo[::-1]])], 2, cv2.LINE_8, 4)
+        cv2.fillPoly(labels[t], [endo], 1, cv2.LINE_8, 4)
+    return labels
+
+
+def save_frames(path: Path, labels: NDArray[np.uint8], source: str, meta: CineMeta) -> None:
+    """Write labels ``[T, H, W]`` as NIfTI (X, Y, T), on the grid of the cine where that is NIfTI itself."""
+    if source.endswith((".nii", ".nii.gz")):
+        like: Any = nibabel.load(source)
+        affine, zooms = like.affine, like.header.get_zooms()
+        steps = (*zooms[:2], zooms[3] if len(zooms) > 3 else zooms[2])
+    else:
+        row, column = (step * z for step, z in zip(meta.steps, meta.zoom, strict=True))
+        times = meta.frame_times
+        steps = (column, row, (times[-1] - times[0]) / (len(times) - 1) if times else 1.0)
+        affine = np.diag([*steps, 1.0])
+    height, width = (round(n / z) for n, z in zip(labels.shape[1:], meta.zoom, strict=True))
+    if (height, width) != labels.shape[1:]:  # measured on square pixels
+        labels = np.stack([cv2.resize(t, (width, height), interpolation=cv2.INTER_NEAREST) for t in labels])
+    image = nibabel.Nifti1Image(labels.transpose(2, 1, 0), affine)
+    image.header.set_zooms(steps)
+    nibabel.save(image, path)
+
+
+def check(request: Mapping[str, Any]) -> dict[str, Any]:
+    """What an image is: ``kind`` (``cine`` or ``volume``) and ``shape``, (T, rows, columns) or (X, Y, Z).
+
+    Raises:
+        InputError: it is neither, or the label doesn't lie on it.
+    """
+    kind, shape = _kind(request["image"])
+    if "label" in request:
+        own = shape if kind == "volume" else shape[::-1]
+        found = read_labels(request["label"]).shape
+        if found not in (own, own[:2] if kind == "cine" else own):
+            raise InputError(f"{request['label']}: the label is {found}, its image {own}")
+    return {"kind": kind, "shape": shape}
+
+
+def _kind(path: str) -> tuple[str, tuple[int, ...]]:
+    try:
+        return "cine", tuple(read_cine(path).shape[1:])
+    except InputError as error:
+        if not path.endswith((".nii", ".nii.gz")):
+            raise
+        no_cine = error
+    try:
+        return "volume", read_volume(path)[0].shape
+    except InputError as error:
+        raise InputError(f"{no_cine}; as a volume: {error}") from error
+
+
+def train(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a training to its end.
+
+    Raises:
+        InputError: it can't be trained on what is there.
+    """
+    with open(Path(request["folder"]) / "log.txt", "w", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
+        parser = parse_config(request["files"], request["options"])
+        for part in ("initialize", "run"):
+            content(parser, part)
+    return {}
+
+
+def uncertainty_of(request: Mapping[str, Any]) -> dict[str, Any]:
+    """``uncertainty`` of a cine's segmentation; the mean over up to ``SHOWN_FRAMES`` of its frames.
+
+    Raises:
+        InputError: it is no cine, or the weights can't be read.
+    """
+    cine = resample_square(read_cine(request["image"])).as_tensor()[0]
+    frames = cine[torch.linspace(0, len(cine) - 1, min(SHOWN_FRAMES, len(cine))).round().long()]
+    memberships = segment_cine(frames, load_segmentation(request["weights"]), smooth=False)
+    return {"uncertainty": uncertainty(memberships)}
+
+
+def uncertainty(memberships: Tensor) -> float:
+    """Mean entropy of memberships ``[T, C, H, W]``, as a part of the greatest, in [0, 1], where a structure may be.
+
+    That is where the background has less than 0.95. Where nothing may be, nothing was found: 1.
+    """
+    somewhere = memberships[:, 0] < 0.95
+    if not somewhere.any():
+        return 1.0
+    entropy = -(memberships * memberships.clamp(min=1e-12).log()).sum(1) / np.log(memberships.shape[1])
+    return float(entropy[somewhere].mean())

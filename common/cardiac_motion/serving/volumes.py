@@ -1,0 +1,158 @@
+"""What the workbench's workers do with volumes: opened, segmented by atlases, shown in the planes of the body's axes.
+
+What a page is sent lies on the volume's own voxels, its axes turned to RAS (right, anterior, superior): grey values,
+labels and every ``EVERY``-th vector of the field, in voxels of that grid.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import nibabel
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from numpy.typing import NDArray
+
+from cardiac_motion.cohort.bundle import config_files
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.files import write_whole
+from cardiac_motion.fields.ddf import sample
+from cardiac_motion.fields.files import load_ddf
+from cardiac_motion.serving.requests import infer
+from cardiac_motion.serving.settings import VOLUME_METHODS
+from cardiac_motion.serving.workers import CASE, report_progress
+from cardiac_motion.volume.case import LABELS
+from cardiac_motion.volume.read import read_label, read_volume
+from cardiac_motion.volume.transforms import SIZE, extent_of, normalise, reorient_to_ras
+
+BUNDLE = "bundles/ssmsr_hippocampus"
+EVERY = 3  # voxels between two arrows
+MOST_VOXELS = 2**26
+LABEL = "label.nii.gz"  # beside the volume, where one is given
+
+
+def open_volume(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a volume, and its label where one is given, and show it.
+
+    Raises:
+        InputError: it is no volume, larger than is shown, or the label doesn't fit.
+    """
+    folder = Path(request["case"])
+    values, affine = read_volume(request["source"])
+    if values.size > MOST_VOXELS:
+        raise InputError(
+            f"{request['source']}: {values.size / 2**20:.0f} million voxels; {MOST_VOXELS >> 20} are shown"
+        )
+    label = label_of(request)
+    truth = None if label is None else read_label(label, values.shape, affine)
+    shown = reorient_to_ras(normalise(values), affine)
+    grey = np.round(255 * shown[0].numpy()).astype(np.uint8)
+    write_shown(folder, "volume.bin", grey)
+    if truth is not None:
+        write_shown(folder, "label.bin", reorient_to_ras(truth, affine)[0].numpy().astype(np.uint8))
+    middle = cv2.resize(grey[:, ::-1, grey.shape[2] // 2].T, (96, 96))
+    (folder / "shown" / "thumbnail.webp").write_bytes(cv2.imencode(".webp", middle)[1].tobytes())
+    fits = bool((np.round(extent_of(values.shape, affine)) <= SIZE).all())
+    notes = [] if fits else [f"larger than the atlases' {'×'.join(map(str, SIZE))} mm: crop it to the hippocampus"]
+    return {
+        "kind": "volume",
+        "shape": list(grey.shape),
+        "zooms": shown.pixdim.tolist(),
+        "label": truth is not None,
+        "names": {str(value): name for value, name in LABELS.items()},
+        "every": EVERY,
+        "notes": notes if request.get("atlases") else ["no atlases: start the workbench with --atlases DIR", *notes],
+        "ready": fits and bool(request.get("atlases")),
+    }
+
+
+def segment_volume(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Segment a volume by the bundle's ``method``: ``result`` and its ``row`` of the comparison.
+
+    Raises:
+        InputError: there are no atlases, or the volume can't be segmented by them.
+    """
+    if not request.get("atlases"):
+        raise InputError("there are no atlases to segment by: start the workbench with --atlases DIR")
+    folder, method, label = Path(request["case"]), request["method"], label_of(request)
+    report_progress(request["folder"], f"atlases by {VOLUME_METHODS[method]}", 0.1)
+    options = {"input": request["source"], "atlas_dir": request["atlases"], "label": label}
+    answer = infer({"folder": request["folder"], "files": files_of(method), "options": options})
+    report_progress(request["folder"], "pictures", 0.95)
+    case, kept = Path(request["folder"]) / CASE, folder / "motion" / method
+    labels, affine = read_volume(case / "segmentation.nii.gz")
+    shown = reorient_to_ras(labels, affine)
+    write_shown(folder, f"labels_{method}.bin", shown[0].numpy().astype(np.uint8))
+    write_shown(folder, f"arrows_{method}.bin", sample_field(case / "ddf.nii.gz", shown))
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(case, kept)
+    summary = answer["summary"]
+    scores = {name: value for name, value in summary["metrics"].items() if isinstance(value, int | float)}
+    result = {
+        "method": method,
+        "title": VOLUME_METHODS[method],
+        "scores": scores,
+        "atlases": summary.get("atlases", []),
+    }
+    return {"result": result, "row": {"title": VOLUME_METHODS[method], **scores}}
+
+
+def take_volume(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the files to take away in place: labels, field, picture, summary and the command.
+
+    Raises:
+        InputError: the volume is not segmented by this method yet.
+    """
+    folder, method, label = Path(request["case"]), request["method"], label_of(request)
+    kept, place = folder / "motion" / method, folder / "take"
+    if not kept.is_dir():
+        raise InputError(f"not segmented by {VOLUME_METHODS[method]} yet")
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(kept, place)
+    configs = ",".join(f"'{path}'" for path in files_of(method))
+    words = ["python -m monai.bundle run", f'--config_file "[{configs}]"', f"--input {request['source']}"]
+    words += [f"--label {label}"] * (label is not None)
+    words += [f"--atlas_dir {request['atlases']}", "--output_dir output/again"]
+    (place / "command.txt").write_text(" ".join(words) + "\n")
+    return {"files": sorted(path.name for path in place.iterdir() if path.is_file())}
+
+
+def files_of(method: str) -> list[str]:
+    """The configurations of a method, the later over the earlier."""
+    further = [] if method == "ssmsr" else [f"{method}.json"]
+    return [str(path) for path in config_files(BUNDLE, further=further)]
+
+
+def label_of(request: Mapping[str, Any]) -> str | None:
+    """The file of the label that was given, if any."""
+    path = Path(request["case"]) / "source" / LABEL
+    return str(path) if path.is_file() else None
+
+
+def sample_field(path: str | Path, volume: MetaTensor) -> NDArray[np.float32]:
+    """Every ``EVERY``-th vector ``[X, Y, Z, 3]`` of a field, in voxels of the turned volume.
+
+    The median is taken off: it is how far the atlas's space lies from the volume's.
+
+    Args:
+        path: of ``cardiac_motion.fields.files.save_volume_ddf``, on the common grid, in its voxels of 1 mm.
+        volume: ``[1, X, Y, Z]``, turned to RAS.
+    """
+    common = np.asarray(nibabel.load(path).affine)  # type: ignore[attr-defined]
+    to_common = torch.from_numpy(np.linalg.inv(common) @ volume.affine.numpy()).float()
+    voxels = torch.meshgrid(*(torch.arange(0.0, n, EVERY) for n in volume.shape[1:]), indexing="ij")
+    at = torch.einsum("ij,j...->i...", to_common[:3, :3], torch.stack(voxels)) + to_common[:3, 3, None, None, None]
+    vectors = sample(load_ddf(path), at[None])[0]
+    vectors = vectors - vectors.flatten(1).median(1).values[:, None, None, None]
+    return (vectors.movedim(0, -1).numpy() / volume.pixdim.numpy()).astype("<f4")
+
+
+def write_shown(folder: Path, name: str, values: NDArray[Any]) -> None:
+    """Write an array as the page takes it: bytes, the last axis the fastest."""
+    with write_whole(folder / "shown" / name) as beside:
+        beside.write_bytes(np.ascontiguousarray(values).tobytes())

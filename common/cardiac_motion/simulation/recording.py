@@ -1,0 +1,204 @@
+"""What happens to a picture between the scanner and the file: persistence, filters, grey curves, codecs, overlays.
+
+A simulated frame is cleaner than any that is stored. Each function takes frames [T, H, W] in [0, 1] and gives as many
+back; none of them changes the motion. ``RecordingChain`` draws a chain of them. Where something covers the picture,
+the mask that it gives says so.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import imageio.v3 as iio
+import numpy as np
+import torch
+from scipy.interpolate import PchipInterpolator
+from torch import Tensor
+from torch.nn import functional
+
+from cardiac_motion.core.errors import InputError
+
+_WORDS = ("MI 1.2", "TIS 0.8", "FR 50Hz", "16cm", "2D", "58%", "C 50", "P Low", "HGen", "JPEG", "65 bpm", "Zoom")
+
+
+def persistence(frames: Tensor, share: float) -> Tensor:
+    """Each frame mixed with what was shown before it: ``y_t = (1 − share) x_t + share y_(t−1)``.
+
+    Raises:
+        InputError: a share outside [0, 1).
+    """
+    if not 0 <= share < 1:
+        raise InputError(f"persistence {share} is outside 0 to 1")
+    shown = [frames[0]]
+    for frame in frames[1:]:
+        shown.append((1 - share) * frame + share * shown[-1])
+    return torch.stack(shown)
+
+
+def smooth_speckle(frames: Tensor, sigma: float, edges: float = 0.0) -> Tensor:
+    """A vendor's speckle filter: a Gaussian of ``sigma`` pixels, or with ``edges`` (in grey) one that keeps edges."""
+    if edges:
+        size = 2 * math.ceil(2 * sigma) + 1
+        return _map_frames(frames, lambda x: cv2.bilateralFilter(x, size, edges, sigma))
+    return _map_frames(frames, lambda x: cv2.GaussianBlur(x, (0, 0), sigma))
+
+
+def grey_curve(frames: Tensor, heights: tuple[float, ...]) -> Tensor:
+    """Greys through a monotone curve from (0, 0) to (1, 1), its ``heights`` evenly spaced between."""
+    curve = PchipInterpolator(np.linspace(0, 1, len(heights) + 2), [0.0, *heights, 1.0])
+    return torch.from_numpy(curve(frames.clamp(0, 1).numpy()).astype(np.float32))
+
+
+def jpeg(frames: Tensor, quality: int) -> Tensor:
+    """Frames through JPEG of ``quality`` 1 to 100."""
+    return _map_frames(
+        frames, lambda x: _unit(np.asarray(cv2.imdecode(_jpeg(_bytes(x), quality), cv2.IMREAD_GRAYSCALE)))
+    )
+
+
+def h264(frames: Tensor, crf: int, rate: float = 30.0) -> Tensor:
+    """Frames through a film in H.264 of constant rate factor ``crf`` (about 18 to 35), later ones predicted."""
+    height, width = frames.shape[1:]
+    even = functional.pad(frames[:, None], (0, width % 2, 0, height % 2), mode="replicate")[:, 0]
+    film = io.BytesIO()
+    pictures = np.stack([np.repeat(_bytes(x)[..., None], 3, -1) for x in even.numpy()])
+    options: dict[str, Any] = {
+        "codec": "libx264",
+        "macro_block_size": 1,
+        "output_params": ["-crf", str(crf)],
+        "quality": None,
+    }
+    iio.imwrite(film, pictures, extension=".mp4", plugin="FFMPEG", fps=rate, **options)
+    shown = iio.imread(film.getvalue(), extension=".mp4", plugin="FFMPEG")
+    if len(shown) < len(pictures):
+        shown = np.concatenate([shown, pictures[len(shown) :]])
+    return torch.from_numpy(_unit(shown[: len(pictures), :height, :width].mean(-1)))
+
+
+def resample_frames(frames: Tensor, factor: float) -> Tensor:
+    """Frames made ``factor`` times as large and brought back to their size, both by bilinear interpolation."""
+    size = [max(8, round(n * factor)) for n in frames.shape[1:]]
+    other = functional.interpolate(frames[:, None], size, mode="bilinear", align_corners=False, antialias=factor < 1)
+    back = functional.interpolate(other, frames.shape[1:], mode="bilinear", align_corners=False, antialias=factor > 1)
+    return back[:, 0]
+
+
+def overlay_marks(frames: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Words, a depth scale and an ECG with its moving mark over the frames, and what shows through, [H, W] bool."""
+    height, width = frames.shape[1:]
+    layer = np.zeros((height, width), np.uint8)
+    for _ in range(int(random.integers(1, 8))):
+        place = (int(random.integers(0, max(1, width - 30))), int(random.integers(8, height)))
+        size = float(random.uniform(0.25, 0.5)) * height / 256
+        cv2.putText(layer, str(random.choice(_WORDS)), place, cv2.FONT_HERSHEY_SIMPLEX, size, 255, 1, cv2.LINE_AA)
+    side = int(random.integers(0, width - 5))
+    for row in range(10, height, max(4, height // 16)):
+        cv2.line(layer, (side, row), (side + 4, row), 255, 1)
+    layers, free = np.stack([layer] * len(frames)), np.ones((height, width), dtype=bool)
+    if random.random() < 0.6:
+        trace = _ecg(height, width, random)
+        free[max(0, int(trace[:, 1].min()) - 6) : int(trace[:, 1].max()) + 7] = False
+        for number, picture in enumerate(layers):
+            cv2.polylines(picture, [trace], False, 255, 1, cv2.LINE_AA)
+            mark = trace[min(width - 1, int((number + 1) / len(layers) * (width - 1)))]
+            cv2.circle(picture, (int(mark[0]), int(mark[1])), 3, 255, -1)
+    free &= cv2.dilate(layer, np.ones((7, 7), np.uint8)) == 0
+    share = torch.from_numpy(_unit(layers))
+    return frames * (1 - share) + float(random.uniform(0.6, 1.0)) * share, torch.from_numpy(free)
+
+
+def _ecg(height: int, width: int, random: np.random.Generator) -> np.ndarray:
+    """A trace across the lower edge, [W, 2] (column, row) int32: P waves, QRS complexes and T waves of a few beats."""
+    along = np.linspace(0, 1, width)
+    beat = (along * random.uniform(1, 4)) % 1
+    waves = ((0.2, 0.03, 0.15), (0.35, 0.01, 1.0), (0.65, 0.05, 0.3))
+    wave = sum(high * np.exp(-0.5 * ((beat - middle) / wide) ** 2) for middle, wide, high in waves)
+    level = random.uniform(0.85, 0.97) * height - wave * random.uniform(0.03, 0.08) * height
+    return np.stack([along * (width - 1), level], 1).round().astype(np.int32)
+
+
+def cut(frames: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """A sector that the edge of the screen cuts: black beyond up to a quarter of one or two sides; what is left."""
+    height, width = frames.shape[1:]
+    left = torch.zeros(height, width, dtype=torch.bool)
+    edges = [0, height, 0, width]
+    for side in random.choice(4, int(random.integers(1, 3)), replace=False):
+        amount = int(random.uniform(0.03, 0.25) * (height if side < 2 else width))
+        edges[side] += -amount if side % 2 else amount
+    left[edges[0] : edges[1], edges[2] : edges[3]] = True
+    return frames * left, left
+
+
+def _map_frames(frames: Tensor, change: Callable[[np.ndarray], np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack([change(np.ascontiguousarray(x)) for x in frames.numpy()]))
+
+
+def _bytes(picture: np.ndarray) -> np.ndarray:
+    return (picture.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def _unit(picture: np.ndarray) -> np.ndarray:
+    return picture.astype(np.float32) / 255
+
+
+def _jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
+    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+
+
+@dataclass(frozen=True)
+class RecordingChain:
+    """A chain of the above, each with its probability.
+
+    Attributes:
+        persist: of persistence, up to 0.5.
+        filter: of a speckle filter.
+        grey: of a grey curve.
+        resample: of a round trip to another size, by 0.55 to 1.8.
+        overlay: of words and an ECG.
+        cut: of a cut sector.
+        jpeg: of JPEG of quality 25 to 95.
+        h264: of H.264 at a rate factor of 18 to 34; then not JPEG.
+    """
+
+    persist: float = 0.25
+    filter: float = 0.3
+    grey: float = 0.4
+    resample: float = 0.3
+    overlay: float = 0.2
+    cut: float = 0.1
+    jpeg: float = 0.25
+    h264: float = 0.15
+
+    def __call__(self, frames: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Frames [T, H, W] as a file has them, and the pixels [H, W] bool that still show what they showed.
+
+        The first frames of a persistent picture have fewer before them than they would have in a longer one.
+        """
+        free = torch.ones(frames.shape[1:], dtype=torch.bool)
+        frames = frames.float().cpu()
+        if random.random() < self.persist:
+            frames = persistence(frames, float(random.uniform(0.1, 0.5)))
+        if random.random() < self.filter:
+            edges = float(random.uniform(0.1, 0.4)) if random.random() < 0.5 else 0.0
+            frames = smooth_speckle(frames, float(random.uniform(0.4, 1.4)), edges)
+        if random.random() < self.grey:
+            heights = np.sort(np.clip(np.array([0.25, 0.5, 0.75]) + random.normal(0, 0.1, 3), 0.02, 0.98))
+            frames = grey_curve(frames, tuple(float(h) for h in heights))
+        if random.random() < self.resample:
+            frames = resample_frames(frames, math.exp(random.uniform(math.log(0.55), math.log(1.8))))
+        if random.random() < self.cut:
+            frames, left = cut(frames, random)
+            free = free & left
+        if random.random() < self.overlay:
+            frames, left = overlay_marks(frames, random)
+            free = free & left
+        if random.random() < self.h264:
+            frames = h264(frames, int(random.integers(18, 35)))
+        elif random.random() < self.jpeg:
+            frames = jpeg(frames, int(random.integers(25, 96)))
+        return frames.clamp(0, 1), free

@@ -1,0 +1,61 @@
+"""Schedule of a flow network's training (Evain et al. 2022, section III-C.2), and pictures of what it has learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Sized
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from ignite.engine import Events
+from torch import Tensor
+
+from cardiac_motion.core.files import write_whole
+from cardiac_motion.evaluation import figures
+from cardiac_motion.training.trainer import RegistrationTrainer
+
+HALVINGS = (0.4, 0.6, 0.8)
+
+
+def halving_schedule(
+    optimizer: torch.optim.Optimizer, epochs: int, loader: Sized
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The learning rate is halved after 40, 60 and 80 % of the training, counted in iterations.
+
+    Args:
+        optimizer: whose rate falls.
+        epochs: of the whole training.
+        loader: one pass is an epoch.
+    """
+    steps = epochs * len(loader)
+    return torch.optim.lr_scheduler.MultiStepLR(optimizer, [round(part * steps) for part in HALVINGS], gamma=0.5)
+
+
+class FlowExamples:
+    """Draws fixed validation pairs with the true and the found motion after every epoch, into ``path``.
+
+    Args:
+        path: of the PNG.
+        dataset: of pairs with a known field.
+        indices: pairs of it.
+        interval: in epochs.
+    """
+
+    def __init__(self, path: str, dataset: Any, indices: Sequence[int] = (0, 1, 2), interval: int = 1) -> None:
+        self.path, self.dataset, self.indices, self.interval = Path(path), dataset, tuple(indices), interval
+        self.pairs: list[dict[str, Tensor]] = []
+
+    def attach(self, engine: RegistrationTrainer) -> None:
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self)
+
+    def __call__(self, engine: RegistrationTrainer) -> None:
+        if idist.get_rank():
+            return
+        self.pairs = self.pairs or [self.dataset[i] for i in self.indices if i < len(self.dataset)]
+        network = getattr(engine.network, "module", engine.network)
+        network.eval()
+        with torch.no_grad():
+            found = [network(pair["image"][None].to(engine.state.device)).float().cpu()[0] for pair in self.pairs]
+        with write_whole(self.path) as beside:
+            figures.draw_known_motion(self.pairs, found, beside)

@@ -1,0 +1,91 @@
+"""The volumes that one run of a bundle goes through, as cases on the atlases' grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from cardiac_motion.core.datalist import case_name, read_datalist
+from cardiac_motion.core.errors import InputError, unwrap_errors
+from cardiac_motion.core.folders import is_finished
+from cardiac_motion.volume.case import VolumeCase
+from cardiac_motion.volume.transforms import volume_transforms
+
+
+def task04(dataset_dir: str | Path, download: bool = False) -> Path:
+    """Folder of Task04_Hippocampus (``imagesTr``, ``labelsTr``): ``dataset_dir`` itself, or the one in it.
+
+    Args:
+        dataset_dir: where it is, or is to be.
+        download: fetch it from the decathlon's server if it isn't there (28 MB; CC BY-SA 4.0).
+    """
+    here = Path(dataset_dir)
+    inside = here / "Task04_Hippocampus"
+    if download and not ((here / "imagesTr").is_dir() or inside.is_dir()):
+        from monai.apps import DecathlonDataset
+
+        here.mkdir(parents=True, exist_ok=True)
+        try:
+            DecathlonDataset(str(here), "Task04_Hippocampus", "training", download=True, cache_num=0)
+        except Exception as error:
+            raise InputError(f"{here}: Task04_Hippocampus cannot be downloaded ({error})") from error
+    return inside if inside.is_dir() else here
+
+
+class VolumeCases(Dataset):
+    """Volumes as cases on the common grid.
+
+    Args:
+        input: one volume; None with no datalist takes three synthetic ones (``volume.phantom``), of other shapes
+            than the synthetic atlases.
+        label: of ``input``, if any.
+        datalist, fold, dataset_dir: a list of volumes instead, in the decathlon's format.
+        download: fetch Task04_Hippocampus into ``dataset_dir``.
+        done_dir: leave out cases whose results are there.
+        transform: from an entry to its case; None is ``transforms.volume_transforms()``.
+    """
+
+    def __init__(
+        self,
+        input: str | None = None,
+        label: str | None = None,
+        datalist: str | None = None,
+        fold: str = "validation",
+        dataset_dir: str = ".",
+        download: bool = False,
+        done_dir: str | None = None,
+        transform: Callable[[dict[str, Any]], VolumeCase] | None = None,
+    ) -> None:
+        self.transform = transform or volume_transforms()
+        if datalist and input:
+            raise InputError(f"both an input ({input}) and a datalist ({datalist}) are given: one of them")
+        if datalist:
+            self.entries = read_datalist(datalist, fold, task04(dataset_dir, download))
+        elif input:
+            self.entries = [{"image": str(input), "case": case_name(input), **({"label": label} if label else {})}]
+        else:
+            self.entries = phantom_entries("target", 3)
+        if done_dir is not None:
+            self.entries = [entry for entry in self.entries if not is_finished(done_dir, entry)]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> VolumeCase:
+        """The case of one entry.
+
+        Raises:
+            InputError: the volume or its label can't be used; the line names the file.
+        """
+        with unwrap_errors():
+            return self.transform(self.entries[index])
+
+
+def phantom_entries(name: str, count: int) -> list[dict[str, Any]]:
+    """Entries of ``count`` synthetic volumes; another ``name`` gives other volumes."""
+    first = sum(map(ord, name)) * 1000
+    cases = [f"synthetic_{name}_{i}" for i in range(count)]
+    return [{"case": case, "image": case, "phantom": first + i} for i, case in enumerate(cases)]

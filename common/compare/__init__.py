@@ -1,1 +1,0 @@
-"""Many bundles on one datalist: ``python -m common.compare``."""
