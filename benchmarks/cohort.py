@@ -259,7 +259,7 @@ def mlflow() -> dict[str, Any]:
 
 def record_rate() -> dict[str, float]:
     """Cases a second that the record takes, into SQLite."""
-    from cardiac_motion.cohort.record import send
+    from cardiac_motion.cohort.journal import send
 
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)

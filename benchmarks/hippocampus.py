@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from cardiac_motion.registration.atlas import AtlasSegmentation
 from cardiac_motion.registration.overlap import segmentation_scores
-from cardiac_motion.volume.case import LABELS
+from cardiac_motion.volume.volume_case import LABELS
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 

@@ -21,7 +21,7 @@ from cardiac_motion.core.memory import peak_memory
 from cardiac_motion.fields.ncc import masked_mean
 from cardiac_motion.fields.regularity import folding
 from cardiac_motion.registration.metrics import reconstruction
-from cardiac_motion.simulation.anatomy import view
+from cardiac_motion.simulation.heart.anatomy import view
 from cardiac_motion.simulation.sequence import Settings, draw
 from monai.bundle import ConfigParser
 from torch import Tensor

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from cardiac_motion.core.command import CommandParser
 from cardiac_motion.core.memory import peak_memory
-from cardiac_motion.simulation.anatomy import view
-from cardiac_motion.simulation.dataset import SimulatedPairs, TemplateSource
-from cardiac_motion.simulation.image import Probe, Scanner
-from cardiac_motion.simulation.reference import pymust_echoes
+from cardiac_motion.simulation.datasets.dataset import SimulatedPairs, TemplateSource
+from cardiac_motion.simulation.datasets.write import write_cases
+from cardiac_motion.simulation.heart.anatomy import view
 from cardiac_motion.simulation.sequence import Settings, Simulation, draw
-from cardiac_motion.simulation.write import write_cases
+from cardiac_motion.simulation.ultrasound.image import Probe, Scanner
+from cardiac_motion.simulation.ultrasound.reference import pymust_echoes
 
 from benchmarks.results import save
 

@@ -16,8 +16,8 @@ from cardiac_motion.core.memory import peak_memory
 from cardiac_motion.networks.segmentation_unet import SegmentationUNet
 from cardiac_motion.networks.view_classifier import ViewClassifier
 from cardiac_motion.networks.weights import save_weights
-from cardiac_motion.simulation.dataset import TemplateSource
-from cardiac_motion.simulation.write import write_cases
+from cardiac_motion.simulation.datasets.dataset import TemplateSource
+from cardiac_motion.simulation.datasets.write import write_cases
 from monai.bundle import ConfigParser
 
 ROOT = Path(__file__).parents[1]

@@ -19,8 +19,9 @@ PAGES = {f"bundles/{p.parents[1].name}/docs/README.md": f"bundles/{p.parents[1].
 TRAININGS = {f"bundles/{p.parents[1].name}/docs/TRAINING.md": f"bundles/{p.parents[1].name}_training.md"
              for p in sorted(ROOT.glob("bundles/*/docs/TRAINING.md"))}  # fmt: skip
 MORE = {**TRAININGS, "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}  # fmt: skip
-PACKAGES = ("fields", "ventricle", "registration", "cine", "volume", "networks", "comparators", "evaluation",
-            "strain_pipeline", "simulation", "training", "cohort", "core")  # fmt: skip
+PACKAGES = ("fields", "ventricle", "registration", "cine", "volume", "networks", "comparators", "haemodynamics",
+            "evaluation", "strain_pipeline", "lv_blood_flow", "simulation", "training", "cohort", "compare", "bundle",
+            "serving", "core")  # fmt: skip
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 
@@ -33,11 +34,14 @@ def summary(module: Path) -> str:
 def reference(package: str) -> str:
     """The page of a package: what its modules are, then everything public in them."""
     folder = ROOT / "common/cardiac_motion" / package
-    modules = [path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")]
+    modules = {
+        ".".join(["cardiac_motion", package, *path.relative_to(folder).with_suffix("").parts]): path
+        for path in sorted(folder.rglob("*.py"))
+        if not path.stem.startswith("_")
+    }
     lines = [f"# cardiac_motion.{package}", "", summary(folder / "__init__.py"), ""]
-    for path in modules:
-        lines += [f"- [`{path.stem}`](#cardiac_motion.{package}.{path.stem}): {summary(path)}"]
-    return "\n".join([*lines, "", *(f"::: cardiac_motion.{package}.{path.stem}\n" for path in modules)])
+    lines += [f"- [`{name.split('.', 2)[2]}`](#{name}): {summary(path)}" for name, path in modules.items()]
+    return "\n".join([*lines, "", *(f"::: {name}\n" for name in modules)])
 
 
 def on_config(config: Any) -> Any:

@@ -3,9 +3,9 @@
 import nibabel
 import numpy as np
 import torch
-from cardiac_motion.simulation.dataset import TemplateSource
+from cardiac_motion.simulation.datasets.dataset import TemplateSource
+from cardiac_motion.simulation.datasets.write import write_cases
 from cardiac_motion.simulation.sequence import Settings
-from cardiac_motion.simulation.write import write_cases
 from torch.nn import functional
 
 SIZE, FRAMES = 128, 20

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("fields", "flow", "ventricle", "registration")
+PACKAGES = ("fields", "haemodynamics", "ventricle", "registration")
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / "common/cardiac_motion" / package).glob("*.py"))]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import psutil
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.serving.checks import Refused
+from cardiac_motion.serving.validation import Refused
 from cardiac_motion.serving.workers import Results, Workers
 from lib.infers import bundle_tasks
 from lib.strategies import First, MostUncertain, Random

@@ -10,7 +10,7 @@ import pytest
 import torch
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import input_error_in
-from cardiac_motion.fields.files import load_ddf
+from cardiac_motion.fields.field_files import load_ddf
 from monai.data import MetaTensor
 from PIL import Image
 from scipy import ndimage
@@ -146,7 +146,7 @@ def test_what_is_tracked_without_contrast_is_said(tmp_path):
 
 
 def test_a_pool_that_was_segmented_is_said(tmp_path, monkeypatch):
-    from cardiac_motion.blood import evaluator
+    from cardiac_motion.lv_blood_flow import blood_evaluator as evaluator
 
     memberships = torch.from_numpy(np.stack([~disc(), disc()], 1)).float()
     monkeypatch.setattr(evaluator, "load_segmentation", lambda path: torch.nn.Identity())

@@ -8,9 +8,9 @@ import pytest
 import torch
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import input_error_in
-from cardiac_motion.fields.files import load_ddf
-from cardiac_motion.simulation.dataset import TemplateSource, settings_from
-from cardiac_motion.simulation.write import write_cases
+from cardiac_motion.fields.field_files import load_ddf
+from cardiac_motion.simulation.datasets.dataset import TemplateSource, settings_from
+from cardiac_motion.simulation.datasets.write import write_cases
 
 from tests.bundles.running import run_command, run_here
 from tests.conftest import moving_cine, rotation

@@ -8,13 +8,13 @@ import pytest
 import torch
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import input_error_in
-from cardiac_motion.fields.files import load_ddf
+from cardiac_motion.fields.field_files import load_ddf
 from cardiac_motion.networks.pwc_net import PWCNet
 from cardiac_motion.networks.weights import save_weights
-from cardiac_motion.simulation.dataset import TemplateSource
-from cardiac_motion.simulation.recording import RecordingChain
-from cardiac_motion.simulation.rendered import WORLDS, write_pairs
+from cardiac_motion.simulation.datasets.dataset import TemplateSource
+from cardiac_motion.simulation.datasets.rendered import WORLDS, write_pairs
 from cardiac_motion.simulation.sequence import Settings
+from cardiac_motion.simulation.ultrasound.recording import RecordingChain
 from ignite.handlers import Checkpoint
 from monai.bundle import ConfigParser
 

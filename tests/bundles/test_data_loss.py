@@ -13,8 +13,8 @@ from cardiac_motion.cohort import bundle as bundles
 from cardiac_motion.cohort.__main__ import arguments, run
 from cardiac_motion.core.errors import InputError, input_error_in
 from cardiac_motion.serving.requests import open_requests
-from cardiac_motion.simulation.dataset import TemplateSource, settings_from
-from cardiac_motion.simulation.write import write_cases
+from cardiac_motion.simulation.datasets.dataset import TemplateSource, settings_from
+from cardiac_motion.simulation.datasets.write import write_cases
 from cardiac_motion.volume.phantom import phantom
 from monai.bundle import run as run_bundle
 

@@ -96,7 +96,7 @@ def expected(network, image):
 
 @pytest.mark.parametrize("size", [(1, 1, 30, 32), (1, 2, 32, 32), (1, 32, 32)])
 def test_scripted_networks_refuse_other_shapes(size):
-    from cardiac_motion.strain_pipeline.image_networks import load_segmentation, load_view_classifier
+    from cardiac_motion.strain_pipeline.tracking.image_networks import load_segmentation, load_view_classifier
 
     models = ROOT / "bundles/strain_pipeline/models"
     for network in (load_segmentation(models / "segmentation.pt"), load_view_classifier(models / "view.pt")):

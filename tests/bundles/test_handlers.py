@@ -6,7 +6,7 @@ import pytest
 import torch
 from cardiac_motion.cine.cases import demo_cine
 from cardiac_motion.cine.write import write_cine
-from cardiac_motion.evaluation.evaluator import CaseEvents
+from cardiac_motion.evaluation.case_evaluator import CaseEvents
 from cardiac_motion.volume.phantom import phantom
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser

@@ -18,7 +18,7 @@ from cardiac_motion.cine.read import read_cine
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import InputError, input_error_in
 from cardiac_motion.fields.ddf import warp
-from cardiac_motion.fields.files import load_ddf
+from cardiac_motion.fields.field_files import load_ddf
 from cardiac_motion.fields.regularity import folding
 from cardiac_motion.networks.registration_unet import RegistrationUNet
 from cardiac_motion.networks.weights import load_weights, save_weights

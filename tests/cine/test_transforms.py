@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from cardiac_motion.cine.case import CineCase
+from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.cine.transforms import (
     BloodPoold,
     FramePairsd,
@@ -16,7 +16,7 @@ from cardiac_motion.cine.transforms import (
     mask_pool,
 )
 from cardiac_motion.cine.write import write_cine
-from cardiac_motion.core.case import Entry
+from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from monai.data import MetaTensor
 from monai.transforms import Compose, ScaleIntensityd

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from cardiac_motion.cohort import bundle as bundles
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.fields.files import load_ddf
+from cardiac_motion.fields.field_files import load_ddf
 
 from tests.bundles.running import ROOT
 from tests.cohort.cines import CASES

@@ -15,7 +15,7 @@ import psutil
 from cardiac_motion.cohort import cluster, engine
 from cardiac_motion.cohort.runner import Limits, Work
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.files import write_whole
+from cardiac_motion.core.whole_files import write_whole
 
 ROOT = Path(__file__).parents[2]
 SIZE = 50_000  # bytes of a case

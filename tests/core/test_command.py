@@ -8,8 +8,11 @@ from cardiac_motion.core.command import CommandParser, suggest_name
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {  # module: words of which the first is mistyped or cut short, and the option that was meant
-    "cardiac_motion.strain_pipeline.coverage": (["--data_lst", "a.json", "out"], "--datalist"),
-    "cardiac_motion.strain_pipeline.metamorphic": (["--output", "a", "--bundle", "b", "--input", "c"], "--output_dir"),
+    "cardiac_motion.strain_pipeline.validation.coverage": (["--data_lst", "a.json", "out"], "--datalist"),
+    "cardiac_motion.strain_pipeline.validation.metamorphic": (
+        ["--output", "a", "--bundle", "b", "--input", "c"],
+        "--output_dir",
+    ),
     "cardiac_motion.evaluation.agreement": (["--measur", "gls", "metrics.csv"], "--measure"),
     "cardiac_motion.bundle.package": (["--output", "dist"], "--output_dir"),
     "cardiac_motion.compare.__main__": (["--output", "a", "--bundles", "b", "--datalist", "c"], "--output_dir"),

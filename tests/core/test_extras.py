@@ -17,7 +17,7 @@ from cardiac_motion.comparators.greedy import GreedyRegistration
 from cardiac_motion.comparators.piv import ParticleImageVelocimetry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.extras import PACKAGES, import_extra
-from cardiac_motion.strain_pipeline.dicom_sr import write_sr
+from cardiac_motion.strain_pipeline.report.dicom_sr import write_sr
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -92,6 +92,6 @@ def test_no_module_imports_an_extra_when_it_is_imported():
     """The packages of the extras are imported where they are used, or in modules that only those import."""
     pattern = re.compile(rf"^(?:import|from) (?:{'|'.join(PACKAGES)})\b", re.MULTILINE)
     found = {p.relative_to(ROOT).as_posix() for p in (ROOT / "common").rglob("*.py") if pattern.search(p.read_text())}
-    assert found == {"common/cardiac_motion/strain_pipeline/sr_content.py"}
-    code = "import sys, cardiac_motion.strain_pipeline.files; assert 'highdicom' not in sys.modules"
+    assert found == {"common/cardiac_motion/strain_pipeline/report/sr_content.py"}
+    code = "import sys, cardiac_motion.strain_pipeline.report.report_files; assert 'highdicom' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=900)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.files import PROGRAM
 from cardiac_motion.core.folders import case_names, check_targets, is_finished
+from cardiac_motion.core.whole_files import PROGRAM
 
 
 def entries(*paths, **more):

@@ -8,8 +8,8 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from cardiac_motion.cine.case import CineCase
-from cardiac_motion.core.case import Entry
+from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation.contour import rasterise_wall, read_contour, read_wall, track_contour, write_contour
 from cardiac_motion.fields.ddf import identity_grid

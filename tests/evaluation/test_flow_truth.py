@@ -4,12 +4,12 @@ import pytest
 import torch
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation.flow_truth import flow_scores, velocity_scores, vortex_scores
-from cardiac_motion.fields.files import save_cine_ddf
-from cardiac_motion.flow.velocity import velocity_of
-from cardiac_motion.flow.vortices import Vortex
+from cardiac_motion.fields.field_files import save_cine_ddf
+from cardiac_motion.haemodynamics.velocity import velocity_of
+from cardiac_motion.haemodynamics.vortices import Vortex
 from cardiac_motion.registration.result import RegistrationResult, Stage
 
-from tests.blood.test_measures import SIZE, turning
+from tests.lv_blood_flow.test_measures import SIZE, turning
 
 
 def with_truth(tmp_path, change=1.0):

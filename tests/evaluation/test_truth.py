@@ -10,13 +10,13 @@ import pytest
 import torch
 from cardiac_motion.cine.cases import CineCases
 from cardiac_motion.cine.read import read_two_frames
-from cardiac_motion.core.case import Entry
+from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation.scores import Scores
 from cardiac_motion.evaluation.truth import contour_distances, label_scores, truth_scores
-from cardiac_motion.fields.files import load_ddf
-from cardiac_motion.simulation.dataset import TemplateSource, settings_from
-from cardiac_motion.simulation.write import write_cases
+from cardiac_motion.fields.field_files import load_ddf
+from cardiac_motion.simulation.datasets.dataset import TemplateSource, settings_from
+from cardiac_motion.simulation.datasets.write import write_cases
 
 
 def test_distances_of_parallel_lines():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.fields.files import save_volume_ddf
+from cardiac_motion.fields.field_files import save_volume_ddf
 from cardiac_motion.serving import volumes as V
 from cardiac_motion.serving.workbench import open_case
 from cardiac_motion.volume.phantom import phantom

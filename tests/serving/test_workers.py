@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 from cardiac_motion.serving import workers as W
-from cardiac_motion.serving.checks import Refused
+from cardiac_motion.serving.validation import Refused
 
 
 class Played:

@@ -9,15 +9,15 @@ import torch
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import compose, warp
 from cardiac_motion.fields.ncc import nlcc
-from cardiac_motion.simulation.anatomy import view
-from cardiac_motion.simulation.contraction import prescribe_end_systole
 from cardiac_motion.simulation.grid import ImageGrid
-from cardiac_motion.simulation.image import PROBES, Scanner
-from cardiac_motion.simulation.motion import Motion
-from cardiac_motion.simulation.scatterers import Scatterers
+from cardiac_motion.simulation.heart.anatomy import view
+from cardiac_motion.simulation.heart.contraction import prescribe_end_systole
+from cardiac_motion.simulation.heart.motion import Motion
+from cardiac_motion.simulation.heart.scenarios import signed_distance
+from cardiac_motion.simulation.heart.template import find_templates, read_template
 from cardiac_motion.simulation.sequence import Settings, Simulation, draw, probe_for
-from cardiac_motion.simulation.template import find_templates, read_template
-from cardiac_motion.simulation.worlds import signed_distance
+from cardiac_motion.simulation.ultrasound.image import PROBES, Scanner
+from cardiac_motion.simulation.ultrasound.scatterers import Scatterers
 from cardiac_motion.ventricle.views import VIEWS
 
 CLEAN = Settings(artefact=0.0, probes=("reference",), scatterers=120_000)

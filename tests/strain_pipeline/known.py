@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cardiac_motion.cine.case import CineCase
-from cardiac_motion.core.case import Entry
+from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.core.entry import Entry
 from cardiac_motion.registration.result import RegistrationResult
-from cardiac_motion.strain_pipeline.case import StrainCase
-from cardiac_motion.strain_pipeline.measures import StrainMeasures
-from cardiac_motion.strain_pipeline.motion import TrackedBeat
-from cardiac_motion.strain_pipeline.view import CineView
-from cardiac_motion.strain_pipeline.wall import Wall
+from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures
+from cardiac_motion.strain_pipeline.quality.view import CineView
+from cardiac_motion.strain_pipeline.strain_case import StrainCase
+from cardiac_motion.strain_pipeline.tracking.motion import TrackedBeat
+from cardiac_motion.strain_pipeline.tracking.wall import Wall
 from cardiac_motion.ventricle.beats import Beat
 from cardiac_motion.ventricle.views import APICAL
 from monai.data import MetaTensor

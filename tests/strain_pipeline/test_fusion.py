@@ -7,11 +7,11 @@ weighed. Without a jerk the motion is a parabola, and filter and smoother give t
 import numpy as np
 import pytest
 import torch
-from cardiac_motion.cine.case import CineCase
-from cardiac_motion.core.case import Entry
+from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.core.entry import Entry
 from cardiac_motion.registration.result import RegistrationResult
-from cardiac_motion.strain_pipeline.motion import Fusion, track_wall
-from cardiac_motion.strain_pipeline.wall import Wall
+from cardiac_motion.strain_pipeline.tracking.motion import Fusion, track_wall
+from cardiac_motion.strain_pipeline.tracking.wall import Wall
 from cardiac_motion.ventricle.beats import Beat
 from monai.data import MetaTensor
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cardiac_motion.cine.case import CineCase
-from cardiac_motion.core.case import Entry
+from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation.contour import track_contour
 from cardiac_motion.fields.ddf import warp
 from cardiac_motion.registration.result import RegistrationResult
-from cardiac_motion.strain_pipeline.measures import StrainMeasures, mean, times_doubted, timing_warnings
-from cardiac_motion.strain_pipeline.motion import (
+from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures, mean, times_doubted, timing_warnings
+from cardiac_motion.strain_pipeline.tracking.motion import (
     Fusion,
     TrackedBeat,
     ncc_after_warp,
@@ -21,7 +21,7 @@ from cardiac_motion.strain_pipeline.motion import (
     track_wall,
     velocities,
 )
-from cardiac_motion.strain_pipeline.wall import Segmented, Wall, join_pieces, wall_in, walls_of
+from cardiac_motion.strain_pipeline.tracking.wall import Segmented, Wall, join_pieces, wall_in, walls_of
 from cardiac_motion.ventricle.beats import Beat
 from cardiac_motion.ventricle.contours import wall_contours
 from cardiac_motion.ventricle.views import APICAL, apical_view

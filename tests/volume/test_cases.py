@@ -1,8 +1,8 @@
 import json
 
 from cardiac_motion.core.datalist import case_name
-from cardiac_motion.core.files import PROGRAM
 from cardiac_motion.core.folders import source_of
+from cardiac_motion.core.whole_files import PROGRAM
 from cardiac_motion.volume.cases import VolumeCases
 from cardiac_motion.volume.transforms import one_hot
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from cardiac_motion.cohort.bundle import config_files
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.serving.checks import Check, Refused, choice, number, shorten, spacing, switch
 from cardiac_motion.serving.requests import CASE
+from cardiac_motion.serving.validation import Check, Refused, choice, number, shorten, spacing, switch
 from cardiac_motion.serving.workers import Job, Results, Workers
 from cardiac_motion.ventricle.contours import LINES
 from cardiac_motion.ventricle.labels import LABELS as HEART
-from cardiac_motion.volume.case import LABELS as HIPPOCAMPUS
+from cardiac_motion.volume.volume_case import LABELS as HIPPOCAMPUS
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from lib.studies import Studies

@@ -18,8 +18,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
-from cardiac_motion.serving.bodies import BodyLimit, header_texts
-from cardiac_motion.serving.checks import (
+from cardiac_motion.serving.request_body import BodyLimit, header_texts
+from cardiac_motion.serving.validation import (
     CONTOUR_SUFFIXES,
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cardiac_motion.core.files import write_whole
-from cardiac_motion.serving.checks import Refused
+from cardiac_motion.core.whole_files import write_whole
+from cardiac_motion.serving.validation import Refused
 from cardiac_motion.serving.workers import Results, Workers
 from monailabel.interfaces.tasks.strategy import Strategy
 

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cardiac_motion.core.files import write_whole
-from cardiac_motion.serving.checks import IMAGE_SUFFIXES, Refused, check_new_name, shorten, tag_name
+from cardiac_motion.core.whole_files import write_whole
+from cardiac_motion.serving.validation import IMAGE_SUFFIXES, Refused, check_new_name, shorten, tag_name
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 
 STATE = ".motion"

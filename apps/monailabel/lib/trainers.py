@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cardiac_motion.core.files import write_whole
-from cardiac_motion.serving.checks import Refused, number, shorten
+from cardiac_motion.core.whole_files import write_whole
+from cardiac_motion.serving.validation import Refused, number, shorten
 from cardiac_motion.serving.workers import Job, Workers
 from monailabel.interfaces.tasks.train import TrainTask
 

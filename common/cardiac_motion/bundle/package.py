@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cardiac_motion.core.command import CommandParser
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.files import write_whole
+from cardiac_motion.core.whole_files import write_whole
 
 METADATA = Path("configs/metadata.json")
 LINK = re.compile(r"(?P<picture>!?)\[(?P<text>[^\]]*)\]\((?P<target>(?:\.\./)+[^)\s]+)\)")

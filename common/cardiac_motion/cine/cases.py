@@ -9,7 +9,7 @@ from typing import Any
 from pydicom import examples
 from torch.utils.data import Dataset
 
-from cardiac_motion.cine.case import CineCase
+from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.cine.folder import IMAGE_SUFFIXES
 from cardiac_motion.cine.study import StudyCine, cines_of, format_listing, is_dicomdir
 from cardiac_motion.cine.transforms import cine_transforms

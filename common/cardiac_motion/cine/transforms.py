@@ -16,14 +16,14 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, MapTransform, Transform
 
-from cardiac_motion.cine.case import CineCase
+from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.cine.labels import read_labels, read_mask
 from cardiac_motion.cine.read import frame_pairs, read_cine, read_two_frames
 from cardiac_motion.cine.scale import resample_square
 from cardiac_motion.cine.sector import sector_hull, sector_mask
-from cardiac_motion.core.case import Entry
+from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.flow.pool import check_pool
+from cardiac_motion.ventricle.blood_pool import check_pool
 from cardiac_motion.ventricle.contours import blood_pool_masks
 
 LEAST_SIZE = 21  # pixels: the window of the local correlation that every method is measured by

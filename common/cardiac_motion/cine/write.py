@@ -16,8 +16,8 @@ from monai.data import MetaTensor
 from cardiac_motion.cine.nifti import PLAYBACK, TIME_SERIES_INTENT
 from cardiac_motion.cine.scale import aspect_of, pixel_steps
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.files import write_whole
 from cardiac_motion.core.stored import save_nifti
+from cardiac_motion.core.whole_files import write_whole
 
 WRITTEN_SUFFIXES = (".nii.gz", ".nii", ".mp4", ".gif")
 

@@ -14,8 +14,8 @@ from typing import Any
 from cardiac_motion.cohort import bundle as bundles
 from cardiac_motion.cohort.cluster import make_job_cluster
 from cardiac_motion.cohort.engine import Journal, hold_folder, reasons, run_cases
+from cardiac_motion.cohort.journal import Sender, send
 from cardiac_motion.cohort.options import FAILED, add_options, batch_system, machines
-from cardiac_motion.cohort.record import Sender, send
 from cardiac_motion.core.command import CommandParser
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.tables import write_csv

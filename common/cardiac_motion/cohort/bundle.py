@@ -15,9 +15,9 @@ from monai.bundle import ConfigParser
 from cardiac_motion.cohort.runner import Work
 from cardiac_motion.core import folders
 from cardiac_motion.core.errors import InputError, unwrap_errors
-from cardiac_motion.core.files import write_whole
 from cardiac_motion.core.options import check_files, check_known, is_path, take_literally
 from cardiac_motion.core.tables import metrics_of, pair_rows, statistics_text, write_tables
+from cardiac_motion.core.whole_files import write_whole
 
 SCALES = ".scales"  # folder of what a case that takes long keeps to go on with
 SETTINGS = "cohort.json"

@@ -32,7 +32,9 @@ from cardiac_motion.core.locks import lock_folder
 log = logging.getLogger(__name__)
 
 JOURNAL = "cases.jsonl"
-UNFINISHED = re.compile(r"\.[0-9a-f]{8}\.")  # as cardiac_motion.core.files.write_whole names what it is still writing
+UNFINISHED = re.compile(
+    r"\.[0-9a-f]{8}\."
+)  # as cardiac_motion.core.whole_files.write_whole names what it is still writing
 KIND = "case"  # how keys of tasks begin: the scheduler keeps statistics of each kind for ever
 AHEAD = 2  # cases at a thread: the one that it does, and the next
 ANSWER = 5.0  # seconds until the answer of a finished task counts as lost; asked again, a finished case is found

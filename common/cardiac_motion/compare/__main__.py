@@ -20,16 +20,16 @@ from cardiac_motion.cohort.options import FAILED, add_options, machines
 from cardiac_motion.compare.figures import box_plot, profile_plot, truth_plot
 from cardiac_motion.compare.kinds import kind_named
 from cardiac_motion.compare.methods import Method, methods_of, run
-from cardiac_motion.compare.record import send
 from cardiac_motion.compare.table import kind_of, markdown, rows
+from cardiac_motion.compare.tracked_comparison import send
 from cardiac_motion.compare.worst import write_worst
 from cardiac_motion.core.command import CommandParser
 from cardiac_motion.core.datalist import read_datalist
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.files import write_whole
 from cardiac_motion.core.folders import case_names
 from cardiac_motion.core.tables import write_csv
 from cardiac_motion.core.tracking import viewing_command
+from cardiac_motion.core.whole_files import write_whole
 
 log = logging.getLogger(__name__)
 

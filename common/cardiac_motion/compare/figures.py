@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from cardiac_motion.compare.methods import Method
 from cardiac_motion.compare.table import finite, kind_of
-from cardiac_motion.core.files import write_whole
 from cardiac_motion.core.plots import plt
+from cardiac_motion.core.whole_files import write_whole
 
 
 def box_plot(methods: Sequence[Method], path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from cardiac_motion.compare.kinds import Kind
-from cardiac_motion.core.files import write_whole
 from cardiac_motion.core.tables import write_csv
+from cardiac_motion.core.whole_files import write_whole
 
 Table = Sequence[dict[str, Any]]
 LARGER = ("nlcc", "nlcc_myocardium")  # the larger the better, as what starts with dice

@@ -15,7 +15,7 @@ from typing import Any
 
 from cardiac_motion.core.datalist import is_path
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.files import SUMMARY, is_replaceable, summary_of
+from cardiac_motion.core.whole_files import SUMMARY, is_replaceable, summary_of
 
 Entry = Mapping[str, Any]
 TABLES = ("metrics.csv", "pairs.csv")  # of a list, beside its cases' folders

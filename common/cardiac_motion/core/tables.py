@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from cardiac_motion.core.files import PROGRAM, write_whole
+from cardiac_motion.core.whole_files import PROGRAM, write_whole
 
 
 def write_tables(

@@ -30,7 +30,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.files import write_whole
+from cardiac_motion.core.whole_files import write_whole
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from numpy.typing import NDArray
 
-from cardiac_motion.core.files import write_whole
+from cardiac_motion.core.whole_files import write_whole
 
 _TYPES = {"f4": "Float32", "u1": "UInt8", "i8": "Int64"}
 

@@ -20,9 +20,9 @@ from numpy.typing import ArrayLike
 
 from cardiac_motion.core.command import CommandParser
 from cardiac_motion.core.errors import InputError, install_error_hook
-from cardiac_motion.core.files import write_whole
 from cardiac_motion.core.plots import plt
-from cardiac_motion.evaluation.evaluator import CaseEvaluator, CaseEvents
+from cardiac_motion.core.whole_files import write_whole
+from cardiac_motion.evaluation.case_evaluator import CaseEvaluator, CaseEvents
 
 
 def agreement(measured: ArrayLike, reference: ArrayLike) -> dict[str, float]:

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from cardiac_motion.cine.case import CineCase
+from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.core.tables import table_text
+from cardiac_motion.evaluation.case_evaluator import CaseEvaluator, Report
 from cardiac_motion.evaluation.contour import TrackedContour, rasterise_wall, track_contour
-from cardiac_motion.evaluation.evaluator import CaseEvaluator, Report
 from cardiac_motion.evaluation.flow_truth import flow_scores
 from cardiac_motion.evaluation.scores import reconstruction_scores
 from cardiac_motion.evaluation.truth import label_scores, truth_scores
 from cardiac_motion.evaluation.writer import write_cine_case
-from cardiac_motion.registration.inside import follow_inside
+from cardiac_motion.registration.midwall import follow_inside
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from cardiac_motion.cine.case import CineCase
+from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.cine.scale import from_file_grid
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.plots import plt
@@ -195,7 +195,7 @@ class TrackedContour:
         curves: ``gls`` and ``mapse`` as fractions of end-diastole, and with a known spacing ``mapse_mm``: a value a
             frame, as tracked.
         compensated: ``gls`` and ``mapse`` of the beat's frames, less an even drift where the beat is whole.
-        scores: those of the strain pipeline (``cardiac_motion.strain_pipeline.measures``) by its names, in %: ``gls``
+        scores: those of the strain pipeline (``measures.measures``) by its names, in %: ``gls``
             (end-systolic), ``gls_peak_systolic``, ``gls_uncompensated``, ``drift`` (of a whole beat), ``mapse``
             (peak-systolic); ``mapse_mm``; ``es``, the frame of end-systole.
     """

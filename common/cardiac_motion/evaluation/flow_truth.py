@@ -1,7 +1,7 @@
 """How true a measured flow is, where it is known (``python -m cardiac_motion.simulation blood``).
 
-Velocities are compared half-way between the frames (``flow.velocity``), in the pool; vortices are those that the same
-Γ₂ finds in the true field and in the measured one, so that what differs is the field.
+Velocities are compared half-way between the frames (``haemodynamics.velocity``) in the pool; vortices are those that
+the same Γ₂ finds in the true field and in the measured one, so that what differs is the field.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cardiac_motion.cine.case import CineCase
+from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation.scores import Scores
-from cardiac_motion.fields.files import load_ddf
-from cardiac_motion.flow.derivatives import divergence
-from cardiac_motion.flow.velocity import Velocity, velocity_of
-from cardiac_motion.flow.vortices import Vortex, centre_distance, find_vortices, pair_vortices
+from cardiac_motion.fields.field_files import load_ddf
+from cardiac_motion.haemodynamics.derivatives import divergence
+from cardiac_motion.haemodynamics.velocity import Velocity, velocity_of
+from cardiac_motion.haemodynamics.vortices import Vortex, centre_distance, find_vortices, pair_vortices
 from cardiac_motion.registration.result import RegistrationResult
 
 SLOW = 0.1  # of the peak: below it a direction means little

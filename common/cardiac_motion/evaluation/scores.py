@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from cardiac_motion.core.case import Case
+from cardiac_motion.core.entry import Case
 from cardiac_motion.registration.metrics import reconstruction, regularity
 from cardiac_motion.registration.result import RegistrationResult
 

@@ -17,12 +17,12 @@ import torch
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from cardiac_motion.cine.case import CineCase
+from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.evaluation.bodies import errors, probe_points
 from cardiac_motion.evaluation.scores import Scores
+from cardiac_motion.fields.analytic import errors, probe_points
 from cardiac_motion.fields.ddf import warp
-from cardiac_motion.fields.files import load_ddf
+from cardiac_motion.fields.field_files import load_ddf
 from cardiac_motion.fields.ncc import nlcc
 from cardiac_motion.fields.points import track
 from cardiac_motion.registration.flow_loss import endpoint_error
@@ -55,7 +55,7 @@ def truth_scores(case: CineCase, ddf: Tensor, radius: int = 10) -> Scores:
     ``dm_mm`` and ``dh_mm`` (mean over the frames after the first), ``gls_error`` and ``mapse_error`` (peak-systolic,
     found less true, in points of %), beside ``gls_true`` and ``mapse_true``; of each pair the first two and
     ``nlcc_myocardium``; and ``profile_mm``, the mean error over the beat along the endocardium. An entry of
-    ``simulation.physics`` has a ``body`` instead of contours, and its errors are added (``bodies.errors``).
+    ``simulation.ultrasound.physics`` has a ``body`` instead of contours, and its errors are added (``bodies.errors``).
 
     Args:
         case: the cine.

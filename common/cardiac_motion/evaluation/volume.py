@@ -15,15 +15,15 @@ from torch import Tensor
 
 from cardiac_motion.core.memory import peak_memory
 from cardiac_motion.evaluation import figures as pictures
-from cardiac_motion.evaluation.evaluator import CaseEvaluator, Report
+from cardiac_motion.evaluation.case_evaluator import CaseEvaluator, Report
 from cardiac_motion.evaluation.scores import Scores
 from cardiac_motion.evaluation.writer import case_folder
 from cardiac_motion.fields.ddf import change_grids
-from cardiac_motion.fields.files import save_volume_ddf
+from cardiac_motion.fields.field_files import save_volume_ddf
 from cardiac_motion.fields.regularity import folding, log_jacobian_sd
 from cardiac_motion.registration.atlas import AtlasSegmentation, Segmentation
 from cardiac_motion.registration.overlap import segmentation_scores
-from cardiac_motion.volume.case import LABELS, VolumeCase
+from cardiac_motion.volume.volume_case import LABELS, VolumeCase
 
 
 @dataclass(frozen=True, eq=False)

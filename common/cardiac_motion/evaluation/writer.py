@@ -13,21 +13,21 @@ from ignite.engine import Events
 from monai.data import MetaTensor
 from torch import Tensor
 
-from cardiac_motion.cine.case import CineCase
+from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.cine.scale import aspect_of
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.arrays import bounding_box
-from cardiac_motion.core.case import Entry
-from cardiac_motion.core.files import PROGRAM, SUMMARY, summary_of, write_whole
+from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.folders import source_of
 from cardiac_motion.core.memory import peak_memory
 from cardiac_motion.core.tables import finite, metrics_of, pair_rows, statistics_text, write_tables
+from cardiac_motion.core.whole_files import PROGRAM, SUMMARY, summary_of, write_whole
 from cardiac_motion.evaluation import figures as pictures
+from cardiac_motion.evaluation.case_evaluator import CaseEvaluator, CaseEvents, Report
 from cardiac_motion.evaluation.contour import TrackedContour, write_contour
-from cardiac_motion.evaluation.evaluator import CaseEvaluator, CaseEvents, Report
 from cardiac_motion.evaluation.scores import Scores
 from cardiac_motion.fields.ddf import smooth, warp
-from cardiac_motion.fields.files import save_cine_ddf
+from cardiac_motion.fields.field_files import save_cine_ddf
 from cardiac_motion.fields.points import grid_points, track
 from cardiac_motion.registration.result import RegistrationResult
 

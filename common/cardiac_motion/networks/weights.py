@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.files import write_whole
+from cardiac_motion.core.whole_files import write_whole
 
 
 def save_weights(network: nn.Module, path: str | Path) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from cardiac_motion.core.bars import show_bar
 from cardiac_motion.fields.ddf import compose, warp
-from cardiac_motion.registration.inside import correct_step, lead
+from cardiac_motion.registration.midwall import correct_step, lead
 from cardiac_motion.registration.result import RegistrationInferer, RegistrationResult, follow_each_other, register
 
 

@@ -27,9 +27,9 @@ from cardiac_motion.core.errors import InputError, unwrap_errors
 from cardiac_motion.fields.ddf import warp
 from cardiac_motion.fields.ncc import local_ncc, masked_mean, window_mask
 from cardiac_motion.registration.result import RegistrationInferer, RegistrationResult, pad_to_image, register
-from cardiac_motion.volume.case import VolumeCase
 from cardiac_motion.volume.cases import phantom_entries, task04
 from cardiac_motion.volume.transforms import one_hot, volume_transforms
+from cardiac_motion.volume.volume_case import VolumeCase
 
 log = logging.getLogger(__name__)
 

@@ -32,8 +32,8 @@ from tqdm import tqdm
 from cardiac_motion.core.arrays import bounding_box, scale_size
 from cardiac_motion.core.bars import show_bar
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.files import write_whole
 from cardiac_motion.core.memory import keep_freed_memory
+from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.fields.ddf import compose, downsample, exponentiate, exponentiate_quickly, rescale, smooth, warp
 from cardiac_motion.registration.losses import RegistrationLoss
 from cardiac_motion.registration.result import RegistrationInferer, RegistrationResult, Stage

@@ -23,19 +23,19 @@ from monai.bundle import ConfigParser
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cardiac_motion.cine.case import CineMeta
+from cardiac_motion.cine.cine_case import CineMeta
 from cardiac_motion.cine.labels import read_labels
 from cardiac_motion.cine.read import read_cine
 from cardiac_motion.cine.scale import resample_square
 from cardiac_motion.cohort.bundle import content, parse_config
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.files import write_whole
 from cardiac_motion.core.tables import finite
-from cardiac_motion.evaluation.evaluator import Report
+from cardiac_motion.core.whole_files import write_whole
+from cardiac_motion.evaluation.case_evaluator import Report
 from cardiac_motion.serving.workers import ANSWER, CASE
-from cardiac_motion.strain_pipeline.case import StrainCase, lines_by_frame
-from cardiac_motion.strain_pipeline.image_networks import load_segmentation, segment_cine
-from cardiac_motion.strain_pipeline.motion import TrackedBeat
+from cardiac_motion.strain_pipeline.strain_case import StrainCase, lines_by_frame
+from cardiac_motion.strain_pipeline.tracking.image_networks import load_segmentation, segment_cine
+from cardiac_motion.strain_pipeline.tracking.motion import TrackedBeat
 from cardiac_motion.volume.read import read_volume
 
 SHOWN_FRAMES = 16  # of a cine, to tell how uncertain its segmentation is

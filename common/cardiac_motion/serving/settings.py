@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Any
 
-from cardiac_motion.strain_pipeline.html import SEGMENT_COLOURS
+from cardiac_motion.strain_pipeline.report.html import SEGMENT_COLOURS
 from cardiac_motion.ventricle.contours import LINES
 from cardiac_motion.ventricle.views import APICAL
 

@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 
 from cardiac_motion.cohort.bundle import config_files
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.files import write_whole
+from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.fields.ddf import sample
-from cardiac_motion.fields.files import load_ddf
+from cardiac_motion.fields.field_files import load_ddf
 from cardiac_motion.serving.requests import infer
 from cardiac_motion.serving.settings import VOLUME_METHODS
 from cardiac_motion.serving.workers import CASE, report_progress
-from cardiac_motion.volume.case import LABELS
 from cardiac_motion.volume.read import read_label, read_volume
 from cardiac_motion.volume.transforms import SIZE, extent_of, normalise, reorient_to_ras
+from cardiac_motion.volume.volume_case import LABELS
 
 BUNDLE = "bundles/ssmsr_hippocampus"
 EVERY = 3  # voxels between two arrows
@@ -140,7 +140,7 @@ def sample_field(path: str | Path, volume: MetaTensor) -> NDArray[np.float32]:
     The median is taken off: it is how far the atlas's space lies from the volume's.
 
     Args:
-        path: of ``cardiac_motion.fields.files.save_volume_ddf``, on the common grid, in its voxels of 1 mm.
+        path: of ``cardiac_motion.fields.field_files.save_volume_ddf``, on the common grid, in its voxels of 1 mm.
         volume: ``[1, X, Y, Z]``, turned to RAS.
     """
     common = np.asarray(nibabel.load(path).affine)  # type: ignore[attr-defined]

@@ -1,6 +1,6 @@
 """What the workbench's worker processes do: a cine opened, measured, corrected, looked at, taken away.
 
-A case is a folder: ``source/`` (the file), ``kept/`` (``strain_pipeline.kept``), ``motion/<method>/`` (fields),
+A case is a folder: ``source/`` (the file), ``kept/`` (``strain_pipeline.cache``), ``motion/<method>/`` (fields),
 ``shown/`` (what a page is sent: frames as WebP, arrows, a thumbnail) and ``take/`` (files to take away).
 """
 
@@ -27,24 +27,24 @@ from cardiac_motion.cine.scale import to_file_grid
 from cardiac_motion.cine.transforms import cine_transforms
 from cardiac_motion.cohort.bundle import config_files, content, parse_config
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.files import write_whole
 from cardiac_motion.core.tables import finite
-from cardiac_motion.fields.files import save_cine_ddf
+from cardiac_motion.core.whole_files import write_whole
+from cardiac_motion.fields.field_files import save_cine_ddf
 from cardiac_motion.fields.points import field_at, track
 from cardiac_motion.registration.result import register
 from cardiac_motion.serving.requests import find_labelled_frame, save_frames, serve, wall_labels
 from cardiac_motion.serving.settings import ARROWS, HANDLES, METHODS, MOST_POINTS, VOLUME_METHODS
 from cardiac_motion.serving.volumes import LABEL, label_of, open_volume, segment_volume, take_volume
 from cardiac_motion.serving.workers import report_progress
-from cardiac_motion.strain_pipeline import kept as kept_files
-from cardiac_motion.strain_pipeline.bullseye import bullseye
-from cardiac_motion.strain_pipeline.case import StrainCase, lines_by_frame, mean_segments
-from cardiac_motion.strain_pipeline.facing import orient_segmentation
-from cardiac_motion.strain_pipeline.files import write_strain_case
-from cardiac_motion.strain_pipeline.html import SEGMENT_COLOURS
-from cardiac_motion.strain_pipeline.motion import widen_sector
-from cardiac_motion.strain_pipeline.sections import grey_values
-from cardiac_motion.strain_pipeline.wall import extract_lines
+from cardiac_motion.strain_pipeline import cache as kept_files
+from cardiac_motion.strain_pipeline.quality.orientation import orient_segmentation
+from cardiac_motion.strain_pipeline.report.bullseye import bullseye
+from cardiac_motion.strain_pipeline.report.html import SEGMENT_COLOURS
+from cardiac_motion.strain_pipeline.report.report_files import write_strain_case
+from cardiac_motion.strain_pipeline.report.sections import grey_values
+from cardiac_motion.strain_pipeline.strain_case import StrainCase, lines_by_frame, mean_segments
+from cardiac_motion.strain_pipeline.tracking.motion import widen_sector
+from cardiac_motion.strain_pipeline.tracking.wall import extract_lines
 from cardiac_motion.ventricle.contours import LINES
 
 BUNDLE = "bundles/strain_pipeline"

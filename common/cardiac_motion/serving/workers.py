@@ -20,8 +20,8 @@ from typing import Any
 import psutil
 
 from cardiac_motion.cohort.runner import Limits, Runner, Work, gpu_of
-from cardiac_motion.core.files import write_whole
-from cardiac_motion.serving.checks import Refused
+from cardiac_motion.core.whole_files import write_whole
+from cardiac_motion.serving.validation import Refused
 
 ANSWER = "answer.json"  # what a request leaves in its folder
 CASE = "case"  # and the folder of files beside it

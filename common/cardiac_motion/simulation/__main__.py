@@ -17,13 +17,13 @@ from typing import Any
 from cardiac_motion.cohort.options import add_options, machines
 from cardiac_motion.core.command import CommandParser
 from cardiac_motion.core.errors import InputError, install_error_hook
-from cardiac_motion.evaluation.bodies import BODIES
-from cardiac_motion.simulation.dataset import TemplateSource, settings_from
-from cardiac_motion.simulation.prior import fit_prior, read_contours, write_prior
-from cardiac_motion.simulation.recording import RecordingChain
-from cardiac_motion.simulation.rendered import WORLDS, write_pairs, write_recipe
-from cardiac_motion.simulation.testset import read_recipe, write_testset
-from cardiac_motion.simulation.write import write_cases
+from cardiac_motion.fields.analytic import BODIES
+from cardiac_motion.simulation.datasets.dataset import TemplateSource, settings_from
+from cardiac_motion.simulation.datasets.rendered import WORLDS, write_pairs, write_recipe
+from cardiac_motion.simulation.datasets.testset import read_recipe, write_testset
+from cardiac_motion.simulation.datasets.write import write_cases
+from cardiac_motion.simulation.heart.prior import fit_prior, read_contours, write_prior
+from cardiac_motion.simulation.ultrasound.recording import RecordingChain
 from cardiac_motion.ventricle.views import VIEWS
 
 
@@ -100,12 +100,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _write_pairs(options)
         return
     if options.command == "blood":
-        from cardiac_motion.simulation.blood import write_blood
+        from cardiac_motion.simulation.blood.contrast_cine import write_blood
 
         write_blood(options.datalist, options.output_dir, options.templates, options.folds, options.cases)
         return
     if options.command == "physics":
-        from cardiac_motion.simulation.physics import write_bodies
+        from cardiac_motion.simulation.ultrasound.physics import write_bodies
 
         write_bodies(
             options.output_dir, options.bodies, options.frames, options.scatterers, options.size, options.seeds

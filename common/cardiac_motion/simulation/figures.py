@@ -18,15 +18,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from cardiac_motion.core.bars import show_bar
-from cardiac_motion.core.files import write_whole
 from cardiac_motion.core.plots import plt
-from cardiac_motion.simulation.anatomy import apical_of_prior, view
-from cardiac_motion.simulation.artefacts import ARTEFACTS
-from cardiac_motion.simulation.image import PROBES, Probe, Scanner
-from cardiac_motion.simulation.reference import pymust_echoes
-from cardiac_motion.simulation.rendered import WORLDS
+from cardiac_motion.core.whole_files import write_whole
+from cardiac_motion.simulation.datasets.rendered import WORLDS
+from cardiac_motion.simulation.heart.anatomy import apical_of_prior, view
 from cardiac_motion.simulation.sequence import Settings, Simulation, draw, probe_for
-from cardiac_motion.simulation.speckle import BodyMotion, Speckle, TexturedBody
+from cardiac_motion.simulation.ultrasound.artefacts import ARTEFACTS
+from cardiac_motion.simulation.ultrasound.image import PROBES, Probe, Scanner
+from cardiac_motion.simulation.ultrasound.reference import pymust_echoes
+from cardiac_motion.simulation.ultrasound.speckle import BodyMotion, Speckle, TexturedBody
 from cardiac_motion.ventricle.views import VIEWS
 
 CLEAN = Settings(artefact=0.0, probes=("reference",), gls=(-0.2, -0.05), defect=0.0, shape=(320, 420))

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.simulation.artefacts import ARTEFACTS, Artefact
-from cardiac_motion.simulation.contraction import Defect, prescribe_end_systole
 from cardiac_motion.simulation.grid import ImageGrid
-from cardiac_motion.simulation.image import PROBES, Probe, Scanner
-from cardiac_motion.simulation.motion import Motion
-from cardiac_motion.simulation.scatterers import Scatterers
-from cardiac_motion.simulation.template import Template
-from cardiac_motion.simulation.worlds import World, draw_world
+from cardiac_motion.simulation.heart.contraction import Defect, prescribe_end_systole
+from cardiac_motion.simulation.heart.motion import Motion
+from cardiac_motion.simulation.heart.scenarios import World, draw_world
+from cardiac_motion.simulation.heart.template import Template
+from cardiac_motion.simulation.ultrasound.artefacts import ARTEFACTS, Artefact
+from cardiac_motion.simulation.ultrasound.image import PROBES, Probe, Scanner
+from cardiac_motion.simulation.ultrasound.scatterers import Scatterers
 from cardiac_motion.ventricle.mesh import Array, is_inside_outlines
 
 SEGMENTS = 6

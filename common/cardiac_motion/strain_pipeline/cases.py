@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cardiac_motion.cine.case import CineCase
 from cardiac_motion.cine.cases import CineCases
+from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.cine.transforms import cine_transforms
 from cardiac_motion.core.errors import InputError
 

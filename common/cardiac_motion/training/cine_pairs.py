@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cardiac_motion.cine.case import CineCase
 from cardiac_motion.cine.cases import CineCases
+from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.core.arrays import bounding_box, scale_size
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import downsample, warp

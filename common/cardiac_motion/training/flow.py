@@ -11,7 +11,7 @@ import torch
 from ignite.engine import Events
 from torch import Tensor
 
-from cardiac_motion.core.files import write_whole
+from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.evaluation import figures
 from cardiac_motion.training.trainer import RegistrationTrainer
 

@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.simulation.dataset import TemplateSource, settings_from
-from cardiac_motion.simulation.natural import NaturalPairs, ProceduralPairs
-from cardiac_motion.simulation.rendered import Shards
+from cardiac_motion.simulation.datasets.dataset import TemplateSource, settings_from
+from cardiac_motion.simulation.datasets.natural import NaturalPairs, ProceduralPairs
+from cardiac_motion.simulation.datasets.rendered import Shards
 from cardiac_motion.simulation.sequence import Simulation, draw
 from cardiac_motion.training.items import RandomItems
 from cardiac_motion.training.visibility import visibility

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from cardiac_motion.core.files import write_whole
 from cardiac_motion.core.tables import finite, statistics, write_csv
+from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.registration.overlap import segmentation_scores
-from cardiac_motion.strain_pipeline.image_networks import segment_cine
+from cardiac_motion.strain_pipeline.tracking.image_networks import segment_cine
 from cardiac_motion.training.frames import SegmentationFrames
 from cardiac_motion.training.view_frames import ViewFrames
 from cardiac_motion.ventricle.labels import LABELS

@@ -21,7 +21,7 @@ from torch.nn import functional
 from cardiac_motion.cine.labels import read_plane
 from cardiac_motion.cine.square import FrameSquare
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.simulation.template import sector_of
+from cardiac_motion.simulation.heart.template import sector_of
 from cardiac_motion.training.items import RandomItems
 
 BACKGROUND_OR_ATRIUM = 4

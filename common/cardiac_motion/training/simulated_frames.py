@@ -18,10 +18,10 @@ from tqdm import tqdm
 
 from cardiac_motion.cine.labels import read_plane
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.files import write_whole
-from cardiac_motion.simulation.dataset import TemplateSource
+from cardiac_motion.core.whole_files import write_whole
+from cardiac_motion.simulation.datasets.dataset import TemplateSource
+from cardiac_motion.simulation.heart.template import Template, find_templates
 from cardiac_motion.simulation.sequence import Settings, Simulation, draw
-from cardiac_motion.simulation.template import Template, find_templates
 from cardiac_motion.training.frames import BACKGROUND_OR_ATRIUM, LabelledFrame, make_labelled_frame, read_split
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """Frames of known view to train the view classifier on: simulated hearts, recorded four-chamber frames, a user's own.
 
-Nobody may redistribute recordings of all eight views, so simulation (``simulation.anatomy``) gives every view,
+Nobody may redistribute recordings of all eight views, so simulation (``simulation.heart.anatomy``) gives every view,
 CAMUS the apical four-chamber as it is recorded, and as it is simulated from those frames. Lest a classifier takes
 "recorded" for "four-chamber", such frames whose anatomy is taken apart (turned upside down, or with the pieces of the
 sector swapped) are shown as ``other``, and pictures that are no ultrasound at all (``training.pictures``).
@@ -23,8 +23,8 @@ from cardiac_motion.cine.scale import resample_square
 from cardiac_motion.cine.sector import sector_mask
 from cardiac_motion.cine.square import FrameSquare
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.files import write_whole
-from cardiac_motion.simulation.anatomy import view
+from cardiac_motion.core.whole_files import write_whole
+from cardiac_motion.simulation.heart.anatomy import view
 from cardiac_motion.simulation.sequence import Settings, draw
 from cardiac_motion.training.frames import (
     BACKGROUND_OR_ATRIUM,

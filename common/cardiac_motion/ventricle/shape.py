@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.files import write_whole
+from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.ventricle.mesh import arc_length, interpolate_fractions
 
 Array = NDArray[np.float64]

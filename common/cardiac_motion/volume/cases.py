@@ -11,8 +11,8 @@ from torch.utils.data import Dataset
 from cardiac_motion.core.datalist import case_name, read_datalist
 from cardiac_motion.core.errors import InputError, unwrap_errors
 from cardiac_motion.core.folders import is_finished
-from cardiac_motion.volume.case import VolumeCase
 from cardiac_motion.volume.transforms import volume_transforms
+from cardiac_motion.volume.volume_case import VolumeCase
 
 
 def task04(dataset_dir: str | Path, download: bool = False) -> Path:

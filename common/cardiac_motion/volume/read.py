@@ -9,7 +9,7 @@ from nibabel.orientations import OrientationError, io_orientation
 
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.stored import NEARLY_WHOLE, load_nifti
-from cardiac_motion.volume.case import LABELS
+from cardiac_motion.volume.volume_case import LABELS
 
 
 def read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:

@@ -19,12 +19,12 @@ from monai.transforms import Compose, MapTransform, Orientation, Orientationd, R
 from nibabel.orientations import io_orientation
 from torch import Tensor
 
-from cardiac_motion.core.case import Entry
+from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import smooth
-from cardiac_motion.volume.case import LABELS, VolumeCase
 from cardiac_motion.volume.phantom import phantom
 from cardiac_motion.volume.read import read_label, read_volume
+from cardiac_motion.volume.volume_case import LABELS, VolumeCase
 
 SIZE = (48, 64, 48)
 CLIP = 6.0  # standard deviations

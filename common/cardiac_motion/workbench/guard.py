@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.serving.bodies import BodyLimit, header_texts
-from cardiac_motion.serving.checks import Refused
+from cardiac_motion.serving.request_body import BodyLimit, header_texts
+from cardiac_motion.serving.validation import Refused
 
 COOKIE = "workbench"
 HEADERS = {

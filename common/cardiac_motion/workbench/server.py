@@ -21,8 +21,8 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from cardiac_motion.serving.checks import Refused, choice, json_object, number, shorten, suffix_of
 from cardiac_motion.serving.settings import KINDS, METHODS, SUFFIXES, VOLUME_METHODS, page_settings
+from cardiac_motion.serving.validation import Refused, choice, json_object, number, shorten, suffix_of
 from cardiac_motion.ventricle.contours import LINES
 from cardiac_motion.ventricle.views import APICAL
 from cardiac_motion.workbench.guard import Guard

@@ -15,9 +15,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from cardiac_motion.core.files import write_whole
-from cardiac_motion.serving.checks import IMAGE_SUFFIXES, Refused
+from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.serving.settings import KINDS
+from cardiac_motion.serving.validation import IMAGE_SUFFIXES, Refused
 from cardiac_motion.serving.workers import PROGRESS, Job, Workers
 from cardiac_motion.workbench.log import Edits, apply_turn, state_of
 

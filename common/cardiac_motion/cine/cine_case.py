@@ -1,0 +1,85 @@
+"""A cine as a case: its frames, what its file says of them, and the pairs to register."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from monai.data import MetaTensor
+from torch import Tensor
+
+from cardiac_motion.cine.scale import file_size
+from cardiac_motion.core.entry import Case
+
+
+@dataclass(frozen=True)
+class CineMeta:
+    """What is known of a cine beside its frames (``cardiac_motion.cine.read`` says where it comes from).
+
+    Attributes:
+        source: path.
+        spacing: (row, column) in mm/px, None where it isn't known.
+        aspect: a pixel's height over its width.
+        zoom: (row, column) pixels for one of the file's, where they were brought to square ones.
+        crop: (top, left, bottom, right) of what was kept of the file's frames; None is all.
+        frame_times: s, from 0; None where they aren't known.
+        times_are: ``acquired``, or ``playback`` where the times are those at which the file is to be shown.
+        r_waves: s, None where there are none.
+        regions: of a DICOM ultrasound image, one dictionary each.
+        colour_flow: whether it is colour Doppler.
+        notes: sentences about what the file left open or contradicted.
+    """
+
+    source: str
+    spacing: tuple[float, float] | None = None
+    aspect: float = 1.0
+    zoom: tuple[float, float] = (1.0, 1.0)
+    crop: tuple[int, int, int, int] | None = None
+    frame_times: Sequence[float] | None = None
+    times_are: str | None = None
+    r_waves: Sequence[float] | None = None
+    regions: Sequence[Mapping[str, Any]] = ()
+    colour_flow: bool = False
+    notes: Sequence[str] = ()
+
+    @property
+    def steps(self) -> tuple[float, float]:
+        """(row, column) size of a pixel: mm where the spacing is known, else in widths of a pixel."""
+        return self.spacing or (self.aspect, 1.0)
+
+    @classmethod
+    def from_cine(cls, cine: MetaTensor) -> CineMeta:
+        """Of ``cine.meta``."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{"source": "", **{key: value for key, value in cine.meta.items() if key in known}})
+
+
+@dataclass(frozen=True, eq=False)
+class CineCase(Case):
+    """A cine and its frame pairs.
+
+    Attributes:
+        cine: ``[1, T, H, W]`` in [0, 1]; pair t of ``image`` is its frames t (moving) and t + 1 (fixed).
+        pool: ``[T, H, W]`` bool, the blood in each frame, where that alone is registered.
+    """
+
+    KEYS: ClassVar[Mapping[str, str]] = {**Case.KEYS, "cine": "cine"}
+
+    cine: MetaTensor
+    pool: Tensor | None = None
+
+    @property
+    def meta(self) -> CineMeta:
+        """What is known of the cine."""
+        return CineMeta.from_cine(self.cine)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of a frame."""
+        return self.cine.shape[2], self.cine.shape[3]
+
+    @property
+    def file_size(self) -> tuple[int, int]:
+        """Rows and columns of a frame of the file."""
+        return file_size(self.cine, self.cine.meta)

@@ -1,0 +1,222 @@
+"""The evaluator that every bundle runs: one case after the other, and a bad one never stops the list.
+
+A case goes one way, from the file to the report, and each kind of evaluator says which in its ``journey``: plain
+functions, called in their order, each from one typed value to the next. Handlers watch: they are given the case when it
+is read and the report when it is written.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from ignite.engine import EventEnum, Events
+from monai.engines import Evaluator
+from monai.engines.utils import IterationEvents
+from monai.inferers import Inferer, SimpleInferer
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from cardiac_motion.core.entry import Case, Keyed
+from cardiac_motion.core.errors import InputError, input_error_in
+from cardiac_motion.core.folders import case_names
+from cardiac_motion.evaluation.scores import Scores
+from cardiac_motion.registration.result import RegistrationInferer, RegistrationResult, register
+
+log = logging.getLogger(__name__)
+
+
+class CaseEvents(EventEnum):
+    """``CASE_READ`` fires with the case in ``engine.state.batch``, ``CASE_DONE`` with the report in
+    ``engine.state.output``, when its files are there; what a handler raises counts against the case."""
+
+    CASE_READ = "case_read"
+    CASE_DONE = "case_done"
+
+
+@dataclass(frozen=True, eq=False)
+class Report(Keyed):
+    """The end of a case's way: what was read, found and measured, and where its files are.
+
+    Attributes:
+        case: as read.
+        result: of the registration.
+        scores: numbers.
+        folder: of its files.
+    """
+
+    KEYS: ClassVar[Mapping[str, str]] = {
+        "case": "case.name", "image": "case.image", "mask": "case.mask", "entry": "case.entry", "pred": "result.ddf",
+        "seconds": "result.seconds", "metrics": "scores.metrics", "pairs": "scores.pairs", "folder": "folder",
+    }  # fmt: skip
+
+    case: Any
+    result: RegistrationResult
+    scores: Scores
+    folder: Path
+
+    def lines(self) -> str:
+        """For the terminal."""
+        return f"{self.case.name}: {len(self.result.ddf)} pairs"
+
+
+class CaseEvaluator(Evaluator):
+    """Takes each case of a data set along its ``journey``.
+
+    ``engine.state.output`` then holds the report, ``engine.state.metrics`` the means of its metrics over the cases so
+    far, ``engine.state.failed`` maps the cases that could not be done to the reason.
+
+    Args:
+        device: where the network runs.
+        dataset: gives cases; its ``entries`` are those of a list.
+        network: under the contract ``image [B, 2, *S]`` to ``ddf [B, d, *S]``.
+        inferer: a ``RegistrationInferer``, or one of MONAI's.
+        output_dir: where the results go; before anything is computed each case gets a folder there that is no input
+            and no other case's (``cardiac_motion.core.folders``).
+        postprocessing: of what an inferer gives, ``pred`` of ``{"image", "pred"}``, before it is measured and written;
+            None leaves it.
+        val_handlers: tables, records and whatever of MONAI's and ignite's else, attached in this order.
+    """
+
+    method = ""  # that writes its results
+
+    def __init__(
+        self,
+        device: torch.device | str,
+        dataset: Dataset,
+        network: nn.Module,
+        output_dir: str,
+        inferer: Inferer | None = None,
+        postprocessing: Callable[[Any], Any] | None = None,
+        val_handlers: Sequence[Any] | None = None,
+    ) -> None:
+        self.dataset, self.output_dir, self.placed = dataset, Path(output_dir), False
+        self.inferer = inferer or SimpleInferer()
+        self.postprocessing = postprocessing
+        super().__init__(
+            torch.device(device) if isinstance(device, str) else device,
+            range(len(dataset)),  # type: ignore[arg-type]
+            val_handlers=val_handlers,
+            event_names=[CaseEvents],
+            decollate=False,
+        )
+        self.network = network.to(self.state.device)
+
+    def journey(self, case: Any) -> Report:
+        """The way of a case from what was read to its report, its files written whole on the way.
+
+        Raises:
+            InputError: the case can't be done.
+        """
+        raise NotImplementedError
+
+    def register(self, case: Case) -> Any:
+        """Register the pairs of a case; MONAI's ``FORWARD_COMPLETED`` fires then.
+
+        Returns:
+            What the inferer gives: a ``RegistrationResult``.
+        """
+        result = register(case.image, self.network, self.inferer, case.mask)
+        self.state.output = {"image": case.image, "pred": result.ddf}
+        self.fire_event(IterationEvents.FORWARD_COMPLETED)
+        return result
+
+    def fields_of(self, case: Case) -> RegistrationResult:
+        """Register the pairs of a case, and postprocess their fields."""
+        result = self.register(case)
+        return replace(result, ddf=self.postprocess(case.image, result.ddf))
+
+    def postprocess(self, image: Tensor, pred: Tensor) -> Tensor:
+        """What ``postprocessing`` makes of a prediction."""
+        found = pred if self.postprocessing is None else self.postprocessing({"image": image, "pred": pred})["pred"]
+        return torch.as_tensor(found)
+
+    def folder_of(self, case: Case) -> Path:
+        """Where the files of a case go."""
+        return self.output_dir / case.name
+
+    def checkpoints(self) -> Path | None:
+        """The folder in which the inferer keeps what an unfinished case goes on with, if it does."""
+        return self.inferer.checkpoints() if isinstance(self.inferer, RegistrationInferer) else None
+
+    def keep_checkpoints(self, folder: Path) -> None:
+        """Keep them in another folder, where any are kept."""
+        if isinstance(self.inferer, RegistrationInferer):
+            self.inferer.keep_checkpoints(folder)
+
+    def place(self, names: Sequence[str] | None = None) -> None:
+        """Give the cases the names of their folders.
+
+        Args:
+            names: where they are known.
+
+        Raises:
+            InputError: ``cardiac_motion.core.folders.case_names`` refuses one.
+        """
+        if self.placed and names is None:
+            return
+        entries = self.dataset.entries  # type: ignore[attr-defined]
+        for entry, name in zip(entries, names or case_names(entries, self.output_dir), strict=True):
+            entry["case"] = name
+        self.placed = True
+
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
+        """Go through the cases.
+
+        Raises:
+            InputError: results can't go where they are to; or a case failed, raised after the others are done.
+        """
+        self._begin()
+        super().run(global_epoch)
+        failed = self.state.failed
+        if len(failed) == 1 and len(self.data_loader) == 1:  # type: ignore[arg-type]
+            raise InputError(next(iter(failed.values())))
+        if failed:
+            reasons = "; ".join(failed.values())
+            raise InputError(f"{len(failed)} of {len(self.data_loader)} cases failed: {reasons}")  # type: ignore[arg-type]
+
+    def run_case(self, index: int) -> None:
+        """Do one case alone, with what writes it; what a handler collects of a whole list begins anew.
+
+        Raises:
+            InputError: the case can't be done.
+        """
+        self._begin()
+        self.fire_event(Events.STARTED)
+        self._iteration(self, index)
+        if self.state.failed:
+            raise InputError(next(iter(self.state.failed.values())))
+
+    def _begin(self) -> None:
+        self.place()
+        self.state.failed, self.state.metrics = {}, {}
+        self._done: dict[str, list[float]] = {}
+
+    def _iteration(self, engine: Any, index: int) -> Any:  # type: ignore[override]
+        name = str(self.dataset.entries[index]["case"])  # type: ignore[attr-defined]
+        self.state.output = {"case": name}
+        try:
+            case = self.dataset[index]
+            self.state.batch = case
+            self.fire_event(CaseEvents.CASE_READ)
+            report = self.journey(case)
+            self.state.output = report
+            for key, value in report.scores.metrics.items():
+                self._done.setdefault(key, []).append(value)
+            self.state.metrics = {key: sum(values) / len(values) for key, values in self._done.items()}
+            self.fire_event(IterationEvents.MODEL_COMPLETED)
+            self.fire_event(CaseEvents.CASE_DONE)
+            if isinstance(self.inferer, RegistrationInferer):
+                self.inferer.forget()
+        except Exception as error:
+            known = input_error_in(error)
+            if known is None:
+                raise
+            self.state.failed[name] = str(known)
+            if len(self.data_loader) > 1:  # type: ignore[arg-type]
+                log.error("%s: %s", name, known)
+        return self.state.output

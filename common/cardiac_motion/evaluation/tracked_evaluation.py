@@ -1,0 +1,109 @@
+"""The record of an inference or an evaluation: what it was run with, what it found of each case, its files."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Events
+
+from cardiac_motion.core.memory import peak_memory
+from cardiac_motion.core.tables import statistics
+from cardiac_motion.core.tracking import Record, rows_of, rows_of_columns, run_name, send_or_keep, versions
+from cardiac_motion.evaluation.case_evaluator import CaseEvaluator, CaseEvents
+
+TABLES = ("metrics.csv", "pairs.csv", "summary.json")
+
+
+class RunRecord:
+    """Handler: one MLflow run for what the evaluator goes through, sent when that is over.
+
+    The run's metrics are those of its case, or the means of its cases, so that runs of one case and of many stand in
+    one table; ``pairs/<metric>`` is by frame pair of the one case, ``cases/<metric>`` by case of a list.
+
+    Args:
+        output_dir: where the record and the cases' folders lie; None is the evaluator's.
+        method: name of the bundle; None is the evaluator's.
+        preset: name of its settings.
+        experiment: of MLflow; methods that can be compared share one.
+        params: the resolved numbers of the configuration, with ``datalist`` and ``fold`` where it has them.
+        enabled: False leaves MLflow alone.
+        fields: send the displacement fields as artifacts too, beside figures and summaries.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | None = None,
+        method: str | None = None,
+        preset: str = "",
+        experiment: str = "cines",
+        params: Mapping[str, Any] | None = None,
+        enabled: bool = True,
+        fields: bool = True,
+    ) -> None:
+        self.own, self.enabled, self.fields = output_dir, enabled, fields
+        self.named, self.preset, self.experiment, self.params = method, preset, experiment, dict(params or {})
+
+    def attach(self, engine: CaseEvaluator) -> None:
+        self.output_dir, self.method = Path(self.own or engine.output_dir), self.named or engine.method
+        if self.enabled:
+            engine.add_event_handler(Events.STARTED, self._begin)
+            engine.add_event_handler(CaseEvents.CASE_DONE, self._case)
+            engine.add_event_handler(Events.COMPLETED, self._end)
+
+    def _begin(self, engine: CaseEvaluator) -> None:
+        self.started = int(time.time() * 1000)
+        self.cases: list[dict[str, Any]] = []
+        self.parts: dict[str, Any] = {}
+        self.files: list[str] = []
+
+    def _case(self, engine: CaseEvaluator) -> None:
+        case = engine.state.output
+        name, step = case["case"], len(self.cases)
+        self.cases.append({"case": name, **case["metrics"]})
+        if len(engine.dataset) == 1:  # type: ignore[arg-type]
+            self.parts[name] = rows_of_columns(case.get("pairs") or {}, "pairs")
+        else:
+            self.parts[name] = rows_of(case["metrics"], step, "cases")
+        if "folder" in case:
+            found = sorted(f for f in Path(case["folder"]).iterdir() if self.fields or f.name != "ddf.nii.gz")
+            self.files += [f.relative_to(self.output_dir).as_posix() for f in found]
+
+    def _end(self, engine: CaseEvaluator) -> None:
+        if self.cases:
+            send_or_keep(self.output_dir, self.record(len(engine.dataset), len(engine.state.failed)))  # type: ignore[arg-type]
+
+    def record(self, count: int, failed: int) -> Record:
+        """The record of the cases so far.
+
+        Args:
+            count: cases of the run.
+            failed: how many of them could not be done.
+        """
+        name = self.cases[0]["case"] if count == 1 else list_name(self.params, count)
+        means = {key: found["mean"] for key, found in statistics(self.cases).items()}
+        counts = {"cases_done": len(self.cases), "cases_failed": failed, "peak_memory_mib": peak_memory() / 2**20}
+        return Record(
+            os.urandom(8).hex(),
+            self.experiment,
+            run_name(self.method, self.preset, name),
+            self.params,
+            {"case" if count == 1 else "list": name, "method": self.method, "preset": self.preset} | versions(),
+            {**means, **counts},
+            len(self.cases),
+            self.parts,
+            [*self.files, *(name for name in TABLES if (self.output_dir / name).exists())],
+            self.started,
+            int(time.time() * 1000),
+            bool(failed),
+        )
+
+
+def list_name(params: Mapping[str, Any], count: int) -> str:
+    """What a run over several cases is called: ``simulated test, 60 cases``."""
+    datalist = params.get("datalist")
+    named = f"{Path(str(datalist)).stem} {params.get('fold') or ''}".strip() + ", " if datalist else ""
+    return f"{named}{count} cases"

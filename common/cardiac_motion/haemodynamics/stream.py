@@ -1,0 +1,193 @@
+"""Stream function, stream lines and the ways of particles.
+
+The stream function is the one whose curl is nearest to the field in the pool (least squares on the grid's faces, no
+condition at the wall: blood comes in and goes out), which also is the divergence-free part of the field. Lines of equal
+stream function are the stream lines of that part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.linalg import spsolve
+from torch import Tensor
+
+from cardiac_motion.fields.points import field_at, step_forward
+from cardiac_motion.haemodynamics.derivatives import velocity_gradient
+
+Array = NDArray[np.float64]
+
+
+def stream_function(velocity: Tensor, steps: Sequence[float], mask: Tensor) -> Tensor:
+    """ψ with v_column = ∂ψ/∂row and v_row = −∂ψ/∂column, nearest to the field, mean 0: ``[H, W]``, NaN outside.
+
+    In mm · m/s (10⁻³ m²/s) where
+    lengths are mm and velocities m/s.
+
+    Args:
+        velocity: ``[2, H, W]``.
+        steps: lengths between pixels, (row, column).
+        mask: ``[H, W]`` bool.
+
+    Examples:
+        >>> down = torch.zeros(2, 5, 6)
+        >>> down[0] = 2.0  # all goes down at 2
+        >>> psi = stream_function(down, (1.0, 0.5), torch.ones(5, 6, dtype=torch.bool))
+        >>> [round(x, 6) for x in psi[0].diff().tolist()]
+        [-1.0, -1.0, -1.0, -1.0, -1.0]
+    """
+    inside = mask.bool().numpy(force=True)
+    values = velocity.double().numpy(force=True)
+    number = np.full(inside.shape, -1)
+    number[inside] = np.arange(inside.sum())
+    rows, columns, data, right = [], [], [], []
+    count = 0
+    for axis, component, sign in ((0, 1, 1.0), (1, 0, -1.0)):
+        first, last = (np.take(number, range(a, number.shape[axis] + a - 1), axis) for a in (0, 1))
+        speed = values[component]
+        left, after = (np.take(speed, range(a, speed.shape[axis] + a - 1), axis) for a in (0, 1))
+        mean = sign * 0.5 * (left + after)
+        both = (first >= 0) & (last >= 0)
+        edges = count + np.arange(both.sum())
+        rows += [edges, edges]
+        columns += [last[both], first[both]]
+        data += [np.full(both.sum(), 1 / steps[axis]), np.full(both.sum(), -1 / steps[axis])]
+        right.append(mean[both])
+        count += int(both.sum())
+    size = int(inside.sum())
+    found = torch.full(mask.shape, float("nan"), dtype=velocity.dtype)
+    if not count:
+        return found
+    shape = (count, size)
+    matrix = sparse.csr_matrix((np.concatenate(data), (np.concatenate(rows), np.concatenate(columns))), shape)
+    normal = (matrix.T @ matrix + 1e-9 * sparse.identity(size)).tocsc()  # ψ is known up to a constant a piece
+    psi = spsolve(normal, matrix.T @ np.concatenate(right))
+    found[torch.from_numpy(inside)] = torch.from_numpy(psi - psi.mean()).to(velocity.dtype)
+    return found
+
+
+def stream_line(
+    velocity: Tensor, start: Sequence[float], mask: Tensor, step: float = 0.5, length: int = 400, back: bool = False
+) -> Tensor:
+    """Points ``[P, 2]`` (row, column; pixels) of the stream line from a point until it leaves the pool or stops.
+
+    Args:
+        velocity: ``[2, H, W]`` in pixels a unit of time (only its direction counts).
+        start: (row, column).
+        mask: ``[H, W]`` bool.
+        step: pixels, by the classical Runge-Kutta method.
+        length: steps at most.
+        back: against the flow.
+
+    Examples:
+        >>> right = torch.zeros(2, 8, 8)
+        >>> right[1] = 3.0
+        >>> stream_line(right, (2.0, 1.0), torch.ones(8, 8, dtype=torch.bool), step=1.0, length=3).tolist()
+        [[2.0, 1.0], [2.0, 2.0], [2.0, 3.0], [2.0, 4.0]]
+    """
+    return stream_lines(velocity, torch.tensor([list(start)]), mask, step, length, back)[0]
+
+
+def stream_lines(
+    velocity: Tensor, starts: Tensor, mask: Tensor, step: float = 0.5, length: int = 400, back: bool = False
+) -> list[Tensor]:
+    """``stream_line`` of several points ``[S, 2]`` at once.
+
+    Examples:
+        >>> right = torch.zeros(2, 8, 8)
+        >>> right[1] = 3.0
+        >>> found = stream_lines(right, torch.tensor([[2.0, 1.0], [3.0, 5.0]]), torch.ones(8, 8, dtype=torch.bool))
+        >>> len(found), found[1][-1].tolist()
+        (2, [3.0, 7.0])
+    """
+    speed = velocity.norm(dim=0, keepdim=True)
+    least = 1e-3 * float(speed[:, mask.bool()].max()) if mask.any() else 0.0
+    direction = torch.where(speed > least, velocity / speed.clamp(min=1e-12), torch.zeros_like(velocity))
+    h = -step if back else step
+    here = starts.to(velocity.dtype)
+    alive = is_inside(here, mask)
+    way, counts = [here], alive.long()
+    for _ in range(length):
+        a = field_at(direction, here)
+        b = field_at(direction, here + 0.5 * h * a)
+        c = field_at(direction, here + 0.5 * h * b)
+        d = field_at(direction, here + h * c)
+        move = (a + 2 * b + 2 * c + d) / 6
+        here = here + h * move
+        alive = alive & is_inside(here, mask) & (move.norm(dim=1) > 0.1)
+        if not alive.any():
+            break
+        way.append(here)
+        counts = counts + alive.long()
+    path = torch.stack(way)
+    return [path[: int(n), i] for i, n in enumerate(counts)]
+
+
+def curl_of(psi: Tensor, steps: Sequence[float]) -> Tensor:
+    """The velocity ``[2, H, W]`` of a stream function ``[H, W]``: (−∂ψ/∂column, ∂ψ/∂row), NaN where ψ isn't known.
+
+    Examples:
+        >>> psi = torch.arange(4.0).expand(4, 4)  # grows by 1 a column: all goes up
+        >>> curl_of(psi, (1.0, 1.0))[:, 1, 1].tolist()
+        [-1.0, 0.0]
+    """
+    gradient = velocity_gradient(psi.nan_to_num()[None, None].expand(1, 2, -1, -1), steps, ~psi.isnan()[None])[0, 0]
+    return torch.stack([-gradient[1], gradient[0]])
+
+
+def is_inside(points: Tensor, mask: Tensor) -> Tensor:
+    """Whether the pixel nearest to each of ``points [P, 2]`` (row, column) is in ``mask [H, W]``: ``[P]``.
+
+    Examples:
+        >>> is_inside(torch.tensor([[0.4, 0.4], [0.6, 0.4], [-2.0, 0.0]]), torch.tensor([[True], [False]])).tolist()
+        [True, False, False]
+    """
+    index = points.round().long()
+    size = torch.tensor(mask.shape)
+    within = ((index >= 0) & (index < size)).all(1)
+    clamped = index.clamp(min=torch.zeros(2, dtype=torch.long), max=size - 1)
+    return within & mask.bool()[clamped[:, 0], clamped[:, 1]]
+
+
+def pathlines(ddf: Tensor, pool: Tensor, every: int = 5, count: int = 150, seed: int = 0) -> Tensor:
+    """Particles seeded in the pool and carried by the fields: ``[T, P, 2]`` (row, column; pixels), NaN when not there.
+
+    A particle that leaves the pool ends there; every few frames new ones are seeded where the pool is, so that the
+    blood that came in is followed too.
+
+    Args:
+        ddf: ``[T − 1, 2, H, W]`` in pixels, pulling back.
+        pool: ``[T, H, W]`` bool.
+        every: frames between seedings.
+        count: particles of a seeding.
+        seed: of their places.
+
+    Examples:
+        >>> ddf = torch.zeros(3, 2, 16, 16)
+        >>> ddf[:, 1] = -2.0  # two columns to the right a frame
+        >>> ways = pathlines(ddf, torch.ones(4, 16, 16, dtype=torch.bool), every=9, count=50)
+        >>> steps = ways[1:] - ways[:-1]
+        >>> steps[~steps.isnan()].view(-1, 2).round(decimals=3).abs().unique(dim=0).tolist()
+        [[0.0, 2.0]]
+    """
+    random = torch.Generator().manual_seed(seed)
+    groups = []
+    for start in range(0, len(pool) - 1, every):
+        pixels = pool[start].nonzero()
+        if not len(pixels):
+            continue
+        chosen = pixels[torch.randint(len(pixels), (count,), generator=random)]
+        here = chosen + torch.rand(count, 2, generator=random) - 0.5
+        way = torch.full((len(pool), count, 2), float("nan"))
+        way[start] = here
+        alive = torch.ones(count, dtype=torch.bool)
+        for t in range(start, len(ddf)):
+            here = step_forward(here, ddf[t])
+            alive = alive & is_inside(here, pool[t + 1])
+            way[t + 1, alive] = here[alive]
+        groups.append(way)
+    return torch.cat(groups, 1) if groups else torch.zeros(len(pool), 0, 2)

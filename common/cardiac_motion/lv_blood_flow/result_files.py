@@ -1,0 +1,112 @@
+"""The folder of a cine of blood: ``flow.csv``, fields as NIfTI and VTK, pictures, a film and a page.
+
+``velocity.nii.gz`` (X, Y, N, 1, 2; components (x, y)), ``vorticity.nii.gz`` (X, Y, N) and ``pool.nii.gz`` (X, Y, T)
+beside ``vtk/flow.pvd`` (an image a pair: velocity, vorticity, divergence, stream function, pool), ``vtk/pathlines.vtp``
+and ``vtk/streamlines.vtp``, which ParaView opens.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import torch
+from torch import Tensor
+
+from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.core.tables import write_csv
+from cardiac_motion.core.vtk import write_pvd, write_vti, write_vtp
+from cardiac_motion.core.whole_files import write_whole
+from cardiac_motion.fields.field_files import save_cine_ddf
+from cardiac_motion.fields.points import grid_points
+from cardiac_motion.haemodynamics.derivatives import divergence
+from cardiac_motion.haemodynamics.stream import pathlines, stream_function, stream_lines
+from cardiac_motion.haemodynamics.velocity import velocity_of
+from cardiac_motion.lv_blood_flow.figures import flow_by_scale, flow_curves, particle_film, vorticity_pictures
+from cardiac_motion.lv_blood_flow.measures import BloodFlow, units
+from cardiac_motion.lv_blood_flow.report import write_report
+from cardiac_motion.registration.result import RegistrationResult
+
+
+def write_flow(
+    folder: Path, case: CineCase, result: RegistrationResult, flow: BloodFlow, fields: bool, figures: bool
+) -> None:
+    """Write what is known of a flow into an existing folder.
+
+    Args:
+        folder: of the case, under way.
+        case, result, flow: of the cine.
+        fields: NIfTI and VTK too.
+        figures: pictures, film and page too.
+    """
+    write_csv(folder / "flow.csv", [dict(row) for row in flow.rows])
+    write_csv(folder / "flow_units.csv", [{"column": k, "unit": u} for k, u in units(flow.velocity).items()])
+    assert case.pool is not None
+    ways = pathlines(result.ddf, case.pool)
+    if fields:
+        write_fields(folder, case, flow)
+        write_vtk(folder / "vtk", flow, ways)
+    if figures:
+        pair = int(np.argmax([row["mean_speed"] or 0.0 for row in flow.rows]))
+        frames, meta = case.cine.as_tensor()[0], case.meta
+        velocities = [
+            velocity_of(stage.ddf(), case.pool, meta.spacing, meta.frame_times, meta.aspect)
+            for stage in result.stages[:-1]
+        ] + [flow.velocity]
+        titles = [stage.title for stage in result.stages] or ["velocity"]
+        flow_by_scale(frames[pair], velocities, titles, pair, folder / "flow.png")
+        rate = "1/s" if flow.velocity.physical else "1/frame"
+        vorticity_pictures(frames[:-1], flow.vorticity, flow.vortices, rate, folder / "vorticity.png")
+        flow_curves(flow.rows, units(flow.velocity), folder / "curves.png")
+        particle_film(frames, ways, case.pool, folder / "particles.mp4", folder / "particles.png")
+        write_report(folder, case, flow)
+
+
+def write_fields(folder: Path, case: CineCase, flow: BloodFlow) -> None:
+    """``velocity``, ``vorticity`` and ``pool`` as NIfTI; outside the pool they are 0."""
+    velocity = flow.velocity
+    save_cine_ddf(folder / "velocity.nii.gz", velocity.values * velocity.mask[:, None])
+    steps, seconds = velocity.steps, float(velocity.times.diff().mean()) if len(velocity.times) > 1 else 1.0
+    assert case.pool is not None
+    for name, values in (("vorticity", flow.vorticity.nan_to_num().float()), ("pool", case.pool.to(torch.uint8))):
+        image = nibabel.Nifti1Image(values.numpy().transpose(2, 1, 0), np.diag([steps[1], steps[0], seconds, 1.0]))
+        image.header.set_zooms((steps[1], steps[0], seconds))
+        with write_whole(folder / f"{name}.nii.gz") as beside:
+            nibabel.save(image, beside)
+
+
+def write_vtk(folder: Path, flow: BloodFlow, ways: Tensor) -> None:
+    """What ParaView opens; lengths in mm where known, y upwards."""
+    folder.mkdir()
+    velocity, mask = flow.velocity, flow.velocity.mask
+    apart = divergence(velocity.values, velocity.steps, mask) * velocity.per_second
+    series = {}
+    for t, pool in enumerate(mask):
+        name = f"flow_{t:04d}.vti"
+        psi = stream_function(velocity.values[t], velocity.steps, pool)
+        arrays = {
+            "velocity": (velocity.values[t] * pool).numpy(),
+            "vorticity": flow.vorticity[t].nan_to_num().numpy(),
+            "divergence": apart[t].nan_to_num().numpy(),
+            "stream_function": psi.nan_to_num().numpy(),
+            "pool": pool.numpy(),
+        }
+        write_vti(folder / name, arrays, velocity.steps)
+        series[name] = float(velocity.times[t])
+    write_pvd(folder / "flow.pvd", series)
+    lines, times, every = [], [], []
+    for way in ways.unbind(1):
+        there = ~way[:, 0].isnan()
+        if there.sum() > 1:
+            lines.append(way[there].numpy())
+            times.append(there.nonzero()[:, 0].float().numpy())
+    write_vtp(folder / "pathlines.vtp", lines, velocity.steps, {"frame": times})
+    lines = []
+    for t, pool in enumerate(mask):
+        starts = grid_points(pool, max(4, round(max(pool.shape) / 32)))
+        scale = torch.tensor(velocity.steps).view(2, 1, 1)
+        found = [x for x in stream_lines(velocity.values[t] / scale, starts, pool, length=120) if len(x) > 4]
+        lines += [line.numpy() for line in found]
+        every += [np.full(len(line), t, dtype=np.float32) for line in found]
+    write_vtp(folder / "streamlines.vtp", lines, velocity.steps, {"pair": every})

@@ -1,0 +1,1 @@
+"""Contrast cines of the left ventricle with known flow."""

@@ -1,0 +1,1 @@
+"""Simulated cines and pairs written to disk, and data sets of them."""

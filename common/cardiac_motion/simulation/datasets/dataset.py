@@ -1,0 +1,157 @@
+"""Pairs of frames to train motion estimation on: simulated ultrasound, drawn as it is needed, never twice the same.
+
+Every item is a dictionary of tensors: ``image`` [2, H, W] (channel 0 moving, channel 1 fixed), ``ddf`` [2, H, W] in
+pixels (row, column) on the fixed frame with ``moving(p + ddf(p)) = fixed(p)``, ``mask`` [1, H, W] where it holds, and
+``spacing`` [2] in mm a pixel (row, column). Pairs lie 1 to 4 frames apart in either direction of time (Evain et al.
+2022, section II-B.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation.heart.anatomy import apical_of_prior, view
+from cardiac_motion.simulation.heart.prior import draw_end_systole
+from cardiac_motion.simulation.heart.template import Template, find_templates, read_template
+from cardiac_motion.simulation.sequence import Settings, draw
+from cardiac_motion.ventricle.views import VIEWS
+
+_PRIOR = 78  # of the seed of what the prior decides
+
+
+def numbers(length: int | None) -> Iterable[int]:
+    """The numbers below ``length`` (None: all) that this loader's worker draws: every n-th of n workers."""
+    info = get_worker_info()
+    first, step = (0, 1) if info is None else (info.id, info.num_workers)
+    return count(first, step) if length is None else range(first, length, step)
+
+
+class TemplateSource:
+    """Templates by number: recorded frames of a folder, or parametric anatomy where there is none.
+
+    Args:
+        folder: of CAMUS-like patients (``template.find_templates``), or None.
+        patients: those to take of the folder; all by default.
+        views: of the parametric anatomy.
+        prior: share of templates whose ventricle moves as one of ``prior`` does, and, where it is no recorded one, has
+            its shape too.
+
+    Raises:
+        InputError: the folder holds no template, or a view is unknown.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path | None = None,
+        patients: Sequence[str] | None = None,
+        views: Sequence[str] = ("apical_4ch", "apical_2ch", "apical_long_axis"),
+        prior: float = 0.0,
+    ) -> None:
+        self.arguments = {"folder": folder and str(folder), "patients": patients, "views": list(views), "prior": prior}
+        self._prior = prior
+        self._templates = find_templates(Path(folder), patients) if folder else []
+        if not set(views) <= set(VIEWS) or not views:
+            raise InputError(f"views {list(views)}: expected some of {', '.join(VIEWS)}")
+        self._views = tuple(views)
+
+    def __len__(self) -> int:
+        return len(self._templates) or len(self._views)
+
+    def name(self, number: int) -> str:
+        """What the template of a number is called: of the patient, or of the view."""
+        return self._templates[number % len(self)][0] if self._templates else self._views[number % len(self)]
+
+    def __call__(self, number: int, seed: Sequence[int]) -> Template:
+        """The template of a number; numbers beyond the last start again, parametric anatomy with another heart."""
+        random = np.random.default_rng([*seed, number, _PRIOR])
+        prior = random.random() < self._prior
+        if not self._templates:
+            name = self.name(number)
+            return apical_of_prior(name, [*seed, number]) if prior else view(name, [*seed, number])
+        _, frame, mask, late = self._templates[number % len(self)]
+        template = read_template(frame, mask, late)
+        return replace(template, end_systole=draw_end_systole(template.mesh, random)) if prior else template
+
+
+class SimulatedPairs(IterableDataset):
+    """An endless stream of simulated pairs, the same for the same seed, epoch and number of workers.
+
+    A patient is drawn, then ``pairs`` pairs of its beat; with several workers each draws every n-th patient, so that
+    together they draw the same patients as one alone.
+
+    Args:
+        templates: folder of CAMUS-like patients; parametric anatomy where None.
+        patients: those to take of the folder.
+        views: of the parametric anatomy.
+        gaps: least and greatest distance between the frames of a pair.
+        pairs: drawn from a patient.
+        frames: of a beat.
+        seed: of everything.
+        length: patients in an epoch; None for no end.
+        device: where pairs are computed; leave it at ``cpu`` with workers.
+        settings: fields of ``sequence.Settings`` that differ from its defaults.
+
+    Raises:
+        InputError: gaps that do not fit the frames, or an unknown setting.
+    """
+
+    def __init__(
+        self,
+        templates: str | Path | None = None,
+        patients: Sequence[str] | None = None,
+        views: Sequence[str] = ("apical_4ch", "apical_2ch", "apical_long_axis"),
+        gaps: tuple[int, int] = (1, 4),
+        pairs: int = 8,
+        frames: int = 40,
+        seed: int = 0,
+        length: int | None = None,
+        device: str = "cpu",
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        if not 1 <= gaps[0] <= gaps[1] < frames:
+            raise InputError(f"gaps {tuple(gaps)}: expected 1 <= least <= greatest < frames ({frames})")
+        self._source = TemplateSource(templates, patients, views)
+        self._gaps, self._pairs, self._frames, self._length = gaps, pairs, frames, length
+        self._seed, self._epoch, self._device, self._settings = seed, 0, device, settings_from(settings)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other patients from now on."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        for number in numbers(self._length):
+            yield from self.patient(number)
+
+    def patient(self, number: int) -> Iterator[dict[str, Tensor]]:
+        """The pairs of one patient."""
+        seed = (self._seed, self._epoch, number)
+        simulation, _ = draw(self._source(number, seed), seed, self._settings, self._frames, self._device)
+        random = np.random.default_rng((*seed, 1))
+        for _ in range(self._pairs):
+            gap = int(random.integers(self._gaps[0], self._gaps[1] + 1))
+            first = int(random.integers(0, self._frames - gap))
+            fixed, moving = (first, first + gap) if random.random() < 0.5 else (first + gap, first)
+            yield simulation.pair(fixed, moving)
+
+
+def settings_from(changes: dict[str, Any] | None) -> Settings:
+    """``Settings`` with some fields changed, lists taken as tuples.
+
+    Raises:
+        InputError: an unknown field.
+    """
+    known = {field.name for field in fields(Settings)}
+    changes = changes or {}
+    if not set(changes) <= known:
+        raise InputError(f"settings: {sorted(set(changes) - known)} unknown, expected some of {sorted(known)}")
+    typed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
+    return replace(Settings(), **typed)

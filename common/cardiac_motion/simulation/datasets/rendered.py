@@ -1,0 +1,270 @@
+"""Training pairs rendered to disk, a patient a file, so that a core trains while another simulates.
+
+A file (``<world>/<seed>_<number>.npz``) holds frames of one patient as a file would have them and the fields of pairs
+of them: ``frames`` uint8 [F, H, W], ``pairs`` [N, 2] (moving, fixed), ``gaps`` [N] in frames of the cine, ``ddf``
+float16 [N, 2, H, W] in pixels, ``mask`` and ``ground`` packed bits [N, H, W / 8] as ``sequence.Simulation.pair`` has
+them, ``spacing`` [2] in mm a pixel. It is drawn from the seed, the world and its number alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cardiac_motion.core.bars import show_bar
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.whole_files import write_whole
+from cardiac_motion.simulation.datasets.dataset import TemplateSource
+from cardiac_motion.simulation.heart.scenarios import ANATOMICAL
+from cardiac_motion.simulation.sequence import Settings, Simulation, draw
+from cardiac_motion.simulation.ultrasound.recording import RecordingChain
+from cardiac_motion.simulation.ultrasound.speckle import Speckle, draw_speckle
+
+WORLDS = (*ANATOMICAL, "speckle")
+RATES = (15.0, 90.0)  # frames/s
+_STEPS = (0, 1, 2, 4, 8)  # of the frames of a patient
+_BEFORE = 3  # frames that persistence needs
+_LARGEST = 60.0  # pixels: a pair that moves further is left out
+_ARTEFACTS = 0.6  # of the patients have them
+_TRIES = 100  # files that are looked at for a pair
+
+Item = dict[str, Tensor]
+
+
+def render(
+    source: TemplateSource, world: str, seed: int, number: int, settings: Settings, recording: RecordingChain | None
+) -> dict[str, np.ndarray]:
+    """The file's arrays of one patient.
+
+    Args:
+        source: of templates; not asked for speckle.
+        world: of ``WORLDS``.
+        seed, number: of what is drawn.
+        settings: what to draw from; ``worlds`` is not looked at.
+        recording: what a file does to the pictures, or None.
+
+    Raises:
+        InputError: an unknown world, or a template that no drawn motion fits.
+    """
+    if world not in WORLDS:
+        raise InputError(f"world '{world}' unknown, expected one of {', '.join(WORLDS)}")
+    key = [seed, number, WORLDS.index(world)]
+    random = np.random.default_rng([*key, 1])
+    artefact = settings.artefact if random.random() < _ARTEFACTS else 0.0
+    cine: Simulation | Speckle
+    if world == "speckle":
+        count = _BEFORE + _STEPS[-1] + 1
+        cine, _ = draw_speckle(key, settings.probes, settings.shape, count, artefact, settings.severity)
+        start = _BEFORE
+    else:
+        settings = replace(settings, artefact=artefact, worlds={world: 1.0})
+        rate, heart_rate = float(random.uniform(*RATES)), 0.5 * sum(settings.heart_rate)
+        count = max(_BEFORE + _STEPS[-1] + 2, round(rate * 60 / heart_rate))
+        template = source(int(random.integers(2**20)), key)
+        cine, _ = draw(template, key, settings, count)
+        start = int(random.integers(_BEFORE, count - _STEPS[-1]))
+    wanted = [start + step for step in _STEPS]
+    if world != "speckle" and random.random() < 0.15:
+        wanted[-1] = 0  # a step from end-diastole to wherever this is
+    shown, free = _record(cine, wanted, recording, random)
+    return _fields(cine, wanted, random) | {"frames": shown} | {"free": np.packbits(free, axis=-1)}
+
+
+def _record(
+    cine: Simulation | Speckle, wanted: list[int], recording: RecordingChain | None, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    frames = list(wanted)
+    chain, free = recording, torch.ones(cine.grid.shape, dtype=torch.bool)
+    if chain is not None and chain.persist and random.random() < chain.persist:
+        first = min(wanted)
+        frames = sorted({*wanted, *range(max(0, first - _BEFORE), max(wanted) + 1)})
+        chain = replace(chain, persist=1.0 if len(frames) < 20 else 0.0)
+        frames = frames if chain.persist else list(wanted)
+    elif chain is not None:
+        chain = replace(chain, persist=0.0)
+    ordered = sorted(set(frames))
+    pictures = torch.cat([cine.frames(ordered[k : k + 4]) for k in range(0, len(ordered), 4)])
+    if chain is not None:
+        pictures, free = chain(pictures, random)
+    chosen = pictures[[ordered.index(frame) for frame in wanted]]
+    return (chosen.clamp(0, 1) * 255).round().to(torch.uint8).numpy(), free.numpy()
+
+
+def _fields(cine: Simulation | Speckle, wanted: list[int], random: np.random.Generator) -> dict[str, np.ndarray]:
+    found: dict[str, list[Any]] = {key: [] for key in ("pairs", "gaps", "ddf", "mask", "ground")}
+    for fixed in random.permutation(len(wanted))[:3]:
+        others = [k for k in range(len(wanted)) if k != fixed]
+        if isinstance(cine, Simulation):
+            labelled = cine.fields_and_ground(wanted[fixed], [wanted[k] for k in others])
+        else:
+            ddf, mask = cine.fields(wanted[fixed], [wanted[k] for k in others])
+            labelled = {"ddf": ddf, "mask": mask, "ground": torch.zeros_like(mask)}
+        for place, moving in enumerate(others):
+            ddf, mask = labelled["ddf"][place], labelled["mask"][place]
+            if not mask.any() or float((ddf.norm(dim=0) * mask).max()) > _LARGEST:
+                continue
+            found["pairs"].append((moving, fixed))
+            found["gaps"].append(abs(wanted[moving] - wanted[fixed]))
+            found["ddf"].append(ddf.clamp(-300, 300).numpy().astype(np.float16))
+            found["mask"].append(np.packbits(mask.numpy(), axis=-1))
+            found["ground"].append(np.packbits(labelled["ground"][place].numpy(), axis=-1))
+    if not found["pairs"]:
+        raise InputError("no pair of this patient moves little enough")
+    return {key: np.stack(value) for key, value in found.items()} | {
+        "spacing": np.asarray(cine.grid.spacing, dtype=np.float32)
+    }
+
+
+def write_pairs(
+    output_dir: str | Path,
+    source: TemplateSource,
+    worlds: Iterable[str],
+    count: int,
+    seed: int = 0,
+    settings: Settings | None = None,
+    recording: RecordingChain | None = None,
+) -> int:
+    """Render ``count`` patients of each world, in turn; files that are there are kept.
+
+    Returns:
+        how many could not be drawn (each is logged and left out).
+
+    Raises:
+        InputError: an unknown world, or a folder that cannot be written.
+    """
+    settings, lost, names = settings or Settings(), 0, list(worlds)
+    if not set(names) <= set(WORLDS):
+        raise InputError(f"worlds {names}: expected some of {', '.join(WORLDS)}")
+    wanted = [(number, world) for number in range(count) for world in names]
+    for number, world in show_bar(wanted, "pairs", "patient"):
+        path = Path(output_dir) / world / f"{seed:04d}_{number:06d}.npz"
+        if path.exists():
+            continue
+        try:
+            arrays = render(source, world, seed, number, settings, recording)
+        except InputError as error:
+            logging.warning("%s %d: %s", world, number, error)
+            lost += 1
+            continue
+        with write_whole(path) as beside:
+            np.savez(beside, **arrays)  # type: ignore[arg-type]
+    return lost
+
+
+class Shards:
+    """The files of a folder that ``write_pairs`` fills, maybe still.
+
+    Args:
+        folder: of them.
+        worlds: their weights; those of the folder in equal parts where None.
+        gaps: of the pairs, frames; all where None.
+        backward: either frame may be the fixed one; otherwise the later one is.
+
+    Raises:
+        InputError: no file of any of the worlds.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        worlds: Mapping[str, float] | None = None,
+        gaps: Sequence[int] | None = None,
+        backward: bool = True,
+    ) -> None:
+        self.folder, self.gaps, self.backward = Path(folder), gaps, backward
+        self.weights = dict(worlds) if worlds is not None else dict.fromkeys(WORLDS, 1.0)
+        self.files: dict[str, list[Path]] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look again which files there are."""
+        found = {world: sorted((self.folder / world).glob("[0-9]*.npz")) for world, w in self.weights.items() if w > 0}
+        self.files = {world: files for world, files in found.items() if files}
+        if not self.files:
+            raise InputError(f"{self.folder}: no rendered pairs of {', '.join(self.weights)} in it")
+
+    def draw(self, random: np.random.Generator) -> tuple[str, Item]:
+        """A random pair, and its world: ``image`` [2, H, W], ``field`` [2, H, W], ``mask``, ``ground`` [1, H, W] and
+        ``spacing`` [2]."""
+        names = list(self.files)
+        weights = np.array([self.weights[name] for name in names])
+        world = names[int(random.choice(len(names), p=weights / weights.sum()))]
+        files = self.files[world]
+        for _ in range(_TRIES):
+            item = read_pair(files[int(random.integers(len(files)))], random, self.gaps, self.backward)
+            if item is not None:
+                return world, item
+        raise InputError(f"{self.folder}: no pair of gaps {self.gaps} in {_TRIES} files of {world}")
+
+
+def read_pair(
+    path: Path, which: np.random.Generator | int, gaps: Sequence[int] | None = None, backward: bool = True
+) -> Item | None:
+    """A pair of a file, by number or at random (the nearer in time, the likelier), as ``Shards.draw`` gives it.
+
+    Args:
+        path: of the file.
+        which: the pair's number, or what draws it.
+        gaps, backward: of the pairs that are drawn, as in ``Shards``.
+
+    Returns:
+        the pair; None where the file has none to draw.
+
+    Raises:
+        InputError: the file is not one of these.
+    """
+    try:
+        with np.load(path) as stored:
+            pairs = stored["pairs"]
+            if isinstance(which, int):
+                chosen = which
+            else:
+                nearness = 1 / stored["gaps"]
+                if gaps is not None:
+                    nearness = nearness * np.isin(stored["gaps"], gaps)
+                if not backward:
+                    nearness = nearness * (pairs[:, 0] < pairs[:, 1])
+                if not nearness.any():
+                    return None
+                chosen = which.choice(len(pairs), p=nearness / nearness.sum())
+            number = int(chosen) % len(pairs)
+            image = stored["frames"][pairs[number]].astype(np.float32) / 255
+            width = image.shape[-1]
+            bits = [stored[key][number] for key in ("mask", "ground")]
+            free = np.unpackbits(stored["free"], axis=-1, count=width)
+            mask, ground = (np.unpackbits(b, axis=-1, count=width) * free for b in bits)
+            field, spacing = stored["ddf"][number].astype(np.float32), stored["spacing"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: no readable file of rendered pairs ({type(error).__name__})") from None
+    return {
+        "image": torch.from_numpy(image),
+        "field": torch.from_numpy(field),
+        "mask": torch.from_numpy(mask[None].astype(np.float32)),
+        "ground": torch.from_numpy(ground[None].astype(np.float32)),
+        "spacing": torch.from_numpy(spacing),
+    }
+
+
+def write_recipe(
+    output_dir: str | Path, worlds: Sequence[str], seed: int, settings: Settings, recording: RecordingChain | None
+) -> None:
+    """Say beside the pairs what they are rendered from, in ``seed_<seed>.json``.
+
+    Raises:
+        InputError: the folder has pairs of that seed that were rendered from something else.
+    """
+    path = Path(output_dir) / f"seed_{seed:04d}.json"
+    made = {"settings": asdict(settings), "recording": None if recording is None else asdict(recording)}
+    made = json.loads(json.dumps(made))
+    if path.exists() and {k: v for k, v in json.loads(path.read_text()).items() if k != "worlds"} != made:
+        raise InputError(f"{path}: pairs of this seed were rendered from other settings; take another seed or folder")
+    with write_whole(path) as beside:
+        beside.write_text(json.dumps({"worlds": list(worlds), **made}, indent=1))

@@ -1,0 +1,1 @@
+"""Hearts whose motion is known: anatomy, contraction and the tissue around."""

@@ -1,0 +1,339 @@
+"""What goes on around the wall: the worlds that a simulated heart may live in, each known exactly.
+
+A network trained where everything around the wall stands still learns that it does. So the world is drawn:
+
+* ``still``: the tissue around the wall, blood pool included, stands still (Evain et al. 2022);
+* ``moving``: all of it follows the wall, fading with distance (``motion``);
+* ``sliding``: wall and cavity slide along a pericardium that hardly moves;
+* ``chambers``: as ``moving``, but the right ventricle, the atria and the valve plane have motion and timing of their
+  own, and leaflets flap;
+* ``breathing``: one of the others, and the picture as a whole drifts and turns by millimetres under the probe.
+
+Points are (depth, lateral) in mm from the probe, times in s from end-diastole. A material point X of the plane is at
+``g_t(M_t(X) + s_t(X))``: M is the wall's motion with its extension, s the chambers' own, g the whole picture's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation.heart.contraction import time_course
+from cardiac_motion.simulation.heart.motion import Motion
+from cardiac_motion.simulation.heart.surroundings import Chamber, Leaflet, Whole, opening
+from cardiac_motion.ventricle.mesh import Array, is_inside_outlines
+
+ANATOMICAL = ("still", "moving", "sliding", "chambers", "breathing")
+KEEP = 4.0  # mm around what moves in which a field goes on smoothly rather than stops
+_LATTICE = 2.0  # mm between the points at which the chambers' own motion is given
+_WINDOW = 15.0  # mm from the wall over which the chambers' own motion sets in
+_STEEPEST = 0.35  # gradient of the chambers' own motion, at most
+_ITERATIONS, _TOLERANCE = 60, 1e-5  # mm, of the inverse
+_LEAFLET = 2.0  # mm around a leaflet where nothing is claimed
+
+
+class World:
+    """A wall's motion, and that of everything else in the picture.
+
+    Args:
+        motion: of the wall and, as far as the world says so, of what is around it.
+        region: what moves by it: ``wall``, ``heart`` (the wall and its cavity) or ``plane`` (everything).
+        name: of the world.
+        drift: of what is around the region at end-systole, mm.
+        chambers: with a motion of their own, on top.
+        leaflets: of the valve.
+        whole: motion of the picture.
+
+    Raises:
+        InputError: an unknown region.
+    """
+
+    def __init__(
+        self,
+        motion: Motion,
+        region: str = "plane",
+        name: str = "moving",
+        drift: tuple[float, float] = (0.0, 0.0),
+        chambers: Sequence[Chamber] = (),
+        leaflets: Sequence[Leaflet] = (),
+        whole: Whole | None = None,
+    ) -> None:
+        if region not in ("wall", "heart", "plane"):
+            raise InputError(f"region '{region}' unknown, expected wall, heart or plane")
+        self.motion, self.region, self.name, self.drift = motion, region, name, drift
+        self.chambers, self.leaflets, self.whole = tuple(chambers), tuple(leaflets), whole
+        if self.chambers:
+            self._lattice, self._low = self._tabulate()
+
+    def outlines(self, times: Array) -> list[Array]:
+        """Closed outlines [T, K, 2] of the region at times, before the picture's motion; none for the plane."""
+        if self.region == "plane":
+            return []
+        wall, mesh = self.motion.wall(times), self.motion.mesh
+        if self.region == "wall":
+            return [wall[:, o] for o in mesh.outlines()]
+        return [wall[:, mesh.layers - 1 :: mesh.layers]]
+
+    def chamber_motion(self, points: Tensor) -> Tensor:
+        """What the chambers' own motion is made of, [K, P, 2], at material points [P, 2] at end-diastole."""
+        if not self.chambers:
+            return points.new_zeros(0, len(points), 2)
+        size = points.new_tensor([n - 1 for n in self._lattice.shape[2:]])
+        where = ((points - self._low.to(points)) / _LATTICE / size * 2 - 1).flip(-1)
+        found = functional.grid_sample(self._lattice.to(points), where[None, None], align_corners=True)
+        return found[0, :, 0].reshape(len(self.chambers), 2, -1).movedim(1, 2)
+
+    def courses(self, times: Array) -> Tensor:
+        """Time courses [T, K] of the chambers."""
+        rate = self.motion.heart_rate
+        return torch.as_tensor(np.stack([c.course(times, rate) for c in self.chambers], 1), device=self.motion.device)
+
+    def heart(self, triangle: Tensor, barycentric: Tensor, own: Tensor, times: Array) -> Tensor:
+        """Places [T, P, 2] of material points of the region, before the picture's motion.
+
+        ``own`` is what ``chamber_motion`` gives.
+        """
+        places = self.motion.positions(triangle, barycentric, times)
+        if not len(own):
+            return places
+        return places + torch.einsum("tk,kpd->tpd", self.courses(times).to(own.dtype), own).to(places.dtype)
+
+    def ground(self, points: Tensor, times: Array) -> Tensor:
+        """Places [T, P, 2] of what is around the region, before the picture's motion."""
+        course = torch.as_tensor(time_course(np.asarray(times), self.motion.heart_rate)).to(points)
+        return points + course[:, None, None] * points.new_tensor(self.drift)
+
+    def apply_picture_motion(self, places: Tensor, times: Sequence[float] | Array) -> Tensor:
+        """Places [T, P, 2] after the picture's motion."""
+        if self.whole is None:
+            return places
+        return torch.stack([self.whole.forward(p, float(t)) for p, t in zip(places, times, strict=True)])
+
+    def undo_picture_motion(self, points: Tensor, time: float) -> Tensor:
+        """Points [P, 2] of the picture before its motion."""
+        return points if self.whole is None else self.whole.inverse(points, time)
+
+    def locate(self, points: Tensor, time: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Material coordinates of points [P, 2] before the picture's motion, as ``Motion.locate``, and ``own`` there.
+
+        The chambers' own motion is undone by iteration to 1e-5 mm; a point where that fails is not inside.
+        """
+        points = points.to(self.motion.device, torch.float64)
+        triangle, barycentric, inside = self.motion.locate(points, time)
+        if not self.chambers:
+            return triangle, barycentric, inside, self.chamber_motion(points)
+        start = self.motion.nodes(np.zeros(1))[0]
+        course = self.courses(np.array([time]))[0]
+        active = torch.arange(len(points), device=points.device)
+        before = torch.zeros_like(points)
+        for _ in range(_ITERATIONS):
+            material = _interpolate(start, self.motion.triangles[triangle[active]], barycentric[active])
+            moved = torch.einsum("k,kpd->pd", course, self.chamber_motion(material))
+            left = (moved - before[active]).norm(dim=-1) > _TOLERANCE
+            before[active] = moved
+            active = active[left]
+            if not len(active):
+                break
+            triangle[active], barycentric[active], inside[active] = self.motion.locate(
+                points[active] - before[active], time
+            )
+        inside[active] = False
+        material = _interpolate(start, self.motion.triangles[triangle], barycentric)
+        return triangle, barycentric, inside, self.chamber_motion(material)
+
+    def displacement(self, points: Tensor, at: float, to: Sequence[float]) -> dict[str, Tensor]:
+        """Where what is seen at ``points`` at one time is seen at others.
+
+        Args:
+            points: [P, 2] in mm.
+            at: s.
+            to: [T] in s.
+
+        Returns:
+            ``moved`` [T, P, 2] in mm; and, [P] bool, ``inside`` (of the plane's frame), ``region`` (it moves with the
+            heart and nothing else is claimed about it), ``ground`` (it does not, and is clear of what does), ``wall``.
+            Within 4 mm of the region ``moved`` is the region's, going on smoothly.
+        """
+        times, start = np.asarray(to, dtype=np.float64), self.undo_picture_motion(points.to(self.motion.device), at)
+        triangle, barycentric, inside, own = self.locate(start, at)
+        there = self.heart(triangle, barycentric, own, times)
+        wall = inside & (triangle < len(self.motion.mesh.triangles))
+        region, ground = inside, torch.zeros_like(inside)
+        outlines = [o[0] for o in self.outlines(np.array([at]))]
+        if outlines:
+            region = (
+                wall if self.region == "wall" else torch.as_tensor(is_inside_outlines(start.cpu().numpy(), outlines))
+            )
+            region = inside & region.to(inside.device)
+            clear = signed_distance(start.float(), [o[None] for o in outlines])[0] > KEEP
+            rest = self.ground(start, np.array([at]))[0] - start
+            around = self.ground(start - rest, times)
+            there = torch.where(clear[:, None], around, there)
+            ground = inside & clear
+        for time in (at, *times):
+            region = region & ~self._is_near_leaflets(start, float(time))
+        moved = self.apply_picture_motion(there, times) - points.to(self.motion.device)
+        moved = torch.where(inside[:, None], moved, 0.0)
+        return {"moved": moved, "inside": inside, "region": region, "ground": ground, "wall": wall}
+
+    def leaflet_places(self, along: Tensor, across: Tensor, times: Array) -> Tensor:
+        """Places [T, L·n, 2] of points of every leaflet: ``along`` [n] from 0 to 1, ``across`` [n] mm."""
+        inner = self.motion.contours(times)[0]
+        open_by = opening(times, self.motion.heart_rate)
+        found = []
+        for leaflet in self.leaflets:
+            hinge, tip = (torch.as_tensor(e).to(along)[:, None] for e in leaflet.ends(inner, open_by))
+            axis = tip - hinge
+            normal = torch.stack([-axis[..., 1], axis[..., 0]], -1) / leaflet.length
+            found.append(hinge + along[:, None] * axis + across[:, None] * normal)
+        return torch.cat(found, 1)
+
+    def _is_near_leaflets(self, points: Tensor, time: float) -> Tensor:
+        near = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+        if self.leaflets:
+            along = torch.linspace(0, 1, 20, dtype=points.dtype, device=points.device)
+            places = self.leaflet_places(along, torch.zeros_like(along), np.array([time]))[0]
+            box = ((points > places.amin(0) - _LEAFLET) & (points < places.amax(0) + _LEAFLET)).all(1)
+            near[box] = torch.cdist(points[box], places).amin(1) < _LEAFLET
+        return near
+
+    def _tabulate(self) -> tuple[Tensor, Tensor]:
+        """The chambers' displacements on a lattice [1, 2 K, h, w] that ends where they do, and its corner [2] in mm.
+
+        They set in over ``_WINDOW`` from the wall, and are made smaller where they would be steep.
+        """
+        ends = [[(c.centre[d] - 4 * c.size, c.centre[d] + 4 * c.size) for c in self.chambers] for d in (0, 1)]
+        low, high = [min(a for a, _ in e) for e in ends], [max(b for _, b in e) for e in ends]
+        axes = [torch.arange(a, b + _LATTICE, _LATTICE, dtype=torch.float64) for a, b in zip(low, high, strict=True)]
+        shape = tuple(len(a) for a in axes)
+        points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
+        nodes = self.motion.mesh.nodes
+        distance = signed_distance(points.float(), [nodes[o][None] for o in self.motion.mesh.outlines()])[0]
+        part = (distance / _WINDOW).clamp(0, 1).double()
+        window = (part * part * (3 - 2 * part))[:, None]
+        moved = torch.stack([window * chamber.basis(points) for chamber in self.chambers])
+        grid = moved.reshape(-1, *shape, 2)
+        steep = sum(float(grid.diff(dim=d).norm(dim=-1).max()) / _LATTICE for d in (1, 2))
+        grid = grid * min(1.0, _STEEPEST / max(1e-9, steep))
+        lattice = grid.movedim(-1, 1).reshape(1, -1, *shape)
+        lattice[..., 0, :], lattice[..., -1, :], lattice[..., 0], lattice[..., -1] = 0, 0, 0, 0
+        device = self.motion.device
+        return lattice.to(device), torch.tensor(low, dtype=torch.float64, device=device)
+
+
+def _interpolate(nodes: Tensor, corners: Tensor, barycentric: Tensor) -> Tensor:
+    return (nodes[corners] * barycentric[..., None]).sum(1)
+
+
+def signed_distance(points: Tensor, outlines: Sequence[np.ndarray]) -> Tensor:
+    """Distance [T, P] in mm of points [P, 2] to closed outlines [T, K, 2], negative inside (even-odd)."""
+    squared, inside = None, None
+    for outline in outlines:
+        a = torch.as_tensor(outline, dtype=torch.float32, device=points.device)[:, :, None]
+        b = torch.roll(a, -1, dims=1)
+        edge, gap = b - a, points - a
+        along = ((gap * edge).sum(-1) / (edge * edge).sum(-1).clamp_min(1e-12)).clamp(0, 1)
+        nearest = (gap - along[..., None] * edge).square().sum(-1).amin(1)
+        spans = (points[:, 0] >= torch.minimum(a, b)[..., 0]) & (points[:, 0] < torch.maximum(a, b)[..., 0])
+        slope = edge[..., 1] / torch.where(edge[..., 0] == 0, 1.0, edge[..., 0])
+        crossed = (spans & (points[:, 1] < a[..., 1] + gap[..., 0] * slope)).sum(1) % 2 == 1
+        squared = nearest if squared is None else torch.minimum(squared, nearest)
+        inside = crossed if inside is None else inside ^ crossed
+    assert squared is not None and inside is not None
+    return torch.where(inside, -squared.sqrt(), squared.sqrt())
+
+
+def draw_world(
+    random: np.random.Generator, weights: Mapping[str, float], motion: Motion
+) -> tuple[World, dict[str, Any]]:
+    """A random world around a motion.
+
+    Args:
+        random: where from.
+        weights: of the names in ``ANATOMICAL``.
+        motion: of the wall.
+
+    Returns:
+        the world, and what was drawn for it.
+
+    Raises:
+        InputError: an unknown world, or weights that are not positive together.
+    """
+    unknown, total = set(weights) - set(ANATOMICAL), float(sum(weights.values()))
+    if unknown or min(weights.values(), default=-1.0) < 0 or total <= 0:
+        raise InputError(f"worlds {dict(weights)}: weights of {', '.join(ANATOMICAL)} are expected")
+    names = list(weights)
+    name = str(random.choice(names, p=[weights[n] / total for n in names]))
+    base, whole = name, None
+    if name == "breathing":
+        base = str(random.choice(["moving", "still", "sliding", "chambers"]))
+        shift = random.normal(0, 1, 2) * (3.0, 2.0)
+        centre = motion.mesh.nodes.mean(0)
+        whole = Whole(
+            (float(centre[0]), float(centre[1])),
+            math.radians(random.normal(0, 2.5)),
+            (float(shift[0]), float(shift[1])),
+            float(random.uniform(2.0, 5.0)),
+            float(random.uniform(0, 2 * math.pi)),
+        )
+    region = {"still": "wall", "sliding": "heart"}.get(base, "plane")
+    drift = (0.0, 0.0)
+    chambers: list[Chamber] = []
+    leaflets: list[Leaflet] = []
+    if base == "sliding":
+        moved = random.normal(0, 0.4, 2)
+        drift = (float(moved[0]), float(moved[1]))
+    if base == "chambers":
+        chambers, leaflets = _chambers(random, motion)
+    world = World(motion, region, name, drift, chambers, leaflets, whole)
+    drawn: dict[str, Any] = {"world": name, "base": base, "drift_mm": list(drift)}
+    if whole is not None:
+        drawn |= {"picture_degrees": math.degrees(whole.angle), "picture_mm": list(whole.shift)}
+    return world, drawn
+
+
+def _chambers(random: np.random.Generator, motion: Motion) -> tuple[list[Chamber], list[Leaflet]]:
+    mesh = motion.mesh
+    inner = mesh.inner
+    base, apex = 0.5 * (inner[0] + inner[-1]), inner[len(inner) // 2]
+    axis = (base - apex) / np.linalg.norm(base - apex)
+    across = np.array([-axis[1], axis[0]]) * random.choice([-1, 1])
+    width, length = float(np.linalg.norm(inner[-1] - inner[0])), float(np.linalg.norm(base - apex))
+
+    def chamber(centre: Array, size: float, swelling: float, shift: Array, inverted: bool) -> Chamber:
+        delay = float(random.normal(0, 0.02))
+        where, by = (float(centre[0]), float(centre[1])), (float(shift[0]), float(shift[1]))
+        return Chamber(where, size, swelling, by, delay, inverted)
+
+    def amount(low: float, high: float) -> float:
+        return float(random.uniform(low, high))
+
+    beside = width / 2 + amount(22, 32)
+    found = [
+        chamber(base + amount(18, 28) * axis, amount(12, 18), amount(0.05, 0.3), amount(-2, 2) * axis, True),
+        chamber(
+            base + amount(10, 25) * axis + beside * across,
+            amount(12, 18),
+            amount(0.05, 0.3),
+            amount(-2, 2) * axis,
+            True,
+        ),
+        chamber(
+            apex + amount(0.4, 0.7) * length * axis + beside * across,
+            amount(12, 20),
+            -amount(0.05, 0.3),
+            -amount(0, 6) * axis,
+            False,
+        ),
+    ]
+    leaflets = [
+        Leaflet(last, 0.5 * width * amount(0.8, 1.0), amount(0.1, 0.5), amount(1.0, 1.5)) for last in (False, True)
+    ]
+    return found, [] if mesh.closed else leaflets

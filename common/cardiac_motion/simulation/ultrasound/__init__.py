@@ -1,0 +1,1 @@
+"""Ultrasound of moving scatterers: speckle, images, artefacts and recording."""

@@ -1,0 +1,170 @@
+"""The scatterers of a simulated heart: where they are and how strong, at any time of the beat.
+
+Evain et al. 2022, section II-A.1: uniform in the sector, each with a reflection coefficient drawn from a normal
+distribution scaled by the brightness of its place. Those of the wall move with it; what those around it do, the world
+says (``worlds``). Where two sets meet, they are blended over the border as it moves, by weights whose squares add up to
+one, so that the mean power has no seam.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation.grid import ImageGrid
+from cardiac_motion.simulation.heart.contraction import time_course
+from cardiac_motion.simulation.heart.motion import Motion
+from cardiac_motion.simulation.heart.scenarios import World, signed_distance
+from cardiac_motion.simulation.heart.template import Template
+from cardiac_motion.simulation.ultrasound.artefacts import Artefact
+from cardiac_motion.ventricle.mesh import Array
+
+_BORDER = 0.5  # mm: the half-width of the blending
+_BAND = 5.0  # mm around the wall that moving scatterers reach into
+_COARSE = 2.0  # mm between the points at which the distance to the wall is computed
+_THICKNESS, _LEAFLET = 1.6, 0.6  # mm across a leaflet, and its brightness
+_MARGIN = 3.0  # mm, and a fifth of it in degrees: scatterers beyond the sector
+
+
+class Scatterers:
+    """Scatterers over a beat.
+
+    Args:
+        template: brightness and wall at end-diastole.
+        motion: of that wall.
+        count: scatterers in the sector, moving or still.
+        seed: of places and strengths.
+        world: around the wall; the template's own choice by default (``Template.still``).
+
+    Attributes:
+        density: scatterers a mm².
+        still: some of the tissue does not move with the motion.
+
+    Raises:
+        InputError: a count that is not positive.
+    """
+
+    def __init__(
+        self, template: Template, motion: Motion, count: int = 200_000, seed: int = 0, world: World | None = None
+    ) -> None:
+        if count < 1:
+            raise InputError(f"scatterers: count {count} must be positive")
+        self.motion, device = motion, motion.device
+        own = ("wall", "still") if template.still else ("plane", "moving")
+        self.world = world or World(motion, *own)
+        self.still = self.world.region != "plane"
+        self._half_angle, self._depth = math.radians(template.width) / 2, template.depth
+        self.density = count / (self._half_angle * template.depth**2)
+        generator = torch.Generator().manual_seed(seed)
+        start = motion.nodes(np.zeros(1))[0].float()
+        triangle, barycentric = self._scatter_moving(start, generator)
+        places = (start[motion.triangles[triangle]] * barycentric[..., None]).sum(1)
+        seen = self._is_near_sector(places)
+        self._triangle, self._barycentric = triangle[seen], barycentric[seen]
+        brightness = torch.as_tensor(template.brightness)
+        levels = [self._brightness(brightness, template.grid, places[seen].cpu())]
+        self._places = torch.empty(0, 2, device=device)
+        if self.still:
+            still_places = self._scatter_uniform(generator)
+            levels.append(self._brightness(torch.as_tensor(template.background()), template.grid, still_places))
+            self._places = still_places.to(device)
+        self._own = self.world.chamber_motion(places[seen].to(device))
+        self._along, self._across = torch.empty(0), torch.empty(0)
+        if self.world.leaflets:
+            longest = max(leaflet.length for leaflet in self.world.leaflets)
+            number = max(1, round(longest * _THICKNESS * self.density))
+            self._along = torch.rand(number, generator=generator).to(device)
+            self._across = (torch.rand(number, generator=generator) - 0.5).to(device) * _THICKNESS
+            levels.append(torch.full((number * len(self.world.leaflets),), _LEAFLET))
+        self._level = torch.cat(levels).to(device)
+        self._unit = torch.randn(len(self._level), generator=generator).to(device)
+
+    def __len__(self) -> int:
+        return len(self._level)
+
+    def frames(
+        self, times: Sequence[float] | Array, frames: Sequence[int] = (), artefacts: Sequence[Artefact] = ()
+    ) -> tuple[Tensor, Tensor]:
+        """Places [T, N, 2] in mm and amplitudes [T, N] at ``times`` (s), float32.
+
+        ``frames`` numbers the times for the artefacts that change from frame to frame.
+        """
+        moment = np.asarray(times, dtype=np.float64)
+        places = self.world.heart(self._triangle, self._barycentric, self._own, moment)
+        if self.still:
+            places = torch.cat([places, self.world.ground(self._places, moment)], dim=1)
+        if self.world.leaflets:
+            places = torch.cat([places, self.world.leaflet_places(self._along, self._across, moment)], dim=1)
+        units = self._unit.expand(len(moment), -1)
+        contraction = time_course(moment, self.motion.heart_rate)
+        for artefact in artefacts:
+            units = artefact.scatterers(units, frames, contraction)
+        amplitudes = units * self._level
+        if self.still:
+            amplitudes = amplitudes * self._blend(places, moment)
+        return self.world.apply_picture_motion(places, moment), amplitudes
+
+    def _scatter_moving(self, start: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        triangles = self.motion.triangles
+        corner = start[triangles]
+        keep = self._is_near_sector(corner.reshape(-1, 2)).reshape(-1, 3).any(1)
+        if self.still:
+            outlines = self.world.outlines(np.zeros(1))
+            near = signed_distance(start, outlines)[0] < _BAND
+            keep &= near[triangles].any(1)
+        chosen = torch.nonzero(keep)[:, 0]
+        ab, ac = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
+        area = (0.5 * (ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]).abs())[chosen].double().cpu()
+        number = max(1, round(float(area.sum()) * self.density))
+        triangle = chosen.cpu()[
+            torch.searchsorted(area.cumsum(0) / area.sum(), torch.rand(number, generator=generator).double()).clamp_max(
+                len(chosen) - 1
+            )
+        ]
+        u, v = torch.rand(2, number, generator=generator)
+        root = u.sqrt()
+        barycentric = torch.stack([1 - root, root * (1 - v), root * v], dim=1)
+        return triangle.to(start.device), barycentric.to(start.device)
+
+    def _scatter_uniform(self, generator: torch.Generator) -> Tensor:
+        depth, half = self._depth + _MARGIN, self._half_angle + math.radians(_MARGIN / 5)
+        number = max(1, round(half * depth**2 * self.density))
+        u, v = torch.rand(2, number, generator=generator)
+        distance, angle = depth * u.sqrt(), half * (2 * v - 1)
+        return torch.stack([distance * angle.cos(), distance * angle.sin()], dim=1)
+
+    def _is_near_sector(self, places: Tensor) -> Tensor:
+        distance, angle = places.norm(dim=-1), torch.atan2(places[..., 1], places[..., 0])
+        return (distance < self._depth + _MARGIN) & (angle.abs() < self._half_angle + math.radians(_MARGIN / 5))
+
+    def _brightness(self, brightness: Tensor, grid: ImageGrid, places: Tensor) -> Tensor:
+        """Bilinear brightness at places; those beyond the sector take that of its edge."""
+        distance = places.norm(dim=1).clamp_max(self._depth - 1.0)
+        angle = torch.atan2(places[:, 1], places[:, 0]).clamp(-self._half_angle + 0.01, self._half_angle - 0.01)
+        inside = torch.stack([distance * angle.cos(), distance * angle.sin()], dim=1)
+        return _sample(brightness[None, None], grid, inside[None])[0]
+
+    def _blend(self, places: Tensor, times: np.ndarray) -> Tensor:
+        outlines = self.world.outlines(times)
+        everything = np.concatenate(outlines, axis=1)
+        low, high = everything.min((0, 1)) - 4 * _COARSE, everything.max((0, 1)) + 4 * _COARSE
+        shape = tuple(int(n) for n in np.ceil((high - low) / _COARSE) + 1)
+        grid = ImageGrid((shape[0], shape[1]), (_COARSE, _COARSE), (float(low[0]), float(low[1])))
+        distance = signed_distance(grid.points(places.device).float(), outlines).reshape(len(times), 1, *grid.shape)
+        share = 0.5 - 0.5 * torch.tanh(_sample(distance, grid, places) / _BORDER)
+        moving, ground = len(self._triangle), len(self._triangle) + len(self._places)
+        parts = [share[:, :moving], 1 - share[:, moving:ground], torch.ones_like(share[:, ground:])]
+        return torch.cat(parts, dim=1).clamp_min(0).sqrt()
+
+
+def _sample(image: Tensor, grid: ImageGrid, places: Tensor) -> Tensor:
+    """Bilinear values [T, P] of images [T, 1, H, W] at places [T, P, 2] in mm; the edge's value beyond it."""
+    size = places.new_tensor([n - 1 for n in grid.shape])
+    where = (grid.to_pixels(places) / size * 2 - 1).flip(-1)
+    return functional.grid_sample(image, where[:, None], padding_mode="border", align_corners=True)[:, 0, 0]

@@ -1,0 +1,309 @@
+"""Worlds without anatomy: discs, rings, bands and whole sectors of speckle that move in ways with a closed inverse.
+
+A network that has seen nothing but hearts reads the heart off the picture and its motion off the heart. Here there is
+nothing to read but the speckle, and it is physical: scatterers under a fixed point-spread function, so that it changes
+as it turns and is stretched. Points are (depth, lateral) in mm from the probe; times count frames.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation.grid import ImageGrid
+from cardiac_motion.simulation.ultrasound.image import PROBES, Scanner
+
+SHAPES = ("disc", "ring", "band", "sector")
+GROUNDS = ("dark", "still", "drifting")
+_MARGIN = 8.0  # mm beyond the sector in which there are scatterers
+_LEAST = 0.25  # of a body's radius or stretch: what it is never pressed below
+
+
+@dataclass(frozen=True)
+class BodyMotion:
+    """Motion about a centre: an affine map, then a twist and a radial flow that keeps areas.
+
+    At phase s (0 at rest): ``x = c + s v + T_s(A_s (X − c))`` with ``A_s = R(s·turn) · [[e^(s a), s b], [0, e^(s d)]]``
+    and, in polar coordinates, ``T_s: r² → r² + s k, φ → φ + s τ r'``. Each part has an inverse in closed form.
+
+    Attributes:
+        centre: (depth, lateral) mm.
+        velocity: (depth, lateral) mm a unit of phase.
+        turn: rad a unit of phase, from depth towards lateral.
+        stretch: logarithms of the stretch along depth and lateral a unit of phase.
+        shear: of depth by lateral a unit of phase.
+        twist: rad a mm of radius and unit of phase.
+        radial: mm² a unit of phase that every squared radius grows by; a disc about the centre must be a ring then.
+    """
+
+    centre: tuple[float, float] = (0.0, 0.0)
+    velocity: tuple[float, float] = (0.0, 0.0)
+    turn: float = 0.0
+    stretch: tuple[float, float] = (0.0, 0.0)
+    shear: float = 0.0
+    twist: float = 0.0
+    radial: float = 0.0
+
+    def _affine(self, phase: float) -> np.ndarray:
+        c, s = math.cos(phase * self.turn), math.sin(phase * self.turn)
+        a, d = (math.exp(phase * x) for x in self.stretch)
+        return np.array([[c, -s], [s, c]]) @ np.array([[a, phase * self.shear], [0.0, d]])
+
+    def _ends(self, points: Tensor, phase: float) -> tuple[Tensor, Tensor]:
+        centre, velocity = points.new_tensor(self.centre), points.new_tensor(self.velocity)
+        return centre, centre + phase * velocity
+
+    def forward(self, points: Tensor, phase: float) -> Tensor:
+        """Where material points [..., 2] are at a phase."""
+        rest, now = self._ends(points, phase)
+        moved = (points - rest) @ points.new_tensor(self._affine(phase)).T
+        if self.twist or self.radial:
+            before = moved.norm(dim=-1)
+            after = (before.square() + phase * self.radial).clamp_min(0).sqrt()
+            moved = _rotate(moved * (after / before.clamp_min(1e-9))[..., None], phase * self.twist * after)
+        return now + moved
+
+    def inverse(self, points: Tensor, phase: float) -> Tensor:
+        """The material points that are at ``points [..., 2]`` at a phase."""
+        rest, now = self._ends(points, phase)
+        moved = points - now
+        if self.twist or self.radial:
+            after = moved.norm(dim=-1)
+            before = (after.square() - phase * self.radial).clamp_min(0).sqrt()
+            moved = _rotate(moved * (before / after.clamp_min(1e-9))[..., None], -phase * self.twist * after)
+        return rest + moved @ points.new_tensor(np.linalg.inv(self._affine(phase))).T
+
+
+def _rotate(points: Tensor, angle: Tensor) -> Tensor:
+    c, s = angle.cos(), angle.sin()
+    return torch.stack([c * points[..., 0] - s * points[..., 1], s * points[..., 0] + c * points[..., 1]], dim=-1)
+
+
+@dataclass(frozen=True)
+class TexturedBody:
+    """A piece of speckle at rest.
+
+    Attributes:
+        shape: of ``SHAPES``.
+        centre: (depth, lateral) mm.
+        outer: radius of a disc or ring, half the length of a band, mm.
+        inner: radius of a ring's hole, half the width of a band, mm.
+        angle: of a band's length against depth, rad.
+    """
+
+    shape: str
+    centre: tuple[float, float]
+    outer: float
+    inner: float = 0.0
+    angle: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.shape not in SHAPES:
+            raise InputError(f"shape '{self.shape}' unknown, expected one of {', '.join(SHAPES)}")
+
+    def holds(self, points: Tensor) -> Tensor:
+        """Which points [..., 2] lie in it, bool."""
+        gap = points - points.new_tensor(self.centre)
+        if self.shape == "sector":
+            return torch.ones_like(gap[..., 0], dtype=torch.bool)
+        if self.shape == "band":
+            c, s = math.cos(self.angle), math.sin(self.angle)
+            along, across = c * gap[..., 0] + s * gap[..., 1], c * gap[..., 1] - s * gap[..., 0]
+            return (along.abs() <= self.outer) & (across.abs() <= self.inner)
+        distance = gap.norm(dim=-1)
+        return (distance <= self.outer) & (distance >= self.inner)
+
+
+class Speckle:
+    """A cine of a body of speckle on a ground: any frame, and the motion between any two, exactly.
+
+    Args:
+        body: what moves.
+        flow: how.
+        ground: another motion, of the speckle around the body; None leaves it dark.
+        phases: [T] of the frames.
+        scanner: the probe and the image that it makes.
+        level: amplitude of the ground against the body.
+        count: scatterers in the sector, of either.
+        mottle: standard deviation of the logarithm of a smooth change of brightness over the body.
+        noise: amplitude of electronic noise against the body.
+        seed: of places, strengths and noise.
+    """
+
+    def __init__(
+        self,
+        body: TexturedBody,
+        flow: BodyMotion,
+        ground: BodyMotion | None,
+        phases: np.ndarray,
+        scanner: Scanner,
+        level: float = 0.3,
+        count: int = 150_000,
+        mottle: float = 0.0,
+        noise: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self.body, self.flow, self.ground, self.phases, self.scanner = body, flow, ground, np.asarray(phases), scanner
+        self.noise, self.seed = noise, seed
+        generator = torch.Generator().manual_seed(seed)
+        half, depth = scanner.probe.half_angle, scanner.probe.depth
+        self.density = count / (half * depth**2)
+        low, high = (-_MARGIN, -depth * math.sin(half) - _MARGIN), (depth + _MARGIN, depth * math.sin(half) + _MARGIN)
+        self._box = torch.tensor(low), torch.tensor(high)
+        self._body_seeds = generator.initial_seed()
+        self._places = self._draw(generator)
+        self._places = self._places[body.holds(self._places)]
+        self._amplitudes = torch.randn(len(self._places), generator=generator)
+        if mottle:
+            self._amplitudes *= (mottle * _smooth(self._places, generator)).exp()
+        self._ground_places = self._draw(generator) if ground is not None else torch.empty(0, 2)
+        self._ground_amplitudes = level * torch.randn(len(self._ground_places), generator=generator)
+
+    def _draw(self, generator: torch.Generator) -> Tensor:
+        low, high = self._box
+        size = high - low
+        grown = 0.35 * size  # motion brings in what lies beyond
+        number = round(float((size + 2 * grown).prod()) * self.density)
+        return low - grown + torch.rand(number, 2, generator=generator) * (size + 2 * grown)
+
+    def __len__(self) -> int:
+        return len(self.phases)
+
+    @property
+    def grid(self) -> ImageGrid:
+        return self.scanner.grid
+
+    def frames(self, frames: Sequence[int]) -> Tensor:
+        """B-mode images [T, H, W] in [0, 1] of some frames."""
+        images = []
+        for frame in frames:
+            phase = float(self.phases[frame])
+            places, amplitudes = self.flow.forward(self._places, phase), self._amplitudes
+            if self.ground is not None:
+                around = self.ground.forward(self._ground_places, phase)
+                seen = ~self.body.holds(self.flow.inverse(around, phase))
+                places = torch.cat([places, around[seen]])
+                amplitudes = torch.cat([amplitudes, self._ground_amplitudes[seen]])
+            echoes = self.scanner.echoes(places[None], amplitudes[None], self.density)
+            if self.noise:
+                echoes = echoes + self.noise * self.scanner.respond(self.scanner.noise(self.seed, frame)[None])
+            images.append(self.scanner.image(echoes)[0])
+        return torch.stack(images)
+
+    def fields(self, fixed: int, moving: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """As ``sequence.Simulation.fields``: ddf [T, 2, H, W] in pixels, mask [T, H, W] where there is speckle whose
+        motion is known, in the sector in both frames."""
+        probe, grid = self.scanner.probe, self.grid
+        points, start = grid.points(), float(self.phases[fixed])
+        material = self.flow.inverse(points, start)
+        inside = self.body.holds(material)
+        known = inside if self.ground is None else torch.ones_like(inside)
+        fields, masks = [], []
+        for frame in moving:
+            there = self.flow.forward(material, float(self.phases[frame]))
+            if self.ground is not None:
+                around = self.ground.forward(self.ground.inverse(points, start), float(self.phases[frame]))
+                there = torch.where(inside[:, None], there, around)
+            seen = (there.norm(dim=1) <= probe.depth) & (
+                torch.atan2(there[:, 1], there[:, 0]).abs() <= probe.half_angle
+            )
+            fields.append(((there - points) / points.new_tensor(grid.spacing)).T.reshape(2, *grid.shape))
+            masks.append((seen & known).reshape(grid.shape) & self.scanner.sector)
+        return torch.stack(fields).float(), torch.stack(masks)
+
+    def pair(self, fixed: int, moving: int) -> dict[str, Tensor]:
+        """As ``sequence.Simulation.pair``."""
+        images = self.frames([moving, fixed]) if moving != fixed else self.frames([fixed]).expand(2, -1, -1)
+        (ddf,), mask = self.fields(fixed, [moving])
+        return {"image": images, "ddf": ddf, "mask": mask.float(), "spacing": torch.tensor(self.grid.spacing).float()}
+
+
+def _smooth(places: Tensor, generator: torch.Generator, waves: int = 12, scale: float = 12.0) -> Tensor:
+    """A random smooth function of unit variance at places [N, 2], of waves about ``2 π scale`` mm long."""
+    vectors = torch.randn(waves, 2, generator=generator) / scale
+    offsets = 2 * math.pi * torch.rand(waves, generator=generator)
+    return (places @ vectors.T + offsets).cos().sum(1) * math.sqrt(2 / waves)
+
+
+def draw_speckle(
+    seed: int | Sequence[int],
+    probes: Sequence[str] = tuple(PROBES),
+    shape: tuple[int, int] = (256, 256),
+    frames: int = 9,
+    artefact: float = 0.35,
+    severity: float = 0.8,
+    count: int = 120_000,
+) -> tuple[Speckle, dict[str, Any]]:
+    """A random world without anatomy.
+
+    Args:
+        seed: the same seed gives the same cine.
+        probes: names in ``PROBES``.
+        shape: (rows, columns) of the images.
+        frames: of the cine.
+        artefact: probability of noise, whose strength is up to ``severity``.
+        count: scatterers in the sector.
+
+    Returns:
+        the cine, and what was drawn (numbers and names, for a file).
+    """
+    random = np.random.default_rng(seed)
+    name = str(random.choice(probes))
+    depth, width = float(random.uniform(70, 180)), float(random.uniform(60, 90))
+    gain = -float(random.uniform(4, 24))
+    probe = PROBES[name].replace(depth=depth, width=width, frame_rate=50.0, gain=gain)
+    if probe.focus is not None:
+        probe = probe.replace(focus=depth / 2)
+    scanner = Scanner(probe, ImageGrid.from_sector(depth, probe.half_angle, shape))
+    kind = str(random.choice(SHAPES))
+    reach = depth * math.sin(probe.half_angle)
+    centre = (float(random.uniform(0.4, 0.75)) * depth, float(random.uniform(-0.35, 0.35)) * reach)
+    outer = float(random.uniform(0.15, 0.42)) * depth
+    inner = {"ring": float(random.uniform(0.4, 0.8)), "band": float(random.uniform(0.12, 0.5))}.get(kind, 0.0) * outer
+    body = TexturedBody(kind, centre, outer, inner, float(random.uniform(0, math.pi)))
+    size = math.exp(random.uniform(math.log(0.15), math.log(4.0)))  # mm a frame, at the body's edge
+
+    def part(probability: float) -> float:
+        return float(random.normal() if random.random() < probability else 0.0)
+
+    edge = 0.3 * depth if kind == "sector" else outer
+    rigid = random.random() < 0.5  # half of the worlds only turn and shift
+    strain = 0.0 if rigid else 0.5
+    flow = BodyMotion(
+        centre,
+        (size * part(0.5) * 0.7, size * part(0.5) * 0.7),
+        size / edge * part(0.7),
+        (size / edge * part(strain), size / edge * part(strain)),
+        size / edge * part(strain),
+        0.0 if kind == "band" else size / edge**2 * part(0.3 * strain),
+        size * 2 * inner * part(0.6) if kind == "ring" and not rigid else 0.0,
+    )
+    course = np.linspace(0, 1, frames) * (frames - 1) if random.random() < 0.6 else _swing(random, frames)
+    least = (_LEAST * inner) ** 2 - inner**2
+    if flow.radial and (flow.radial * course).min() < least:
+        course = course * least / (flow.radial * course).min()
+    course = course * min(1.0, 0.6 / max(1e-9, float(np.abs(np.outer(course, flow.stretch)).max())))
+    ground = str(random.choice(GROUNDS))
+    around = {
+        "dark": None,
+        "still": BodyMotion(),
+        "drifting": BodyMotion(velocity=(float(random.normal() * size * 0.5), float(random.normal() * size * 0.5))),
+    }[ground]
+    noise = 10 ** ((-60 + 45 * severity * random.random()) / 20) if random.random() < artefact else 0.0
+    level = 10 ** (-random.uniform(0, 30) / 20)
+    mottle = float(random.uniform(0, 0.8)) if random.random() < 0.6 else 0.0
+    speckle = Speckle(body, flow, around, course, scanner, level, count, mottle, noise, int(random.integers(2**31)))
+    drawn = {"world": "speckle", "probe": name, "shape": kind, "ground": ground, "mm_a_frame": size, "rigid": rigid}
+    return speckle, drawn | {"noise": noise, "level": level, "mottle": mottle}
+
+
+def _swing(random: np.random.Generator, frames: int) -> np.ndarray:
+    phase = 2 * math.pi * (random.random() + np.arange(frames) / random.uniform(10, 40))
+    return (np.sin(phase) - np.sin(phase[0])) * random.uniform(2, 5)

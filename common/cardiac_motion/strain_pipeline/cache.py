@@ -1,0 +1,211 @@
+"""What of a measured cine takes long and is kept: a correction then needs contours, the Kalman filter and strain alone.
+
+The fields and the segmentation don't depend on what a user says of a cine's wall, view, end-diastole or end-systole.
+They are written once, as plain arrays that are mapped into memory when they are read, and ``measure_kept`` is the one
+way from them to numbers: for a bundle that has just found them, and for a program that goes on from their files.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.core.entry import Entry
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.tables import finite
+from cardiac_motion.core.whole_files import write_whole
+from cardiac_motion.registration.result import RegistrationResult
+from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures, strain_truth_scores
+from cardiac_motion.strain_pipeline.quality.checks import Check, Gate, remove_times, tracking_checks, wall_checks
+from cardiac_motion.strain_pipeline.quality.view import decide_view, energy_check, view_check
+from cardiac_motion.strain_pipeline.strain_case import StrainCase
+from cardiac_motion.strain_pipeline.tracking.motion import Fusion, track_wall
+from cardiac_motion.strain_pipeline.tracking.wall import Segmented, wall_in
+
+ABOUT = "about.json"
+MOTION = "motion.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What is known of a cine before anything is measured.
+
+    Attributes:
+        case: as it was read.
+        probabilities: of the views.
+        found: the segmented wall.
+        result: the fields.
+        seen: the sector, ``[H, W]`` (``motion.widen_sector``).
+        seconds: that the parts took.
+    """
+
+    case: CineCase
+    probabilities: Mapping[str, float]
+    found: Segmented
+    result: RegistrationResult
+    seen: NDArray[np.bool_]
+    seconds: Mapping[str, float]
+
+
+def measure_kept(
+    kept: Kept, measures: StrainMeasures, fusion: Fusion | None = None, gate: Gate | None = None
+) -> StrainCase:
+    """From the fields and the segmented wall of a cine to its strain; no file is written.
+
+    Beats that fail a check are left out, with a warning.
+
+    Args:
+        kept: the entry of its case says which view, contour, end-diastole and end-systole the user wants.
+        measures, fusion, gate: as in ``StrainEvaluator``.
+
+    Raises:
+        InputError: no apical view, no wall, no beat, a contour that can't be used, or a check that fails.
+    """
+    case, seconds, gate = kept.case, dict(kept.seconds), gate or Gate()
+    view = decide_view(case, kept.probabilities, gate.view_threshold, gate.force)
+    checks: list[Check] = [view_check(view, gate.view_threshold), energy_check(kept.probabilities)]
+    with time_block(seconds, "contours"):
+        wall = wall_in(case, kept.found)
+        checks += wall_checks(wall, kept.seen)
+        gate.stop(checks, case.entry.image)
+    with time_block(seconds, "tracking"):
+        tracked = track_wall(case, wall, kept.result, fusion, kept.seen)
+    with time_block(seconds, "strain"):
+        found = measures(tracked, case.meta, view.view)
+        trusted = case.meta.times_are == "acquired"
+        for one, beat in zip(tracked, found.beats, strict=True):
+            checks += tracking_checks(one, beat, wall, trusted, case.entry.contour is not None)
+        passed = gate.select_beats(checks, [beat["ed"] for beat in found.beats], case.entry.image)
+        if not all(passed):
+            tracked = tuple(one for one, good in zip(tracked, passed, strict=True) if good)
+            found = measures(tracked, case.meta, view.view)
+        found = found if gate.force else remove_times(found, checks)
+        found = replace(found, warnings=(*gate.warnings(checks), *found.warnings))
+    scores = found.scores | strain_truth_scores(case, found)
+    return StrainCase(
+        case, kept.result, scores, Path(case.name), view, wall, tracked, found, seconds, tuple(checks), gate.force
+    )
+
+
+def replace_entry(kept: Kept, **said: Any) -> Kept:
+    """The same with something else said of the cine: ``contour``, ``ed``, ``es``, ``assumed_view``."""
+    return replace(kept, case=replace(kept.case, entry=replace(kept.case.entry, **said)))
+
+
+def write_cine_kept(folder: Path, case: CineCase, seen: NDArray[np.bool_], probabilities: Mapping[str, float]) -> None:
+    """Write what is known of a cine before its wall and its motion; ``folder`` exists."""
+    np.save(folder / "frames.npy", case.cine.as_tensor()[0].numpy())
+    np.save(folder / "seen.npy", seen)
+    if case.mask is not None:
+        np.save(folder / "mask.npy", case.mask.numpy())
+    about = {"entry": asdict(case.entry), "meta": asdict(case.meta), "probabilities": dict(probabilities)}
+    with write_whole(folder / ABOUT) as beside:
+        beside.write_text(json.dumps(finite(about)))
+
+
+def write_segmented(folder: Path, found: Segmented) -> None:
+    """Write a segmented wall; ``folder`` exists."""
+    np.save(folder / "labels.npy", found.labels.numpy())
+    np.save(folder / "areas.npy", found.areas)
+    (folder / "reasons.json").write_text(json.dumps({str(t): reason for t, reason in found.reasons.items()}))
+    with write_whole(folder / "lines.npy") as beside:
+        np.save(beside, found.lines)
+
+
+def write_motion(folder: Path, result: RegistrationResult, title: str) -> None:
+    """Write the fields of a method, ``motion.json`` last; ``folder`` is made if missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "ddf.npy", result.ddf.numpy())
+    if result.inconsistency is not None:
+        np.save(folder / "missed.npy", result.inconsistency.numpy())
+    with write_whole(folder / MOTION) as beside:
+        beside.write_text(json.dumps({"title": title, "seconds": result.seconds}))
+
+
+def read_case(folder: Path) -> tuple[CineCase, dict[str, float], NDArray[np.bool_]]:
+    """A cine that ``write_cine_kept`` wrote, its views' probabilities and its sector; frames are mapped, not read.
+
+    Raises:
+        InputError: it isn't there.
+    """
+    try:
+        about = json.loads((folder / ABOUT).read_text())
+        frames = map_array(folder / "frames.npy")
+        seen = np.load(folder / "seen.npy")
+        mask = torch.from_numpy(np.load(folder / "mask.npy")) if (folder / "mask.npy").is_file() else None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder.name}: nothing is kept of this cine ({type(error).__name__})") from error
+    meta = about["meta"]
+    for name in ("spacing", "zoom", "crop"):  # JSON has no tuples
+        meta[name] = None if meta[name] is None else tuple(meta[name])
+    pairs = frames.unfold(0, 2, 1).movedim(-1, 1)  # ``cine.read.frame_pairs`` as a view, so that nothing is read
+    case = CineCase(Entry.from_dict(about["entry"]), pairs, mask, MetaTensor(frames[None], meta=meta))
+    return case, about["probabilities"], seen
+
+
+def read_segmented(folder: Path) -> Segmented:
+    """What ``write_segmented`` wrote.
+
+    Raises:
+        InputError: it isn't there.
+    """
+    try:
+        reasons = {int(t): reason for t, reason in json.loads((folder / "reasons.json").read_text()).items()}
+        areas, lines = np.load(folder / "areas.npy"), np.load(folder / "lines.npy")
+        return Segmented(map_array(folder / "labels.npy"), areas, lines, reasons)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder.name}: no wall is kept of this cine ({type(error).__name__})") from error
+
+
+def read_motion(folder: Path) -> RegistrationResult:
+    """What ``write_motion`` wrote; fields are mapped, not read.
+
+    Raises:
+        InputError: it isn't there.
+    """
+    try:
+        about = json.loads((folder / MOTION).read_text())
+        missed = map_array(folder / "missed.npy") if (folder / "missed.npy").is_file() else None
+        return RegistrationResult(map_array(folder / "ddf.npy"), inconsistency=missed, seconds=about["seconds"])
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder.name}: no motion is kept of this cine ({type(error).__name__})") from error
+
+
+def read_kept(folder: Path, motion: Path) -> Kept:
+    """Everything of a cine and of one of its methods.
+
+    Args:
+        folder: of ``write_cine_kept`` and ``write_segmented``.
+        motion: of ``write_motion``.
+
+    Raises:
+        InputError: a part isn't there.
+    """
+    case, probabilities, seen = read_case(folder)
+    result = read_motion(motion)
+    return Kept(case, probabilities, read_segmented(folder), result, seen, {"motion": result.seconds})
+
+
+def map_array(path: Path) -> Tensor:
+    """An array of a file, mapped into memory: only what is looked at is read; nobody writes to it."""
+    return torch.from_numpy(np.lib.format.open_memmap(path, mode="c"))
+
+
+@contextmanager
+def time_block(seconds: dict[str, float], part: str) -> Iterator[None]:
+    """Add the seconds that the block takes to those of a part."""
+    start = time.perf_counter()
+    yield
+    seconds[part] = seconds.get(part, 0.0) + time.perf_counter() - start

@@ -1,0 +1,1 @@
+"""Strain and timing of a tracked wall, with intervals."""

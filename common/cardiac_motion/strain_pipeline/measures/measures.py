@@ -1,0 +1,387 @@
+"""What is measured of a tracked wall: strain of the ventricle and of its segments, timing, volumes, and their quality.
+
+Definitions are those of ``ventricle.strain``; strains are in % here, times in ms after end-diastole. A number
+that the cine does not carry (mm without spacing, times without frame times, drift of a beat that is cut off) is None.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cardiac_motion.cine.cine_case import CineCase, CineMeta
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.evaluation.scores import Scores
+from cardiac_motion.evaluation.truth import read_json
+from cardiac_motion.strain_pipeline.measures.intervals import METHOD, Interval, interval_of_mean, intervals
+from cardiac_motion.strain_pipeline.tracking.motion import TrackedBeat
+from cardiac_motion.ventricle import strain
+from cardiac_motion.ventricle.contours import LINES
+from cardiac_motion.ventricle.views import ApicalView
+
+Array = NDArray[np.float64]
+Numbers = dict[str, float | None]
+
+SEGMENTS = 6
+SWITCHED_OFF = "switched off by the user"
+SLOWEST_HEART, FASTEST_HEART = 35.0, 200.0  # beats/min
+FEWEST_SYSTOLIC = 10  # frames from end-diastole to end-systole
+SLOWEST_CINE = 30.0  # frames/s
+
+
+class BeatStrain(TypedDict):
+    """What is measured of a beat: frames, ``numbers``, ``segments`` (a row each), ``curves`` (% from ``ed`` on) and the
+    90 % ``intervals`` of some numbers; a segment's row has its ``interval``."""
+
+    ed: int
+    es: int
+    end: int
+    whole: bool
+    compensated: bool
+    numbers: Numbers
+    segments: list[dict[str, Any]]
+    curves: dict[str, list[float]]
+    intervals: dict[str, Interval]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is measured of a cine.
+
+    Attributes:
+        line: whose strain is the GLS and the segments'.
+        beats: each beat.
+        means: of the beats' numbers.
+        times_doubted: whether times rest on a file's playback alone.
+        warnings: what is left out, and what is doubted.
+    """
+
+    line: str
+    beats: tuple[BeatStrain, ...]
+    means: Numbers
+    times_doubted: bool
+    warnings: tuple[str, ...]
+
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """The 90 % intervals of the means."""
+        return {name: found for name in METHOD if (found := self._interval(name)) is not None}
+
+    def _interval(self, name: str) -> Interval | None:
+        known = [beat["intervals"][name] for beat in self.beats if name in beat["intervals"]]
+        values = [v for beat in self.beats if (v := beat["numbers"].get(name)) is not None]
+        if not known:
+            return None
+        return interval_of_mean(known, float(np.std(values, ddof=1)) if len(values) > 1 else 0.0, METHOD[name])
+
+    @property
+    def scores(self) -> Scores:
+        """The means as metrics, and how many beats and rejected segments there are."""
+        metrics = {key: math.nan if value is None else value for key, value in self.means.items()}
+        rejected = sum(bool(segment["rejected"]) for beat in self.beats for segment in beat["segments"])
+        return Scores({**metrics, "beats": len(self.beats), "rejected_segments": rejected})
+
+
+class StrainMeasures:
+    """Step 6: strain of each beat of a tracked wall, and the means over the beats.
+
+    GLS is the strain of the whole line, without the segments that are rejected; with more than ``most_rejected`` of
+    those it is None.
+
+    Args:
+        line: whose strain is the GLS and the segments': ``endocardium``, ``centreline`` (the paper's), ``epicardium``.
+        compensate: take an even drift away from the curves of whole beats; the raw drift is reported all the same.
+        least_nlcc: of a segment that is kept.
+        most_missed: part of the ventricle's length that the two directions of a segment's motion miss each other by, a
+            frame, at most.
+        most_outside: part of a segment that may leave the sector.
+        most_rejected: segments.
+        mirrored: the picture's left and right are exchanged, as some laboratories show the four-chamber view.
+        off: segments that the user leaves out, by name.
+    """
+
+    def __init__(
+        self,
+        line: str = "endocardium",
+        compensate: bool = True,
+        least_nlcc: float = 0.3,
+        most_missed: float = 0.01,
+        most_outside: float = 0.34,
+        most_rejected: int = 2,
+        mirrored: bool = False,
+        off: Sequence[str] | None = None,
+    ) -> None:
+        if line not in LINES:
+            raise InputError(f"line {line!r}: expected one of {', '.join(LINES)}")
+        self.line, self.compensate, self.mirrored = line, compensate, mirrored
+        self.off = [off] if isinstance(off, str) else list(off or ())
+        self.least_nlcc, self.most_missed = least_nlcc, most_missed
+        self.most_outside, self.most_rejected = most_outside, most_rejected
+
+    def __call__(self, tracked: Sequence[TrackedBeat], meta: CineMeta, view: ApicalView) -> Measured:
+        """Measure a cine.
+
+        Args:
+            tracked: the wall in each beat.
+            meta: spacing and times of the cine.
+            view: whose segments they are.
+
+        Raises:
+            InputError: a segment of ``off`` is none of the view.
+        """
+        names, times = view.segments(self.mirrored), meta.frame_times
+        unknown = [name for name in self.off if name not in names]
+        if unknown:
+            raise InputError(f"--off {unknown[0]!r}: {view.title} has {', '.join(names)}")
+        beats = tuple(self.measure(wall, meta.spacing, times, names, meta.steps) for wall in tracked)
+        doubted = times_doubted(beats, meta.times_are)
+        warnings = timing_warnings(beats, times, doubted)
+        for beat in beats:
+            out = [f"{s['name']} ({s['rejected']})" for s in beat["segments"] if s["rejected"]]
+            if out:
+                warnings.append(f"Beat from frame {beat['ed']}: left out are {', '.join(out)}.")
+            if beat["numbers"]["gls"] is None:
+                warnings.append(
+                    f"Beat from frame {beat['ed']}: no GLS, more than {self.most_rejected} segments are left out."
+                )
+        means = {key: mean([beat["numbers"][key] for beat in beats]) for key in beats[0]["numbers"]}
+        return Measured(self.line, beats, means, doubted, tuple(warnings))
+
+    def gls(self, tracked: TrackedBeat, steps: Sequence[float]) -> float | None:
+        """The end-systolic GLS of a beat, %; None where too many segments are left out.
+
+        Args:
+            tracked: the tracked wall.
+            steps: (row, column) size of a pixel in any unit.
+        """
+        return self.measure(tracked, None, None, [str(k) for k in range(SEGMENTS)], steps)["numbers"]["gls"]
+
+    def measure(
+        self,
+        tracked: TrackedBeat,
+        spacing: Sequence[float] | None,
+        times: Sequence[float] | None,
+        names: Sequence[str],
+        steps: Sequence[float] | None = None,
+    ) -> BeatStrain:
+        """Everything of one beat.
+
+        Args:
+            tracked: the tracked wall.
+            spacing: mm a pixel (row, column), or None.
+            times: of all frames of the cine, s, or None.
+            names: of the six segments.
+            steps: size of a pixel (row, column) in any unit, where the spacing is unknown; None takes it as square.
+        """
+        steps = spacing or steps
+        beat = tracked.beat
+        es, end = beat.es - beat.ed, beat.end - beat.ed
+        seconds = None if times is None else np.asarray(times[beat.ed : beat.end + 1]) - times[beat.ed]
+        lines = dict(zip(LINES, tracked.lines.transpose(1, 0, 2, 3), strict=True))
+        main, endo = lines[self.line], lines["endocardium"]
+        lengths = strain.segment_lengths(main, steps, SEGMENTS)
+        rejected = self._reject_segments(tracked, main[0])
+        rejected = [SWITCHED_OFF if name in self.off else why for name, why in zip(names, rejected, strict=True)]
+        kept = [k for k, reason in enumerate(rejected) if not reason]
+        raw = {
+            "gls": strain.lagrangian(lengths[kept].sum(0)) if SEGMENTS - len(kept) <= self.most_rejected else None,
+            "gls_centreline": strain.gls(lines["centreline"], steps),
+            "mapse": strain.mapse(endo, steps),
+            **{name: strain.lagrangian(row) for name, row in zip(names, lengths, strict=True)},
+        }
+        compensate = self.compensate and beat.whole
+        curves = {
+            name: 100 * (strain.remove_drift(curve, 0, end) if compensate else curve)
+            for name, curve in raw.items()
+            if curve is not None
+        }
+        numbers = {"gls": None, **timing(curves.get("gls"), es, end, beat.whole, seconds, "gls_")}
+        numbers["gls"] = numbers.pop("gls_end_systolic")
+        numbers["gls_uncompensated"] = None if raw["gls"] is None else 100 * float(raw["gls"][es])
+        numbers["drift"] = 100 * strain.drift(raw["gls"], 0, end) if beat.whole and raw["gls"] is not None else None
+        numbers["gls_centreline"] = float(curves["gls_centreline"][es])
+        numbers["mapse"] = float(curves["mapse"][: es + 1].min())
+        numbers |= measure_in_mm(endo, spacing, es)
+        ends = [strain.disc_volume(endo[t], steps or (1.0, 1.0)) for t in (0, es)]
+        numbers["ejection_fraction"] = strain.ejection_fraction(*ends)  # a ratio: any unit will do
+        numbers["heart_rate"] = 60 / float(seconds[-1]) if seconds is not None and beat.whole else None
+        segments: list[dict[str, Any]] = []
+        for k, name in enumerate(names):
+            row = timing(None if rejected[k] else curves[name], es, end, beat.whole, seconds)
+            segments.append({"name": name, "rejected": rejected[k], **row, **self._quality(tracked, k)})
+        main_line = LINES.index(self.line)
+        whole, parts = intervals(tracked, numbers, segments, main_line, steps or (1.0, 1.0), compensate)
+        for segment, part in zip(segments, parts, strict=True):
+            segment["interval"] = part
+        peaks = [s["time_to_peak_ms"] for s in segments if s["time_to_peak_ms"] is not None]
+        spread = strain.mechanical_dispersion(peaks)
+        numbers["mechanical_dispersion_ms"] = None if math.isnan(spread) else spread
+        return {
+            "ed": beat.ed,
+            "es": beat.es,
+            "end": beat.end,
+            "whole": beat.whole,
+            "compensated": compensate,
+            "numbers": numbers,
+            "segments": segments,
+            "curves": {name: curve.tolist() for name, curve in curves.items()},
+            "intervals": whole,
+        }
+
+    def _quality(self, tracked: TrackedBeat, k: int) -> Numbers:
+        part = self._part(tracked, k)
+        missed = None if tracked.missed is None else float(tracked.missed[part].mean())
+        return {"nlcc": float(tracked.nlcc[part].mean()), "missed_px": missed}
+
+    @staticmethod
+    def _part(tracked: TrackedBeat, k: int) -> slice:
+        first, last = strain.segment_bounds(len(tracked.nlcc), SEGMENTS)[[k, k + 1]]
+        return slice(int(first), int(last) + 1)
+
+    def _reject_segments(self, tracked: TrackedBeat, line: Array) -> list[str | None]:
+        """Why each segment is left out, or None."""
+        size = float(np.linalg.norm(line - line[[0, -1]].mean(0), axis=1).max())
+        reasons: list[str | None] = []
+        for k in range(SEGMENTS):
+            quality, outside = self._quality(tracked, k), float(tracked.outside[self._part(tracked, k)].mean())
+            nlcc, missed = quality["nlcc"], quality["missed_px"]
+            assert nlcc is not None
+            if outside > self.most_outside:
+                reasons.append(f"{outside:.0%} of it outside the sector")
+            elif nlcc < self.least_nlcc:
+                reasons.append(f"frames unlike after registration, NLCC {nlcc:.2f}")
+            elif missed is not None and missed > self.most_missed * size:
+                reasons.append(f"forward and backward motion {missed:.2f} px apart")
+            else:
+                reasons.append(None)
+        return reasons
+
+
+def times_doubted(beats: Sequence[BeatStrain], times_are: str | None) -> bool:
+    """Whether times rest on a file's playback alone, without two whole beats of a possible heart rate.
+
+    Args:
+        beats: as ``StrainMeasures.measure`` gives them.
+        times_are: as a cine's ``meta`` says.
+    """
+    rates = [rate for beat in beats if (rate := beat["numbers"]["heart_rate"]) is not None]
+    return times_are == "playback" and not (len(rates) > 1 and all(is_possible(rate) for rate in rates))
+
+
+def is_possible(heart_rate: float) -> bool:
+    """Whether a heart beats so often a minute."""
+    return SLOWEST_HEART <= heart_rate <= FASTEST_HEART
+
+
+def timing_warnings(beats: Sequence[BeatStrain], times: Sequence[float] | None, doubted: bool) -> list[str]:
+    """What a reader of rates, times and peaks must know of the frames' times.
+
+    Args:
+        beats: as ``StrainMeasures.measure`` gives them.
+        times: of the cine's frames, s, or None.
+        doubted: as ``times_doubted`` says.
+    """
+    said = []
+    if doubted:
+        said.append(
+            "The frame times are those of the file's playback: heart rate, times to peak and strain rates are right "
+            "only if it plays as fast as it was acquired."
+        )
+    for beat in beats:
+        rate, frames = beat["numbers"]["heart_rate"], beat["es"] - beat["ed"] + 1
+        if rate is not None and not is_possible(rate):
+            said.append(
+                f"The beat from frame {beat['ed']}: a heart rate of {rate:.0f} beats/min is hardly possible; either "
+                "the frame times or the beat are wrong."
+            )
+        if frames < FEWEST_SYSTOLIC:
+            said.append(
+                f"The beat from frame {beat['ed']}: only {frames} frames in systole; a peak may lie between two."
+            )
+    if times is not None and len(times) > 1:
+        speed = (len(times) - 1) / (times[-1] - times[0])
+        if speed < SLOWEST_CINE:
+            said.append(f"{speed:.0f} frames/s are few: peaks may be missed, and rates are too small.")
+    return said
+
+
+def timing(curve: Array | None, es: int, end: int, whole: bool, seconds: Array | None, prefix: str = "") -> Numbers:
+    """End-systolic, peak-systolic and peak strain, post-systolic index, time to peak and strain rates of a curve in %.
+
+    Args:
+        curve: of one beat, %; None gives None everywhere.
+        es, end: frames from end-diastole.
+        whole: whether the beat goes to its end; what comes after systole is None otherwise.
+        seconds: of the frames from end-diastole, or None.
+        prefix: of the names.
+    """
+    names = (
+        "end_systolic", "peak_systolic", "peak", "post_systolic_index", "time_to_peak_ms", "systolic_rate",
+        "early_diastolic_rate",
+    )  # fmt: skip
+    found: Numbers = dict.fromkeys(names)
+    if curve is not None:
+        found["end_systolic"] = float(curve[es])
+        found["peak_systolic"] = strain.peak_systolic(curve, 0, es)
+        rate = None if seconds is None else strain.strain_rate(curve / 100, seconds.tolist())
+        if rate is not None:
+            found["systolic_rate"] = float(rate[: es + 1].min())
+        if whole:
+            lowest, frame = strain.peak(curve, 0, end)
+            index = strain.post_systolic_index(float(curve[es]), lowest)
+            found["peak"] = lowest
+            found["post_systolic_index"] = None if math.isnan(index) else index
+            if seconds is not None and rate is not None:
+                found["time_to_peak_ms"] = 1000 * float(seconds[frame])
+                found["early_diastolic_rate"] = float(rate[es:].max())
+    return {prefix + name: value for name, value in found.items()}
+
+
+def measure_in_mm(endo: Array, spacing: Sequence[float] | None, es: int) -> Numbers:
+    """MAPSE in mm and volumes in ml, of an endocardium ``[n, P, 2]``; None without spacing."""
+    names = ("mapse_mm", "end_diastolic_volume_ml", "end_systolic_volume_ml")
+    if spacing is None:
+        return dict.fromkeys(names)
+    volumes = [strain.disc_volume(endo[t], spacing) for t in (0, es)]
+    values = (float(strain.mapse_mm(endo, spacing)[: es + 1].max()), *volumes)
+    return dict(zip(names, values, strict=True))
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """Mean of what is known; None where nothing is."""
+    known = [v for v in values if v is not None]
+    return sum(known) / len(known) if known else None
+
+
+def strain_truth_scores(case: CineCase, measured: Measured) -> Scores:
+    """Errors against the truth of a simulated case (``cardiac_motion.evaluation.truth`` says what its entry holds).
+
+    The metrics are ``gls_true`` and ``gls_error`` (end-systolic strain of the first beat's endocardium, found less
+    true, in points of %), ``ed_error`` and ``es_error`` (frames); none of a case without truth.
+
+    Raises:
+        InputError: the truth can't be read.
+    """
+    if case.entry.summary is None:
+        return Scores()
+    truth = read_json(Path(case.entry.summary))
+    try:
+        es, curve = int(truth["end_systole_frame"]), truth["strain"]["global"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{case.entry.summary}: no readable truth ({error})") from error
+    beat = measured.beats[0]
+    found = beat["numbers"]["gls"]
+    return Scores(
+        {
+            "gls_true": 100 * curve[es],
+            "gls_error": math.nan if found is None else found - 100 * curve[es],
+            "ed_error": beat["ed"],
+            "es_error": beat["es"] - es,
+        }
+    )

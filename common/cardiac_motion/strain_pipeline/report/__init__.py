@@ -1,0 +1,1 @@
+"""Reports of strain: HTML, figures, tables and DICOM SR."""

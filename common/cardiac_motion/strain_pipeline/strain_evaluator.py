@@ -1,0 +1,175 @@
+"""The way of a cine from its file to a strain report.
+
+Østvik et al. 2018 (10.1007/978-3-030-00889-5_35): the view is classified (section 2.1), the wall segmented and its
+lines drawn (2.2), motion estimated (2.3; the bundle's network and inferer, any that meet the DDF contract), and both
+fused point by point in a Kalman filter (2.4). Evain et al. 2022 gives GLS and MAPSE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.evaluation.case_evaluator import CaseEvaluator
+from cardiac_motion.registration.pairwise import SizedInferer
+from cardiac_motion.registration.result import RegistrationResult
+from cardiac_motion.strain_pipeline.cache import Kept, measure_kept, time_block
+from cardiac_motion.strain_pipeline.measures.followup import read_earlier
+from cardiac_motion.strain_pipeline.measures.measures import SEGMENTS, StrainMeasures
+from cardiac_motion.strain_pipeline.measures.repeats import TwinResult
+from cardiac_motion.strain_pipeline.quality.checks import Gate, wall_checks
+from cardiac_motion.strain_pipeline.quality.choice import (
+    NAMED,
+    Listed,
+    choose_best,
+    examine,
+    examine_all,
+    format_listing,
+)
+from cardiac_motion.strain_pipeline.quality.orientation import orient_segmentation
+from cardiac_motion.strain_pipeline.quality.view import decide_view, energy_check
+from cardiac_motion.strain_pipeline.report.report_files import write_strain_case
+from cardiac_motion.strain_pipeline.strain_case import StrainCase, add_changes
+from cardiac_motion.strain_pipeline.tracking.motion import Fusion, TrackedBeat, track_wall, widen_sector
+from cardiac_motion.strain_pipeline.tracking.wall import Wall, extract_lines, region_around, wall_in
+
+
+class StrainEvaluator(CaseEvaluator):
+    """Measures the strain of each cine, and writes its report.
+
+    Args:
+        device, dataset, network, output_dir, inferer, postprocessing, val_handlers: as in ``CaseEvaluator``.
+        classify: ``cine [T, H, W]`` to a probability a view name.
+        segment: ``cine [T, H, W]`` to memberships ``[T, 4, H, W]`` of background, cavity, myocardium, left atrium.
+        measures: what is measured of the tracked wall.
+        fusion: how lines and motion are weighed.
+        gate: what must hold before strain is given.
+        points: along the wall, seven at least.
+        figures: write report and film.
+        weights: name of a network to what its weights are and what they were trained on.
+        options: that are told in the report.
+        baseline: results of an earlier study of the patient (``followup.read_earlier``): the change of each view that
+            both have is reported.
+        around: what is registered around the wall, part of the ventricle's length; None registers the whole sector. 0.2
+            halves the time of the motion, and changes it where the wall is near the edge.
+        twins: makes twins of a measured cine and has them measured (``simulated_repeats.Twins``); None of none.
+        take: of a study, view to the name of the cine that is to be taken for it (``choice.choose_best``).
+
+    Attributes:
+        listed: all cines of a study, of which those that are ``taken`` are measured.
+    """
+
+    method = "strain_pipeline"
+
+    def __init__(
+        self,
+        *,
+        classify: Callable[[Tensor], dict[str, float]],
+        segment: Callable[[Tensor], Tensor],
+        measures: StrainMeasures | None = None,
+        fusion: Fusion | None = None,
+        gate: Gate | None = None,
+        points: int = 120,
+        figures: bool = True,
+        weights: Mapping[str, str] | None = None,
+        take: Mapping[str, str] | None = None,
+        options: Mapping[str, Any] | None = None,
+        baseline: str | None = None,
+        around: float | None = None,
+        twins: Callable[..., TwinResult] | None = None,
+        **shared: Any,
+    ) -> None:
+        super().__init__(**shared)
+        if points <= SEGMENTS:
+            raise InputError(f"points {points}: a wall of {SEGMENTS} segments needs {SEGMENTS + 1} points at least")
+        self.classify, self.segment, self.measures = classify, segment, measures or StrainMeasures()
+        self.fusion, self.gate, self.points = fusion or Fusion(), gate or Gate(), points
+        self.figures, self.weights, self.take = figures, dict(weights or {}), take
+        self.options = dict(options or {})
+        self.around = around
+        self.earlier, self.twins = read_earlier(baseline) if baseline else {}, twins
+        if twins is not None and self.measures.line != "endocardium":
+            raise InputError(f"--twin knows the true strain of the endocardium, not of the {self.measures.line}")
+        self.listed: list[Listed] = []
+
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
+        """Go through the cases; of a study through the best cine of each apical view.
+
+        Raises:
+            InputError: as ``CaseEvaluator.run``, or no cine of a study shows an apical view.
+        """
+        if getattr(self.dataset, "study", False) and not self.listed:
+            self.choose()
+        super().run(global_epoch)
+
+    def choose(self) -> None:
+        """Look at all cines of a study, and keep those that are measured."""
+        look = partial(examine, classify=self.classify, segment=self.segment, gate=self.gate)
+        self.listed = choose_best(examine_all(self.dataset, look), self.take)
+        print(f"cines (* measured):\n{format_listing(self.listed)}")
+        entries = []
+        for entry, cine in zip(self.dataset.entries, self.listed, strict=True):  # type: ignore[attr-defined]
+            if cine.taken:
+                entries.append({**entry, "assumed_view": cine.view} if cine.why == NAMED else entry)
+        self.dataset.entries = entries  # type: ignore[attr-defined]
+        self.data_loader = range(len(entries))
+        self.state.epoch_length = len(entries)
+
+    def journey(self, case: CineCase) -> StrainCase:
+        """From frames to a view, a wall, its motion, strain, and a report."""
+        study = add_changes(self.measure(self.compute_kept(case)), self.earlier)
+        if self.twins is not None:
+            study = replace(study, twin=self.twins(study, self.track_known_wall, self.measures.gls))
+        return write_strain_case(study, self.weights, self.figures, self.options)
+
+    def compute_kept(self, case: CineCase) -> Kept:
+        """What takes long: the view's probabilities, the segmented wall, the fields.
+
+        Raises:
+            InputError: no apical view, no left ventricle, or a wall that can't be one.
+        """
+        seconds: dict[str, float] = {}
+        frames = case.cine.as_tensor()[0]
+        with time_block(seconds, "view"):
+            probabilities = self.classify(frames)
+            decide_view(case, probabilities, self.gate.view_threshold, self.gate.force)
+            self.gate.stop([energy_check(probabilities)], case.entry.image)
+        with time_block(seconds, "segmentation"):
+            segment, _ = orient_segmentation(frames, self.segment)
+            memberships = segment(frames)
+        with time_block(seconds, "contours"):
+            found = extract_lines(memberships, self.points, case.entry.image)
+            seen = widen_sector(case.cine)
+            wall = wall_in(case, found)
+            self.gate.stop(wall_checks(wall, seen), case.entry.image)  # before the motion, which is slow
+        del memberships
+        result = self.motion_of(case, wall)
+        seconds["motion"] = result.seconds
+        return Kept(case, probabilities, found, result, seen, seconds)
+
+    def motion_of(self, case: CineCase, wall: Wall) -> RegistrationResult:
+        """The fields of a case, of the region around its wall alone where that is asked for."""
+        whole = self.inferer
+        if self.around is not None and isinstance(whole, SizedInferer):
+            self.inferer = whole.restrict(region_around(wall.lines, self.around))
+        try:
+            return self.fields_of(case)
+        finally:
+            self.inferer = whole
+
+    def track_known_wall(self, case: CineCase, wall: Wall, seen: NDArray[np.bool_]) -> tuple[TrackedBeat, ...]:
+        """A known wall of a cine carried through its beats by the cine's own motion; ``seen [H, W]`` is the sector."""
+        return track_wall(case, wall, self.motion_of(case, wall), self.fusion, seen)
+
+    def measure(self, kept: Kept) -> StrainCase:
+        """What is measured of a cine whose fields are known: ``cardiac_motion.strain_pipeline.cache.measure_kept``."""
+        study = measure_kept(kept, self.measures, self.fusion, self.gate)
+        return replace(study, folder=self.folder_of(study.case))

@@ -1,0 +1,1 @@
+"""The wall in each frame: segmented, tracked and filtered."""

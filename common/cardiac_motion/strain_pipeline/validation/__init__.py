@@ -1,0 +1,1 @@
+"""How far the pipeline can be relied on: invariance tests and coverage of intervals."""

@@ -1,0 +1,100 @@
+import errno
+import json
+import subprocess
+import sys
+
+import pytest
+from cardiac_motion.core.errors import InputError, input_error_in
+from cardiac_motion.core.whole_files import PROGRAM as OURS
+from cardiac_motion.core.whole_files import write_whole
+
+
+def test_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep/er/file.txt"
+    with write_whole(path) as beside:
+        beside.write_text("new")
+        assert not path.exists() and beside.parent == path.parent and beside.suffix == ".txt"
+    assert path.read_text() == "new"
+    with pytest.raises(KeyError), write_whole(path) as beside:
+        beside.write_text("half")
+        raise KeyError
+    assert path.read_text() == "new" and len(list(path.parent.iterdir())) == 1
+
+
+def write_folder(path, text):
+    with write_whole(path) as beside:
+        beside.mkdir()
+        (beside / text).write_text(text)
+        (beside / "summary.json").write_text(json.dumps({"program": OURS}))
+
+
+def test_folder_replaces_an_older_one_of_this_program(tmp_path):
+    path = tmp_path / "case"
+    for text in ("old", "new"):
+        write_folder(path, text)
+    assert {f.name for f in path.iterdir()} == {"new", "summary.json"} and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("summary", [None, "{}", "not JSON", '["program"]'])
+def test_a_folder_of_others_is_never_replaced(tmp_path, summary):
+    path = tmp_path / "case"
+    path.mkdir()
+    (path / "notes.txt").write_text("must survive")
+    if summary is not None:
+        (path / "summary.json").write_text(summary)
+    with pytest.raises(InputError, match="did not make"):
+        write_folder(path, "new")
+    with pytest.raises(InputError, match="did not make"), write_whole(path) as beside:
+        beside.write_text("a file over the folder")
+    assert (path / "notes.txt").read_text() == "must survive" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_the_system_refuses_names_the_path(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file/under: cannot be written"), write_whole(tmp_path / "file/under"):
+        pass
+    with pytest.raises(InputError, match="no space left"), write_whole(tmp_path / "x"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_found_in_a_chain():
+    try:
+        try:
+            raise InputError("the file")
+        except InputError as error:
+            raise RuntimeError("wrapped") from error
+    except RuntimeError as error:
+        assert str(input_error_in(error)) == "the file"
+    assert input_error_in(ValueError("a defect")) is None
+
+
+def test_a_defect_while_bad_input_is_handled_is_a_defect():
+    with pytest.raises(KeyError) as caught:
+        try:
+            raise InputError("the file")
+        except InputError:
+            {}["a bug"]
+    assert input_error_in(caught.value) is None
+
+
+PROGRAM = "from cardiac_motion.core.errors import InputError, install_error_hook; install_error_hook(); raise {}"
+
+
+@pytest.mark.parametrize(
+    "raised, traceback, shown",
+    [
+        ("InputError('a\\n b')", "", "error: a b"),
+        ("KeyError(3)", "", "Traceback"),
+        ("InputError('a')", "1", "Traceback"),
+    ],
+)
+def test_one_line(raised, traceback, shown):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(raised)],
+        capture_output=True,
+        text=True,
+        env={"TRACEBACK": traceback},
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(shown)

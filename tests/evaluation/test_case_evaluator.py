@@ -1,0 +1,87 @@
+"""A case's way through an evaluator: what handlers see, that MONAI's attach, and that a folder is whole or absent."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.evaluation import cine as way
+from cardiac_motion.evaluation.case_evaluator import CaseEvents
+from cardiac_motion.evaluation.cine import CineReport
+from ignite.engine import Engine, Events
+from monai.engines.utils import IterationEvents
+from monai.handlers import CheckpointSaver, MetricsSaver, StatsHandler, ValidationHandler
+
+from tests.evaluation.made import Still, evaluator
+
+
+def test_the_way_of_a_case_and_who_watches_it(cines):
+    engine, seen = evaluator(cines), []
+    for event in (
+        Events.STARTED, CaseEvents.CASE_READ, IterationEvents.FORWARD_COMPLETED, IterationEvents.MODEL_COMPLETED,
+        CaseEvents.CASE_DONE, Events.ITERATION_COMPLETED, Events.EPOCH_COMPLETED, Events.COMPLETED,
+    ):  # fmt: skip
+        engine.add_event_handler(event, lambda e, name: seen.append(name), event.name)
+    engine.add_event_handler(CaseEvents.CASE_READ, lambda e: seen.append(e.state.batch["case"]))
+    engine.run()
+    case = ["CASE_READ", None, "FORWARD_COMPLETED", "MODEL_COMPLETED", "CASE_DONE", "ITERATION_COMPLETED"]
+    each = [[name or letter for name in case] for letter in "ab"]
+    assert seen == ["STARTED", *each[0], *each[1], "EPOCH_COMPLETED", "COMPLETED"]
+    report = engine.state.output
+    assert isinstance(report, CineReport) and report.folder == cines / "out/b" and not engine.state.failed
+    assert torch.equal(report["pred"], report.result.ddf) and report["image"].shape == (2, 2, 48, 56)
+    assert set(report) >= {"case", "image", "pred", "metrics", "folder", "cine"}
+    assert engine.state.metrics["mse"] == pytest.approx(report.scores.metrics["mse"])
+
+
+def test_a_metric_has_one_column(cines):
+    engine = evaluator(cines, "a")
+    engine.run()
+    metrics = engine.state.output.scores.metrics
+    assert [key for key in metrics if key.startswith("mse")] == ["mse@before", "mse"]
+
+
+def test_handlers_of_monai_attach(cines, capsys):
+    where = cines / "monai"
+    network, ran = Still(), []
+    handlers = [
+        StatsHandler(name="stats", output_transform=lambda report: {"mse": report["metrics"]["mse"]}),
+        MetricsSaver(str(where)),
+        CheckpointSaver(str(where), {"network": network}, save_final=True),
+    ]
+    engine = evaluator(cines, handlers=handlers)
+    engine.add_event_handler(Events.COMPLETED, lambda e: ran.append(e.state.epoch))
+    trainer = Engine(lambda engine, batch: None)
+    ValidationHandler(1, engine).attach(trainer)
+    trainer.run([0], max_epochs=2)
+    assert ran == [1, 2] and "Iter: 2/2 -- mse: " in capsys.readouterr().out
+    assert "mse," in (where / "metrics.csv").read_text()
+    assert list(where.glob("*.pt"))
+
+
+def test_a_folder_is_whole_or_absent(cines, monkeypatch):
+    (cines / "contour.json").write_text(json.dumps([[30, 15], [10, 28], [30, 40]]))
+    given = {"contour": str(cines / "contour.json")}
+    write = way.write_cine_case.__globals__["write_contour"]
+
+    def dies(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(way.write_cine_case.__globals__, "write_contour", dies)
+    with pytest.raises(KeyboardInterrupt):
+        evaluator(cines, "a", **given).run()
+    assert not list((cines / "out").iterdir())
+    monkeypatch.setitem(way.write_cine_case.__globals__, "write_contour", write)
+    evaluator(cines, "a", **given).run()
+    files = {path.name for path in (cines / "out/a").iterdir()}
+    assert files == {"ddf.nii.gz", "contours.json", "strain.csv", "strain.png", "summary.json"}
+    assert np.isfinite(json.loads((cines / "out/a/summary.json").read_text())["metrics"]["gls"])
+
+
+def test_a_bad_case_does_not_stop_the_list(cines):
+    (cines / "a.nii.gz").write_bytes(b"no cine")
+    engine = evaluator(cines)
+    with pytest.raises(InputError, match="1 of 2 cases failed"):
+        engine.run()
+    assert set(engine.state.failed) == {"a"} and (cines / "out/b/summary.json").is_file()

@@ -1,0 +1,128 @@
+"""Rendered pairs: the same truth as the simulation's, and a folder that a training reads while it fills."""
+
+import numpy as np
+import pytest
+import torch
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.simulation.datasets.dataset import TemplateSource
+from cardiac_motion.simulation.datasets.rendered import WORLDS, Shards, read_pair, render, write_pairs
+from cardiac_motion.simulation.sequence import Settings
+from cardiac_motion.simulation.ultrasound.recording import RecordingChain
+from cardiac_motion.training.flow_pairs import RenderedFlowPairs
+
+SMALL = Settings(scatterers=8_000, shape=(64, 64), probes=("reference",), artefact=0.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pairs")
+    assert write_pairs(folder, TemplateSource(), WORLDS, 1, 3, SMALL, None) == 0
+    return folder
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_every_world_has_pairs_whose_truth_holds(folder, world):
+    (path,) = (folder / world).glob("*.npz")
+    with np.load(path) as stored:
+        pairs, gaps, count = stored["pairs"], stored["gaps"], len(stored["frames"])
+    assert len(pairs) == len(gaps) >= 4 and pairs.max() < count and (pairs[:, 0] != pairs[:, 1]).all()
+    for number in range(len(pairs)):
+        item = read_pair(path, number)
+        assert item["image"].shape == (2, 64, 64) and item["field"].shape == (2, 64, 64)
+        assert item["mask"].any() and not (item["mask"] * item["ground"]).any()
+        there = (item["field"].norm(dim=0) * item["mask"][0]).max()
+        assert there <= 60.0
+    if world != "breathing":
+        assert bool(item["ground"].any()) == (world in ("still", "sliding"))
+
+
+def test_opposite_pairs_undo_each_other(folder):
+    """Two pairs of the same frames the other way round: the fields compose to nothing where both are known."""
+    (path,) = (folder / "moving").glob("*.npz")
+    with np.load(path) as stored:
+        pairs = [tuple(int(k) for k in pair) for pair in stored["pairs"]]
+        moves = [float(np.abs(d).max()) for d in stored["ddf"]]
+    both = [(a, pairs.index(p[::-1])) for a, p in enumerate(pairs) if p[::-1] in pairs]
+    first, second = min(both, key=lambda pair: moves[pair[0]])
+    from cardiac_motion.fields.ddf import compose
+
+    there, back = read_pair(path, first), read_pair(path, second)
+    left = compose(there["field"][None], back["field"][None])[0].norm(dim=0)
+    known = torch.nn.functional.max_pool2d(1 - there["mask"] * back["mask"], 9, 1, 4)[0] == 0
+    assert left[known].median() < 0.05 and left[known].mean() < 0.1
+
+
+def test_the_same_number_is_the_same_file_and_files_are_kept(folder, bar_names):
+    first, again = (render(TemplateSource(), "sliding", 3, 0, SMALL, RecordingChain()) for _ in range(2))
+    assert all((first[key] == again[key]).all() for key in first)
+    path = next((folder / "still").glob("*.npz"))
+    before = path.stat().st_mtime_ns
+    write_pairs(folder, TemplateSource(), ["still"], 1, 3, SMALL, None)
+    assert path.stat().st_mtime_ns == before and bar_names == ["pairs"]
+
+
+def test_a_training_reads_them_while_more_are_rendered(folder):
+    pairs = RenderedFlowPairs(folder, {"still": 1.0, "speckle": 3.0}, 40, augmentation={"crop": [48, 48], "flip": True})
+    item = pairs[0]
+    assert item["image"].shape == (2, 48, 48) and set(item) == {"image", "field", "mask", "spacing"}
+    assert torch.equal(item["image"], pairs[0]["image"])
+    shards = Shards(folder, {"still": 1.0, "speckle": 3.0})
+    random = np.random.default_rng(0)
+    worlds = [shards.draw(random)[0] for _ in range(40)]
+    assert 20 <= worlds.count("speckle") <= 38
+    write_pairs(folder, TemplateSource(), ["speckle"], 2, 3, SMALL, None)
+    pairs.set_epoch(1)
+    assert len(pairs.shards.files["speckle"]) == 2
+
+
+def test_still_ground_counts_less_than_the_wall(folder):
+    item = RenderedFlowPairs(folder, {"still": 1.0}, 4, unmoved=0.0, augmentation={"ground": 0.25})[1]
+    assert {round(float(v), 3) for v in item["mask"].unique()} == {0.0, 0.25, 1.0}
+    assert item["field"][:, item["mask"][0] == 0.25].abs().max() < 1e-3
+
+
+def test_unmoved_pairs(folder):
+    item = RenderedFlowPairs(folder, None, 4, unmoved=1.0)[2]
+    assert torch.equal(item["image"][0], item["image"][1]) and not item["field"].any() and item["mask"].all()
+
+
+@pytest.mark.parametrize(
+    ("gaps", "backward", "numbers"),
+    [(None, True, {0, 1, 2, 3}), ([1], True, {0, 1}), ([1], False, {0}), (None, False, {0, 2}), ([2, 4], False, {2})],
+)
+def test_gaps_and_directions_are_those_asked_for(tmp_path, gaps, backward, numbers):
+    """Table I of c-PWC-Net: the field of each pair is its number."""
+    bits = np.packbits(np.ones((4, 8, 8), bool), axis=-1)
+    arrays = {
+        "frames": np.zeros((3, 8, 8), np.uint8),
+        "pairs": np.array([[0, 1], [1, 0], [0, 2], [2, 0]]),
+        "gaps": np.array([1, 1, 2, 2]),
+        "ddf": np.arange(4, dtype=np.float16)[:, None, None, None] * np.ones((1, 2, 8, 8), np.float16),
+        "mask": bits,
+        "ground": bits,
+        "free": bits[0],
+        "spacing": np.ones(2, np.float32),
+    }
+    (tmp_path / "still").mkdir()
+    np.savez(tmp_path / "still" / "0000_000000.npz", **arrays)
+    pairs = RenderedFlowPairs(tmp_path, {"still": 1.0}, 60, gaps, backward, unmoved=0.0)
+    assert {int(pairs[k]["field"].max()) for k in range(60)} == numbers
+
+
+def test_gaps_that_no_pair_has_are_refused(folder):
+    with pytest.raises(InputError, match=r"no pair of gaps \[77\]"):
+        Shards(folder, None, gaps=[77]).draw(np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("world", ["flat", "hearts"])
+def test_unknown_worlds_are_refused(tmp_path, world):
+    with pytest.raises(InputError, match=world):
+        write_pairs(tmp_path, TemplateSource(), [world], 1)
+
+
+def test_a_folder_without_pairs_and_a_broken_file_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no rendered pairs"):
+        Shards(tmp_path)
+    (tmp_path / "broken.npz").write_bytes(b"PK nothing")
+    with pytest.raises(InputError, match=r"broken\.npz"):
+        read_pair(tmp_path / "broken.npz", 0)

@@ -1,0 +1,148 @@
+"""The checks on a wall whose motion is known, and on walls that can't be one."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures
+from cardiac_motion.strain_pipeline.quality.checks import (
+    BEAT,
+    CASE,
+    LIMITS,
+    TIMES,
+    Gate,
+    check,
+    crossings,
+    remove_times,
+    select_failed,
+    tracking_checks,
+    wall_checks,
+)
+from cardiac_motion.strain_pipeline.quality.view import decide_view, energy_check, view_check
+from cardiac_motion.strain_pipeline.tracking.image_networks import ViewProbabilities
+from cardiac_motion.ventricle.views import APICAL
+
+from tests.strain_pipeline.test_pipeline import SHARE, SIZE, heart, labels_at, tracked  # noqa: F401
+
+
+def sector(top=8, depth=105):
+    row, column = np.mgrid[:SIZE, :SIZE]
+    return (np.hypot(row - top, column - 60) < depth) & (np.abs(column - 60) < 0.9 * (row - top + 4))
+
+
+@pytest.fixture
+def wall(heart):  # noqa: F811
+    labels = np.stack([labels_at(s) for s in SHARE])
+    return replace(heart[1], areas=(labels == 1).sum((1, 2)).astype(float))
+
+
+def names(checks):
+    return {c.name for c in select_failed(checks)}
+
+
+def test_a_ventricle_passes(heart, wall):  # noqa: F811
+    case, _ = heart
+    found = tracked(case, wall)
+    measured = StrainMeasures(least_nlcc=0.0)([found], case.meta, APICAL["apical_4ch"])
+    checks = [*wall_checks(wall, sector()), *tracking_checks(found, measured.beats[0], wall, True)]
+    assert not select_failed(checks) and {c.name for c in checks} == set(LIMITS)
+    assert {c.costs for c in checks} == {CASE, BEAT, TIMES}
+    values = {c.name: c.value for c in checks}
+    assert values["change of the cavity's area"] == pytest.approx(1 - 0.8**2, abs=0.03)
+    assert values["systole"] == pytest.approx(0.5, abs=0.06) and values["heart rate"] == pytest.approx(60)
+    assert values["cavity carried against segmented"] > 0.95 and values["base carried against segmented"] < 0.03
+
+
+@pytest.mark.parametrize(
+    ("change", "fails"),
+    [
+        (lambda lines: lines * [-1, 1] + [SIZE - 1, 0], "apex towards the probe"),
+        (lambda lines: lines[..., ::-1], "apex towards the probe"),
+        (lambda lines: 0.3 * lines + [10, 42], "length against the sector's depth"),
+        (lambda lines: 0.5 * lines + [55, 30], "apex below the probe"),
+        (lambda lines: lines * [1, 2.4] - [0, 84], "shape of the wall"),
+        (lambda lines: lines[:, [0, 0, 0]], "thickness of the wall"),
+        (lambda lines: np.where(np.arange(len(lines))[:, None, None, None] < 14, np.nan, lines), "frames with a wall"),
+    ],
+)
+def test_what_can_be_no_ventricle_fails(wall, change, fails):
+    checks = wall_checks(replace(wall, lines=change(wall.lines)), sector())
+    assert fails in names(checks)
+    with pytest.raises(InputError, match=r"a\.dcm: not measured: .*" + fails + r".*; --force True measures all"):
+        Gate().stop(checks, "a.dcm")
+    Gate(force=True).stop(checks, "a.dcm")
+
+
+def test_a_cavity_that_does_not_beat_fails(wall):
+    assert names(wall_checks(replace(wall, areas=np.full(len(SHARE), 900.0)), sector())) == {
+        "change of the cavity's area"
+    }
+
+
+def test_a_track_that_leaves_the_wall_fails(heart, wall):  # noqa: F811
+    case, _ = heart
+    found = tracked(case, wall)
+    (beat,) = StrainMeasures(least_nlcc=0.0)([found], case.meta, APICAL["apical_4ch"]).beats
+    off = replace(found, lines=found.lines + np.linspace(0, 40, len(SHARE))[:, None, None, None] * [0, 1])
+    assert "cavity carried against segmented" in names(tracking_checks(off, beat, wall, True))
+    said = [c for c in tracking_checks(off, beat, wall, True, drawn=True) if not c.passed]
+    assert {c.costs for c in said if c.name.endswith("against segmented")} == {"nothing"}
+    numbers = {**beat["numbers"], "drift": -12.0, "heart_rate": 20.0}
+    late = {**beat, "es": 17, "numbers": numbers}
+    assert names(tracking_checks(found, late, wall, True)) >= {"drift against GLS", "systole", "heart rate"}
+    assert "heart rate" not in names(tracking_checks(found, late, wall, False)), "playback says nothing of hearts"
+
+
+def test_beats_that_fail_are_left_out_and_the_last_one_stops():
+    bad, good = check("systole", 0.9, 0), check("systole", 0.4, 30)
+    gate = Gate()
+    assert gate.select_beats([bad, good], [0, 30], "a") == [False, True]
+    assert gate.warnings([bad, good]) == [f"Check failed, the beat is left out: {bad.describe()}."]
+    with pytest.raises(InputError, match=r"a: no beat can be trusted: systole 0\.9 of the beat"):
+        gate.select_beats([bad], [0], "a")
+    assert Gate(force=True).select_beats([bad], [0], "a") == [True]
+    assert gate.warnings([check("drift against GLS", 0.2, 0)]) == []
+    assert "drifts by 37% of its shortening" in gate.warnings([check("drift against GLS", 0.37, 0)])[0]
+    assert gate.warnings([check("base carried against segmented", 0.1, 0)]) == []
+    assert "tracked base lies 16% of the length" in gate.warnings([check("base carried against segmented", 0.16, 0)])[0]
+    assert not check("systole", float("nan")).passed and check("systole", None).passed
+    assert (
+        check("systole", None).describe().startswith("systole unknown")
+        and check("systole", 0.9, 0).row()["passed"] is False
+    )
+
+
+def test_an_impossible_heart_rate_takes_times_away(heart, wall):  # noqa: F811
+    case, _ = heart
+    measured = StrainMeasures(least_nlcc=0.0)([tracked(case, wall)], case.meta, APICAL["apical_4ch"])
+    less = remove_times(measured, [check("heart rate", 20.0, 0)])
+    assert less.means["heart_rate"] is None is less.means["gls_time_to_peak_ms"] is less.means["gls_systolic_rate"]
+    assert less.means["gls"] == measured.means["gls"] and less.beats[0]["segments"][0]["time_to_peak_ms"] is None
+    assert remove_times(measured, [check("heart rate", 60.0, 0)]) is measured
+
+
+def test_view_is_a_check_that_a_user_lifts(heart):  # noqa: F811
+    case, _ = heart
+    shares = {"apical_2ch": 0.3, "other": 0.7}
+    with pytest.raises(InputError, match="looks like other"):
+        decide_view(case, shares)
+    forced = decide_view(case, shares, 0.5, force=True)
+    assert forced.view.short == "A2C" and not view_check(forced, 0.5).passed
+    assert view_check(replace(forced, given=True), 0.5).passed
+    unlike = ViewProbabilities(shares)
+    assert energy_check(unlike).passed and energy_check(shares).passed, "nothing is known"
+    unlike.energy = 0.5
+    assert not energy_check(unlike).passed and energy_check(unlike).costs == CASE
+
+
+def test_crossings_of_a_line():
+    ring = np.linspace(-0.3, np.pi + 0.3, 80)
+    eight = np.stack([np.sin(ring), np.sin(2 * ring)], -1)
+    assert crossings(eight) == 1 and crossings(np.stack([ring, ring**2], -1)) == 0
+
+
+def test_the_first_frames_of_other_pictures_do_not_break_the_checks(wall):
+    checks = wall_checks(wall, np.ones((SIZE, SIZE), bool))
+    assert all(torch.isfinite(torch.tensor(c.value)) for c in checks)

@@ -1,0 +1,56 @@
+"""The view of a cine: who has the last word, and when nobody has."""
+
+from types import SimpleNamespace
+
+import pytest
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.strain_pipeline.quality.view import decide_view, energy_check, view_check
+
+SURE = {"apical_4ch": 0.7, "apical_2ch": 0.2, "other": 0.1}
+
+
+def case(said=None):
+    return SimpleNamespace(entry=SimpleNamespace(assumed_view=said, image="a.dcm"))
+
+
+def test_the_most_probable_apical_view_from_the_threshold_on():
+    found = decide_view(case(), SURE)
+    assert (found.view.name, found.given) == ("apical_4ch", False)
+    assert decide_view(case(), SURE, threshold=0.7).view.name == "apical_4ch"
+    with pytest.raises(InputError, match=r"a.dcm: the view is not certain \(apical 4ch 0.70, less than 0.71\); --view"):
+        decide_view(case(), SURE, threshold=0.71)
+
+
+def test_what_is_no_apical_view_is_refused_however_sure():
+    probabilities = {"parasternal_short_axis": 0.6, "apical_4ch": 0.4}
+    with pytest.raises(InputError, match=r"a.dcm: looks like parasternal short axis \(0.60\), not an apical view"):
+        decide_view(case(), probabilities, threshold=0.0)
+    assert decide_view(case(), probabilities, force=True).view.name == "apical_4ch"
+
+
+def test_the_users_word_is_over_the_classifiers_and_over_force():
+    for said, name in (("A2C", "apical_2ch"), ("apical_long_axis", "apical_long_axis")):
+        for force in (False, True):
+            found = decide_view(case(said), SURE, 0.99, force)
+            assert (found.view.name, found.given, found.probabilities) == (name, True, SURE)
+    with pytest.raises(InputError):
+        decide_view(case("subcostal"), SURE)
+
+
+def test_forced_it_is_the_best_of_the_apical_ones():
+    assert decide_view(case(), {"apical_long_axis": 0.1, "apical_2ch": 0.02}, force=True).view.short == "ALAX"
+
+
+def test_the_checks_of_a_view():
+    check = view_check(decide_view(case(), SURE), 0.5)
+    assert (check.name, check.value, check.least) == ("view", 0.7, 0.5) and check.passed
+    assert view_check(decide_view(case("ALAX"), SURE), 0.5).value == 0.0
+    assert view_check(decide_view(case("ALAX"), SURE), 0.5).least is None, "what the user says has no limit"
+
+    class Probabilities(dict):
+        energy = 2.9
+
+    assert energy_check(SURE).value is None
+    assert not energy_check(Probabilities(SURE)).passed
+    Probabilities.energy = 3.0
+    assert energy_check(Probabilities(SURE)).passed

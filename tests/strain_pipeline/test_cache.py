@@ -1,0 +1,82 @@
+"""What is kept of a cine gives the same strain as what was found; walls drawn at any frame."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.evaluation.contour import read_drawn_walls
+from cardiac_motion.registration.result import RegistrationResult
+from cardiac_motion.strain_pipeline import cache as K
+from cardiac_motion.strain_pipeline.measures.measures import SWITCHED_OFF, StrainMeasures
+from cardiac_motion.strain_pipeline.tracking.motion import ncc_after_warp
+from cardiac_motion.strain_pipeline.tracking.wall import Segmented, walls_of
+from cardiac_motion.ventricle.contours import LINES
+
+from tests.strain_pipeline.test_pipeline import SHARE, fields, heart, labels_at  # noqa: F401
+
+
+@pytest.fixture
+def folder(heart, tmp_path):  # noqa: F811
+    case, _ = heart
+    labels = np.stack([labels_at(s) for s in SHARE])
+    areas = (labels == 1).sum((1, 2)).astype(float)
+    seen = np.ones(labels.shape[1:], bool)
+    K.write_cine_kept(tmp_path, case, seen, {"apical_4ch": 0.9})
+    K.write_segmented(tmp_path, Segmented(torch.from_numpy(labels), areas, *walls_of(labels, 120)))
+    K.write_motion(tmp_path / "m", RegistrationResult(fields(), seconds=1.5), "known")
+    return tmp_path
+
+
+def again(folder, **said):
+    off = said.pop("off", None)
+    kept = K.replace_entry(K.read_kept(folder, folder / "m"), **said)
+    return K.measure_kept(kept, StrainMeasures(least_nlcc=-1.0, off=off))
+
+
+def test_what_is_kept_gives_the_strain_of_the_motion(folder):
+    study = again(folder)
+    assert study.measured.means["gls"] == pytest.approx(-20, abs=0.8)
+    assert K.read_kept(folder, folder / "m").result.seconds == 1.5
+    kept = K.read_case(folder)[0]
+    torch.testing.assert_close(kept.image[3, 1], kept.image[4, 0])
+
+
+@pytest.mark.parametrize("frame", [0, 7, 12])
+def test_a_wall_drawn_at_any_frame_is_where_the_tracked_one_is(folder, frame, tmp_path):
+    lines = again(folder).tracked[0].lines[frame] + [0.0, 1.5]
+    path = tmp_path / "drawn.json"
+    path.write_text(json.dumps({"drawn": [frame], **{n: [lines[k].tolist()] for k, n in enumerate(LINES)}}))
+    study = again(folder, contour=str(path), ed=0)
+    assert study.wall.drawn == (frame,)
+    off = np.abs(study.tracked[0].lines[frame][:, 20:-20] - lines[:, 20:-20])
+    assert off.max() < 0.5  # pixels, after smoothing in time
+    assert study.measured.means["gls"] == pytest.approx(-20, abs=1.0)
+
+
+def test_drawn_lines_that_do_not_fit_are_refused(folder, tmp_path):
+    path = tmp_path / "drawn.json"
+    lines = again(folder).tracked[0].lines[0]
+    for wrong in (lines[:, :50], lines + 500, lines[::-1]):
+        path.write_text(json.dumps({"drawn": [0], **{n: [wrong[k].tolist()] for k, n in enumerate(LINES)}}))
+        with pytest.raises(InputError):
+            read_drawn_walls(path, (120, 120), 120)
+    path.write_text(json.dumps({"endocardium": lines[0].tolist()}))
+    assert read_drawn_walls(path, (120, 120), 120) == {}
+
+
+def test_a_segment_switched_off_is_left_out_of_gls(folder):
+    study = again(folder, off=["apical inferoseptal"])
+    rejected = {s["name"]: s["rejected"] for s in study.measured.beats[0]["segments"]}
+    assert [name for name, why in rejected.items() if why == SWITCHED_OFF] == ["apical inferoseptal"]
+    with pytest.raises(InputError, match="apical four-chamber has"):
+        again(folder, off=["basal anterior"])
+
+
+def test_ncc_in_a_box_is_that_of_the_whole_picture():
+    image = torch.rand(2, 2, 60, 70, generator=torch.Generator().manual_seed(0))
+    ddf = torch.randn(2, 2, 60, 70, generator=torch.Generator().manual_seed(1))
+    whole = ncc_after_warp(image, ddf, 3)
+    part = ncc_after_warp(image, ddf, 3, (slice(10, 50), slice(20, 65)))
+    torch.testing.assert_close(part[..., 3:-3, 3:-3], whole[..., 13:47, 23:62], atol=1e-4, rtol=0)

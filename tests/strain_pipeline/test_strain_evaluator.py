@@ -1,0 +1,172 @@
+"""The whole way of a cine, with networks that know the truth: what is done, in which order, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.registration.pairwise import PairwiseInferer, SizedInferer
+from cardiac_motion.registration.result import RegistrationInferer, RegistrationResult
+from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures
+from cardiac_motion.strain_pipeline.quality.checks import Gate
+from cardiac_motion.strain_pipeline.strain_evaluator import StrainEvaluator
+from torch import nn
+
+from tests.strain_pipeline.test_pipeline import SHARE, SIZE, fields, heart, labels_at  # noqa: F401
+
+LABELS = np.stack([labels_at(share) for share in SHARE])
+
+
+class Known(nn.Module):
+    """Gives the fields of the heart, in the order of its pairs."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.calls = [], 0
+
+    def forward(self, image):
+        self.calls += 1
+        if len(self.left) < len(image):
+            self.left = list(fields())
+        here, self.left = self.left[: len(image)], self.left[len(image) :]
+        return torch.stack(here)
+
+
+def segment(frames):
+    return nn.functional.one_hot(torch.from_numpy(LABELS[: len(frames)]).long(), 4).movedim(-1, 1).float()
+
+
+class Cases:
+    def __init__(self, *cases):
+        self.cases = cases
+        self.entries = [{"case": case.name, "image": case.entry.image} for case in cases]
+
+    def __len__(self):
+        return len(self.cases)
+
+    def __getitem__(self, index):
+        return self.cases[index]
+
+
+@pytest.fixture
+def evaluator(heart, tmp_path):  # noqa: F811
+    def make(classify=None, dataset=None, **settings):
+        settings.setdefault("figures", False)
+        settings.setdefault("measures", StrainMeasures(least_nlcc=-1.0))
+        settings.setdefault("inferer", PairwiseInferer(batch_size=7, progress=False))
+        return StrainEvaluator(
+            device="cpu", dataset=dataset or Cases(heart[0]), network=Known(), output_dir=str(tmp_path / "out"),
+            classify=classify or (lambda frames: {"apical_4ch": 0.9, "other": 0.1}), segment=segment, **settings,
+        )  # fmt: skip
+
+    return make
+
+
+def test_the_wall_may_have_an_odd_number_of_points_but_not_too_few(evaluator, tmp_path):
+    evaluator(points=121).run()
+    summary = json.loads((tmp_path / "out/heart/summary.json").read_text())
+    assert summary["means"]["gls"] == pytest.approx(-20, abs=0.8)
+    with pytest.raises(InputError, match="points 6: a wall of 6 segments needs 7 points at least"):
+        evaluator(points=6)
+
+
+def test_a_cine_goes_its_way(evaluator, tmp_path):
+    made = evaluator(options={"motion": "known"}, weights={"view": "none"})
+    made.run()
+    summary = json.loads((tmp_path / "out/heart/summary.json").read_text())
+    assert summary["means"]["gls"] == pytest.approx(-20, abs=0.8) and summary["view"] == "apical_4ch"
+    assert summary["options"] == {"motion": "known"} and summary["weights"] == {"view": "none"}
+    assert made.state.metrics["gls"] == summary["means"]["gls"] and not made.state.failed
+    parts = [f"seconds_{part}" for part in ("view", "segmentation", "contours", "motion", "tracking", "strain")]
+    assert all(summary["metrics"][part] > 0 for part in parts)
+    assert summary["metrics"]["seconds"] == pytest.approx(sum(summary["metrics"][part] for part in parts))
+    assert made.network.calls == 3, "twenty pairs, seven at a time"
+
+
+def test_another_view_stops_before_anything_is_segmented(evaluator, tmp_path):
+    def never(frames):
+        raise AssertionError
+
+    made = evaluator(lambda frames: {"subcostal_4ch": 0.8, "apical_4ch": 0.2})
+    made.segment = never
+    with pytest.raises(InputError, match=r"heart\.dcm: looks like subcostal 4ch \(0\.80\), not an apical view"):
+        made.run()
+    assert not list((tmp_path / "out").glob("heart/*")) and made.network.calls == 0
+
+
+def test_what_can_be_no_ventricle_stops_before_the_motion(evaluator):
+    made = evaluator()
+    made.segment = lambda frames: segment(frames).flip(2)  # upside down: the apex is away from the probe
+    with pytest.raises(InputError, match=r"not measured: .*apex towards the probe"):
+        made.run()
+    assert made.network.calls == 0
+
+
+def test_an_earlier_study_is_compared(evaluator, tmp_path):
+    evaluator().run()
+    (tmp_path / "out/heart").rename(tmp_path / "before")
+    stored = json.loads((tmp_path / "before/summary.json").read_text())
+    stored["means"]["gls"] -= 2.0
+    (tmp_path / "before/summary.json").write_text(json.dumps(stored))
+    evaluator(baseline=str(tmp_path / "before")).run()
+    summary = json.loads((tmp_path / "out/heart/summary.json").read_text())
+    assert summary["changes"][0]["name"] == "gls" and summary["changes"][0]["change"] == pytest.approx(2.0)
+    with pytest.raises(InputError, match=r"no summary\.json of strain_pipeline"):
+        evaluator(baseline=str(tmp_path / "nothing"))
+
+
+def test_twins_know_the_endocardium_alone(evaluator):
+    with pytest.raises(InputError, match="--twin knows the true strain of the endocardium, not of the centreline"):
+        evaluator(twins=lambda *given: None, measures=StrainMeasures(line="centreline"))
+    given = []
+
+    def twins(study, tracked, gls):
+        given.append((study.case.name, gls(study.tracked[0], (1.0, 1.0))))
+
+    evaluator(twins=twins).run()
+    assert given == [("heart", pytest.approx(-20, abs=0.8))]
+
+
+def test_motion_around_the_wall_alone(evaluator):
+    sizes = []
+
+    class Still(RegistrationInferer):
+        """Says that nothing moves, and keeps the size of what it is asked of."""
+
+        def __call__(self, inputs, network, mask=None, part=""):
+            sizes.append(tuple(inputs.shape[2:]))
+            return RegistrationResult(torch.zeros_like(inputs))
+
+    whole = SizedInferer(Still())
+    for around in (None, 0.2):
+        made = evaluator(inferer=whole, around=around, gate=Gate(force=True))
+        made.run()
+        assert made.inferer is whole, "the next cine has another region"
+    rows, columns = np.nonzero(np.isin(LABELS.max(0), (1, 2)))
+    length = 0.2 * 58 * 1.15  # of a ventricle of 58 rows, as its lines are drawn
+    found = sizes[1]
+    assert sizes[0] == (SIZE, SIZE)
+    assert np.ptp(rows) < found[0] <= np.ptp(rows) + 2 * length + 4
+    assert np.ptp(columns) < found[1] <= np.ptp(columns) + 2 * length + 4
+
+
+def test_of_a_study_the_best_cine_of_a_view_is_measured(evaluator, heart, tmp_path, capsys):  # noqa: F811
+    from dataclasses import replace
+
+    from cardiac_motion.core.entry import Entry
+
+    cases = [replace(heart[0], entry=Entry(name, f"{name}.dcm")) for name in ("one", "two", "three")]
+    dataset = Cases(*cases)
+    dataset.study = True
+    said = iter([
+        {"apical_4ch": 0.7, "other": 0.3}, {"apical_4ch": 0.95, "other": 0.05}, {"other": 0.9, "apical_4ch": 0.1},
+        {"apical_4ch": 0.95, "other": 0.05},
+    ])  # fmt: skip
+    dataset.__class__ = type("Study", (Cases,), {"__getitem__": lambda self, i: by_name[self.entries[i]["case"]]})
+    by_name = {case.name: case for case in cases}
+    made = evaluator(lambda frames: next(said), dataset)
+    made.run()
+    assert [entry["case"] for entry in dataset.entries] == ["two"] and len(made.listed) == 3
+    assert (tmp_path / "out/two/summary.json").is_file() and not (tmp_path / "out/one").exists()
+    assert "cines (* measured):" in capsys.readouterr().out
