@@ -22,6 +22,8 @@ import nibabel
 import numpy as np
 import psutil
 import torch
+
+from benchmarks.results import ROOT, read_kept, save
 from cardiac_motion.cine.cases import demo_cine
 from cardiac_motion.cine.read import read_cine
 from cardiac_motion.cine.write import write_cine
@@ -31,8 +33,6 @@ from cardiac_motion.cohort.runner import Limits, Work
 from cardiac_motion.core.command import CommandParser
 from cardiac_motion.core.plots import plt
 from cardiac_motion.volume.phantom import phantom
-
-from benchmarks.results import ROOT, read_kept, save
 from tests.cohort.server import TrackingServer
 from tests.cohort.work import end, names, work
 from tests.conftest import moving_cine

@@ -10,13 +10,13 @@ import time
 from typing import Any
 
 import torch
-from cardiac_motion.comparators.farneback import Farneback
-from cardiac_motion.comparators.fft_xcorr import FFTXCorr
-from cardiac_motion.registration.pairwise import PairwiseInferer
 from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
 from benchmarks.results import ROOT
+from cardiac_motion.comparators.farneback import Farneback
+from cardiac_motion.comparators.fft_xcorr import FFTXCorr
+from cardiac_motion.registration.pairwise import PairwiseInferer
 
 NETWORKS = {"ncc_flow": [], "small_pwc": ["small_pwc"], "pwc_net": ["pwc_net"], "c_pwc_net": ["c_pwc_net"]}
 SIZE, PAPER_SIZE = (256, 256), (448, 384)

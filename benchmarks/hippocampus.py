@@ -11,13 +11,13 @@ import time
 from typing import Any
 
 import torch
-from cardiac_motion.registration.atlas import AtlasSegmentation
-from cardiac_motion.registration.overlap import segmentation_scores
-from cardiac_motion.volume.volume_case import LABELS
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 
 from benchmarks.results import ROOT
+from cardiac_motion.registration.atlas import AtlasSegmentation
+from cardiac_motion.registration.overlap import segmentation_scores
+from cardiac_motion.volume.volume_case import LABELS
 
 METHODS = {
     "ssmsr": ("ssmsr_hippocampus", []),

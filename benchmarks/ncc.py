@@ -11,10 +11,11 @@ import time
 from typing import Any
 
 import torch
-from cardiac_motion.core.memory import peak_memory
-from cardiac_motion.fields.ncc import LocalNCCLoss
 from monai.losses import LocalNormalizedCrossCorrelationLoss
 from torch import nn
+
+from cardiac_motion.core.memory import peak_memory
+from cardiac_motion.fields.ncc import LocalNCCLoss
 
 CASES = {
     "768x1024 radius 6": ((768, 1024), 6),

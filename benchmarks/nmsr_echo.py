@@ -15,6 +15,9 @@ from typing import Any
 import ants
 import numpy as np
 import torch
+from monai.bundle import ConfigParser
+from torch import Tensor
+
 from cardiac_motion.cine.cases import CineCases
 from cardiac_motion.cine.sector import sector_mask
 from cardiac_motion.core.memory import peak_memory
@@ -23,8 +26,6 @@ from cardiac_motion.fields.regularity import folding
 from cardiac_motion.registration.metrics import reconstruction
 from cardiac_motion.simulation.heart.anatomy import view
 from cardiac_motion.simulation.sequence import Settings, draw
-from monai.bundle import ConfigParser
-from torch import Tensor
 
 CONFIGS = Path(__file__).parents[1] / "bundles/nmsr_echo/configs"
 PRESETS = {"fast": (), "motion": ("motion.json",), "diffeomorphic": ("diffeomorphic.json",)}

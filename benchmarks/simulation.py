@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from benchmarks.results import save
 from cardiac_motion.core.command import CommandParser
 from cardiac_motion.core.memory import peak_memory
 from cardiac_motion.simulation.datasets.dataset import SimulatedPairs, TemplateSource
@@ -23,8 +25,6 @@ from cardiac_motion.simulation.heart.anatomy import view
 from cardiac_motion.simulation.sequence import Settings, Simulation, draw
 from cardiac_motion.simulation.ultrasound.image import Probe, Scanner
 from cardiac_motion.simulation.ultrasound.reference import pymust_echoes
-
-from benchmarks.results import save
 
 SCATTERERS = 200_000
 FRAMES = 40

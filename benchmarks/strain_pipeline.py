@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from monai.bundle import ConfigParser
+
 from cardiac_motion.core.memory import peak_memory
 from cardiac_motion.networks.segmentation_unet import SegmentationUNet
 from cardiac_motion.networks.view_classifier import ViewClassifier
 from cardiac_motion.networks.weights import save_weights
 from cardiac_motion.simulation.datasets.dataset import TemplateSource
 from cardiac_motion.simulation.datasets.write import write_cases
-from monai.bundle import ConfigParser
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "bundles/strain_pipeline/configs"

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cardiac_motion.core import bars
 from scipy import ndimage
+
+from cardiac_motion.core import bars
 
 os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")  # which ITK settles once, whoever asks it first
 

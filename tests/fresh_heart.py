@@ -3,6 +3,7 @@
 from functools import cache
 
 import torch
+
 from cardiac_motion.registration.flow_loss import endpoint_error
 from cardiac_motion.simulation.heart.anatomy import view
 from cardiac_motion.simulation.sequence import Settings, draw

@@ -3,10 +3,11 @@
 import nibabel
 import numpy as np
 import torch
+from torch.nn import functional
+
 from cardiac_motion.simulation.datasets.dataset import TemplateSource
 from cardiac_motion.simulation.datasets.write import write_cases
 from cardiac_motion.simulation.sequence import Settings
-from torch.nn import functional
 
 SIZE, FRAMES = 128, 20
 

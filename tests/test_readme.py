@@ -9,9 +9,9 @@ import subprocess
 import sys
 
 import pytest
+
 from cardiac_motion.cine.cases import demo_cine
 from cardiac_motion.cine.write import write_cine
-
 from tests.bundles.running import ROOT
 from tests.conftest import moving_cine
 

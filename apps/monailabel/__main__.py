@@ -13,11 +13,12 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 sys.modules.setdefault("pydicom_seg", types.ModuleType("pydicom_seg"))
 
 import uvicorn  # noqa: E402
-from cardiac_motion.core.command import CommandParser  # noqa: E402
-from cardiac_motion.core.errors import InputError  # noqa: E402
 from lib.server import make_server  # noqa: E402
 from main import DEFAULTS, MotionApp  # noqa: E402
 from sample import write_sample  # noqa: E402
+
+from cardiac_motion.core.command import CommandParser  # noqa: E402
+from cardiac_motion.core.errors import InputError  # noqa: E402
 
 
 def main(words: Sequence[str] | None = None) -> None:

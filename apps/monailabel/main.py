@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from cardiac_motion.core.errors import InputError
-from cardiac_motion.serving.validation import Refused
-from cardiac_motion.serving.workers import Results, Workers
 from lib.infers import bundle_tasks
 from lib.strategies import First, MostUncertain, Random
 from lib.studies import Studies
@@ -17,6 +14,10 @@ from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
+
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.serving.validation import Refused
+from cardiac_motion.serving.workers import Results, Workers
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = "nmsr_echo,ssmsr_hippocampus,cpwc_echo,strain_pipeline"

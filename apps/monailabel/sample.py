@@ -7,13 +7,14 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+from monai.data import MetaTensor
+from torch.nn import functional
+
 from cardiac_motion.cine.cases import demo_cine
 from cardiac_motion.cine.read import read_cine
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.volume.cases import phantom_entries
 from cardiac_motion.volume.phantom import phantom
-from monai.data import MetaTensor
-from torch.nn import functional
 
 
 def write_sample(folder: Path) -> tuple[Path, Path]:

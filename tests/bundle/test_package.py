@@ -9,10 +9,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from cardiac_motion.bundle.package import bundle_folder, main, package
-from cardiac_motion.core.errors import InputError, input_error_in
 from monai.bundle import ConfigParser
 
+from cardiac_motion.bundle.package import bundle_folder, main, package
+from cardiac_motion.core.errors import InputError, input_error_in
 from tests.bundles.running import ROOT
 
 BUNDLES = sorted(path.name for path in (ROOT / "bundles").iterdir())

@@ -9,11 +9,11 @@ import sys
 import warnings
 
 import pytest
+from monai.bundle import create_workflow
+
 from cardiac_motion.bundle.run import arguments, log_to_file, main, write_log
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import InputError
-from monai.bundle import create_workflow
-
 from tests.bundles.running import ROOT
 from tests.conftest import moving_cine
 

@@ -8,13 +8,13 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from cardiac_motion.cine.write import write_cine
-from cardiac_motion.core.errors import input_error_in
-from cardiac_motion.fields.field_files import load_ddf
 from monai.data import MetaTensor
 from PIL import Image
 from scipy import ndimage
 
+from cardiac_motion.cine.write import write_cine
+from cardiac_motion.core.errors import input_error_in
+from cardiac_motion.fields.field_files import load_ddf
 from tests.bundles.running import run_here
 from tests.conftest import moving_cine
 

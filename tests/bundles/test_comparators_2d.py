@@ -6,12 +6,12 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import input_error_in
 from cardiac_motion.fields.field_files import load_ddf
 from cardiac_motion.simulation.datasets.dataset import TemplateSource, settings_from
 from cardiac_motion.simulation.datasets.write import write_cases
-
 from tests.bundles.running import run_command, run_here
 from tests.conftest import moving_cine, rotation
 

@@ -6,6 +6,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from ignite.handlers import Checkpoint
+from monai.bundle import ConfigParser
+
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import input_error_in
 from cardiac_motion.fields.field_files import load_ddf
@@ -15,9 +18,6 @@ from cardiac_motion.simulation.datasets.dataset import TemplateSource
 from cardiac_motion.simulation.datasets.rendered import WORLDS, write_pairs
 from cardiac_motion.simulation.sequence import Settings
 from cardiac_motion.simulation.ultrasound.recording import RecordingChain
-from ignite.handlers import Checkpoint
-from monai.bundle import ConfigParser
-
 from tests.bundles.running import ROOT, run_here
 from tests.conftest import moving_cine
 from tests.fresh_heart import measure_unfound

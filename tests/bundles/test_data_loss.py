@@ -8,6 +8,8 @@ import imageio.v3 as iio
 import nibabel
 import numpy as np
 import pytest
+from monai.bundle import run as run_bundle
+
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.cohort import bundle as bundles
 from cardiac_motion.cohort.__main__ import arguments, run
@@ -16,8 +18,6 @@ from cardiac_motion.serving.requests import open_requests
 from cardiac_motion.simulation.datasets.dataset import TemplateSource, settings_from
 from cardiac_motion.simulation.datasets.write import write_cases
 from cardiac_motion.volume.phantom import phantom
-from monai.bundle import run as run_bundle
-
 from tests.bundles.running import NEEDS, ROOT, run_command, run_here
 from tests.conftest import moving_cine
 

@@ -4,14 +4,14 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from cardiac_motion.cine.cases import demo_cine
-from cardiac_motion.cine.write import write_cine
-from cardiac_motion.evaluation.case_evaluator import CaseEvents
-from cardiac_motion.volume.phantom import phantom
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 from monai.handlers import CheckpointSaver, MetricsSaver, StatsHandler, ValidationHandler
 
+from cardiac_motion.cine.cases import demo_cine
+from cardiac_motion.cine.write import write_cine
+from cardiac_motion.evaluation.case_evaluator import CaseEvents
+from cardiac_motion.volume.phantom import phantom
 from tests.bundles.running import ROOT
 from tests.conftest import moving_cine
 

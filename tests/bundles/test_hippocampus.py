@@ -5,10 +5,10 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from cardiac_motion.core.errors import input_error_in
-from cardiac_motion.volume.phantom import phantom
 from nibabel import Nifti1Image, save
 
+from cardiac_motion.core.errors import input_error_in
+from cardiac_motion.volume.phantom import phantom
 from tests.bundles.running import NEEDS, run_here
 
 VARIANTS = {

@@ -9,9 +9,9 @@ import sys
 import psutil
 import pytest
 import torch
-from cardiac_motion.cine.write import write_cine
 from monai.bundle import ConfigParser
 
+from cardiac_motion.cine.write import write_cine
 from tests.bundles.running import ROOT
 from tests.bundles.test_cpwc_echo import QUICK, SIMULATION
 from tests.cohort.work import wait_for

@@ -13,6 +13,8 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+from monai.bundle import ConfigParser
+
 from cardiac_motion.cine.cases import CineCases, demo_cine
 from cardiac_motion.cine.read import read_cine
 from cardiac_motion.cine.write import write_cine
@@ -22,8 +24,6 @@ from cardiac_motion.fields.field_files import load_ddf
 from cardiac_motion.fields.regularity import folding
 from cardiac_motion.networks.registration_unet import RegistrationUNet
 from cardiac_motion.networks.weights import load_weights, save_weights
-from monai.bundle import ConfigParser
-
 from tests.bundles.running import ROOT, run_command, run_here
 from tests.conftest import moving_cine
 from tests.fresh_heart import measure_unfound

@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
+
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import InputError, input_error_in
-
 from tests.bundles.running import ROOT, run_command, run_here
 from tests.conftest import moving_cine
 

@@ -12,13 +12,13 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
+
 from cardiac_motion.cine.read import read_cine
 from cardiac_motion.core.errors import input_error_in
 from cardiac_motion.networks.stacked_flow import StackedFlow, enlarge
 from cardiac_motion.networks.weights import load_weights
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
-
 from tests.bundles.running import ROOT, run_here
 from tests.fresh_heart import measure_unfound
 from tests.heart import SIZE, write_heart

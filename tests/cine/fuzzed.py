@@ -14,13 +14,13 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pydicom
-from cardiac_motion.cine.write import write_cine
 from hypothesis import strategies as st
 from PIL import Image
 from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from cardiac_motion.cine.write import write_cine
 from tests.cine.made import (
     cine_of,
     loop,

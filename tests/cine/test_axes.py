@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from cardiac_motion.cine.axes import Axes, axes_to_frames
 from cardiac_motion.core.errors import InputError
 

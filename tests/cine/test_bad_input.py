@@ -7,11 +7,11 @@ import itk
 import numpy as np
 import pydicom
 import pytest
+from scipy import ndimage
+
 from cardiac_motion.cine.read import read_cine
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import InputError
-from scipy import ndimage
-
 from tests.cine.made import (
     DEMO,
     H,

@@ -2,6 +2,7 @@ import imageio.v3 as iio
 import nibabel
 import numpy as np
 import pytest
+
 from cardiac_motion.cine.cases import CineCases, demo_cine
 from cardiac_motion.cine.labels import read_mask
 from cardiac_motion.cine.read import CINE_SUFFIXES, read_two_frames
@@ -9,7 +10,6 @@ from cardiac_motion.cine.transforms import cine_transforms
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.datalist import case_name
 from cardiac_motion.core.errors import InputError
-
 from tests.conftest import moving_cine
 
 

@@ -3,8 +3,9 @@
 from dataclasses import fields
 
 import torch
-from cardiac_motion.cine.cine_case import CineCase, CineMeta
 from monai.data import MetaTensor
+
+from cardiac_motion.cine.cine_case import CineCase, CineMeta
 
 
 def cine(**meta):

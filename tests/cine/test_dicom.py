@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from cardiac_motion.cine.read import read_cine
-from cardiac_motion.core.errors import InputError
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     HEVCMP51,
@@ -23,6 +21,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from cardiac_motion.cine.read import read_cine
+from cardiac_motion.core.errors import InputError
 from tests.cine.made import (
     H,
     T,

@@ -3,10 +3,10 @@
 import numpy as np
 import pydicom
 import pytest
+
 from cardiac_motion.cine.dicom_pixels import Palette, dicom_frames
 from cardiac_motion.cine.loop import FirstChannel, Loop
 from cardiac_motion.core.errors import InputError
-
 from tests.cine.made import loop, write_dicom
 
 

@@ -1,10 +1,10 @@
 """Regions of an ultrasound image: spacing in mm, what is cropped, and what is not believed."""
 
 import pytest
-from cardiac_motion.cine.dicom_regions import crop_regions, dicom_spacing, image_region, is_disjoint, ultrasound_regions
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from cardiac_motion.cine.dicom_regions import crop_regions, dicom_spacing, image_region, is_disjoint, ultrasound_regions
 from tests.cine.made import region
 
 SIZE = (48, 64)

@@ -7,10 +7,10 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 import tifffile
-from cardiac_motion.cine.read import read_cine
-from cardiac_motion.core.errors import InputError
 from PIL import Image
 
+from cardiac_motion.cine.read import read_cine
+from cardiac_motion.core.errors import InputError
 from tests.cine.made import (
     T,
     loop,

@@ -17,12 +17,12 @@ from types import FrameType
 
 import numpy as np
 import pytest
-from cardiac_motion.cine.read import read_cine
-from cardiac_motion.core.errors import InputError
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor
 
+from cardiac_motion.cine.read import read_cine
+from cardiac_motion.core.errors import InputError
 from tests.cine.fuzzed import KINDS, METAIMAGE, NRRD, damages, dicom_headers, huge, nifti_headers, text_fields, whole
 from tests.cine.made import (
     loop,

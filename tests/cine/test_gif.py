@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from cardiac_motion.cine.gif import read_gif
 from cardiac_motion.core.errors import InputError
-from PIL import Image
 
 
 def write(path, frames, duration=40):

@@ -4,6 +4,7 @@ import imageio.v3 as imageio
 import nibabel
 import numpy as np
 import pytest
+
 from cardiac_motion.cine.labels import read_labels, read_mask, read_plane
 from cardiac_motion.core.errors import InputError
 

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+
 from cardiac_motion.cine.loop import FirstChannel, Loop, format_error, millimetres, silence, unit_range
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import itk
 import numpy as np
 import pytest
-from cardiac_motion.cine.read import read_cine
-from cardiac_motion.core.errors import InputError
 from scipy import ndimage
 
+from cardiac_motion.cine.read import read_cine
+from cardiac_motion.core.errors import InputError
 from tests.cine.made import (
     loop,
     maximal_difference,

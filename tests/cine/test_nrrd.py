@@ -6,9 +6,9 @@ from typing import Any
 import nrrd
 import numpy as np
 import pytest
+
 from cardiac_motion.cine.read import read_cine
 from cardiac_motion.core.errors import InputError
-
 from tests.cine.made import T, loop, maximal_difference, nrrd_bytes
 
 

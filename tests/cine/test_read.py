@@ -7,10 +7,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.cine.read import frame_pairs, read_cine
 from cardiac_motion.cine.sector import sector_mask
 from cardiac_motion.core.errors import InputError
-
 from tests.cine.made import (
     DEMO,
     H,

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.cine.cases import CineCases
 from cardiac_motion.cine.read import read_cine
 from cardiac_motion.cine.scale import aspect_of, file_size, from_file_grid, pixel_steps, resample_square, to_file_grid
 from cardiac_motion.cine.transforms import cine_transforms
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import InputError
-
 from tests.cine.made import cine_of, loop, region, write_dicom
 
 

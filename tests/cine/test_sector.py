@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.cine.read import read_cine
 from cardiac_motion.cine.sector import sector_hull, sector_mask
-
 from tests.cine.made import (
     DEMO,
     phantom,

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.cine.square import FrameSquare
 from cardiac_motion.core.errors import InputError
 

@@ -7,13 +7,13 @@ import imageio.v3 as imageio
 import numpy as np
 import pydicom
 import pytest
+from pydicom.fileset import FileSet
+
 from cardiac_motion.cine.cases import CineCases
 from cardiac_motion.cine.read import read_cine
 from cardiac_motion.cine.study import cines_of, format_listing, match_view
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import InputError
-from pydicom.fileset import FileSet
-
 from tests.cine.made import T, cine_of, loop, maximal_difference, region, write_dicom
 
 

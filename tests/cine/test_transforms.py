@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose, ScaleIntensityd
+
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.cine.transforms import (
     BloodPoold,
@@ -18,9 +21,6 @@ from cardiac_motion.cine.transforms import (
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
-from monai.data import MetaTensor
-from monai.transforms import Compose, ScaleIntensityd
-
 from tests.conftest import moving_cine
 
 

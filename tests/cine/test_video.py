@@ -7,12 +7,12 @@ from pathlib import Path
 import imageio.v3 as imageio
 import numpy as np
 import pytest
-from cardiac_motion.cine.read import read_cine
-from cardiac_motion.cine.write import write_cine
-from cardiac_motion.core.errors import InputError
 from imageio_ffmpeg import get_ffmpeg_exe
 from PIL import Image
 
+from cardiac_motion.cine.read import read_cine
+from cardiac_motion.cine.write import write_cine
+from cardiac_motion.core.errors import InputError
 from tests.cine.made import (
     H,
     T,

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.cine.read import read_cine
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import InputError
-
 from tests.cine.made import (
     T,
     cine_of,

@@ -1,7 +1,6 @@
 """Three small cines and their list."""
 
 from cardiac_motion.cine.write import write_cine
-
 from tests.conftest import moving_cine
 
 CASES = ("c0", "c1", "c2")

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+
 from cardiac_motion.cohort import bundle as bundles
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.field_files import load_ddf
-
 from tests.bundles.running import ROOT
 from tests.cohort.cines import CASES
 

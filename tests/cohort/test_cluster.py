@@ -4,11 +4,11 @@ import os
 import sys
 
 import pytest
+
 from cardiac_motion.cohort import cluster
 from cardiac_motion.cohort.__main__ import main
 from cardiac_motion.cohort.engine import run_cases
 from cardiac_motion.core.errors import InputError
-
 from tests.cohort.work import expected, names, outputs, work
 
 JOB = """

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 import dask
 import psutil
 import pytest
+
 from cardiac_motion.cohort import cluster, engine
 from cardiac_motion.cohort.engine import Journal, hold_folder, run_cases
 from cardiac_motion.cohort.runner import Limits
 from cardiac_motion.core.errors import InputError
-
 from tests.cohort.work import ROOT, count_done, end, expected, hold, names, outputs, release, wait_for, work
 
 COUNT = 12

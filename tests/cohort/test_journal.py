@@ -7,14 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
+from mlflow.tracking import MlflowClient
+
 from cardiac_motion.cohort import journal as record
 from cardiac_motion.cohort.__main__ import main
 from cardiac_motion.cohort.engine import Journal
 from cardiac_motion.cohort.journal import Sender, send
 from cardiac_motion.core import tracking
 from cardiac_motion.core.errors import InputError
-from mlflow.tracking import MlflowClient
-
 from tests.cohort.server import TrackingServer
 from tests.cohort.work import wait_for
 

@@ -10,10 +10,10 @@ import sys
 
 import numpy as np
 import pytest
+
 from cardiac_motion.cohort.__main__ import arguments, run
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.field_files import load_ddf
-
 from tests.bundles.running import ROOT, run_here
 from tests.cohort.cines import CASES, write_cines
 

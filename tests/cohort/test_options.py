@@ -5,6 +5,7 @@ import os
 from contextlib import nullcontext
 
 import pytest
+
 from cardiac_motion.cohort import cluster
 from cardiac_motion.cohort.options import add_options, batch_system, machines
 from cardiac_motion.cohort.runner import Limits

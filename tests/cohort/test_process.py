@@ -7,9 +7,9 @@ import time
 from multiprocessing import Pipe
 
 import pytest
+
 from cardiac_motion.cohort.process import attempt, call_named, failure
 from cardiac_motion.core.errors import InputError
-
 from tests.cohort.work import ROOT, names, outputs, work
 
 

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+
 from cardiac_motion.cohort import runner
 from cardiac_motion.cohort.runner import Limits, Runner, gpu_of, list_gpus, run_case
-
 from tests.cohort.work import expected, outputs, work
 
 

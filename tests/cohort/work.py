@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import psutil
+
 from cardiac_motion.cohort import cluster, engine
 from cardiac_motion.cohort.runner import Limits, Work
 from cardiac_motion.core.errors import InputError

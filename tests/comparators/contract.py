@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from cardiac_motion.fields.ddf import warp
 from scipy import ndimage
+
+from cardiac_motion.fields.ddf import warp
 
 
 def check_contract(network):

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+
 from cardiac_motion.comparators.ants import AntsRegistration
 from cardiac_motion.core.errors import InputError
-
 from tests.comparators.contract import texture
 
 

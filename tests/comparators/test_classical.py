@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.comparators.classical import ClassicalMethod
 
 

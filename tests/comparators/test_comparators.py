@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from cardiac_motion.comparators.ants import AntsRegistration
 from cardiac_motion.comparators.ffd import BSplineRegistration
 from cardiac_motion.comparators.greedy import GreedyRegistration
@@ -9,7 +10,6 @@ from cardiac_motion.comparators.ilk import IterativeLucasKanade
 from cardiac_motion.comparators.tvl1 import TotalVariationFlow
 from cardiac_motion.fields.ddf import warp
 from cardiac_motion.fields.random import random_field
-
 from tests.comparators.contract import texture
 
 

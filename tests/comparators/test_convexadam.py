@@ -4,9 +4,9 @@ import sys
 
 import pytest
 import torch
+
 from cardiac_motion.comparators.convexadam import ConvexAdam
 from cardiac_motion.core.errors import InputError
-
 from tests.comparators.contract import check_known_displacement
 
 

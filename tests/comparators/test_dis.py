@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+
 from cardiac_motion.comparators.dis import DenseInverseSearch
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import identity_grid
-
 from tests.comparators.contract import check_contract
 from tests.conftest import moving_cine, rotation
 

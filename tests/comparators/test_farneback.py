@@ -1,9 +1,9 @@
 """Farnebäck's method keeps the contract, and its options."""
 
 import pytest
+
 from cardiac_motion.comparators.farneback import Farneback
 from cardiac_motion.core.errors import InputError
-
 from tests.comparators.contract import check_contract
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+
 from cardiac_motion.comparators.ffd import BSplineRegistration, NiftyReg, basis, bending_energy, spline_field
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import identity_grid, warp
 from cardiac_motion.fields.random import random_field
-
 from tests.comparators.contract import texture
 
 

@@ -1,9 +1,9 @@
 """Block matching keeps the contract, and its options."""
 
 import pytest
+
 from cardiac_motion.comparators.fft_xcorr import FFTXCorr
 from cardiac_motion.core.errors import InputError
-
 from tests.comparators.contract import check_contract
 
 

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 import torch
+
 from cardiac_motion.comparators.fireants import FireAnts
 from cardiac_motion.core.errors import InputError
-
 from tests.comparators.contract import check_contract, check_known_displacement
 
 

@@ -1,8 +1,8 @@
 """No motion is no motion, of every shape of the contract."""
 
 import torch
-from cardiac_motion.comparators.identity import NoMotion
 
+from cardiac_motion.comparators.identity import NoMotion
 from tests.comparators.contract import check_contract
 
 

@@ -1,9 +1,9 @@
 """Iterative Lucas-Kanade flow keeps the contract, and its options."""
 
 import pytest
+
 from cardiac_motion.comparators.ilk import IterativeLucasKanade
 from cardiac_motion.core.errors import InputError
-
 from tests.comparators.contract import check_contract
 
 

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
+
 from cardiac_motion.comparators.dis import DenseInverseSearch
 from cardiac_motion.comparators.farneback import Farneback
 from cardiac_motion.comparators.fft_xcorr import FFTXCorr
@@ -17,8 +19,6 @@ from cardiac_motion.networks.weights import load_weights
 from cardiac_motion.registration.losses import RegistrationLoss
 from cardiac_motion.registration.pairwise import PairwiseInferer, make_consistent
 from cardiac_motion.registration.testtime import MultiScaleTestTimeTraining
-from scipy import ndimage
-
 from tests.bundles.running import ROOT
 from tests.conftest import moving_cine, rotation
 

@@ -3,9 +3,9 @@
 import sys
 
 import pytest
+
 from cardiac_motion.comparators.piv import ParticleImageVelocimetry
 from cardiac_motion.core.errors import InputError
-
 from tests.comparators.contract import check_contract
 
 

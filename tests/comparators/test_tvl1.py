@@ -1,9 +1,9 @@
 """Total-variation flow keeps the contract, and its options."""
 
 import pytest
+
 from cardiac_motion.comparators.tvl1 import TotalVariationFlow
 from cardiac_motion.core.errors import InputError
-
 from tests.comparators.contract import check_contract
 
 

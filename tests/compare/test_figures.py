@@ -5,10 +5,10 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
+
 from cardiac_motion.compare import figures
 from cardiac_motion.compare.figures import box_plot, profile_plot, truth_plot
 from cardiac_motion.compare.methods import Method
-
 from tests.compare.results import GOOD, WORSE, flow, method, write_profiles
 
 

@@ -1,6 +1,7 @@
 """What is compared: one kind of cases each, known by its metric of truth."""
 
 import pytest
+
 from cardiac_motion.compare.kinds import KINDS, UNKNOWN, kind_named
 
 CASES = {

@@ -6,12 +6,12 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+
 from cardiac_motion.compare.__main__ import compare, parser, write_tables
 from cardiac_motion.compare.methods import Method
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.blood.contrast_cine import write_blood
 from cardiac_motion.volume.phantom import phantom
-
 from tests.bundles.running import ROOT
 from tests.compare.results import GOOD, WORSE, flow, method, write_profiles
 

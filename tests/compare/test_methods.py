@@ -4,9 +4,9 @@ import json
 import math
 
 import pytest
+
 from cardiac_motion.compare.methods import Method, methods_of
 from cardiac_motion.core.errors import InputError
-
 from tests.bundles.running import ROOT
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import mannwhitneyu, wilcoxon
+
 from cardiac_motion.compare.kinds import UNKNOWN
 from cardiac_motion.compare.methods import Method
 from cardiac_motion.compare.table import compare_with_best, kind_of, markdown, rows
-from scipy.stats import mannwhitneyu, wilcoxon
-
 from tests.compare.results import GOOD, WORSE, flow, method
 
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+
 from cardiac_motion.compare.__main__ import write_tables
 from cardiac_motion.compare.tracked_comparison import child, send
 from cardiac_motion.core.errors import InputError
-
 from tests.compare.results import GOOD, WORSE, method
 
 

@@ -1,6 +1,7 @@
 """What a method is worth is what it is in its worst world."""
 
 import pytest
+
 from cardiac_motion.compare.kinds import KINDS, UNKNOWN
 from cardiac_motion.compare.worst import find_worst, list_worst, write_worst
 

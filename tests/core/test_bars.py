@@ -3,6 +3,7 @@
 import io
 
 import pytest
+
 from cardiac_motion.core import bars
 from cardiac_motion.core.bars import count_bytes, show_bar
 

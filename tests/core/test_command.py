@@ -4,6 +4,7 @@ import importlib
 from pathlib import Path
 
 import pytest
+
 from cardiac_motion.core.command import CommandParser, suggest_name
 
 ROOT = Path(__file__).resolve().parents[2]

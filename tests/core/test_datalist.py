@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from cardiac_motion.core.datalist import case_name, read_datalist, resolve_entry
 from cardiac_motion.core.errors import InputError
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from cardiac_motion.core.entry import Case, Entry
 
 

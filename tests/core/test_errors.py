@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from cardiac_motion.core.errors import InputError, input_error_in
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from cardiac_motion.cohort.cluster import make_job_cluster
 from cardiac_motion.comparators.ants import AntsRegistration
 from cardiac_motion.comparators.convexadam import ConvexAdam

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.folders import case_names, check_targets, is_finished
 from cardiac_motion.core.whole_files import PROGRAM

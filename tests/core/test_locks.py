@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from cardiac_motion.core import locks
 from cardiac_motion.core.errors import InputError
 

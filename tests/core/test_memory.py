@@ -6,6 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+
 from cardiac_motion.core import memory
 from cardiac_motion.core.memory import peak_memory
 

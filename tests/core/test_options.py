@@ -1,9 +1,10 @@
 """Options: known ones alone, paths as written."""
 
 import pytest
+from monai.bundle import ConfigParser
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.options import check_files, check_known, check_place, is_path, restore_path, take_literally
-from monai.bundle import ConfigParser
 
 CONFIG = {
     "bundle_root": "bundles/b",

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from cardiac_motion.core.plots import plt
 from matplotlib import get_backend
+
+from cardiac_motion.core.plots import plt
 
 
 def test_a_figure_needs_no_window(tmp_path):

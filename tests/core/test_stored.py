@@ -4,6 +4,7 @@ import nibabel
 import numpy as np
 import psutil
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.stored import check_size, load_nifti
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.core.tables import (
     finite,
     metrics_of,

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from mlflow.tracking import MlflowClient
+
 from cardiac_motion.core import tracking
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.tracking import Record, keep, metric_name, read_records, record_id, rows_of, run_name, send
-from mlflow.tracking import MlflowClient
-
 from tests.bundles.running import ROOT
 
 CASES = {f"c{i}": {"mse": i / 8, "nlcc@1/2": float("nan") if i == 1 else 0.5} for i in range(6)}

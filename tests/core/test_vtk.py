@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+
 from cardiac_motion.core.vtk import write_pvd, write_vti, write_vtp
 
 KINDS = {"Float32": "<f4", "UInt8": "<u1", "Int64": "<i8"}

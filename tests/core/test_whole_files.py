@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from cardiac_motion.core.errors import InputError, input_error_in
 from cardiac_motion.core.whole_files import PROGRAM as OURS
 from cardiac_motion.core.whole_files import write_whole

@@ -1,8 +1,8 @@
 """Two cines in a folder."""
 
 import pytest
-from cardiac_motion.cine.write import write_cine
 
+from cardiac_motion.cine.write import write_cine
 from tests.conftest import moving_cine
 
 

@@ -1,10 +1,11 @@
 """An evaluator whose network finds that nothing moves."""
 
 import torch
+from torch import nn
+
 from cardiac_motion.cine.cases import CineCases
 from cardiac_motion.evaluation.cine import CineEvaluator
 from cardiac_motion.registration.pairwise import PairwiseInferer
-from torch import nn
 
 
 class Still(nn.Module):

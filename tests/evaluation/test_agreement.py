@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation.agreement import agreement, bland_altman, main, table
 

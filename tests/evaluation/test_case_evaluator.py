@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from cardiac_motion.core.errors import InputError
-from cardiac_motion.evaluation import cine as way
-from cardiac_motion.evaluation.case_evaluator import CaseEvents
-from cardiac_motion.evaluation.cine import CineReport
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from monai.handlers import CheckpointSaver, MetricsSaver, StatsHandler, ValidationHandler
 
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.evaluation import cine as way
+from cardiac_motion.evaluation.case_evaluator import CaseEvents
+from cardiac_motion.evaluation.cine import CineReport
 from tests.evaluation.made import Still, evaluator
 
 

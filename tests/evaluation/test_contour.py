@@ -8,12 +8,13 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
+
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation.contour import rasterise_wall, read_contour, read_wall, track_contour, write_contour
 from cardiac_motion.fields.ddf import identity_grid
-from monai.data import MetaTensor
 
 SIZE = (96, 80)
 FRAMES = 5

@@ -2,6 +2,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.evaluation import figures
 from cardiac_motion.fields.points import grid_points, track
 

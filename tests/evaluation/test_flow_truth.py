@@ -2,13 +2,13 @@ import dataclasses
 
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation.flow_truth import flow_scores, velocity_scores, vortex_scores
 from cardiac_motion.fields.field_files import save_cine_ddf
 from cardiac_motion.haemodynamics.velocity import velocity_of
 from cardiac_motion.haemodynamics.vortices import Vortex
 from cardiac_motion.registration.result import RegistrationResult, Stage
-
 from tests.lv_blood_flow.test_measures import SIZE, turning
 
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.evaluation.scores import Scores, reconstruction_scores
 from cardiac_motion.registration.result import RegistrationResult, Stage
 

@@ -1,11 +1,11 @@
 """The record of a run: one case by its pairs, several by case; the name, the files, what failed."""
 
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation import tracked_evaluation as record
 from cardiac_motion.evaluation.tracked_evaluation import RunRecord, list_name
 from cardiac_motion.evaluation.writer import MetricsTable
-
 from tests.evaluation.made import evaluator
 
 

@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.cine.cases import CineCases
 from cardiac_motion.cine.read import read_two_frames
 from cardiac_motion.core.entry import Entry

@@ -5,10 +5,10 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.fields.regularity import log_jacobian_sd
 from cardiac_motion.registration.overlap import segmentation_scores
 from cardiac_motion.volume.phantom import phantom
-
 from tests.bundles.running import run_command, run_here
 
 NAMES = {1: "head", 2: "body"}

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from monai.data import MetaTensor
+
 from cardiac_motion.core.whole_files import PROGRAM
 from cardiac_motion.evaluation.writer import MetricsTable, case_folder, read_earlier_rows, warp_cine
 from cardiac_motion.fields.field_files import load_ddf
-from monai.data import MetaTensor
-
 from tests.evaluation.made import evaluator
 
 

@@ -4,6 +4,7 @@ import itk
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.fields import ddf as fields
 
 

@@ -3,10 +3,10 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields import ddf as fields
 from cardiac_motion.fields.field_files import load_ddf, save_cine_ddf, save_volume_ddf
-
 from tests.fields.test_ddf import smooth_field, smooth_image
 
 

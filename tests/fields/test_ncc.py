@@ -1,7 +1,8 @@
 import pytest
 import torch
-from cardiac_motion.fields.ncc import EPS, LocalNCCLoss, box_sum, local_ncc, masked_mean, nlcc, window_mask
 from monai.losses import LocalNormalizedCrossCorrelationLoss
+
+from cardiac_motion.fields.ncc import EPS, LocalNCCLoss, box_sum, local_ncc, masked_mean, nlcc, window_mask
 
 
 def ncc_by_loop(fixed, warped, radius, eps=EPS):

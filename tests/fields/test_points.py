@@ -1,9 +1,9 @@
 import pytest
 import torch
+
 from cardiac_motion.fields import points as module
 from cardiac_motion.fields.ddf import identity_grid, invert
 from cardiac_motion.fields.points import field_at, grid_points, step_backward, step_forward, track
-
 from tests.conftest import rotation
 
 SIZE = (60, 70)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from cardiac_motion.fields.random import random_deformation, random_field
 
 

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+
 from cardiac_motion.fields import ddf as fields
 from cardiac_motion.fields.regularity import folding, gradient, jacobian_determinant, log_jacobian_sd
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from cardiac_motion.fields.ddf import rescale, warp
 from cardiac_motion.fields.scripted import rescale_plane, warp_plane
 

@@ -2,8 +2,8 @@ import math
 
 import pytest
 import torch
-from cardiac_motion.haemodynamics.derivatives import divergence, q_criterion, strain_rate, velocity_gradient, vorticity
 
+from cardiac_motion.haemodynamics.derivatives import divergence, q_criterion, strain_rate, velocity_gradient, vorticity
 from tests.haemodynamics.flows import grid, hill, lamb_oseen, lamb_oseen_vorticity, taylor_green
 
 STEP = 0.25

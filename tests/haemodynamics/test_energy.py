@@ -1,8 +1,8 @@
 import math
 
 import torch
-from cardiac_motion.haemodynamics.energy import DENSITY, VISCOSITY, energy_loss, kinetic_energy
 
+from cardiac_motion.haemodynamics.energy import DENSITY, VISCOSITY, energy_loss, kinetic_energy
 from tests.haemodynamics.flows import grid, taylor_green
 
 STEP, WAVE, SPEED = 0.1, 20.0, 0.4

@@ -1,9 +1,9 @@
 import math
 
 import torch
+
 from cardiac_motion.haemodynamics.derivatives import divergence
 from cardiac_motion.haemodynamics.stream import curl_of, pathlines, stream_function, stream_line
-
 from tests.haemodynamics.flows import grid, hill, lamb_oseen, taylor_green
 from tests.haemodynamics.test_velocity import turned
 

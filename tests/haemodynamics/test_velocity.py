@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.haemodynamics.velocity import carry_halfway, velocity_of
-
 from tests.haemodynamics.flows import grid
 
 

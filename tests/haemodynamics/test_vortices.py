@@ -2,10 +2,10 @@ import math
 
 import pytest
 import torch
-from cardiac_motion.haemodynamics.vortices import CORE, centre_distance, find_vortices, gamma2, pair_vortices
-from cardiac_motion.ventricle.blood_pool import long_axis
 from scipy import ndimage
 
+from cardiac_motion.haemodynamics.vortices import CORE, centre_distance, find_vortices, gamma2, pair_vortices
+from cardiac_motion.ventricle.blood_pool import long_axis
 from tests.haemodynamics.flows import grid, hill, lamb_oseen, rankine, taylor_green
 
 STEPS = (0.5, 0.5)

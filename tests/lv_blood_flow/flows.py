@@ -3,10 +3,11 @@
 import math
 
 import torch
+from monai.data import MetaTensor
+
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.cine.transforms import mask_pool
 from cardiac_motion.core.entry import Entry
-from monai.data import MetaTensor
 
 SIZE, TURN = 72, 0.06
 

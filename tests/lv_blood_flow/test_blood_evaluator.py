@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
+from monai.data import MetaTensor
+
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.lv_blood_flow.blood_evaluator import BloodEvaluator, find_pool, smooth_in_time
-from monai.data import MetaTensor
 
 
 def disc(radius=20.0, at=(31.5, 39.5)):

@@ -4,11 +4,11 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from cardiac_motion.core.plots import plt
 from cardiac_motion.lv_blood_flow import figures as F
 from cardiac_motion.lv_blood_flow.measures import measure_flow, units
-from PIL import Image
-
 from tests.lv_blood_flow.flows import turning
 
 

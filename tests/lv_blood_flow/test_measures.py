@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
+
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.lv_blood_flow.measures import brightness, measure_flow, units, unsteadiness
-
 from tests.lv_blood_flow.flows import SIZE, TURN, turning
 
 

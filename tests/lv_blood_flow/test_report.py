@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
+
 from cardiac_motion.lv_blood_flow.measures import measure_flow
 from cardiac_motion.lv_blood_flow.report import CANNOT, write_report
 from cardiac_motion.strain_pipeline.report.html import number
-
 from tests.lv_blood_flow.flows import turning
 
 

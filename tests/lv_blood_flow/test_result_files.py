@@ -9,12 +9,12 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.fields.field_files import load_ddf
 from cardiac_motion.haemodynamics.stream import pathlines
 from cardiac_motion.lv_blood_flow.measures import measure_flow, units
 from cardiac_motion.lv_blood_flow.result_files import write_fields, write_flow, write_vtk
 from cardiac_motion.registration.result import RegistrationResult
-
 from tests.lv_blood_flow.flows import SIZE, TURN, turning
 
 SPACING = (0.5, 0.4)  # mm, (row, column)

@@ -11,9 +11,9 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import psutil
-from cardiac_motion.cine.write import write_cine
 from monai.data import MetaTensor
 
+from cardiac_motion.cine.write import write_cine
 from tests.cohort.server import free_port
 from tests.conftest import moving_cine
 

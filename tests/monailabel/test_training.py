@@ -7,12 +7,13 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from cardiac_motion.cine.cases import demo_cine
-from cardiac_motion.cine.read import read_cine
-from cardiac_motion.cine.write import write_cine
 from monai.data import MetaTensor
 from monailabel.client import MONAILabelClient
 from torch.nn import functional
+
+from cardiac_motion.cine.cases import demo_cine
+from cardiac_motion.cine.read import read_cine
+from cardiac_motion.cine.write import write_cine
 
 
 @pytest.fixture

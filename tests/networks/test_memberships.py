@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from cardiac_motion.fields.ddf import warp
 from cardiac_motion.fields.regularity import folding
 from cardiac_motion.networks.memberships import Memberships

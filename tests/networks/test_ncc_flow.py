@@ -1,9 +1,10 @@
 import pytest
 import torch
+from torch.nn import functional
+
 from cardiac_motion.fields.ddf import identity_grid, sample
 from cardiac_motion.networks.ncc_flow import NCCFlow, ncc_volume, standardise
 from cardiac_motion.registration.flow_loss import PassesFlowLoss, endpoint_error
-from torch.nn import functional
 
 SMALL = {"scales": (1, 0), "searches": (2, 2), "widths": (16, 16), "passes": (1, 2), "stride": 4, "deep": 8}
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import warp
 from cardiac_motion.networks.pwc_net import PWCNet, PyramidInferer, cost_volume, normalise_features
 from cardiac_motion.registration.flow_loss import MultiScaleFlowLoss, endpoint_error
-from scipy import ndimage
 
 SMALL = {"pyramid": (8, 12, 16), "estimator": (16, 16, 12, 8, 8), "context": (12, 12, 12, 8, 8, 8), "unit": 1.0}
 VARIANTS = {

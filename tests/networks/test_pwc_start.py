@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.networks.pwc_net import PWCNet
 from cardiac_motion.networks.pwc_start import estimator_channels, start_from, start_weights

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from cardiac_motion.fields.regularity import jacobian_determinant
 from cardiac_motion.networks.registration_unet import RegistrationUNet
 

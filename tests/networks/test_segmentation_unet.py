@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from cardiac_motion.networks.segmentation_unet import SegmentationUNet
 from cardiac_motion.ventricle.labels import LABELS
 

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from torch.nn import functional
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.networks.stacked_flow import STAGES, StackedFlow
 from cardiac_motion.registration.flow_loss import MultiScaleFlowLoss, endpoint_error
-from torch.nn import functional
 
 TINY = {"width": 1 / 16, "radius": 2}
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from cardiac_motion.networks.view_classifier import Inception, PReLU, ViewClassifier
 from cardiac_motion.ventricle.views import VIEWS
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.networks.registration_unet import RegistrationUNet
 from cardiac_motion.networks.weights import load_weights, read_weights, require_weights, save_weights

@@ -1,6 +1,7 @@
 """An inferer that tells what it was asked, for those that run another."""
 
 import torch
+
 from cardiac_motion.registration.result import RegistrationInferer, RegistrationResult
 
 

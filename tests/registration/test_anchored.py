@@ -1,10 +1,11 @@
 import pytest
 import torch
+from torch import nn
+
 from cardiac_motion.fields.points import track
 from cardiac_motion.networks.ncc_flow import NCCFlow
 from cardiac_motion.registration.anchored import AnchoredInferer, correct_step, refine_field, spread_over_time
 from cardiac_motion.registration.pairwise import PairwiseInferer
-from torch import nn
 
 SPEED = torch.tensor([0.5, -0.25])
 

@@ -4,6 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import change_grids, identity_grid, warp
 from cardiac_motion.fields.random import random_field

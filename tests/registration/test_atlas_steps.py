@@ -6,11 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from monai.inferers import SimpleInferer
+from torch import nn
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.registration.atlas import AT_ONCE, Atlases, AtlasSegmentation, similarity
 from cardiac_motion.registration.result import RegistrationInferer, RegistrationResult
-from monai.inferers import SimpleInferer
-from torch import nn
 
 SIZE = (16, 14, 12)
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from cardiac_motion.registration.flow_loss import MultiScaleFlowLoss, PassesFlowLoss, endpoint_error, endpoint_error_mm
 
 

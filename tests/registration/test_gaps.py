@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.registration.gaps import GapsInferer, least_squares, spread_runs, sum_runs
 from cardiac_motion.registration.pairwise import PairwiseInferer
-
 from tests.registration.recording import Records
 
 

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import identity_grid, warp
 from cardiac_motion.registration.losses import (

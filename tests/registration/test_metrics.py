@@ -1,4 +1,5 @@
 import torch
+
 from cardiac_motion.fields.ddf import smooth
 from cardiac_motion.registration.metrics import reconstruction, regularity
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from cardiac_motion.fields.ddf import smooth
 from cardiac_motion.fields.points import track
 from cardiac_motion.registration.midwall import correct_step, fit_affine, follow_inside, lead

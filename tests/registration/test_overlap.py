@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from cardiac_motion.registration.overlap import membership_dice, segmentation_scores, soft_dice, warped_dice
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from torch import nn
+
 from cardiac_motion.registration.losses import RegistrationLoss
 from cardiac_motion.registration.pairwise import PairwiseInferer, SizedInferer, SpannedInferer, make_consistent
 from cardiac_motion.registration.result import RegistrationResult
 from cardiac_motion.registration.testtime import MultiScaleTestTimeTraining
-from torch import nn
-
 from tests.registration.recording import Records
 
 

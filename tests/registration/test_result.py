@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from monai.inferers import Inferer, SimpleInferer
+
 from cardiac_motion.registration.result import (
     RegistrationInferer,
     RegistrationResult,
@@ -10,7 +12,6 @@ from cardiac_motion.registration.result import (
     pad_to_image,
     register,
 )
-from monai.inferers import Inferer, SimpleInferer
 
 
 def test_a_part_is_widened_by_its_own_edge():

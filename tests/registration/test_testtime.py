@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from cardiac_motion.core.arrays import bounding_box
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import identity_grid, warp
@@ -7,7 +8,6 @@ from cardiac_motion.fields.regularity import folding
 from cardiac_motion.networks.registration_unet import RegistrationUNet
 from cardiac_motion.registration.losses import RegistrationLoss
 from cardiac_motion.registration.testtime import MultiScaleTestTimeTraining, expand_scales
-
 from tests.conftest import moving_cine, rotation
 
 SIZE = (72, 80)

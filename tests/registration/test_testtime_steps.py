@@ -4,9 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.registration.testtime import MultiScaleTestTimeTraining
-from torch import nn
 
 SIZE = (32, 40)
 RATE = 0.125

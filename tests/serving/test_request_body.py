@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from cardiac_motion.serving.request_body import BodyLimit, header_texts
 
 

@@ -5,7 +5,6 @@ from importlib.util import find_spec
 
 from cardiac_motion.serving import settings as S
 from cardiac_motion.serving import workbench as W
-
 from tests.bundles.running import ROOT
 
 

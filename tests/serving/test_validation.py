@@ -1,6 +1,7 @@
 """What a request may say and what it may not, each refusal with its status and one line."""
 
 import pytest
+
 from cardiac_motion.serving import validation as C
 
 

@@ -6,13 +6,13 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.field_files import save_volume_ddf
 from cardiac_motion.serving import volumes as V
 from cardiac_motion.serving.workbench import open_case
 from cardiac_motion.volume.phantom import phantom
 from cardiac_motion.volume.transforms import SIZE, reorient_to_ras
-
 from tests.bundles.running import ROOT
 
 

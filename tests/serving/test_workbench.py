@@ -6,9 +6,9 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.serving import workbench as W
-
 from tests.bundles.running import ROOT
 from tests.workbench.serving import there_and_back
 

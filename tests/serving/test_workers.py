@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
+
 from cardiac_motion.serving import workers as W
 from cardiac_motion.serving.validation import Refused
 

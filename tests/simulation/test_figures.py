@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from cardiac_motion.core.plots import plt
 from cardiac_motion.simulation import figures as F
-from PIL import Image
 
 NAMES = ("steps", "worlds", "views", "artefacts", "probes", "pymust")
 

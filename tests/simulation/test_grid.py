@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.grid import ImageGrid
 

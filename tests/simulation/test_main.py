@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation import __main__ as command_line
 from cardiac_motion.simulation.__main__ import main

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import compose, warp
 from cardiac_motion.fields.ncc import nlcc

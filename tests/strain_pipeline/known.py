@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from monai.data import MetaTensor
+
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.core.entry import Entry
 from cardiac_motion.registration.result import RegistrationResult
@@ -14,7 +16,6 @@ from cardiac_motion.strain_pipeline.tracking.motion import TrackedBeat
 from cardiac_motion.strain_pipeline.tracking.wall import Wall
 from cardiac_motion.ventricle.beats import Beat
 from cardiac_motion.ventricle.views import APICAL
-from monai.data import MetaTensor
 
 HEIGHT, WIDTH, POINTS = 120, 130, 121
 APEX = np.array([20.0, 65.0])  # (row, column)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation.contour import read_drawn_walls
 from cardiac_motion.registration.result import RegistrationResult
@@ -13,7 +14,6 @@ from cardiac_motion.strain_pipeline.measures.measures import SWITCHED_OFF, Strai
 from cardiac_motion.strain_pipeline.tracking.motion import ncc_after_warp
 from cardiac_motion.strain_pipeline.tracking.wall import Segmented, walls_of
 from cardiac_motion.ventricle.contours import LINES
-
 from tests.strain_pipeline.test_pipeline import SHARE, fields, heart, labels_at  # noqa: F401
 
 

@@ -4,10 +4,11 @@ import json
 
 import pytest
 import torch
+from monai.data import MetaTensor
+
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.strain_pipeline.cases import StudyCases
-from monai.data import MetaTensor
 
 
 @pytest.fixture

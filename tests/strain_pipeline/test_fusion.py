@@ -7,13 +7,14 @@ weighed. Without a jerk the motion is a parabola, and filter and smoother give t
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
+
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.core.entry import Entry
 from cardiac_motion.registration.result import RegistrationResult
 from cardiac_motion.strain_pipeline.tracking.motion import Fusion, track_wall
 from cardiac_motion.strain_pipeline.tracking.wall import Wall
 from cardiac_motion.ventricle.beats import Beat
-from monai.data import MetaTensor
 
 SIZE, POINTS = 120, 60
 LENGTH = 64.0  # pixels from the middle of the base to the apex, of the endocardium

@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
+
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
@@ -25,7 +27,6 @@ from cardiac_motion.strain_pipeline.tracking.wall import Segmented, Wall, join_p
 from cardiac_motion.ventricle.beats import Beat
 from cardiac_motion.ventricle.contours import wall_contours
 from cardiac_motion.ventricle.views import APICAL, apical_view
-from monai.data import MetaTensor
 
 SIZE = 120
 APEX = np.array([20.0, 60.0])

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
+
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.cine.read import frame_pairs
 from cardiac_motion.cine.sector import sector_mask
@@ -27,7 +29,6 @@ from cardiac_motion.strain_pipeline.tracking.motion import track_wall, widen_sec
 from cardiac_motion.strain_pipeline.tracking.wall import Wall
 from cardiac_motion.ventricle.beats import Beat
 from cardiac_motion.ventricle.contours import wall_lines
-from monai.data import MetaTensor
 
 SHARE = 0.75  # of the motion that the tracker finds
 MEASURES = StrainMeasures(least_nlcc=0.0, most_missed=1.0, most_outside=1.0)

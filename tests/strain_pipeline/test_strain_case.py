@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.strain_pipeline.measures.followup import Earlier
 from cardiac_motion.strain_pipeline.quality.checks import check
@@ -13,7 +14,6 @@ from cardiac_motion.strain_pipeline.strain_case import (
     study_view,
 )
 from cardiac_motion.ventricle.beats import Beat
-
 from tests.strain_pipeline.known import APEX, POINTS, WALL, strain_case, tracked_beat
 
 

@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.registration.pairwise import PairwiseInferer, SizedInferer
 from cardiac_motion.registration.result import RegistrationInferer, RegistrationResult
 from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures
 from cardiac_motion.strain_pipeline.quality.checks import Gate
 from cardiac_motion.strain_pipeline.strain_evaluator import StrainEvaluator
-from torch import nn
-
 from tests.strain_pipeline.test_pipeline import SHARE, SIZE, fields, heart, labels_at  # noqa: F401
 
 LABELS = np.stack([labels_at(share) for share in SHARE])

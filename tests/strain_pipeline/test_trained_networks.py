@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from cardiac_motion.networks.segmentation_unet import SegmentationUNet
 from cardiac_motion.networks.view_classifier import Inception, PReLU, ViewClassifier
 from cardiac_motion.training.frame_losses import segmentation_loss, view_loss

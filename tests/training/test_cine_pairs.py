@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import map_coordinates
+
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.training.cine_pairs import CinePairs, DeformedFrames
-from scipy.ndimage import map_coordinates
 
 
 @pytest.fixture(scope="module")

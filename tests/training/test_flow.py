@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import imageio.v3 as iio
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.networks.weights import require_weights
 from cardiac_motion.training.flow import FlowExamples, halving_schedule

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import identity_grid, warp
 from cardiac_motion.training.flow_pairs import Augmentation, NaturalFlowPairs, SimulatedFlowPairs, augmentation_from
-from torch.utils.data import DataLoader
 
 LITTLE = {"scatterers": 3000, "shape": [64, 64], "artefact": 0.0, "probes": ["reference"]}
 PARTS = {

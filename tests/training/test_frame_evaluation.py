@@ -4,11 +4,11 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.training.frame_evaluation import evaluate_segmentation, evaluate_view, view_scores
 from cardiac_motion.training.frames import SegmentationFrames
 from cardiac_motion.training.view_frames import ViewFrames
 from cardiac_motion.ventricle.views import VIEWS
-
 from tests.recorded_frames import write_patients
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from cardiac_motion.training.frame_losses import StructureDice, accuracy
 
 

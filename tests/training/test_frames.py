@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.cine.square import FrameSquare
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.training.frames import FrameAugmentation, SegmentationFrames, read_labelled_frame
-
 from tests.recorded_frames import write_patients
 
 CHANGES = {

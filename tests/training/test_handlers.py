@@ -1,11 +1,11 @@
 """MONAI's and ignite's own handlers attach to the trainer and the validator, and see each step and epoch."""
 
 import torch
-from cardiac_motion.registration.losses import RegistrationLoss
-from cardiac_motion.training.trainer import RegistrationValidator
 from monai.engines import IterationEvents
 from monai.handlers import CheckpointSaver, MetricsSaver, StatsHandler, ValidationHandler
 
+from cardiac_motion.registration.losses import RegistrationLoss
+from cardiac_motion.training.trainer import RegistrationValidator
 from tests.training.test_trainer import Bars, trainer
 
 

@@ -1,6 +1,7 @@
 """Items of a seed, an epoch and an index: the same again, others otherwise."""
 
 import torch
+
 from cardiac_motion.training.items import RandomItems
 
 

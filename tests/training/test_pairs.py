@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from cardiac_motion.fields.ddf import warp
 from cardiac_motion.registration.losses import FieldLoss, LabelledLoss
 from cardiac_motion.registration.overlap import warped_dice

@@ -1,5 +1,6 @@
 import numpy as np
 import torch
+
 from cardiac_motion.training.pictures import SIZE, natural_pictures, negative_pictures
 
 

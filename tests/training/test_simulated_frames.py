@@ -1,9 +1,9 @@
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.training.frames import BACKGROUND_OR_ATRIUM, SegmentationFrames
 from cardiac_motion.training.simulated_frames import simulate_labelled_frames
-
 from tests.recorded_frames import write_patients
 
 

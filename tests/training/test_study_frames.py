@@ -6,12 +6,12 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
+
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.training.frames import BACKGROUND_OR_ATRIUM
 from cardiac_motion.training.study_frames import StudyFrames, read_labelled_frames
-from monai.data import MetaTensor
-
 from tests.conftest import moving_cine
 
 

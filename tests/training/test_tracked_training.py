@@ -4,13 +4,13 @@ import json
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, DistributedSampler
+
 from cardiac_motion.networks.segmentation_unet import SegmentationUNet
 from cardiac_motion.training.frame_losses import StructureDice, segmentation_loss
 from cardiac_motion.training.frames import SegmentationFrames
 from cardiac_motion.training.tracked_training import TrainingRecord
 from cardiac_motion.training.trainer import RegistrationTrainer, RegistrationValidator, TrainingCheckpoint, Validate
-from torch.utils.data import DataLoader, DistributedSampler
-
 from tests.recorded_frames import write_patients
 
 

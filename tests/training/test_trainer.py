@@ -2,6 +2,8 @@ import json
 
 import pytest
 import torch
+from ignite.engine import Events
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.networks.registration_unet import RegistrationUNet
 from cardiac_motion.networks.weights import load_weights, save_weights
@@ -13,7 +15,6 @@ from cardiac_motion.training.trainer import (
     Validate,
     Weights,
 )
-from ignite.engine import Events
 
 
 class Bars(torch.utils.data.Dataset):

@@ -2,11 +2,11 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.cine.square import FrameSquare
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.training.view_frames import ViewFrames, disturb_frame, folder_frames, simulate_frames
 from cardiac_motion.ventricle.views import VIEWS
-
 from tests.recorded_frames import write_patients
 
 

@@ -1,4 +1,5 @@
 import torch
+
 from cardiac_motion.fields.scripted import warp_plane
 from cardiac_motion.training.visibility import visibility
 

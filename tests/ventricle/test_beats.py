@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.heart.contraction import systole, time_course
 from cardiac_motion.ventricle.beats import Beat, find_beats, refine_end_systole

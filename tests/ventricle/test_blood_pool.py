@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.ventricle.blood_pool import check_pool, long_axis
 

@@ -8,6 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from skimage.draw import polygon2mask
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.ventricle.contours import _signed_area as signed_area
 from cardiac_motion.ventricle.contours import (
@@ -19,7 +21,6 @@ from cardiac_motion.ventricle.contours import (
     wall_lines,
     wall_mask,
 )
-from skimage.draw import polygon2mask
 
 
 def disc(radius: float, centre: tuple[float, float] = (50.0, 60.0), size: tuple[int, int] = (100, 120)) -> np.ndarray:

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.linalg import expm
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.ventricle.kalman import process_noise, smooth_points, transition
-from scipy.linalg import expm
 
 DYNAMICS = np.diag([1.0, 1.0], 1)  # d/dt of place, velocity, acceleration
 

@@ -2,7 +2,6 @@
 
 from cardiac_motion.ventricle.contours import wall_contours
 from cardiac_motion.ventricle.labels import LABELS
-
 from tests.ventricle.test_contours import horseshoe
 
 

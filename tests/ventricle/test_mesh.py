@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.heart.anatomy import left_ventricle
 from cardiac_motion.ventricle.mesh import (

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.strain_pipeline.quality.checks import LIMITS
 from cardiac_motion.ventricle.shape import align_to_axis, fit_shape_prior, read_shape_prior, write_shape_prior

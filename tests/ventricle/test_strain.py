@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.ventricle.strain import (
     cavity_areas,

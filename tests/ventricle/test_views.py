@@ -1,6 +1,7 @@
 """Names of views, walls and segments, as Voigt et al. 2015 (Fig. 5) have them."""
 
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.ventricle.views import APICAL, LEVELS, RING, apical_view
 

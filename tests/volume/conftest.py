@@ -1,4 +1,5 @@
 import pytest
+
 from cardiac_motion.volume.phantom import phantom
 
 

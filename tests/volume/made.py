@@ -2,6 +2,7 @@
 
 import nibabel
 import numpy as np
+
 from cardiac_motion.core.errors import unwrap_errors
 from cardiac_motion.volume.transforms import volume_transforms
 

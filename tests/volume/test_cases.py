@@ -5,7 +5,6 @@ from cardiac_motion.core.folders import source_of
 from cardiac_motion.core.whole_files import PROGRAM
 from cardiac_motion.volume.cases import VolumeCases
 from cardiac_motion.volume.transforms import one_hot
-
 from tests.bundles.running import ROOT
 from tests.volume.test_transforms import back
 

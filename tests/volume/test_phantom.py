@@ -1,8 +1,9 @@
 """The synthetic hippocampus: repeatable, in two parts, of a plausible size."""
 
 import numpy as np
-from cardiac_motion.volume.phantom import SHAPE, phantom
 from scipy import ndimage
+
+from cardiac_motion.volume.phantom import SHAPE, phantom
 
 
 def test_each_seed_gives_its_own_volume_and_the_same_again():

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.volume.read import read_label
-
 from tests.volume.made import case_of, save
 
 BAD = {

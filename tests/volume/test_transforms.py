@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from cardiac_motion.core.errors import InputError
-from cardiac_motion.volume.cases import phantom_entries
-from cardiac_motion.volume.transforms import SIZE, AntiAliasd, normalise, one_hot, volume_tensor, volume_transforms
 from monai.data import MetaTensor
 from monai.transforms import Invertd
 
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.volume.cases import phantom_entries
+from cardiac_motion.volume.transforms import SIZE, AntiAliasd, normalise, one_hot, volume_tensor, volume_transforms
 from tests.volume.made import case_of, save
 
 

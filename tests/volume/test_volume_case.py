@@ -1,9 +1,9 @@
 import numpy as np
+
 from cardiac_motion.core.entry import Entry
 from cardiac_motion.volume.cases import VolumeCases
 from cardiac_motion.volume.transforms import volume_tensor
 from cardiac_motion.volume.volume_case import LABELS, VolumeCase
-
 from tests.volume.made import case_of, save
 
 

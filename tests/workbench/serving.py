@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import psutil
 import torch
+from monai.data import MetaTensor
+
 from cardiac_motion.cine.cases import demo_cine
 from cardiac_motion.cine.read import read_cine
 from cardiac_motion.cine.write import write_cine
-from monai.data import MetaTensor
-
 from tests.cohort.server import free_port
 
 ROOT = Path(__file__).parents[2]

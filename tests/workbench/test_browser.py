@@ -9,9 +9,9 @@ import sys
 import nibabel
 import numpy as np
 import pytest
+
 from cardiac_motion.cine.cases import demo_cine
 from cardiac_motion.volume.phantom import phantom
-
 from tests.workbench.person import drag, only_this_machine, show_frame
 from tests.workbench.serving import ROOT, Workbench, there_and_back
 

@@ -8,7 +8,6 @@ pytest.importorskip("websockets")
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.workbench.guard import read_passwords
 from cardiac_motion.workbench.log import history, state_of
-
 from tests.workbench.serving import Workbench
 
 ID = "0" * 32

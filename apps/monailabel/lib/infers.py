@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+
 from cardiac_motion.cohort.bundle import config_files
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.serving.requests import CASE
@@ -17,8 +19,6 @@ from cardiac_motion.serving.workers import Job, Results, Workers
 from cardiac_motion.ventricle.contours import LINES
 from cardiac_motion.ventricle.labels import LABELS as HEART
 from cardiac_motion.volume.volume_case import LABELS as HIPPOCAMPUS
-from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
-
 from lib.studies import Studies
 
 CINE, STUDY, VOLUME = (

@@ -18,6 +18,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
+from fastapi import FastAPI, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+from requests_toolbelt import MultipartEncoder
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
 from cardiac_motion.serving.request_body import BodyLimit, header_texts
 from cardiac_motion.serving.validation import (
     CONTOUR_SUFFIXES,
@@ -32,14 +40,6 @@ from cardiac_motion.serving.validation import (
     tag_name,
 )
 from cardiac_motion.serving.workers import Job
-from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
-from requests_toolbelt import MultipartEncoder
-from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
-
 from lib.infers import InferRequest, store_upload
 
 OUTPUTS = ("all", "image", "json")

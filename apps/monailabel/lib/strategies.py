@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from monailabel.interfaces.tasks.strategy import Strategy
+
 from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.serving.validation import Refused
 from cardiac_motion.serving.workers import Results, Workers
-from monailabel.interfaces.tasks.strategy import Strategy
-
 from lib.studies import Studies
 
 AT_ONCE = 20

@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
+
 from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.serving.validation import IMAGE_SUFFIXES, Refused, check_new_name, shorten, tag_name
-from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 
 STATE = ".motion"
 """Folder of the server's own files in the studies folder."""

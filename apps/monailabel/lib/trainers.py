@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from monailabel.interfaces.tasks.train import TrainTask
+
 from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.serving.validation import Refused, number, shorten
 from cardiac_motion.serving.workers import Job, Workers
-from monailabel.interfaces.tasks.train import TrainTask
-
 from lib.infers import CONTOUR_TAG
 from lib.studies import Studies
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation.scores import Scores
-from cardiac_motion.fields.analytic import errors, probe_points
+from cardiac_motion.fields.analytic import phantom_errors, probe_points
 from cardiac_motion.fields.ddf import warp
 from cardiac_motion.fields.field_files import load_ddf
 from cardiac_motion.fields.ncc import nlcc
@@ -55,7 +55,8 @@ def truth_scores(case: CineCase, ddf: Tensor, radius: int = 10) -> Scores:
     ``dm_mm`` and ``dh_mm`` (mean over the frames after the first), ``gls_error`` and ``mapse_error`` (peak-systolic,
     found less true, in points of %), beside ``gls_true`` and ``mapse_true``; of each pair the first two and
     ``nlcc_myocardium``; and ``profile_mm``, the mean error over the beat along the endocardium. An entry of
-    ``simulation.ultrasound.physics`` has a ``body`` instead of contours, and its errors are added (``bodies.errors``).
+    ``simulation.ultrasound.physics`` has a ``body`` instead of contours, and its errors are added
+    (``fields.analytic.phantom_errors``).
 
     Args:
         case: the cine.
@@ -82,7 +83,7 @@ def truth_scores(case: CineCase, ddf: Tensor, radius: int = 10) -> Scores:
         origin, spacing = read_json(Path(entry.summary))["origin"], case.meta.spacing
         start = (probe_points(entry.body) - origin) / spacing
         end = track(torch.from_numpy(start).float(), ddf)[-1].double().numpy()
-        scores |= Scores(errors(entry.body, end * spacing + origin))
+        scores |= Scores(phantom_errors(entry.body, end * spacing + origin))
     return scores
 
 

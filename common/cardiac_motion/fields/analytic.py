@@ -1,8 +1,8 @@
-"""Bodies whose motion is a formula: a disc that turns, a block that is squeezed, a ring that contracts.
+"""Phantoms with analytic motion: a rotating disc, a compressed block and a contracting ring.
 
-Points are (depth, lateral) in mm, float64, and time is the share of the motion that is done, from 0 to 1. A body knows
-where its material goes and where it came from, so fields are exact, and what a method makes of it is told in the
-numbers that one wants of a heart: the angle of the disc, the strains of the block and of the ring.
+Points are (depth, lateral) in mm, float64, and time is the fraction of the motion, from 0 to 1. A phantom maps its
+material forward and backward in closed form, so fields are exact. Methods are scored by the quantities that matter for
+a heart: the rotation of the disc and the strains of the block and of the ring.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _RAYS, _LATTICE = 72, 2.0  # of the ring's measures; mm between the points of th
 
 
 @dataclass(frozen=True)
-class Body:
+class Phantom:
     """A shape and its motion.
 
     Attributes:
@@ -53,27 +53,27 @@ class Body:
         return self.inside(self.rest(points, at))
 
 
-def _disc() -> Body:
+def _disc() -> Phantom:
     def rotate(points: Array, share: float) -> Array:
         angle = math.radians(DISC_ANGLE) * share
         turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-        return (points - CENTRE) @ turn.T + CENTRE
+        return np.asarray((points - CENTRE) @ turn.T + CENTRE)
 
-    return Body(
+    return Phantom(
         "disc",
-        lambda points: np.linalg.norm(points - CENTRE, axis=1) <= DISC_RADIUS,
+        lambda points: np.asarray(np.linalg.norm(points - CENTRE, axis=1) <= DISC_RADIUS),
         rotate,
         lambda points, share: rotate(points, -share),
         (DISC_RADIUS, DISC_RADIUS),
     )
 
 
-def _block() -> Body:
+def _block() -> Phantom:
     def stretch(share: float) -> Array:
         left = 1 - BLOCK_SQUEEZE * share
         return np.array([left, 1 / left])
 
-    return Body(
+    return Phantom(
         "block",
         lambda points: np.asarray((np.abs(points - CENTRE) <= BLOCK_HALF).all(1)),
         lambda points, share: (points - CENTRE) * stretch(share) + CENTRE,
@@ -82,62 +82,76 @@ def _block() -> Body:
     )
 
 
-def _ring() -> Body:
+def _ring() -> Phantom:
     def shrink(points: Array, share: float) -> Array:
         """Every circle keeps the area between it and the inner border."""
         lost = share * (RING_INNER**2 - RING_CONTRACTED**2)
         away = points - CENTRE
         radius = np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9)
-        return away / radius * np.sqrt(np.maximum(radius**2 - lost, 1e-18)) + CENTRE
+        return np.asarray(away / radius * np.sqrt(np.maximum(radius**2 - lost, 1e-18)) + CENTRE)
 
     def is_inside(points: Array) -> NDArray[np.bool_]:
         radius = np.linalg.norm(points - CENTRE, axis=1)
-        return (radius >= RING_INNER) & (radius <= RING_OUTER)
+        return np.asarray((radius >= RING_INNER) & (radius <= RING_OUTER))
 
-    return Body("ring", is_inside, shrink, lambda points, share: shrink(points, -share), (RING_OUTER, RING_OUTER))
-
-
-BODIES = {body.name: body for body in (_disc(), _block(), _ring())}
+    return Phantom("ring", is_inside, shrink, lambda points, share: shrink(points, -share), (RING_OUTER, RING_OUTER))
 
 
-def body_named(name: str) -> Body:
-    """The body of a name.
+PHANTOMS = {body.name: body for body in (_disc(), _block(), _ring())}
+
+
+def get_phantom(name: str) -> Phantom:
+    """Return the phantom of that name.
 
     Raises:
-        InputError: there is none.
+        InputError: an unknown name.
+
+    Examples:
+        >>> get_phantom("disc").displacement(np.array([CENTRE]), 0.0, 1.0).round(6).tolist()
+        [[0.0, 0.0]]
     """
-    if name not in BODIES:
-        raise InputError(f"body {name!r}: expected one of {', '.join(BODIES)}")
-    return BODIES[name]
+    if name not in PHANTOMS:
+        raise InputError(f"body {name!r}: expected one of {', '.join(PHANTOMS)}")
+    return PHANTOMS[name]
 
 
 def probe_points(name: str) -> Array:
-    """Points [N, 2] at rest whose motion ``errors`` measures a body by, away from its border by ``MARGIN``."""
+    """Return the points [N, 2] at rest, in mm, that ``phantom_errors`` compares; a margin at the border is excluded.
+
+    Examples:
+        >>> bool(get_phantom("block").inside(probe_points("block")).all())
+        True
+    """
     if name == "ring":
         turns = np.linspace(0, 2 * math.pi, _RAYS, endpoint=False)
         depths = RING_INNER + (RING_OUTER - RING_INNER) * np.array([2 * MARGIN, 0.5, 1 - 2 * MARGIN])
         rays = np.stack([np.cos(turns), np.sin(turns)], 1)
         return np.concatenate([depth * rays + CENTRE for depth in depths])
-    body = body_named(name)
+    body = get_phantom(name)
     axes = [np.arange(c - r, c + r + 1e-9, _LATTICE) for c, r in zip(CENTRE, body.reach, strict=True)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
     return points[body.inside((points - CENTRE) / (1 - MARGIN) + CENTRE)]
 
 
-def errors(name: str, tracked: Array) -> dict[str, float]:
-    """How far what was tracked of a body's whole motion is from the truth.
+def phantom_errors(name: str, tracked: Array) -> dict[str, float]:
+    """Compute the errors of tracked points against the true motion of a phantom.
 
     Args:
-        name: of the body.
-        tracked: [N, 2] in mm: where ``probe_points(name)`` are tracked to when the motion is done.
+        name: name of the phantom.
+        tracked: positions [N, 2] in mm of ``probe_points(name)`` at the end of the motion, as tracked.
 
     Returns:
         ``track_mm``, the mean distance from where they are; of the disc ``rotation`` (tracked less true angle, % of the
         true one) and ``disc_strain``; of the block ``block_depth`` and ``block_lateral``; of the ring ``ring_radial``
-        and ``ring_circumferential``: tracked less true strain, points of %.
+        and ``ring_circumferential``: tracked − true strain, percentage points.
+
+    Examples:
+        >>> points = probe_points("disc")
+        >>> round(phantom_errors("disc", get_phantom("disc").moved(points, 0.5))["rotation"])
+        -50
     """
     start = probe_points(name)
-    truth = body_named(name).moved(start, 1.0)
+    truth = get_phantom(name).moved(start, 1.0)
     result = {"track_mm": float(np.linalg.norm(tracked - truth, axis=1).mean())}
     if name == "ring":
         strains = [_ring_strains(start, end) for end in (tracked, truth)]
@@ -153,7 +167,7 @@ def errors(name: str, tracked: Array) -> dict[str, float]:
 
 def _affine(start: Array, end: Array) -> Array:
     """The matrix [2, 2] that takes points [N, 2] to others best, about their means."""
-    return np.linalg.lstsq(start - start.mean(0), end - end.mean(0), rcond=None)[0].T
+    return np.asarray(np.linalg.lstsq(start - start.mean(0), end - end.mean(0), rcond=None)[0].T)
 
 
 def _ring_strains(start: Array, end: Array) -> tuple[float, float]:

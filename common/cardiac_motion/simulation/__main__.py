@@ -17,7 +17,7 @@ from typing import Any
 from cardiac_motion.cohort.options import add_options, machines
 from cardiac_motion.core.command import CommandParser
 from cardiac_motion.core.errors import InputError, install_error_hook
-from cardiac_motion.fields.analytic import BODIES
+from cardiac_motion.fields.analytic import PHANTOMS
 from cardiac_motion.simulation.datasets.dataset import TemplateSource, settings_from
 from cardiac_motion.simulation.datasets.rendered import WORLDS, write_pairs, write_recipe
 from cardiac_motion.simulation.datasets.testset import read_recipe, write_testset
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prior.add_argument("--output", type=Path, required=True, help="JSON file")
     physics = commands.add_parser("physics", help="a disc, a block and a ring through PyMUST (minutes a body)")
     physics.add_argument("--output_dir", type=Path, required=True)
-    physics.add_argument("--bodies", nargs="+", default=list(BODIES), choices=list(BODIES))
+    physics.add_argument("--bodies", nargs="+", default=list(PHANTOMS), choices=list(PHANTOMS))
     physics.add_argument("--frames", type=int, default=16, help="from rest to the whole motion")
     physics.add_argument("--scatterers", type=int, default=6000, help="of a body")
     physics.add_argument("--size", type=int, default=192, help="pixels a side")
@@ -105,9 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_blood(options.datalist, options.output_dir, options.templates, options.folds, options.cases)
         return
     if options.command == "physics":
-        from cardiac_motion.simulation.ultrasound.physics import write_bodies
+        from cardiac_motion.simulation.ultrasound.physics import write_phantoms
 
-        write_bodies(
+        write_phantoms(
             options.output_dir, options.bodies, options.frames, options.scatterers, options.size, options.seeds
         )
         return

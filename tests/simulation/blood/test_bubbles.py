@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.blood.bubbles import Contrast, bubbles, contrast_frames, scatter
 from cardiac_motion.simulation.blood.flows import HillVortex
 from cardiac_motion.simulation.grid import ImageGrid
 from cardiac_motion.simulation.ultrasound.image import PROBES, Scanner
-
 from tests.simulation.blood.test_flows import FILLING
 
 TIMES = [0.03, 0.035, 0.04]

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.cine.cases import CineCases
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.field_files import load_ddf

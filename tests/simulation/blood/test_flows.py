@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.blood.flows import Filling, HillVortex, LambOseenPair, advect
 

@@ -1,9 +1,10 @@
 import pytest
 import torch
+from torch.utils.data import DataLoader
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import warp
 from cardiac_motion.simulation.datasets.dataset import SimulatedPairs, TemplateSource
-from torch.utils.data import DataLoader
 
 SETTINGS = {"shape": [64, 64], "scatterers": 8000, "artefact": 0.2}
 

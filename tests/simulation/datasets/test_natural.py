@@ -2,10 +2,11 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import warp
 from cardiac_motion.simulation.datasets.natural import NaturalPairs, ProceduralPairs, read_flo, read_pfm
-from torch.utils.data import DataLoader
 
 FLOW = np.stack([np.full((20, 30), 2.0), np.full((20, 30), -3.0)]).astype(np.float32)  # rows, columns
 

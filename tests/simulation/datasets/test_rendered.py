@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.datasets.dataset import TemplateSource
 from cardiac_motion.simulation.datasets.rendered import WORLDS, Shards, read_pair, render, write_pairs

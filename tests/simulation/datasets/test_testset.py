@@ -3,12 +3,12 @@
 import json
 
 import pytest
+
 from cardiac_motion.core.datalist import read_datalist
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.datasets.dataset import settings_from
 from cardiac_motion.simulation.datasets.testset import read_recipe, write_testset
 from cardiac_motion.simulation.heart.scenarios import ANATOMICAL
-
 from tests.bundles.running import ROOT
 
 LIST = ROOT / "data_lists/simulated.json"

@@ -4,6 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.cine.read import read_cine
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.field_files import load_ddf
@@ -11,7 +12,6 @@ from cardiac_motion.simulation.__main__ import main
 from cardiac_motion.simulation.datasets.dataset import TemplateSource, settings_from
 from cardiac_motion.simulation.heart.anatomy import left_ventricle
 from cardiac_motion.simulation.sequence import draw
-
 from tests.simulation.heart.test_template import stored
 from tests.ventricle.test_mesh import painted
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.heart.anatomy import left_ventricle, view
 from cardiac_motion.ventricle.views import VIEWS

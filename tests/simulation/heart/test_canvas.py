@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from cardiac_motion.simulation.heart.canvas import Canvas
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.datasets.dataset import TemplateSource
 from cardiac_motion.simulation.heart import prior

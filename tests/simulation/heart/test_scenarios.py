@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.heart.anatomy import view
 from cardiac_motion.simulation.heart.scenarios import ANATOMICAL, World, signed_distance

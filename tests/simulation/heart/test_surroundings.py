@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.simulation.heart.surroundings import Chamber, Leaflet, Whole, opening
 
 WHOLE = Whole((80.0, 5.0), 0.08, (4.0, -3.0), 3.0, 0.7)

@@ -3,10 +3,10 @@ import math
 import nibabel
 import numpy as np
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.heart.anatomy import left_ventricle
 from cardiac_motion.simulation.heart.template import find_templates, read_template, sector_of, template_from_frame
-
 from tests.ventricle.test_mesh import painted
 
 SPACING = (0.5, 0.5)

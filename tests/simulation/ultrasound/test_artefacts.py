@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.ultrasound.artefacts import (
     ARTEFACTS,

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.grid import ImageGrid
 from cardiac_motion.simulation.ultrasound.image import PROBES, Probe, Scanner

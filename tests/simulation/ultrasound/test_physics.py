@@ -5,12 +5,13 @@ import json
 
 import pytest
 import torch
+
 from cardiac_motion.cine.cases import CineCases
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.fields.analytic import body_named
+from cardiac_motion.fields.analytic import get_phantom
 from cardiac_motion.fields.ddf import warp
 from cardiac_motion.fields.field_files import load_ddf
-from cardiac_motion.simulation.ultrasound.physics import PROBE, body_scatterers, write_bodies
+from cardiac_motion.simulation.ultrasound.physics import PROBE, phantom_scatterers, write_phantoms
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("pymust") is None, reason="needs PyMUST")
 SMALL = PROBE.replace(elements=32)
@@ -20,7 +21,7 @@ HOW = {"names": ["ring"], "frames": 2, "scatterers": 500, "size": 64, "probe": S
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("physics")
-    write_bodies(folder, **HOW)
+    write_phantoms(folder, **HOW)
     return folder
 
 
@@ -39,20 +40,20 @@ def test_the_field_explains_the_frames(folder):
 def test_what_is_there_is_kept_and_other_settings_are_refused(folder):
     summary = folder / "ring_0/summary.json"
     before = summary.stat().st_mtime_ns
-    write_bodies(folder, **HOW)
+    write_phantoms(folder, **HOW)
     assert summary.stat().st_mtime_ns == before
     (entry,) = json.loads((folder / "datalist.json").read_text())["test"]
     assert entry["body"] == "ring" and (folder / entry["mask"]).is_file()
     with pytest.raises(InputError, match="made with other settings"):
-        write_bodies(folder, **(HOW | {"scatterers": 400}))
+        write_phantoms(folder, **(HOW | {"scatterers": 400}))
     with pytest.raises(InputError, match="at least two"):
-        write_bodies(folder, frames=1)
+        write_phantoms(folder, frames=1)
 
 
 def test_scatterers_fill_the_body_evenly():
     import numpy as np
 
-    points, amplitudes = body_scatterers(body_named("block"), 20000, np.random.default_rng(0))
-    assert body_named("block").inside(points).all() and len(points) == len(amplitudes) == 20000
+    points, amplitudes = phantom_scatterers(get_phantom("block"), 20000, np.random.default_rng(0))
+    assert get_phantom("block").inside(points).all() and len(points) == len(amplitudes) == 20000
     left = (points[:, 1] < 0).mean()
     assert abs(left - 0.5) < 0.02 and abs(float(torch.std(amplitudes)) - 1) < 0.02

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.ultrasound import recording
 from cardiac_motion.simulation.ultrasound.recording import RecordingChain

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.simulation.ultrasound.image import Probe, Scanner
 from cardiac_motion.simulation.ultrasound.reference import pymust_echoes, speckle_size
 

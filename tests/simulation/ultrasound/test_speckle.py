@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import warp
 from cardiac_motion.fields.ncc import nlcc

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.strain_pipeline.measures.followup import change, changes, half_width, read_earlier, smallest_change
 from cardiac_motion.strain_pipeline.measures.intervals import METHOD, QUANTILE, REPEAT, interval, sampling_variance

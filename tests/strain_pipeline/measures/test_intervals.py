@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from cardiac_motion.strain_pipeline.measures.intervals import (
     METHOD,
     QUANTILE,
@@ -14,7 +15,6 @@ from cardiac_motion.strain_pipeline.measures.intervals import (
     sample_lines,
 )
 from cardiac_motion.strain_pipeline.tracking.motion import transverse_spread
-
 from tests.strain_pipeline.test_pipeline import beat_with
 
 ROWS = [{"name": str(k), "rejected": None, "end_systolic": -20.0} for k in range(6)]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures, timing
 from cardiac_motion.strain_pipeline.tracking.motion import TrackedBeat
 from cardiac_motion.ventricle.beats import Beat

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from cardiac_motion.strain_pipeline.measures.repeats import Twin, TwinResult
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures
 from cardiac_motion.strain_pipeline.quality.checks import (
@@ -23,7 +24,6 @@ from cardiac_motion.strain_pipeline.quality.checks import (
 from cardiac_motion.strain_pipeline.quality.view import decide_view, energy_check, view_check
 from cardiac_motion.strain_pipeline.tracking.image_networks import ViewProbabilities
 from cardiac_motion.ventricle.views import APICAL
-
 from tests.strain_pipeline.test_pipeline import SHARE, SIZE, heart, labels_at, tracked  # noqa: F401
 
 

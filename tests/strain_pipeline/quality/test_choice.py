@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
+
 from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.strain_pipeline.quality.checks import Gate
@@ -17,8 +19,6 @@ from cardiac_motion.strain_pipeline.quality.choice import (
     quality,
 )
 from cardiac_motion.ventricle.contours import wall_contours
-from monai.data import MetaTensor
-
 from tests.strain_pipeline.test_pipeline import SHARE, SIZE, labels_at
 
 A, B, C, D = (

@@ -2,14 +2,14 @@
 
 import numpy as np
 import torch
+from torch.nn import functional
+
 from cardiac_motion.strain_pipeline.quality.orientation import (
     mirror_segmentation,
     orient_segmentation,
     plausible_share,
     walls_at,
 )
-from torch.nn import functional
-
 from tests.strain_pipeline.test_pipeline import SHARE, labels_at
 
 LABELS = torch.from_numpy(np.stack([labels_at(share) for share in SHARE])).long()

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.strain_pipeline.quality.view import decide_view, energy_check, view_check
 

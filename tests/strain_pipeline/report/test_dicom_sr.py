@@ -1,6 +1,7 @@
 """The structured report: written whole, or left out with a word."""
 
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.strain_pipeline.report import dicom_sr
 

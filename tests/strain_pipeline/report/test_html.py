@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+
 from cardiac_motion.strain_pipeline.report import html as report
 
 

@@ -7,13 +7,13 @@ import cv2
 import imageio.v3 as iio
 import numpy as np
 import pytest
+
 from cardiac_motion.core.entry import Entry
 from cardiac_motion.strain_pipeline.quality.checks import check
 from cardiac_motion.strain_pipeline.report import report_files as F
 from cardiac_motion.strain_pipeline.report.sections import grey_values
 from cardiac_motion.ventricle.beats import Beat
 from cardiac_motion.ventricle.contours import LINES
-
 from tests.strain_pipeline.known import APEX, HEIGHT, SHARE, WALL, WIDTH, cine, strain_case, tracked_beat
 
 

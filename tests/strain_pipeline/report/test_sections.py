@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+
 from cardiac_motion.core.entry import Entry
 from cardiac_motion.strain_pipeline.measures.followup import Change, Earlier
 from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures
@@ -15,7 +16,6 @@ from cardiac_motion.strain_pipeline.quality.view import CineView
 from cardiac_motion.strain_pipeline.report import sections as S
 from cardiac_motion.strain_pipeline.report.html import SEGMENT_COLOURS
 from cardiac_motion.ventricle.beats import Beat
-
 from tests.strain_pipeline.known import POINTS, WALL, cine, strain_case, tracked_beat
 
 

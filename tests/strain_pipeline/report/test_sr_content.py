@@ -3,9 +3,10 @@
 import numpy as np
 import pydicom
 import pytest
+from pydicom import examples
+
 from cardiac_motion.strain_pipeline.strain_case import StudyView
 from cardiac_motion.ventricle.views import APICAL
-from pydicom import examples
 
 pytest.importorskip("highdicom")
 

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from cardiac_motion.strain_pipeline.report.study_report import StudyReport, biplane
 from cardiac_motion.ventricle.views import APICAL
 

@@ -3,6 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
+
 from cardiac_motion.cine.cases import demo_cine
 from cardiac_motion.cine.read import read_cine
 from cardiac_motion.core.errors import InputError
@@ -18,8 +21,6 @@ from cardiac_motion.strain_pipeline.tracking.image_networks import (
     segment_cine,
 )
 from cardiac_motion.ventricle.views import VIEWS
-from torch import nn
-from torch.nn import functional
 
 
 class Threshold(nn.Module):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.cine.sector import sector_mask
 from cardiac_motion.core.entry import Entry
@@ -20,7 +21,6 @@ from cardiac_motion.strain_pipeline.tracking.motion import (
 )
 from cardiac_motion.strain_pipeline.tracking.wall import Wall
 from cardiac_motion.ventricle.beats import Beat
-
 from tests.strain_pipeline.known import HEIGHT, POINTS, WALL, WIDTH, cine
 
 STEP = np.array([0.5, -0.75])  # pixels a frame

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
@@ -20,7 +21,6 @@ from cardiac_motion.strain_pipeline.tracking.wall import (
 )
 from cardiac_motion.ventricle.beats import Beat
 from cardiac_motion.ventricle.contours import LINES
-
 from tests.strain_pipeline.known import APEX, SHARE, WALL, cine
 
 FRAMES = 24

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.strain_pipeline.measures.intervals import METHOD, interval
 from cardiac_motion.strain_pipeline.validation.coverage import Held, coverage, main, measure_truth

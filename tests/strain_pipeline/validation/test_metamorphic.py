@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from pydicom import examples
+
 from cardiac_motion.comparators.dis import DenseInverseSearch
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.strain_pipeline.validation.metamorphic import (
@@ -24,8 +26,6 @@ from cardiac_motion.strain_pipeline.validation.metamorphic import (
     save_recording,
 )
 from cardiac_motion.ventricle.beats import Beat
-from pydicom import examples
-
 from tests.bundles.running import ROOT
 from tests.conftest import moving_cine
 

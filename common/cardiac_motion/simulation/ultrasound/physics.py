@@ -24,7 +24,7 @@ from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.folders import check_targets
 from cardiac_motion.core.whole_files import PROGRAM, write_whole
-from cardiac_motion.fields.analytic import BODIES, CENTRE, Array, Body, body_named
+from cardiac_motion.fields.analytic import CENTRE, PHANTOMS, Array, Phantom, get_phantom
 from cardiac_motion.fields.field_files import save_cine_ddf
 from cardiac_motion.simulation.grid import ImageGrid
 from cardiac_motion.simulation.ultrasound.image import Probe, Scanner
@@ -41,7 +41,7 @@ def picture_grid(size: int = 192, width: float = 76.0) -> ImageGrid:
     return ImageGrid((size, size), (spacing, spacing), (CENTRE[0] - width / 2, CENTRE[1] - width / 2))
 
 
-def body_scatterers(body: Body, count: int, random: np.random.Generator) -> tuple[Array, Tensor]:
+def phantom_scatterers(body: Phantom, count: int, random: np.random.Generator) -> tuple[Array, Tensor]:
     """Scatterers drawn evenly from a body at rest: points [count, 2] in mm, Gaussian amplitudes [count]."""
     points = np.zeros((0, 2))
     while len(points) < count:
@@ -51,7 +51,7 @@ def body_scatterers(body: Body, count: int, random: np.random.Generator) -> tupl
 
 
 def body_frames(
-    body: Body, shares: Sequence[float], scanner: Scanner, count: int, seed: int = 0, progress: bool = True
+    body: Phantom, shares: Sequence[float], scanner: Scanner, count: int, seed: int = 0, progress: bool = True
 ) -> Tensor:
     """B-mode frames [T, H, W] in [0, 1] of a body.
 
@@ -66,7 +66,7 @@ def body_frames(
     Raises:
         InputError: PyMUST is not installed.
     """
-    points, amplitudes = body_scatterers(body, count, np.random.default_rng([seed, 0]))
+    points, amplitudes = phantom_scatterers(body, count, np.random.default_rng([seed, 0]))
     corners = torch.linspace(0, 1, 50, dtype=torch.float64)[:, None]
     grid = scanner.grid
     size = torch.tensor([(n - 1) * s for n, s in zip(grid.shape, grid.spacing, strict=True)], dtype=torch.float64)
@@ -88,7 +88,7 @@ def body_frames(
     return scanner.image(echoes + 10 ** (NOISE / 20) * noise)
 
 
-def body_fields(body: Body, grid: ImageGrid, at: float, to: float) -> tuple[Tensor, Tensor]:
+def body_fields(body: Phantom, grid: ImageGrid, at: float, to: float) -> tuple[Tensor, Tensor]:
     """Displacement [2, H, W] in pixels, until ``to``, of what each pixel shows at ``at``; and the pixels [H, W] of the
     body."""
     points = grid.points().numpy()
@@ -97,9 +97,9 @@ def body_fields(body: Body, grid: ImageGrid, at: float, to: float) -> tuple[Tens
     return torch.from_numpy(field.T.reshape(2, *grid.shape).copy()).float() * covered, covered
 
 
-def write_bodies(
+def write_phantoms(
     output_dir: str | Path,
-    names: Sequence[str] = tuple(BODIES),
+    names: Sequence[str] = tuple(PHANTOMS),
     frames: int = 16,
     scatterers: int = 6000,
     size: int = 192,
@@ -111,7 +111,7 @@ def write_bodies(
 
     Args:
         output_dir: a folder a case is made in it.
-        names: of ``bodies.BODIES``.
+        names: of ``fields.analytic.PHANTOMS``.
         frames: from rest to the whole motion, evenly.
         scatterers: of a body.
         size: pixels a side.
@@ -131,7 +131,7 @@ def write_bodies(
     scanner = Scanner(probe, picture_grid(size))
     for seed in seeds:
         for name in names:
-            body, case = body_named(name), f"{name}_{seed}"
+            body, case = get_phantom(name), f"{name}_{seed}"
             recipe = {"body": name, "frames": frames, "scatterers": scatterers, "size": size, "seed": seed}
             summary = output_dir / case / "summary.json"
             if summary.is_file():
@@ -159,7 +159,7 @@ def write_bodies(
     return path
 
 
-def _write_case(folder: Path, body: Body, recipe: dict[str, Any], scanner: Scanner, progress: bool) -> None:
+def _write_case(folder: Path, body: Phantom, recipe: dict[str, Any], scanner: Scanner, progress: bool) -> None:
     grid, shares = scanner.grid, np.linspace(0, 1, recipe["frames"]).tolist()
     images = body_frames(body, shares, scanner, recipe["scatterers"], recipe["seed"], progress)
     cine = MetaTensor(images[None], meta={"spacing": grid.spacing, "frame_times": None})
