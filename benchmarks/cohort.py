@@ -109,7 +109,7 @@ def cine_list(folder: Path, count: int, frames: int = 4, size: int = 64) -> Path
     cine, _ = moving_cine(frames, (size, size))
     write_cine(folder / "cine.nii.gz", cine[None])
     entries = [{"image": "cine.nii.gz", "case": name} for name in names(count)]
-    (folder / "list.json").write_text(json.dumps({"test": entries}))
+    (folder / "list.json").write_text(json.dumps({"test": entries}), encoding="utf-8")
     return folder / "list.json"
 
 
@@ -185,9 +185,9 @@ def start_cluster(folder: Path) -> Iterator[tuple[psutil.Process, list[str]]]:
         program = [sys.executable, "-m", f"distributed.cli.dask_{words[0]}", *words[1:], "--scheduler-file", str(file)]
         begun.append(subprocess.Popen(program, cwd=ROOT, stderr=subprocess.DEVNULL))
     try:
-        while not (file.is_file() and file.read_text()):
+        while not (file.is_file() and file.read_text(encoding="utf-8")):
             time.sleep(0.1)
-        yield psutil.Process(begun[0].pid), ["--scheduler", json.loads(file.read_text())["address"]]
+        yield psutil.Process(begun[0].pid), ["--scheduler", json.loads(file.read_text(encoding="utf-8"))["address"]]
     finally:
         end(begun)
 
@@ -199,7 +199,7 @@ def run_disturbed(folder: Path, out: Path, kinds: Sequence[str]) -> dict[str, An
     while starts < 30:
         starts += 1
         place = start_cluster(folder) if "scheduler" in kinds else nullcontext((None, []))
-        with place as (scheduler, where), tempfile.TemporaryFile("w+") as said:
+        with place as (scheduler, where), tempfile.TemporaryFile("w+", encoding="utf-8") as said:
             run = subprocess.Popen(
                 command(folder, "--output_dir", str(out), "--mlflow", "False", *where),
                 cwd=ROOT, stdout=subprocess.DEVNULL, stderr=said,
@@ -241,7 +241,7 @@ def kills() -> dict[str, Any]:
         for name, kinds in (("on_this_machine", ("driver", "worker", "process")), ("on_a_scheduler", ("scheduler",))):
             out = folder / name
             found[name] = run_disturbed(folder, out, kinds)
-            rows = [json.loads(row) for row in (out / "cases.jsonl").read_text().splitlines()]
+            rows = [json.loads(row) for row in (out / "cases.jsonl").read_text(encoding="utf-8").splitlines()]
             fields = [(out / case / "ddf.nii.gz", calm / case / "ddf.nii.gz") for case in names(CASES)]
             found[name] |= {
                 "fields_equal": all(one.read_bytes() == other.read_bytes() for one, other in fields),
@@ -263,11 +263,13 @@ def record_rate() -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        (folder / "cohort.json").write_text(json.dumps({"bundle": "b", "id": "1", "cases": names(MANY)}))
+        (folder / "cohort.json").write_text(
+            json.dumps({"bundle": "b", "id": "1", "cases": names(MANY)}), encoding="utf-8"
+        )
         for name in names(MANY):
             (folder / name).mkdir()
             metrics = {f"metric_{i}": float(i) for i in range(12)}
-            (folder / name / "summary.json").write_text(json.dumps({"metrics": metrics}))
+            (folder / name / "summary.json").write_text(json.dumps({"metrics": metrics}), encoding="utf-8")
         send(folder, [], last=False)  # makes the store
         start, cpu = time.perf_counter(), time.process_time()
         send(folder, last=False)
@@ -317,14 +319,14 @@ def cost_cine(folder: Path) -> None:
     for frames in (2, PART, FRAMES):
         write_cine(folder / f"cine{frames}.nii.gz", cine[:, :frames])
         entries = [f"cine{number}.nii.gz" for number in (2, frames)]
-        (folder / f"cines{frames}.json").write_text(json.dumps({"test": entries}))
+        (folder / f"cines{frames}.json").write_text(json.dumps({"test": entries}), encoding="utf-8")
 
 
 def cost_volumes(folder: Path) -> Path:
     """A list of two volumes to segment: of Task04 where ``DATA_DIR`` has it, else synthetic; returns its folder."""
     data = Path(os.environ.get("DATA_DIR", "")) / "Task04_Hippocampus"
     if data.is_dir():
-        volumes = json.loads((ROOT / "data_lists/hippocampus.json").read_text())
+        volumes = json.loads((ROOT / "data_lists/hippocampus.json").read_text(encoding="utf-8"))
         volumes["validation"] = volumes["validation"][:2]
     else:
         data, volumes = folder, {"training": [], "validation": []}
@@ -333,7 +335,7 @@ def cost_volumes(folder: Path) -> Path:
                 nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), folder / f"{kind}{i}.nii.gz")
             entry = {"image": f"image{i}.nii.gz", "label": f"label{i}.nii.gz"}
             volumes["training" if i < 22 else "validation"].append(entry)
-    (folder / "volumes.json").write_text(json.dumps(volumes))
+    (folder / "volumes.json").write_text(json.dumps(volumes), encoding="utf-8")
     return data
 
 

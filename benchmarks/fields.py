@@ -50,9 +50,9 @@ def numbers(path: Path) -> NDArray[np.float64]:
     if path.suffix == ".gz":
         return np.asarray(nibabel.load(path).dataobj, dtype=np.float64).ravel()  # type: ignore[attr-defined]
     if path.suffix == ".csv":
-        with open(path, newline="") as file:
+        with open(path, newline="", encoding="utf-8") as file:
             return np.array([_number(value) for row in csv.reader(file) for value in row])
-    return np.array(_flat(json.loads(path.read_text())))
+    return np.array(_flat(json.loads(path.read_text(encoding="utf-8"))))
 
 
 def _number(text: str) -> float:

@@ -16,7 +16,7 @@ FOLDER = ROOT / "benchmarks/results"
 def read_kept(name: str) -> dict[str, Any]:
     """The numbers of an earlier run, without the machine; none where there was none."""
     path = FOLDER / f"{name}.json"
-    found = json.loads(path.read_text()) if path.is_file() else {}
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return {key: value for key, value in found.items() if key != "machine"}
 
 
@@ -26,4 +26,4 @@ def save(name: str, numbers: dict[str, Any]) -> None:
     machine = {"processor": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__}
     text = json.dumps({"machine": machine, **numbers}, indent=1)
     print(text)
-    (FOLDER / f"{name}.json").write_text(text + "\n")
+    (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")

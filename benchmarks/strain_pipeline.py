@@ -42,7 +42,7 @@ def measure(folder: Path, cine: Path, motion: str) -> dict[str, Any]:
         {"input": str(cine), "output_dir": str(out), "view": "A4C", "ed": 0, "es": 20, "mlflow": False, **weights}
     )
     parser.get_parsed_content("evaluator").run()
-    parts = json.loads((out / "cine/summary.json").read_text())["metrics"]
+    parts = json.loads((out / "cine/summary.json").read_text(encoding="utf-8"))["metrics"]
     found = {k.removeprefix("seconds_"): 1000 * v / FRAMES for k, v in parts.items() if k.startswith("seconds_")}
     return {
         "ms_per_frame": {name: round(value, 1) for name, value in found.items()},

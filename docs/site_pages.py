@@ -27,7 +27,7 @@ LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 def summary(module: Path) -> str:
     """The first sentence of a module's docstring."""
-    text = ast.get_docstring(ast.parse(module.read_text())) or ""
+    text = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
     return " ".join(text.split("\n\n")[0].split())
 
 
@@ -62,7 +62,7 @@ def on_config(config: Any) -> Any:
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that lie outside of ``docs`` or are made."""
     for source, page in {**PAGES, **MORE}.items():
-        files.append(File.generated(config, page, content=(ROOT / source).read_text()))
+        files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
     for package in PACKAGES:
         files.append(File.generated(config, f"reference/{package}.md", content=reference(package)))
     return files

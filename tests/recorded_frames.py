@@ -24,5 +24,7 @@ def write_patients(folder, names=("patient0001", "patient0002"), shape=(120, 100
             for ending, values in (("", grey * sector), ("_gt", label)):
                 image = nibabel.Nifti1Image(values.astype(np.uint8).T, np.diag([0.6, 0.6, 1, 1]))
                 nibabel.save(image, folder / name / f"{name}_4CH_{phase}{ending}.nii.gz")
-    (folder / "split.json").write_text(json.dumps({"train": list(names), "valid": list(names), "test": []}))
+    (folder / "split.json").write_text(
+        json.dumps({"train": list(names), "valid": list(names), "test": []}), encoding="utf-8"
+    )
     return folder

@@ -12,6 +12,6 @@ MODULES = [path for package in PACKAGES for path in sorted((ROOT / "common/cardi
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_public_function_has_an_example(path):
-    functions = [n for n in ast.parse(path.read_text()).body if isinstance(n, ast.FunctionDef)]
+    functions = [n for n in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(n, ast.FunctionDef)]
     public = [f for f in functions if not f.name.startswith("_")]
     assert not [f.name for f in public if ">>>" not in (ast.get_docstring(f) or "")]

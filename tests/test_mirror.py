@@ -33,7 +33,7 @@ def test_each_module_has_a_file_of_tests(package):
 
 def test_no_module_is_longer_than_400_lines():
     sources = (path for folder in ("common", "apps", "benchmarks", "tests") for path in (ROOT / folder).rglob("*.py"))
-    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in sources}
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in sources}
     assert not {name: length for name, length in lengths.items() if length > 400}
 
 
@@ -73,12 +73,22 @@ PROPERTIES = {"property", "cached_property", "setter"}  # a noun is right there
 def definitions(*kinds):
     """Names of the classes or functions of all modules, methods too."""
     sources = (path for folder in ("common", "apps", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
-    return [n.name for path in sources for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, kinds)]
+    return [
+        n.name
+        for path in sources
+        for n in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(n, kinds)
+    ]
 
 
 def test_a_class_has_a_name_of_its_own():
     sources = (ROOT / "common").rglob("*.py")
-    names = [n.name for path in sources for n in ast.parse(path.read_text()).body if isinstance(n, ast.ClassDef)]
+    names = [
+        n.name
+        for path in sources
+        for n in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(n, ast.ClassDef)
+    ]
     assert {name for name, count in Counter(names).items() if count > 1} == set(HOMONYMS)
 
 
@@ -100,7 +110,7 @@ def test_functions_are_verbs_or_quantities():
     names = {
         node.name
         for path in sources
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and not node.name.startswith("__")
         and not PROPERTIES & {getattr(by, "id", getattr(by, "attr", "")) for by in node.decorator_list}

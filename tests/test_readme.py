@@ -25,7 +25,7 @@ SMALLEST = {
 
 
 def commands(page):
-    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
     lines = (line.split(" #")[0].strip() for block in blocks for line in block.splitlines())
     return [line for line in lines if line]
 
@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
     cine, _ = moving_cine(4, (112, 112))
     write_cine(folder / "cine.nii.gz", cine[None])
     folds = {fold: [{"image": "cine.nii.gz"}] for fold in ("training", "validation", "test")}
-    (folder / "LIST.json").write_text(json.dumps(folds))
+    (folder / "LIST.json").write_text(json.dumps(folds), encoding="utf-8")
     return folder
 
 
@@ -76,7 +76,7 @@ def test_the_two_first_commands_are_toxs():
         "python -m pip install tox && python -m tox run",
     ]
     assert "pytest" in tox_commands("tests")
-    assert (ROOT / ".ci/run").read_text().rstrip().endswith("python -m tox run")
+    assert (ROOT / ".ci/run").read_text(encoding="utf-8").rstrip().endswith("python -m tox run")
 
 
 def test_demo_of_tox(folder, tmp_path):
@@ -99,7 +99,7 @@ def test_bundle_commands(page, command, folder, tmp_path):
 )
 def test_the_examples_of_a_page_do_what_they_say(page, least, monkeypatch):
     monkeypatch.chdir(ROOT)
-    code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL))
+    code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL))
     examples = doctest.DocTestParser().get_doctest(code, {}, page, page, 0)
     report: list[str] = []
     done = doctest.DocTestRunner(verbose=False).run(examples, out=report.append)
@@ -118,6 +118,6 @@ def test_no_command_is_left_out():
 )
 def test_links_lead_somewhere(page):
     folder = (ROOT / page).parent
-    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", (ROOT / page).read_text()):
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", (ROOT / page).read_text(encoding="utf-8")):
         if "://" not in target and not target.startswith(("reference/", "../reference/")):  # made with the site
             assert (folder / target).exists(), f"{page}: {target}"

@@ -53,17 +53,17 @@ def test_a_zip_is_whole(name, unzipped):
     for path in source.rglob("*"):
         assert (folder / path.relative_to(source)).exists()
     for path in folder.rglob("*.json"):
-        json.loads(path.read_text())
-        assert '"bundles/' not in path.read_text(), "another bundle's files, or the repository's root"
-    page = (folder / "docs/README.md").read_text()
+        json.loads(path.read_text(encoding="utf-8"))
+        assert '"bundles/' not in path.read_text(encoding="utf-8"), "another bundle's files, or the repository's root"
+    page = (folder / "docs/README.md").read_text(encoding="utf-8")
     assert f"pip install {WHEEL}" in page
     assert set(re.findall(r"[\w/]+/configs/\w+\.json", page)) <= {
         f"{name}/configs/{path.name}" for path in (folder / "configs").iterdir()
     }
     for page in folder.rglob("*.md"):
-        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
             assert "://" in target or (page.parent / target).is_file(), f"{page}: {target}"
-        for target in re.findall(r"[\w/]*\bdata_lists/\w+\.json", page.read_text()):
+        for target in re.findall(r"[\w/]*\bdata_lists/\w+\.json", page.read_text(encoding="utf-8")):
             assert (unzipped / target).is_file()
 
 
@@ -86,7 +86,7 @@ def test_the_same_bundle_is_the_same_zip(tmp_path):
 def test_where_a_bundle_lies(words, found, tmp_path, monkeypatch):
     for place in ("here/NAME", "NAME"):
         (tmp_path / place / "configs").mkdir(parents=True)
-        (tmp_path / place / "configs/metadata.json").write_text("{}")
+        (tmp_path / place / "configs/metadata.json").write_text("{}", encoding="utf-8")
     monkeypatch.setattr(sys, "argv", ["monai.bundle", *words.split()])
     monkeypatch.chdir(tmp_path)
     assert bundle_folder("NAME") == (found or "NAME")
@@ -121,8 +121,10 @@ def test_what_cannot_be_packed(tmp_path, monkeypatch, capsys):
         with pytest.raises(SystemExit, match=reason):
             main(arguments)
     (tmp_path / "bundles/x/configs").mkdir(parents=True)
-    (tmp_path / "bundles/x/configs/metadata.json").write_text('{"version": "1"}')
-    (tmp_path / "bundles/x/configs/inference.json").write_text('{"weights": "bundles/y/models/model.pt"}')
+    (tmp_path / "bundles/x/configs/metadata.json").write_text('{"version": "1"}', encoding="utf-8")
+    (tmp_path / "bundles/x/configs/inference.json").write_text(
+        '{"weights": "bundles/y/models/model.pt"}', encoding="utf-8"
+    )
     with pytest.raises(
         SystemExit, match=r"inference\.json: names a file outside the bundle, bundles/y/models/model\.pt"
     ):
@@ -141,7 +143,7 @@ def elsewhere(tmp_path_factory):
     ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     site = Path(subprocess.run(ask, check=True, timeout=900, capture_output=True, text=True).stdout.strip())
     here = {str(Path(pytest.__file__).parents[1]), *(path for path in sys.path if path.endswith("site-packages"))}
-    (site / "tested_with.pth").write_text("\n".join(sorted(here)))
+    (site / "tested_with.pth").write_text("\n".join(sorted(here)), encoding="utf-8")
     install = [
         sys.executable,
         "-m",
@@ -161,7 +163,8 @@ def elsewhere(tmp_path_factory):
 def test_what_is_not_code_is_in_the_wheel():
     """The tables and texts that modules read beside themselves; without them an installed project ends at the first."""
     patterns = re.findall(
-        r'"([^"]+)"', re.search(r'package-data = \{ "\*" = \[(.+?)\]', (ROOT / "pyproject.toml").read_text())[1]
+        r'"([^"]+)"',
+        re.search(r'package-data = \{ "\*" = \[(.+?)\]', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))[1],
     )
     files = [
         path

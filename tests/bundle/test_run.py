@@ -89,10 +89,12 @@ def test_paths_as_they_are_written_and_our_words_first(call, tmp_path):
         "--config_file", FARNEBACK, "--input", str(folder / "20240115.nii.gz"), "--output_dir", str(out), *QUICK,
     )  # fmt: skip
     assert code == 0, errors
-    assert json.loads((out / "20240115/summary.json").read_text())["source"] == str(folder / "20240115.nii.gz")
+    assert json.loads((out / "20240115/summary.json").read_text(encoding="utf-8"))["source"] == str(
+        folder / "20240115.nii.gz"
+    )
     assert said.startswith(f"farneback: inference → {out}\n") and "eval()" not in said + errors
     assert "Logging file is set to False" not in errors
-    assert "Logging file is set to False" in (out / "run.log").read_text()
+    assert "Logging file is set to False" in (out / "run.log").read_text(encoding="utf-8")
 
 
 BAD = {
@@ -123,7 +125,7 @@ def test_a_mistake_is_one_line(call, name, tmp_path):
 def test_a_file_that_is_no_json(call, tmp_path):
     shutil.copytree(ROOT / "bundles/farneback/configs", tmp_path / "farneback/configs")
     file = tmp_path / "farneback/configs/inference.json"
-    file.write_text("{,}")
+    file.write_text("{,}", encoding="utf-8")
     code, _, errors = call("--config_file", str(file))
     assert code == 1 and errors.startswith(f"error: {file}: no JSON (") and len(errors.splitlines()) == 1
 
@@ -133,7 +135,7 @@ def test_a_refused_run_leaves_nothing_in_a_folder_of_the_users(call, tmp_path, h
     """A study that holds its own cine: where an earlier run's log is, this one's is added."""
     for name in held:
         (tmp_path / "study" / name).parent.mkdir(exist_ok=True)
-        (tmp_path / "study" / name).write_text("must survive")
+        (tmp_path / "study" / name).write_text("must survive", encoding="utf-8")
     (tmp_path / "study/a").mkdir(parents=True)
     write_cine(tmp_path / "study/a/a.nii.gz", moving_cine(3, (64, 72))[0][None])
     given = ["--input", str(tmp_path / "study/a/a.nii.gz"), "--output_dir", str(tmp_path / "study")]
@@ -141,7 +143,7 @@ def test_a_refused_run_leaves_nothing_in_a_folder_of_the_users(call, tmp_path, h
     assert code == 1 and "take another output_dir" in errors.splitlines()[-1]
     assert sorted(path.name for path in (tmp_path / "study").iterdir()) == sorted([*held, "a"])
     if "run.log" in held:
-        assert (tmp_path / "study/run.log").read_text().startswith("must survive")
+        assert (tmp_path / "study/run.log").read_text(encoding="utf-8").startswith("must survive")
     assert [path.name for path in (tmp_path / "study/a").iterdir()] == ["a.nii.gz"]
 
 
@@ -157,7 +159,7 @@ def test_what_others_log_goes_to_the_file_and_ours_to_the_terminal(call, tmp_pat
         write_log(kept, tmp_path)
     errors = capfd.readouterr().err
     assert errors == "WARNING an atlas is left out\nERROR broken\n"
-    text = (tmp_path / "run.log").read_text()
+    text = (tmp_path / "run.log").read_text(encoding="utf-8")
     assert "more noise" in text and "broken" in text and text.count("noise") == 1
 
 

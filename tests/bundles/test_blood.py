@@ -78,10 +78,10 @@ def test_the_files(folder):
     for name in ("flow.png", "vorticity.png", "curves.png", "particles.png"):
         assert np.asarray(Image.open(folder / name)).std() > 5
     assert (folder / "particles.mp4").stat().st_size > 1000
-    page = (folder / "flow.html").read_text()
+    page = (folder / "flow.html").read_text(encoding="utf-8")
     assert "Research" in page or "research" in page
     assert page.count("data:image/png") == 3 and "strongest vortex" in page
-    summary = json.loads((folder / "summary.json").read_text())
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     assert summary["velocity"].startswith("m/s") and summary["metrics"]["mean_speed"] > 0
 
 
@@ -108,7 +108,7 @@ def run_on(tmp_path, frames, **options):
     write_cine(tmp_path / "cine.nii.gz", MetaTensor(frames[None], meta=meta))
     options = {**QUICK, "figures": False, "fields": False, **options}
     run_here(*CONFIGS, input=str(tmp_path / "cine.nii.gz"), output_dir=str(tmp_path / "out"), **options)
-    return json.loads((tmp_path / "out" / "cine" / "summary.json").read_text())["notes"]
+    return json.loads((tmp_path / "out" / "cine" / "summary.json").read_text(encoding="utf-8"))["notes"]
 
 
 def test_a_pool_that_leaves_the_sector_is_one_line(tmp_path):

@@ -49,7 +49,7 @@ def test_a_real_cine_as_a_user_runs_it(tmp_path):
     assert done.returncode == 0, done.stderr
     case = tmp_path / "examples_ybr_color"
     assert {f.name for f in case.iterdir()} >= {"ddf.nii.gz", "summary.json", "arrows.png", "tracked.mp4"}
-    assert json.loads((case / "summary.json").read_text())["method"] == "farneback"
+    assert json.loads((case / "summary.json").read_text(encoding="utf-8"))["method"] == "farneback"
     assert (tmp_path / "mlflow.json").exists() and "pair" in done.stderr, "MLflow, and a progress bar"
 
 
@@ -70,13 +70,13 @@ def test_scores_against_the_truth_of_a_list(tmp_path, bundle, simulated):
         f"{bundle}/configs/inference.json", f"{bundle}/configs/evaluate.json",
         datalist=str(simulated / "datalist.json"), dataset_dir=str(simulated), output_dir=str(tmp_path), mlflow=False,
     )  # fmt: skip
-    with open(tmp_path / "metrics.csv") as file:
+    with open(tmp_path / "metrics.csv", encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     assert 0 < float(row["epe_mm"]) < 1.0 and 0 < float(row["epe_es_mm"]) < 12
     assert 0 < float(row["dm_mm"]) < float(row["dh_mm"])
     assert abs(float(row["gls_error"])) == pytest.approx(float(row["gls_absolute_error"]))
     assert 0 < float(row["nlcc_myocardium"]) <= 1 and float(row["seconds"]) > 0
-    with open(tmp_path / "pairs.csv") as file:
+    with open(tmp_path / "pairs.csv", encoding="utf-8") as file:
         assert len([r for r in csv.DictReader(file) if float(r["epe_mm"]) > 0]) == 11
 
 

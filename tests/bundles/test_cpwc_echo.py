@@ -59,7 +59,7 @@ def test_a_killed_training_goes_on_and_gives_the_same_weights(tmp_path, monkeypa
     whole, parts = (torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("whole", "parts"))
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
     assert all(value.dtype == torch.float16 for value in whole.values())
-    curves = [(tmp_path / name / "training.csv").read_text() for name in ("whole", "parts")]
+    curves = [(tmp_path / name / "training.csv").read_text(encoding="utf-8") for name in ("whole", "parts")]
     assert curves[0] == curves[1] and len(curves[0].splitlines()) == 3
     assert (tmp_path / "parts/examples.png").is_file()
 
@@ -93,7 +93,7 @@ def test_it_trains_on_rendered_worlds(tmp_path):
     )  # fmt: skip
     found = torch.load(tmp_path / "out/model.pt", weights_only=True)
     assert found["spread.weight"].dtype == torch.float16 and found["spread.weight"].abs().max() > 0
-    assert len((tmp_path / "out/training.csv").read_text().splitlines()) == 2
+    assert len((tmp_path / "out/training.csv").read_text(encoding="utf-8").splitlines()) == 2
     worlds = config("worlds").config["worlds"]
     assert set(worlds) == set(WORLDS) and sum(worlds.values()) == pytest.approx(1)
 
@@ -115,7 +115,7 @@ def cine(tmp_path):
 def test_inference_on_a_size_that_64_does_not_divide_with_a_contour(tmp_path, weights, cine):
     angle = np.linspace(0, np.pi, 30)
     contour = np.stack([50 - 30 * np.sin(angle), 45 - 12 * np.cos(angle)], -1)
-    (tmp_path / "ed.json").write_text(json.dumps(contour.tolist()))
+    (tmp_path / "ed.json").write_text(json.dumps(contour.tolist()), encoding="utf-8")
     run_here(
         INFERENCE, input=cine, checkpoint=weights, contour=str(tmp_path / "ed.json"), output_dir=str(tmp_path / "out"),
         spacing=[0.5, 0.5], mlflow=False, **TINY,
@@ -123,7 +123,7 @@ def test_inference_on_a_size_that_64_does_not_divide_with_a_contour(tmp_path, we
     case = tmp_path / "out/cine"
     assert load_ddf(case / "ddf.nii.gz").shape == (3, 2, 70, 90)
     assert {"contours.json", "strain.csv", "strain.png", "summary.json"} <= {f.name for f in case.iterdir()}
-    with open(tmp_path / "out/metrics.csv") as file:
+    with open(tmp_path / "out/metrics.csv", encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     assert abs(float(row["gls"])) < 50 and "mapse_mm" in row
 
@@ -200,7 +200,7 @@ def test_a_network_with_weights_has_learned_to_see_motion(name):
 
 
 def test_bad_input_is_one_clear_line(tmp_path, weights, cine):
-    (tmp_path / "outside.json").write_text(json.dumps([[1, 1], [2, 400], [3, 3]]))
+    (tmp_path / "outside.json").write_text(json.dumps([[1, 1], [2, 400], [3, 3]]), encoding="utf-8")
     save_weights(PWCNet(**{**SIZES, "pyramid": [4, 8]}), tmp_path / "other.pt")
     for given, words in (
         ({"checkpoint": str(tmp_path / "none.pt")}, "none.pt: no such weights"),

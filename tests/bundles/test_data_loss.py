@@ -37,7 +37,7 @@ def study(tmp_path):
     folder.mkdir(parents=True)
     for t, frame in enumerate(moving_cine(3, (64, 72))[0]):
         iio.imwrite(folder / f"{t:03d}.png", (frame.numpy() * 255).astype(np.uint8))
-    (folder / "notes.txt").write_text("must survive")
+    (folder / "notes.txt").write_text("must survive", encoding="utf-8")
     return folder.parent
 
 
@@ -61,7 +61,7 @@ def test_a_folder_of_others_is_never_replaced(tmp_path, bundle):
         nibabel.save(nibabel.Nifti1Image(phantom(2)[k], np.eye(4)), atlases / kind / "a.nii.gz")
     nibabel.save(nibabel.Nifti1Image(phantom(1)[0], np.eye(4)), tmp_path / "brain.nii.gz")
     (tmp_path / "brain").mkdir()
-    (tmp_path / "brain/summary.json").write_text("{}")
+    (tmp_path / "brain/summary.json").write_text("{}", encoding="utf-8")
     before = content(tmp_path)
     with pytest.raises(RuntimeError) as caught:
         given = {"input": str(tmp_path / "brain.nii.gz"), "atlas_dir": str(atlases), "output_dir": str(tmp_path)}
@@ -72,7 +72,7 @@ def test_a_folder_of_others_is_never_replaced(tmp_path, bundle):
 
 def test_a_folder_given_as_a_dot(study, tmp_path, monkeypatch):
     (tmp_path / "results/earlier").mkdir(parents=True)
-    (tmp_path / "results/earlier/summary.json").write_text("{}\n")
+    (tmp_path / "results/earlier/summary.json").write_text("{}\n", encoding="utf-8")
     before = content(tmp_path)
     bundle = ROOT / "bundles/farneback"
     monkeypatch.chdir(study / "patient1")
@@ -96,9 +96,11 @@ def cines(tmp_path):
 
 def sources(out):
     """Case to the input of its folder, and the cases of the tables."""
-    found = {path.parent.name: json.loads(path.read_text())["source"] for path in out.glob("*/summary.json")}
+    found = {
+        path.parent.name: json.loads(path.read_text(encoding="utf-8"))["source"] for path in out.glob("*/summary.json")
+    }
     for name, rows in (("metrics.csv", 1), ("pairs.csv", 2)):
-        with open(out / name) as file:
+        with open(out / name, encoding="utf-8") as file:
             assert sorted(row["case"] for row in csv.DictReader(file)) == sorted(list(found) * rows)
     return {source: name for name, source in found.items()}
 
@@ -108,7 +110,7 @@ def test_two_cines_of_one_name_over_two_runs(tmp_path):
     for path in (a, b, b):
         run_here("farneback/configs/inference.json", input=path, output_dir=str(tmp_path / "out"), **QUICK)
     assert sources(tmp_path / "out") == {a: "a4c", b: "b_a4c"}
-    assert json.loads((tmp_path / "out/summary.json").read_text())["cases"]["mse"]["n"] == 2
+    assert json.loads((tmp_path / "out/summary.json").read_text(encoding="utf-8"))["cases"]["mse"]["n"] == 2
 
 
 def test_two_cines_of_one_name_in_a_list(tmp_path):
@@ -118,7 +120,7 @@ def test_two_cines_of_one_name_in_a_list(tmp_path):
 
 
 def cohort(tmp_path, out, *images):
-    (tmp_path / "list.json").write_text(json.dumps({"test": list(images)}))
+    (tmp_path / "list.json").write_text(json.dumps({"test": list(images)}), encoding="utf-8")
     words = ["--bundle", str(ROOT / "bundles/farneback"), "--datalist", str(tmp_path / "list.json"), "--dataset_dir",
              str(tmp_path), "--output_dir", str(out), "--figures", "False", "--mlflow", "False", "--here"]  # fmt: skip
     return run(*arguments(words))
@@ -163,10 +165,10 @@ def test_a_simulation_leaves_the_folders_of_others_alone(tmp_path):
     for name in ("0000_apical_4ch/notes.txt", "datalist.json"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text("must survive")
+        path.write_text("must survive", encoding="utf-8")
         with pytest.raises(InputError, match="is there"):
             write_cases(tmp_path, source, 1, 12, 0, settings)
-        assert path.read_text() == "must survive" and len(list(tmp_path.iterdir())) == 1
+        assert path.read_text(encoding="utf-8") == "must survive" and len(list(tmp_path.iterdir())) == 1
         path.unlink()
         if path.parent != tmp_path:
             path.parent.rmdir()

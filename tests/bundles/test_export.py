@@ -18,7 +18,7 @@ LINE = re.compile(r"^python -m monai\.bundle (ckpt_export|onnx_export) (.*)$", r
 COMMANDS = [
     (page.parents[1].name, *found)
     for page in sorted((ROOT / "bundles").glob("*/docs/*.md"))
-    for found in LINE.findall(page.read_text())
+    for found in LINE.findall(page.read_text(encoding="utf-8"))
 ]
 WEIGHTS = {
     f"{path.parents[1].name}/{path.name}"

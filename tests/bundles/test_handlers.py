@@ -83,5 +83,5 @@ def test_handlers_see_the_run_of_a_bundle(name, inputs, tmp_path):
     assert len(seen) == 1 and (tmp_path / "out" / seen[0] / "summary.json").is_file()
     saved = [torch.load(path, weights_only=True) for path in (tmp_path / "saved").glob("*.pt")]
     assert [set(weights) for weights in saved] == [set(evaluator.network.state_dict())]
-    names = (tmp_path / "metrics/metrics.csv").read_text()
+    names = (tmp_path / "metrics/metrics.csv").read_text(encoding="utf-8")
     assert all(f"{key},".encode() in names.encode() for key in evaluator.state.metrics)

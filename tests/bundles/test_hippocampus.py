@@ -43,7 +43,7 @@ QUICK = {
 def test_every_method_segments_the_synthetic_volumes(name, extra, tmp_path):
     configs = [f"{name}/configs/inference.json", *([f"{name}/configs/{extra}.json"] if extra else [])]
     run_here(*configs, output_dir=str(tmp_path), mlflow=False, candidates=3, count=1, **QUICK.get(name, {}))
-    summary = json.loads((tmp_path / "summary.json").read_text())
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
     assert summary["cases"]["dice"]["n"] == 3 and summary["cases"]["dice"]["mean"] > 0.6
     assert summary["cases"]["folding"]["mean"] < 0.005
 
@@ -59,7 +59,7 @@ def test_a_comparator_takes_an_atlas_to_a_synthetic_volume(name, tmp_path):
     files = [f"{name}/configs/inference.json", *(["greedy/configs/volume.json"] if name == "greedy" else [])]
     given = {"input": str(tmp_path / "v.nii.gz"), "label": str(tmp_path / "l.nii.gz"), "atlas_dir": str(tmp_path)}
     run_here(*files, **given, output_dir=str(tmp_path / "out"), mlflow=False, figures=False)
-    metrics = json.loads((tmp_path / "out/v/summary.json").read_text())["metrics"]
+    metrics = json.loads((tmp_path / "out/v/summary.json").read_text(encoding="utf-8"))["metrics"]
     assert metrics["dice"] > 0.7 and metrics["folding"] < 0.005
 
 
@@ -67,7 +67,7 @@ def test_a_comparator_takes_an_atlas_to_a_synthetic_volume(name, tmp_path):
 def test_a_cine_is_registered_frame_by_frame(name, options, tmp_path):
     configs = [f"{name}/configs/inference.json", f"{name}/configs/cine.json"]
     run_here(*configs, output_dir=str(tmp_path), mlflow=False, frames=3, figures=False, **options)
-    columns = json.loads((tmp_path / "summary.json").read_text())["cases"]
+    columns = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["cases"]
     assert columns["nlcc"]["mean"] > columns["nlcc@before"]["mean"]
 
 
@@ -94,12 +94,12 @@ def test_a_pair_of_a_list_is_registered_without_a_choice(tmp_path):
         {"image": f"imagesTr/{fixed}.nii.gz", "label": f"labelsTr/{fixed}.nii.gz", "atlas": moving}
         for fixed, moving in (("a", "c"), ("c", "b"), ("b", "a"))
     ]
-    (tmp_path / "list.json").write_text(json.dumps({"pairs": entries}))
+    (tmp_path / "list.json").write_text(json.dumps({"pairs": entries}), encoding="utf-8")
     configs = [f"ssmsr_hippocampus/configs/{n}.json" for n in ("inference", "evaluate", "learn2reg", "no_motion")]
     given = {"datalist": str(tmp_path / "list.json"), "dataset_dir": str(tmp_path), "fold": "pairs"}
     run_here(*configs, **given, output_dir=str(tmp_path / "out"), mlflow=False)
     for fixed, moving, seeds in (("a", "c", (1, 3)), ("c", "b", (3, 2))):
-        summary = json.loads((tmp_path / f"out/{fixed}/summary.json").read_text())
+        summary = json.loads((tmp_path / f"out/{fixed}/summary.json").read_text(encoding="utf-8"))
         truth, carried = (phantom(seed)[1] for seed in seeds)
         dice = 2 * ((truth == 1) & (carried == 1)).sum() / ((truth == 1).sum() + (carried == 1).sum())
         assert summary["atlases"] == [moving] and summary["metrics"]["folding"] == 0

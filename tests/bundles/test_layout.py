@@ -58,7 +58,7 @@ def read(name):
 
 
 def metadata(name):
-    return json.loads((ROOT / "bundles" / name / "configs/metadata.json").read_text())
+    return json.loads((ROOT / "bundles" / name / "configs/metadata.json").read_text(encoding="utf-8"))
 
 
 @bundles
@@ -66,7 +66,7 @@ def test_files(name):
     folder = ROOT / "bundles" / name
     assert not [f for f in NEEDED if not (folder / f).is_file()]
     assert not list(folder.rglob("*.py")), "data and configuration only"
-    assert (folder / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+    assert (folder / "LICENSE").read_text(encoding="utf-8") == (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert all(f.stat().st_size < 30e6 for f in folder.rglob("*"))
     if list((folder / "configs").glob("train*.json")):
         assert (folder / "configs/multi_gpu_train.json").is_file()
@@ -76,7 +76,7 @@ def test_files(name):
 def test_a_bundle_holds_what_its_configs_name(name):
     """Whoever takes the folder alone has all that runs: no config leads to another bundle."""
     for path in (ROOT / "bundles" / name / "configs").glob("*.json"):
-        assert re.findall(r"bundles/\w+", path.read_text()) in ([], [f"bundles/{name}"]), path
+        assert re.findall(r"bundles/\w+", path.read_text(encoding="utf-8")) in ([], [f"bundles/{name}"]), path
     named = set(re.findall(r"/(models/\w+\.pt)", " ".join(json.dumps(value) for value in read(name).values())))
     if name != "nmsr_echo":
         assert all((ROOT / "bundles" / name / file).is_file() for file in named)
@@ -88,10 +88,10 @@ def test_weights_that_are_another_bundles_stay_the_same(copy, origin):
     assert filecmp.cmp(ROOT / "bundles" / copy, ROOT / "bundles" / origin, shallow=False)
     page = (ROOT / "bundles" / copy).parents[1] / "docs/README.md"
     assert f"`{Path(copy).relative_to(Path(copy).parts[0])}` is `models/model.pt` of" in " ".join(
-        page.read_text().split()
+        page.read_text(encoding="utf-8").split()
     )
     terms = (ROOT / "bundles" / copy).parents[1] / "docs/data_license.txt"
-    assert re.findall(r"CC BY[-\w]* 4\.0", terms.read_text()), "the weights' licence"
+    assert re.findall(r"CC BY[-\w]* 4\.0", terms.read_text(encoding="utf-8")), "the weights' licence"
 
 
 @bundles
@@ -99,7 +99,7 @@ def test_metadata(name):
     found = metadata(name)
     assert not set(KEYS) - set(found)
     assert found["version"] in found["changelog"]
-    project = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
+    project = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)[1]
     assert found["required_packages_version"]["cardiac-motion-bundles"] == project
     tensors = found["network_data_format"]
     assert set(tensors["inputs"]) == {"image"} and set(tensors["outputs"]) == {"pred"}
@@ -114,7 +114,7 @@ def test_metadata_keeps_monais_schema(name, data_dir):
 @bundles
 def test_model_card(name):
     """The headings of the model zoo's cards, in their order."""
-    page = (ROOT / "bundles" / name / "docs/README.md").read_text()
+    page = (ROOT / "bundles" / name / "docs/README.md").read_text(encoding="utf-8")
     headings = [title for title in re.findall(r"^#+ (.+)$", page, re.MULTILINE) if title in CARD]
     assert headings == list(CARD)
     assert "not for diagnosis" in " ".join(page.split())
@@ -140,7 +140,7 @@ def test_properties_of_training(path, monkeypatch):
     base = next(
         own.parent / f"train{of}.json" for of in ("", "_segmentation") if (own.parent / f"train{of}.json").is_file()
     )
-    whole = '"trainer": {' in own.read_text()
+    whole = '"trainer": {' in own.read_text(encoding="utf-8")
     files = [str(file) for file in ([own] if whole else [base, own])]
     assert ConfigWorkflow(files, workflow_type="train", logging_file=False).check_properties() == []
 
@@ -169,7 +169,7 @@ def test_what_a_user_sets_is_no_word_of_monais(name):
 @pytest.mark.parametrize("path", TRAININGS)
 def test_what_a_training_names_is_there(path):
     """A function that moved is found before a data set is downloaded."""
-    text = (ROOT / "bundles" / path).read_text()
+    text = (ROOT / "bundles" / path).read_text(encoding="utf-8")
     for name in re.findall(r'"_target_": "(cardiac_motion\.[\w.]+)"', text):
         assert locate(name) is not None, name
     assert "__import__" not in text

@@ -107,7 +107,7 @@ def test_a_killed_training_goes_on_and_gives_the_same_curve(name, tmp_path):
     end(begin(name, tmp_path, parts, **long))
     curves = []
     for out in (whole, parts):
-        with open(out / "training.csv") as file:
+        with open(out / "training.csv", encoding="utf-8") as file:
             curves.append(list(csv.DictReader(file)))
     assert [row["epoch"] for row in curves[0]] == list("12345") and curves[0] == curves[1]
     one, other = weights(whole), weights(parts)

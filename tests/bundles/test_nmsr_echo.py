@@ -40,7 +40,7 @@ def cine_file(folder, name="cine.nii.gz", frames=3, size=(112, 112)):
 
 
 def columns(path):
-    with open(path) as file:
+    with open(path, encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -60,7 +60,7 @@ def test_demo_as_a_user_runs_it(tmp_path):
     assert not [f.name for f in out.iterdir() if f.name.startswith(".")]
     ddf, cine = load_ddf(case / "ddf.nii.gz"), read_cine(demo_cine())
     assert ddf.shape == (3, 2, 240, 320)
-    summary = json.loads((case / "summary.json").read_text())
+    summary = json.loads((case / "summary.json").read_text(encoding="utf-8"))
     assert summary["spacing"] is None and any("region" in note for note in summary["notes"])
     stages = [row["stage"] for row in summary["table"]]
     assert stages == ["before", "scale 1/8", "scale 1/4", "scale 1/2", "scale 1"]
@@ -78,7 +78,7 @@ def test_demo_as_a_user_runs_it(tmp_path):
 
     from mlflow.tracking import MlflowClient
 
-    (kept,) = json.loads((out / "record.json").read_text())
+    (kept,) = json.loads((out / "record.json").read_text(encoding="utf-8"))
     client = MlflowClient()
     experiment = client.get_experiment_by_name("cines")
     (run,) = client.search_runs([experiment.experiment_id], f"tags.record = '{kept['id']}'")
@@ -143,7 +143,7 @@ def test_evaluate_a_list_and_a_bad_case_in_it(tmp_path, capsys):
     cine_file(tmp_path, "c.nii.gz", frames=4)
     (tmp_path / "b.dcm").write_bytes(b"not a DICOM file")
     cases = [{"image": name} for name in ("a.nii.gz", "b.dcm", "c.nii.gz")]
-    (tmp_path / "list.json").write_text(json.dumps({"test": cases[::-1], "validation": cases}))
+    (tmp_path / "list.json").write_text(json.dumps({"test": cases[::-1], "validation": cases}), encoding="utf-8")
     with pytest.raises(RuntimeError) as caught:
         run_here(
             INFERENCE, "nmsr_echo/configs/evaluate.json", datalist=str(tmp_path / "list.json"), fold="validation",
@@ -152,7 +152,7 @@ def test_evaluate_a_list_and_a_bad_case_in_it(tmp_path, capsys):
     assert "1 of 3 cases failed" in str(input_error_in(caught.value)) and "b.dcm" in str(input_error_in(caught.value))
     assert [row["case"] for row in columns(tmp_path / "out/metrics.csv")] == ["a", "c"]
     assert len(columns(tmp_path / "out/pairs.csv")) == 2 + 3
-    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    summary = json.loads((tmp_path / "out/summary.json").read_text(encoding="utf-8"))
     assert "b.dcm" in summary["failed"]["b"]
     assert summary["cases"]["mse"]["n"] == 2 and summary["pairs"]["nlcc"]["n"] == 5
     assert not (tmp_path / "out/a/ddf.nii.gz").exists(), "evaluate keeps no fields"
@@ -162,7 +162,7 @@ def test_evaluate_a_list_and_a_bad_case_in_it(tmp_path, capsys):
 def test_spacing_given_and_warped_written(tmp_path):
     run_here(INFERENCE, output_dir=str(tmp_path / "out"), spacing=[0.8, 0.8], warped=True, **QUICK)
     case = tmp_path / "out/examples_ybr_color"
-    assert json.loads((case / "summary.json").read_text())["spacing"] == [0.8, 0.8]
+    assert json.loads((case / "summary.json").read_text(encoding="utf-8"))["spacing"] == [0.8, 0.8]
     assert read_cine(case / "warped.nii.gz").shape == (1, 3, 240, 320)
 
 
@@ -174,7 +174,7 @@ def test_blood_is_tracked_without_the_wall(tmp_path):
         nibabel.save(nibabel.Nifti1Image(mask.T, np.eye(4)), tmp_path / f"{name}.nii.gz")
     masks = {"ed_mask": str(tmp_path / "ed.nii.gz"), "es_mask": str(tmp_path / "es.nii.gz")}
     run_here(INFERENCE, input=path, ed=0, es=4, output_dir=str(tmp_path / "out"), **masks, **(QUICK | {"frames": 0}))
-    assert json.loads((tmp_path / "out/cine/summary.json").read_text())["metrics"]["nlcc"] > 0
+    assert json.loads((tmp_path / "out/cine/summary.json").read_text(encoding="utf-8"))["metrics"]["nlcc"] > 0
     with pytest.raises(RuntimeError) as caught:
         run_here(INFERENCE, input=path, output_dir=str(tmp_path / "no"), **masks, **QUICK)
     assert "missing: ed, es" in str(input_error_in(caught.value))
@@ -218,7 +218,7 @@ def bad_inputs(folder):
     (folder / "short.mp4").write_bytes(film[: len(film) * 2 // 3])
     small = cine_file(folder, "small.nii.gz", size=(40, 40))
     save_weights(RegistrationUNet(2, encoder=(8, 8), decoder=(8, 8)), folder / "other.pt")
-    (folder / "file").write_text("in the way")
+    (folder / "file").write_text("in the way", encoding="utf-8")
     return {
         "missing file": ({"input": str(folder / "nothing.dcm")}, "nothing.dcm"),
         "folder without frames": ({"input": str(folder / "empty")}, "empty"),

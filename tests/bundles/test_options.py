@@ -17,7 +17,7 @@ FARNEBACK = "bundles/farneback/configs/inference.json"
 CONFIGS = sorted(
     path.relative_to(ROOT / "bundles").as_posix()
     for path in (ROOT / "bundles").glob("*/configs/*.json")
-    if '"initialize"' in path.read_text()
+    if '"initialize"' in path.read_text(encoding="utf-8")
 )
 BASES = {"multi_gpu_train": "train"}
 QUICK = ("--figures", "False", "--mlflow", "False", "--levels", "1")
@@ -31,7 +31,7 @@ def last_line(done):
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_a_mistyped_option_of_every_configuration_is_refused(config, tmp_path):
-    content = json.loads((ROOT / "bundles" / config).read_text())
+    content = json.loads((ROOT / "bundles" / config).read_text(encoding="utf-8"))
     assert any("check_options" in word for word in content["initialize"])
     if "multi_gpu" in config:
         return  # begins a process group, of which the unit test of its first words is enough
@@ -53,7 +53,7 @@ def test_a_mistyped_option_is_one_line(tmp_path):
 
 
 def test_arguments_of_monai_are_known_and_a_file_of_arguments_is_checked(tmp_path):
-    (tmp_path / "args.json").write_text(json.dumps({"frmes": 3}))
+    (tmp_path / "args.json").write_text(json.dumps({"frmes": 3}), encoding="utf-8")
     with pytest.raises(RuntimeError) as caught:
         run_here(
             "farneback/configs/inference.json", "farneback/configs/evaluate.json", run_id="run",
@@ -75,7 +75,7 @@ def test_names_of_files_that_mean_something_to_others(tmp_path):
     settings["env"] = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([*command, "--input", str(folder / "20240115.nii.gz"), "--output_dir", "2024"], **settings)
     assert done.returncode == 0, done.stderr
-    summary = json.loads((folder / "2024/20240115/summary.json").read_text())
+    summary = json.loads((folder / "2024/20240115/summary.json").read_text(encoding="utf-8"))
     assert summary["source"] == str(folder / "20240115.nii.gz")
 
 

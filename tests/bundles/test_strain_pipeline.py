@@ -50,11 +50,11 @@ def report_folder(hearts, tmp_path_factory):
 
 
 def summary_of(folder):
-    return json.loads((folder / "summary.json").read_text())
+    return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
 
 
 def test_numbers_of_a_simulated_heart(report_folder, hearts):
-    summary, truth = summary_of(report_folder), json.loads((hearts[0] / "summary.json").read_text())
+    summary, truth = summary_of(report_folder), json.loads((hearts[0] / "summary.json").read_text(encoding="utf-8"))
     means, (beat,) = summary["means"], summary["beats"]
     assert beat["ed"] == 0 and abs(beat["es"] - truth["end_systole_frame"]) <= 1 and beat["whole"]
     assert means["gls"] == pytest.approx(100 * truth["strain"]["gls"], abs=6)
@@ -64,11 +64,11 @@ def test_numbers_of_a_simulated_heart(report_folder, hearts):
     assert means["mapse_mm"] > 3
     assert [s["name"] for s in beat["segments"]][::5] == ["basal inferoseptal", "basal anterolateral"]
     assert all(0 < s["nlcc"] <= 1 and s["missed_px"] >= 0 for s in beat["segments"])
-    with open(report_folder / "strain.csv") as file:
+    with open(report_folder / "strain.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(beat["curves"]["gls"]) and float(rows[0]["gls (%)"]) == 0
     assert float(rows[beat["es"]]["gls (%)"]) == pytest.approx(means["gls"], abs=1e-3)
-    contours = json.loads((report_folder / "contours.json").read_text())
+    contours = json.loads((report_folder / "contours.json").read_text(encoding="utf-8"))
     assert np.shape(contours["endocardium"]) == (len(rows), 120, 2)
     film = iio.imread(report_folder / "film.mp4")
     assert len(film) == len(rows)
@@ -81,7 +81,7 @@ def test_a_forced_case_says_so_on_its_page_and_in_every_frame_of_its_film(hearts
     folder = tmp_path / "cine"
     summary = summary_of(folder)
     assert summary["forced"] and [c["name"] for c in summary["checks"] if not c["passed"]] == ["view"]
-    text = Page((folder / "report.html").read_text()).text
+    text = Page((folder / "report.html").read_text(encoding="utf-8")).text
     assert "measured by force though it fails 1 check" in text
     film, plain = iio.imread(folder / "film.mp4"), iio.imread(report_folder / "film.mp4")
     assert len(film) == len(plain) and film.shape[1] == plain.shape[1] + 26
@@ -98,7 +98,7 @@ def test_change_since_an_earlier_study(hearts, tmp_path, report_folder):
     assert found["gls"]["change"] == pytest.approx(0, abs=1e-6) and found["gls"]["more_than_error"] is False
     assert found["gls"]["interval"][1] == pytest.approx(summary["smallest_changes"]["gls"], abs=1e-6)
     assert "basal anterolateral" in found and summary["baseline"].endswith("summary.json")
-    assert "change since the earlier study" in Page((tmp_path / "cine/report.html").read_text()).text
+    assert "change since the earlier study" in Page((tmp_path / "cine/report.html").read_text(encoding="utf-8")).text
     with pytest.raises(RuntimeError) as caught:
         measure(tmp_path / "b", hearts[0], baseline=str(hearts[0] / "no"))
     assert "no summary.json of strain_pipeline is there" in str(input_error_in(caught.value))
@@ -129,7 +129,7 @@ class Page(HTMLParser):
 
 
 def test_report_is_one_whole_page_that_needs_nothing_else(report_folder):
-    text = (report_folder / "report.html").read_text()
+    text = (report_folder / "report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert not page.open and {"svg", "table", "polyline", "script", "img"} <= set(page.tags)
     assert all(link.startswith("data:image/jpeg;base64,") for link in page.links) and page.links
@@ -157,15 +157,15 @@ def test_report_in_a_browser(report_folder):
 def test_three_views_make_one_report(hearts, tmp_path):
     cines = [str(shutil.copy(heart / "cine.nii.gz", tmp_path / f"{k}.nii.gz")) for k, heart in enumerate(hearts)]
     measure(tmp_path / "out", hearts[0], cines, view=["A4C", "A2C", "ALAX"])
-    study = json.loads((tmp_path / "out/study.json").read_text())
+    study = json.loads((tmp_path / "out/study.json").read_text(encoding="utf-8"))
     gls = [summary_of(tmp_path / f"out/{k}")["means"]["gls"] for k in range(3)]
     assert study["gls_average"] == pytest.approx(np.mean(gls)) and len(study["segments"]) == 18
     assert study["biplane"]["ejection_fraction"] > 10
-    text = (tmp_path / "out/report.html").read_text()
+    text = (tmp_path / "out/report.html").read_text(encoding="utf-8")
     eye = re.search(r'<svg role="img" class="bullseye".*?</svg>', text, re.DOTALL)[0]
     assert eye.count("<path") == 18 and text.count("data-player") == 4
     measure(tmp_path / "twice", hearts[0], cines[:2], view=["A4C", "A4C"], take={"A4C": "1"}, figures=False)
-    study = json.loads((tmp_path / "twice/study.json").read_text())
+    study = json.loads((tmp_path / "twice/study.json").read_text(encoding="utf-8"))
     assert [(cine["name"], cine["taken"]) for cine in study["cines"]] == [("0", False), ("1", True)]
     assert not (tmp_path / "twice/0").exists() and study["ejection_fraction"] is None
 
@@ -234,10 +234,10 @@ def test_structured_report_of_a_dicom_cine(hearts, tmp_path):
 
 
 def test_a_users_contour_takes_the_place_of_the_automatic_one(report_folder, hearts, tmp_path):
-    contours = json.loads((report_folder / "contours.json").read_text())
+    contours = json.loads((report_folder / "contours.json").read_text(encoding="utf-8"))
     endo = np.array(contours["endocardium"][0])
     moved = endo + 0.15 * (endo.mean(0) - endo)
-    (tmp_path / "ed.json").write_text(json.dumps({"endocardium": moved.tolist()}))
+    (tmp_path / "ed.json").write_text(json.dumps({"endocardium": moved.tolist()}), encoding="utf-8")
     labels = nibabel.load(hearts[0] / "labels.nii.gz")
     mask = np.asarray(labels.dataobj)[:, :, 0]
     nibabel.save(nibabel.Nifti1Image(mask, np.eye(4)), tmp_path / "ed.nii.gz")
@@ -245,7 +245,9 @@ def test_a_users_contour_takes_the_place_of_the_automatic_one(report_folder, hea
     for name in ("ed.json", "ed.nii.gz"):
         measure(tmp_path / f"{name}.out", hearts[0], contour=str(tmp_path / name), ed=0, figures=False)
         assert summary_of(tmp_path / f"{name}.out/cine")["contour"].endswith(name)
-        starts[name] = np.array(json.loads((tmp_path / f"{name}.out/cine/contours.json").read_text())["endocardium"][0])
+        starts[name] = np.array(
+            json.loads((tmp_path / f"{name}.out/cine/contours.json").read_text(encoding="utf-8"))["endocardium"][0]
+        )
     outline = np.linalg.norm(starts["ed.json"][:, None] - moved[None], axis=-1).min(1)
     assert outline.mean() < 0.5 and outline.max() < 2.5, "the line starts where it was drawn, but for its corners"
     assert np.linalg.norm(starts["ed.nii.gz"] - endo, axis=-1).mean() < 1.5
@@ -261,7 +263,7 @@ def test_unknown_spacing_gives_no_millimetres(hearts, tmp_path):
     nothing = ("mapse_mm", "end_diastolic_volume_ml", "heart_rate", "gls_time_to_peak_ms",
                "gls_systolic_rate", "mechanical_dispersion_ms")  # fmt: skip
     assert all(means[key] is None for key in nothing) and means["gls"] < 0 < means["ejection_fraction"]
-    assert "spacing is unknown" in (tmp_path / "out/bare/report.html").read_text()
+    assert "spacing is unknown" in (tmp_path / "out/bare/report.html").read_text(encoding="utf-8")
 
 
 def test_a_cine_cut_before_its_end_says_what_is_missing(hearts, tmp_path):
@@ -274,7 +276,7 @@ def test_a_cine_cut_before_its_end_says_what_is_missing(hearts, tmp_path):
 def test_a_segment_outside_the_sector_is_left_out_and_said_so(hearts, tmp_path):
     cine = nibabel.load(hearts[0] / "cine.nii.gz")
     frames = np.asarray(cine.dataobj).copy()
-    endo = json.loads((hearts[0] / "contours.json").read_text())["endocardium"][0]
+    endo = json.loads((hearts[0] / "contours.json").read_text(encoding="utf-8"))["endocardium"][0]
     frames[int(np.max(endo, 0)[1]) - 6 :] = 0  # columns to the right of the lateral wall's inner border
     nibabel.save(nibabel.Nifti1Image(frames, cine.affine, cine.header), tmp_path / "cut.nii.gz")
     measure(tmp_path / "out", hearts[0], tmp_path / "cut.nii.gz")
@@ -282,7 +284,7 @@ def test_a_segment_outside_the_sector_is_left_out_and_said_so(hearts, tmp_path):
     out = [s for s in summary["beats"][0]["segments"] if s["rejected"]]
     assert out and all("anterolateral" in s["name"] and s["end_systolic"] is None for s in out)
     assert any("left out" in text for text in summary["warnings"])
-    assert "(left out)" in (tmp_path / "out/cut/report.html").read_text()
+    assert "(left out)" in (tmp_path / "out/cut/report.html").read_text(encoding="utf-8")
 
 
 def test_the_stacked_network_refuses_weights_that_are_not_there(hearts, tmp_path):
@@ -340,7 +342,7 @@ def bad_cine(kind, folder, heart):
 def test_bad_input_is_one_clear_line(kind, settings, words, hearts, tmp_path):
     settings = {"figures": False, **settings}
     if kind == "outside":
-        (tmp_path / "out.json").write_text(json.dumps([[1, 1], [2, 400], [3, 3]]))
+        (tmp_path / "out.json").write_text(json.dumps([[1, 1], [2, 400], [3, 3]]), encoding="utf-8")
         settings["contour"] = str(tmp_path / "out.json")
     with pytest.raises(RuntimeError) as caught:
         measure(tmp_path / "out", hearts[0], bad_cine(kind, tmp_path, hearts[0]), **settings)
@@ -350,16 +352,16 @@ def test_bad_input_is_one_clear_line(kind, settings, words, hearts, tmp_path):
 
 def test_evaluation_on_simulated_cases(hearts, tmp_path, capsys):
     folder = hearts[0].parent
-    listed = json.loads((folder / "datalist.json").read_text())
+    listed = json.loads((folder / "datalist.json").read_text(encoding="utf-8"))
     listed["test"] = [listed["test"][0], {**listed["test"][0], "case": "again"}]
-    (tmp_path / "list.json").write_text(json.dumps(listed))
+    (tmp_path / "list.json").write_text(json.dumps(listed), encoding="utf-8")
     run_here(
         *INFERENCE, "strain_pipeline/configs/evaluate.json", datalist=str(tmp_path / "list.json"),
         dataset_dir=str(folder), output_dir=str(tmp_path / "out"), mlflow=False,
         classify={"_target_": "tests.heart.Says"},
         segment={"_target_": "tests.heart.TrueLabels", "path": str(hearts[0] / "labels.nii.gz")},
     )  # fmt: skip
-    with open(tmp_path / "out/metrics.csv") as file:
+    with open(tmp_path / "out/metrics.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 and abs(float(rows[0]["gls_error"])) < 6 and abs(int(rows[0]["es_error"])) <= 1
     assert (tmp_path / "out/bland_altman.png").is_file() and "| gls | 2 |" in capsys.readouterr().out
@@ -380,10 +382,11 @@ def test_pixels_that_are_not_square_and_times_of_playback(report_folder, hearts,
     assert summary["means"]["gls"] == pytest.approx(whole["means"]["gls"], abs=1)
     assert summary["means"]["mapse_mm"] == pytest.approx(whole["means"]["mapse_mm"], abs=1)
     lines = [
-        json.loads((f / "contours.json").read_text())["endocardium"][0] for f in (tmp_path / "out/wide", report_folder)
+        json.loads((f / "contours.json").read_text(encoding="utf-8"))["endocardium"][0]
+        for f in (tmp_path / "out/wide", report_folder)
     ]
     on_file, square = np.array(lines[0]), np.array(lines[1])
     assert np.abs((on_file + 0.5) * (1, 2) - 0.5 - square).mean() < 2
     assert summary["times_doubted"] and any("file's playback" in text for text in summary["warnings"])
-    page = (tmp_path / "out/wide/report.html").read_text()
+    page = (tmp_path / "out/wide/report.html").read_text(encoding="utf-8")
     assert "beats/min (by the playback rate)" in page and "ms (by the playback rate)" in page

@@ -37,7 +37,7 @@ def test_who_has_weights():
 
 @pytest.mark.parametrize("name", WITHOUT)
 def test_a_bundle_without_weights_says_what_it_cannot_pass(name):
-    page = " ".join((ROOT / "bundles" / name / "docs/README.md").read_text().split())
+    page = " ".join((ROOT / "bundles" / name / "docs/README.md").read_text(encoding="utf-8").split())
     assert "**The model zoo's check**" in page and "`models/model.pt` (" in page
 
 
@@ -47,7 +47,7 @@ def test_files_version_and_schema(name, data_dir, tmp_path):
     needed = ["LICENSE", "configs/metadata.json", "configs/inference.json"]
     needed += ["models/model.pt"] if name in WITH_WEIGHTS else []
     assert not [file for file in needed if not (folder / file).is_file()]
-    metadata = json.loads((folder / "configs/metadata.json").read_text())
+    metadata = json.loads((folder / "configs/metadata.json").read_text(encoding="utf-8"))
     assert metadata["version"] in metadata["changelog"]
     verify_metadata(str(folder / "configs/metadata.json"), filepath=str(data_dir / "meta_schema_20240725.json"))
 

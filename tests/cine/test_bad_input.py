@@ -39,7 +39,7 @@ def cube() -> np.ndarray:
 
 
 def text(tmp_path: Path, name: str) -> Path:
-    (tmp_path / name).write_text("this is no image" * 20)
+    (tmp_path / name).write_text("this is no image" * 20, encoding="utf-8")
     return tmp_path / name
 
 

@@ -25,7 +25,7 @@ def test_folder_in_natural_order(tmp_path: Path, suffix: str, kind: type, bar_na
     values = loop(12)
     for t, frame in enumerate(values):
         imageio.imwrite(tmp_path / f"frame{t}.{suffix}", frame.astype(kind) * (np.iinfo(kind).max // 255))
-    (tmp_path / "notes.txt").write_text("ignored")
+    (tmp_path / "notes.txt").write_text("ignored", encoding="utf-8")
     cine = read_cine(tmp_path)
     assert maximal_difference(cine, values / 255.0) < 1e-6 and bar_names == [f"reading {tmp_path.name}"]
     assert cine.meta["frame_times"] is None and cine.meta["spacing"] is None

@@ -61,9 +61,9 @@ def study(folder: Path) -> Path:
     for keyword in ("PixelData", "Rows", "Columns"):
         delattr(report, keyword)
     report.save_as(folder / "S1/report.dcm")
-    (folder / "readme.txt").write_text("nothing")
+    (folder / "readme.txt").write_text("nothing", encoding="utf-8")
     (folder / "results").mkdir()
-    (folder / "results/summary.json").write_text("{}")
+    (folder / "results/summary.json").write_text("{}", encoding="utf-8")
     write_cine(folder / "results/film.mp4", cine_of(loop()))
     return folder
 

@@ -14,5 +14,5 @@ def cines(tmp_path, monkeypatch):
     folder = tmp_path / "cines"
     folder.mkdir()
     write_cines(folder)
-    (folder / "list.json").write_text(json.dumps({"test": [f"{name}.nii.gz" for name in CASES]}))
+    (folder / "list.json").write_text(json.dumps({"test": [f"{name}.nii.gz" for name in CASES]}), encoding="utf-8")
     return folder

@@ -32,7 +32,7 @@ SLURM = 'queue: gpu\naccount: echo\njob_extra_directives: ["--gres=gpu:4"]\njob_
 )  # fmt: skip
 def test_a_dry_run_prints_the_job(tmp_path, monkeypatch, capsys, system, more, lines):
     path = tmp_path / "job.yaml"
-    path.write_text(JOB + more)
+    path.write_text(JOB + more, encoding="utf-8")
     monkeypatch.setattr(sys, "argv", ["cohort", f"--{system}", str(path), "--dry-run", "--output_dir", str(tmp_path)])
     assert main() == 0
     printed = capsys.readouterr().out
@@ -58,7 +58,7 @@ def test_a_dry_run_is_of_a_batch_system(tmp_path, monkeypatch, capsys):
 )
 def test_bad_files(tmp_path, text, reason):
     path = tmp_path / "job.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=reason) as caught:
         cluster.make_job_cluster("slurm", path)
     assert str(path) in str(caught.value)
@@ -75,7 +75,7 @@ def batch_system(tmp_path, monkeypatch):
         f'echo $! >>{log}\necho "Submitted batch job $!"\n'
     )
     for name, text in (("sbatch", sbatch), ("scancel", '#!/bin/sh\nkill -- -"$1"\n')):
-        (folder / name).write_text(text)
+        (folder / name).write_text(text, encoding="utf-8")
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     return log
@@ -83,20 +83,20 @@ def batch_system(tmp_path, monkeypatch):
 
 def test_a_run_on_the_jobs_of_a_batch_system(tmp_path, batch_system):
     path = tmp_path / "job.yaml"
-    path.write_text('jobs: 2\ncores: 1\nmemory: 500MB\nwalltime: "00:05:00"\n')
+    path.write_text('jobs: 2\ncores: 1\nmemory: 500MB\nwalltime: "00:05:00"\n', encoding="utf-8")
     out = tmp_path / "out"
     out.mkdir()
     with cluster.submit_jobs("slurm", path) as client:
         found = run_cases(work(out, seconds=0.2), names(12), client)
     assert outputs(out) == expected(12)
     assert {o["worker"].split("-")[0] for o in found.values()} == {"SLURMCluster"}
-    assert len(batch_system.read_text().split()) == 2
+    assert len(batch_system.read_text(encoding="utf-8").split()) == 2
 
 
 def test_a_batch_system_that_takes_no_job(tmp_path, batch_system):
-    (batch_system.parent / "bin/sbatch").write_text("#!/bin/sh\necho 'Invalid account' >&2\nexit 1\n")
+    (batch_system.parent / "bin/sbatch").write_text("#!/bin/sh\necho 'Invalid account' >&2\nexit 1\n", encoding="utf-8")
     path = tmp_path / "job.yaml"
-    path.write_text("jobs: 1\ncores: 1\nmemory: 500MB\n")
+    path.write_text("jobs: 1\ncores: 1\nmemory: 500MB\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"slurm took no job.*Invalid account"), cluster.submit_jobs("slurm", path):
         pass
 

@@ -33,7 +33,7 @@ def client():
 
 
 def times(output_dir, file="done.txt"):
-    return Counter((output_dir / file).read_text().split())
+    return Counter((output_dir / file).read_text(encoding="utf-8").split())
 
 
 def test_each_case_is_done_once_and_a_second_start_does_nothing(client, tmp_path):
@@ -49,7 +49,7 @@ def test_each_case_is_done_once_and_a_second_start_does_nothing(client, tmp_path
 
 def test_a_worker_keeps_its_process_its_threads_and_its_gpu(client, tmp_path):
     run_cases(work(tmp_path, seconds=0.1), names(COUNT), client, Limits(threads=3))
-    found = [json.loads((tmp_path / name / "summary.json").read_text()) for name in names(COUNT)]
+    found = [json.loads((tmp_path / name / "summary.json").read_text(encoding="utf-8")) for name in names(COUNT)]
     assert {f["gpu"] for f in found} == {"7", "9"} and {f["threads"] for f in found} == {"3"}
     assert len({f["pid"] for f in found}) == 2
     assert not psutil.pid_exists(found[0]["pid"]), "no process is left behind"
@@ -94,13 +94,13 @@ def test_without_a_cluster_the_same_loop_runs_here(tmp_path):
         "case0001": "input",
         "case0002": "done",
     }
-    assert json.loads((tmp_path / "case0002/summary.json").read_text())["pid"] == os.getpid()
+    assert json.loads((tmp_path / "case0002/summary.json").read_text(encoding="utf-8"))["pid"] == os.getpid()
 
 
 def in_the_middle(output_dir, seen):
     """A process that stands in the middle of a case since ``seen`` lines of ``middle.txt``; that many are there now."""
     file = output_dir / "middle.txt"
-    rows = file.read_text().splitlines() if file.exists() else []
+    rows = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     alive = {p.pid: p for p in psutil.Process().children(True)}
     return len(rows), [alive[int(row.split()[1])] for row in rows[seen:] if int(row.split()[1]) in alive]
 
@@ -215,8 +215,8 @@ def test_a_killed_scheduler_loses_nothing(tmp_path, start):
         scheduler = start("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
                           "--scheduler-file", str(file))  # fmt: skip
         start("distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "2", "--no-nanny")
-        wait_for(lambda file=file: file.is_file() and file.read_text())
-        process = driver(out, json.loads(file.read_text())["address"], count=MANY)
+        wait_for(lambda file=file: file.is_file() and file.read_text(encoding="utf-8"))
+        process = driver(out, json.loads(file.read_text(encoding="utf-8"))["address"], count=MANY)
         if number == 3:
             release(out)
             assert process.communicate()[1] is not None and process.returncode == 0
@@ -277,7 +277,7 @@ def test_a_read_only_output_says_so(small_disk, client, tmp_path):
     remount("ro")
     with pytest.raises(InputError, match=r"disk: cannot be written \(read-only file system\)"), hold_folder(folder):
         pass
-    (tmp_path / "case0002").write_text("a file in the way of a case")
+    (tmp_path / "case0002").write_text("a file in the way of a case", encoding="utf-8")
     found = run_cases(work(tmp_path), names(COUNT), client)
     assert {name for name, o in found.items() if o["status"] != "done"} == {"case0002"}
     assert "case0002: cannot be written" in found["case0002"]["reason"]
@@ -286,7 +286,7 @@ def test_a_read_only_output_says_so(small_disk, client, tmp_path):
 def test_a_line_that_was_cut_off_is_passed_over(tmp_path):
     journal = Journal(tmp_path)
     journal.add({"case": "a", "status": "done"})
-    with open(journal.path, "a") as file:
+    with open(journal.path, "a", encoding="utf-8") as file:
         file.write('{"case": "b", "sta')
     journal.add({"case": "c", "status": "done"})
     assert set(journal.read()) == {"a", "c"}
@@ -327,8 +327,8 @@ def test_waiting_for_the_first_worker(tmp_path, start):
     file = tmp_path / "scheduler.json"
     start("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
           "--scheduler-file", str(file))  # fmt: skip
-    wait_for(lambda file=file: file.is_file() and file.read_text())
-    process = driver(tmp_path / "out", json.loads(file.read_text())["address"], seconds=0.0)
+    wait_for(lambda file=file: file.is_file() and file.read_text(encoding="utf-8"))
+    process = driver(tmp_path / "out", json.loads(file.read_text(encoding="utf-8"))["address"], seconds=0.0)
     time.sleep(3)
     assert process.poll() is None
     start("distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "2", "--no-dashboard")

@@ -28,7 +28,7 @@ def cohort(tmp_path, monkeypatch):
     out = tmp_path / "out"
     out.mkdir()
     settings = {"bundle": "b", "experiment": "cines", "preset": "fast", "levels": 3, "id": "1f", "cases": NAMES}
-    (out / "cohort.json").write_text(json.dumps(settings))
+    (out / "cohort.json").write_text(json.dumps(settings), encoding="utf-8")
     journal = Journal(out)
     for i, name in enumerate(NAMES[:-1]):
         finish(out, name, i)
@@ -40,7 +40,7 @@ def cohort(tmp_path, monkeypatch):
 def finish(out, name, value):
     (out / name).mkdir()
     metrics = {"mse": value / 8, "nlcc@1/2": None if value == 1 else 0.5}
-    (out / name / "summary.json").write_text(json.dumps({"metrics": metrics}))
+    (out / name / "summary.json").write_text(json.dumps({"metrics": metrics}), encoding="utf-8")
 
 
 def check(run, out, cases=29):
@@ -62,7 +62,9 @@ def test_one_run_with_cases_as_steps_and_as_rows_of_a_table(cohort):
     assert found.info.run_name == "b · fast · out, 30 cases" and found.data.tags["method"] == "b"
     assert found.data.metrics["mse"] == pytest.approx(sum(range(29)) / 29 / 8)
     assert json.loads(found.data.tags["mlflow.loggedArtifacts"]) == [{"path": "cases.json", "type": "table"}]
-    table = json.loads(Path(MlflowClient().download_artifacts(run, "cases.json", str(cohort))).read_text())
+    table = json.loads(
+        Path(MlflowClient().download_artifacts(run, "cases.json", str(cohort))).read_text(encoding="utf-8")
+    )
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
     assert [row["case"] for row in rows] == NAMES and rows[3]["mse"] == 3 / 8 and rows[3]["status"] == "done"
     assert (rows[-1]["status"], rows[-1]["reason"], rows[-1]["mse"]) == ("time", "took longer than 1 s", None)
@@ -123,7 +125,9 @@ def test_a_server_that_dies_and_comes_back_while_cases_run(cohort, monkeypatch, 
     monkeypatch.setattr(record, "INTERVAL", 0.1)
 
     def sent():
-        return len(json.loads((cohort / "mlflow.json").read_text())["stores"][server.uri]["1f"]["parts"])
+        return len(
+            json.loads((cohort / "mlflow.json").read_text(encoding="utf-8"))["stores"][server.uri]["1f"]["parts"]
+        )
 
     with TrackingServer(tmp_path) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)

@@ -30,7 +30,7 @@ def cohort(*given):
 
 
 def rows(path):
-    with open(path) as file:
+    with open(path, encoding="utf-8") as file:
         return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
 
 
@@ -47,7 +47,7 @@ def test_a_list_with_a_corrupt_cine(cines, tmp_path, capsys):
     (failed,) = rows(out / "failed.csv")
     assert failed["case"] == "c1" and failed["attempts"] == "1" and "c1.nii.gz" in failed["reason"]
     times = [(out / name / "summary.json").stat().st_mtime_ns for name in ("c0", "c2")]
-    summary = json.loads((out / "summary.json").read_text())
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert summary["cases"]["mse"]["n"] == 2 and set(summary["failed"]) == {"c1"}
 
     write_cines(cines)
@@ -116,7 +116,7 @@ def test_no_such_bundle_or_list(cines, tmp_path):
 
 
 def test_the_commands_of_the_page():
-    page = (ROOT / "docs/cohorts.md").read_text()
+    page = (ROOT / "docs/cohorts.md").read_text(encoding="utf-8")
     lines = [shlex.split(line)[3:] for line in page.splitlines() if line.startswith("python -m cardiac_motion.cohort")]
     assert len(lines) == 5
     for line in lines:

@@ -84,14 +84,17 @@ def test_one_process_does_case_after_case_and_ends_with_its_keeper(start, tmp_pa
         connection.send(name)
         assert connection.recv()["status"] == "done"
     assert set(outputs(tmp_path)) == set(names(2))
-    (tmp_path / "hold").write_text("0")
+    (tmp_path / "hold").write_text("0", encoding="utf-8")
     connection.send("case0002")
-    while "case0002" not in (tmp_path / "middle.txt").read_text():
+    while "case0002" not in (tmp_path / "middle.txt").read_text(encoding="utf-8"):
         assert process.poll() is None
         time.sleep(0.01)
     connection.close()
     assert process.wait(300) < 0, "in the middle of a case too"
-    assert not (tmp_path / "case0002").exists() and (tmp_path / "middle.txt").read_text().count(str(process.pid)) == 3
+    assert (
+        not (tmp_path / "case0002").exists()
+        and (tmp_path / "middle.txt").read_text(encoding="utf-8").count(str(process.pid)) == 3
+    )
 
 
 def test_what_cannot_be_made_is_said_and_the_process_ends(start, tmp_path):

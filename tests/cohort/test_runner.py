@@ -76,7 +76,7 @@ def test_a_case_that_was_finished_is_found_and_not_begun(worker, tmp_path):
     assert run_case(given, "case0000", Limits())["attempts"] == 1
     again = run_case(given, "case0000", Limits())
     assert (again["status"], again["attempts"], again["worker"]) == ("found", 0, "w1")
-    assert (tmp_path / "begun.txt").read_text().split() == ["case0000"]
+    assert (tmp_path / "begun.txt").read_text(encoding="utf-8").split() == ["case0000"]
 
 
 @pytest.mark.parametrize("trouble, retries, status, attempts", [
@@ -86,7 +86,7 @@ def test_a_case_that_was_finished_is_found_and_not_begun(worker, tmp_path):
 def test_how_often_a_case_begins(worker, tmp_path, trouble, retries, status, attempts):
     found = run_case(work(tmp_path, trouble={"case0000": trouble}), "case0000", Limits(retries=retries))
     assert (found["status"], found["attempts"]) == (status, attempts)
-    assert (tmp_path / "begun.txt").read_text().split() == ["case0000"] * attempts
+    assert (tmp_path / "begun.txt").read_text(encoding="utf-8").split() == ["case0000"] * attempts
 
 
 def test_a_thread_s_share_of_the_worker_s_memory(worker, tmp_path):

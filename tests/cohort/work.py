@@ -47,7 +47,7 @@ def content(name):
 
 def wait_in(output_dir, name):
     """In the middle of a case: say so in ``middle.txt``, and wait while the folder is held."""
-    with open(Path(output_dir) / "middle.txt", "a") as log:
+    with open(Path(output_dir) / "middle.txt", "a", encoding="utf-8") as log:
         log.write(f"{name} {os.getpid()}\n")
     while is_held(Path(output_dir)):
         time.sleep(0.01)
@@ -55,7 +55,7 @@ def wait_in(output_dir, name):
 
 def hold(output_dir, count=0):
     """No case goes on past its middle once ``count`` are done, but for those that are past it, until ``release``."""
-    (output_dir / ".hold.new").write_text(str(count))
+    (output_dir / ".hold.new").write_text(str(count), encoding="utf-8")
     (output_dir / ".hold.new").rename(output_dir / "hold")
 
 
@@ -65,7 +65,7 @@ def release(output_dir):
 
 def is_held(output_dir):
     try:
-        count = int((output_dir / "hold").read_text())
+        count = int((output_dir / "hold").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return False
     return count_done(output_dir) >= count
@@ -83,7 +83,7 @@ def writer(output_dir, seconds=0.0, trouble=None, cpu_seconds=0.0):
     trouble = trouble or {}
 
     def do(name):
-        with open(Path(output_dir) / "begun.txt", "a") as log:
+        with open(Path(output_dir) / "begun.txt", "a", encoding="utf-8") as log:
             log.write(name + "\n")
         what = trouble.get(name)
         if what == "input":
@@ -115,8 +115,10 @@ def writer(output_dir, seconds=0.0, trouble=None, cpu_seconds=0.0):
                     hashlib.sha256(data).digest()
                 file.write(data[SIZE // 2 :])
             about = {"gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "threads": os.environ.get("OMP_NUM_THREADS")}
-            (folder / "summary.json").write_text(json.dumps({"case": name, **about, "pid": os.getpid()}))
-        with open(Path(output_dir) / "done.txt", "a") as log:
+            (folder / "summary.json").write_text(
+                json.dumps({"case": name, **about, "pid": os.getpid()}), encoding="utf-8"
+            )
+        with open(Path(output_dir) / "done.txt", "a", encoding="utf-8") as log:
             log.write(name + "\n")
         if what == "die late":
             os.kill(os.getpid(), signal.SIGKILL)

@@ -43,4 +43,6 @@ def write_profiles(method, folder, profile):
     method.folder = folder / method.title
     for name in method.cases:
         (method.folder / name).mkdir(parents=True)
-        (method.folder / name / "summary.json").write_text(json.dumps({"profile_mm": profile} if profile else {}))
+        (method.folder / name / "summary.json").write_text(
+            json.dumps({"profile_mm": profile} if profile else {}), encoding="utf-8"
+        )

@@ -28,14 +28,14 @@ def test_plots_are_written_of_what_cases_have(tmp_path):
 def test_without_truth_likeness_is_shown(tmp_path, recwarn):
     alike = Method("alike", [], Path("alike"), {"c0": {"nlcc": 0.9, "seconds": 1.0}, "c1": {"nlcc": 0.8}})
     write_tables([alike, Method("none", [], Path("none"))], tmp_path, "about")
-    assert "NLCC" in (tmp_path / "table.md").read_text() and (tmp_path / "boxes.png").is_file()
+    assert "NLCC" in (tmp_path / "table.md").read_text(encoding="utf-8") and (tmp_path / "boxes.png").is_file()
     assert not [w for w in recwarn if "empty slice" in str(w.message)]
 
 
 def test_tables_are_written_with_a_box_plot(tmp_path):
     write_tables([method("good", GOOD), method("worse", WORSE)], tmp_path, "about")
     assert {p.name for p in tmp_path.iterdir()} == {"table.md", "table.csv", "cases.csv", "boxes.png"}
-    assert len((tmp_path / "cases.csv").read_text().splitlines()) == 13
+    assert len((tmp_path / "cases.csv").read_text(encoding="utf-8").splitlines()) == 13
 
 
 @pytest.fixture
@@ -50,22 +50,22 @@ def synthetic_list(tmp_path):
         content[fold].append({"image": f"imagesTr/s{i}.nii.gz", "label": f"labelsTr/s{i}.nii.gz"})
     nibabel.save(nibabel.Nifti1Image(phantom(3)[1] + 4, np.eye(4)), tmp_path / "labelsTr" / "s3.nii.gz")
     path = tmp_path / "list.json"
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 
 def test_several_folds_give_a_table_each_and_the_worst(synthetic_list, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    content = json.loads(synthetic_list.read_text())
+    content = json.loads(synthetic_list.read_text(encoding="utf-8"))
     content["other"] = content["validation"][::-1]
-    synthetic_list.write_text(json.dumps(content))
+    synthetic_list.write_text(json.dumps(content), encoding="utf-8")
     words = f"--datalist {synthetic_list} --dataset_dir {tmp_path} --bundles voxelmorph --output_dir {tmp_path / 'out'}"
     arguments = parser().parse_args([*words.split(), "--here", "--folds", "validation", "other", "--cases", "1"])
     table = compare(arguments)
     assert [row["n"] for row in table] == [1, 1]
     assert (tmp_path / "out/validation/table.md").is_file() and (tmp_path / "out/other/table.md").is_file()
     worst = min(table, key=lambda row: row["dice"])
-    assert f"{100 * worst['dice']:.2f} (" in (tmp_path / "out/worst.md").read_text()
+    assert f"{100 * worst['dice']:.2f} (" in (tmp_path / "out/worst.md").read_text(encoding="utf-8")
     assert "worst fold" in capsys.readouterr().out
     arguments.folds = ["validation", "nowhere"]
     with pytest.raises(InputError, match="has no list 'nowhere'"):
@@ -82,16 +82,16 @@ def test_some_frames_of_cines_and_another_file_of_lines(tmp_path, monkeypatch):
     files = {"image": "cine", "pool": "pool", "ddf": "ddf", "mask": "mask", "velocity": "velocity"}
     entry = {"case": "a", **{key: f"still/a/{name}.nii.gz" for key, name in files.items()}}
     path = tmp_path / "list.json"
-    path.write_text(json.dumps({"recipe": shared, "still": [entry]}))
+    path.write_text(json.dumps({"recipe": shared, "still": [entry]}), encoding="utf-8")
     write_blood(path, tmp_path, progress=False)
     words = f"--datalist {path} --dataset_dir {tmp_path} --fold still --bundles dis --here --lines compare_cine.json"
     table = compare(parser().parse_args([*words.split(), "--frames", "3", "--output_dir", str(tmp_path / "out")]))
-    lines = json.loads((ROOT / "bundles/dis/configs/compare_cine.json").read_text())
+    lines = json.loads((ROOT / "bundles/dis/configs/compare_cine.json").read_text(encoding="utf-8"))
     assert [row["method"] for row in table] == list(lines) and all(0 < row["velocity_error"] < 1 for row in table)
     assert all(row["processor_seconds_per_pair"] >= 0 for row in table)
-    summary = json.loads(next((tmp_path / "out").glob("*/a/summary.json")).read_text())
+    summary = json.loads(next((tmp_path / "out").glob("*/a/summary.json")).read_text(encoding="utf-8"))
     assert len(summary["pairs"]["mse"]) == 2
-    assert "the first 3 frames of each" in (tmp_path / "out" / "table.md").read_text()
+    assert "the first 3 frames of each" in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
 
 
 def test_a_comparison_goes_on_where_it_was_and_a_bad_case_leaves_a_row(synthetic_list, tmp_path, monkeypatch, capsys):

@@ -42,6 +42,6 @@ def test_a_line_a_method_the_best_in_its_worst_world_first():
 def test_the_table_names_the_world(tmp_path):
     text = write_worst(TABLES, {"still": FLOW, "moving": FLOW}, tmp_path, "two worlds.")
     assert "| learned | 0.140 (moving) | -3.00 (moving) |" in text and "not run on still" in text
-    assert (tmp_path / "worst.md").read_text() == text and (tmp_path / "worst.csv").is_file()
+    assert (tmp_path / "worst.md").read_text(encoding="utf-8") == text and (tmp_path / "worst.csv").is_file()
     empty = list_worst({"real": [{"method": "m", "n": 1, "nlcc": 0.5}]}, {"real": UNKNOWN})
     assert empty[0]["nlcc"] == pytest.approx(0.5)

@@ -27,7 +27,7 @@ COMMANDS = {  # module: words of which the first is mistyped or cut short, and t
 def parsers():
     """Files that read a command line by argparse."""
     files = (path for folder in ("common", "apps", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
-    return {path.relative_to(ROOT).as_posix(): path.read_text() for path in files}
+    return {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in files}
 
 
 def test_all_commands_share_one_reader():

@@ -20,7 +20,7 @@ def test_datalist(tmp_path):
     content = {
         "test": [{"image": "a.nii.gz", "label": "m/a.nii.gz", "ed": 3}, "b.mp4", {"image": "c", "case": "third"}]
     }
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     entries = read_datalist(path, "test", tmp_path)
     assert [e["case"] for e in entries] == ["a", "b", "third"]
     assert entries[0] == {
@@ -47,7 +47,7 @@ def test_datalist(tmp_path):
 def test_datalist_that_is_none(tmp_path, text, reason):
     path = tmp_path / "list.json"
     if text is not None:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=reason):
         read_datalist(path, "test")
 

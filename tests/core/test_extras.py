@@ -40,7 +40,7 @@ def without(monkeypatch):
 
 
 def ask_for_slurm(folder):
-    (folder / "slurm.yaml").write_text(yaml.safe_dump({"jobs": 1, "cores": 1, "memory": "1GB"}))
+    (folder / "slurm.yaml").write_text(yaml.safe_dump({"jobs": 1, "cores": 1, "memory": "1GB"}), encoding="utf-8")
     make_job_cluster("slurm", folder / "slurm.yaml")
 
 
@@ -75,7 +75,7 @@ def test_what_is_there_is_imported():
 
 
 def test_a_fault_inside_a_package_is_not_told_as_its_lack(monkeypatch, tmp_path):
-    (tmp_path / "pymust.py").write_text("import a_package_that_nobody_has\n")
+    (tmp_path / "pymust.py").write_text("import a_package_that_nobody_has\n", encoding="utf-8")
     monkeypatch.delitem(sys.modules, "pymust", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="a_package_that_nobody_has"):
@@ -83,7 +83,7 @@ def test_a_fault_inside_a_package_is_not_told_as_its_lack(monkeypatch, tmp_path)
 
 
 def test_the_extras_are_those_of_the_project():
-    text = (ROOT / "pyproject.toml").read_text()
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     for package, extra in PACKAGES.values():
         assert re.search(rf'^{extra} = \["{package}>=', text, re.MULTILINE), extra
         assert not re.search(rf'^    "{package}>=', text, re.MULTILINE), f"{package} is an ordinary dependency too"
@@ -92,7 +92,11 @@ def test_the_extras_are_those_of_the_project():
 def test_no_module_imports_an_extra_when_it_is_imported():
     """The packages of the extras are imported where they are used, or in modules that only those import."""
     pattern = re.compile(rf"^(?:import|from) (?:{'|'.join(PACKAGES)})\b", re.MULTILINE)
-    found = {p.relative_to(ROOT).as_posix() for p in (ROOT / "common").rglob("*.py") if pattern.search(p.read_text())}
+    found = {
+        p.relative_to(ROOT).as_posix()
+        for p in (ROOT / "common").rglob("*.py")
+        if pattern.search(p.read_text(encoding="utf-8"))
+    }
     assert found == {"common/cardiac_motion/strain_pipeline/report/sr_content.py"}
     code = "import sys, cardiac_motion.strain_pipeline.report.report_files; assert 'highdicom' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=900)

@@ -15,7 +15,9 @@ def entries(*paths, **more):
 
 def result(folder, source):
     folder.mkdir(parents=True)
-    (folder / "summary.json").write_text(json.dumps({"program": PROGRAM, "method": "m", "input": str(source)}))
+    (folder / "summary.json").write_text(
+        json.dumps({"program": PROGRAM, "method": "m", "input": str(source)}), encoding="utf-8"
+    )
 
 
 @pytest.fixture
@@ -50,7 +52,9 @@ def test_over_two_runs_too(inputs, tmp_path):
 
 def test_a_simulated_case_is_not_replaced_by_results(inputs, tmp_path):
     (tmp_path / "out/a4c").mkdir(parents=True)
-    (tmp_path / "out/a4c/summary.json").write_text(json.dumps({"program": PROGRAM, "template": "patient1"}))
+    (tmp_path / "out/a4c/summary.json").write_text(
+        json.dumps({"program": PROGRAM, "template": "patient1"}), encoding="utf-8"
+    )
     assert case_names(entries(inputs[0]), tmp_path / "out") == ["a_a4c"]
 
 
@@ -73,10 +77,10 @@ def test_what_is_a_users_is_left_alone(inputs, tmp_path):
             case_names([{"image": str(study), "case": name}], out)
     (tmp_path / "out/a4c").mkdir(parents=True)
     assert case_names(entries(inputs[0]), tmp_path / "out") == ["a4c"], "an empty folder is nobody's loss"
-    (tmp_path / "out/a4c/notes.txt").write_text("must survive")
+    (tmp_path / "out/a4c/notes.txt").write_text("must survive", encoding="utf-8")
     with pytest.raises(InputError, match=r"out/a4c: is there"):
         case_names(entries(inputs[0]), tmp_path / "out")
-    (tmp_path / "out/a4c/summary.json").write_text("{}")
+    (tmp_path / "out/a4c/summary.json").write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match=r"out/a4c: is there"):
         case_names(entries(inputs[0]), tmp_path / "out")
 
@@ -100,6 +104,6 @@ def test_through_links(inputs, tmp_path):
 
 @pytest.mark.parametrize("name, text", [("metrics.csv", "weight,height\n1,2\n"), ("summary.json", '{"mine": 1}')])
 def test_tables_of_others(inputs, tmp_path, name, text):
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match="is there"):
         case_names(entries(inputs[0]), tmp_path)

@@ -23,7 +23,7 @@ ROWS = [{"case": "a", "mse": 1.0, "dice": 0.5}, {"case": "b", "mse": 3.0, "dice"
 
 
 def read(path):
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -65,7 +65,7 @@ def test_the_tables_of_a_list(tmp_path, rows, pairs, failed, files):
     write_tables(tmp_path, rows, pairs, failed)
     assert {path.name for path in tmp_path.iterdir()} == files
     if "summary.json" in files:
-        summary = json.loads((tmp_path / "summary.json").read_text())
+        summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
         assert summary["failed"] == failed and set(summary["cases"]) == ({"mse", "dice"} if rows else set())
 
 

@@ -34,7 +34,7 @@ def record(own="1f", cases=CASES, **more):
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "out/a").mkdir(parents=True)
-    (tmp_path / "out/a/b.txt").write_text("file")
+    (tmp_path / "out/a/b.txt").write_text("file", encoding="utf-8")
     return tmp_path / "out"
 
 
@@ -121,7 +121,7 @@ def test_what_was_sent_and_forgotten_is_no_second_run(folder, stores, tmp_path, 
     send(folder, record())
     (folder / tracking.SENT).unlink()
     send(folder, record())
-    (folder / tracking.SENT).write_text('{"stores"')
+    (folder / tracking.SENT).write_text('{"stores"', encoding="utf-8")
     send(folder, record())
     check(client)
 
@@ -129,10 +129,10 @@ def test_what_was_sent_and_forgotten_is_no_second_run(folder, stores, tmp_path, 
 def test_a_store_that_was_thrown_away_gets_everything_again(folder, stores, tmp_path, monkeypatch):
     use(monkeypatch, tmp_path, "a")
     send(folder, record())
-    state = json.loads((folder / tracking.SENT).read_text())
+    state = json.loads((folder / tracking.SENT).read_text(encoding="utf-8"))
     (own,) = state["stores"].values()
     own["1f"]["run"] = "0" * 32
-    (folder / tracking.SENT).write_text(json.dumps(state))
+    (folder / tracking.SENT).write_text(json.dumps(state), encoding="utf-8")
     check(use(monkeypatch, tmp_path, "a"))
 
 
@@ -207,7 +207,7 @@ def test_the_name_of_a_metric(column, name):
 def test_one_module_alone_imports_mlflow():
     importing = set()
     for path in [p for part in ("common", "apps", "benchmarks") for p in (ROOT / part).rglob("*.py")]:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             if any(name.split(".")[0] == "mlflow" for name in names):

@@ -13,20 +13,20 @@ from cardiac_motion.core.whole_files import write_whole
 def test_whole_or_not_at_all(tmp_path):
     path = tmp_path / "deep/er/file.txt"
     with write_whole(path) as beside:
-        beside.write_text("new")
+        beside.write_text("new", encoding="utf-8")
         assert not path.exists() and beside.parent == path.parent and beside.suffix == ".txt"
-    assert path.read_text() == "new"
+    assert path.read_text(encoding="utf-8") == "new"
     with pytest.raises(KeyError), write_whole(path) as beside:
-        beside.write_text("half")
+        beside.write_text("half", encoding="utf-8")
         raise KeyError
-    assert path.read_text() == "new" and len(list(path.parent.iterdir())) == 1
+    assert path.read_text(encoding="utf-8") == "new" and len(list(path.parent.iterdir())) == 1
 
 
 def write_folder(path, text):
     with write_whole(path) as beside:
         beside.mkdir()
-        (beside / text).write_text(text)
-        (beside / "summary.json").write_text(json.dumps({"program": OURS}))
+        (beside / text).write_text(text, encoding="utf-8")
+        (beside / "summary.json").write_text(json.dumps({"program": OURS}), encoding="utf-8")
 
 
 def test_folder_replaces_an_older_one_of_this_program(tmp_path):
@@ -40,18 +40,18 @@ def test_folder_replaces_an_older_one_of_this_program(tmp_path):
 def test_a_folder_of_others_is_never_replaced(tmp_path, summary):
     path = tmp_path / "case"
     path.mkdir()
-    (path / "notes.txt").write_text("must survive")
+    (path / "notes.txt").write_text("must survive", encoding="utf-8")
     if summary is not None:
-        (path / "summary.json").write_text(summary)
+        (path / "summary.json").write_text(summary, encoding="utf-8")
     with pytest.raises(InputError, match="did not make"):
         write_folder(path, "new")
     with pytest.raises(InputError, match="did not make"), write_whole(path) as beside:
-        beside.write_text("a file over the folder")
-    assert (path / "notes.txt").read_text() == "must survive" and len(list(tmp_path.iterdir())) == 1
+        beside.write_text("a file over the folder", encoding="utf-8")
+    assert (path / "notes.txt").read_text(encoding="utf-8") == "must survive" and len(list(tmp_path.iterdir())) == 1
 
 
 def test_what_the_system_refuses_names_the_path(tmp_path):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(InputError, match=r"file/under: cannot be written"), write_whole(tmp_path / "file/under"):
         pass
     with pytest.raises(InputError, match="no space left"), write_whole(tmp_path / "x"):

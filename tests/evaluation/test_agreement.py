@@ -23,7 +23,7 @@ def test_known_bias_and_limits():
 
 def test_table_and_plot_of_an_evaluation(tmp_path, capsys):
     rows = [{"case": str(k), "gls_true": -20 + k, "gls_error": 0.5, "ed_error": 0, "es_error": k - 1} for k in range(4)]
-    with open(tmp_path / "metrics.csv", "w", newline="") as file:
+    with open(tmp_path / "metrics.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)

@@ -56,12 +56,12 @@ def test_handlers_of_monai_attach(cines, capsys):
     ValidationHandler(1, engine).attach(trainer)
     trainer.run([0], max_epochs=2)
     assert ran == [1, 2] and "Iter: 2/2 -- mse: " in capsys.readouterr().out
-    assert "mse," in (where / "metrics.csv").read_text()
+    assert "mse," in (where / "metrics.csv").read_text(encoding="utf-8")
     assert list(where.glob("*.pt"))
 
 
 def test_a_folder_is_whole_or_absent(cines, monkeypatch):
-    (cines / "contour.json").write_text(json.dumps([[30, 15], [10, 28], [30, 40]]))
+    (cines / "contour.json").write_text(json.dumps([[30, 15], [10, 28], [30, 40]]), encoding="utf-8")
     given = {"contour": str(cines / "contour.json")}
     write = way.write_cine_case.__globals__["write_contour"]
 
@@ -76,7 +76,7 @@ def test_a_folder_is_whole_or_absent(cines, monkeypatch):
     evaluator(cines, "a", **given).run()
     files = {path.name for path in (cines / "out/a").iterdir()}
     assert files == {"ddf.nii.gz", "contours.json", "strain.csv", "strain.png", "summary.json"}
-    assert np.isfinite(json.loads((cines / "out/a/summary.json").read_text())["metrics"]["gls"])
+    assert np.isfinite(json.loads((cines / "out/a/summary.json").read_text(encoding="utf-8"))["metrics"]["gls"])
 
 
 def test_a_bad_case_does_not_stop_the_list(cines):

@@ -25,7 +25,7 @@ def test_the_window_that_measures_is_its_own(cines):
 
 
 def test_a_contour_that_stands_still_has_no_strain(cines):
-    (cines / "contour.json").write_text(json.dumps([[30, 15], [10, 28], [30, 40]]))
+    (cines / "contour.json").write_text(json.dumps([[30, 15], [10, 28], [30, 40]]), encoding="utf-8")
     engine = evaluator(cines, "a", contour=str(cines / "contour.json"), ed=0, es=2)
     engine.run()
     assert engine.state.output.scores.metrics["gls"] == pytest.approx(0, abs=1e-6)

@@ -39,7 +39,7 @@ def case(spacing=(0.5, 0.5)):
 
 @pytest.fixture
 def file(tmp_path):
-    (tmp_path / "ed.json").write_text(json.dumps(contour().tolist()))
+    (tmp_path / "ed.json").write_text(json.dumps(contour().tolist()), encoding="utf-8")
     return str(tmp_path / "ed.json")
 
 
@@ -52,10 +52,14 @@ def test_uniform_shrinking_is_its_strain(tmp_path, file):
     assert found.scores.metrics["gls"] == pytest.approx(100 * expected[-1], abs=0.2)
     assert found.scores.metrics["mapse_mm"] == pytest.approx(-expected[-1] * 45 * 0.5, abs=0.1)
     write_contour(tmp_path, case(), found)
-    with open(tmp_path / "strain.csv") as table:
+    with open(tmp_path / "strain.csv", encoding="utf-8") as table:
         rows = list(csv.DictReader(table))
     assert len(rows) == FRAMES and float(rows[-1]["gls (%)"]) == pytest.approx(100 * expected[-1], abs=0.2)
-    assert np.asarray(json.loads((tmp_path / "contours.json").read_text())["endocardium"]).shape == (FRAMES, 41, 2)
+    assert np.asarray(json.loads((tmp_path / "contours.json").read_text(encoding="utf-8"))["endocardium"]).shape == (
+        FRAMES,
+        41,
+        2,
+    )
     assert (tmp_path / "strain.png").stat().st_size > 1000
 
 
@@ -119,7 +123,7 @@ def test_a_mask_gives_its_endocardium(tmp_path):
 def test_contours_that_cannot_be_used(tmp_path, content, words):
     path = tmp_path / "contour.json"
     if content is not None:
-        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
     with pytest.raises(InputError, match=words) as caught:
         read_contour(path, 0, SIZE)
     assert "contour.json" in str(caught.value)
@@ -144,9 +148,9 @@ def test_pixels_that_are_not_square_without_millimetres(file):
 
 def test_a_wall_that_is_drawn_on_pixels_that_are_not_square(tmp_path):
     points = contour()
-    (tmp_path / "ed.json").write_text(json.dumps(points.tolist()))
+    (tmp_path / "ed.json").write_text(json.dumps(points.tolist()), encoding="utf-8")
     square = read_wall(tmp_path / "ed.json", 0, SIZE, 60, 5.0)
-    (tmp_path / "wide.json").write_text(json.dumps(((points + 0.5) / (1, 2) - 0.5).tolist()))
+    (tmp_path / "wide.json").write_text(json.dumps(((points + 0.5) / (1, 2) - 0.5).tolist()), encoding="utf-8")
     wide = read_wall(tmp_path / "wide.json", 0, (SIZE[0], SIZE[1] // 2), 60, 5.0, (1.0, 2.0))
     np.testing.assert_allclose(wide, square, atol=1e-6)
 
@@ -159,7 +163,7 @@ def upright(points=31):
 def test_contours_of_the_strain_pipeline_are_read_by_their_frames(tmp_path):
     path = tmp_path / "contours.json"
     lines = [(upright() + shift).tolist() for shift in (0.0, 2.0, 4.0)]
-    path.write_text(json.dumps({"frames": [7, 8, 9], "endocardium": lines, "epicardium": lines}))
+    path.write_text(json.dumps({"frames": [7, 8, 9], "endocardium": lines, "epicardium": lines}), encoding="utf-8")
     np.testing.assert_allclose(read_contour(path, 8, (100, 100)), upright() + 2)
     with pytest.raises(InputError, match="no contour of frame 0, end-diastole; there are 7 to 9"):
         read_contour(path, 0, (100, 100))
@@ -167,14 +171,14 @@ def test_contours_of_the_strain_pipeline_are_read_by_their_frames(tmp_path):
 
 def test_swapped_coordinates_are_noticed(tmp_path):
     path = tmp_path / "swapped.json"
-    path.write_text(json.dumps(upright()[:, ::-1].tolist()))
+    path.write_text(json.dumps(upright()[:, ::-1].tolist()), encoding="utf-8")
     with pytest.raises(InputError, match=r"points are \(row, column\), are these \(column, row\)\?"):
         read_contour(path, 0, (100, 100))
     with pytest.raises(InputError, match=r"leaves the image of 60 × 100 pixels$"):
-        (tmp_path / "large.json").write_text(json.dumps((upright() + [40, 40]).tolist()))
+        (tmp_path / "large.json").write_text(json.dumps((upright() + [40, 40]).tolist()), encoding="utf-8")
         read_contour(tmp_path / "large.json", 0, (60, 100))
     with pytest.raises(InputError, match=r"these would fit as \(column, row\)"):
-        path.write_text(json.dumps((upright()[:, ::-1] + [0, 5]).tolist()))
+        path.write_text(json.dumps((upright()[:, ::-1] + [0, 5]).tolist()), encoding="utf-8")
         read_contour(path, 0, (100, 70))
 
 
@@ -183,8 +187,10 @@ def test_the_wall_of_a_contour_is_known(tmp_path):
     angle = np.linspace(0, np.pi, 101)
     endo, epi = (np.stack([70 - 2 * r * np.sin(angle), 40 - r * np.cos(angle)], -1) for r in (18, 26))
     assert rasterise_wall(case()) is None
-    (tmp_path / "endo.json").write_text(json.dumps(endo.tolist()))
-    (tmp_path / "both.json").write_text(json.dumps({"endocardium": endo.tolist(), "epicardium": epi.tolist()}))
+    (tmp_path / "endo.json").write_text(json.dumps(endo.tolist()), encoding="utf-8")
+    (tmp_path / "both.json").write_text(
+        json.dumps({"endocardium": endo.tolist(), "epicardium": epi.tolist()}), encoding="utf-8"
+    )
     thin, both = (rasterise_wall(case(), str(tmp_path / name)) for name in ("endo.json", "both.json"))
     assert thin[60, 40 + 20] and not thin[60, 40 + 24] and not thin[60, 40]
     assert both[60, 40 + 20] and both[60, 40 + 24] and not both[60, 40] and not both[60, 40 + 28]

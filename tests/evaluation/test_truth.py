@@ -48,7 +48,7 @@ def test_the_truth_scores_nothing_wrong(case):
 def test_no_motion_at_all_is_as_wrong_as_the_motion_is_large(case):
     truth = load_ddf(case.entry.ddf)
     metrics = truth_scores(case, torch.zeros_like(truth)).metrics
-    strain = json.loads(Path(case.entry.summary).read_text())["strain"]
+    strain = json.loads(Path(case.entry.summary).read_text(encoding="utf-8"))["strain"]
     assert metrics["gls_error"] == pytest.approx(-100 * min(strain["global"]), abs=0.6)
     assert metrics["epe_es_mm"] > 1 and metrics["epe_mm"] > 0.05
     spacing = case.meta.spacing[0]
@@ -80,7 +80,7 @@ def labelled_pair(tmp_path):
         "case": "heart", "image": "ed.nii.gz", "es_image": "es.nii.gz", "ed_label": "ed_gt.nii.gz",
         "es_label": "es_gt.nii.gz",
     }  # fmt: skip
-    (tmp_path / "list.json").write_text(json.dumps({"validation": [entry]}))
+    (tmp_path / "list.json").write_text(json.dumps({"validation": [entry]}), encoding="utf-8")
     return CineCases(datalist=str(tmp_path / "list.json"), fold="validation", dataset_dir=str(tmp_path))[0]
 
 

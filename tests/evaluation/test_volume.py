@@ -78,7 +78,7 @@ def test_a_users_volume_is_segmented_on_its_own_grid(segmented):
     out = segmented / "out" / "target"
     found, given = nibabel.load(out / "segmentation.nii.gz"), nibabel.load(segmented / "target.nii.gz")
     assert found.shape == given.shape and np.allclose(found.affine, given.affine)
-    summary = json.loads((out / "summary.json").read_text())
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert summary["metrics"]["dice"] > 0.7
     assert summary["metrics"]["folding"] < 0.005
     assert set(summary["atlases"]) <= {"a0", "a1", "a2"}
@@ -87,7 +87,7 @@ def test_a_users_volume_is_segmented_on_its_own_grid(segmented):
 
 def test_the_written_field_warps_the_atlas_file_as_ants_does(segmented):
     out = segmented / "out" / "target"
-    summary = json.loads((out / "summary.json").read_text())
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     warped = ants.image_read(str(out / "warped.nii.gz"))
     atlas = ants.image_read(str(segmented / "imagesTr" / f"{summary['atlases'][0]}.nii.gz"))
     by_ants = ants.apply_transforms(warped, atlas, [str(out / "ddf.nii.gz")]).numpy()

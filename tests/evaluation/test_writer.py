@@ -15,7 +15,7 @@ from tests.evaluation.made import evaluator
 
 
 def rows(path):
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -24,7 +24,7 @@ def test_a_folder_and_its_summary_last(tmp_path):
     with case_folder(tmp_path / "a", entry, "still") as (beside, summary):
         summary["metrics"] = {"gls": float("nan")}
         assert not (tmp_path / "a").exists() and not list(beside.iterdir())
-    found = json.loads((tmp_path / "a/summary.json").read_text())
+    found = json.loads((tmp_path / "a/summary.json").read_text(encoding="utf-8"))
     assert (found["program"], found["case"], found["method"]) == (PROGRAM, "a", "still")
     assert found["metrics"] == {"gls": None}, "JSON knows no NaN"
     with pytest.raises(KeyError), case_folder(tmp_path / "b", entry, "still"):
@@ -53,7 +53,7 @@ def test_files_are_those_that_are_wanted(cines):
         "ddf.nii.gz", "warped.nii.gz", "summary.json", "arrows.png", "warped.png", "tracked.mp4", "tracked.png",
     }  # fmt: skip
     assert torch.equal(load_ddf(cines / "out/a/ddf.nii.gz"), engine.state.output.result.ddf)
-    summary = json.loads((cines / "out/a/summary.json").read_text())
+    summary = json.loads((cines / "out/a/summary.json").read_text(encoding="utf-8"))
     assert (summary["frames"], summary["size"], summary["spacing"]) == (3, [48, 56], None)
     evaluator(cines, "b", fields=False).run()
     assert [path.name for path in (cines / "out/b").iterdir()] == ["summary.json"]
@@ -67,7 +67,7 @@ def test_tables_hold_what_earlier_runs_of_the_method_left(cines, capsys):
     table, pairs = (rows(cines / f"out/{name}.csv") for name in ("metrics", "pairs"))
     assert [row["case"] for row in table] == ["a", "b"] and [row["case"] for row in pairs] == ["a", "a", "b", "b"]
     assert float(table[0]["mse"]) == pytest.approx(sum(float(row["mse"]) for row in pairs[:2]) / 2, rel=1e-4)
-    assert json.loads((cines / "out/summary.json").read_text())["cases"]["mse"]["n"] == 2
+    assert json.loads((cines / "out/summary.json").read_text(encoding="utf-8"))["cases"]["mse"]["n"] == 2
     evaluator(cines, "a", [MetricsTable(show=False)], method="other").run()
     assert [row["case"] for row in rows(cines / "out/metrics.csv")] == ["a"], "of one method alone"
     assert read_earlier_rows(cines / "out", ["b"]) == ([], [])

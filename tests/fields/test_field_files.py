@@ -44,7 +44,7 @@ def test_volume_field_on_disk_is_what_itk_applies(tmp_path):
 def test_no_field_on_disk(tmp_path, content):
     path = tmp_path / "ddf.nii.gz"
     if content == "text":
-        path.write_text("no field")
+        path.write_text("no field", encoding="utf-8")
     elif content == "image":
         nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4), np.float32), np.eye(4)), path)
     with pytest.raises(InputError, match=r"ddf\.nii\.gz"):

@@ -18,7 +18,7 @@ def page(tmp_path):
 
     def page(case, flow):
         write_report(tmp_path, case, flow)
-        return (tmp_path / "flow.html").read_text()
+        return (tmp_path / "flow.html").read_text(encoding="utf-8")
 
     return page
 

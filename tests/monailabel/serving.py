@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from http.client import HTTPConnection
 from pathlib import Path
@@ -71,7 +70,7 @@ class Server:
         self.process.wait(30)
 
     def said(self):
-        return Path(self.log.name).read_text(errors="replace")
+        return Path(self.log.name).read_text(errors="replace", encoding="utf-8")
 
     def memory(self):
         """Resident memory of the server itself, bytes."""

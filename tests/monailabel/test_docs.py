@@ -10,7 +10,7 @@ import pytest
 
 from tests.monailabel.serving import ROOT
 
-PAGE = (ROOT / "docs" / "monailabel.md").read_text()
+PAGE = (ROOT / "docs" / "monailabel.md").read_text(encoding="utf-8")
 BLOCKS = [
     (kind, text)
     for kind, text in re.findall(r"```(python|bash)\n(.*?)```", PAGE, re.DOTALL)

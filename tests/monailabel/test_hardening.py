@@ -186,7 +186,7 @@ def test_it_still_works_after_all_that(besieged):
 
 
 def test_listens_on_this_machine_alone(besieged):
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    lines = Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]
     port = f"{besieged.port:04X}"
     listening = [line.split()[1] for line in lines if line.split()[3] == "0A" and line.split()[1].endswith(f":{port}")]
     assert listening == [f"0100007F:{port}"]

@@ -139,7 +139,7 @@ def test_killed_server_starts_again_with_its_studies(own_server, tmp_path):
 def test_broken_list_of_studies_is_set_aside(own_server, tmp_path):
     server = own_server(*FAST)
     server.kill()
-    (tmp_path / "studies" / "datastore_v2.json").write_text('{"objects": {"speck')
+    (tmp_path / "studies" / "datastore_v2.json").write_text('{"objects": {"speck', encoding="utf-8")
     again = own_server(*FAST)
     assert set(again.json("GET", "/datastore/?output=all")[1]["objects"]) == {"speckle"}
     assert (tmp_path / "studies" / "datastore_v2.json.broken").is_file()

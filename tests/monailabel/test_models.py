@@ -111,7 +111,7 @@ def test_contour_comes_with_the_request(client, strain, tmp_path):
     points = [[0.72 * height, 0.42 * width], [0.4 * height, 0.47 * width], [0.72 * height, 0.54 * width]]
     fine = [np.linspace(points[k], points[k + 1], 20, endpoint=k == 1) for k in (0, 1)]
     contour = tmp_path / "contour.json"
-    contour.write_text(json.dumps({"endocardium": np.concatenate(fine).tolist()}))
+    contour.write_text(json.dumps({"endocardium": np.concatenate(fine).tolist()}), encoding="utf-8")
     _, params = client.infer("strain_pipeline", "apical_4ch", {"ed": ed, "figures": False}, label_in=str(contour))
     assert params["contour"] == "label.json" and params["beats"][0]["ed"] == ed
     _, tracked = client.infer("cpwc_echo", "apical_4ch", {"frames": 6}, label_in=str(contour))

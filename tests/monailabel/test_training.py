@@ -47,7 +47,9 @@ def test_least_certain_first_then_trained_on_what_was_saved(studies, own_server,
     client = MONAILabelClient(server.url, tmpdir=str(tmp_path))
     server.json("DELETE", "/datastore/image?id=speckle")
     first = client.next_sample("most_uncertain", {})
-    scores = {k: v[1] for k, v in json.loads((studies / ".motion" / "uncertainty.json").read_text()).items()}
+    scores = {
+        k: v[1] for k, v in json.loads((studies / ".motion" / "uncertainty.json").read_text(encoding="utf-8")).items()
+    }
     assert set(scores) == {"clear", "noisy", "turned"} and first["id"] == max(scores, key=scores.get) != "clear"
 
     like = nibabel.load(studies / "clear.nii.gz")
@@ -74,7 +76,9 @@ def test_least_certain_first_then_trained_on_what_was_saved(studies, own_server,
     assert stats["last"]["val_lv_cavity"] > 0.3 and stats["best_metric"] > 0.3
     assert any("epoch 6" in line for line in status["details"]) and str(studies) not in str(status)
     assert client.next_sample("most_uncertain", {})["id"] == second  # asked again: the weights are others
-    again = {k: v for k, v in json.loads((studies / ".motion" / "uncertainty.json").read_text()).items()}
+    again = {
+        k: v for k, v in json.loads((studies / ".motion" / "uncertainty.json").read_text(encoding="utf-8")).items()
+    }
     assert again[second][1] != scores[second]
 
 

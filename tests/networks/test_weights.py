@@ -21,7 +21,7 @@ def test_weights_come_back_in_half_precision(tmp_path):
 def test_weights_that_do_not_fit(tmp_path, content):
     path = tmp_path / "model.pt"
     if content == "text":
-        path.write_text("no weights")
+        path.write_text("no weights", encoding="utf-8")
     elif content == "other":
         save_weights(RegistrationUNet(2, encoder=(8, 8), decoder=(8, 8)), path)
     with pytest.raises(InputError, match=r"model\.pt"):

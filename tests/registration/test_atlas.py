@@ -104,7 +104,7 @@ def test_an_atlas_that_fails_to_load_is_left_out_with_a_line(tmp_path, caplog):
     for i in range(3):
         for folder, values in zip(("imagesTr", "labelsTr"), phantom(i), strict=True):
             nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / folder / f"a{i}.nii.gz")
-    (tmp_path / "labelsTr" / "a1.nii.gz").write_text("broken")
+    (tmp_path / "labelsTr" / "a1.nii.gz").write_text("broken", encoding="utf-8")
     with caplog.at_level(logging.WARNING):
         atlases = Atlases(folder=str(tmp_path))
     assert atlases.names == ["a0", "a2"]

@@ -307,11 +307,11 @@ def test_a_folder_is_read_in_the_order_of_its_names(folder):
 def test_a_list_is_read_by_its_fold(folder, tmp_path, caplog):
     path = tmp_path / "list.json"
     path.write_text('{"training": [{"image": "v1.nii", "case": "v1"}, {"image": "b.nii", "case": "bad"}], '
-                    '"validation": [{"image": "v2.nii", "case": "v2"}]}')  # fmt: skip
+                    '"validation": [{"image": "v2.nii", "case": "v2"}]}', encoding="utf-8")  # fmt: skip
     settings = {"datalist": str(path), "dataset_dir": str(tmp_path), "transform": case_of}
     assert Atlases(**settings).names == ["v1"] and "atlas left out: bad.nii.gz: no volume" in caplog.text
     assert Atlases(**settings, fold="validation").names == ["v2"]
-    path.write_text('{"training": [{"image": "b.nii", "case": "bad"}]}')
+    path.write_text('{"training": [{"image": "b.nii", "case": "bad"}]}', encoding="utf-8")
     with pytest.raises(InputError, match=f"^{path}: no atlas can be used, of 1$"):
         Atlases(**settings)
 

@@ -28,7 +28,7 @@ def cine(tmp_path):
 
 def ask(folder, **request):
     open_requests()(json.dumps({"folder": str(folder), **request}))
-    return json.loads((folder / ANSWER).read_text())
+    return json.loads((folder / ANSWER).read_text(encoding="utf-8"))
 
 
 def save(path, values):
@@ -81,7 +81,7 @@ def test_check_tells_cine_volume_and_label(cine, tmp_path):
     ):
         with pytest.raises(InputError, match=said):
             ask(tmp_path, task="check", image=str(cine), label=save(tmp_path / "label.nii.gz", np.ones(shape)))
-    (tmp_path / "text.nii.gz").write_text("no image")
+    (tmp_path / "text.nii.gz").write_text("no image", encoding="utf-8")
     with pytest.raises(InputError):
         ask(tmp_path, task="check", image=str(tmp_path / "text.nii.gz"))
 

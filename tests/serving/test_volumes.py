@@ -70,7 +70,7 @@ def test_atlases_segment_it_and_a_label_gives_dice(request_of):
     assert shown(request_of, "arrows_ssmsr.bin", (*(-(-n // V.EVERY) for n in about["shape"]), 3), "<f4").any()
     files = V.take_volume(request_of)["files"]
     assert {"segmentation.nii.gz", "ddf.nii.gz", "summary.json", "command.txt"} <= set(files)
-    command = (Path(request_of["case"]) / "take" / "command.txt").read_text()
+    command = (Path(request_of["case"]) / "take" / "command.txt").read_text(encoding="utf-8")
     assert f"--input {request_of['source']}" in command and "--atlas_dir" in command
 
 

@@ -51,5 +51,5 @@ def test_a_label_of_the_studies_is_the_wall_and_a_corrected_one_replaces_it(tmp_
     ed = str(beat[1]["ed"])
     off = np.abs(np.array(results["plain"]["lines"][ed][0]) - np.array(results["labelled"]["lines"][ed][0]))
     assert off.max() < 3  # pixels: the wall of the label that the first wrote
-    words = shlex.split((Path(tmp_path) / "labelled" / "take" / "command.txt").read_text())
+    words = shlex.split((Path(tmp_path) / "labelled" / "take" / "command.txt").read_text(encoding="utf-8"))
     assert words[words.index("--contour") + 1] == str(tmp_path / "labelled" / "source" / "label.nii.gz")

@@ -29,7 +29,7 @@ class Played:
         assert self.go.wait(60)
         folder = json.loads(request)["folder"]
         if self.answer["status"] == "done" and not self.stopped:
-            with open(f"{folder}/{W.ANSWER}", "w") as file:
+            with open(f"{folder}/{W.ANSWER}", "w", encoding="utf-8") as file:
                 json.dump({"number": Played.made.index(self)}, file)
         elif self.answer["status"] != "input":
             self.stopped = True
@@ -167,24 +167,24 @@ def test_closing_ends_those_that_work_and_those_that_wait_for_work(workers, tmp_
 
 def test_progress_is_read_whole(tmp_path):
     W.report_progress(tmp_path, "motion", 1 / 3)
-    assert json.loads((tmp_path / W.PROGRESS).read_text()) == {"what": "motion", "share": 0.333}
+    assert json.loads((tmp_path / W.PROGRESS).read_text(encoding="utf-8")) == {"what": "motion", "share": 0.333}
     assert [path.name for path in tmp_path.iterdir()] == [W.PROGRESS]
 
 
 def filled(results):
     folder = results.create()
     (folder / W.CASE).mkdir()
-    (folder / W.CASE / "ddf.nii.gz").write_text("field")
+    (folder / W.CASE / "ddf.nii.gz").write_text("field", encoding="utf-8")
     return folder
 
 
 def test_of_results_the_files_of_a_case_alone_are_given(tmp_path):
     results = W.Results(tmp_path / "kept" / "here")
     folder = filled(results)
-    assert results.file(folder.name, "ddf.nii.gz").read_text() == "field"
-    (tmp_path / "secret").write_text("secret")
+    assert results.file(folder.name, "ddf.nii.gz").read_text(encoding="utf-8") == "field"
+    (tmp_path / "secret").write_text("secret", encoding="utf-8")
     (folder / W.CASE / "link").symlink_to(tmp_path / "secret")
-    (folder / W.ANSWER).write_text("{}")
+    (folder / W.ANSWER).write_text("{}", encoding="utf-8")
     (folder / W.CASE / "sub").mkdir()
     for name, file in (
         (folder.name, "none"), (folder.name, "link"), (folder.name, "sub"), (folder.name, f"../{W.ANSWER}"),

@@ -12,7 +12,7 @@ from cardiac_motion.simulation.__main__ import main
 
 
 def test_pairs_of_some_worlds_with_settings(tmp_path):
-    (tmp_path / "settings.json").write_text('{"scatterers": 4000, "shape": [48, 48]}')
+    (tmp_path / "settings.json").write_text('{"scatterers": 4000, "shape": [48, 48]}', encoding="utf-8")
     arguments = ["pairs", "--output_dir", str(tmp_path / "out"), "--worlds", "speckle", "moving", "--count", "1"]
     main([*arguments, "--settings", str(tmp_path / "settings.json")])
     assert len(list((tmp_path / "out").glob("*/*.npz"))) == 2 and (tmp_path / "out" / "seed_0000.json").exists()
@@ -49,8 +49,8 @@ def test_the_command_ends_in_one_line(tmp_path):
     ],
 )
 def test_what_cannot_be_read_is_one_line(tmp_path, words, said):
-    (tmp_path / "text.json").write_text("no JSON")
-    (tmp_path / "split.json").write_text('{"test": []}')
+    (tmp_path / "text.json").write_text("no JSON", encoding="utf-8")
+    (tmp_path / "split.json").write_text('{"test": []}', encoding="utf-8")
     with pytest.raises(InputError, match=said) as caught:
         main([word.format(tmp_path) for word in words])
     assert "\n" not in str(caught.value)
@@ -79,7 +79,7 @@ def test_the_list_of_a_split_alone_is_rendered(tmp_path, monkeypatch):
         command_line, "TemplateSource", lambda folder, names, prior: taken.update(names=names, prior=prior)
     )
     monkeypatch.setattr(command_line, "write_pairs", lambda *given: taken.update(given=given[2:5]) or 0)
-    (tmp_path / "split.json").write_text(json.dumps({"train": ["a", "b"], "test": ["c"]}))
+    (tmp_path / "split.json").write_text(json.dumps({"train": ["a", "b"], "test": ["c"]}), encoding="utf-8")
     words = [
         "pairs",
         "--output_dir",

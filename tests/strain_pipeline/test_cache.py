@@ -47,7 +47,9 @@ def test_what_is_kept_gives_the_strain_of_the_motion(folder):
 def test_a_wall_drawn_at_any_frame_is_where_the_tracked_one_is(folder, frame, tmp_path):
     lines = again(folder).tracked[0].lines[frame] + [0.0, 1.5]
     path = tmp_path / "drawn.json"
-    path.write_text(json.dumps({"drawn": [frame], **{n: [lines[k].tolist()] for k, n in enumerate(LINES)}}))
+    path.write_text(
+        json.dumps({"drawn": [frame], **{n: [lines[k].tolist()] for k, n in enumerate(LINES)}}), encoding="utf-8"
+    )
     study = again(folder, contour=str(path), ed=0)
     assert study.wall.drawn == (frame,)
     off = np.abs(study.tracked[0].lines[frame][:, 20:-20] - lines[:, 20:-20])
@@ -59,10 +61,12 @@ def test_drawn_lines_that_do_not_fit_are_refused(folder, tmp_path):
     path = tmp_path / "drawn.json"
     lines = again(folder).tracked[0].lines[0]
     for wrong in (lines[:, :50], lines + 500, lines[::-1]):
-        path.write_text(json.dumps({"drawn": [0], **{n: [wrong[k].tolist()] for k, n in enumerate(LINES)}}))
+        path.write_text(
+            json.dumps({"drawn": [0], **{n: [wrong[k].tolist()] for k, n in enumerate(LINES)}}), encoding="utf-8"
+        )
         with pytest.raises(InputError):
             read_drawn_walls(path, (120, 120), 120)
-    path.write_text(json.dumps({"endocardium": lines[0].tolist()}))
+    path.write_text(json.dumps({"endocardium": lines[0].tolist()}), encoding="utf-8")
     assert read_drawn_walls(path, (120, 120), 120) == {}
 
 

@@ -41,7 +41,7 @@ def test_lists_of_other_lengths_are_refused(paths, name):
 
 def test_a_datalist_is_no_study_and_keeps_what_its_entries_say(paths, tmp_path):
     entries = [{"image": path, "assumed_view": "A2C", "ed": 1} for path in paths]
-    (tmp_path / "list.json").write_text(json.dumps({"test": entries}))
+    (tmp_path / "list.json").write_text(json.dumps({"test": entries}), encoding="utf-8")
     cases = StudyCases(datalist=str(tmp_path / "list.json"), dataset_dir=str(tmp_path))
     assert not cases.study and [entry["assumed_view"] for entry in cases.entries] == ["A2C", "A2C"]
     assert [entry["ed"] for entry in cases.entries] == [1, 1]

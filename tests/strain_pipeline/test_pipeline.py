@@ -89,7 +89,10 @@ def test_a_given_contour_is_measured_as_the_registration_bundles_do(heart, tmp_p
     """The same contour and fields: one end-systole, one GLS in %, one drift."""
     case, wall = heart
     path = tmp_path / "ed.json"
-    path.write_text(json.dumps({"endocardium": wall.lines[0, 0].tolist(), "epicardium": wall.lines[0, 2].tolist()}))
+    path.write_text(
+        json.dumps({"endocardium": wall.lines[0, 0].tolist(), "epicardium": wall.lines[0, 2].tolist()}),
+        encoding="utf-8",
+    )
     given = replace(case, entry=replace(case.entry, contour=str(path)))
     areas = np.array([(labels_at(s) == 1).sum() for s in SHARE], dtype=float)
     drawn = wall_in(given, Segmented(wall.labels, areas, wall.lines, {}))

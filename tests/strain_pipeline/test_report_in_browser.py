@@ -47,7 +47,7 @@ def opened(browser, report, width=1280):
 def test_axe_finds_no_violation(browser, reports, name, width):
     axe = pytest.importorskip("axe_playwright_python", reason="needs axe-playwright-python, which holds axe-core")
     page = opened(browser, reports[name], width)
-    page.evaluate((resources.files(axe) / "axe.min.js").read_text())
+    page.evaluate((resources.files(axe) / "axe.min.js").read_text(encoding="utf-8"))
     found = page.evaluate("() => axe.run()")["violations"]
     assert not found, "\n".join(f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found)
 

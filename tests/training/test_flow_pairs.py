@@ -164,7 +164,7 @@ def test_bad_options(given, words):
 
 
 def test_bad_lists_and_augmentations(tmp_path):
-    (tmp_path / "split.json").write_text(json.dumps({"train": []}))
+    (tmp_path / "split.json").write_text(json.dumps({"train": []}), encoding="utf-8")
     with pytest.raises(InputError, match="no readable list 'valid'"):
         SimulatedFlowPairs(templates=str(tmp_path), split=tmp_path / "split.json", fold="valid")
     with pytest.raises(InputError, match="rotation"):

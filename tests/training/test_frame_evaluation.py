@@ -42,7 +42,7 @@ def test_evaluation_of_views(tmp_path):
             iio.imwrite(own / view / f"{number}.png", frame)
     summary = evaluate_view(Certain(), ViewFrames(images=str(own), size=32), str(tmp_path / "out"))
     assert summary["others"]["accuracy"] == pytest.approx(1 / 9) and "recorded" not in summary
-    lines = (tmp_path / "out/metrics.csv").read_text().splitlines()
+    lines = (tmp_path / "out/metrics.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "case,view,found,share" and len(lines) == 10
 
 
@@ -70,4 +70,4 @@ def test_evaluation_of_segmentation(tmp_path):
     for name in ("lv_cavity", "myocardium", "left_atrium"):
         assert summary["all"][f"dice_{name}"]["mean"] > 0.9
         assert summary["all"][f"hd_{name}"]["mean"] >= summary["all"][f"hd95_{name}"]["mean"]
-    assert len((tmp_path / "out/metrics.csv").read_text().splitlines()) == 5
+    assert len((tmp_path / "out/metrics.csv").read_text(encoding="utf-8").splitlines()) == 5

@@ -30,5 +30,5 @@ def test_monais_handlers_see_a_training(tmp_path):
     assert seen == ["forward_completed", "backward_completed", "model_completed"] * 4
     assert lines == [1, 2, "epoch 1", 3, 4, "epoch 2"]
     assert list((tmp_path / "saved").glob("*.pt"))
-    assert "loss" in (tmp_path / "metrics/metrics.csv").read_text()
+    assert "loss" in (tmp_path / "metrics/metrics.csv").read_text(encoding="utf-8")
     assert validator.state.epoch == 2 and set(engine.state.output) == {"image", "pred", "loss"}

@@ -35,7 +35,9 @@ def test_frames_of_saved_labels(cine, tmp_path):
     values[34:46, 24:50, 1:] = 1
     save(tmp_path / "label.nii.gz", values)
     datalist = tmp_path / "list.json"
-    datalist.write_text(json.dumps({"training": [{"image": "speckle.nii.gz", "label": "label.nii.gz"}]}))
+    datalist.write_text(
+        json.dumps({"training": [{"image": "speckle.nii.gz", "label": "label.nii.gz"}]}), encoding="utf-8"
+    )
     frames = StudyFrames(str(datalist), dataset_dir=str(tmp_path), frames=2, size=64)
     assert [frame.name for frame in frames.frames] == ["speckle_1", "speckle_3"]
     item = frames[0]

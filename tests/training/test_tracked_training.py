@@ -55,7 +55,7 @@ def test_a_resumed_training_is_the_same(folder, tmp_path):
     resumed.run()
     for a, b in zip(whole.network.state_dict().values(), resumed.network.state_dict().values(), strict=True):
         assert torch.equal(a, b)
-    tables = [(tmp_path / name / "training.csv").read_text() for name in ("whole", "parts")]
+    tables = [(tmp_path / name / "training.csv").read_text(encoding="utf-8") for name in ("whole", "parts")]
     assert tables[0] == tables[1] and len(tables[0].splitlines()) == 5
     assert tables[0].splitlines()[0] == "epoch,train_loss,val_loss,val_wall"
 
@@ -95,9 +95,9 @@ def test_a_store_that_is_down_costs_no_training(folder, tmp_path, monkeypatch, c
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     trainer(folder, tmp_path, 2, mlflow=True).run()
     assert "the curve is in" in caplog.text
-    (kept,) = json.loads((tmp_path / "record.json").read_text())
+    (kept,) = json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))
     assert list(kept["parts"]) == ["epoch 1", "epoch 2"]
-    assert len((tmp_path / "training.csv").read_text().splitlines()) == 3
+    assert len((tmp_path / "training.csv").read_text(encoding="utf-8").splitlines()) == 3
 
 
 def test_a_record_that_is_off_keeps_the_table_alone(tmp_path):
@@ -115,7 +115,12 @@ def test_the_record_of_a_training_by_hand(tmp_path):
     assert record.rows() == []
     for epoch, loss in ((1, 0.5), (2, 0.1234567), (3, 0.3)):
         record({"train_loss": loss}, epoch)
-    assert (tmp_path / "training.csv").read_text().split() == ["epoch,train_loss", "1,0.5", "2,0.12346", "3,0.3"]
+    assert (tmp_path / "training.csv").read_text(encoding="utf-8").split() == [
+        "epoch,train_loss",
+        "1,0.5",
+        "2,0.12346",
+        "3,0.3",
+    ]
     found = record.record()
     assert (found.experiment, found.name, found.step) == ("experiment", "cpwc · fast · training", 3)
     assert found.params == {"preset": "fast", "epochs": 9} and found.tags["preset"] == "fast"

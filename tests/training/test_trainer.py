@@ -113,7 +113,7 @@ def test_weights_come_back_in_the_networks_precision(tmp_path):
 def test_bad_weights_end_in_one_line(tmp_path):
     with pytest.raises(InputError, match=r"none.pt: no such weights; train them"):
         load_weights(RegistrationUNet(2), tmp_path / "none.pt")
-    (tmp_path / "text.pt").write_text("no weights")
+    (tmp_path / "text.pt").write_text("no weights", encoding="utf-8")
     with pytest.raises(InputError, match=r"text.pt: no readable weights"):
         load_weights(RegistrationUNet(2), tmp_path / "text.pt")
     save_weights(RegistrationUNet(3), tmp_path / "other.pt")

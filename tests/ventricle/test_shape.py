@@ -101,6 +101,6 @@ def test_distance_is_that_of_the_component_furthest_off(tmp_path):
 def test_what_cannot_be_a_prior(tmp_path):
     with pytest.raises(InputError, match="more than 8"):
         fit_shape_prior(np.zeros((3, 21, 2)))
-    (tmp_path / "x.json").write_text("{}")
+    (tmp_path / "x.json").write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match="no readable prior of shapes"):
         read_shape_prior(tmp_path / "x.json")

@@ -25,7 +25,7 @@ BAD = {
 
 
 def _text(path):
-    Path(path).write_text("no image")
+    Path(path).write_text("no image", encoding="utf-8")
     return str(path)
 
 

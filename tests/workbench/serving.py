@@ -53,7 +53,7 @@ class Workbench:
         self.token = self.address.split("token=")[1]
 
     def said(self):
-        return Path(self.log.name).read_text(errors="replace")
+        return Path(self.log.name).read_text(errors="replace", encoding="utf-8")
 
     def answers(self):
         try:

@@ -103,7 +103,7 @@ def test_drop_drag_undo_take_away_and_the_command_line_says_the_same(bench, brow
     words[words.index("--output_dir") + 1] = str(tmp_path)
     subprocess.run([sys.executable, *words[1:], "--mlflow", "False", "--figures", "False"], cwd=ROOT, check=True)
     (summary,) = tmp_path.glob("*/summary.json")
-    assert json.loads(summary.read_text())["means"]["gls"] == pytest.approx(corrected, abs=0.1)
+    assert json.loads(summary.read_text(encoding="utf-8"))["means"]["gls"] == pytest.approx(corrected, abs=0.1)
     assert not problems
 
 

@@ -95,7 +95,7 @@ def test_another_host_needs_passwords_that_others_can_not_read(tmp_path):
     with pytest.raises(RuntimeError, match="--password-file"):
         Workbench(tmp_path, "--host", "0.0.0.0")
     path = tmp_path / "passwords"
-    path.write_text("ada:long enough\n")
+    path.write_text("ada:long enough\n", encoding="utf-8")
     path.chmod(0o644)
     with pytest.raises(InputError, match="others may read it"):
         read_passwords(path)

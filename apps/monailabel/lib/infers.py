@@ -126,10 +126,10 @@ class BundleInfer(InferTask):
         self.name, self.bundle, self.workers, self.results = bundle.name, bundle, workers, results
         self.studies, self.atlases, self.trained, self.device = studies, atlases, trained, device
         self.files = config_files(bundle)
-        config = json.loads(self.files[0].read_text())
+        config = json.loads(self.files[0].read_text(encoding="utf-8"))
         self.dataset = config["dataset"]["_target_"]
         self.options = set(config)
-        metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+        metadata = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
         labels = {STUDY: HEART, VOLUME: HIPPOCAMPUS}.get(self.dataset, {})
         self.label_names = {name: value for value, name in labels.items()}
         kind = InferType.SEGMENTATION if labels else InferType.OTHERS
@@ -200,7 +200,7 @@ class BundleInfer(InferTask):
             self.results.finish(folder, kept)
         numbers = json.loads(self.hide_folders(json.dumps(answer["summary"]), request, folder))
         for report in (folder / CASE).glob("*.html"):
-            report.write_text(self.hide_folders(report.read_text(), request, folder))
+            report.write_text(self.hide_folders(report.read_text(encoding="utf-8"), request, folder), encoding="utf-8")
         numbers.update(
             case=request.name,
             label_names=self.label_names,

@@ -73,7 +73,7 @@ class MostUncertain(Strategy):
         """Uncertainty of each unlabelled cine, as far as it is known."""
         studies.refresh()
         path = studies.state_folder() / "uncertainty.json"
-        known: dict[str, list[Any]] = json.loads(path.read_text()) if path.is_file() else {}
+        known: dict[str, list[Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         weights = self.weights()
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
         computed, found = 0, {}
@@ -88,7 +88,7 @@ class MostUncertain(Strategy):
                 found[name] = entry[1]
         if computed:
             with write_whole(path) as beside:
-                beside.write_text(json.dumps(known))
+                beside.write_text(json.dumps(known), encoding="utf-8")
         return found
 
     def _score(self, image: Path, weights: Path, job: Any) -> float | None:

@@ -42,7 +42,7 @@ class Studies(LocalDatastore):
     def _set_broken_aside(self) -> None:
         """A list of studies that is no JSON would keep the server from starting; the folder tells what is there."""
         try:
-            json.loads(self.config_file.read_text())
+            json.loads(self.config_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             pass
         except ValueError:
@@ -63,7 +63,10 @@ class Studies(LocalDatastore):
     def _update_datastore_file(self, lock: bool = True) -> None:
         with self.guard:
             with write_whole(self.config_file) as beside:
-                beside.write_text(json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str))
+                beside.write_text(
+                    json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str),
+                    encoding="utf-8",
+                )
             self._config_ts = self.config_file.stat().st_mtime
 
     def refresh(self) -> None:

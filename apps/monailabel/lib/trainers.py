@@ -63,7 +63,7 @@ class SegmentationTraining(TrainTask):
 
     def stats(self) -> dict[str, Any]:
         path = self.target.with_suffix(".json")
-        return json.loads(path.read_text()) if path.is_file() else {}
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     def weights(self) -> Path | None:
         """The weights of the last training, None before the first."""
@@ -87,7 +87,7 @@ class SegmentationTraining(TrainTask):
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
             datalist = self.folder / "datalist.json"
-            datalist.write_text(json.dumps(cases, indent=1))
+            datalist.write_text(json.dumps(cases, indent=1), encoding="utf-8")
             options |= {"datalist": str(datalist), "output_dir": str(self.folder), "start": str(self.best_weights())}
             work = {
                 "task": "train",
@@ -161,7 +161,7 @@ class SegmentationTraining(TrainTask):
 
     def _publish(self, task: dict[str, Any]) -> None:
         """Put the weights where requests take them from, and what is known of them beside."""
-        with open(self.folder / "training.csv", newline="") as table:
+        with open(self.folder / "training.csv", newline="", encoding="utf-8") as table:
             rows = list(csv.DictReader(table))
         last = {name: float(value) for name, value in rows[-1].items() if value} if rows else {}
         dice = [last[name] for name in MEASURED if name in last]
@@ -174,7 +174,7 @@ class SegmentationTraining(TrainTask):
         }
         for name, write in (
             ("segmentation.pt", lambda beside: shutil.copyfile(self.folder / "segmentation.pt", beside)),
-            ("segmentation.json", lambda beside: beside.write_text(json.dumps(about, indent=1))),
+            ("segmentation.json", lambda beside: beside.write_text(json.dumps(about, indent=1), encoding="utf-8")),
         ):
             with write_whole(self.target.with_name(name)) as beside:
                 write(beside)
@@ -192,7 +192,7 @@ class SegmentationTraining(TrainTask):
         if self.task is None:
             raise Refused(404, "no training has been started")
         said = self.folder / "log.txt"
-        text = said.read_text(errors="replace") if said.is_file() else ""
+        text = said.read_text(errors="replace", encoding="utf-8") if said.is_file() else ""
         lines = [line.strip() for line in text.splitlines() if line.strip() and "step/s" not in line]
         return {**self.task, "details": [line.replace(f"{self.studies.root}/", "") for line in lines[-20:]]}
 

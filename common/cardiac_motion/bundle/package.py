@@ -82,7 +82,7 @@ def package(bundle: str | Path, output_dir: str | Path, wheel: str) -> Path:
     folder = Path(bundle)
     if not (folder / METADATA).is_file():
         raise InputError(f"{folder}: no bundle, it has no {METADATA}")
-    version = json.loads((folder / METADATA).read_text())["version"]
+    version = json.loads((folder / METADATA).read_text(encoding="utf-8"))["version"]
     content: dict[str, bytes] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         place = path.relative_to(folder)
@@ -107,7 +107,7 @@ def _config(path: Path, folder: Path) -> str:
     Raises:
         InputError: it names a file of the repository that is not the bundle's own.
     """
-    text = path.read_text().replace(ROOT.format(name=folder.name), ASKED.format(name=folder.name))
+    text = path.read_text(encoding="utf-8").replace(ROOT.format(name=folder.name), ASKED.format(name=folder.name))
     _, outside, rest = text.partition('"bundles/')
     if outside:
         file, _, _ = rest.partition('"')
@@ -125,7 +125,7 @@ def _page(path: Path, folder: Path, content: dict[str, bytes], wheel: str, versi
         content[f"docs/images/{file.name}"] = _read_needed(file, folder)
         return f"![{found['text']}](images/{file.name})"
 
-    text = LINK.sub(rewrite_link, path.read_text())
+    text = LINK.sub(rewrite_link, path.read_text(encoding="utf-8"))
     for name in DATA_LIST.findall(text):
         content[name] = _read_needed(folder.parents[1] / name, folder)
     text = DATA_LIST.sub(lambda found: f"{folder.name}/{found[0]}", text)

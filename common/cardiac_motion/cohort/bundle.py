@@ -109,7 +109,7 @@ def open_bundle(files: Sequence[str], options: dict[str, Any]) -> Callable[[str]
     entries = evaluator.dataset.entries
     path = Path(options["output_dir"]) / SETTINGS
     if path.is_file():
-        placed = json.loads(path.read_text()).get("folders", {})
+        placed = json.loads(path.read_text(encoding="utf-8")).get("folders", {})
         evaluator.place([placed.get(folders.identity(entry), entry["case"]) for entry in entries])
     else:
         evaluator.place()
@@ -146,9 +146,9 @@ def settings(files: Sequence[Path], options: dict[str, Any]) -> dict[str, Any]:
 def digest_of(files: Sequence[Path], key: str) -> str:
     """What tells results of these files, of the weights that they name, and of ``key`` from others."""
     digest = hashlib.sha256(key.encode())
-    text = " ".join(path.read_text() for path in files)
+    text = " ".join(path.read_text(encoding="utf-8") for path in files)
     for path in files:
-        digest.update(json.dumps(json.loads(path.read_text()), sort_keys=True).encode())
+        digest.update(json.dumps(json.loads(path.read_text(encoding="utf-8")), sort_keys=True).encode())
     for path in sorted((files[0].parents[1] / "models").glob("*.pt")):
         if path.name in text:
             digest.update(path.read_bytes())
@@ -158,7 +158,7 @@ def digest_of(files: Sequence[Path], key: str) -> str:
 def result(output_dir: Path, name: str) -> dict[str, Any] | None:
     """``summary.json`` of a case; None where it is not finished."""
     try:
-        found: dict[str, Any] = json.loads((output_dir / name / "summary.json").read_text())
+        found: dict[str, Any] = json.loads((output_dir / name / "summary.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     return found
@@ -195,7 +195,7 @@ def keep_settings(
         InputError: the folder holds the results of other settings.
     """
     path = output_dir / SETTINGS
-    before: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if before and before["digest"] != now["digest"]:
         changed = [k for k, v in now.items() if k not in ("digest", "datalist") and before.get(k) != v] or ["a file"]
         raise InputError(f"{output_dir}: was made with other settings ({', '.join(changed)}); take another folder")
@@ -204,5 +204,5 @@ def keep_settings(
     now = {**now, "id": before.get("id", os.urandom(8).hex()), "cases": kept + [n for n in names if n not in known]}
     now["folders"] = {**before.get("folders", {}), **(placed or {})}
     with write_whole(path) as beside:
-        beside.write_text(json.dumps(now, indent=1, default=str))
+        beside.write_text(json.dumps(now, indent=1, default=str), encoding="utf-8")
     return now

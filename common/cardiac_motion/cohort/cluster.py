@@ -116,7 +116,7 @@ def make_job_cluster(system: str, path: str | Path) -> Any:
     """
     dask_jobqueue = import_extra("dask_jobqueue", f"a list of cases on {system}")
     try:
-        options = yaml.safe_load(Path(path).read_text())
+        options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except yaml.YAMLError as error:

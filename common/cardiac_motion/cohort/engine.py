@@ -6,7 +6,6 @@ a case, which is moved into place when it is whole, is what counts.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import queue
@@ -56,7 +55,7 @@ class Journal:
     def read(self) -> dict[str, Outcome]:
         """The last line of each case; one that was cut off is passed over."""
         found = {}
-        for line in self.path.read_text().splitlines() if self.path.is_file() else ():
+        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else ():
             with suppress(ValueError, KeyError, TypeError):
                 row = json.loads(line)
                 found[row["case"]] = row
@@ -229,12 +228,7 @@ def _outcome(future: Future) -> Outcome:
         error = future.exception(timeout=ANSWER)
         if error is None:
             return future.result(timeout=ANSWER)
-    except (
-        OSError,
-        CancelledError,
-        asyncio.TimeoutError,
-        RuntimeError,
-    ):  # the connection is gone, or the worker that had the answer
+    except (OSError, CancelledError, RuntimeError):  # the connection is gone, or the worker that had the answer
         return {"status": "stopped"}
     if isinstance(error, KilledWorker):
         return {"status": "lost", "reason": f"its worker was lost, {error.allowed_failures + 1} times"}

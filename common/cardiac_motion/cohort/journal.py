@@ -41,7 +41,7 @@ def send(output_dir: Path, names: Sequence[str] | None = None, last: bool = True
         InputError: there is no cohort, or the store can't be reached.
     """
     try:
-        cohort = json.loads((output_dir / SETTINGS).read_text())
+        cohort = json.loads((output_dir / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{output_dir}: no cohort, {SETTINGS} cannot be read ({error})") from error
     record = begin_record(cohort, output_dir)
@@ -77,7 +77,7 @@ def end_record(record: Record, output_dir: Path, names: Sequence[str]) -> None:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     data = [[row.get(column) for column in columns] for row in rows]
     with write_whole(output_dir / TABLE) as beside:
-        beside.write_text(json.dumps(finite({"columns": columns, "data": data})))
+        beside.write_text(json.dumps(finite({"columns": columns, "data": data})), encoding="utf-8")
     failed = sum(row["status"] != "done" for row in rows)
     means = {key: found["mean"] for key, found in statistics(rows).items() if key != "step"}
     record.metrics = {**means, "cases_done": len(rows) - failed, "cases_failed": failed}

@@ -73,7 +73,7 @@ def _cpu_seconds() -> float:
 def _forget_peak() -> None:
     """Let the peak of memory begin anew, where Linux can."""
     with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 def _listen(connection: Connection, requests: queue.SimpleQueue[str]) -> None:

@@ -231,5 +231,5 @@ def list_gpus() -> list[str]:
         return [gpu.strip() for gpu in named.split(",") if gpu.strip()]
     if shutil.which("nvidia-smi") is None:
         return []
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, encoding="utf-8", errors="replace", check=False)
     return [str(i) for i, line in enumerate(x for x in listed.stdout.splitlines() if x.startswith("GPU"))]

@@ -170,7 +170,7 @@ class NiftyReg(nn.Module):
 
     @staticmethod
     def _call(folder: Path, *command: str) -> None:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", errors="replace")
         if done.returncode:
             lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
             raise InputError(f"{command[0]} ended with status {done.returncode}: {lines[-1]}")

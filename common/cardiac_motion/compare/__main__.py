@@ -57,7 +57,7 @@ def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 def compare_fold(arguments: argparse.Namespace, fold: str, output_dir: Path) -> list[dict[str, Any]]:
     """As ``compare``, of one fold."""
     entries = read_datalist(arguments.datalist, fold, arguments.dataset_dir)
-    content = json.loads(Path(arguments.datalist).read_text())
+    content = json.loads(Path(arguments.datalist).read_text(encoding="utf-8"))
     depends = [content[fold], fold, str(Path(arguments.dataset_dir).resolve())]
     key = json.dumps([*depends, arguments.frames] if arguments.frames else depends)
     lines = arguments.lines or content.get("compare", "compare.json")
@@ -100,7 +100,7 @@ def write_tables(methods: Sequence[Method], output_dir: Path, about: str) -> lis
         output_dir / "cases.csv", [{"method": m.title, "case": n, **c} for m in begun for n, c in m.cases.items()]
     )
     with write_whole(output_dir / "table.md") as beside:
-        beside.write_text(markdown(table, about, kind_of(begun)))
+        beside.write_text(markdown(table, about, kind_of(begun)), encoding="utf-8")
     done = [m for m in begun if m.cases]
     if done:
         box_plot(done, output_dir / "boxes.png")

@@ -40,12 +40,12 @@ class Method:
         for name in names:
             path = self.folder / name / "summary.json"
             if path.is_file():
-                metrics = json.loads(path.read_text())["metrics"]
+                metrics = json.loads(path.read_text(encoding="utf-8"))["metrics"]
                 self.cases[name] = {k: float("nan") if v is None else v for k, v in metrics.items()}
 
     def profile(self, name: str) -> list[float] | None:
         """Error along the contour of a finished case, mm, where it has one."""
-        return json.loads((self.folder / name / "summary.json").read_text()).get("profile_mm")
+        return json.loads((self.folder / name / "summary.json").read_text(encoding="utf-8")).get("profile_mm")
 
 
 def methods_of(bundle: Path, output_dir: Path, key: str, lines_file: str = "compare.json") -> list[Method]:
@@ -64,7 +64,7 @@ def methods_of(bundle: Path, output_dir: Path, key: str, lines_file: str = "comp
     base = [configs / "inference.json", configs / "evaluate.json"]
     lines: dict[str, list[str]] = {bundle.name: []}
     if (configs / lines_file).is_file():
-        lines = json.loads((configs / lines_file).read_text())
+        lines = json.loads((configs / lines_file).read_text(encoding="utf-8"))
     methods = []
     for title, names in lines.items():
         files = base + [configs / name for name in names]

@@ -83,5 +83,5 @@ def write_worst(tables: Mapping[str, Table], kinds: Mapping[str, Kind], output_d
     text = format_worst(table, kinds, about)
     write_csv(output_dir / "worst.csv", table)
     with write_whole(output_dir / "worst.md") as beside:
-        beside.write_text(text)
+        beside.write_text(text, encoding="utf-8")
     return text

@@ -63,7 +63,7 @@ def read_datalist(path: str | Path, fold: str, dataset_dir: str | Path = ".") ->
         InputError: no such file or fold, or not of this format, or two cases of one name.
     """
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:

@@ -160,7 +160,7 @@ def check_tables(output_dir: Path) -> None:
 
 def _has_case_column(path: Path) -> bool:
     try:
-        with open(path, errors="replace") as file:
+        with open(path, errors="replace", encoding="utf-8") as file:
             return file.readline().split(",")[0].strip() in ("case", "")
     except OSError:
         return False

@@ -133,7 +133,7 @@ def keep(folder: Path, record: Record) -> None:
     sent = {name for store in stores for name, state in store.items() if state.get("all")}
     others = [r for r in read_records(folder) if r.id != record.id and r.id not in sent]
     with write_whole(folder / RECORD) as beside:
-        beside.write_text(json.dumps([asdict(r) for r in [*others, record]], indent=1, default=str))
+        beside.write_text(json.dumps([asdict(r) for r in [*others, record]], indent=1, default=str), encoding="utf-8")
 
 
 def read_records(folder: Path) -> list[Record]:
@@ -144,7 +144,7 @@ def read_records(folder: Path) -> list[Record]:
     """
     path = folder / RECORD
     try:
-        return [Record.from_dict(content) for content in json.loads(path.read_text())]
+        return [Record.from_dict(content) for content in json.loads(path.read_text(encoding="utf-8"))]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError) as error:
@@ -334,7 +334,7 @@ def _database(store: str) -> Path | None:
 def _read_sent(folder: Path) -> dict[str, Any]:
     """What ``mlflow.json`` of a folder says; one that was cut off says nothing, which only means more to send."""
     try:
-        found: dict[str, Any] = json.loads((folder / SENT).read_text())
+        found: dict[str, Any] = json.loads((folder / SENT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found
@@ -342,7 +342,7 @@ def _read_sent(folder: Path) -> dict[str, Any]:
 
 def _write_sent(folder: Path, content: Mapping[str, Any]) -> None:
     with write_whole(folder / SENT) as beside:
-        beside.write_text(json.dumps(content, indent=1))
+        beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def rows_of(metrics: Mapping[str, Any], step: int, group: str) -> list[Row]:

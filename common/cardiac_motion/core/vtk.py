@@ -101,4 +101,4 @@ def _array(name: str, values: NDArray[np.generic]) -> str:
 def _write(path: str | Path, kind: str, body: str) -> None:
     head = f'<VTKFile type="{kind}" version="0.1" byte_order="LittleEndian" header_type="UInt32">'
     with write_whole(path) as beside:
-        beside.write_text(f'<?xml version="1.0"?>\n{head}{body}</VTKFile>\n')
+        beside.write_text(f'<?xml version="1.0"?>\n{head}{body}</VTKFile>\n', encoding="utf-8")

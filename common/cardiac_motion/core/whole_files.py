@@ -57,7 +57,7 @@ def write_whole(path: str | Path) -> Iterator[Path]:
 def summary_of(folder: Path) -> dict[str, Any] | None:
     """``summary.json`` of a folder that this program made; None where there is none or another wrote it."""
     try:
-        found = json.loads((folder / SUMMARY).read_text())
+        found = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     if not isinstance(found, dict):

@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--plot", type=Path, help="PNG of the Bland-Altman plot")
     options = parser.parse_args(arguments)
     try:
-        with open(options.metrics, newline="") as file:
+        with open(options.metrics, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except OSError as error:
         raise InputError(f"{options.metrics}: cannot be read ({error.strerror})") from error

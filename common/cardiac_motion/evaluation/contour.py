@@ -55,7 +55,7 @@ def read_contour(path: str | Path, frame: int, size: tuple[int, int], name: str 
     if str(path).endswith((".nii", ".nii.gz")):
         return myocardial_contours(_read_labels(path, frame, size), name=str(path))[0]
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
         points = np.asarray(content[name] if isinstance(content, dict) else content, dtype=np.float64)
         frames = content.get("frames") if isinstance(content, dict) else None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -116,7 +116,7 @@ def read_wall(
             labels = labels[np.ix_(*at)]
         return wall_contours(labels, points, str(path))
     endo = from_file_grid(read_contour(path, frame, size), {"zoom": zoom})
-    if "epicardium" in json.loads(Path(path).read_text()):
+    if "epicardium" in json.loads(Path(path).read_text(encoding="utf-8")):
         epi = from_file_grid(read_contour(path, frame, size, "epicardium"), {"zoom": zoom})
         if endo[0, 1] > endo[-1, 1]:
             endo, epi = endo[::-1], epi[::-1]
@@ -151,7 +151,7 @@ def read_drawn_walls(
     if str(path).endswith((".nii", ".nii.gz")):
         return {}
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
         if not isinstance(content, dict) or "drawn" not in content:
             return {}
         frames = [int(t) for t in content["drawn"]]
@@ -327,11 +327,11 @@ def write_contour(folder: Path, case: CineCase, contour: TrackedContour) -> None
             "frames": list(range(len(contour.points))),
             "endocardium": contour.points.round(3).tolist(),
             "es": contour.es,
-        })
+        }), encoding="utf-8"
     )  # fmt: skip
     first = min(beat.ed, beat.es)
     millimetres = [name for name in curves if name == "mapse_mm"]
-    with open(folder / "strain.csv", "w", newline="") as file:
+    with open(folder / "strain.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         tracked = [f"{name}, as tracked (%)" for name in ("gls", "mapse")]
         head = [f"{name} (%)" for name in contour.compensated]

@@ -141,7 +141,7 @@ def read_json(path: Path) -> dict[str, Any]:
         InputError: it can't be read.
     """
     try:
-        return dict(json.loads(path.read_text()))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
 

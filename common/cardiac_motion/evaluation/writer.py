@@ -51,7 +51,7 @@ def case_folder(folder: Path, entry: Entry, method: str) -> Iterator[tuple[Path,
         summary: dict[str, Any] = {"program": PROGRAM, "input": source_of(entry.image), "case": entry.case}
         summary["method"] = method
         yield beside, summary
-        (beside / SUMMARY).write_text(json.dumps(finite(summary), indent=1))
+        (beside / SUMMARY).write_text(json.dumps(finite(summary), indent=1), encoding="utf-8")
 
 
 def write_cine_case(

@@ -71,7 +71,7 @@ def write_report(folder: Path, case: CineCase, flow: BloodFlow) -> None:
     sections.append(section("What this cannot say", bullets(CANNOT)))
     subtitle = f"{case.meta.source} · {case.cine.shape[1]} frames · research only"
     with write_whole(folder / "flow.html") as beside:
-        beside.write_text(page(f"Blood flow: {case.name}", subtitle, sections))
+        beside.write_text(page(f"Blood flow: {case.name}", subtitle, sections), encoding="utf-8")
 
 
 def _find_strongest(rows: Any, name: str) -> Any:

@@ -71,7 +71,7 @@ def serve(tasks: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]) ->
         request = json.loads(text)
         answer = tasks[request["task"]](request)
         with write_whole(Path(request["folder"]) / ANSWER) as beside:
-            beside.write_text(json.dumps(finite(answer)))
+            beside.write_text(json.dumps(finite(answer)), encoding="utf-8")
         gc.collect()
 
     return run_task
@@ -101,7 +101,7 @@ def infer(request: Mapping[str, Any]) -> dict[str, Any]:
     if found and request.get("nrrd"):
         found = [convert_to_nrrd(folder / found[0])]
     return {
-        "summary": json.loads((folder / "summary.json").read_text()),
+        "summary": json.loads((folder / "summary.json").read_text(encoding="utf-8")),
         "result": found[0] if found else None,
         "files": sorted(path.name for path in folder.iterdir() if path.is_file()),
     }
@@ -123,7 +123,7 @@ def _parse(request: Mapping[str, Any]) -> ConfigParser:
         if str(entry.get("contour", "")).endswith((".nii", ".nii.gz")) and "ed" not in entry:
             entry |= find_labelled_frame(entry["contour"])
         datalist = folder / "datalist.json"
-        datalist.write_text(json.dumps({"served": [entry]}))
+        datalist.write_text(json.dumps({"served": [entry]}), encoding="utf-8")
         options |= {"datalist": str(datalist), "dataset_dir": "/", "fold": "served"}
     options |= {"output_dir": str(folder), "mlflow": False}
     return parse_config(request["files"], options)
@@ -226,7 +226,11 @@ def train(request: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: it can't be trained on what is there.
     """
-    with open(Path(request["folder"]) / "log.txt", "w", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
+    with (
+        open(Path(request["folder"]) / "log.txt", "w", buffering=1, encoding="utf-8") as log,
+        redirect_stdout(log),
+        redirect_stderr(log),
+    ):
         parser = parse_config(request["files"], request["options"])
         for part in ("initialize", "run"):
             content(parser, part)

@@ -118,7 +118,7 @@ def take_volume(request: Mapping[str, Any]) -> dict[str, Any]:
     words = ["python -m monai.bundle run", f'--config_file "[{configs}]"', f"--input {request['source']}"]
     words += [f"--label {label}"] * (label is not None)
     words += [f"--atlas_dir {request['atlases']}", "--output_dir output/again"]
-    (place / "command.txt").write_text(" ".join(words) + "\n")
+    (place / "command.txt").write_text(" ".join(words) + "\n", encoding="utf-8")
     return {"files": sorted(path.name for path in place.iterdir() if path.is_file())}
 
 

@@ -220,7 +220,7 @@ def measure_corrected(folder: Path, method: str, edits: Request, place: Path) ->
     said = {"ed": edits.get("ed"), "es": edits.get("es"), "assumed_view": edits.get("view")}
     if edits.get("drawn"):
         said["contour"] = str(place / "contour.json")
-        (place / "contour.json").write_text(json.dumps(contour_content(edits["drawn"])))
+        (place / "contour.json").write_text(json.dumps(contour_content(edits["drawn"])), encoding="utf-8")
     else:
         said |= find_label(folder, edits)
     options = json.dumps(options_of(edits), sort_keys=True)
@@ -360,9 +360,9 @@ def take(request: Request) -> dict[str, Any]:
         with write_whole(request["study_label"]) as beside:
             shutil.copyfile(place / "labels.nii.gz", beside)
     if edits.get("drawn"):
-        (place / "contour.json").write_text(json.dumps(contour_content(edits["drawn"])))
-    (place / "log.json").write_text(json.dumps(request.get("log") or [], indent=1))
-    (place / "command.txt").write_text(command(request["source"], method, edits, place) + "\n")
+        (place / "contour.json").write_text(json.dumps(contour_content(edits["drawn"])), encoding="utf-8")
+    (place / "log.json").write_text(json.dumps(request.get("log") or [], indent=1), encoding="utf-8")
+    (place / "command.txt").write_text(command(request["source"], method, edits, place) + "\n", encoding="utf-8")
     files = sorted(path.name for path in place.iterdir() if path.is_file())
     with zipfile.ZipFile(place / "all.zip", "w", zipfile.ZIP_STORED) as archive:
         for name in files:

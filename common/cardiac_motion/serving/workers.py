@@ -36,7 +36,7 @@ STARTER = ThreadPoolExecutor(1, "starter")
 def report_progress(folder: str | Path, what: str, share: float) -> None:
     """Say, from a process, how far the request of a folder is: ``what`` is being done, a ``share`` in [0, 1] is."""
     with write_whole(Path(folder) / PROGRESS) as beside:
-        beside.write_text(json.dumps({"what": what, "share": round(share, 3)}))
+        beside.write_text(json.dumps({"what": what, "share": round(share, 3)}), encoding="utf-8")
 
 
 class Job:
@@ -128,7 +128,7 @@ class Workers:
             raise Refused(499, "the client is gone")
         if found["status"] != "done":
             raise Refused(STATUS.get(found["status"], 500), found["reason"])
-        return json.loads((Path(request["folder"]) / ANSWER).read_text())
+        return json.loads((Path(request["folder"]) / ANSWER).read_text(encoding="utf-8"))
 
     def _take(self) -> tuple[int, Runner, int]:
         with self.lock:

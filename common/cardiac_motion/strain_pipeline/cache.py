@@ -112,14 +112,16 @@ def write_cine_kept(folder: Path, case: CineCase, seen: NDArray[np.bool_], proba
         np.save(folder / "mask.npy", case.mask.numpy())
     about = {"entry": asdict(case.entry), "meta": asdict(case.meta), "probabilities": dict(probabilities)}
     with write_whole(folder / ABOUT) as beside:
-        beside.write_text(json.dumps(finite(about)))
+        beside.write_text(json.dumps(finite(about)), encoding="utf-8")
 
 
 def write_segmented(folder: Path, found: Segmented) -> None:
     """Write a segmented wall; ``folder`` exists."""
     np.save(folder / "labels.npy", found.labels.numpy())
     np.save(folder / "areas.npy", found.areas)
-    (folder / "reasons.json").write_text(json.dumps({str(t): reason for t, reason in found.reasons.items()}))
+    (folder / "reasons.json").write_text(
+        json.dumps({str(t): reason for t, reason in found.reasons.items()}), encoding="utf-8"
+    )
     with write_whole(folder / "lines.npy") as beside:
         np.save(beside, found.lines)
 
@@ -131,7 +133,7 @@ def write_motion(folder: Path, result: RegistrationResult, title: str) -> None:
     if result.inconsistency is not None:
         np.save(folder / "missed.npy", result.inconsistency.numpy())
     with write_whole(folder / MOTION) as beside:
-        beside.write_text(json.dumps({"title": title, "seconds": result.seconds}))
+        beside.write_text(json.dumps({"title": title, "seconds": result.seconds}), encoding="utf-8")
 
 
 def read_case(folder: Path) -> tuple[CineCase, dict[str, float], NDArray[np.bool_]]:
@@ -141,7 +143,7 @@ def read_case(folder: Path) -> tuple[CineCase, dict[str, float], NDArray[np.bool
         InputError: it isn't there.
     """
     try:
-        about = json.loads((folder / ABOUT).read_text())
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         frames = map_array(folder / "frames.npy")
         seen = np.load(folder / "seen.npy")
         mask = torch.from_numpy(np.load(folder / "mask.npy")) if (folder / "mask.npy").is_file() else None
@@ -162,7 +164,9 @@ def read_segmented(folder: Path) -> Segmented:
         InputError: it isn't there.
     """
     try:
-        reasons = {int(t): reason for t, reason in json.loads((folder / "reasons.json").read_text()).items()}
+        reasons = {
+            int(t): reason for t, reason in json.loads((folder / "reasons.json").read_text(encoding="utf-8")).items()
+        }
         areas, lines = np.load(folder / "areas.npy"), np.load(folder / "lines.npy")
         return Segmented(map_array(folder / "labels.npy"), areas, lines, reasons)
     except (OSError, ValueError) as error:
@@ -176,7 +180,7 @@ def read_motion(folder: Path) -> RegistrationResult:
         InputError: it isn't there.
     """
     try:
-        about = json.loads((folder / MOTION).read_text())
+        about = json.loads((folder / MOTION).read_text(encoding="utf-8"))
         missed = map_array(folder / "missed.npy") if (folder / "missed.npy").is_file() else None
         return RegistrationResult(map_array(folder / "ddf.npy"), inconsistency=missed, seconds=about["seconds"])
     except (OSError, ValueError) as error:

@@ -163,7 +163,7 @@ def names_of(path: str | Path, fold: str) -> list[str]:
         InputError: no such file or list.
     """
     try:
-        return list(json.loads(Path(path).read_text())[fold])
+        return list(json.loads(Path(path).read_text(encoding="utf-8"))[fold])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: no readable list '{fold}' ({type(error).__name__})") from None
 

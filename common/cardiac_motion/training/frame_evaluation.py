@@ -115,4 +115,4 @@ def view_scores(predicted: Tensor, truth: Tensor) -> dict[str, Any]:
 def _write(output_dir: Path, rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
     write_csv(output_dir / "metrics.csv", rows)
     with write_whole(output_dir / "summary.json") as beside:
-        beside.write_text(json.dumps(finite(summary), indent=1))
+        beside.write_text(json.dumps(finite(summary), indent=1), encoding="utf-8")

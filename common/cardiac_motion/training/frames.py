@@ -133,7 +133,7 @@ def read_split(path: str | Path, fold: str) -> list[str]:
         InputError: no such file or fold.
     """
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: no readable split ({error})") from error
     if not isinstance(content, dict) or not content.get(fold):

@@ -55,7 +55,7 @@ class TrainingRecord:
         """The epochs kept so far."""
         if not self.table.is_file():
             return []
-        with self.table.open(newline="") as file:
+        with self.table.open(newline="", encoding="utf-8") as file:
             rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
         return [{**row, "epoch": int(row["epoch"])} for row in rows]
 

@@ -136,7 +136,9 @@ def write_shape_prior(prior: ShapePrior, path: str | Path = FILE) -> None:
     """
     stored = {"licence": LICENCE, "mean": prior.mean.round(5).tolist(), "rest": round(prior.rest, 6)}
     with write_whole(path) as beside:
-        beside.write_text(json.dumps(stored | {"components": prior.components.round(5).tolist()}) + "\n")
+        beside.write_text(
+            json.dumps(stored | {"components": prior.components.round(5).tolist()}) + "\n", encoding="utf-8"
+        )
 
 
 @cache
@@ -151,7 +153,7 @@ def read_shape_prior(path: str | Path = FILE) -> ShapePrior:
         (21, 2)
     """
     try:
-        stored = json.loads(Path(path).read_text())
+        stored = json.loads(Path(path).read_text(encoding="utf-8"))
         return ShapePrior(np.asarray(stored["mean"]), np.asarray(stored["components"]), float(stored["rest"]))
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: no readable prior of shapes ({type(error).__name__})") from None

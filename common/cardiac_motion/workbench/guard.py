@@ -128,7 +128,7 @@ def read_passwords(path: str | Path) -> dict[str, str]:
         file = Path(path)
         if file.stat().st_mode & 0o077:
             raise InputError(f"{path}: others may read it; chmod 600 {path}")
-        lines = [line for line in file.read_text().splitlines() if line.strip()]
+        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror})") from error
     found = dict(line.split(":", 1) for line in lines if ":" in line)

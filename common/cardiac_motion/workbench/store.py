@@ -55,8 +55,11 @@ class Store:
         self.jobs: dict[str, tuple[Job, Path, dict[str, Any]]] = {}  # and how far they are
         self.watchers: set[Callable[[], object]] = set()
         self.closed = threading.Event()
-        self.known = {path.parent.name: json.loads(path.read_text()) for path in self.cases.glob("*/case.json")
-                      if ID.fullmatch(path.parent.name)}  # fmt: skip
+        self.known = {
+            path.parent.name: json.loads(path.read_text(encoding="utf-8"))
+            for path in self.cases.glob("*/case.json")
+            if ID.fullmatch(path.parent.name)
+        }
         self.pool = ThreadPoolExecutor(4, "jobs")
         self.pool.submit(self._warm)
         threading.Thread(target=self._poll_jobs, name="progress", daemon=True).start()
@@ -86,7 +89,7 @@ class Store:
         while not self.closed.wait(LOOK):
             for _, place, far in list(self.jobs.values()):
                 try:
-                    now = json.loads((place / PROGRESS).read_text())
+                    now = json.loads((place / PROGRESS).read_text(encoding="utf-8"))
                 except (OSError, ValueError):
                     continue
                 if now != far:
@@ -127,7 +130,7 @@ class Store:
         with self.lock:
             case = {**self.read(name), **values}
             with write_whole(self.cases / name / "case.json") as beside:
-                beside.write_text(json.dumps(case))
+                beside.write_text(json.dumps(case), encoding="utf-8")
             self.known[name] = case
         self._tell()
 
@@ -148,7 +151,7 @@ class Store:
         (self.cases / name / "source").mkdir(parents=True)
         case = {"id": name, "title": title[:200], "created": time.time(), "suffix": suffix, "status": "arriving"}
         with self.lock:
-            (self.cases / name / "case.json").write_text(json.dumps(case))
+            (self.cases / name / "case.json").write_text(json.dumps(case), encoding="utf-8")
             self.known[name] = case
         return name, self.cases / name / "source" / f"image{suffix}"
 
@@ -285,19 +288,21 @@ class Store:
     def keep(self, name: str, method: str, answer: Mapping[str, Any]) -> dict[str, Any]:
         """Keep what a page shows of a method; what is then known of the case."""
         with write_whole(self.cases / name / f"result_{method}.json") as beside:
-            beside.write_text(json.dumps(answer["result"]))
+            beside.write_text(json.dumps(answer["result"]), encoding="utf-8")
         return {"status": "measured", "methods": {**self.read(name).get("methods", {}), method: answer["row"]}}
 
     def results(self, name: str) -> dict[str, Any]:
         """What was measured, by method: of the edits that hold now, no others."""
         place = self.place(name)
         paths = {method: place / f"result_{method}.json" for method in self.read(name).get("methods", {})}
-        return {method: json.loads(path.read_text()) for method, path in paths.items() if path.is_file()}
+        return {
+            method: json.loads(path.read_text(encoding="utf-8")) for method, path in paths.items() if path.is_file()
+        }
 
     def log(self, name: str) -> list[dict[str, Any]]:
         """All steps of a case."""
         path = self.place(name) / "log.json"
-        found: list[dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else []
+        found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
         return found
 
     def has_motion(self, name: str, method: str) -> bool:
@@ -324,7 +329,7 @@ class Store:
             entry = {"when": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "who": who, "what": step["what"],
                      "edits": edits, "method": method}  # fmt: skip
             with write_whole(self.cases / name / "log.json") as beside:
-                beside.write_text(json.dumps([*log, entry]))
+                beside.write_text(json.dumps([*log, entry]), encoding="utf-8")
             if answer is None:
                 self.update(name, failed=None, methods={})
                 return None

@@ -20,7 +20,7 @@ def listed(folder, cases):
     files = {"image": "cine", "pool": "pool", "ddf": "ddf", "mask": "mask", "velocity": "velocity"}
     entries = [{"case": n, **{k: f"still/{n}/{f}.nii.gz" for k, f in files.items()}} for n in cases]
     path = folder / "list.json"
-    path.write_text(json.dumps({"recipe": {**SHARED, "cases": {"still": cases}}, "still": entries}))
+    path.write_text(json.dumps({"recipe": {**SHARED, "cases": {"still": cases}}, "still": entries}), encoding="utf-8")
     return path
 
 
@@ -38,7 +38,7 @@ def test_a_case_is_written_read_and_true(tmp_path):
     )
     assert case.meta.frame_times == pytest.approx([0, 0.005, 0.01], abs=1e-6)
     velocity, ddf = (load_ddf(tmp_path / "still" / "a" / f"{name}.nii.gz") for name in ("velocity", "ddf"))
-    summary = json.loads((tmp_path / "still" / "a" / "summary.json").read_text())
+    summary = json.loads((tmp_path / "still" / "a" / "summary.json").read_text(encoding="utf-8"))
     assert summary["peak_velocity_m_per_s"] == pytest.approx(0.225, rel=0.02) == float(velocity.norm(dim=1).max())
     # the exact fields carry a bubble as the exact velocity does
     spacing = summary["spacing"][0]
@@ -71,14 +71,14 @@ def test_recipes_that_are_none(change, words):
 
 
 def test_a_list_without_recipes(tmp_path):
-    (tmp_path / "list.json").write_text("{}")
+    (tmp_path / "list.json").write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match="no list with recipes"):
         read_cases(tmp_path / "list.json")
 
 
 def test_the_list_of_the_project_is_whole():
     shared, cases = read_cases(ROOT / "data_lists/simulated_blood.json")
-    content = json.loads((ROOT / "data_lists/simulated_blood.json").read_text())
+    content = json.loads((ROOT / "data_lists/simulated_blood.json").read_text(encoding="utf-8"))
     entries = [f"{fold}/{e['case']}" for fold in content["recipe"]["cases"] for e in content[fold]]
     assert entries == list(cases) and len(cases) >= 12 and shared["frames"] >= 2
     assert len({c["number"] for c in cases.values()}) == len(cases)
@@ -87,7 +87,7 @@ def test_the_list_of_the_project_is_whole():
 
 def test_filling_of_parametric_anatomy_needs_no_template():
     shared, cases = read_cases(ROOT / "data_lists/parametric_blood.json")
-    content = json.loads((ROOT / "data_lists/parametric_blood.json").read_text())
+    content = json.loads((ROOT / "data_lists/parametric_blood.json").read_text(encoding="utf-8"))
     assert [f"filling/{entry['case']}" for entry in content["filling"]] == list(cases) == ["filling/example"]
     case = blood_case(cases["filling/example"], {**shared, "frames": 2, "shape": [64, 64]}, None)
     truth, pool = case.fields(), case.pool()

@@ -38,11 +38,11 @@ def test_some_cases_of_some_worlds(tmp_path, data_dir):
     recipe = {"seed": 1, "frames": 12, "count": 2, "templates": ["patient0200", "patient0233"]}
     recipe["folds"] = {"still": small, "moving": {**small, "worlds": {"moving": 1}}, "never": small}
     path = tmp_path / "list.json"
-    path.write_text(json.dumps({"recipe": recipe}))
+    path.write_text(json.dumps({"recipe": recipe}), encoding="utf-8")
     folder = data_dir / "CAMUS_308um"
     assert write_testset(path, folder, tmp_path, folds=["still", "moving"], cases=1) == []
     assert not (tmp_path / "never").exists()
-    found = {p.parent.parent.name: json.loads(p.read_text()) for p in tmp_path.glob("*/*/summary.json")}
+    found = {p.parent.parent.name: json.loads(p.read_text(encoding="utf-8")) for p in tmp_path.glob("*/*/summary.json")}
     assert set(found) == {"still", "moving"}
     assert found["still"]["strain"] == found["moving"]["strain"], "one patient in both worlds"
     assert (tmp_path / "still/0000_patient0200/cine.nii.gz").is_file()

@@ -20,7 +20,7 @@ SETTINGS = {"shape": [64, 48], "scatterers": 5000}
 
 def arguments(folder, *more, place="--here"):
     settings = folder.parent / "settings.json"
-    settings.write_text(json.dumps(SETTINGS))
+    settings.write_text(json.dumps(SETTINGS), encoding="utf-8")
     return ["write", "--output_dir", str(folder), "--settings", str(settings), "--frames", "6", "--seed", "3", *more,
             *place.split()]  # fmt: skip
 
@@ -28,12 +28,12 @@ def arguments(folder, *more, place="--here"):
 def test_cases_hold_what_they_say(tmp_path):
     out = tmp_path / "out"
     main(arguments(out, "--count", "2"))
-    datalist = json.loads((out / "datalist.json").read_text())
+    datalist = json.loads((out / "datalist.json").read_text(encoding="utf-8"))
     assert len(datalist["training"]) == 2 and datalist["recipe"]["seed"] == 3
     entry = datalist["training"][0]
     cine = read_cine(out / entry["image"])
     assert cine.shape == (1, 6, 64, 48)
-    summary = json.loads((out / entry["summary"]).read_text())
+    summary = json.loads((out / entry["summary"]).read_text(encoding="utf-8"))
     assert cine.meta["spacing"] == pytest.approx(summary["spacing"], rel=1e-5)
     assert entry["spacing"] == summary["spacing"]
     np.testing.assert_allclose(cine.meta["frame_times"], summary["frame_times"], atol=1e-6)
@@ -53,7 +53,7 @@ def test_cases_hold_what_they_say(tmp_path):
         np.testing.assert_array_equal(stored_mask, mask[0].numpy())
     labels = np.asarray(nibabel.load(out / entry["label"]).dataobj)
     assert labels.shape == (48, 64, 6) and set(np.unique(labels)) == {0, 1, 2}
-    contours = json.loads((out / entry["contours"]).read_text())
+    contours = json.loads((out / entry["contours"]).read_text(encoding="utf-8"))
     endo = np.asarray(contours["endocardium"]) * summary["spacing"]
     length = np.linalg.norm(np.diff(endo, axis=1), axis=-1).sum(1)
     np.testing.assert_allclose(length / length[0] - 1, summary["strain"]["global"], atol=1e-4)
@@ -69,7 +69,7 @@ def test_a_second_run_goes_on_where_the_first_stopped(tmp_path):
     main(on_a_worker)
     assert first.stat().st_mtime_ns == before
     assert (out / "0001_apical_4ch" / "summary.json").exists()
-    assert len(json.loads((tmp_path / "list.json").read_text())["training"]) == 2
+    assert len(json.loads((tmp_path / "list.json").read_text(encoding="utf-8"))["training"]) == 2
     assert not list(out.glob(".*"))
 
 
@@ -86,11 +86,13 @@ def test_one_bad_template_is_reported_and_the_rest_go_on(tmp_path):
     stored(tmp_path / "camus", mask, "patient0001")
     stored(tmp_path / "camus", np.where(mask == 2, 0, mask), "patient0002")
     stored(tmp_path / "camus", mask, "patient0003")
-    (tmp_path / "split.json").write_text(json.dumps({"train": ["patient0001", "patient0002"], "test": ["patient0003"]}))
+    (tmp_path / "split.json").write_text(
+        json.dumps({"train": ["patient0001", "patient0002"], "test": ["patient0003"]}), encoding="utf-8"
+    )
     out, split = tmp_path / "out", str(tmp_path / "split.json")
     with pytest.raises(InputError, match=r"1 of 3 patients could not be made; the first: .*no myocardium"):
         main(arguments(out, "--templates", str(tmp_path / "camus"), "--count", "3", "--split", split))
-    datalist = json.loads((out / "datalist.json").read_text())
+    datalist = json.loads((out / "datalist.json").read_text(encoding="utf-8"))
     assert [e["image"] for e in datalist["training"]] == ["0000_patient0001/cine.nii.gz"]
     assert [e["image"] for e in datalist["test"]] == ["0002_patient0003/cine.nii.gz"]
     assert not (out / "0001_patient0002").exists()

@@ -59,7 +59,7 @@ def test_the_stored_one_is_of_hearts():
     gls = [contour_length(end) / contour_length(start) - 1 for start, end in (stored.draw(random) for _ in range(300))]
     low, middle, high = np.percentile(gls, [5, 50, 95])
     assert -0.30 < low < -0.22 and -0.20 < middle < -0.16 and -0.14 < high < -0.05
-    assert "CC BY-NC-SA 4.0" in prior.FILE.read_text()
+    assert "CC BY-NC-SA 4.0" in prior.FILE.read_text(encoding="utf-8")
 
 
 def test_walls_keep_their_area():

@@ -42,7 +42,7 @@ def test_what_is_there_is_kept_and_other_settings_are_refused(folder):
     before = summary.stat().st_mtime_ns
     write_phantoms(folder, **HOW)
     assert summary.stat().st_mtime_ns == before
-    (entry,) = json.loads((folder / "datalist.json").read_text())["test"]
+    (entry,) = json.loads((folder / "datalist.json").read_text(encoding="utf-8"))["test"]
     assert entry["body"] == "ring" and (folder / entry["mask"]).is_file()
     with pytest.raises(InputError, match="made with other settings"):
         write_phantoms(folder, **(HOW | {"scatterers": 400}))

@@ -30,9 +30,9 @@ def summary(gls=-20.0, view="apical_4ch", line="endocardium", rejected=None, for
 def folder(tmp_path):
     for name, view in (("a", "apical_4ch"), ("b", "apical_2ch")):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "summary.json").write_text(json.dumps(summary(view=view)))
+        (tmp_path / name / "summary.json").write_text(json.dumps(summary(view=view)), encoding="utf-8")
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "summary.json").write_text(json.dumps({"metrics": {}}))
+    (tmp_path / "other" / "summary.json").write_text(json.dumps({"metrics": {}}), encoding="utf-8")
     return tmp_path
 
 
@@ -79,7 +79,7 @@ def test_the_smallest_change_is_half_the_interval_of_two_alike():
 
 
 def test_segments_that_were_left_out_have_no_change(tmp_path):
-    (tmp_path / "summary.json").write_text(json.dumps(summary(rejected="dark")))
+    (tmp_path / "summary.json").write_text(json.dumps(summary(rejected="dark")), encoding="utf-8")
     earlier = read_earlier(tmp_path / "summary.json")["apical_4ch"]
     found = changes(earlier, {"gls": -20.0}, {}, rows(-20.0), "endocardium")
     assert [c.name for c in found] == ["gls", NAMES[0], NAMES[2]]
@@ -91,9 +91,9 @@ def test_what_cannot_be_compared(folder, tmp_path):
         changes(earlier, {}, {}, [], "centreline")
     with pytest.raises(InputError, match=r"no summary\.json of strain_pipeline is there"):
         read_earlier(folder / "other")
-    (folder / "b" / "summary.json").write_text(json.dumps(summary()))
+    (folder / "b" / "summary.json").write_text(json.dumps(summary()), encoding="utf-8")
     with pytest.raises(InputError, match="the apical 4ch view twice"):
         read_earlier(folder)
-    (folder / "b" / "summary.json").write_text("{")
+    (folder / "b" / "summary.json").write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match="no readable result"):
         read_earlier(folder)

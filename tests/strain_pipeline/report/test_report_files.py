@@ -18,7 +18,7 @@ from tests.strain_pipeline.known import APEX, HEIGHT, SHARE, WALL, WIDTH, cine, 
 
 
 def table(path):
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -96,14 +96,14 @@ def test_a_case_is_one_whole_folder(tmp_path):
         "contours.json", "film.mp4", "report.html", "strain.csv", "summary.json",
     ]  # fmt: skip
     assert image.read_bytes() == b"a cine"
-    summary = json.loads((study.folder / "summary.json").read_text())
+    summary = json.loads((study.folder / "summary.json").read_text(encoding="utf-8"))
     assert summary["source"] == str(image) and summary["view"] == "apical_4ch" and summary["frames"] == 6
     assert summary["means"]["gls"] == pytest.approx(-20) and summary["metrics"]["gls"] == pytest.approx(-20)
     assert summary["options"] == {"motion": "known"} and summary["weights"] == {"view": "ours"}
     assert summary["metrics"]["seconds"] == pytest.approx(3.5 + summary["metrics"]["seconds_report"])
     assert done.sections and done.text.startswith("known: ") and done.options == {"motion": "known"}
-    assert "−20.0" in (study.folder / "report.html").read_text()
-    contours = json.loads((study.folder / "contours.json").read_text())
+    assert "−20.0" in (study.folder / "report.html").read_text(encoding="utf-8")
+    contours = json.loads((study.folder / "contours.json").read_text(encoding="utf-8"))
     assert contours["frames"] == list(range(6)) and set(contours) == {"frames", *LINES}
     # pixels of the file: rows were doubled
     line = APEX + 0.8 * (WALL[0] - APEX)

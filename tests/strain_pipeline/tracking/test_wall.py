@@ -136,7 +136,7 @@ def even(found):
 
 def drawn(tmp_path, **content):
     path = tmp_path / "wall.json"
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     return str(path)
 
 

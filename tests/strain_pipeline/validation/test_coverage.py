@@ -42,19 +42,23 @@ def test_a_list_is_read_with_its_results(tmp_path, capsys, bar_names):
     case = tmp_path / "sim" / "one"
     case.mkdir(parents=True)
     lines = np.stack([heart(), 0.8 * heart()])
-    (case / "contours.json").write_text(json.dumps({"endocardium": lines.tolist()}))
-    (case / "summary.json").write_text(json.dumps({"end_systole_frame": 1, "spacing": [1, 1], "world": "sliding"}))
+    (case / "contours.json").write_text(json.dumps({"endocardium": lines.tolist()}), encoding="utf-8")
+    (case / "summary.json").write_text(
+        json.dumps({"end_systole_frame": 1, "spacing": [1, 1], "world": "sliding"}), encoding="utf-8"
+    )
     entry = {"case": "one", "image": "one/cine.nii.gz", "contours": "one/contours.json", "summary": "one/summary.json"}
-    (tmp_path / "sim" / "list.json").write_text(json.dumps({"test": [entry, {**entry, "case": "two"}]}))
+    (tmp_path / "sim" / "list.json").write_text(
+        json.dumps({"test": [entry, {**entry, "case": "two"}]}), encoding="utf-8"
+    )
     segments = [{"end_systolic": -19.0, "interval": [-25, -13]}] * 5 + [{"end_systolic": None, "interval": None}]
     beat = {"numbers": {"gls": -15.0, "mapse": None}, "intervals": {"gls": [-17, -13]}, "segments": segments}
     (tmp_path / "out" / "one").mkdir(parents=True)
-    (tmp_path / "out" / "one" / "summary.json").write_text(json.dumps({"beats": [beat]}))
+    (tmp_path / "out" / "one" / "summary.json").write_text(json.dumps({"beats": [beat]}), encoding="utf-8")
     main([str(tmp_path / "out"), "--datalist", str(tmp_path / "sim" / "list.json")])
     said = capsys.readouterr().out
     assert bar_names == ["results"]
     assert "sliding    gls                  0 of   1 (0%)  bias +5.00" in said and "5 of   5 (100%)" in said
-    assert len(json.loads((tmp_path / "out" / "coverage.json").read_text())) == 4
+    assert len(json.loads((tmp_path / "out" / "coverage.json").read_text(encoding="utf-8"))) == 4
     with pytest.raises(InputError, match="none of the 2 cases was measured"):
         main([str(tmp_path / "sim"), "--datalist", str(tmp_path / "sim" / "list.json")])
     with pytest.raises(InputError, match="no list 'training'"):

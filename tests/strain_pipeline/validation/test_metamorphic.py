@@ -145,7 +145,7 @@ def test_bundles_give_their_motion(tmp_path):
 def test_the_command_prints_and_writes_a_table(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     main(["--bundle", "dis", "--input", examples.get_path("ybr_color").as_posix(), "--output_dir", str(tmp_path)])
-    text = (tmp_path / "dis.md").read_text()
+    text = (tmp_path / "dis.md").read_text(encoding="utf-8")
     assert text in capsys.readouterr().out and "| examples_ybr_color | -" in text
     assert (tmp_path / "recordings/examples_ybr_color_2.npz").is_file() and (tmp_path / "dis.csv").is_file()
 

@@ -104,7 +104,7 @@ def read_cases(datalist: str | Path) -> tuple[dict[str, Any], dict[str, dict[str
         InputError: no such file, or no recipes in it.
     """
     try:
-        recipe = json.loads(Path(datalist).read_text())["recipe"]
+        recipe = json.loads(Path(datalist).read_text(encoding="utf-8"))["recipe"]
         cases = {f"{fold}/{name}": values for fold, part in recipe["cases"].items() for name, values in part.items()}
         shared = {key: recipe[key] for key in ("seed", "frames", "shape")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -222,7 +222,7 @@ def write_blood(
         folder, recipe = Path(output_dir) / name, {**shared, **recipes[name]}
         summary = folder / "summary.json"
         if summary.is_file():
-            if json.loads(summary.read_text()).get("recipe") != recipe:
+            if json.loads(summary.read_text(encoding="utf-8")).get("recipe") != recipe:
                 raise InputError(f"{folder}: was made of another recipe; take another folder")
             continue
         check_targets([folder], [str(templates)] if templates else [])
@@ -253,4 +253,4 @@ def _write(folder: Path, case: BloodCase, recipe: Mapping[str, Any]) -> None:
         "largest_displacement_px": float(moved.max()),
         "mean_displacement_px": float(moved.mean()),
     }
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1))
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")

@@ -264,7 +264,10 @@ def write_recipe(
     path = Path(output_dir) / f"seed_{seed:04d}.json"
     made = {"settings": asdict(settings), "recording": None if recording is None else asdict(recording)}
     made = json.loads(json.dumps(made))
-    if path.exists() and {k: v for k, v in json.loads(path.read_text()).items() if k != "worlds"} != made:
+    if (
+        path.exists()
+        and {k: v for k, v in json.loads(path.read_text(encoding="utf-8")).items() if k != "worlds"} != made
+    ):
         raise InputError(f"{path}: pairs of this seed were rendered from other settings; take another seed or folder")
     with write_whole(path) as beside:
-        beside.write_text(json.dumps({"worlds": list(worlds), **made}, indent=1))
+        beside.write_text(json.dumps({"worlds": list(worlds), **made}, indent=1), encoding="utf-8")

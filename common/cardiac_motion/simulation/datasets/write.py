@@ -114,7 +114,7 @@ def _summaries(output_dir: Path, names: Sequence[str], recipe: dict[str, Any]) -
         path = output_dir / name / "summary.json"
         if not path.is_file():
             continue
-        found[name] = json.loads(path.read_text())
+        found[name] = json.loads(path.read_text(encoding="utf-8"))
         if {key: found[name].get(key) for key in recipe} != recipe:
             other = "was made with another seed, settings or number of frames; take another folder"
             raise InputError(f"{path.parent}: {other}")
@@ -147,7 +147,7 @@ def write_case(folder: Path, simulation: Simulation, drawn: dict[str, Any]) -> N
     labels = np.stack([simulation.labels(frame).numpy() for frame in range(count)])
     save_frames(folder / "labels.nii.gz", labels, grid.spacing, float(times[1] - times[0]))
     contours = {name: np.round(points, 4).tolist() for name, points in simulation.contours().items()}
-    (folder / "contours.json").write_text(json.dumps(contours))
+    (folder / "contours.json").write_text(json.dumps(contours), encoding="utf-8")
     strains = simulation.strains()
     summary = {
         "program": PROGRAM,
@@ -158,7 +158,7 @@ def write_case(folder: Path, simulation: Simulation, drawn: dict[str, Any]) -> N
         "end_systole_frame": int(np.argmin(np.abs(times - simulation.motion.end_systole_time))),
         "strain": {name: np.asarray(values).round(6).tolist() for name, values in strains.items()},
     }
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1))
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
 
 
 def _entry(case: str, summary: dict[str, Any]) -> dict[str, Any]:
@@ -203,12 +203,12 @@ def _write_datalist(path: Path, entries: dict[str, list[dict[str, Any]]], recipe
         **entries,
     }
     with write_whole(path) as beside:
-        beside.write_text(json.dumps(content, indent=1))
+        beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def _is_of_simulation(path: Path) -> bool:
     try:
-        return "recipe" in json.loads(path.read_text())
+        return "recipe" in json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return False
 

@@ -91,7 +91,9 @@ def write_prior(prior: Prior, path: str | Path = FILE) -> None:
     """Store a prior, to four digits, with its licence."""
     with write_whole(path) as beside:
         stored = {"licence": LICENCE, "mean": prior.mean.round(4).tolist()}
-        beside.write_text(json.dumps(stored | {"components": prior.components.round(4).tolist()}) + "\n")
+        beside.write_text(
+            json.dumps(stored | {"components": prior.components.round(4).tolist()}) + "\n", encoding="utf-8"
+        )
 
 
 def read_prior(path: str | Path = FILE) -> Prior:
@@ -101,7 +103,7 @@ def read_prior(path: str | Path = FILE) -> Prior:
         InputError: no such file, or another kind.
     """
     try:
-        stored = json.loads(Path(path).read_text())
+        stored = json.loads(Path(path).read_text(encoding="utf-8"))
         return Prior(np.asarray(stored["mean"]), np.asarray(stored["components"]))
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: no readable prior of ventricles ({type(error).__name__})") from None

@@ -135,7 +135,7 @@ def write_phantoms(
             recipe = {"body": name, "frames": frames, "scatterers": scatterers, "size": size, "seed": seed}
             summary = output_dir / case / "summary.json"
             if summary.is_file():
-                found = json.loads(summary.read_text())
+                found = json.loads(summary.read_text(encoding="utf-8"))
                 if {key: found.get(key) for key in recipe} != recipe:
                     raise InputError(f"{summary.parent}: was made with other settings; take another folder")
             else:
@@ -155,7 +155,7 @@ def write_phantoms(
         "test": entries,
     }
     with write_whole(path) as beside:
-        beside.write_text(json.dumps(about, indent=1))
+        beside.write_text(json.dumps(about, indent=1), encoding="utf-8")
     return path
 
 
@@ -172,4 +172,4 @@ def _write_case(folder: Path, body: Phantom, recipe: dict[str, Any], scanner: Sc
     with write_whole(folder / "mask.nii.gz") as beside:
         nibabel.save(nibabel.Nifti1Image(mask.transpose(2, 1, 0), np.diag([*grid.spacing[::-1], 1, 1])), beside)
     about = {"program": PROGRAM, **recipe, "spacing": list(grid.spacing), "origin": list(grid.origin)}
-    (folder / "summary.json").write_text(json.dumps(about, indent=1))
+    (folder / "summary.json").write_text(json.dumps(about, indent=1), encoding="utf-8")

@@ -176,7 +176,7 @@ def read_earlier(path: str | Path) -> dict[str, Earlier]:
 
 def _read(file: Path) -> tuple[str, Earlier] | None:
     try:
-        stored = json.loads(file.read_text())
+        stored = json.loads(file.read_text(encoding="utf-8"))
         if "view" not in stored or "beats" not in stored or "means" not in stored:
             return None
         rows: dict[str, list[tuple[float, Interval | None]]] = {}

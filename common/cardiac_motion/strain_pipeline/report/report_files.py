@@ -59,7 +59,7 @@ def write_strain_case(
         contours: dict[str, list[Any]] = {"frames": sorted(lines)}
         for k, name in enumerate(LINES):
             contours[name] = [np.round(to_file_grid(lines[t][k], case.cine.meta), 2).tolist() for t in sorted(lines)]
-        (beside / "contours.json").write_text(json.dumps(contours))
+        (beside / "contours.json").write_text(json.dumps(contours), encoding="utf-8")
         if figures:
             start = time.perf_counter()
             study = replace(study, options=dict(options or {}))
@@ -69,7 +69,7 @@ def write_strain_case(
             html = report.page(
                 "Left ventricular strain", heading, [*study.sections, provenance(weights, options)], study.banner
             )
-            (beside / "report.html").write_text(html)
+            (beside / "report.html").write_text(html, encoding="utf-8")
             write_film(beside / "film.mp4", study, grey)
             study = replace(study, seconds={**study.seconds, "report": time.perf_counter() - start})
         if is_dicom(source):
@@ -114,7 +114,7 @@ def write_curves(path: Path, study: StrainCase) -> None:
     """``strain.csv``: a row a frame of each beat, strains in %."""
     times, beats, areas = study.case.meta.frame_times, study.measured.beats, study.wall.areas
     names = list(dict.fromkeys(name for beat in beats for name in beat["curves"]))
-    with open(path, "w", newline="") as file:
+    with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["beat", "frame", "seconds", *(f"{name} (%)" for name in names), "cavity area (px)"])
         for number_of, beat in enumerate(beats, 1):

@@ -66,10 +66,10 @@ class StudyReport:
         self.listed = getattr(engine, "listed", [])
         result = self.combine(dict(engine.state.failed))
         with write_whole(self.output_dir / "study.json") as beside:
-            beside.write_text(json.dumps(finite(result), indent=1))
+            beside.write_text(json.dumps(finite(result), indent=1), encoding="utf-8")
         if all(study.sections for study in self.studies):
             with write_whole(self.output_dir / "report.html") as beside:
-                beside.write_text(self.page(result))
+                beside.write_text(self.page(result), encoding="utf-8")
         sources = [study.source for study in self.studies]
         if all(is_dicom(source) for source in sources):
             found = {pydicom.dcmread(s, stop_before_pixels=True).get("StudyInstanceUID") for s in sources}

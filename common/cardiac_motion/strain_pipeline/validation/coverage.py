@@ -183,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{row['world']:10} {row['number']:18} {row['held']:3} of {row['n']:3} ({share:.0%})  "
             f"bias {row['bias']:+.2f}  rms {row['rms']:.2f}"
         )
-    (options.out / "coverage.json").write_text(json.dumps(finite(rows), indent=1))
+    (options.out / "coverage.json").write_text(json.dumps(finite(rows), indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -335,7 +335,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows.append({"cine": case_name(path), **metamorphic(load_recording(kept), motion, options.variants)})
         write_csv(options.output_dir / f"{name}.csv", rows)
         with write_whole(options.output_dir / f"{name}.md") as beside:
-            beside.write_text(markdown(rows))
+            beside.write_text(markdown(rows), encoding="utf-8")
     print(f"\n{name}\n\n{markdown(rows)}")
 
 
