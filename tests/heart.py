@@ -8,6 +8,7 @@ from torch.nn import functional
 from cardiac_motion.simulation.datasets.dataset import TemplateSource
 from cardiac_motion.simulation.datasets.write import write_cases
 from cardiac_motion.simulation.sequence import Settings
+from cardiac_motion.strain_pipeline.tracking.image_networks import ViewProbabilities
 
 SIZE, FRAMES = 128, 20
 
@@ -44,4 +45,5 @@ class Says:
 
     def __call__(self, cine):
         rest = ("other", "subcostal_4ch", "inferior_vena_cava")
-        return {self.view: self.probability, **{name: (1 - self.probability) / 3 for name in rest}}
+        shares = {self.view: self.probability, **{name: (1 - self.probability) / 3 for name in rest}}
+        return ViewProbabilities(shares, 6.0)

@@ -12,6 +12,7 @@ from cardiac_motion.registration.result import RegistrationResult
 from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures
 from cardiac_motion.strain_pipeline.quality.view import CineView
 from cardiac_motion.strain_pipeline.strain_case import StrainCase
+from cardiac_motion.strain_pipeline.tracking.image_networks import ViewProbabilities
 from cardiac_motion.strain_pipeline.tracking.motion import TrackedBeat
 from cardiac_motion.strain_pipeline.tracking.wall import Wall
 from cardiac_motion.ventricle.beats import Beat
@@ -59,7 +60,9 @@ def strain_case(tracked=None, entry=None, found=None, measures=None, folder=Path
     frames = loop.as_tensor()[0]
     case = CineCase(entry or Entry("known", "a/known.nii.gz"), torch.stack([frames[:-1], frames[1:]], 1), None, loop)
     tracked = (tracked_beat(),) if tracked is None else tracked
-    view = CineView(APICAL["apical_4ch"], {"apical_4ch": 0.9, "other": 0.08, "apical_2ch": 0.02}, False)
+    view = CineView(
+        APICAL["apical_4ch"], ViewProbabilities({"apical_4ch": 0.9, "other": 0.08, "apical_2ch": 0.02}, 6.0), False
+    )
     areas = 2400.0 * SHARE**2
     wall = Wall(torch.zeros(len(frames), HEIGHT, WIDTH), areas, np.stack([WALL] * len(frames)), (BEAT,), ("said",))
     measured = (measures or StrainMeasures())(tracked, case.meta, view.view)

@@ -1,20 +1,27 @@
 """What is kept of a cine gives the same strain as what was found; walls drawn at any frame."""
 
+import dataclasses
 import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
 
+from cardiac_motion.cine.cine_case import CineMeta
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation.contour import read_drawn_walls
 from cardiac_motion.registration.result import RegistrationResult
 from cardiac_motion.strain_pipeline import cache as K
 from cardiac_motion.strain_pipeline.measures.measures import SWITCHED_OFF, StrainMeasures
+from cardiac_motion.strain_pipeline.tracking.image_networks import ViewProbabilities
 from cardiac_motion.strain_pipeline.tracking.motion import ncc_after_warp
 from cardiac_motion.strain_pipeline.tracking.wall import Segmented, walls_of
 from cardiac_motion.ventricle.contours import LINES
 from tests.strain_pipeline.test_pipeline import SHARE, fields, heart, labels_at  # noqa: F401
+
+LIKELY = ViewProbabilities({"apical_4ch": 0.9}, 6.0)
 
 
 @pytest.fixture
@@ -23,7 +30,7 @@ def folder(heart, tmp_path):  # noqa: F811
     labels = np.stack([labels_at(s) for s in SHARE])
     areas = (labels == 1).sum((1, 2)).astype(float)
     seen = np.ones(labels.shape[1:], bool)
-    K.write_cine_kept(tmp_path, case, seen, {"apical_4ch": 0.9})
+    K.write_cine_kept(tmp_path, case, seen, LIKELY)
     K.write_segmented(tmp_path, Segmented(torch.from_numpy(labels), areas, *walls_of(labels, 120)))
     K.write_motion(tmp_path / "m", RegistrationResult(fields(), seconds=1.5), "known")
     return tmp_path
@@ -41,6 +48,42 @@ def test_what_is_kept_gives_the_strain_of_the_motion(folder):
     assert K.read_kept(folder, folder / "m").result.seconds == 1.5
     kept = K.read_case(folder)[0]
     torch.testing.assert_close(kept.image[3, 1], kept.image[4, 0])
+
+
+@pytest.mark.parametrize(("energy", "seen_as"), [(0.5, "0.5"), (float("nan"), "nan")])
+def test_a_cached_cine_unlike_the_training_is_refused(folder, heart, energy, seen_as):  # noqa: F811
+    seen = K.read_case(folder)[2]
+    K.write_cine_kept(folder, heart[0], seen, replace(LIKELY, energy=energy))
+    with pytest.raises(InputError, match=f"like what was trained on {seen_as}"):
+        again(folder)
+
+
+def test_a_cache_without_the_energy_is_read_as_no_cache(folder):
+    about = json.loads((folder / K.ABOUT).read_text(encoding="utf-8"))
+    (folder / K.ABOUT).write_text(json.dumps(about | {"probabilities": {"apical_4ch": 0.9}}), encoding="utf-8")
+    with pytest.raises(InputError, match="nothing is kept of this cine"):
+        K.read_case(folder)
+
+
+def test_the_cache_keeps_every_value_of_a_cine_and_of_its_fields(folder, heart):  # noqa: F811
+    case, (_, probabilities, seen) = heart[0], K.read_case(folder)
+    assert probabilities == LIKELY and seen.shape == case.size
+    said = {
+        "r_waves": [0.1, 0.9],
+        "notes": ["a note"],
+        "regions": [{"x0": 1}],
+        "zoom": (1.0, 0.5),
+        "crop": (0, 0, 9, 9),
+    }
+    cine = MetaTensor(case.cine.as_tensor(), meta={**case.cine.meta, **said})
+    K.write_cine_kept(folder, replace(case, cine=cine), seen, LIKELY)
+    assert asdict(K.read_case(folder)[0].meta) == asdict(CineMeta.from_cine(cine))
+    whole = RegistrationResult(fields(), (), torch.rand(13, 1, 4, 4), torch.rand(13, 2, 4, 4), 1.5, 2.5)
+    K.write_motion(folder / "whole", whole, "all values")
+    read = K.read_motion(folder / "whole")
+    for field in dataclasses.fields(RegistrationResult):
+        assert getattr(whole, field.name) is not None
+        torch.testing.assert_close(getattr(read, field.name), getattr(whole, field.name), msg=field.name)
 
 
 @pytest.mark.parametrize("frame", [0, 7, 12])

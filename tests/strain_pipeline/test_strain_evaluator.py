@@ -13,9 +13,12 @@ from cardiac_motion.registration.result import RegistrationInferer, Registration
 from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures
 from cardiac_motion.strain_pipeline.quality.checks import Gate
 from cardiac_motion.strain_pipeline.strain_evaluator import StrainEvaluator
+from cardiac_motion.strain_pipeline.tracking.image_networks import ViewProbabilities
 from tests.strain_pipeline.test_pipeline import SHARE, SIZE, fields, heart, labels_at  # noqa: F401
 
 LABELS = np.stack([labels_at(share) for share in SHARE])
+
+LIKELY = ViewProbabilities({"apical_4ch": 0.9, "other": 0.1}, 6.0)
 
 
 class Known(nn.Module):
@@ -57,7 +60,7 @@ def evaluator(heart, tmp_path):  # noqa: F811
         settings.setdefault("inferer", PairwiseInferer(batch_size=7, progress=False))
         return StrainEvaluator(
             device="cpu", dataset=dataset or Cases(heart[0]), network=Known(), output_dir=str(tmp_path / "out"),
-            classify=classify or (lambda frames: {"apical_4ch": 0.9, "other": 0.1}), segment=segment, **settings,
+            classify=classify or (lambda frames: LIKELY), segment=segment, **settings,
         )  # fmt: skip
 
     return make
@@ -88,7 +91,7 @@ def test_another_view_stops_before_anything_is_segmented(evaluator, tmp_path):
     def never(frames):
         raise AssertionError
 
-    made = evaluator(lambda frames: {"subcostal_4ch": 0.8, "apical_4ch": 0.2})
+    made = evaluator(lambda frames: ViewProbabilities({"subcostal_4ch": 0.8, "apical_4ch": 0.2}, 6.0))
     made.segment = never
     with pytest.raises(InputError, match=r"heart\.dcm: looks like subcostal 4ch \(0\.80\), not an apical view"):
         made.run()
@@ -165,7 +168,7 @@ def test_of_a_study_the_best_cine_of_a_view_is_measured(evaluator, heart, tmp_pa
     ])  # fmt: skip
     dataset.__class__ = type("Study", (Cases,), {"__getitem__": lambda self, i: by_name[self.entries[i]["case"]]})
     by_name = {case.name: case for case in cases}
-    made = evaluator(lambda frames: next(said), dataset)
+    made = evaluator(lambda frames: ViewProbabilities(next(said), 6.0), dataset)
     made.run()
     assert [entry["case"] for entry in dataset.entries] == ["two"] and len(made.listed) == 3
     assert (tmp_path / "out/two/summary.json").is_file() and not (tmp_path / "out/one").exists()

@@ -37,7 +37,9 @@ from cardiac_motion.serving.settings import ARROWS, HANDLES, METHODS, MOST_POINT
 from cardiac_motion.serving.volumes import LABEL, label_of, open_volume, segment_volume, take_volume
 from cardiac_motion.serving.workers import report_progress
 from cardiac_motion.strain_pipeline import cache as kept_files
+from cardiac_motion.strain_pipeline.quality.checks import Gate
 from cardiac_motion.strain_pipeline.quality.orientation import orient_segmentation
+from cardiac_motion.strain_pipeline.quality.view import energy_check
 from cardiac_motion.strain_pipeline.report.bullseye import bullseye
 from cardiac_motion.strain_pipeline.report.html import SEGMENT_COLOURS
 from cardiac_motion.strain_pipeline.report.report_files import write_strain_case
@@ -46,6 +48,7 @@ from cardiac_motion.strain_pipeline.strain_case import StrainCase, lines_by_fram
 from cardiac_motion.strain_pipeline.tracking.motion import widen_sector
 from cardiac_motion.strain_pipeline.tracking.wall import extract_lines
 from cardiac_motion.ventricle.contours import LINES
+from cardiac_motion.ventricle.views import APICAL
 
 BUNDLE = "bundles/strain_pipeline"
 WEBP = 82
@@ -132,10 +135,11 @@ def open_cine(request: Request) -> dict[str, Any]:
     small = cv2.resize(frames[len(frames) // 3], (160, max(1, round(160 * height / width))))
     (folder / "shown" / "thumbnail.webp").write_bytes(cv2.imencode(".webp", small)[1].tobytes())
     times = case.meta.frame_times
-    best = max(probabilities, key=lambda name: probabilities[name])
+    best = probabilities.most_probable
+    share = probabilities.by_view[best]
     return {
         "kind": "cine",
-        "ready": best.startswith("apical") and probabilities[best] >= 0.5,
+        "ready": best in APICAL and share >= Gate().view_threshold and energy_check(probabilities).passed is True,
         "sizes": [len(piece) for piece in coded],
         "height": height,
         "width": width,
@@ -144,7 +148,7 @@ def open_cine(request: Request) -> dict[str, Any]:
         "rate": (len(times) - 1) / (times[-1] - times[0]) if times else None,
         "spacing": case.meta.spacing,
         "view": best,
-        "probability": probabilities[best],
+        "probability": share,
         "notes": list(case.meta.notes),
     }
 

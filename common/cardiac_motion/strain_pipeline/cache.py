@@ -31,11 +31,13 @@ from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures, str
 from cardiac_motion.strain_pipeline.quality.checks import Check, Gate, remove_times, tracking_checks, wall_checks
 from cardiac_motion.strain_pipeline.quality.view import decide_view, energy_check, view_check
 from cardiac_motion.strain_pipeline.strain_case import StrainCase
+from cardiac_motion.strain_pipeline.tracking.image_networks import ViewProbabilities
 from cardiac_motion.strain_pipeline.tracking.motion import Fusion, track_wall
 from cardiac_motion.strain_pipeline.tracking.wall import Segmented, wall_in
 
 ABOUT = "about.json"
 MOTION = "motion.json"
+PER_PIXEL = ("inconsistency", "deviation")  # of ``RegistrationResult``
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,7 @@ class Kept:
     """
 
     case: CineCase
-    probabilities: Mapping[str, float]
+    probabilities: ViewProbabilities
     found: Segmented
     result: RegistrationResult
     seen: NDArray[np.bool_]
@@ -104,13 +106,13 @@ def replace_entry(kept: Kept, **said: Any) -> Kept:
     return replace(kept, case=replace(kept.case, entry=replace(kept.case.entry, **said)))
 
 
-def write_cine_kept(folder: Path, case: CineCase, seen: NDArray[np.bool_], probabilities: Mapping[str, float]) -> None:
+def write_cine_kept(folder: Path, case: CineCase, seen: NDArray[np.bool_], probabilities: ViewProbabilities) -> None:
     """Write what is known of a cine before its wall and its motion; ``folder`` exists."""
     np.save(folder / "frames.npy", case.cine.as_tensor()[0].numpy())
     np.save(folder / "seen.npy", seen)
     if case.mask is not None:
         np.save(folder / "mask.npy", case.mask.numpy())
-    about = {"entry": asdict(case.entry), "meta": asdict(case.meta), "probabilities": dict(probabilities)}
+    about = {"entry": asdict(case.entry), "meta": asdict(case.meta), "probabilities": asdict(probabilities)}
     with write_whole(folder / ABOUT) as beside:
         beside.write_text(json.dumps(finite(about)), encoding="utf-8")
 
@@ -127,16 +129,22 @@ def write_segmented(folder: Path, found: Segmented) -> None:
 
 
 def write_motion(folder: Path, result: RegistrationResult, title: str) -> None:
-    """Write the fields of a method, ``motion.json`` last; ``folder`` is made if missing."""
+    """Write the fields of a method, ``motion.json`` last; ``folder`` is made if missing.
+
+    Everything but ``stages``, the fields of coarser scales, is written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "ddf.npy", result.ddf.numpy())
-    if result.inconsistency is not None:
-        np.save(folder / "missed.npy", result.inconsistency.numpy())
+    for name in PER_PIXEL:
+        values = getattr(result, name)
+        if values is not None:
+            np.save(folder / f"{name}.npy", values.numpy())
+    took = {"seconds": result.seconds, "processor_seconds": result.processor_seconds}
     with write_whole(folder / MOTION) as beside:
-        beside.write_text(json.dumps({"title": title, "seconds": result.seconds}), encoding="utf-8")
+        beside.write_text(json.dumps({"title": title, **took}), encoding="utf-8")
 
 
-def read_case(folder: Path) -> tuple[CineCase, dict[str, float], NDArray[np.bool_]]:
+def read_case(folder: Path) -> tuple[CineCase, ViewProbabilities, NDArray[np.bool_]]:
     """A cine that ``write_cine_kept`` wrote, its views' probabilities and its sector; frames are mapped, not read.
 
     Raises:
@@ -144,17 +152,20 @@ def read_case(folder: Path) -> tuple[CineCase, dict[str, float], NDArray[np.bool
     """
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        stored = about["probabilities"]
+        energy = float("nan") if stored["energy"] is None else stored["energy"]  # JSON has no NaN
+        probabilities = ViewProbabilities(stored["by_view"], energy)
         frames = map_array(folder / "frames.npy")
         seen = np.load(folder / "seen.npy")
         mask = torch.from_numpy(np.load(folder / "mask.npy")) if (folder / "mask.npy").is_file() else None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder.name}: nothing is kept of this cine ({type(error).__name__})") from error
     meta = about["meta"]
     for name in ("spacing", "zoom", "crop"):  # JSON has no tuples
         meta[name] = None if meta[name] is None else tuple(meta[name])
     pairs = frames.unfold(0, 2, 1).movedim(-1, 1)  # ``cine.read.frame_pairs`` as a view, so that nothing is read
     case = CineCase(Entry.from_dict(about["entry"]), pairs, mask, MetaTensor(frames[None], meta=meta))
-    return case, about["probabilities"], seen
+    return case, probabilities, seen
 
 
 def read_segmented(folder: Path) -> Segmented:
@@ -181,8 +192,10 @@ def read_motion(folder: Path) -> RegistrationResult:
     """
     try:
         about = json.loads((folder / MOTION).read_text(encoding="utf-8"))
-        missed = map_array(folder / "missed.npy") if (folder / "missed.npy").is_file() else None
-        return RegistrationResult(map_array(folder / "ddf.npy"), inconsistency=missed, seconds=about["seconds"])
+        about.pop("title")
+        paths = {name: folder / f"{name}.npy" for name in PER_PIXEL}
+        values: dict[str, Any] = {name: map_array(path) for name, path in paths.items() if path.is_file()}
+        return RegistrationResult(map_array(folder / "ddf.npy"), **values, **about)
     except (OSError, ValueError) as error:
         raise InputError(f"{folder.name}: no motion is kept of this cine ({type(error).__name__})") from error
 

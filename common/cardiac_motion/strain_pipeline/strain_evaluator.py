@@ -38,6 +38,7 @@ from cardiac_motion.strain_pipeline.quality.orientation import orient_segmentati
 from cardiac_motion.strain_pipeline.quality.view import decide_view, energy_check
 from cardiac_motion.strain_pipeline.report.report_files import write_strain_case
 from cardiac_motion.strain_pipeline.strain_case import StrainCase, add_changes
+from cardiac_motion.strain_pipeline.tracking.image_networks import ViewProbabilities
 from cardiac_motion.strain_pipeline.tracking.motion import Fusion, TrackedBeat, track_wall, widen_sector
 from cardiac_motion.strain_pipeline.tracking.wall import Wall, extract_lines, region_around, wall_in
 
@@ -47,7 +48,7 @@ class StrainEvaluator(CaseEvaluator):
 
     Args:
         device, dataset, network, output_dir, inferer, postprocessing, val_handlers: as in ``CaseEvaluator``.
-        classify: ``cine [T, H, W]`` to a probability a view name.
+        classify: view classifier, from ``cine [T, H, W]`` to ``ViewProbabilities``.
         segment: ``cine [T, H, W]`` to memberships ``[T, 4, H, W]`` of background, cavity, myocardium, left atrium.
         measures: what is measured of the tracked wall.
         fusion: how lines and motion are weighed.
@@ -72,7 +73,7 @@ class StrainEvaluator(CaseEvaluator):
     def __init__(
         self,
         *,
-        classify: Callable[[Tensor], dict[str, float]],
+        classify: Callable[[Tensor], ViewProbabilities],
         segment: Callable[[Tensor], Tensor],
         measures: StrainMeasures | None = None,
         fusion: Fusion | None = None,

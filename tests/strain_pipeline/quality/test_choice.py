@@ -18,6 +18,7 @@ from cardiac_motion.strain_pipeline.quality.choice import (
     format_listing,
     quality,
 )
+from cardiac_motion.strain_pipeline.tracking.image_networks import ViewProbabilities
 from cardiac_motion.ventricle.contours import wall_contours
 from tests.strain_pipeline.test_pipeline import SHARE, SIZE, labels_at
 
@@ -93,7 +94,7 @@ def cases(*views):
 def test_a_study_is_looked_at():
     dataset, segment = cases("apical_2ch", "subcostal_4ch")
     views = iter(("apical_2ch", "subcostal_4ch"))
-    classify = lambda frames: {next(views): 0.8, "other": 0.2}  # noqa: E731
+    classify = lambda frames: ViewProbabilities({next(views): 0.8, "other": 0.2}, 6.0)  # noqa: E731
     found = examine_all(dataset, lambda case: examine(case, classify, segment, Gate()))
     assert [cine.view for cine in found] == ["apical_2ch", "subcostal_4ch", None]
     assert 0.5 < found[0].quality <= 0.8 and found[1].quality is None and found[2].why == "broken.dcm: no cine"

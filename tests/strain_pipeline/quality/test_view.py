@@ -1,13 +1,15 @@
 """The view of a cine: who has the last word, and when nobody has."""
 
+from dataclasses import FrozenInstanceError, asdict, replace
 from types import SimpleNamespace
 
 import pytest
 
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.strain_pipeline.quality.view import decide_view, energy_check, view_check
+from cardiac_motion.strain_pipeline.tracking.image_networks import ViewProbabilities
 
-SURE = {"apical_4ch": 0.7, "apical_2ch": 0.2, "other": 0.1}
+SURE = ViewProbabilities({"apical_4ch": 0.7, "apical_2ch": 0.2, "other": 0.1}, 6.0)
 
 
 def case(said=None):
@@ -23,7 +25,7 @@ def test_the_most_probable_apical_view_from_the_threshold_on():
 
 
 def test_what_is_no_apical_view_is_refused_however_sure():
-    probabilities = {"parasternal_short_axis": 0.6, "apical_4ch": 0.4}
+    probabilities = ViewProbabilities({"parasternal_short_axis": 0.6, "apical_4ch": 0.4}, 6.0)
     with pytest.raises(InputError, match=r"a.dcm: looks like parasternal short axis \(0.60\), not an apical view"):
         decide_view(case(), probabilities, threshold=0.0)
     assert decide_view(case(), probabilities, force=True).view.name == "apical_4ch"
@@ -39,7 +41,12 @@ def test_the_users_word_is_over_the_classifiers_and_over_force():
 
 
 def test_forced_it_is_the_best_of_the_apical_ones():
-    assert decide_view(case(), {"apical_long_axis": 0.1, "apical_2ch": 0.02}, force=True).view.short == "ALAX"
+    assert (
+        decide_view(
+            case(), ViewProbabilities({"apical_long_axis": 0.1, "apical_2ch": 0.02}, 6.0), force=True
+        ).view.short
+        == "ALAX"
+    )
 
 
 def test_the_checks_of_a_view():
@@ -48,10 +55,13 @@ def test_the_checks_of_a_view():
     assert view_check(decide_view(case("ALAX"), SURE), 0.5).value == 0.0
     assert view_check(decide_view(case("ALAX"), SURE), 0.5).least is None, "what the user says has no limit"
 
-    class Probabilities(dict):
-        energy = 2.9
 
-    assert energy_check(SURE).value is None
-    assert not energy_check(Probabilities(SURE)).passed
-    Probabilities.energy = 3.0
-    assert energy_check(Probabilities(SURE)).passed
+@pytest.mark.parametrize(("energy", "passed"), [(2.9, False), (3.0, True), (float("nan"), False)])
+def test_frames_unlike_the_training_fail_and_so_does_an_unknown_energy(energy, passed):
+    assert energy_check(replace(SURE, energy=energy)).passed is passed
+
+
+def test_the_output_of_the_classifier_cannot_be_changed_and_keeps_its_energy_in_a_copy():
+    assert ViewProbabilities(**asdict(SURE)) == SURE
+    with pytest.raises(FrozenInstanceError):
+        SURE.energy = 9.0

@@ -117,8 +117,8 @@ def test_one_frame_is_segmented():
 
 def test_views_are_probabilities_by_name():
     found = classify_view(disc_cine([30.0] * 3), ViewClassifier(filters=4))
-    assert tuple(found) == VIEWS and len(VIEWS) == 8
-    assert abs(sum(found.values()) - 1) < 1e-5
+    assert tuple(found.by_view) == VIEWS and len(VIEWS) == 8
+    assert abs(sum(found.by_view.values()) - 1) < 1e-5
 
 
 def test_a_mirrored_cine_shows_the_same_view_and_temperature_lowers_certainty():
@@ -136,8 +136,8 @@ def test_a_mirrored_cine_shows_the_same_view_and_temperature_lowers_certainty():
     plain, mirror, mild = (
         classify_view(c, Side(), temperature=t) for c, t in ((cine, 1.0), (cine.flip(-1), 1.0), (cine, 4.0))
     )
-    assert mirror["apical_4ch"] == pytest.approx(plain["apical_4ch"], abs=0.02)
-    assert 1 / 8 < mild["apical_4ch"] < plain["apical_4ch"] and plain.energy == mild.energy > np.log(8)
+    assert mirror.by_view["apical_4ch"] == pytest.approx(plain.by_view["apical_4ch"], abs=0.02)
+    assert 1 / 8 < mild.by_view["apical_4ch"] < plain.by_view["apical_4ch"] and plain.energy == mild.energy > np.log(8)
 
 
 def test_loaders_take_the_widths_of_the_weights(tmp_path):
@@ -168,7 +168,7 @@ def test_committed_weights_know_a_recorded_four_chamber_cine():
     """pydicom's example, of another machine than CAMUS's: its view, and the wall between cavity and what is around."""
     models = Path(__file__).parents[3] / "bundles/strain_pipeline/models"
     cine = read_cine(demo_cine())[0, :2].as_tensor()
-    assert classify_view(cine, load_view_classifier(models / "view.pt"))["apical_4ch"] > 0.8
+    assert classify_view(cine, load_view_classifier(models / "view.pt")).by_view["apical_4ch"] > 0.8
     found = segment_cine(cine, load_segmentation(models / "segmentation.pt")).argmax(1)
     areas = [(found == value).sum((1, 2)).float().mean() for value in (1, 2, 3)]
     assert all(1000 < area < 5000 for area in areas), "of 76,800 pixels"

@@ -63,7 +63,7 @@ class Check:
 
     Attributes:
         name: of it; a key of ``LIMITS``, ``view`` or ``like what was trained on``.
-        value: found; None where the cine doesn't tell, which passes.
+        value: the measured value; None if the cine does not provide it: the check is then not made.
         least, greatest: limits, inclusive; None where there is none.
         unit: of the value and the limits.
         costs: what isn't given where it fails.
@@ -79,10 +79,10 @@ class Check:
     beat: int | None = None
 
     @property
-    def passed(self) -> bool:
-        """Whether the value is within the limits; what isn't finite is not."""
+    def passed(self) -> bool | None:
+        """Whether the value is within the limits; a value that is not finite fails. None if there is no value."""
         if self.value is None:
-            return True
+            return None
         low, high = self.least, self.greatest
         return bool(
             np.isfinite(self.value) and (low is None or self.value >= low) and (high is None or self.value <= high)
@@ -102,8 +102,13 @@ class Check:
         of = "" if self.beat is None else f"from frame {self.beat}; "
         return f"{self.name} {value}{' ' if self.unit else ''}{self.unit} ({of}{limits})"
 
+    @property
+    def status(self) -> str:
+        """``passed``, ``FAILED`` or ``not checked``."""
+        return {True: "passed", False: "FAILED", None: "not checked"}[self.passed]
+
     def row(self) -> dict[str, Any]:
-        """For ``summary.json``."""
+        """The entry of ``summary.json``; ``passed`` is null for a check that was not made."""
         return {**asdict(self), "passed": self.passed}
 
 
@@ -114,8 +119,8 @@ def check(name: str, value: float | None, beat: int | None = None) -> Check:
 
 
 def select_failed(checks: Sequence[Check], costs: str | None = None) -> list[Check]:
-    """Those that don't pass, of one price or of all."""
-    return [c for c in checks if not c.passed and costs in (None, c.costs)]
+    """Return the checks that fail, of one consequence or of all; a check without a value does not fail."""
+    return [c for c in checks if c.passed is False and costs in (None, c.costs)]
 
 
 @dataclass(frozen=True)
@@ -165,6 +170,9 @@ class Gate:
             f"Check failed, {left.get(c.costs, c.costs + ' are not given')}: {c.describe()}."
             for c in select_failed(checks)
         ]
+        unknown = dict.fromkeys(c.name for c in checks if c.passed is None)
+        if unknown:
+            said.append(f"Not checked, because there is no value: {', '.join(unknown)}.")
         for c in checks:
             if c.name == DRIFT and c.passed and c.value is not None and c.value > MUCH_DRIFT:
                 said.append(f"The wall drifts by {c.value:.0%} of its shortening over the beat from frame {c.beat}.")

@@ -24,6 +24,7 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.strain_pipeline.quality.checks import Gate
 from cardiac_motion.strain_pipeline.quality.orientation import orient_segmentation, plausible_share
 from cardiac_motion.strain_pipeline.quality.view import decide_view, energy_check
+from cardiac_motion.strain_pipeline.tracking.image_networks import ViewProbabilities
 from cardiac_motion.strain_pipeline.tracking.motion import widen_sector
 from cardiac_motion.ventricle.views import APICAL, apical_view
 
@@ -78,7 +79,7 @@ def quality(lines: NDArray[np.float64], seen: NDArray[np.bool_], frames: int, pr
 
 
 def examine(
-    case: CineCase, classify: Callable[[Tensor], Mapping[str, float]], segment: Callable[[Tensor], Tensor], gate: Gate
+    case: CineCase, classify: Callable[[Tensor], ViewProbabilities], segment: Callable[[Tensor], Tensor], gate: Gate
 ) -> Listed:
     """A cine with its view and, if that is apical, its quality.
 
@@ -93,11 +94,11 @@ def examine(
         view = decide_view(case, found, gate.view_threshold, gate.force)
         gate.stop([energy_check(found)], case.entry.image)
     except InputError:
-        best = max(found, key=lambda name: found[name])
+        best = found.most_probable
         said = "no apical view" if best not in APICAL else "not certain of the view"
-        return replace(listed, view=best, probability=found[best], why=said)
+        return replace(listed, view=best, probability=found.by_view[best], why=said)
     _, lines = orient_segmentation(frames, segment)
-    probability = 1.0 if view.given else found[view.view.name]
+    probability = 1.0 if view.given else found.by_view[view.view.name]
     score = quality(lines, widen_sector(case.cine), len(frames), probability)
     return replace(listed, view=view.view.name, probability=probability, quality=score)
 

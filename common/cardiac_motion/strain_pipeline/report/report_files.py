@@ -80,7 +80,7 @@ def write_strain_case(
             "source": source,
             "view": study.view.view.name,
             "view_given": study.view.given,
-            "view_probabilities": study.view.probabilities,
+            "view_probabilities": study.view.probabilities.by_view,
             "frames": case.cine.shape[1],
             "size": case.file_size,
             "spacing": case.meta.spacing,

@@ -209,14 +209,14 @@ def check_table(checks: Sequence[Check]) -> str:
         limits = [f"{word} {value:g}" for word, value in (("from", c.least), ("to", c.greatest)) if value is not None]
         of = "" if c.beat is None else f", beat from frame {c.beat}"
         value = "–" if c.value is None else f"{c.value:.3g}"
-        rows.append([c.name + of, value, c.unit, " ".join(limits), "passed" if c.passed else "FAILED", c.costs])
+        rows.append([c.name + of, value, c.unit, " ".join(limits), c.status, c.costs])
     return report.table(["Check", "value", "unit", "limits", "", "costs, if failed"], rows)
 
 
 def notes_of(study: StrainCase) -> list[str]:
     """What else a reader of the numbers may want to know."""
     said = list(study.case.meta.notes)
-    found = sorted(study.view.probabilities.items(), key=lambda pair: -pair[1])[:2]
+    found = sorted(study.view.probabilities.by_view.items(), key=lambda pair: -pair[1])[:2]
     words = ", ".join(f"{name.replace('_', ' ')} {share:.2f}" for name, share in found)
     said.append(f"View {'given by the user; the classifier says' if study.view.given else 'found'}: {words}.")
     if study.case.meta.spacing is None:

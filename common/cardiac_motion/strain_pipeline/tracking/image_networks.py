@@ -7,7 +7,8 @@ and 2.2; the paper leaves temporal consistency to the Kalman filter, here the lo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -164,15 +165,24 @@ def keep_largest_pieces(memberships: Tensor) -> Tensor:
     return kept / kept.sum(1, keepdim=True)
 
 
-class ViewProbabilities(dict[str, float]):
-    """A probability a view name.
+@dataclass(frozen=True)
+class ViewProbabilities:
+    """The output of the view classifier for a cine.
 
     Attributes:
-        energy: how like its training the network finds the frames: log Σ exp of the logits (Liu et al. 2020, arXiv
-            2010.03759), mean over the frames; low for what it has not seen.
+        by_view: probability of each view, by its name.
+        energy: out-of-distribution score, log Σ exp of the logits averaged over the frames (Liu et al. 2020, arXiv
+            2010.03759): low for frames unlike those of the training. NaN if a classifier does not give it: the check
+            of it then fails.
     """
 
-    energy: float | None = None
+    by_view: Mapping[str, float]
+    energy: float
+
+    @property
+    def most_probable(self) -> str:
+        """The name of the most probable view."""
+        return max(self.by_view, key=lambda name: self.by_view[name])
 
 
 def classify_view(
@@ -196,9 +206,8 @@ def classify_view(
     with torch.no_grad():
         parts = show_bar(frames[chosen].to(device).split(VIEW_FRAMES_AT_ONCE), "view", "batch")
         logits = torch.cat([(network(part).float() + network(part.flip(-1)).float()) / 2 for part in parts])
-    found = ViewProbabilities(zip(VIEWS, (logits / temperature).softmax(1).mean(0).tolist(), strict=True))
-    found.energy = float(logits.logsumexp(1).mean())
-    return found
+    shares = (logits / temperature).softmax(1).mean(0).tolist()
+    return ViewProbabilities(dict(zip(VIEWS, shares, strict=True)), float(logits.logsumexp(1).mean()))
 
 
 def _prepare(cine: Tensor, size: int) -> tuple[Tensor, FrameSquare]:
