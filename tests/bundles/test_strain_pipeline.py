@@ -77,7 +77,7 @@ def test_numbers_of_a_simulated_heart(report_folder, hearts):
 def test_a_forced_case_says_so_on_its_page_and_in_every_frame_of_its_film(hearts, tmp_path, report_folder):
     """Red above each frame, and of a case that passes none."""
     says = {"view": "parasternal_short_axis", "probability": 0.9}
-    measure(tmp_path, hearts[0], says=says, force=True)
+    measure(tmp_path, hearts[0], says=says, ignore_checks=True)
     folder = tmp_path / "cine"
     summary = summary_of(folder)
     assert summary["forced"] and [c["name"] for c in summary["checks"] if not c["passed"]] == ["view"]
@@ -164,7 +164,7 @@ def test_three_views_make_one_report(hearts, tmp_path):
     text = (tmp_path / "out/report.html").read_text(encoding="utf-8")
     eye = re.search(r'<svg role="img" class="bullseye".*?</svg>', text, re.DOTALL)[0]
     assert eye.count("<path") == 18 and text.count("data-player") == 4
-    measure(tmp_path / "twice", hearts[0], cines[:2], view=["A4C", "A4C"], take={"A4C": "1"}, figures=False)
+    measure(tmp_path / "twice", hearts[0], cines[:2], view=["A4C", "A4C"], select_cine={"A4C": "1"}, figures=False)
     study = json.loads((tmp_path / "twice/study.json").read_text(encoding="utf-8"))
     assert [(cine["name"], cine["taken"]) for cine in study["cines"]] == [("0", False), ("1", True)]
     assert not (tmp_path / "twice/0").exists() and study["ejection_fraction"] is None

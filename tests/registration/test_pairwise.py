@@ -339,7 +339,7 @@ def test_a_span_as_long_as_the_cine_and_one_longer():
     torch.testing.assert_close(three[:, 0, 4, 4], -torch.ones(3))
     torch.testing.assert_close(four[:, 0, 4, 4], torch.full((3,), -0.8))
     default = SpannedInferer(PairwiseInferer(progress=False))
-    assert default.span == 3 and torch.equal(default(inputs, FallsShort()).ddf, three)
+    assert default.frame_gap == 3 and torch.equal(default(inputs, FallsShort()).ddf, three)
 
 
 def test_the_size_that_a_box_is_brought_to():

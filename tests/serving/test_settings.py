@@ -29,7 +29,7 @@ def test_the_page_is_sent_plain_values_that_agree():
     for kind, methods in page["kinds"].items():
         assert S.KINDS[kind] in methods and set(methods) <= set(page["methods"])
     assert page["views"] == {"apical_4ch": "A4C", "apical_2ch": "A2C", "apical_long_axis": "ALAX"}
-    assert page["lines"] == ["endocardium", "centreline", "epicardium"]
+    assert page["layers"] == ["endocardium", "mid-wall", "epicardium"]
     assert all(S.HANDLES[0] <= count <= S.HANDLES[1] for count in page["handles"])
     assert len(set(page["colours"])) == 6, "a colour for each sixth of the wall"
     assert ".dcm" in page["suffixes"] and all(suffix.startswith(".") for suffix in page["suffixes"])

@@ -33,7 +33,7 @@ def wedge(half_width, above=0.0, height=80.0):
     return np.concatenate([left, right[1:]])
 
 
-WALL = np.stack([wedge(30.0), wedge(33.0, 4.0), wedge(36.0, 8.0)])  # endocardium, centreline, epicardium
+WALL = np.stack([wedge(30.0), wedge(33.0, 4.0), wedge(36.0, 8.0)])  # endocardium, mid-wall, epicardium
 
 
 def tracked_beat(beat=BEAT, share=SHARE, **more):

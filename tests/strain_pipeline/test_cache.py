@@ -18,7 +18,7 @@ from cardiac_motion.strain_pipeline.measures.measures import SWITCHED_OFF, Strai
 from cardiac_motion.strain_pipeline.tracking.image_networks import ViewProbabilities
 from cardiac_motion.strain_pipeline.tracking.motion import ncc_after_warp
 from cardiac_motion.strain_pipeline.tracking.wall import Segmented, walls_of
-from cardiac_motion.ventricle.contours import LINES
+from cardiac_motion.ventricle.contours import LAYERS
 from tests.strain_pipeline.test_pipeline import SHARE, fields, heart, labels_at  # noqa: F401
 
 LIKELY = ViewProbabilities({"apical_4ch": 0.9}, 6.0)
@@ -37,9 +37,9 @@ def folder(heart, tmp_path):  # noqa: F811
 
 
 def again(folder, **said):
-    off = said.pop("off", None)
+    off = said.pop("exclude_segments", None)
     kept = K.replace_entry(K.read_kept(folder, folder / "m"), **said)
-    return K.measure_kept(kept, StrainMeasures(least_nlcc=-1.0, off=off))
+    return K.measure_kept(kept, StrainMeasures(least_nlcc=-1.0, exclude_segments=off))
 
 
 def test_what_is_kept_gives_the_strain_of_the_motion(folder):
@@ -91,7 +91,7 @@ def test_a_wall_drawn_at_any_frame_is_where_the_tracked_one_is(folder, frame, tm
     lines = again(folder).tracked[0].lines[frame] + [0.0, 1.5]
     path = tmp_path / "drawn.json"
     path.write_text(
-        json.dumps({"drawn": [frame], **{n: [lines[k].tolist()] for k, n in enumerate(LINES)}}), encoding="utf-8"
+        json.dumps({"drawn": [frame], **{n: [lines[k].tolist()] for k, n in enumerate(LAYERS)}}), encoding="utf-8"
     )
     study = again(folder, contour=str(path), ed=0)
     assert study.wall.drawn == (frame,)
@@ -105,7 +105,7 @@ def test_drawn_lines_that_do_not_fit_are_refused(folder, tmp_path):
     lines = again(folder).tracked[0].lines[0]
     for wrong in (lines[:, :50], lines + 500, lines[::-1]):
         path.write_text(
-            json.dumps({"drawn": [0], **{n: [wrong[k].tolist()] for k, n in enumerate(LINES)}}), encoding="utf-8"
+            json.dumps({"drawn": [0], **{n: [wrong[k].tolist()] for k, n in enumerate(LAYERS)}}), encoding="utf-8"
         )
         with pytest.raises(InputError):
             read_drawn_walls(path, (120, 120), 120)
@@ -114,11 +114,11 @@ def test_drawn_lines_that_do_not_fit_are_refused(folder, tmp_path):
 
 
 def test_a_segment_switched_off_is_left_out_of_gls(folder):
-    study = again(folder, off=["apical inferoseptal"])
+    study = again(folder, exclude_segments=["apical inferoseptal"])
     rejected = {s["name"]: s["rejected"] for s in study.measured.beats[0]["segments"]}
     assert [name for name, why in rejected.items() if why == SWITCHED_OFF] == ["apical inferoseptal"]
     with pytest.raises(InputError, match="apical four-chamber has"):
-        again(folder, off=["basal anterior"])
+        again(folder, exclude_segments=["basal anterior"])
 
 
 def test_ncc_in_a_box_is_that_of_the_whole_picture():

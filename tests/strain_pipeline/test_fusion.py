@@ -23,7 +23,7 @@ PLACE, VELOCITY = 0.02, 0.01  # standard deviations, of the ventricle's length
 
 
 def wall():
-    """Endocardium, centreline and epicardium as half ellipses, ``[3, P, 2]``."""
+    """Endocardium, mid-wall and epicardium as half ellipses, ``[3, P, 2]``."""
     angle = np.linspace(0, np.pi, POINTS + 1)  # a point of its own at the apex
     lines = [np.stack([84 - (LENGTH + d) * np.sin(angle), 60 - (22 + d) * np.cos(angle)], -1) for d in (0, 3, 6)]
     return np.stack(lines)
@@ -77,7 +77,7 @@ def rows_by_least_squares(sd_velocity):
     ],
 )
 def test_a_poor_registration_counts_less(missed, same, wider):
-    found = fused(missed, same, place_noise=PLACE, velocity_noise=VELOCITY)
+    found = fused(missed, same, position_sd=PLACE, velocity_noise=VELOCITY)
     assert found.nlcc == pytest.approx(same, abs=1e-3)
     assert found.missed is None if missed is None else found.missed == pytest.approx(missed)
     expected = rows_by_least_squares(wider(VELOCITY * LENGTH))

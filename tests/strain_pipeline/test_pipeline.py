@@ -69,9 +69,9 @@ def tracked(case, wall, **settings):
     return found
 
 
-@pytest.mark.parametrize("place_noise", [None, 0.02, 0.1])
-def test_strain_of_a_known_contraction(heart, place_noise):
-    found = tracked(*heart, place_noise=place_noise)
+@pytest.mark.parametrize("position_sd", [None, 0.02, 0.1])
+def test_strain_of_a_known_contraction(heart, position_sd):
+    found = tracked(*heart, position_sd=position_sd)
     measured = StrainMeasures(least_nlcc=0.0)([found], heart[0].meta, APICAL["apical_4ch"])
     (beat,) = measured.beats
     curve = np.array(beat["curves"]["gls"])
@@ -205,7 +205,7 @@ def test_names_of_views_and_segments():
     with pytest.raises(InputError, match="strain is measured in"):
         apical_view("PLAX")
     with pytest.raises(InputError, match="expected one of"):
-        StrainMeasures(line="wall")
+        StrainMeasures(layer="wall")
     assert mean([None, 1.0, 3.0]) == 2.0 and mean([None]) is None
 
 
@@ -250,9 +250,11 @@ def test_strain_of_pixels_that_are_not_square_without_millimetres():
     beat = replace(beat, lines=np.concatenate([rows, beat.lines[..., 1:]], -1))
     names, found = APICAL["apical_2ch"].segments(), {}
     for steps in ((1.0, 1.0), (2.0, 1.0), (0.5, 1.0)):
-        found[steps] = StrainMeasures(compensate=False).measure(beat, None, None, names, steps)["curves"][
-            "gls_centreline"
+        found[steps] = StrainMeasures(drift_correction=False).measure(beat, None, None, names, steps)["curves"][
+            "gls_mid_wall"
         ][-1]
-        expected = StrainMeasures(compensate=False).measure(beat, steps, None, names)["curves"]["gls_centreline"][-1]
+        expected = StrainMeasures(drift_correction=False).measure(beat, steps, None, names)["curves"]["gls_mid_wall"][
+            -1
+        ]
         assert found[steps] == pytest.approx(expected)
     assert found[2.0, 1.0] < found[1.0, 1.0] < found[0.5, 1.0] < 0

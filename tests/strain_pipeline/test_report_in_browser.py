@@ -30,7 +30,7 @@ def reports(tmp_path_factory):
     """One of a cine that was measured by force, one of a cine beside an earlier study."""
     folder = tmp_path_factory.mktemp("reports")
     (heart,) = write_heart(folder / "heart", VIEWS[:1])
-    measure(folder / "forced", heart, says={"view": "parasternal_short_axis", "probability": 0.9}, force=True)
+    measure(folder / "forced", heart, says={"view": "parasternal_short_axis", "probability": 0.9}, ignore_checks=True)
     measure(folder / "plain", heart, baseline=str(folder / "forced"))
     return {name: folder / name / "cine" / "report.html" for name in ("forced", "plain")}
 

@@ -1,4 +1,4 @@
-"""Twins of a simulated patient, measured by a tracker that is known to fall short."""
+"""Simulated repeats of a simulated patient, measured by a tracker that is known to fall short."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -19,11 +19,11 @@ from cardiac_motion.simulation.heart.anatomy import view
 from cardiac_motion.simulation.sequence import Settings, draw
 from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures
 from cardiac_motion.strain_pipeline.simulated_repeats import (
-    Twins,
+    SimulatedRepeats,
     median_correlation,
+    repeat_times,
     surroundings,
     template_of,
-    twin_times,
 )
 from cardiac_motion.strain_pipeline.tracking.motion import track_wall, widen_sector
 from cardiac_motion.strain_pipeline.tracking.wall import Wall
@@ -59,7 +59,7 @@ def patient():
     wall = Wall(labels, np.ones(20), walls, (Beat(0, es, 19, True),), (), (0,))
     tracked = track(case, wall, widen_sector(cine))
     found = MEASURES.gls(tracked[0], case.meta.steps)
-    measured = SimpleNamespace(beats=[{"numbers": {"gls": found}}], line="endocardium")
+    measured = SimpleNamespace(beats=[{"numbers": {"gls": found}}], layer="endocardium")
     return SimpleNamespace(case=case, tracked=tracked, measured=measured), 100 * simulation.strains()["gls"], found
 
 
@@ -81,9 +81,9 @@ def test_a_template_has_the_patients_wall_and_sector(patient):
 def test_the_corrected_number_is_nearer_to_the_truth(patient, bar_names):
     study, true, found = patient
     assert found > true + 3, "the tracker falls short"
-    result = Twins(1, scatterers=25_000)(study, track, MEASURES.gls)
-    assert [name for name in bar_names if name.startswith("twin")] == ["twin 0", "twin 1"]
-    assert result.surroundings != "still" and len(result.twins) == 1
+    result = SimulatedRepeats(1, scatterers=25_000)(study, track, MEASURES.gls)
+    assert [name for name in bar_names if name.startswith("repeat")] == ["repeat 0", "repeat 1"]
+    assert result.surroundings != "still" and len(result.repeats) == 1
     assert result.bias > 0 and abs(result.corrected - true) < 0.6 * abs(found - true)
 
 
@@ -99,15 +99,15 @@ def test_what_stands_still_around_the_wall_is_seen(patient):
 
 
 def test_times_keep_end_systole_and_the_frames_of_a_beat_that_is_cut_off():
-    times, rate = twin_times(Beat(0, 8, 12, False), None)
+    times, rate = repeat_times(Beat(0, 8, 12, False), None)
     assert rate == 65 and len(times) == 13 and (np.diff(times) > 0).all() and times[-1] < 60 / rate
     assert np.diff(times[:9]) == pytest.approx(np.diff(times[8:])[0])
 
 
-def test_what_has_no_twin(patient):
+def test_what_has_no_repeat(patient):
     study, _, _ = patient
-    with pytest.raises(InputError, match="at least one twin"):
-        Twins(0)
+    with pytest.raises(InputError, match="at least one repeat"):
+        SimulatedRepeats(0)
     without = SimpleNamespace(**{**vars(study), "measured": SimpleNamespace(beats=[{"numbers": {"gls": None}}])})
-    with pytest.raises(InputError, match="no twin of a beat without GLS"):
-        Twins(1)(without, track, MEASURES.gls)
+    with pytest.raises(InputError, match="no repeat of a beat without GLS"):
+        SimulatedRepeats(1)(without, track, MEASURES.gls)

@@ -19,7 +19,7 @@ from tests.strain_pipeline.known import APEX, POINTS, WALL, strain_case, tracked
 
 def test_the_drawing_shortens_by_a_fifth():
     measured = strain_case().measured
-    assert measured.means["gls"] == pytest.approx(-20) and measured.means["gls_centreline"] == pytest.approx(-20)
+    assert measured.means["gls"] == pytest.approx(-20) and measured.means["gls_mid_wall"] == pytest.approx(-20)
     assert measured.means["mapse"] == pytest.approx(-20) and measured.means["mapse_mm"] == pytest.approx(0.2 * 80 / 2)
     assert measured.means["ejection_fraction"] == pytest.approx(100 * (1 - 0.8**3))
     assert measured.means["heart_rate"] == pytest.approx(120)
@@ -27,7 +27,7 @@ def test_the_drawing_shortens_by_a_fifth():
 
 def test_what_a_report_of_several_views_keeps():
     kept = study_view(strain_case())
-    assert kept.source == "a/known.nii.gz" and kept.view.name == "apical_4ch" and kept.line == "endocardium"
+    assert kept.source == "a/known.nii.gz" and kept.view.name == "apical_4ch" and kept.layer == "endocardium"
     assert kept.spacing == (0.5, 0.5) and kept.steps == (0.5, 0.5) and kept.banner == ""
     (endo,) = kept.endo
     np.testing.assert_allclose(endo, [WALL[0], APEX + 0.8 * (WALL[0] - APEX)])

@@ -119,15 +119,17 @@ def test_an_earlier_study_is_compared(evaluator, tmp_path):
         evaluator(baseline=str(tmp_path / "nothing"))
 
 
-def test_twins_know_the_endocardium_alone(evaluator):
-    with pytest.raises(InputError, match="--twin knows the true strain of the endocardium, not of the centreline"):
-        evaluator(twins=lambda *given: None, measures=StrainMeasures(line="centreline"))
+def test_repeats_know_the_endocardium_alone(evaluator):
+    with pytest.raises(
+        InputError, match="--simulated_repeats knows the true strain of the endocardium, not of the mid-wall"
+    ):
+        evaluator(repeats=lambda *given: None, measures=StrainMeasures(layer="mid-wall"))
     given = []
 
-    def twins(study, tracked, gls):
+    def repeats(study, tracked, gls):
         given.append((study.case.name, gls(study.tracked[0], (1.0, 1.0))))
 
-    evaluator(twins=twins).run()
+    evaluator(repeats=repeats).run()
     assert given == [("heart", pytest.approx(-20, abs=0.8))]
 
 
@@ -143,7 +145,7 @@ def test_motion_around_the_wall_alone(evaluator):
 
     whole = SizedInferer(Still())
     for around in (None, 0.2):
-        made = evaluator(inferer=whole, around=around, gate=Gate(force=True))
+        made = evaluator(inferer=whole, roi_margin=around, gate=Gate(ignore_checks=True))
         made.run()
         assert made.inferer is whole, "the next cine has another region"
     rows, columns = np.nonzero(np.isin(LABELS.max(0), (1, 2)))

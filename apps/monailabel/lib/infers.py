@@ -16,7 +16,7 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.serving.requests import CASE
 from cardiac_motion.serving.validation import Check, Refused, choice, number, shorten, spacing, switch
 from cardiac_motion.serving.workers import Job, Results, Workers
-from cardiac_motion.ventricle.contours import LINES
+from cardiac_motion.ventricle.contours import LAYERS
 from cardiac_motion.ventricle.labels import LABELS as HEART
 from cardiac_motion.volume.volume_case import LABELS as HIPPOCAMPUS
 from lib.studies import Studies
@@ -71,8 +71,8 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
         "view": Parameter(choice("A4C", "A2C", "ALAX"), ["auto", "A4C", "A2C", "ALAX"], "auto", "assumed_view"),
         "ed": Parameter(FRAME, -1, -1, "ed"),
         "es": Parameter(FRAME, -1, -1, "es"),
-        "line": Parameter(choice(*LINES), list(LINES)),
-        "compensate": Parameter(switch, True),
+        "layer": Parameter(choice(*LAYERS), list(LAYERS)),
+        "drift_correction": Parameter(switch, True),
         "mirrored": Parameter(switch, False),
         **CINE_PARAMETERS,
         "figures": Parameter(switch, True),

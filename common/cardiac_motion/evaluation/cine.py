@@ -43,7 +43,7 @@ class CineEvaluator(CaseEvaluator):
         device, dataset, network, output_dir, inferer, postprocessing, val_handlers: as in ``CaseEvaluator``.
         method: name that ``summary.json`` carries.
         contour, ed, es: as ``track_contour`` takes them.
-        inside: where the wall is known, by a contour, the motion of its borders and ends is taken from its inside.
+        midwall_fit: where the wall is known, by a contour, the motion of its borders and ends is taken from its inside.
         radius: of the NLCC window that measures.
         fields, figures, warped: which files are wanted beside ``summary.json``.
     """
@@ -55,7 +55,7 @@ class CineEvaluator(CaseEvaluator):
         contour: str | None = None,
         ed: int | None = None,
         es: int | None = None,
-        inside: bool = False,
+        midwall_fit: bool = False,
         radius: int = 10,
         fields: bool = True,
         figures: bool = True,
@@ -64,13 +64,13 @@ class CineEvaluator(CaseEvaluator):
     ) -> None:
         self.method = method
         super().__init__(**shared)
-        self.contour, self.ed, self.es, self.inside, self.radius = contour, ed or 0, es, inside, radius
+        self.contour, self.ed, self.es, self.midwall_fit, self.radius = contour, ed or 0, es, midwall_fit, radius
         self.files = {"fields": fields, "figures": figures, "warped": warped}
 
     def journey(self, case: CineCase) -> CineReport:
         """From frames to fields, scores, and files."""
         result = self.fields_of(case)
-        wall = rasterise_wall(case, self.contour, self.ed) if self.inside else None
+        wall = rasterise_wall(case, self.contour, self.ed) if self.midwall_fit else None
         if wall is not None:
             result = replace(result, ddf=follow_inside(result.ddf, wall, self.ed))
         scores = reconstruction_scores(case, result, self.radius)

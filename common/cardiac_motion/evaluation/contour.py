@@ -24,7 +24,7 @@ from cardiac_motion.evaluation.truth import read_json
 from cardiac_motion.fields.points import track
 from cardiac_motion.ventricle import strain
 from cardiac_motion.ventricle.beats import Beat, find_beats, refine_end_systole
-from cardiac_motion.ventricle.contours import LINES, wall_contours, wall_lines, wall_mask
+from cardiac_motion.ventricle.contours import LAYERS, wall_contours, wall_lines, wall_mask
 from cardiac_motion.ventricle.mesh import (
     Array,
     arc_length,
@@ -96,7 +96,7 @@ def read_wall(
     thickness: float,
     zoom: tuple[float, float] = (1.0, 1.0),
 ) -> Array:
-    """Endocardium, centreline and epicardium ``[3, points, 2]`` (row, column) in pixels, as the user draws them.
+    """Endocardium, mid-wall and epicardium ``[3, points, 2]`` (row, column) in pixels, as the user draws them.
 
     Args:
         path: NIfTI (X, Y) or (X, Y, T) of labels, 1 the cavity and 2 the myocardium; or JSON as ``read_contour`` takes
@@ -137,7 +137,7 @@ def read_drawn_walls(
 ) -> dict[int, Array]:
     """Frame to the wall's lines ``[3, points, 2]`` that the user drew in it; empty where the file is of another kind.
 
-    Such a file is JSON with ``drawn``, a list of frames, and under ``endocardium``, ``centreline`` and ``epicardium``
+    Such a file is JSON with ``drawn``, a list of frames, and under ``endocardium``, ``mid-wall`` and ``epicardium``
     as many lines of ``points`` points (row, column) each: point k is the same piece of the wall in every frame, as in a
     ``contours.json`` of the strain pipeline.
 
@@ -155,7 +155,7 @@ def read_drawn_walls(
         if not isinstance(content, dict) or "drawn" not in content:
             return {}
         frames = [int(t) for t in content["drawn"]]
-        lines = np.asarray([content[name] for name in LINES], dtype=np.float64)
+        lines = np.asarray([content[name] for name in LAYERS], dtype=np.float64)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: no readable contour ({type(error).__name__})") from error
     wanted = (3, len(frames), points, 2)

@@ -104,41 +104,41 @@ class SpannedInferer(RegistrationInferer):
 
     A step of motion between neighbouring frames is small beside the speckle's own changes, and what is estimated of it
     falls short; over several frames that is less so, and the shortfall of one frame after the other adds up. Each run
-    of ``span`` pairs is composed and compared with the field found between its first and its last frame; what is
+    of ``frame_gap`` pairs is composed and compared with the field found between its first and its last frame; what is
     missing is shared out evenly among its pairs, and each pair takes the mean of the runs that it is in.
 
     Args:
         inferer: what registers; the ``inconsistency`` is that of neighbouring frames.
-        span: pairs; 1 leaves the fields as they are.
+        frame_gap: pairs; 1 leaves the fields as they are.
     """
 
     inferer: Inferer
 
-    def __init__(self, inferer: Inferer, span: int = 3) -> None:
+    def __init__(self, inferer: Inferer, frame_gap: int = 3) -> None:
         super().__init__()
-        if span < 1:
-            raise ValueError(f"a span of {span} pairs, expected at least 1")
-        self.inferer, self.span = inferer, span
+        if frame_gap < 1:
+            raise ValueError(f"frame_gap {frame_gap}, expected at least 1")
+        self.inferer, self.frame_gap = inferer, frame_gap
 
     def __call__(  # type: ignore[override]
         self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
     ) -> RegistrationResult:
         """Fields ``[N, 2, H, W]`` in pixels of the pairs of one cine, ``inputs [N, 2, H, W]``: pair t is its frames t,
-        t + 1. Pairs that do not follow each other, and fewer than ``span``, are left as they are."""
+        t + 1. Pairs that do not follow each other, and fewer than ``frame_gap``, are left as they are."""
         result = register(inputs, network, self.inferer, mask, part)
-        ddf, runs = result.ddf, len(inputs) - self.span + 1
-        if self.span == 1 or runs < 1 or not follow_each_other(inputs):
+        ddf, runs = result.ddf, len(inputs) - self.frame_gap + 1
+        if self.frame_gap == 1 or runs < 1 or not follow_each_other(inputs):
             return result
-        ends = torch.stack([inputs[:runs, 0], inputs[self.span - 1 :, 1]], 1)
-        ends_mask = None if mask is None or len(mask) == 1 else mask[self.span - 1 :]
+        ends = torch.stack([inputs[:runs, 0], inputs[self.frame_gap - 1 :, 1]], 1)
+        ends_mask = None if mask is None or len(mask) == 1 else mask[self.frame_gap - 1 :]
         missing = register(ends, network, self.inferer, ends_mask, f"{part}.span").ddf
-        composed = ddf[self.span - 1 :]
-        for back in range(2, self.span + 1):
-            start = self.span - back
+        composed = ddf[self.frame_gap - 1 :]
+        for back in range(2, self.frame_gap + 1):
+            start = self.frame_gap - back
             composed = compose(ddf[start : start + runs], composed)
-        missing = (missing - composed) / self.span
+        missing = (missing - composed) / self.frame_gap
         shares, counts = torch.zeros_like(ddf), ddf.new_zeros(len(ddf), 1, 1, 1)
-        for step in range(self.span):
+        for step in range(self.frame_gap):
             shares[step : step + runs] += missing
             counts[step : step + runs] += 1
         return RegistrationResult(ddf + shares / counts, inconsistency=result.inconsistency)

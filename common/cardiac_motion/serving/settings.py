@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from cardiac_motion.strain_pipeline.report.html import SEGMENT_COLOURS
-from cardiac_motion.ventricle.contours import LINES
+from cardiac_motion.ventricle.contours import LAYERS
 from cardiac_motion.ventricle.views import APICAL
 
 METHODS = {
@@ -52,7 +52,7 @@ def page_settings() -> dict[str, Any]:
         "methods": list_methods() | VOLUME_METHODS,
         "kinds": {"cine": list(list_methods()), "volume": list(VOLUME_METHODS)},
         "views": {name: view.short for name, view in APICAL.items()},
-        "lines": list(LINES),
+        "layers": list(LAYERS),
         "arrows": ARROWS,
         "handles": [count for count in (5, 7, 9) if HANDLES[0] <= count <= HANDLES[1]],
         "points": MOST_POINTS,

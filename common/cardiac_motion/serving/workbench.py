@@ -47,7 +47,7 @@ from cardiac_motion.strain_pipeline.report.sections import grey_values
 from cardiac_motion.strain_pipeline.strain_case import StrainCase, lines_by_frame, mean_segments
 from cardiac_motion.strain_pipeline.tracking.motion import widen_sector
 from cardiac_motion.strain_pipeline.tracking.wall import extract_lines
-from cardiac_motion.ventricle.contours import LINES
+from cardiac_motion.ventricle.contours import LAYERS
 from cardiac_motion.ventricle.views import APICAL
 
 BUNDLE = "bundles/strain_pipeline"
@@ -188,9 +188,9 @@ def measure(request: Request) -> dict[str, Any]:
 
 
 def correct(request: Request) -> dict[str, Any]:
-    """Measure again with what the user says: ``edits`` (``ed``, ``es``, ``view``, ``off``, ``line``, ``drawn``) and, to
-    draw a wall, ``handles``: ``frame``, ``border`` (``endocardium`` or ``epicardium``), ``at`` (parts of the line) and
-    ``moved`` (rows and columns of the shown pixels by which each handle was moved)."""
+    """Measure again with what the user says: ``edits`` (``ed``, ``es``, ``view``, ``exclude_segments``, ``layer``,
+    ``drawn``) and, to draw a wall, ``handles``: ``frame``, ``border`` (``endocardium`` or ``epicardium``), ``at``
+    (parts of the line) and ``moved`` (rows and columns of the shown pixels by which each handle was moved)."""
     folder, edits = Path(request["case"]), dict(request.get("edits") or {})
     study = measure_corrected(folder, request["method"], edits, Path(request["folder"]))
     handles = request.get("handles")
@@ -247,7 +247,7 @@ def find_label(folder: Path, edits: Request) -> dict[str, Any]:
 
 def options_of(edits: Request) -> dict[str, Any]:
     """The options of the bundle that edits stand for."""
-    return {name: edits[name] for name in ("line", "off") if edits.get(name)}
+    return {name: edits[name] for name in ("layer", "exclude_segments") if edits.get(name)}
 
 
 def contour_content(drawn: Mapping[str, Any]) -> dict[str, Any]:
@@ -255,7 +255,7 @@ def contour_content(drawn: Mapping[str, Any]) -> dict[str, Any]:
     frames = sorted(drawn, key=int)
     return {
         "drawn": [int(t) for t in frames],
-        **{name: [drawn[t][k] for t in frames] for k, name in enumerate(LINES)},
+        **{name: [drawn[t][k] for t in frames] for k, name in enumerate(LAYERS)},
     }
 
 
@@ -286,7 +286,7 @@ def page_content(study: StrainCase, method: str) -> dict[str, Any]:
         "view_given": study.view.given,
         "segments": segments,
         "colours": SEGMENT_COLOURS,
-        "line": measured.line,
+        "layer": measured.layer,
         "beats": list(beats),
         "means": measured.means,
         "warnings": list(study.warnings),
@@ -380,11 +380,11 @@ def command(source: str, method: str, edits: Request, place: Path) -> str:
     words = ["python -m monai.bundle run", f'--config_file "{configs}"', f"--input {source}"]
     said = {} if edits.get("drawn") else find_label(place.parent, edits)
     edits = {**edits, **said}
-    for name in ("ed", "es", "view", "line"):
+    for name in ("ed", "es", "view", "layer"):
         if edits.get(name) is not None:
             words.append(f"--{name} {edits[name]}")
-    if edits.get("off"):
-        words.append(f'--off "{list(edits["off"])}"')
+    if edits.get("exclude_segments"):
+        words.append(f'--exclude_segments "{list(edits["exclude_segments"])}"')
     if edits.get("drawn"):
         words.append(f"--contour {place / 'contour.json'}")
     elif said:

@@ -76,7 +76,7 @@ def measure_kept(
         InputError: no apical view, no wall, no beat, a contour that can't be used, or a check that fails.
     """
     case, seconds, gate = kept.case, dict(kept.seconds), gate or Gate()
-    view = decide_view(case, kept.probabilities, gate.view_threshold, gate.force)
+    view = decide_view(case, kept.probabilities, gate.view_threshold, gate.ignore_checks)
     checks: list[Check] = [view_check(view, gate.view_threshold), energy_check(kept.probabilities)]
     with time_block(seconds, "contours"):
         wall = wall_in(case, kept.found)
@@ -93,11 +93,21 @@ def measure_kept(
         if not all(passed):
             tracked = tuple(one for one, good in zip(tracked, passed, strict=True) if good)
             found = measures(tracked, case.meta, view.view)
-        found = found if gate.force else remove_times(found, checks)
+        found = found if gate.ignore_checks else remove_times(found, checks)
         found = replace(found, warnings=(*gate.warnings(checks), *found.warnings))
     scores = found.scores | strain_truth_scores(case, found)
     return StrainCase(
-        case, kept.result, scores, Path(case.name), view, wall, tracked, found, seconds, tuple(checks), gate.force
+        case,
+        kept.result,
+        scores,
+        Path(case.name),
+        view,
+        wall,
+        tracked,
+        found,
+        seconds,
+        tuple(checks),
+        gate.ignore_checks,
     )
 
 

@@ -1,11 +1,12 @@
-"""Twins of a patient: a measured cine simulated again, so that its own error is seen where the truth is known.
+"""Simulated repeats of a patient: a measured cine simulated again, so that its own error is seen where the truth is
+known.
 
 The frame at end-diastole is the template (Evain et al. 2022, section II-A.1), its tracked wall the mesh, its wall at
-end-systole the end of the motion. The twin keeps the cine's frames in systole and in the beat, the pixels that motion
+end-systole the end of the motion. The repeat keeps the cine's frames in systole and in the beat, the pixels that motion
 is estimated on, what is around the wall (``surroundings``) and how much neighbouring frames differ: speckle is
-decorrelated until registered frames of the twin are as alike as those of the cine. Its strain is the one that was
-found, three points more, or three less. The pipeline then tracks the twin's wall from end-diastole as it tracked the
-patient's. What twins can't show is what the simulator doesn't draw: a wall that was segmented wrongly, shadows,
+decorrelated until registered frames of the repeat are as alike as those of the cine. Its strain is the one that was
+found, three points more, or three less. The pipeline then tracks the repeat's wall from end-diastole as it tracked the
+patient's. What repeats can't show is what the simulator doesn't draw: a wall that was segmented wrongly, shadows,
 trabeculae, motion through the plane.
 """
 
@@ -37,7 +38,7 @@ from cardiac_motion.simulation.sequence import Simulation, bounds_of, probe_for
 from cardiac_motion.simulation.ultrasound.artefacts import Artefact, Decorrelation
 from cardiac_motion.simulation.ultrasound.image import PROBES, Scanner
 from cardiac_motion.simulation.ultrasound.scatterers import Scatterers
-from cardiac_motion.strain_pipeline.measures.repeats import Twin, TwinResult
+from cardiac_motion.strain_pipeline.measures.repeats import RepeatsResult, SimulatedRepeat
 from cardiac_motion.strain_pipeline.strain_case import StrainCase
 from cardiac_motion.strain_pipeline.tracking.motion import TrackedBeat, widen_sector
 from cardiac_motion.strain_pipeline.tracking.wall import Wall
@@ -49,34 +50,34 @@ Array = NDArray[np.float64]
 Track = Callable[[CineCase, Wall, NDArray[np.bool_]], tuple[TrackedBeat, ...]]
 
 STEPS = (0.0, -0.03, 0.03)  # of strain beside what was found
-RANGE = (-0.38, -0.02)  # strain that a twin may have
+RANGE = (-0.38, -0.02)  # strain that a repeat may have
 AXIS = 85.0  # mm of a ventricle's long axis, where the pixels' size is unknown
 HEART_RATE = 65.0  # where times are unknown
 LONGEST = 320  # pixels of the sector's longer side: those that motion is estimated on
 GRAIN = 0.35  # mm: the recorded speckle is smoothed by this before new speckle is drawn
 OUTSIDE = 0.12  # of the ventricle's length: how far outside and inside the wall its surroundings are looked at
 STILL = 0.5  # of the likeness of neighbouring frames that end-diastole and end-systole keep where tissue stands still
-CHUNK = 4  # frames of a twin that are simulated at once
+CHUNK = 4  # frames of a repeat that are simulated at once
 
 
-class Twins:
-    """Makes twins of a measured cine and has them measured.
+class SimulatedRepeats:
+    """Makes simulated repeats of a measured cine and has them measured.
 
     Args:
-        count: twins; their strain is that found, 3 points more, 3 less, and so on in turn.
+        count: repeats; their strain is that found, 3 points more, 3 less, and so on in turn.
         seed: of their speckle.
         scatterers: in the sector.
     """
 
     def __init__(self, count: int, seed: int = 0, scatterers: int = 200_000) -> None:
         if count < 1:
-            raise InputError(f"--twin {count}: at least one twin")
+            raise InputError(f"--simulated_repeats {count}: at least one repeat")
         self.count, self.seed, self.scatterers = count, seed, scatterers
 
     def __call__(
         self, study: StrainCase, track: Track, gls: Callable[[TrackedBeat, Sequence[float]], float | None]
-    ) -> TwinResult:
-        """How far the measurement is off on twins of the first beat.
+    ) -> RepeatsResult:
+        """How far the measurement is off on repeats of the first beat.
 
         Args:
             study: as measured.
@@ -84,32 +85,32 @@ class Twins:
             gls: of a tracked beat and the size of its pixels, %.
 
         Raises:
-            InputError: there is no strain, or no twin can be made of this cine.
+            InputError: there is no strain, or no repeat can be made of this cine.
         """
         source, beat = study.case.entry.image, study.tracked[0]
         found = study.measured.beats[0]["numbers"]["gls"]
         if found is None:
-            raise InputError(f"{source}: no twin of a beat without GLS")
+            raise InputError(f"{source}: no repeat of a beat without GLS")
         template, steps = template_of(study.case, beat)
         around = surroundings(study.case, beat)
-        strength, twins = 0.0, []
-        first = self._twin(study, beat, template, steps, found / 100, around, 0.0, 0)
+        strength, repeats = 0.0, []
+        first = self._repeat(study, beat, template, steps, found / 100, around, 0.0, 0)
         alike, wanted = float(track(*first[:3])[0].nlcc.mean()), float(beat.nlcc.mean())
         if wanted < alike:
             strength = float(np.clip((1 - (wanted / alike) ** 0.25) / 0.15, 0, 1))
         for number in range(self.count):
             true = float(np.clip(found / 100 + STEPS[number % len(STEPS)], *RANGE))
-            case, wall, seen, size = self._twin(study, beat, template, steps, true, around, strength, 1 + number)
+            case, wall, seen, size = self._repeat(study, beat, template, steps, true, around, strength, 1 + number)
             (tracked,) = track(case, wall, seen)
-            twins.append(Twin(100 * true, gls(tracked, size), float(tracked.nlcc.mean())))
-        return TwinResult(found, tuple(twins), around, strength, wanted)
+            repeats.append(SimulatedRepeat(100 * true, gls(tracked, size), float(tracked.nlcc.mean())))
+        return RepeatsResult(found, tuple(repeats), around, strength, wanted)
 
-    def _twin(
+    def _repeat(
         self, study: StrainCase, beat: TrackedBeat, template: Template, steps: tuple[float, float], gls: float,
         around: str, strength: float, number: int,
     ) -> tuple[CineCase, Wall, NDArray[np.bool_], tuple[float, float]]:  # fmt: skip
-        """A twin's cine, its wall drawn at the first frame, its sector and its pixels' size in mm."""
-        times, rate = twin_times(beat.beat, study.case.meta.frame_times)
+        """A repeat's cine, its wall drawn at the first frame, its sector and its pixels' size in mm."""
+        times, rate = repeat_times(beat.beat, study.case.meta.frame_times)
         end = prescribe_end_systole(template.mesh, template.end_systole, gls, name=template.name)
         motion = Motion(template.mesh, end, rate, bounds_of(template), name=template.name)
         speed = max(5.0, (len(times) - 1) * rate / 60)
@@ -121,7 +122,7 @@ class Twins:
             template, motion, self.scatterers, self.seed + 1000 * number, World(motion, region, around)
         )
         simulation = Simulation(motion, scatterers, Scanner(probe, grid), times, noise, template.view)
-        chunks = show_bar(simulation.chunks(CHUNK), f"twin {number}", "batch", math.ceil(len(times) / CHUNK))
+        chunks = show_bar(simulation.chunks(CHUNK), f"repeat {number}", "batch", math.ceil(len(times) / CHUNK))
         frames = torch.cat([chunk.cpu() for chunk in chunks])
         cine = MetaTensor(frames[None], meta={"spacing": grid.spacing, "frame_times": times.tolist()})
         mask = sector_mask(cine)[None, None]
@@ -133,7 +134,7 @@ class Twins:
         es, last = beat.beat.es - beat.beat.ed, len(times) - 1
         labels = torch.zeros((len(times), *frames.shape[1:]), dtype=torch.uint8)
         wall = Wall(labels, np.ones(len(times)), lines, (Beat(0, es, last, beat.beat.whole),), (), (0,))
-        case = CineCase(Entry("twin", study.case.entry.image), frame_pairs(cine), mask, cine)
+        case = CineCase(Entry("repeat", study.case.entry.image), frame_pairs(cine), mask, cine)
         return case, wall, widen_sector(cine), grid.spacing
 
 
@@ -174,7 +175,7 @@ def template_of(case: CineCase, beat: TrackedBeat) -> tuple[Template, tuple[floa
 
 
 def grid_of(case: CineCase, template: Template) -> ImageGrid:
-    """The pixels of a twin: the cine's, larger where motion is estimated on larger ones."""
+    """The pixels of a repeat: the cine's, larger where motion is estimated on larger ones."""
     box = bounding_box(case.mask, case.size)
     factor = max(1.0, max(stop - start for start, stop in box) / LONGEST)
     grid = template.grid
@@ -182,14 +183,14 @@ def grid_of(case: CineCase, template: Template) -> ImageGrid:
     return ImageGrid((rows, columns), (grid.spacing[0] * factor, grid.spacing[1] * factor), grid.origin)
 
 
-def twin_times(beat: Beat, frame_times: Sequence[float] | None) -> tuple[Array, float]:
-    """Times of a twin's frames in s from end-diastole, and its heart rate in beats/min.
+def repeat_times(beat: Beat, frame_times: Sequence[float] | None) -> tuple[Array, float]:
+    """Times of a repeat's frames in s from end-diastole, and its heart rate in beats/min.
 
     The simulator's systole lasts as long as its heart rate says; the cine's frames of systole are spread over it, those
     after it over the rest of the beat, so that end-systole is at the same frame.
 
     Examples:
-        >>> times, rate = twin_times(Beat(3, 9, 23, True), [0.05 * t for t in range(30)])
+        >>> times, rate = repeat_times(Beat(3, 9, 23, True), [0.05 * t for t in range(30)])
         >>> round(rate), len(times), bool(abs(times[6] - min(systole(rate)[1], 36 / rate)) < 1e-9)
         (60, 21, True)
     """

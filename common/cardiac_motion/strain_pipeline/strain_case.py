@@ -15,7 +15,7 @@ from cardiac_motion.evaluation.scores import Scores
 from cardiac_motion.strain_pipeline.measures.followup import Change, Earlier, changes
 from cardiac_motion.strain_pipeline.measures.intervals import METHOD, Interval, interval_of_mean
 from cardiac_motion.strain_pipeline.measures.measures import BeatStrain, Measured, Numbers, mean
-from cardiac_motion.strain_pipeline.measures.repeats import TwinResult
+from cardiac_motion.strain_pipeline.measures.repeats import RepeatsResult
 from cardiac_motion.strain_pipeline.quality.checks import Check, select_failed
 from cardiac_motion.strain_pipeline.quality.view import CineView
 from cardiac_motion.strain_pipeline.tracking.motion import TrackedBeat
@@ -37,7 +37,7 @@ class StrainCase(Report):
         forced: whether it is measured whatever they say.
         changes: since an earlier study of the patient, where one was given that has this view.
         earlier: that study.
-        twin: what its twins say, where any were made.
+        repeats: result of its simulated repeats, where any were made.
         options: that it was measured with.
         sections: of its report as HTML, for one of several views.
         text: for the terminal.
@@ -55,7 +55,7 @@ class StrainCase(Report):
     forced: bool = False
     changes: tuple[Change, ...] = ()
     earlier: Earlier | None = None
-    twin: TwinResult | None = None
+    repeats: RepeatsResult | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     sections: tuple[str, ...] = ()
     text: str = ""
@@ -84,7 +84,7 @@ class StudyView:
     Attributes:
         source: file of the cine.
         view: its view.
-        line: whose strain it is.
+        layer: whose strain it is.
         means, segments: of the beats.
         sections: HTML of its own report.
         endo: endocardium of each beat at end-diastole and end-systole, ``[2, P, 2]`` in pixels.
@@ -96,7 +96,7 @@ class StudyView:
 
     source: str
     view: ApicalView
-    line: str
+    layer: str
     means: Numbers
     segments: Sequence[Mapping[str, Any]]
     sections: Sequence[str]
@@ -112,7 +112,7 @@ def study_view(study: StrainCase) -> StudyView:
     return StudyView(
         source=study.case.entry.image,
         view=study.view.view,
-        line=study.measured.line,
+        layer=study.measured.layer,
         means=study.measured.means,
         segments=mean_segments(study.measured.beats),
         sections=study.sections,
@@ -134,7 +134,7 @@ def add_changes(study: StrainCase, earlier: Mapping[str, Earlier]) -> StrainCase
     if before is None:
         return study
     measured = study.measured
-    found = changes(before, measured.means, measured.intervals, mean_segments(measured.beats), measured.line)
+    found = changes(before, measured.means, measured.intervals, mean_segments(measured.beats), measured.layer)
     return replace(study, changes=tuple(found), earlier=before)
 
 

@@ -24,7 +24,7 @@ from cardiac_motion.registration.result import RegistrationResult
 from cardiac_motion.strain_pipeline.cache import Kept, measure_kept, time_block
 from cardiac_motion.strain_pipeline.measures.followup import read_earlier
 from cardiac_motion.strain_pipeline.measures.measures import SEGMENTS, StrainMeasures
-from cardiac_motion.strain_pipeline.measures.repeats import TwinResult
+from cardiac_motion.strain_pipeline.measures.repeats import RepeatsResult
 from cardiac_motion.strain_pipeline.quality.checks import Gate, wall_checks
 from cardiac_motion.strain_pipeline.quality.choice import (
     NAMED,
@@ -59,10 +59,11 @@ class StrainEvaluator(CaseEvaluator):
         options: that are told in the report.
         baseline: results of an earlier study of the patient (``followup.read_earlier``): the change of each view that
             both have is reported.
-        around: what is registered around the wall, part of the ventricle's length; None registers the whole sector. 0.2
-            halves the time of the motion, and changes it where the wall is near the edge.
-        twins: makes twins of a measured cine and has them measured (``simulated_repeats.Twins``); None of none.
-        take: of a study, view to the name of the cine that is to be taken for it (``choice.choose_best``).
+        roi_margin: what is registered around the wall, part of the ventricle's length; None registers the whole sector.
+            0.2 halves the time of the motion, and changes it where the wall is near the edge.
+        repeats: makes repeats of a measured cine and has them measured (``simulated_repeats.SimulatedRepeats``); None
+            of none.
+        select_cine: of a study, view to the name of the cine that is to be taken for it (``choice.choose_best``).
 
     Attributes:
         listed: all cines of a study, of which those that are ``taken`` are measured.
@@ -81,11 +82,11 @@ class StrainEvaluator(CaseEvaluator):
         points: int = 120,
         figures: bool = True,
         weights: Mapping[str, str] | None = None,
-        take: Mapping[str, str] | None = None,
+        select_cine: Mapping[str, str] | None = None,
         options: Mapping[str, Any] | None = None,
         baseline: str | None = None,
-        around: float | None = None,
-        twins: Callable[..., TwinResult] | None = None,
+        roi_margin: float | None = None,
+        repeats: Callable[..., RepeatsResult] | None = None,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
@@ -93,12 +94,14 @@ class StrainEvaluator(CaseEvaluator):
             raise InputError(f"points {points}: a wall of {SEGMENTS} segments needs {SEGMENTS + 1} points at least")
         self.classify, self.segment, self.measures = classify, segment, measures or StrainMeasures()
         self.fusion, self.gate, self.points = fusion or Fusion(), gate or Gate(), points
-        self.figures, self.weights, self.take = figures, dict(weights or {}), take
+        self.figures, self.weights, self.select_cine = figures, dict(weights or {}), select_cine
         self.options = dict(options or {})
-        self.around = around
-        self.earlier, self.twins = read_earlier(baseline) if baseline else {}, twins
-        if twins is not None and self.measures.line != "endocardium":
-            raise InputError(f"--twin knows the true strain of the endocardium, not of the {self.measures.line}")
+        self.roi_margin = roi_margin
+        self.earlier, self.repeats = read_earlier(baseline) if baseline else {}, repeats
+        if repeats is not None and self.measures.layer != "endocardium":
+            raise InputError(
+                f"--simulated_repeats knows the true strain of the endocardium, not of the {self.measures.layer}"
+            )
         self.listed: list[Listed] = []
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
@@ -114,7 +117,7 @@ class StrainEvaluator(CaseEvaluator):
     def choose(self) -> None:
         """Look at all cines of a study, and keep those that are measured."""
         look = partial(examine, classify=self.classify, segment=self.segment, gate=self.gate)
-        self.listed = choose_best(examine_all(self.dataset, look), self.take)
+        self.listed = choose_best(examine_all(self.dataset, look), self.select_cine)
         print(f"cines (* measured):\n{format_listing(self.listed)}")
         entries = []
         for entry, cine in zip(self.dataset.entries, self.listed, strict=True):  # type: ignore[attr-defined]
@@ -127,8 +130,8 @@ class StrainEvaluator(CaseEvaluator):
     def journey(self, case: CineCase) -> StrainCase:
         """From frames to a view, a wall, its motion, strain, and a report."""
         study = add_changes(self.measure(self.compute_kept(case)), self.earlier)
-        if self.twins is not None:
-            study = replace(study, twin=self.twins(study, self.track_known_wall, self.measures.gls))
+        if self.repeats is not None:
+            study = replace(study, repeats=self.repeats(study, self.track_known_wall, self.measures.gls))
         return write_strain_case(study, self.weights, self.figures, self.options)
 
     def compute_kept(self, case: CineCase) -> Kept:
@@ -141,7 +144,7 @@ class StrainEvaluator(CaseEvaluator):
         frames = case.cine.as_tensor()[0]
         with time_block(seconds, "view"):
             probabilities = self.classify(frames)
-            decide_view(case, probabilities, self.gate.view_threshold, self.gate.force)
+            decide_view(case, probabilities, self.gate.view_threshold, self.gate.ignore_checks)
             self.gate.stop([energy_check(probabilities)], case.entry.image)
         with time_block(seconds, "segmentation"):
             segment, _ = orient_segmentation(frames, self.segment)
@@ -159,8 +162,8 @@ class StrainEvaluator(CaseEvaluator):
     def motion_of(self, case: CineCase, wall: Wall) -> RegistrationResult:
         """The fields of a case, of the region around its wall alone where that is asked for."""
         whole = self.inferer
-        if self.around is not None and isinstance(whole, SizedInferer):
-            self.inferer = whole.restrict(region_around(wall.lines, self.around))
+        if self.roi_margin is not None and isinstance(whole, SizedInferer):
+            self.inferer = whole.restrict(region_around(wall.lines, self.roi_margin))
         try:
             return self.fields_of(case)
         finally:

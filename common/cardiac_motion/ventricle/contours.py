@@ -25,7 +25,7 @@ from cardiac_motion.core.arrays import largest_component
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.ventricle.mesh import myocardial_contours, pair_contours
 
-LINES = ("endocardium", "centreline", "epicardium")  # of a wall, in the order of ``wall_lines``
+LAYERS = ("endocardium", "mid-wall", "epicardium")  # of a wall, in the order of ``wall_lines``
 BOUNDARY_POINTS = 400
 RBF_SMOOTHING = 1e-2
 SMALLEST_MASK = 9
@@ -112,9 +112,9 @@ def fit_contour(mask: ArrayLike, points: int = 100) -> np.ndarray:
 
 
 def wall_contours(labels: ArrayLike, points: int = 120, name: str = "mask") -> np.ndarray:
-    """Endocardium, centreline and epicardium of the left ventricle, in points that correspond across the wall.
+    """Endocardium, mid-wall and epicardium of the left ventricle, in points that correspond across the wall.
 
-    Østvik et al. 2018, section 2.2: a centreline of 120 points between the borders. They are paired as in the
+    Østvik et al. 2018, section 2.2: a mid-wall of 120 points between the borders. They are paired as in the
     myocardial mesh (``mesh.pair_contours``): as many on either side of the apex, from the base in the lower columns
     to the other base, evenly along the epicardium.
 

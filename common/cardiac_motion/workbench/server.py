@@ -23,7 +23,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from cardiac_motion.serving.settings import KINDS, METHODS, SUFFIXES, VOLUME_METHODS, page_settings
 from cardiac_motion.serving.validation import Refused, choice, json_object, number, shorten, suffix_of
-from cardiac_motion.ventricle.contours import LINES
+from cardiac_motion.ventricle.contours import LAYERS
 from cardiac_motion.ventricle.views import APICAL
 from cardiac_motion.workbench.guard import Guard
 from cardiac_motion.workbench.log import history
@@ -245,14 +245,20 @@ def change(body: dict[str, Any], edits: dict[str, Any]) -> dict[str, Any]:
     if what == "view":
         return {
             "what": f"view {shorten(value)}",
-            "edits": {**edits, "view": check_value(choice(*APICAL), value, what), "off": []},
+            "edits": {**edits, "view": check_value(choice(*APICAL), value, what), "exclude_segments": []},
         }
-    if what == "line":
-        return {"what": f"line {shorten(value)}", "edits": {**edits, "line": check_value(choice(*LINES), value, what)}}
+    if what == "layer":
+        return {
+            "what": f"layer {shorten(value)}",
+            "edits": {**edits, "layer": check_value(choice(*LAYERS), value, what)},
+        }
     if what == "segment" and isinstance(value, str):
-        off = list(edits.get("off", []))
+        off = list(edits.get("exclude_segments", []))
         off = [name for name in off if name != value] if value in off else [*off, value[:60]]
-        return {"what": f"segment {value[:60]} {'off' if value in off else 'on'}", "edits": {**edits, "off": off}}
+        return {
+            "what": f"segment {value[:60]} {'off' if value in off else 'on'}",
+            "edits": {**edits, "exclude_segments": off},
+        }
     if what == "reset":
         return {"what": "all as it was found", "edits": {}}
     if what == "wall" and isinstance(value, dict):

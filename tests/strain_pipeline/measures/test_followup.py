@@ -12,7 +12,7 @@ from cardiac_motion.strain_pipeline.measures.intervals import METHOD, QUANTILE, 
 NAMES = ("basal inferoseptal", "mid inferoseptal", "apical septal")
 
 
-def summary(gls=-20.0, view="apical_4ch", line="endocardium", rejected=None, forced=False):
+def summary(gls=-20.0, view="apical_4ch", layer="endocardium", rejected=None, forced=False):
     segments = []
     for k, name in enumerate(NAMES):
         out = bool(rejected) and k == 1
@@ -20,7 +20,7 @@ def summary(gls=-20.0, view="apical_4ch", line="endocardium", rejected=None, for
         held = None if out else interval(gls + k, 1.0, METHOD["segment"])
         segments.append({"name": name, "rejected": rejected if out else None, "end_systolic": strain, "interval": held})
     return {
-        "view": view, "source": "a.dcm", "line": line, "forced": forced, "options": {"motion": "NCC flow"},
+        "view": view, "source": "a.dcm", "layer": layer, "forced": forced, "options": {"motion": "NCC flow"},
         "means": {"gls": gls, "mapse": None, "ejection_fraction": 60.0},
         "intervals": {"gls": interval(gls, 1.0, METHOD["gls"])}, "beats": [{"segments": segments}],
     }  # fmt: skip
@@ -87,8 +87,8 @@ def test_segments_that_were_left_out_have_no_change(tmp_path):
 
 def test_what_cannot_be_compared(folder, tmp_path):
     earlier = read_earlier(folder / "a")["apical_4ch"]
-    with pytest.raises(InputError, match="strain of the endocardium, this is of the centreline"):
-        changes(earlier, {}, {}, [], "centreline")
+    with pytest.raises(InputError, match="strain of the endocardium, this is of the mid-wall"):
+        changes(earlier, {}, {}, [], "mid-wall")
     with pytest.raises(InputError, match=r"no summary\.json of strain_pipeline is there"):
         read_earlier(folder / "other")
     (folder / "b" / "summary.json").write_text(json.dumps(summary()), encoding="utf-8")

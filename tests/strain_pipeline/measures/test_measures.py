@@ -48,15 +48,14 @@ def test_what_a_beat_that_is_cut_off_does_not_tell():
     assert timing(CURVE, ES, END, True, None)["time_to_peak_ms"] is None
 
 
-@pytest.mark.parametrize(("compensate", "expected"), [(True, -0.15 - 0.3 * 0.06), (False, -0.15)])
-def test_drift_of_a_whole_line(compensate, expected):
+@pytest.mark.parametrize(("drift_correction", "expected"), [(True, -0.15 - 0.3 * 0.06), (False, -0.15)])
+def test_drift_of_a_whole_line(drift_correction, expected):
     """A straight line whose length is 1, 0.85 at end-systole (frame 3 of 10) and 1.06 at the end."""
     share = np.interp(np.arange(11), [0, 3, 10], [1.0, 0.85, 1.06])
     line = np.stack([np.linspace(0, 50, 61), np.zeros(61)], -1)
     lines = np.stack([np.stack([s * line] * 3) for s in share])
     beat = TrackedBeat(Beat(0, 3, 10, True), lines, np.ones(61), None, np.zeros(61, bool))
-    numbers = StrainMeasures(compensate=compensate).measure(beat, None, None, APICAL["apical_4ch"].segments())[
-        "numbers"
-    ]
+    measures = StrainMeasures(drift_correction=drift_correction)
+    numbers = measures.measure(beat, None, None, APICAL["apical_4ch"].segments())["numbers"]
     assert numbers["gls"] == pytest.approx(100 * expected)
     assert numbers["gls_uncompensated"] == pytest.approx(-15) and numbers["drift"] == pytest.approx(6)

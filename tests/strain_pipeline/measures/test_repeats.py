@@ -1,14 +1,15 @@
-"""The numbers that twins give."""
+"""The numbers that repeats give."""
 
 import numpy as np
 import pytest
 
-from cardiac_motion.strain_pipeline.measures.repeats import Twin, TwinResult
+from cardiac_motion.strain_pipeline.measures.repeats import RepeatsResult, SimulatedRepeat
 
 
 def result(errors, true=None, found=-18.0):
     true = [found] * len(errors) if true is None else true
-    return TwinResult(found, [Twin(t, None if e is None else t + e, 0.8) for t, e in zip(true, errors, strict=True)],
+    pairs = zip(true, errors, strict=True)
+    return RepeatsResult(found, [SimulatedRepeat(t, None if e is None else t + e, 0.8) for t, e in pairs],
                       "moving", 0.2, 0.7)  # fmt: skip
 
 
@@ -24,8 +25,8 @@ def test_the_mean_error_is_taken_away():
     ("truth", "found", "errors"),
     [(-17.24, -15.25, [0.51, 1.41, 0.91]), (-11.24, -9.08, [0.48, 1.04, 0.57]), (-23.08, -20.15, [1.66, 1.63, 2.12])],
 )
-def test_the_interval_holds_what_twins_cannot_know(truth, found, errors):
-    """Three simulated patients: their twins are alike, and all are less far off than they are."""
+def test_the_interval_holds_what_repeats_cannot_know(truth, found, errors):
+    """Three simulated patients: their repeats are alike, and all are less far off than they are."""
     low, high = result(errors, found=found).interval
     assert low < truth < high
 

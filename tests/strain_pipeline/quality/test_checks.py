@@ -70,9 +70,11 @@ def test_a_ventricle_passes(heart, wall):  # noqa: F811
 def test_what_can_be_no_ventricle_fails(wall, change, fails):
     checks = wall_checks(replace(wall, lines=change(wall.lines)), sector())
     assert fails in names(checks)
-    with pytest.raises(InputError, match=r"a\.dcm: not measured: .*" + fails + r".*; --force True measures all"):
+    with pytest.raises(
+        InputError, match=r"a\.dcm: not measured: .*" + fails + r".*; --ignore_checks True measures all"
+    ):
         Gate().stop(checks, "a.dcm")
-    Gate(force=True).stop(checks, "a.dcm")
+    Gate(ignore_checks=True).stop(checks, "a.dcm")
 
 
 def test_a_cavity_that_does_not_beat_fails(wall):
@@ -102,7 +104,7 @@ def test_beats_that_fail_are_left_out_and_the_last_one_stops():
     assert gate.warnings([bad, good]) == [f"Check failed, the beat is left out: {bad.describe()}."]
     with pytest.raises(InputError, match=r"a: no beat can be trusted: systole 0\.9 of the beat"):
         gate.select_beats([bad], [0], "a")
-    assert Gate(force=True).select_beats([bad], [0], "a") == [True]
+    assert Gate(ignore_checks=True).select_beats([bad], [0], "a") == [True]
     assert gate.warnings([check("drift against GLS", 0.2, 0)]) == []
     assert "drifts by 37% of its shortening" in gate.warnings([check("drift against GLS", 0.37, 0)])[0]
     assert gate.warnings([check("base carried against segmented", 0.1, 0)]) == []
@@ -132,7 +134,7 @@ def test_view_is_a_check_that_a_user_lifts(heart):  # noqa: F811
     shares = ViewProbabilities({"apical_2ch": 0.3, "other": 0.7}, 0.5)
     with pytest.raises(InputError, match="looks like other"):
         decide_view(case, shares)
-    forced = decide_view(case, shares, 0.5, force=True)
+    forced = decide_view(case, shares, 0.5, ignore_checks=True)
     assert forced.view.short == "A2C" and not view_check(forced, 0.5).passed
     assert view_check(replace(forced, given=True), 0.5).passed
     assert energy_check(shares).passed is False and energy_check(shares).costs == CASE

@@ -28,7 +28,7 @@ def test_what_is_no_apical_view_is_refused_however_sure():
     probabilities = ViewProbabilities({"parasternal_short_axis": 0.6, "apical_4ch": 0.4}, 6.0)
     with pytest.raises(InputError, match=r"a.dcm: looks like parasternal short axis \(0.60\), not an apical view"):
         decide_view(case(), probabilities, threshold=0.0)
-    assert decide_view(case(), probabilities, force=True).view.name == "apical_4ch"
+    assert decide_view(case(), probabilities, ignore_checks=True).view.name == "apical_4ch"
 
 
 def test_the_users_word_is_over_the_classifiers_and_over_force():
@@ -43,7 +43,7 @@ def test_the_users_word_is_over_the_classifiers_and_over_force():
 def test_forced_it_is_the_best_of_the_apical_ones():
     assert (
         decide_view(
-            case(), ViewProbabilities({"apical_long_axis": 0.1, "apical_2ch": 0.02}, 6.0), force=True
+            case(), ViewProbabilities({"apical_long_axis": 0.1, "apical_2ch": 0.02}, 6.0), ignore_checks=True
         ).view.short
         == "ALAX"
     )

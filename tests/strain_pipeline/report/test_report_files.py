@@ -13,7 +13,7 @@ from cardiac_motion.strain_pipeline.quality.checks import check
 from cardiac_motion.strain_pipeline.report import report_files as F
 from cardiac_motion.strain_pipeline.report.sections import grey_values
 from cardiac_motion.ventricle.beats import Beat
-from cardiac_motion.ventricle.contours import LINES
+from cardiac_motion.ventricle.contours import LAYERS
 from tests.strain_pipeline.known import APEX, HEIGHT, SHARE, WALL, WIDTH, cine, strain_case, tracked_beat
 
 
@@ -28,7 +28,7 @@ def test_a_row_a_frame_with_its_strain(tmp_path):
     assert [int(row["frame"]) for row in rows] == list(range(6)) and {row["beat"] for row in rows} == {"1"}
     assert [float(row["seconds"]) for row in rows] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
     segment = strain_case().measured.beats[0]["segments"][4]["name"]
-    for name in ("gls (%)", "gls_centreline (%)", "mapse (%)", f"{segment} (%)"):
+    for name in ("gls (%)", "gls_mid_wall (%)", "mapse (%)", f"{segment} (%)"):
         np.testing.assert_allclose([float(row[name]) for row in rows], 100 * (SHARE - 1), atol=1e-4)
     assert [float(row["cavity area (px)"]) for row in rows] == pytest.approx(2400 * SHARE**2, abs=0.05)
 
@@ -81,7 +81,7 @@ def test_a_caption_is_made_to_fit(width):
 def test_lines_for_the_terminal():
     lines = F.text_of(strain_case()).splitlines()
     assert lines[0] == "known: apical four-chamber, 1 beat(s)"
-    assert lines[1] == ("  GLS −20.0 % (endocardium), centreline −20.0 %, MAPSE −20.0 %, drift 0.0 %, EF 48.8 %")
+    assert lines[1] == ("  GLS −20.0 % (endocardium), mid-wall −20.0 %, MAPSE −20.0 %, drift 0.0 %, EF 48.8 %")
     assert lines[2] == "  warning: said" and lines[-1].strip() == F.report.CAUTION
 
 
@@ -104,7 +104,7 @@ def test_a_case_is_one_whole_folder(tmp_path):
     assert done.sections and done.text.startswith("known: ") and done.options == {"motion": "known"}
     assert "−20.0" in (study.folder / "report.html").read_text(encoding="utf-8")
     contours = json.loads((study.folder / "contours.json").read_text(encoding="utf-8"))
-    assert contours["frames"] == list(range(6)) and set(contours) == {"frames", *LINES}
+    assert contours["frames"] == list(range(6)) and set(contours) == {"frames", *LAYERS}
     # pixels of the file: rows were doubled
     line = APEX + 0.8 * (WALL[0] - APEX)
     expected = np.stack([(line[:, 0] + 0.5) / 2 - 0.5, line[:, 1]], -1)

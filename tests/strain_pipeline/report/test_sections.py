@@ -10,7 +10,7 @@ import pytest
 from cardiac_motion.core.entry import Entry
 from cardiac_motion.strain_pipeline.measures.followup import Change, Earlier
 from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures
-from cardiac_motion.strain_pipeline.measures.repeats import Twin, TwinResult
+from cardiac_motion.strain_pipeline.measures.repeats import RepeatsResult, SimulatedRepeat
 from cardiac_motion.strain_pipeline.quality.checks import Check, check
 from cardiac_motion.strain_pipeline.quality.view import CineView
 from cardiac_motion.strain_pipeline.report import sections as S
@@ -74,7 +74,7 @@ def test_facts_that_a_cine_does_not_tell():
     assert "ES 3 (not whole)" in said[0] and said[1] == "Frame rate and heart rate are not known."
     assert said[2] == "Drift is not known: curves are as they were found."
     drifting = tracked_beat(share=[1.0, 0.95, 0.85, 0.8, 0.85, 0.9])
-    said = S.facts_of(strain_case([drifting], measures=StrainMeasures(compensate=False)))
+    said = S.facts_of(strain_case([drifting], measures=StrainMeasures(drift_correction=False)))
     assert said[2] == "Curves are not compensated for drift; it ends at −10.0 points."
     doubted = S.facts_of(strain_case(found=cine(times_are="playback")))
     assert doubted[1] == "10 frames/s, heart rate 120 beats/min (by the playback rate)."
@@ -175,18 +175,22 @@ def test_changes_since_an_earlier_study():
     assert "methods differ" not in same
 
 
-def test_twins():
-    assert S.twin_sections(strain_case()) == []
-    twins = [Twin(-20.0, -17.0, 0.9), Twin(-18.0, -15.0, 0.7), Twin(-22.0, None, 0.8)]
-    (html,) = S.twin_sections(strain_case(twin=TwinResult(-16.0, twins, "still tissue", 0.1, 0.85)))
+def test_repeats():
+    assert S.repeat_sections(strain_case()) == []
+    repeats = [
+        SimulatedRepeat(-20.0, -17.0, 0.9),
+        SimulatedRepeat(-18.0, -15.0, 0.7),
+        SimulatedRepeat(-22.0, None, 0.8),
+    ]
+    (html,) = S.repeat_sections(strain_case(repeats=RepeatsResult(-16.0, repeats, "still tissue", 0.1, 0.85)))
     assert rows(html)[1:] == [
-        ["twin 1", "−20.0", "−17.0", "3.0"], ["twin 2", "−18.0", "−15.0", "3.0"], ["twin 3", "−22.0", "–", "–"],
+        ["repeat 1", "−20.0", "−17.0", "3.0"], ["repeat 2", "−18.0", "−15.0", "3.0"], ["repeat 3", "−22.0", "–", "–"],
     ]  # fmt: skip
-    assert "−19.0" in html and "plain −16.0 %" in html and "0.85 in the patient, 0.80 in the twins" in html
+    assert "−19.0" in html and "plain −16.0 %" in html and "0.85 in the patient, 0.80 in the repeats" in html
 
 
 def test_how_it_was_measured():
-    html = S.provenance({"view": "ours, of public cines"}, {"motion": "NCC flow", "around": None})
+    html = S.provenance({"view": "ours, of public cines"}, {"motion": "NCC flow", "roi_margin": None})
     assert "view: ours, of public cines" in html and "Options: motion NCC flow." in html and S.version() in html
     assert "Options" not in S.provenance({})
 

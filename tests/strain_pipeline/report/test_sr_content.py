@@ -25,8 +25,8 @@ ROW = {
 }
 
 
-def view(name="apical_4ch", line="endocardium", source="a.dcm", segments=(ROW,), **means):
-    return StudyView(source, APICAL[name], line, {**MEANS, **means}, segments, (), [np.zeros((2, 3, 2))], (0.5, 0.5))
+def view(name="apical_4ch", layer="endocardium", source="a.dcm", segments=(ROW,), **means):
+    return StudyView(source, APICAL[name], layer, {**MEANS, **means}, segments, (), [np.zeros((2, 3, 2))], (0.5, 0.5))
 
 
 def values(items):
@@ -51,7 +51,7 @@ def test_numbers_of_a_view():
 
 def test_what_is_not_known_or_has_no_code_is_left_out():
     assert len(R.global_measurements(view(gls=None, ejection_fraction=None))) == 5
-    assert len(R.global_measurements(view(line="centreline"))) == 4, "only the endocardium's GLS has a code"
+    assert len(R.global_measurements(view(layer="mid-wall"))) == 4, "only the endocardium's GLS has a code"
     assert len(R.global_measurements(view("apical_long_axis"))) == 4, "no volume of one plane there"
     two = " ".join(values(R.global_measurements(view("apical_2ch"))))
     assert "2" in two and "4" not in two

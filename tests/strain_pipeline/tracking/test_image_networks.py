@@ -98,7 +98,7 @@ def test_fewer_frames_give_the_same_disc(every):
     """End-diastole, where the disc is largest, is as with all frames; between, borders lie within a pixel."""
     radii = [30 - 9 * np.sin(np.pi * t / 30) ** 2 for t in range(31)]
     network = Counting()
-    found = segment_cine(disc_cine(radii), network, every=every)[:, 1].sum((1, 2))
+    found = segment_cine(disc_cine(radii), network, stride=every)[:, 1].sum((1, 2))
     assert network.frames < 31 * (1 / every + 0.35)
     whole = segment_cine(disc_cine(radii), Threshold())[:, 1].sum((1, 2))
     off = ((found / np.pi).sqrt() - (whole / np.pi).sqrt()).abs()

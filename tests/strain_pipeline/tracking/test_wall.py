@@ -20,7 +20,7 @@ from cardiac_motion.strain_pipeline.tracking.wall import (
     walls_of,
 )
 from cardiac_motion.ventricle.beats import Beat
-from cardiac_motion.ventricle.contours import LINES
+from cardiac_motion.ventricle.contours import LAYERS
 from tests.strain_pipeline.known import APEX, SHARE, WALL, cine
 
 FRAMES = 24
@@ -142,13 +142,13 @@ def drawn(tmp_path, **content):
 
 def test_a_wall_drawn_at_a_frame_takes_the_place_of_its_lines(tmp_path):
     lines = APEX + 0.9 * (WALL - APEX)
-    path = drawn(tmp_path, drawn=[5], **{name: [lines[k].tolist()] for k, name in enumerate(LINES)})
+    path = drawn(tmp_path, drawn=[5], **{name: [lines[k].tolist()] for k, name in enumerate(LAYERS)})
     two = np.concatenate([WAVE, WAVE[1:]])
     wall = wall_in(case(two, contour=path), known(two))
     assert wall.drawn == (5,) and wall.beats == (Beat(0, 12, 24, True),), "one beat alone is measured"
     np.testing.assert_allclose(wall.lines[5], lines, atol=0.8)
     np.testing.assert_array_equal(np.delete(wall.lines, 5, 0), np.delete(known(two).lines, 5, 0))
-    path = drawn(tmp_path, drawn=[30], **{name: [lines[k].tolist()] for k, name in enumerate(LINES)})
+    path = drawn(tmp_path, drawn=[30], **{name: [lines[k].tolist()] for k, name in enumerate(LAYERS)})
     with pytest.raises(InputError, match="drawn at frame 30, the beat is from 0 to 24"):
         wall_in(case(two, contour=path), known(two))
 

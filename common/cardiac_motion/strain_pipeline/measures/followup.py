@@ -29,7 +29,7 @@ class Earlier:
     Attributes:
         path: of its ``summary.json``.
         source: of its cine.
-        line: whose strain was measured.
+        layer: whose strain was measured.
         motion: that measured it, as its options say; None where they don't.
         forced: whether it was measured by force.
         means, intervals: of its beats, %.
@@ -38,7 +38,7 @@ class Earlier:
 
     path: str
     source: str
-    line: str
+    layer: str
     motion: str | None
     forced: bool
     means: Mapping[str, float | None]
@@ -101,20 +101,22 @@ def smallest_change(interval: Interval, name: str) -> float:
 
 
 def changes(earlier: Earlier, means: Mapping[str, float | None], intervals: Mapping[str, Interval],
-            segments: Sequence[Mapping[str, Any]], line: str) -> list[Change]:  # fmt: skip
+            segments: Sequence[Mapping[str, Any]], layer: str) -> list[Change]:  # fmt: skip
     """What has changed since an earlier study of the same view: numbers first, then segments in their order.
 
     Args:
         earlier: of the view.
         means, intervals: of this one, as ``Measured`` has them.
         segments: rows of this one (``case.mean_segments``).
-        line: whose strain they are.
+        layer: whose strain they are.
 
     Raises:
         InputError: the earlier strain is another line's.
     """
-    if earlier.line != line:
-        raise InputError(f"{earlier.path}: strain of the {earlier.line}, this is of the {line}; --line {earlier.line}")
+    if earlier.layer != layer:
+        raise InputError(
+            f"{earlier.path}: strain of the {earlier.layer}, this is of the {layer}; --layer {earlier.layer}"
+        )
     found = []
     for name in NAMES:
         before, now = earlier.means.get(name), means.get(name)
@@ -190,7 +192,7 @@ def _read(file: Path) -> tuple[str, Earlier] | None:
         intervals = {name: (float(a), float(b)) for name, (a, b) in (stored.get("intervals") or {}).items()}
         segments = {name: _mean(values) for name, values in rows.items()}
         return stored["view"], Earlier(
-            str(file), str(stored["source"]), stored["line"], (stored.get("options") or {}).get("motion"),
+            str(file), str(stored["source"]), stored["layer"], (stored.get("options") or {}).get("motion"),
             bool(stored.get("forced")), stored["means"], intervals, segments,
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -57,12 +57,12 @@ def errors_along(points: int, count: int, random: np.random.Generator) -> Array:
     return np.asarray(smooth * np.sqrt(2 * sigma * np.sqrt(np.pi)))
 
 
-def sample_lines(tracked: TrackedBeat, line: int, frames: Sequence[int], count: int, seed: int = 0) -> Array:
+def sample_lines(tracked: TrackedBeat, layer: int, frames: Sequence[int], count: int, seed: int = 0) -> Array:
     """Samples of one line at some frames of a beat: ``[count, len(frames), P, 2]`` pixels.
 
     Args:
         tracked: with ``deviation`` and ``off``.
-        line: 0 endocardium, 1 centreline, 2 epicardium.
+        layer: 0 endocardium, 1 mid-wall, 2 epicardium.
         frames: from end-diastole.
         count: of samples.
         seed: of the errors.
@@ -70,16 +70,16 @@ def sample_lines(tracked: TrackedBeat, line: int, frames: Sequence[int], count: 
     assert tracked.deviation is not None and tracked.off is not None
     random, points = np.random.default_rng(seed), tracked.lines.shape[2]
     track, wall = (errors_along(points, count, random) for _ in range(2))
-    deviation = SHARE * tracked.deviation[list(frames), line][None, :, :, None]
-    moved = tracked.lines[list(frames), line][None] + deviation * track[:, None]
-    return np.asarray(moved + SHARE * tracked.off[line][None, None, :, None] * wall[:, None])
+    deviation = SHARE * tracked.deviation[list(frames), layer][None, :, :, None]
+    moved = tracked.lines[list(frames), layer][None] + deviation * track[:, None]
+    return np.asarray(moved + SHARE * tracked.off[layer][None, None, :, None] * wall[:, None])
 
 
 def intervals(
     tracked: TrackedBeat,
     numbers: Mapping[str, float | None],
     segments: Sequence[Mapping[str, Any]],
-    line: int,
+    layer: int,
     steps: Sequence[float],
     compensated: bool,
     count: int = SAMPLES,
@@ -90,7 +90,7 @@ def intervals(
         tracked: the beat, with ``deviation`` and ``off``; without them there are no intervals.
         numbers: ``gls``, ``mapse`` and ``ejection_fraction`` as measured; None has no interval.
         segments: rows with ``name``, ``rejected`` and ``end_systolic``.
-        line: whose strain ``gls`` and the segments are.
+        layer: whose strain ``gls`` and the segments are.
         steps: (row, column) size of a pixel.
         compensated: whether an even drift was taken away.
         count: of samples.
@@ -110,8 +110,8 @@ def intervals(
         drift = 100 * (sizes[:, -1] / sizes[every, first] - 1) if compensated else 0.0
         return np.asarray(raw - drift * es / max(end, 1))
 
-    lines = sample_lines(tracked, line, frames, count)
-    endo = lines if line == 0 else sample_lines(tracked, 0, frames, count)
+    lines = sample_lines(tracked, layer, frames, count)
+    endo = lines if layer == 0 else sample_lines(tracked, 0, frames, count)
     flat = lines.reshape(-1, *lines.shape[2:])
     lengths = strain.segment_lengths(flat, steps, len(segments)).reshape(len(segments), count, len(frames))
     kept = [k for k, row in enumerate(segments) if not row["rejected"]]

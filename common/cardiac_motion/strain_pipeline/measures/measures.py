@@ -22,7 +22,7 @@ from cardiac_motion.evaluation.truth import read_json
 from cardiac_motion.strain_pipeline.measures.intervals import METHOD, Interval, interval_of_mean, intervals
 from cardiac_motion.strain_pipeline.tracking.motion import TrackedBeat
 from cardiac_motion.ventricle import strain
-from cardiac_motion.ventricle.contours import LINES
+from cardiac_motion.ventricle.contours import LAYERS
 from cardiac_motion.ventricle.views import ApicalView
 
 Array = NDArray[np.float64]
@@ -55,14 +55,14 @@ class Measured:
     """What is measured of a cine.
 
     Attributes:
-        line: whose strain is the GLS and the segments'.
+        layer: whose strain is the GLS and the segments'.
         beats: each beat.
         means: of the beats' numbers.
         times_doubted: whether times rest on a file's playback alone.
         warnings: what is left out, and what is doubted.
     """
 
-    line: str
+    layer: str
     beats: tuple[BeatStrain, ...]
     means: Numbers
     times_doubted: bool
@@ -95,32 +95,35 @@ class StrainMeasures:
     those it is None.
 
     Args:
-        line: whose strain is the GLS and the segments': ``endocardium``, ``centreline`` (the paper's), ``epicardium``.
-        compensate: take an even drift away from the curves of whole beats; the raw drift is reported all the same.
+        layer: whose strain is the GLS and the segments': ``endocardium``, ``mid-wall`` (the paper's), ``epicardium``.
+        drift_correction: take an even drift away from the curves of whole beats; the raw drift is reported all the
+            same.
         least_nlcc: of a segment that is kept.
         most_missed: part of the ventricle's length that the two directions of a segment's motion miss each other by, a
             frame, at most.
         most_outside: part of a segment that may leave the sector.
         most_rejected: segments.
         mirrored: the picture's left and right are exchanged, as some laboratories show the four-chamber view.
-        off: segments that the user leaves out, by name.
+        exclude_segments: segments that the user leaves out, by name.
     """
 
     def __init__(
         self,
-        line: str = "endocardium",
-        compensate: bool = True,
+        layer: str = "endocardium",
+        drift_correction: bool = True,
         least_nlcc: float = 0.3,
         most_missed: float = 0.01,
         most_outside: float = 0.34,
         most_rejected: int = 2,
         mirrored: bool = False,
-        off: Sequence[str] | None = None,
+        exclude_segments: Sequence[str] | None = None,
     ) -> None:
-        if line not in LINES:
-            raise InputError(f"line {line!r}: expected one of {', '.join(LINES)}")
-        self.line, self.compensate, self.mirrored = line, compensate, mirrored
-        self.off = [off] if isinstance(off, str) else list(off or ())
+        if layer not in LAYERS:
+            raise InputError(f"layer {layer!r}: expected one of {', '.join(LAYERS)}")
+        self.layer, self.drift_correction, self.mirrored = layer, drift_correction, mirrored
+        self.exclude_segments = (
+            [exclude_segments] if isinstance(exclude_segments, str) else list(exclude_segments or ())
+        )
         self.least_nlcc, self.most_missed = least_nlcc, most_missed
         self.most_outside, self.most_rejected = most_outside, most_rejected
 
@@ -133,12 +136,12 @@ class StrainMeasures:
             view: whose segments they are.
 
         Raises:
-            InputError: a segment of ``off`` is none of the view.
+            InputError: a segment of ``exclude_segments`` is none of the view.
         """
         names, times = view.segments(self.mirrored), meta.frame_times
-        unknown = [name for name in self.off if name not in names]
+        unknown = [name for name in self.exclude_segments if name not in names]
         if unknown:
-            raise InputError(f"--off {unknown[0]!r}: {view.title} has {', '.join(names)}")
+            raise InputError(f"--exclude_segments {unknown[0]!r}: {view.title} has {', '.join(names)}")
         beats = tuple(self.measure(wall, meta.spacing, times, names, meta.steps) for wall in tracked)
         doubted = times_doubted(beats, meta.times_are)
         warnings = timing_warnings(beats, times, doubted)
@@ -151,7 +154,7 @@ class StrainMeasures:
                     f"Beat from frame {beat['ed']}: no GLS, more than {self.most_rejected} segments are left out."
                 )
         means = {key: mean([beat["numbers"][key] for beat in beats]) for key in beats[0]["numbers"]}
-        return Measured(self.line, beats, means, doubted, tuple(warnings))
+        return Measured(self.layer, beats, means, doubted, tuple(warnings))
 
     def gls(self, tracked: TrackedBeat, steps: Sequence[float]) -> float | None:
         """The end-systolic GLS of a beat, %; None where too many segments are left out.
@@ -183,21 +186,23 @@ class StrainMeasures:
         beat = tracked.beat
         es, end = beat.es - beat.ed, beat.end - beat.ed
         seconds = None if times is None else np.asarray(times[beat.ed : beat.end + 1]) - times[beat.ed]
-        lines = dict(zip(LINES, tracked.lines.transpose(1, 0, 2, 3), strict=True))
-        main, endo = lines[self.line], lines["endocardium"]
+        lines = dict(zip(LAYERS, tracked.lines.transpose(1, 0, 2, 3), strict=True))
+        main, endo = lines[self.layer], lines["endocardium"]
         lengths = strain.segment_lengths(main, steps, SEGMENTS)
         rejected = self._reject_segments(tracked, main[0])
-        rejected = [SWITCHED_OFF if name in self.off else why for name, why in zip(names, rejected, strict=True)]
+        rejected = [
+            SWITCHED_OFF if name in self.exclude_segments else why for name, why in zip(names, rejected, strict=True)
+        ]
         kept = [k for k, reason in enumerate(rejected) if not reason]
         raw = {
             "gls": strain.lagrangian(lengths[kept].sum(0)) if SEGMENTS - len(kept) <= self.most_rejected else None,
-            "gls_centreline": strain.gls(lines["centreline"], steps),
+            "gls_mid_wall": strain.gls(lines["mid-wall"], steps),
             "mapse": strain.mapse(endo, steps),
             **{name: strain.lagrangian(row) for name, row in zip(names, lengths, strict=True)},
         }
-        compensate = self.compensate and beat.whole
+        corrected = self.drift_correction and beat.whole
         curves = {
-            name: 100 * (strain.remove_drift(curve, 0, end) if compensate else curve)
+            name: 100 * (strain.remove_drift(curve, 0, end) if corrected else curve)
             for name, curve in raw.items()
             if curve is not None
         }
@@ -205,7 +210,7 @@ class StrainMeasures:
         numbers["gls"] = numbers.pop("gls_end_systolic")
         numbers["gls_uncompensated"] = None if raw["gls"] is None else 100 * float(raw["gls"][es])
         numbers["drift"] = 100 * strain.drift(raw["gls"], 0, end) if beat.whole and raw["gls"] is not None else None
-        numbers["gls_centreline"] = float(curves["gls_centreline"][es])
+        numbers["gls_mid_wall"] = float(curves["gls_mid_wall"][es])
         numbers["mapse"] = float(curves["mapse"][: es + 1].min())
         numbers |= measure_in_mm(endo, spacing, es)
         ends = [strain.disc_volume(endo[t], steps or (1.0, 1.0)) for t in (0, es)]
@@ -215,8 +220,8 @@ class StrainMeasures:
         for k, name in enumerate(names):
             row = timing(None if rejected[k] else curves[name], es, end, beat.whole, seconds)
             segments.append({"name": name, "rejected": rejected[k], **row, **self._quality(tracked, k)})
-        main_line = LINES.index(self.line)
-        whole, parts = intervals(tracked, numbers, segments, main_line, steps or (1.0, 1.0), compensate)
+        main_line = LAYERS.index(self.layer)
+        whole, parts = intervals(tracked, numbers, segments, main_line, steps or (1.0, 1.0), corrected)
         for segment, part in zip(segments, parts, strict=True):
             segment["interval"] = part
         peaks = [s["time_to_peak_ms"] for s in segments if s["time_to_peak_ms"] is not None]
@@ -227,7 +232,7 @@ class StrainMeasures:
             "es": beat.es,
             "end": beat.end,
             "whole": beat.whole,
-            "compensated": compensate,
+            "compensated": corrected,
             "numbers": numbers,
             "segments": segments,
             "curves": {name: curve.tolist() for name, curve in curves.items()},

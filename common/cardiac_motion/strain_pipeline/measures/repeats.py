@@ -1,4 +1,4 @@
-"""What twins of a patient say of a measurement (``simulated_repeats`` makes them), and the corrected number."""
+"""What repeats of a patient say of a measurement (``simulated_repeats`` makes them), and the corrected number."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 from cardiac_motion.strain_pipeline.measures.intervals import METHOD, Interval, interval
 
-FEWEST_FOR_SLOPE = 6  # twins from which on the error may depend on the strain
+FEWEST_FOR_SLOPE = 6  # repeats from which on the error may depend on the strain
 STEEPEST = 0.5  # of that dependence, at most
 
 
 @dataclass(frozen=True)
-class Twin:
-    """One twin.
+class SimulatedRepeat:
+    """One repeat.
 
     Attributes:
         true, measured: GLS, %; measured is None where the pipeline gives none.
@@ -29,27 +29,27 @@ class Twin:
 
 
 @dataclass(frozen=True)
-class TwinResult:
-    """A measurement and its twins.
+class RepeatsResult:
+    """A measurement and its repeats.
 
     Attributes:
         found: GLS of the patient's beat, %.
-        twins: of it.
+        repeats: of it.
         surroundings: of the wall, as they were simulated.
         decorrelation: strength of the speckle's own changes.
         alike: NCC² of the patient's registered frames.
     """
 
     found: float
-    twins: Sequence[Twin]
+    repeats: Sequence[SimulatedRepeat]
     surroundings: str
     decorrelation: float
     alike: float
 
     @property
     def errors(self) -> list[float]:
-        """Measured less true of each twin that was measured, points of %."""
-        return [twin.measured - twin.true for twin in self.twins if twin.measured is not None]
+        """Measured less true of each repeat that was measured, points of %."""
+        return [repeat.measured - repeat.true for repeat in self.repeats if repeat.measured is not None]
 
     @property
     def bias(self) -> float | None:
@@ -58,9 +58,9 @@ class TwinResult:
 
     @property
     def slope(self) -> float:
-        """Change of the error with the true strain, held within ±0.5; 0 of few twins."""
-        known = [twin for twin in self.twins if twin.measured is not None]
-        true = np.array([twin.true for twin in known])
+        """Change of the error with the true strain, held within ±0.5; 0 of few repeats."""
+        known = [repeat for repeat in self.repeats if repeat.measured is not None]
+        true = np.array([repeat.true for repeat in known])
         if len(known) < FEWEST_FOR_SLOPE or np.ptp(true) < 1:
             return 0.0
         return float(np.clip(np.polyfit(true, self.errors, 1)[0], -STEEPEST, STEEPEST))
@@ -70,13 +70,13 @@ class TwinResult:
         """The GLS that would be measured as what was found, %: ``true + error(true) = found``."""
         if self.bias is None:
             return None
-        centre = float(np.mean([twin.true for twin in self.twins if twin.measured is not None]))
+        centre = float(np.mean([repeat.true for repeat in self.repeats if repeat.measured is not None]))
         slope = self.slope
         return (self.found - self.bias + slope * centre) / (1 + slope)
 
     @property
     def interval(self) -> Interval | None:
-        """90 % of the corrected number, from the spread of the twins' errors and the method's error, of which twins
+        """90 % of the corrected number, from the spread of the repeats' errors and the method's error, of which repeats
         know only a part: they have the wall that was found, in simulated pictures. None of fewer than three."""
         if self.corrected is None or len(self.errors) < 3:
             return None
@@ -88,19 +88,20 @@ class TwinResult:
         return {
             "gls": self.found, "gls_corrected": self.corrected, "interval": self.interval, "bias": self.bias,
             "surroundings": self.surroundings, "decorrelation": self.decorrelation, "alike": self.alike,
-            "twins": [{"true": twin.true, "measured": twin.measured, "alike": twin.alike} for twin in self.twins],
+            "repeats": [{"true": r.true, "measured": r.measured, "alike": r.alike} for r in self.repeats],
         }  # fmt: skip
 
     def describe(self) -> str:
         """In words.
 
         Examples:
-            >>> twins = [Twin(-20.0, -18.0, 0.8), Twin(-23.0, -21.0, 0.8), Twin(-17.0, -15.0, 0.8)]
-            >>> TwinResult(-18.0, twins, "still", 0.0, 0.8).describe()
-            'of 3 twins whose strain is known the method measures 2.0 points too little shortening'
+            >>> pairs = [(-20.0, -18.0), (-23.0, -21.0), (-17.0, -15.0)]
+            >>> repeats = [SimulatedRepeat(true, measured, 0.8) for true, measured in pairs]
+            >>> RepeatsResult(-18.0, repeats, "still", 0.0, 0.8).describe()
+            'of 3 repeats whose strain is known the method measures 2.0 points too little shortening'
         """
         if self.bias is None:
-            return f"of {len(self.twins)} twins none could be measured"
+            return f"of {len(self.repeats)} repeats none could be measured"
         way = "too little" if self.bias > 0 else "too much"
-        count = f"{len(self.errors)} twin{'s' if len(self.errors) > 1 else ''}"
+        count = f"{len(self.errors)} repeat{'s' if len(self.errors) > 1 else ''}"
         return f"of {count} whose strain is known the method measures {abs(self.bias):.1f} points {way} shortening"

@@ -32,7 +32,7 @@ from cardiac_motion.ventricle.shape import read_shape_prior
 
 Array = NDArray[np.float64]
 
-FORCE = "--force True measures all the same"
+FORCE = "--ignore_checks True measures all the same"
 DRIFT, MUCH_DRIFT = "drift against GLS", 0.25  # a share of GLS from which on the reader is warned
 BASE, FAR_BASE = "base carried against segmented", 0.12  # of the length, likewise
 CASE, BEAT, TIMES = "the case", "the beat", "heart rate and times"
@@ -129,11 +129,11 @@ class Gate:
 
     Attributes:
         view_threshold: least probability of the view.
-        force: measure all the same, and mark every page.
+        ignore_checks: measure all the same, and mark every page.
     """
 
     view_threshold: float = 0.5
-    force: bool = False
+    ignore_checks: bool = False
 
     def stop(self, checks: Sequence[Check], source: str) -> None:
         """Stop a case that fails a check of the case.
@@ -142,7 +142,7 @@ class Gate:
             InputError: it does, and isn't forced.
         """
         out = select_failed(checks, CASE)
-        if out and not self.force:
+        if out and not self.ignore_checks:
             raise InputError(f"{source}: not measured: {'; '.join(c.describe() for c in out)}; {FORCE}")
 
     def select_beats(self, checks: Sequence[Check], beats: Sequence[int], source: str) -> list[bool]:
@@ -151,7 +151,7 @@ class Gate:
         Raises:
             InputError: none.
         """
-        if self.force:
+        if self.ignore_checks:
             return [True] * len(beats)
         out = select_failed(checks, BEAT)
         good = [not any(c.beat == ed for c in out) for ed in beats]
@@ -164,7 +164,7 @@ class Gate:
         left = {
             NOTHING: "the contour given is measured all the same",
             CASE: "measured by force",
-            BEAT: "measured by force" if self.force else "the beat is left out",
+            BEAT: "measured by force" if self.ignore_checks else "the beat is left out",
         }
         said = [
             f"Check failed, {left.get(c.costs, c.costs + ' are not given')}: {c.describe()}."

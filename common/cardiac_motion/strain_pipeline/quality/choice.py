@@ -91,7 +91,7 @@ def examine(
     found = classify(frames)
     listed = Listed(case.name, case.entry.image, frames=len(frames))
     try:
-        view = decide_view(case, found, gate.view_threshold, gate.force)
+        view = decide_view(case, found, gate.view_threshold, gate.ignore_checks)
         gate.stop([energy_check(found)], case.entry.image)
     except InputError:
         best = found.most_probable
@@ -115,22 +115,25 @@ def examine_all(dataset: Dataset, look: Callable[[CineCase], Listed]) -> list[Li
     return found
 
 
-def choose_best(listed: Sequence[Listed], take: Mapping[str, str] | None = None) -> list[Listed]:
+def choose_best(listed: Sequence[Listed], select_cine: Mapping[str, str] | None = None) -> list[Listed]:
     """The same with the best cine of each apical view taken.
 
     Args:
         listed: as ``examine_all`` gives them.
-        take: view (``A4C``, ``apical_4ch``, …) to the name of the cine that the user wants for it, whatever it is.
+        select_cine: view (``A4C``, ``apical_4ch``, …) to the name of the cine that the user wants for it, whatever it
+            is.
 
     Raises:
         InputError: no cine of that name, one for two views, or none that shows an apical view.
     """
-    wanted = {apical_view(view).name: name for view, name in (take or {}).items()}
+    wanted = {apical_view(view).name: name for view, name in (select_cine or {}).items()}
     unknown = set(wanted.values()) - {cine.name for cine in listed}
     if unknown:
-        raise InputError(f"--take: no cine {min(unknown)!r}; there are {', '.join(cine.name for cine in listed)}")
+        raise InputError(
+            f"--select_cine: no cine {min(unknown)!r}; there are {', '.join(cine.name for cine in listed)}"
+        )
     if len(set(wanted.values())) < len(wanted):
-        raise InputError(f"--take: one cine for two views ({', '.join(wanted.values())})")
+        raise InputError(f"--select_cine: one cine for two views ({', '.join(wanted.values())})")
     views = {name: view for view, name in wanted.items()}
     best: dict[str, Listed] = {}
     for cine in listed:

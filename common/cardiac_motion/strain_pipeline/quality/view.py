@@ -41,7 +41,7 @@ def energy_check(probabilities: ViewProbabilities) -> Check:
 
 
 def decide_view(
-    case: CineCase, probabilities: ViewProbabilities, threshold: float = 0.5, force: bool = False
+    case: CineCase, probabilities: ViewProbabilities, threshold: float = 0.5, ignore_checks: bool = False
 ) -> CineView:
     """The apical view of a cine: what the user says it is, or the most probable one.
 
@@ -49,7 +49,7 @@ def decide_view(
         case: the cine.
         probabilities: the classifier's output.
         threshold: least probability of the view.
-        force: take the most probable apical view, however improbable it is.
+        ignore_checks: take the most probable apical view, however improbable it is.
 
     Raises:
         InputError: no apical view, or an uncertain one, and the user says nothing.
@@ -57,7 +57,7 @@ def decide_view(
     given, source = case.entry.assumed_view, case.entry.image
     if given:
         return CineView(apical_view(given), probabilities, True)
-    if force:
+    if ignore_checks:
         best = max(APICAL, key=lambda name: probabilities.by_view.get(name, 0.0))
         return CineView(APICAL[best], probabilities, False)
     best = probabilities.most_probable

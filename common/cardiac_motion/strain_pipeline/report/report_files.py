@@ -31,7 +31,7 @@ from cardiac_motion.strain_pipeline.report.sections import (
     version,
 )
 from cardiac_motion.strain_pipeline.strain_case import StrainCase, add_seconds, lines_by_frame, study_view
-from cardiac_motion.ventricle.contours import LINES
+from cardiac_motion.ventricle.contours import LAYERS
 
 CAPTION = 26  # pixels below a frame of the film
 
@@ -57,7 +57,7 @@ def write_strain_case(
         write_curves(beside / "strain.csv", study)
         lines = lines_by_frame(study.tracked, 1)
         contours: dict[str, list[Any]] = {"frames": sorted(lines)}
-        for k, name in enumerate(LINES):
+        for k, name in enumerate(LAYERS):
             contours[name] = [np.round(to_file_grid(lines[t][k], case.cine.meta), 2).tolist() for t in sorted(lines)]
         (beside / "contours.json").write_text(json.dumps(contours), encoding="utf-8")
         if figures:
@@ -93,13 +93,13 @@ def write_strain_case(
             "forced": study.forced,
             "checks": [check.row() for check in study.checks],
             "contour": case.entry.contour,
-            "line": measured.line,
+            "layer": measured.layer,
             "means": measured.means,
             "intervals": measured.intervals,
             "smallest_changes": smallest_changes(measured),
             "baseline": study.earlier and study.earlier.path,
             "changes": [change.row() for change in study.changes],
-            "twin": study.twin and study.twin.row(),
+            "simulated_repeats": study.repeats and study.repeats.row(),
             "beats": measured.beats,
             "weights": weights,
             "version": version(),
@@ -141,7 +141,7 @@ def write_film(path: Path, study: StrainCase, frames: NDArray[np.uint8], rate: f
     drawn = []
     for t in sorted(lines):
         picture = cv2.cvtColor(cv2.resize(frames[t], None, fx=zoom, fy=zoom), cv2.COLOR_GRAY2RGB)
-        for line, colour in zip(*colour_lines(lines[t], study.measured.line), strict=True):
+        for line, colour in zip(*colour_lines(lines[t], study.measured.layer), strict=True):
             points = ((line[:, ::-1] + 0.5) * zoom * 16).round().astype(np.int32)
             ink = tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
             cv2.polylines(picture, [np.ascontiguousarray(points)], False, ink, 2, cv2.LINE_AA, 4)
@@ -173,7 +173,7 @@ def text_of(study: StrainCase) -> str:
     means, measured = study.measured.means, study.measured
     lines = [
         f"{study.case.name}: {study.view.view.title}, {len(measured.beats)} beat(s)",
-        f"  GLS {number(means['gls'])} % ({measured.line}), centreline {number(means['gls_centreline'])} %, "
+        f"  GLS {number(means['gls'])} % ({measured.layer}), mid-wall {number(means['gls_mid_wall'])} %, "
         f"MAPSE {number(means['mapse'])} %, drift {number(means['drift'])} %, "
         f"EF {number(means['ejection_fraction'])} %",
         *(f"  warning: {text}" for text in study.warnings),

@@ -1,4 +1,4 @@
-"""The sections of a cine's report: warnings, the cine and its curves, changes, twins, segments, numbers, checks."""
+"""The sections of a cine's report: warnings, the cine and its curves, changes, repeats, segments, numbers, checks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cardiac_motion.strain_pipeline.report.bullseye import bullseye
 from cardiac_motion.strain_pipeline.report.html import SEGMENT_COLOURS, number
 from cardiac_motion.strain_pipeline.strain_case import StrainCase, lines_by_frame, mean_segments
 from cardiac_motion.strain_pipeline.tracking.motion import widen_sector
-from cardiac_motion.ventricle.contours import LINES
+from cardiac_motion.ventricle.contours import LAYERS
 from cardiac_motion.ventricle.strain import segment_bounds
 
 Array = NDArray[np.float64]
@@ -43,7 +43,7 @@ NUMBERS = (
     ("gls_time_to_peak_ms", "Time to peak", "ms", 0),
     ("gls_systolic_rate", "Strain rate, systolic", "1/s", 2),
     ("gls_early_diastolic_rate", "Strain rate, early diastolic", "1/s", 2),
-    ("gls_centreline", "GLS of the centreline", "%", 1),
+    ("gls_mid_wall", "GLS of the mid-wall", "%", 1),
     ("gls_uncompensated", "GLS before drift compensation", "%", 1),
     ("drift", "Drift at the end of the beat", "%", 1),
     ("mechanical_dispersion_ms", "Mechanical dispersion", "ms", 0),
@@ -56,12 +56,12 @@ NUMBERS = (
 )
 
 
-def colour_lines(lines: Array, measured: str = "centreline") -> tuple[list[Array], list[str]]:
+def colour_lines(lines: Array, measured: str = "mid-wall") -> tuple[list[Array], list[str]]:
     """Polylines to draw of ``lines [3, P, 2]`` and colours: the ``measured`` one by segments, the others plain."""
-    which = LINES.index(measured)
+    which = LAYERS.index(measured)
     bounds = segment_bounds(lines.shape[1], SEGMENTS)
     parts = [lines[which, a : b + 1] for a, b in pairwise(bounds)]
-    return [*(lines[k] for k in range(len(LINES)) if k != which), *parts], [*OUTLINE, *SEGMENT_COLOURS]
+    return [*(lines[k] for k in range(len(LAYERS)) if k != which), *parts], [*OUTLINE, *SEGMENT_COLOURS]
 
 
 def grey_values(case: CineCase, covered: bool = False) -> NDArray[np.uint8]:
@@ -95,19 +95,19 @@ def case_sections(study: StrainCase, grey: NDArray[np.uint8]) -> list[str]:
     """
     view, measured, times = study.view.view, study.measured, study.case.meta.frame_times
     beats = measured.beats
-    lines = {t: colour_lines(found, measured.line)[0] for t, found in lines_by_frame(study.tracked).items()}
+    lines = {t: colour_lines(found, measured.layer)[0] for t, found in lines_by_frame(study.tracked).items()}
     step = 1000 * (times[-1] - times[0]) / (len(times) - 1) if times else 60.0
     colours = [*OUTLINE, *SEGMENT_COLOURS]
     marks, first = marks_of(beats), beats[0]
     ends = {t: lines_at(study, t) for t in (first["ed"], first["es"])}
     cine = report.player(grey, lines, colours, marks, step)
     cine += report.stills(grey, ends, colours, {t: marks[t] for t in ends})
-    caption = f"GLS, end-systolic, {measured.line}" + (f", mean of {len(beats)} beats" if len(beats) > 1 else "")
+    caption = f"GLS, end-systolic, {measured.layer}" + (f", mean of {len(beats)} beats" if len(beats) > 1 else "")
     caption += report.format_interval(measured.intervals.get("gls"))
     big = report.figure_of(measured.means["gls"], "%", caption)
     rows = mean_segments(beats)
     eye = bullseye({row["name"]: row["end_systolic"] for row in rows})
-    table = segment_table(rows, measured.line)
+    table = segment_table(rows, measured.layer)
     plots = [plot_of(beat, times, f"beat {k + 1}" if len(beats) > 1 else "") for k, beat in enumerate(beats)]
     beside = "".join(plots) if len(beats) == 1 else ""
     below = report.columns(*plots) if len(beats) > 1 else ""
@@ -119,7 +119,7 @@ def case_sections(study: StrainCase, grey: NDArray[np.uint8]) -> list[str]:
             below,
         ),
         *change_sections(study),
-        *twin_sections(study),
+        *repeat_sections(study),
         report.section(
             f"{view.short} · segments", table, f'<div style="max-width:420px;margin:12px auto 0">{eye}</div>'
         ),
@@ -153,7 +153,7 @@ def facts_of(study: StrainCase) -> list[str]:
 
 def lines_at(study: StrainCase, frame: int) -> list[Array]:
     """What is drawn at a frame of a beat."""
-    return colour_lines(lines_by_frame(study.tracked)[frame], study.measured.line)[0]
+    return colour_lines(lines_by_frame(study.tracked)[frame], study.measured.layer)[0]
 
 
 def smallest_changes(measured: Measured) -> dict[str, float]:
@@ -183,23 +183,25 @@ def change_sections(study: StrainCase) -> list[str]:
     return [report.section(heading, report.table(head, rows), report.bullets(notes))]
 
 
-def twin_sections(study: StrainCase) -> list[str]:
-    """What the patient's twins say of the first beat's GLS, if any were made."""
-    twin = study.twin
-    if twin is None:
+def repeat_sections(study: StrainCase) -> list[str]:
+    """What the patient's repeats say of the first beat's GLS, if any were made."""
+    result = study.repeats
+    if result is None:
         return []
-    rows = [[f"twin {k}", number(t.true), number(t.measured), number(t.measured and t.measured - t.true)]
-            for k, t in enumerate(twin.twins, 1)]  # fmt: skip
-    caption = f"GLS corrected for it, first beat (plain {number(twin.found)} %){report.format_interval(twin.interval)}"
+    rows = [[f"repeat {k}", number(t.true), number(t.measured), number(t.measured and t.measured - t.true)]
+            for k, t in enumerate(result.repeats, 1)]  # fmt: skip
+    caption = (
+        f"GLS corrected for it, first beat (plain {number(result.found)} %){report.format_interval(result.interval)}"
+    )
     notes = [
-        f"Simulated again from its own frame, wall and frame rate, {twin.describe()}.",
-        f"Around the wall: {twin.surroundings}. Registered frames' NCC² {number(twin.alike, 2)} in the patient, "
-        f"{number(float(np.mean([t.alike for t in twin.twins])), 2)} in the twins.",
-        "Twins don't know how far the segmented wall is off, nor what the simulator doesn't draw.",
+        f"Simulated again from its own frame, wall and frame rate, {result.describe()}.",
+        f"Around the wall: {result.surroundings}. Registered frames' NCC² {number(result.alike, 2)} in the patient, "
+        f"{number(float(np.mean([t.alike for t in result.repeats])), 2)} in the repeats.",
+        "Simulated repeats do not know how far the segmented wall is off, nor what the simulator doesn't draw.",
     ]
     table = report.table(["", "true GLS, %", "measured, %", "off, points"], rows)
-    big = report.figure_of(twin.corrected, "%", caption)
-    return [report.section(f"{study.view.view.short} · twins", big, table, report.bullets(notes))]
+    big = report.figure_of(result.corrected, "%", caption)
+    return [report.section(f"{study.view.view.short} · repeats", big, table, report.bullets(notes))]
 
 
 def check_table(checks: Sequence[Check]) -> str:
@@ -246,13 +248,13 @@ def plot_of(beat: BeatStrain, times: Sequence[float] | None, name: str = "") -> 
     label = "frame" if times is None else "ms after end-diastole"
     inks = [colours.get(name, "#1c2430") for name in series]
     gls = "GLS" if (value := beat["numbers"]["gls"]) is None else f"GLS {number(value)} %"
-    names = [{"gls": gls, "gls_centreline": "GLS of the centreline", "mapse": "MAPSE"}.get(n, n) for n in series]
+    names = [{"gls": gls, "gls_mid_wall": "GLS of the mid-wall", "mapse": "MAPSE"}.get(n, n) for n in series]
     plot = report.curves(series, label, "strain, %", inks, marks, frames=(beat["ed"], beat["end"]), name=name)
     heading = f"<h3>{name[0].upper()}{name[1:]}</h3>" if name else ""
     return heading + plot + report.legend(names, inks)
 
 
-def segment_table(rows: Sequence[dict[str, Any]], line: str) -> str:
+def segment_table(rows: Sequence[dict[str, Any]], layer: str) -> str:
     """A row a segment."""
     keys = (
         ("end_systolic", "ES, %", 1), ("peak_systolic", "peak-systolic, %", 1), ("peak", "peak, %", 1),
@@ -269,7 +271,7 @@ def segment_table(rows: Sequence[dict[str, Any]], line: str) -> str:
         for row in rows
     ]
     out = [k for k, row in enumerate(rows) if row["rejected"]]
-    head = [f"Segment, {line}", "tracking", *(label for _, label, _ in keys), "ES, 90 % interval"]
+    head = [f"Segment, {layer}", "tracking", *(label for _, label, _ in keys), "ES, 90 % interval"]
     return report.table(head, body, SEGMENT_COLOURS, out)
 
 

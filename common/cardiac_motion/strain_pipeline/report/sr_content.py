@@ -38,9 +38,9 @@ SOURCE = RelationshipTypeValues.INFERRED_FROM
 SCHEME = "99CMB"
 CHAMBERS = {"apical_4ch": "4CH", "apical_2ch": "2CH", "apical_long_axis": "ALAX"}
 WALLS = dict(zip(RING, ("A", "AS", "IS", "I", "IL", "AL"), strict=True))
-LINES = {
+LAYERS = {
     "endocardium": codes.DCM.EndocardialMethod,
-    "centreline": codes.DCM.MyocardialMidlayerMethod,
+    "mid-wall": codes.DCM.MyocardialMidlayerMethod,
     "epicardium": codes.DCM.EpicardialMethod,
 }
 IMAGE_VIEWS = {
@@ -57,7 +57,7 @@ def strain_report(studies: Sequence[StudyView], average: float | None = None) ->
     """The strain of one or several views as one structured report.
 
     Args:
-        studies: of each view ``source`` (its DICOM file), ``view`` (``ApicalView``), ``line``, ``means`` and
+        studies: of each view ``source`` (its DICOM file), ``view`` (``ApicalView``), ``layer``, ``means`` and
             ``segments`` (rows with ``name``, ``end_systolic``, ``peak``, …; None where not known).
         average: mean end-systolic GLS of the three views, %.
     """
@@ -145,7 +145,7 @@ def global_measurements(study: StudyView) -> list[NumContentItem]:
     """GLS, dispersion, volumes and ejection fraction of one view, as pre-coordinated measurements."""
     view = study.view
     chamber, wanted = CHAMBERS[view.name], []
-    if study.line == "endocardium":
+    if study.layer == "endocardium":
         for kind, key in (("EndSystolic", "gls"), ("PeakSystolic", "gls_peak_systolic"), ("Peak", "gls_peak")):
             label = f"GLS {view.short} {kind.lower().replace('systolic', '-systolic').strip('-')}"
             wanted.append((getattr(codes.DCM, f"LV{kind}GLS{chamber}Endocardial"), key, PERCENT, label))
@@ -189,7 +189,7 @@ def segment_measurements(study: StudyView) -> list[NumContentItem]:
                 (codes.DCM.FindingObservationType, codes.DCM.BehaviorOfTheFindingSite),
                 (codes.DCM.MeasuredProperty, measured_property),
                 (codes.SCT.CardiacCyclePhase, point),
-                (codes.SCT.MeasurementMethod, LINES[study.line]),
+                (codes.SCT.MeasurementMethod, LAYERS[study.layer]),
                 (codes.DCM.ImageView, IMAGE_VIEWS[study.view.name]),
             ]
             code = f"{short}-{level[0].upper()}-{WALLS[wall]}"

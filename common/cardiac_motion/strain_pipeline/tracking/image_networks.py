@@ -64,7 +64,7 @@ def load_view_classifier(path: str | Path) -> ViewClassifier:
 
 
 def segment_cine(
-    cine: Tensor, network: nn.Module, size: int = INFERENCE_SIZE, batch: int = 8, smooth: bool = True, every: int = 1
+    cine: Tensor, network: nn.Module, size: int = INFERENCE_SIZE, batch: int = 8, smooth: bool = True, stride: int = 1
 ) -> Tensor:
     """How far each pixel of each frame belongs to background, LV cavity, myocardium and left atrium.
 
@@ -74,7 +74,7 @@ def segment_cine(
         size: of the network's input, a multiple of 16.
         batch: frames at once.
         smooth: a Gaussian of one frame over the logits' time, and the largest connected piece of each structure alone.
-        every: so manieth frame alone is segmented, and the first and last; logits between are interpolated over time.
+        stride: so manieth frame alone is segmented, and the first and last; logits between are interpolated over time.
             Frames in which the cavity is about as large as it gets (``NEAR_ED``), and those beside them, are segmented
             all the same: end-diastole, from which strain is measured, is as without it.
 
@@ -84,16 +84,16 @@ def segment_cine(
     Raises:
         ValueError: not of the shape [T, H, W].
     """
-    return torch.cat(list(membership_parts(cine, network, size, batch, smooth, every)))
+    return torch.cat(list(membership_parts(cine, network, size, batch, smooth, stride)))
 
 
 def membership_parts(
-    cine: Tensor, network: nn.Module, size: int = INFERENCE_SIZE, batch: int = 8, smooth: bool = True, every: int = 1
+    cine: Tensor, network: nn.Module, size: int = INFERENCE_SIZE, batch: int = 8, smooth: bool = True, stride: int = 1
 ) -> Iterator[Tensor]:
     """``segment_cine`` in parts of ``batch`` frames, ``[b, C, H, W]``, one at a time in memory; arguments as there."""
     frames, square = _prepare(cine, size)
     network.eval()
-    logits = _logits(frames, network, batch, every)
+    logits = _logits(frames, network, batch, stride)
     if smooth and len(logits) > 1:
         # the first and last frames stand for what lies before and after
         logits = torch.from_numpy(ndimage.gaussian_filter1d(logits.numpy(), TIME_SIGMA, axis=0, mode="nearest"))
@@ -103,8 +103,8 @@ def membership_parts(
         yield keep_largest_pieces(memberships) if smooth else memberships
 
 
-def _logits(frames: Tensor, network: nn.Module, batch: int, every: int) -> Tensor:
-    """The logits ``[T, C, size, size]`` of frames ``[T, 1, size, size]``; ``every`` as in ``segment_cine``."""
+def _logits(frames: Tensor, network: nn.Module, batch: int, stride: int) -> Tensor:
+    """The logits ``[T, C, size, size]`` of frames ``[T, 1, size, size]``; ``stride`` as in ``segment_cine``."""
     device = next(network.parameters()).device
     count, at_once = len(frames), batch
     if device.type == "cpu":
@@ -117,9 +117,9 @@ def _logits(frames: Tensor, network: nn.Module, batch: int, every: int) -> Tenso
             shown = (part.to(device, memory_format=torch.channels_last) for part in parts)
             return torch.cat([network(part).float().cpu().contiguous() for part in shown])
 
-    if every < 2 or count <= 2 * every:
+    if stride < 2 or count <= 2 * stride:
         return infer(list(range(count)))
-    first = sorted({*range(0, count, every), count - 1})
+    first = sorted({*range(0, count, stride), count - 1})
     logits = _interpolate(infer(first), first, count)
     areas = (logits.argmax(1) == CAVITY).sum((1, 2)).float()
     large = areas >= areas.max() - (1 - NEAR_ED) * (areas.max() - areas.min())

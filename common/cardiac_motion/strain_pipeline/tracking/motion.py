@@ -43,22 +43,22 @@ class Fusion:
     """How lines and motion are weighed.
 
     Attributes:
-        place_noise: standard deviation of a line's points after end-diastole; None follows the motion alone.
+        position_sd: standard deviation of a line's points after end-diastole; None follows the motion alone.
         velocity_noise: standard deviation of a well registered point's motion a frame.
         jerk: root of the spectral density of the process noise.
         radius: of the NLCC window, part of the length.
         smoother: go back through the frames too.
         along: standard deviation of the Gaussian that smooths each line along itself, part of the line; 0 leaves it.
-        inside: the motion of the wall's borders and ends is taken from its inside (``registration.midwall``).
+        midwall_fit: the motion of the wall's borders and ends is taken from its inside (``registration.midwall``).
     """
 
-    place_noise: float | None = 1.0
+    position_sd: float | None = 1.0
     velocity_noise: float = 0.005
     jerk: float = 0.02
     radius: float = 0.06
     smoother: bool = True
     along: float = 0.025
-    inside: bool = True
+    midwall_fit: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +67,8 @@ class TrackedBeat:
 
     Attributes:
         beat: its frames.
-        lines: ``[n, 3, P, 2]`` from ``beat.ed`` to ``beat.end``: endocardium, centreline, epicardium, pixels.
-        nlcc: ``[P]``, NCC² of neighbouring frames around the centreline's points after registration, mean over the
+        lines: ``[n, 3, P, 2]`` from ``beat.ed`` to ``beat.end``: endocardium, mid-wall, epicardium, pixels.
+        nlcc: ``[P]``, NCC² of neighbouring frames around the mid-wall's points after registration, mean over the
             beat, in [0, 1].
         missed: ``[P]`` pixels that the two directions of registration miss each other by, mean over the beat; None
             where the motion registers one way only.
@@ -129,7 +129,7 @@ def track_beat(
     known = np.asarray(np.isfinite(walls).all((1, 2, 3)))
     first = drawn[0] if drawn else find_nearest_frame(known, Beat(0, beat.es - beat.ed, count - 1, beat.whole))
     endo = walls[first, 0]
-    if fusion.inside:
+    if fusion.midwall_fit:
         ddf = follow_inside(ddf, wall_mask(endo, walls[first, 2], case.size), first)
     size = float(np.linalg.norm(endo - endo[[0, -1]].mean(0), axis=1).max())
     radius = max(3, round(fusion.radius * size / 2))
@@ -147,8 +147,8 @@ def track_beat(
         noise = (fusion.velocity_noise * size) ** 2 + (error / 2) ** 2
         variance = variance_of_mean((noise / nlcc.clamp(0.1, 1) ** 2).double().numpy())
         place = np.full(places.shape, np.inf)
-        if fusion.place_noise is not None and not given:
-            place[np.isfinite(places)] = (fusion.place_noise * size) ** 2
+        if fusion.position_sd is not None and not given:
+            place[np.isfinite(places)] = (fusion.position_sd * size) ** 2
         place[[0, *drawn]] = (0.1 * fusion.velocity_noise * size) ** 2  # the line at ED is what strain is measured of
         found, _, deviation = smooth_with_deviation(
             np.nan_to_num(places), velocities(path, ddf).double().numpy(), place, variance[..., None],

@@ -32,7 +32,7 @@ class Wall:
     Attributes:
         labels: ``[T, H, W]``, 1 cavity, 2 myocardium, 3 left atrium.
         areas: ``[T]`` of the cavity in pixels.
-        lines: ``[T, 3, P, 2]`` (``contours.LINES``; (row, column) in pixels; NaN where a frame has none).
+        lines: ``[T, 3, P, 2]`` (``contours.LAYERS``; (row, column) in pixels; NaN where a frame has none).
         beats: that can be measured.
         warnings: what the reader of the numbers must know.
         drawn: frames whose lines the user drew.

@@ -138,7 +138,7 @@ $("undo").onclick = () => turn("undo");
 $("redo").onclick = () => turn("redo");
 $("reset").onclick = () => step("reset", null);
 $("view").onchange = () => step("view", $("view").value);
-$("line").onchange = () => step("line", $("line").value);
+$("layer").onchange = () => step("layer", $("layer").value);
 for (const name of ["ed", "es"]) $(name).onchange = () => step(name, +$(name).value);
 $("run").onclick = guarded(() => send("measure"));
 $("method").onchange = () => {
@@ -177,12 +177,12 @@ function side() {
   $("log").replaceChildren(...info.log.map(entry => element("li", { textContent: `${entry.when} ${entry.who || "somebody"}: ${entry.what}` })));
   $("warn").textContent = [info.failed, ...(result?.warnings || info.about.notes)].filter(Boolean).join(" ");
   for (const name of ["big", "bullseye", "segments"]) $(name).replaceChildren();
-  for (const name of ["ed", "es", "line", "take"]) $(name).disabled = !result;
+  for (const name of ["ed", "es", "layer", "take"]) $(name).disabled = !result;
   if (!result) return $("big").append(element("p", { textContent: info.about.ready ? "Not measured yet." : "Not taken for an apical view: choose the view, then measure." }));
   const beat = result.beats[0], { means } = result, whole = means.drift == null ? ", no whole beat" : "";
-  $("ed").value = beat.ed; $("es").value = beat.es; $("line").value = result.line;
+  $("ed").value = beat.ed; $("es").value = beat.es; $("layer").value = result.layer;
   const big = element("div", { className: "big", id: "gls", textContent: `${text(means.gls)} % ` },
-    element("small", { textContent: `GLS, ${result.line} · drift ${text(means.drift)} %${whole} · EF ${text(means.ejection_fraction, 0)} %` }));
+    element("small", { textContent: `GLS, ${result.layer} · drift ${text(means.drift)} %${whole} · EF ${text(means.ejection_fraction, 0)} %` }));
   big.dataset.value = means.gls;
   $("big").append(big);
   $("bullseye").innerHTML = result.bullseye; // drawn by the server
@@ -232,7 +232,7 @@ new ResizeObserver(() => { if (state.info && !$("work").hidden) { curves(); play
 
 state.settings = await json("/api/settings");
 options($("view"), state.settings.views, null);
-options($("line"), Object.fromEntries(state.settings.lines.map(name => [name, name])), null);
+options($("layer"), Object.fromEntries(state.settings.layers.map(name => [name, name])), null);
 options($("count"), Object.fromEntries(state.settings.handles.map(n => [n, n])), "7");
 if (state.settings.studies.length) {
   options($("studies"), { "": "Open a study", ...Object.fromEntries(state.settings.studies.map(name => [name, name])) }, "");
