@@ -111,3 +111,27 @@ def test_volume_at_the_border_counts_what_is_there():
     unit = standardise(image, 4)[0, 0].square()
     torch.testing.assert_close(volume[0, 4, 0, 0], unit[:6, :6].mean())
     torch.testing.assert_close(volume[0, 4, 1, 2], unit[2:10, 6:14].mean())
+
+
+@pytest.mark.parametrize("radius", [1, 2, 4, 5])
+def test_standardised_images_against_a_loop(radius):
+    """In float64, at the picture's corners and edges too, where a window holds fewer pixels."""
+    image = speckle((18, 24)).double()
+    plane = image[0, 0]
+
+    def mean(values, row, column):
+        rows, columns = (slice(max(0, at - radius), at + radius + 1) for at in (row, column))
+        return values[rows, columns].mean()
+
+    size = plane.shape
+    centred = plane - torch.tensor([[mean(plane, r, c) for c in range(size[1])] for r in range(size[0])]).double()
+    square = centred.square()
+    variance = torch.tensor([[mean(square, r, c) for c in range(size[1])] for r in range(size[0])]).double()
+    torch.testing.assert_close(standardise(image, radius)[0, 0], centred / (variance + 1e-4).sqrt(), atol=1e-6, rtol=0)
+
+
+def test_scripted_it_gives_the_same():
+    network, image = NCCFlow(**SMALL).eval(), torch.rand(1, 2, 40, 56)
+    with torch.no_grad():
+        network.stages[0].flow.bias.copy_(torch.tensor([1.0, -0.5]))
+        torch.testing.assert_close(torch.jit.script(network)(image), network(image))

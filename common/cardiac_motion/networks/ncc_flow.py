@@ -27,24 +27,48 @@ CONTEXT = (1, 2, 4)
 START = 0.1  # pixels: the scale of the error that training begins with
 
 
+def _window_sums(image: Tensor, axis: int, radius: int) -> Tensor:
+    """Sums over ``2·radius + 1`` neighbours of ``image [B, 1, H, W]`` along an axis (2 or 3), 0 outside of it.
+
+    By doubling: windows of 1, 2, 4, … neighbours, of which those that make up the width are added.
+    """
+    margin = [0, 0, radius, radius] if axis == 2 else [radius, radius, 0, 0]
+    window = functional.pad(image, margin)
+    size, width, length, done = 1, 2 * radius + 1, image.shape[axis], 1
+    total = window.narrow(axis, 0, length)
+    while 2 * size <= width:
+        count = window.shape[axis] - size
+        window = window.narrow(axis, 0, count) + window.narrow(axis, size, count)
+        size *= 2
+        if size & width:
+            total = total + window.narrow(axis, done, length)
+            done += size
+    return total
+
+
 def _box(image: Tensor, radius: int) -> Tensor:
     """Means over windows of ``2·radius + 1`` of ``image [B, 1, H, W]``, of what of them lies in it."""
     for axis in (2, 3):
-        margin = [0, 0, radius, radius] if axis == 2 else [radius, radius, 0, 0]
         size = image.shape[axis]
-        counted = torch.cat([image, torch.ones_like(image[:1])])
-        padded = functional.pad(counted, margin)
-        total = padded.narrow(axis, 0, size).clone()
-        for start in range(1, 2 * radius + 1):
-            total += padded.narrow(axis, start, size)
-        image = total[:-1] / total[-1:]
+        place = torch.arange(size, device=image.device)
+        count = (place + radius).clamp(max=size - 1) - (place - radius).clamp(min=0) + 1
+        shape = [1, 1, size, 1] if axis == 2 else [1, 1, 1, size]
+        image = _window_sums(image, axis, radius) / count.to(image.dtype).view(shape)
     return image
 
 
-def standardise(image: Tensor, radius: int, eps: float = 1e-4) -> Tensor:
+def standardise(image: Tensor, radius: int = 4, eps: float = 1e-4) -> Tensor:
     """``image [B, 1, H, W]`` less its local mean, over its local standard deviation (window of ``2·radius + 1``)."""
     centred = image - _box(image, radius)
     return centred / (_box(centred.square(), radius) + eps).sqrt()
+
+
+def _standardise_pair(image: Tensor) -> Tensor:
+    """Both images of a pair ``[B, 2, H, W]`` standardised, in single precision under autocast too."""
+    if torch.jit.is_scripting():  # knows no autocast of a device that it is told; an export runs in float32
+        return standardise(image.flatten(0, 1)[:, None]).view_as(image)
+    with torch.no_grad(), torch.autocast(image.device.type, enabled=False):  # half precision has no sub-pixels
+        return standardise(image.flatten(0, 1)[:, None]).view_as(image)
 
 
 def ncc_volume(fixed: Tensor, moving: Tensor, search: int, stride: int = 4, radius: int = 4) -> Tensor:
@@ -157,21 +181,24 @@ class Stage(nn.Module):
                 layer[0].weight *= 0.3  # type: ignore[index]  # a residual adds little at first
             nn.init.normal_(self.flow.weight, std=1e-3)  # training begins at no motion
 
-    def forward(self, image: Tensor, flow: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, image: Tensor, standard: Tensor, flow: Tensor, before: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The next flow and the trunk's features.
 
         Args:
             image: ``[B, 2, H, W]``.
+            standard: the same standardised, in single precision.
             flow: so far, ``[B, 2, H / stride, W / stride]`` in pixels of the image.
             before: features of the pass before, on any grid.
         """
         moving, fixed = image[:, :1], image[:, 1:]
         flow = flow.float().detach()  # each pass answers for what it adds: later errors say nothing of earlier ones
         if torch.jit.is_scripting():  # knows no autocast of a device that it is told; an export runs in float32
-            volume, unmoved, moving = self._evidence(moving, fixed, flow)
+            volume, unmoved, moving = self._evidence(moving, standard, flow)
         else:
             with torch.no_grad(), torch.autocast(image.device.type, enabled=False):  # half precision has no sub-pixels
-                volume, unmoved, moving = self._evidence(moving, fixed, flow)
+                volume, unmoved, moving = self._evidence(moving, standard, flow)
         seen = self.appearance(torch.cat([moving, fixed], 1) - 0.5)
         x = torch.cat([volume, seen, flow], 1)
         if not x.is_cuda:  # dilated convolutions of a processor are three times as fast this way
@@ -189,14 +216,14 @@ class Stage(nn.Module):
             x = x + layer(x)
         return flow + self.flow(x).float(), x
 
-    def _evidence(self, moving: Tensor, fixed: Tensor, flow: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _evidence(self, moving: Tensor, standard: Tensor, flow: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """NCC of all shifts around the flow so far, of no motion at all, and the moving image warped by the flow."""
-        target = standardise(fixed, 4)
+        target = standard[:, 1:]
         unmoved = target[:, :0]
         if self.still is not None:
-            unmoved = _volume(target, standardise(moving, 4), 0, self.stride)
-        moving = warp_plane(moving, rescale_plane(flow / self.stride, fixed.shape[2], fixed.shape[3]))
-        return _volume(target, standardise(moving, 4), self.search, self.stride), unmoved, moving
+            unmoved = _volume(target, standard[:, :1], 0, self.stride)
+        moving = warp_plane(moving, rescale_plane(flow / self.stride, moving.shape[2], moving.shape[3]))
+        return _volume(target, standardise(moving), self.search, self.stride), unmoved, moving
 
 
 class NCCFlow(nn.Module):
@@ -276,13 +303,16 @@ class NCCFlow(nn.Module):
         if start is not None:
             first = len(self.scales) - 1
             whole = functional.pad(start, [0, beside, 0, below], mode="replicate")
-        number = 0
+        number, size_of_standard = 0, -1
+        standard = image
         for stage, halvings, stride, passes in zip(self.stages, self.scales, self.strides, self.passes):  # noqa: B905, TorchScript has no strict
             scaled = functional.avg_pool2d(image, 1 << halvings) if halvings > 0 else image
             size = [scaled.shape[2] // stride, scaled.shape[3] // stride]
+            if number >= first and size_of_standard != halvings:  # once for all passes at this size
+                standard, size_of_standard = _standardise_pair(scaled), halvings
             for _ in range(passes if number >= first else 0):
                 flow = functional.interpolate(whole, size, mode="bilinear", align_corners=False) / (1 << halvings)
-                flow, features = stage(scaled, flow, features)
+                flow, features = stage(scaled, standard, flow, features)
                 whole = flow * (1 << halvings)  # pixels of the whole image
                 fields.append(whole)
             number += 1
