@@ -30,7 +30,7 @@ QUICK = {
     "neurreg": "--candidates 2",
     "niftyreg": "--candidates 1 --steps 2",
     "nmsr_echo": "--frames 3 --steps 1",
-    "ssmsr_hippocampus": "--candidates 2 --finalists 1 --steps [1,1]",
+    "ssmsr_hippocampus": "--candidates 2 --refined_candidates 1 --steps [1,1]",
     "strain_pipeline": "",
     "tvl1": "--frames 3",
     "voxelmorph": "--candidates 2",

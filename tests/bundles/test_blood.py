@@ -19,7 +19,7 @@ from tests.bundles.running import run_here
 from tests.conftest import moving_cine
 
 CONFIGS = ("nmsr_echo/configs/inference.json", "nmsr_echo/configs/blood.json")
-QUICK = {"mlflow": False, "scales": [0.5, 1.0], "steps": [15, 10], "smoothness": [0.3, 0.1]}
+QUICK = {"mlflow": False, "scales": [0.5, 1.0], "steps": [15, 10], "regularisation_weight": [0.3, 0.1]}
 
 
 def disc(radius=26, frames=4, shift=0):

@@ -17,8 +17,8 @@ from tests.conftest import moving_cine
 
 BUNDLES = sorted(path.parents[1].name for path in ROOT.glob("bundles/*/configs/inference.json"))
 FEWEST = {
-    "nmsr_echo": {"scales": [0.5], "steps": 1, "smoothness": 1.0, "squarings": 0},
-    "ssmsr_hippocampus": {"scales": [0.5], "steps": 1, "smoothness": 1.0, "finalists": 1},
+    "nmsr_echo": {"scales": [0.5], "steps": 1, "regularisation_weight": 1.0, "squarings": 0},
+    "ssmsr_hippocampus": {"scales": [0.5], "steps": 1, "regularisation_weight": 1.0, "refined_candidates": 1},
     "fft_xcorr": {"windows": [32, 16]},
 }  # of what runs as it is
 

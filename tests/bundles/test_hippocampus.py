@@ -42,7 +42,7 @@ QUICK = {
 @pytest.mark.parametrize(("name", "extra"), CASES)
 def test_every_method_segments_the_synthetic_volumes(name, extra, tmp_path):
     configs = [f"{name}/configs/inference.json", *([f"{name}/configs/{extra}.json"] if extra else [])]
-    run_here(*configs, output_dir=str(tmp_path), mlflow=False, candidates=3, count=1, **QUICK.get(name, {}))
+    run_here(*configs, output_dir=str(tmp_path), mlflow=False, candidates=3, n_atlases=1, **QUICK.get(name, {}))
     summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
     assert summary["cases"]["dice"]["n"] == 3 and summary["cases"]["dice"]["mean"] > 0.6
     assert summary["cases"]["folding"]["mean"] < 0.005

@@ -107,7 +107,7 @@ def test_every_variant_by_configuration(tmp_path, preset):
     settings = parser.config
     if preset in TABLE_1 or preset == "paper":
         assert settings["preset"] == preset and settings["field_scales"] == [] and settings["steps"] == 3500
-        assert (settings["radius"], settings["smoothness"], settings["learning_rate"]) == (6, 10.0, 1e-3)
+        assert (settings["radius"], settings["regularisation_weight"], settings["learning_rate"]) == (6, 10.0, 1e-3)
         assert settings["scales"] == ([1.0] if "single" in preset else [0.125, 0.25, 0.5, 1.0])
         assert settings["carry_weights"] == (preset in ("NMSR_VI", "paper"))
         assert ("_V" in preset) == bool(settings["checkpoint"])
@@ -229,7 +229,10 @@ def bad_inputs(folder):
         "truncated NIfTI": ({"input": str(folder / "cut.nii.gz")}, "cut.nii.gz"),
         "video that ends early": ({"input": str(folder / "short.mp4")}, "short.mp4"),
         "volume": ({"input": str(folder / "volume.nii.gz")}, "volume.nii.gz"),
-        "scales that leave no pixels": ({"input": small, "scales": [0.01, 1.0], "smoothness": 1.0}, "1/64 leaves"),
+        "scales that leave no pixels": (
+            {"input": small, "scales": [0.01, 1.0], "regularisation_weight": 1.0},
+            "1/64 leaves",
+        ),
         "weights of another network": ({"input": whole, "checkpoint": str(folder / "other.pt")}, "other.pt"),
         "no weights": ({"input": whole, "checkpoint": str(folder / "none.pt")}, "none.pt"),
         "output under a file": ({"input": whole, "output_dir": str(folder / "file/out")}, "cannot be written"),

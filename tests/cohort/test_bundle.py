@@ -27,7 +27,8 @@ def test_a_case_is_the_same_after_whatever(cines, tmp_path):
     fields = []
     for order in (CASES, CASES[::-1]):
         options = {"datalist": str(cines / "list.json"), "dataset_dir": str(cines), "fields": True, "steps": 1,
-                   "scales": [0.5, 1.0], "field_scales": [1.0], "smoothness": 1.0, "squarings": 0, "fold": "test",
+                   "scales": [0.5, 1.0], "field_scales": [1.0], "regularisation_weight": 1.0, "squarings": 0,
+                   "fold": "test",
                    "output_dir": str(tmp_path / order[0])}  # fmt: skip
         do = bundles.open_bundle([str(f) for f in files], options)
         for name in order:

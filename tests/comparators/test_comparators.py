@@ -15,7 +15,7 @@ from tests.comparators.contract import texture
 
 def greedy():
     pytest.importorskip("picsl_greedy")
-    return GreedyRegistration(radius=2, iterations=(40, 30, 20), smoothness=2.0)
+    return GreedyRegistration(radius=2, iterations=(40, 30, 20), gradient_sigma=2.0)
 
 
 METHODS = {

@@ -23,9 +23,11 @@ def test_nothing_moves_in_the_dark_and_another_shape_is_refused():
         method(torch.zeros(1, 2, 24, 24))
 
 
-@pytest.mark.parametrize("options", [{"grid": 0}, {"search": 0}, {"fine_grid": 0}, {"steps": 0}, {"smoothness": 0}])
+@pytest.mark.parametrize(
+    "options", [{"grid": 0}, {"search": 0}, {"fine_grid": 0}, {"steps": 0}, {"regularisation_weight": 0}]
+)
 def test_options_that_cannot_be(options):
-    with pytest.raises(InputError, match="are at least 1, smoothness is positive"):
+    with pytest.raises(InputError, match="are at least 1, regularisation_weight is positive"):
         ConvexAdam(**options)
 
 

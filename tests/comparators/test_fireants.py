@@ -41,7 +41,7 @@ def test_it_prints_nothing_and_leaves_the_log_alone(capfd):
         ({"iterations": (5, 5, 0)}, "at least 1"),
         ({"window": 0}, "at least 1"),
         ({"learning_rate": 0}, "positive"),
-        ({"smoothness": -1}, "at least 0"),
+        ({"gradient_sigma": -1}, "at least 0"),
         ({"total": -1}, "at least 0"),
     ],
 )

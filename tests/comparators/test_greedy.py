@@ -21,7 +21,7 @@ def test_contract_at_any_size():
         ({"iterations": ()}, "radius is at least 1"),
         ({"iterations": (10, -1)}, "at least 0"),
         ({"radius": 0}, "radius is at least 1"),
-        ({"smoothness": -1}, "at least 0"),
+        ({"gradient_sigma": -1}, "at least 0"),
         ({"total": -1}, "at least 0"),
         ({"step": -1}, "at least 0"),
     ],

@@ -29,7 +29,7 @@ ANGLE = 0.03
 def fast_preset(**changes):
     options = {
         "steps": [20, 20, 20, 40], "field_scales": (0.125, 0.25, 0.5, 1.0), "squarings": 5, "progress": False,
-        "loss": RegistrationLoss(radius=4, intensity=100.0), "smoothness": [12.0, 4.0, 1.0, 0.1],
+        "loss": RegistrationLoss(radius=4, mse_weight=100.0), "regularisation_weight": [12.0, 4.0, 1.0, 0.1],
         "scales": (0.125, 0.25, 0.5, 1.0),
     }  # fmt: skip
     return MultiScaleTestTimeTraining(**(options | changes))

@@ -121,7 +121,7 @@ def test_ill_shaped(fixed, warped, radius, reason):
 def test_every_second_window_has_the_same_value_and_gradient(size, radius):
     pair = [x.double().requires_grad_() for x in images(size)]
     second = (..., *(slice(None, None, 2),) * len(size))
-    whole, found = local_ncc(*pair, radius)[second], local_ncc(*pair, radius, every=2)
+    whole, found = local_ncc(*pair, radius)[second], local_ncc(*pair, radius, stride=2)
     torch.testing.assert_close(found, whole, atol=1e-12, rtol=0)
     pull = torch.rand_like(whole)
     wanted, given = (torch.autograd.grad(values, pair, pull) for values in (whole, found))
@@ -131,13 +131,13 @@ def test_every_second_window_has_the_same_value_and_gradient(size, radius):
 def test_the_mask_of_every_second_window():
     mask = torch.zeros(1, 1, 12, 13)
     mask[..., 4, 6] = 1  # the centre of a window that begins at (2, 4)
-    covered = window_mask(mask, 2, every=2)
-    assert covered.shape == local_ncc(mask, mask, 2, every=2).shape
+    covered = window_mask(mask, 2, stride=2)
+    assert covered.shape == local_ncc(mask, mask, 2, stride=2).shape
     assert covered.nonzero().tolist() == [[0, 0, 1, 2]]
     mask[..., 4, 6], mask[..., 5, 6] = 0, 1  # between windows
-    assert not window_mask(mask, 2, every=2).any()
+    assert not window_mask(mask, 2, stride=2).any()
 
 
 def test_windows_are_at_every_pixel_or_every_second_one():
     with pytest.raises(ValueError, match="1 or 2"):
-        local_ncc(*images((12, 12)), 2, every=3)
+        local_ncc(*images((12, 12)), 2, stride=3)

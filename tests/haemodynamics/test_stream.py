@@ -65,7 +65,7 @@ def test_particles_go_round_and_end_where_the_pool_does():
     fields = turned(0.1).expand(20, -1, -1, -1)
     y, x = grid(61, 1.0)
     pool = (torch.hypot(y, x) < 20).expand(21, -1, -1)
-    ways = pathlines(fields, pool, every=30, count=40)
+    ways = pathlines(fields, pool, stride=30, count=40)
     radius = (ways - 30).norm(dim=-1)
     whole = ~ways[-1, :, 0].isnan()
     assert whole.sum() > 30 and (radius[-1] - radius[0])[whole].abs().max() < 0.05
@@ -75,7 +75,7 @@ def test_particles_go_round_and_end_where_the_pool_does():
     assert torch.allclose(angle, torch.full_like(angle, 1.5), atol=0.01)  # counter-clockwise
     pool = pool.clone()
     pool[5:, 30:] = False
-    still = pathlines(fields, (torch.hypot(y, x) < 20).expand(21, -1, -1), every=30, count=40)
-    ended = pathlines(fields, pool, every=30, count=40)
+    still = pathlines(fields, (torch.hypot(y, x) < 20).expand(21, -1, -1), stride=30, count=40)
+    ended = pathlines(fields, pool, stride=30, count=40)
     assert ended[4].isnan().equal(still[4].isnan()) and ended[5].isnan().sum() > still[5].isnan().sum()
     assert (ended[5:, :, 0] > 30.6).sum() == 0

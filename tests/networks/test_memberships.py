@@ -53,7 +53,7 @@ def test_memberships_register_where_intensities_say_nothing():
     image = torch.cat([torch.full((1, 1, 32, 32), 0.5), label[:, 0], torch.full((1, 1, 32, 32), 0.5), label[:, 1]], 1)
     loss = MembershipRegistrationLoss(overlap=3.0, radius=2)
     register = MultiScaleTestTimeTraining(
-        (0.5, 1.0), [40, 30], loss=loss, smoothness=0.1, field_scales=(0.5, 1.0), squarings=5, progress=False
+        (0.5, 1.0), [40, 30], loss=loss, regularisation_weight=0.1, field_scales=(0.5, 1.0), squarings=5, progress=False
     )
     ddf = register(image, RegistrationUNet(2)).ddf
     before, after, best = (soft_dice(a, label[:, 1]).mean() for a in (label[:, 0], warp(label[:, 0], ddf), label[:, 1]))
@@ -64,10 +64,10 @@ def test_memberships_register_where_intensities_say_nothing():
 def test_terms_add_up():
     torch.manual_seed(0)
     image, ddf = torch.rand(1, 6, 20, 20), torch.rand(1, 2, 20, 20)
-    plain = RegistrationLoss(2, smoothness=0.5)(ddf, image[:, [0, 3]])
+    plain = RegistrationLoss(2, regularisation_weight=0.5)(ddf, image[:, [0, 3]])
     overlap = soft_dice(warp(image[:, 1:3], ddf), image[:, 4:]).mean()
     torch.testing.assert_close(
-        MembershipRegistrationLoss(2.0, radius=2, smoothness=0.5)(ddf, image), plain + 2 * (1 - overlap)
+        MembershipRegistrationLoss(2.0, radius=2, regularisation_weight=0.5)(ddf, image), plain + 2 * (1 - overlap)
     )
 
 

@@ -52,7 +52,7 @@ def dice(a, b):
 
 def test_the_most_similar_atlas_is_chosen_and_never_the_target_itself(atlases):
     target = atlases.image[2:3]
-    found = AtlasSegmentation(atlases, choice="before", count=5)
+    found = AtlasSegmentation(atlases, choice="before", n_atlases=5)
     result = found(target, Still())
     assert "synthetic_atlas_2" not in result.names
     values = similarity(target, atlases.image, None)
@@ -82,7 +82,7 @@ def test_the_right_field_carries_the_labels_to_their_place(atlases):
 
 @pytest.mark.parametrize("fusion", ["majority", "joint"])
 def test_fused_memberships_are_shares(atlases, target, fusion):
-    found = AtlasSegmentation(atlases, choice="before", count=4, fusion=fusion)
+    found = AtlasSegmentation(atlases, choice="before", n_atlases=4, fusion=fusion)
     shares = found(target["image"], Still(), target["mask"]).memberships
     assert shares.shape == (1, 3, 48, 64, 48)
     assert shares.min() >= 0 and torch.allclose(shares.sum(1), torch.ones(1, 48, 64, 48), atol=1e-3)
@@ -90,8 +90,8 @@ def test_fused_memberships_are_shares(atlases, target, fusion):
 
 def test_joint_fusion_trusts_the_atlas_that_agrees(atlases):
     target = atlases.image[:1] + 1e-4
-    joint = AtlasSegmentation(atlases, choice="before", count=4, fusion="joint", sharpness=8)
-    majority = AtlasSegmentation(atlases, choice="before", count=4, fusion="majority")
+    joint = AtlasSegmentation(atlases, choice="before", n_atlases=4, fusion="joint", sharpness=8)
+    majority = AtlasSegmentation(atlases, choice="before", n_atlases=4, fusion="majority")
     label = atlases.label[:1].float()
     truth = torch.cat([1 - label.sum(1, keepdim=True), label], 1).argmax(1)[0]
     overlap = [np.mean(dice(f(target, Still()).memberships.argmax(1)[0], truth)) for f in (joint, majority)]
@@ -122,7 +122,7 @@ def test_no_atlases_end_in_one_line(tmp_path, atlases):
         Atlases(synthetic=False)
     with pytest.raises(InputError, match="choice is one of"):
         AtlasSegmentation(atlases, choice="best")
-    one = Atlases(count=1)
+    one = Atlases(n_atlases=1)
     with pytest.raises(InputError, match="no atlas is left"):
         AtlasSegmentation(one)(one.image, Still())
 
@@ -168,10 +168,12 @@ def test_memberships_of_the_target_pull_the_labels_to_them(atlases, target):
 
     overlap = {}
     for name, network in (("intensities", None), ("memberships", Oracle())):
-        options = {"scales": (0.5,), "steps": 25, "field_scales": (0.5,), "squarings": 5, "smoothness": 0.3}
+        options = {"scales": (0.5,), "steps": 25, "field_scales": (0.5,), "squarings": 5, "regularisation_weight": 0.3}
         loss = RegistrationLoss(radius=2) if network is None else MembershipRegistrationLoss(3.0, radius=2)
         register = MultiScaleTestTimeTraining(**options, loss=loss, progress=False)
-        found = AtlasSegmentation(atlases, register, choice="before", finalists=2, margin=3, memberships=network)
+        found = AtlasSegmentation(
+            atlases, register, choice="before", refined_candidates=2, margin=3, memberships=network
+        )
         result = found(target["image"], RegistrationUNet(3, full=[16]), target["mask"])
         ddf = result.ddf
         overlap[name] = np.mean(dice(result.memberships.argmax(1)[0], truth.argmax(1)[0]))
@@ -205,7 +207,7 @@ def test_hidden_labels_are_predicted_of_the_atlas_too(atlases, target):
             pairs.append(image)
             return super().forward(image)
 
-    found = AtlasSegmentation(atlases, choice="before", finalists=2, memberships=Constant(), hidden=True)
+    found = AtlasSegmentation(atlases, choice="before", refined_candidates=2, memberships=Constant(), hidden=True)
     result = found(target["image"], Seen())
     assert [image.shape[0] for image in seen] == [1, 2]
     assert torch.equal(seen[1], pairs[0][:, :1]), "the atlases' images"

@@ -61,7 +61,7 @@ def order_of(selector, atlases, **settings):
 
 
 def test_similar_atlases_come_first(atlases):
-    found = AtlasSegmentation(atlases, choice="before", count=5)(TARGET, Still())
+    found = AtlasSegmentation(atlases, choice="before", n_atlases=5)(TARGET, Still())
     assert found.names == ["a1", "a3", "a2", "a4", "a0"]
     assert found.nlcc == sorted(found.nlcc, reverse=True) and found.nlcc[0] > 0.8 > 0.2 > found.nlcc[-1]
     assert found.affine[0, 0] == 2.0 and found.ddf.shape == (5, 3, *SIZE) and found.warped.shape == (5, 1, *SIZE)
@@ -71,7 +71,13 @@ def test_similar_atlases_come_first(atlases):
 
 def test_one_is_taken_where_nothing_is_said(atlases):
     made = AtlasSegmentation(atlases)
-    assert (made.choice, made.candidates, made.finalists, made.count, made.fusion) == ("after", 20, 1, 1, "joint")
+    assert (made.choice, made.candidates, made.refined_candidates, made.n_atlases, made.fusion) == (
+        "after",
+        20,
+        1,
+        1,
+        "joint",
+    )
     assert (made.radius, made.sharpness, made.region, made.crop) == (2, 4.0, None, False)
     assert isinstance(made.inferer, SimpleInferer) and made(TARGET, Still()).names == ["a1"]
 
@@ -107,10 +113,13 @@ def test_without_a_selector_the_network_that_registers_chooses(atlases):
 
 def test_of_the_finalists_the_best_after_registration_are_kept(atlases):
     network = Spoils(atlases, 1)
-    segmentation = AtlasSegmentation(atlases, choice="before", finalists=3, count=2)
+    segmentation = AtlasSegmentation(atlases, choice="before", refined_candidates=3, n_atlases=2)
     assert segmentation(TARGET, network).names == ["a3", "a2"] and network.seen == [3]
-    assert AtlasSegmentation(atlases, choice="before", finalists=1, count=2)(TARGET, Still()).names == ["a1", "a3"]
-    few = AtlasSegmentation(atlases, finalists=4, candidates=2, count=4)(TARGET, Still())
+    assert AtlasSegmentation(atlases, choice="before", refined_candidates=1, n_atlases=2)(TARGET, Still()).names == [
+        "a1",
+        "a3",
+    ]
+    few = AtlasSegmentation(atlases, refined_candidates=4, candidates=2, n_atlases=4)(TARGET, Still())
     assert len(few.names) == 4, "as many candidates as finalists"
 
 
@@ -127,27 +136,27 @@ def test_more_atlases_than_are_looked_at_at_once():
 def test_the_target_itself_is_never_chosen(atlases):
     same = Made(torch.cat([TARGET, *atlases.image[:, None][:3]]))
     for choice in ("before", "after"):
-        found = AtlasSegmentation(same, choice=choice, count=4)(TARGET, Still())
+        found = AtlasSegmentation(same, choice=choice, n_atlases=4)(TARGET, Still())
         assert found.names == ["a2", "a3", "a1"]
     with pytest.raises(InputError, match=r"^no atlas is left besides the volume itself$"):
         AtlasSegmentation(Made(TARGET))(TARGET, Still())
 
 
-@pytest.mark.parametrize("settings", [{"choice": "best"}, {"fusion": "mean"}, {"count": 0}])
+@pytest.mark.parametrize("settings", [{"choice": "best"}, {"fusion": "mean"}, {"n_atlases": 0}])
 def test_what_is_no_choice(atlases, settings):
     with pytest.raises(InputError) as raised:
         AtlasSegmentation(atlases, **settings)
-    given = {"choice": "after", "fusion": "joint", "count": 1, **settings}
+    given = {"choice": "after", "fusion": "joint", "n_atlases": 1, **settings}
     assert str(raised.value) == (
-        "choice is one of ('after', 'before'), fusion of ('majority', 'joint'), count at least 1; got "
-        f"{given['choice']}, {given['fusion']}, {given['count']}"
+        "choice is one of ('after', 'before'), fusion of ('majority', 'joint'), n_atlases at least 1; got "
+        f"{given['choice']}, {given['fusion']}, {given['n_atlases']}"
     )
 
 
 def test_a_vote_counts_each_atlas_once():
     """Three atlases whose label 1 lies at rows 4 to 6, 5 to 7 and 5 to 7."""
     made = Made(torch.cat([texture(k + 1) for k in range(3)]), [4, 5, 5])
-    shares = AtlasSegmentation(made, choice="before", count=3, fusion="majority")(TARGET, Still()).memberships
+    shares = AtlasSegmentation(made, choice="before", n_atlases=3, fusion="majority")(TARGET, Still()).memberships
     rows = shares[0, :, :, 7, 6]
     third = 1 / 3
     for row, wanted in (
@@ -160,7 +169,7 @@ def test_a_vote_counts_each_atlas_once():
 def test_of_two_atlases_the_mean_is_the_vote():
     made = Made(torch.cat([texture(1), texture(2)]), [4, 5])
     made.label *= 0.5
-    shares = AtlasSegmentation(made, choice="before", count=2, fusion="majority")(TARGET, Still()).memberships
+    shares = AtlasSegmentation(made, choice="before", n_atlases=2, fusion="majority")(TARGET, Still()).memberships
     torch.testing.assert_close(shares[0, :, 4, 7, 6], torch.tensor([0.75, 0.25, 0.0]))
     torch.testing.assert_close(shares[0, :, 5, 7, 6], torch.tensor([0.5, 0.5, 0.0]))
 
@@ -172,7 +181,7 @@ def test_joint_fusion_weighs_by_the_power_of_the_local_agreement():
     upper[:, :, :8], lower[:, :, 8:] = TARGET[:, :, :8], TARGET[:, :, 8:]
     made = Made(torch.cat([upper, lower]), [2, 3])
     for sharpness in (2.0, 6.0):
-        joint = AtlasSegmentation(made, choice="before", count=2, sharpness=sharpness)
+        joint = AtlasSegmentation(made, choice="before", n_atlases=2, sharpness=sharpness)
         found = joint(TARGET, Still())
         shares = found.memberships[0, :, 2, 7, 6]  # row 2: label 1 of the upper one alone
         index = [int(name[1]) for name in found.names]
@@ -257,7 +266,7 @@ def test_memberships_go_beside_the_intensities(atlases):
             return torch.arange(3.0).view(1, 1, 3, 1, 1, 1).expand(len(image), 1, 3, *SIZE)
 
     inner, network = Records(), Predicts().train()
-    AtlasSegmentation(atlases, inner, choice="before", count=2, memberships=network)(TARGET, Still())
+    AtlasSegmentation(atlases, inner, choice="before", n_atlases=2, memberships=network)(TARGET, Still())
     assert inner.inputs.shape == (2, 6, *SIZE) and not network.learning
     torch.testing.assert_close(network.image, TARGET)
     torch.testing.assert_close(inner.inputs[:, 0], atlases.image[[1, 3], 0])
@@ -301,7 +310,7 @@ def test_a_folder_is_read_in_the_order_of_its_names(folder):
     }  # fmt: skip
     assert made.image[:, 0, 0, 0, 0].tolist() == pytest.approx([0.1, 0.2]) and made.label.dtype == torch.float16
     assert made.label[:, :, 0, 0, 0].tolist() == [[1, 0], [0, 1]] and made.affines[1][0, 0] == 2
-    assert Atlases(str(folder), count=1, transform=case_of).names == ["v1"]
+    assert Atlases(str(folder), n_atlases=1, transform=case_of).names == ["v1"]
 
 
 def test_a_list_is_read_by_its_fold(folder, tmp_path, caplog):
@@ -343,6 +352,6 @@ def test_bars_are_named(monkeypatch, atlases):
         "cardiac_motion.registration.atlas.show_bar", lambda steps, *words: named.append(words) or steps
     )
     monkeypatch.setattr("cardiac_motion.registration.atlas.one_hot", lambda case: torch.zeros(1, 3, 4, 4, 4))
-    Atlases(count=1, transform=lambda entry: case_of({"case": "v1"}))
+    Atlases(n_atlases=1, transform=lambda entry: case_of({"case": "v1"}))
     AtlasSegmentation(atlases)(TARGET, Still())
     assert named == [("atlases", "volume"), ("atlas choice", "batch")]

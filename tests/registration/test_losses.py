@@ -28,12 +28,14 @@ def test_terms_add_up():
     torch.manual_seed(0)
     image, ddf = torch.rand(2, 2, 24, 24), torch.rand(2, 2, 24, 24)
     mask = torch.rand(1, 1, 24, 24)
-    plain = RegistrationLoss(3, smoothness=0.0)(ddf, image, mask)
-    both = RegistrationLoss(3, smoothness=7.0, intensity=2.0)(ddf, image, mask)
+    plain = RegistrationLoss(3, regularisation_weight=0.0)(ddf, image, mask)
+    both = RegistrationLoss(3, regularisation_weight=7.0, mse_weight=2.0)(ddf, image, mask)
     error = (warp(image[:, :1], ddf) - image[:, 1:]).square()
     expected = plain + 7 * diffusion(ddf) + 2 * (error * mask).sum((1, 2, 3)).div(mask.sum()).mean()
     torch.testing.assert_close(both, expected)
-    given = RegistrationLoss(3, smoothness=7.0, intensity=2.0)(ddf, image, mask, smoothness=0.0, velocity=ddf)
+    given = RegistrationLoss(3, regularisation_weight=7.0, mse_weight=2.0)(
+        ddf, image, mask, regularisation_weight=0.0, velocity=ddf
+    )
     torch.testing.assert_close(given, both - 7 * diffusion(ddf))
 
 
@@ -41,7 +43,7 @@ def test_loss_is_least_at_the_truth():
     torch.manual_seed(0)
     wide = torch.nn.functional.interpolate(torch.rand(1, 1, 20, 20), size=(60, 60), mode="bicubic").clamp(0, 1)
     image = torch.cat([wide[..., 4:52, 4:52], wide[..., 4:52, 6:54]], 1)  # fixed(p) = moving(p + (0, 2))
-    loss = RegistrationLoss(4, smoothness=1.0)
+    loss = RegistrationLoss(4, regularisation_weight=1.0)
     values = []
     for shift in (0.0, 1.0, 2.0, 3.0):
         ddf = torch.zeros(1, 2, 48, 48)
@@ -64,12 +66,12 @@ def test_a_flow_that_turns_or_spreads_evenly_costs_curl_div_nothing():
 def test_smoother_and_divergence_are_added_and_settings_are_told_apart():
     image = torch.rand(1, 2, 24, 24, generator=torch.Generator().manual_seed(0))
     ddf = torch.randn(1, 2, 24, 24, generator=torch.Generator().manual_seed(1))
-    plain = RegistrationLoss(radius=3, smoothness=0.0)(ddf, image)
-    flow = RegistrationLoss(radius=3, smoothness=2.0, smoother="curl_div", divergence=3.0)
+    plain = RegistrationLoss(radius=3, regularisation_weight=0.0)(ddf, image)
+    flow = RegistrationLoss(radius=3, regularisation_weight=2.0, regulariser="curl_div", divergence=3.0)
     assert torch.isclose(flow(ddf, image), plain + 2 * curl_div(ddf) + 3 * expansion(ddf))
-    assert repr(flow) != repr(RegistrationLoss(radius=3, smoothness=2.0))
-    with pytest.raises(InputError, match="smoother must be one of diffusion, curl_div; got tv"):
-        RegistrationLoss(smoother="tv")
+    assert repr(flow) != repr(RegistrationLoss(radius=3, regularisation_weight=2.0))
+    with pytest.raises(InputError, match="regulariser must be one of diffusion, curl_div; got tv"):
+        RegistrationLoss(regulariser="tv")
 
 
 def test_a_field_loss_adds_the_field_s_mean_square_error_where_it_counts():
@@ -80,10 +82,12 @@ def test_a_field_loss_adds_the_field_s_mean_square_error_where_it_counts():
     truth[0, 0, :8], truth[1, :, :8] = 2.0, 1.0  # mean squares over both components: 2 and 1
     truth[..., 8:, :] = 50.0
     ddf = torch.zeros(2, 2, 16, 16)
-    plain = RegistrationLoss(radius=2, smoothness=0.5)(ddf, image, mask)
-    loss = FieldLoss(regression=3.0, radius=2, smoothness=0.5)
+    plain = RegistrationLoss(radius=2, regularisation_weight=0.5)(ddf, image, mask)
+    loss = FieldLoss(regression=3.0, radius=2, regularisation_weight=0.5)
     torch.testing.assert_close(loss(ddf, image, mask, field=truth), plain + 3 * 1.5)
-    torch.testing.assert_close(FieldLoss(radius=2, smoothness=0.5)(ddf, image, mask, field=truth), plain + 1.5)
+    torch.testing.assert_close(
+        FieldLoss(radius=2, regularisation_weight=0.5)(ddf, image, mask, field=truth), plain + 1.5
+    )
     with pytest.raises(ValueError, match="a field loss needs the simulated field"):
         loss(ddf, image, mask)
 

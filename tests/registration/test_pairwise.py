@@ -140,7 +140,8 @@ def test_the_inconsistency_of_a_smaller_size_has_no_steps():
 
 def nmsr(folder, steps=4):
     return MultiScaleTestTimeTraining(
-        scales=[0.5, 1.0], steps=steps, field_scales=[0.5, 1.0], loss=RegistrationLoss(radius=2), smoothness=1.0,
+        scales=[0.5, 1.0], steps=steps, field_scales=[0.5, 1.0], loss=RegistrationLoss(radius=2),
+        regularisation_weight=1.0,
         squarings=3, checkpoint_dir=folder, progress=False,
     )  # fmt: skip
 

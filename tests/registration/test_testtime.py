@@ -32,7 +32,7 @@ def endpoint_error(ddf, angle, margin=10):
 def inferer(**changes):
     settings = {
         "scales": [0.25, 0.5, 1.0], "steps": [20, 20, 20], "field_scales": [0.25, 0.5, 1.0], "squarings": 5,
-        "loss": RegistrationLoss(4, intensity=50.0), "smoothness": 1.0, "progress": False, "batch_size": 2,
+        "loss": RegistrationLoss(4, mse_weight=50.0), "regularisation_weight": 1.0, "progress": False, "batch_size": 2,
     }  # fmt: skip
     return MultiScaleTestTimeTraining(**{**settings, **changes})
 
@@ -57,17 +57,17 @@ def test_field_finds_a_rotation(squarings):
     assert errors[2] < errors[0]
 
 
-def test_quick_scales_find_the_same_motion():
+def test_strided_scales_find_the_same_motion():
     image, angle = pairs()
-    plain, register = inferer(), inferer(quick_scales=[1.0])
+    plain, register = inferer(), inferer(strided_scales=[1.0])
     ddf = register(image, network()).ddf
     assert endpoint_error(ddf, angle) < 0.1 and not torch.equal(ddf, plain(image, network()).ddf)
-    assert register.loss.similarity.every == 1, "the loss is the caller's"
+    assert register.loss.similarity.stride == 1, "the loss is the caller's"
 
 
 def test_a_quick_scale_is_one_of_the_field():
     with pytest.raises(InputError, match="must be among the field_scales"):
-        inferer(field_scales=[1.0], quick_scales=[0.5])
+        inferer(field_scales=[1.0], strided_scales=[0.5])
 
 
 @pytest.mark.parametrize("carry_weights", [True, False])
@@ -75,7 +75,7 @@ def test_network_finds_a_rotation(carry_weights):
     image, angle = pairs()
     register = inferer(
         scales=[0.5, 1.0], steps=[150, 60], field_scales=[], squarings=0, carry_weights=carry_weights,
-        learning_rate=3e-3, smoothness=0.1, batch_size=3,
+        learning_rate=3e-3, regularisation_weight=0.1, batch_size=3,
     )  # fmt: skip
     start = network()
     before = [p.clone() for p in start.parameters()]
@@ -136,7 +136,7 @@ def test_a_field_is_applied_in_the_frame_that_the_network_warped():
     moving = torch.nn.functional.interpolate(torch.rand(1, 1, 24, 26), size=SIZE, mode="bicubic")
     fixed = warp(moving, composed())
     register = inferer(
-        scales=[0.5, 1.0], steps=[1, 60], field_scales=[1.0], squarings=0, learning_rate=0.0, smoothness=10.0
+        scales=[0.5, 1.0], steps=[1, 60], field_scales=[1.0], squarings=0, learning_rate=0.0, regularisation_weight=10.0
     )
     found = register(torch.cat([moving, fixed], 1), Known()).ddf
     off = (found - composed())[..., 18:-18, 18:-18].square().sum(1).sqrt()
@@ -199,7 +199,7 @@ def test_killed_run_goes_on_to_the_same_field(tmp_path, monkeypatch, field_scale
     assert torch.equal(resumed(image, network()).ddf, undisturbed)
     assert scales == [1.0], "the scales that were done are not done again"
 
-    other = inferer(**{**settings, "smoothness": 2.0})
+    other = inferer(**{**settings, "regularisation_weight": 2.0})
     at_scale = other._rescale_inputs
     monkeypatch.setattr(other, "_rescale_inputs", lambda scale, *rest: scales.append(scale) or at_scale(scale, *rest))
     other(image, network())

@@ -24,7 +24,7 @@ class Pull:
 
     def __call__(self, ddf, image, mask, smoothness, velocity=None):
         self.given.append(SimpleNamespace(
-            ddf=ddf.detach().clone(), image=image, mask=mask, smoothness=smoothness,
+            ddf=ddf.detach().clone(), image=image, mask=mask, regularisation_weight=smoothness,
             velocity=None if velocity is None else velocity.detach().clone(),
         ))  # fmt: skip
         way = image[:, :1].flatten(1).mean(1).sign().view(-1, 1, 1, 1)
@@ -50,7 +50,8 @@ def numbered(count=5, sign=1.0):
 
 def trained(loss=None, **settings):
     given = {
-        "scales": [1.0], "steps": 1, "learning_rate": RATE, "smoothness": 1.0, "progress": False, "field_rate": RATE,
+        "scales": [1.0], "steps": 1, "learning_rate": RATE, "regularisation_weight": 1.0, "progress": False,
+        "field_rate": RATE,
         "batch_size": 2, "field_sigma": 0.0, "loss": loss or Pull(),
     }  # fmt: skip
     return MultiScaleTestTimeTraining(**{**given, **settings})
@@ -66,8 +67,10 @@ def along_rows(result):
 
 def test_the_papers_settings_are_the_defaults():
     made = MultiScaleTestTimeTraining()
-    assert made.scales == [0.125, 0.25, 0.5, 1.0] and made.steps == [3500] * 4 and made.smoothness == [10.0] * 4
-    assert made.is_field == [False] * 4 and made.carry_weights and not made.learned
+    assert (
+        made.scales == [0.125, 0.25, 0.5, 1.0] and made.steps == [3500] * 4 and made.regularisation_weight == [10.0] * 4
+    )
+    assert made.is_field == [False] * 4 and made.carry_weights and not made.init_from_network
     assert (made.batch_size, made.learning_rate, made.squarings, made.seed) == (8, 1e-3, 0, 0)
     assert (made.field_rate, made.field_resolution, made.field_sigma) == (0.2, 0.5, 1.0)
     assert (made.patience, made.min_delta, made.progress, made.checkpoints()) == (0, 1e-4, True, None)
@@ -116,8 +119,10 @@ def test_each_pair_comes_with_its_own_mask_and_each_scale_with_its_smoothness():
     masks[:, 0, 16:20, 20:24] = torch.arange(5.0).view(-1, 1, 1) / 4
     for given_mask, many in ((masks, True), (masks[3:4], False), (None, False)):
         loss = Pull()
-        trained(loss, scales=[0.5, 1.0], steps=3, smoothness=[7.0, 3.0])(numbered(), Shift(), mask=given_mask)
-        assert [g.smoothness for g in loss.given] == [7.0] * 3 + [3.0] * 3
+        trained(loss, scales=[0.5, 1.0], steps=3, regularisation_weight=[7.0, 3.0])(
+            numbered(), Shift(), mask=given_mask
+        )
+        assert [g.regularisation_weight for g in loss.given] == [7.0] * 3 + [3.0] * 3
         for given in loss.given:
             if given_mask is None:
                 assert given.mask is None
@@ -140,12 +145,12 @@ def test_the_moving_image_is_warped_by_what_coarser_scales_found():
 
 
 def test_a_learned_network_is_where_the_first_scale_begins():
-    plain, learned = (trained(learned=word)(numbered(), Shift(2.0)) for word in (False, True))
+    plain, learned = (trained(init_from_network=word)(numbered(), Shift(2.0)) for word in (False, True))
     assert along_rows(plain) == pytest.approx([2 + RATE] * 5)
     assert along_rows(learned) == pytest.approx([2 + 2 + RATE] * 5)
     mask = torch.zeros(1, 1, *SIZE)
     mask[..., 8:24, 10:30] = 1
-    part = trained(learned=True, field_scales=[1.0])(numbered(), Shift(2.0), mask=mask)
+    part = trained(init_from_network=True, field_scales=[1.0])(numbered(), Shift(2.0), mask=mask)
     assert part.stages[0].box == ((7, 25), (9, 31)) and along_rows(part) == pytest.approx([2 + 2 * RATE] * 5, abs=1e-3)
 
 

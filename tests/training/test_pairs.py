@@ -35,7 +35,7 @@ def test_a_pair_is_never_one_subject_twice_and_labels_stay_at_home_when_not_aske
 
 def test_a_simulated_field_explains_its_pair(subjects):
     pair = DeformedPairs(subjects, noise=0.0)[0]
-    loss = FieldLoss(regression=1.0, radius=2, smoothness=0.0)
+    loss = FieldLoss(regression=1.0, radius=2, regularisation_weight=0.0)
     batch = {key: value[None] for key, value in pair.items()}
     at_truth = loss(batch["field"], **batch)
     at_zero = loss(torch.zeros_like(batch["field"]), **batch)
@@ -49,7 +49,7 @@ def test_the_labelled_loss_rewards_labels_that_meet(subjects):
     moving = label.roll(2, dims=2)
     image = torch.cat([subjects.image[:1].roll(2, dims=2), subjects.image[:1]], 1)
     pair = {"image": image, "label": torch.stack([moving, label], 1)}
-    loss = LabelledLoss(overlap=1.0, radius=2, smoothness=0.0)
+    loss = LabelledLoss(overlap=1.0, radius=2, regularisation_weight=0.0)
     shift = torch.zeros(1, 3, 48, 64, 48)
     shift[:, 0] = 2
     assert loss(shift, **pair) < loss(torch.zeros_like(shift), **pair) - 0.1

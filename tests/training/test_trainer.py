@@ -47,7 +47,7 @@ def trainer(folder, epochs, **settings):
         torch.utils.data.DataLoader(Bars(), batch_size=2),
         network,
         optimizer,
-        RegistrationLoss(radius=2, smoothness=0.01),
+        RegistrationLoss(radius=2, regularisation_weight=0.01),
         lr_scheduler=torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0.1, 40),
         train_handlers=[TrainingCheckpoint(f"{folder}/checkpoint.pt"), *settings.pop("handlers", [])],
         progress=False,

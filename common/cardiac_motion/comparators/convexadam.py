@@ -25,7 +25,7 @@ class ConvexAdam(ClassicalMethod):
         search: displacements looked at, cells to either side.
         fine_grid: of the field that Adam moves, voxels a cell.
         steps: of Adam.
-        smoothness: weight of its diffusion term.
+        regularisation_weight: weight of its diffusion term.
         radius: of the patches of MIND-SSC in voxels.
         dilation: between them, voxels.
 
@@ -41,15 +41,16 @@ class ConvexAdam(ClassicalMethod):
         search: int = 4,
         fine_grid: int = 2,
         steps: int = 80,
-        smoothness: float = 1.25,
+        regularisation_weight: float = 1.25,
         radius: int = 1,
         dilation: int = 2,
     ) -> None:
         super().__init__()
-        if min(grid, search, fine_grid, steps, radius, dilation) < 1 or smoothness <= 0:
+        if min(grid, search, fine_grid, steps, radius, dilation) < 1 or regularisation_weight <= 0:
             raise InputError(
-                "convexAdam: grid, search, fine_grid, steps, radius and dilation are at least 1, smoothness is "
-                f"positive; got {grid}, {search}, {fine_grid}, {steps}, {radius}, {dilation}, {smoothness}"
+                "convexAdam: grid, search, fine_grid, steps, radius and dilation are at least 1, "
+                f"regularisation_weight is positive; got {grid}, {search}, {fine_grid}, {steps}, {radius}, {dilation}, "
+                f"{regularisation_weight}"
             )
         with warnings.catch_warnings():  # the package silences all warnings where it is imported
             self._package = import_extra("convexAdam.convex_adam_MIND", "convexAdam")
@@ -59,7 +60,7 @@ class ConvexAdam(ClassicalMethod):
             "disp_hw": search,
             "grid_sp_adam": fine_grid,
             "selected_niter": steps,
-            "lambda_weight": smoothness,
+            "lambda_weight": regularisation_weight,
             "mind_r": radius,
             "mind_d": dilation,
         }

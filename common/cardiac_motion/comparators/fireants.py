@@ -32,7 +32,7 @@ class FireAnts(ClassicalMethod):
         iterations: at most, a scale.
         window: of local NCC, voxels a side.
         learning_rate: of Adam.
-        smoothness: standard deviation of the Gaussian over each gradient, voxels of a scale.
+        gradient_sigma: standard deviation of the Gaussian over each gradient, voxels of a scale.
         total: the same, over the whole field.
 
     Raises:
@@ -47,7 +47,7 @@ class FireAnts(ClassicalMethod):
         iterations: Sequence[int] = (200, 100, 25),
         window: int = 5,
         learning_rate: float = 0.5,
-        smoothness: float = 1.0,
+        gradient_sigma: float = 1.0,
         total: float = 0.5,
     ) -> None:
         super().__init__()
@@ -55,11 +55,11 @@ class FireAnts(ClassicalMethod):
             raise InputError(
                 f"FireANTs: scales fall, and there are as many iterations; got {list(scales)} and {list(iterations)}"
             )
-        if min(*scales, *iterations, window) < 1 or learning_rate <= 0 or min(smoothness, total) < 0:
+        if min(*scales, *iterations, window) < 1 or learning_rate <= 0 or min(gradient_sigma, total) < 0:
             raise InputError(
-                "FireANTs: scales, iterations and window are at least 1, learning_rate is positive, smoothness and "
-                f"total at least 0; got {list(scales)}, {list(iterations)}, {window}, {learning_rate}, {smoothness}, "
-                f"{total}"
+                "FireANTs: scales, iterations and window are at least 1, learning_rate is positive, gradient_sigma and "
+                f"total at least 0; got {list(scales)}, {list(iterations)}, {window}, {learning_rate}, "
+                f"{gradient_sigma}, {total}"
             )
         with silence():
             self._images = import_extra("fireants.io.image", NEEDS)
@@ -68,7 +68,7 @@ class FireAnts(ClassicalMethod):
         self.options = {
             "cc_kernel_size": window,
             "optimizer_lr": learning_rate,
-            "smooth_grad_sigma": smoothness,
+            "smooth_grad_sigma": gradient_sigma,
             "smooth_warp_sigma": total,
         }
 

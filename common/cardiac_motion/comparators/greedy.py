@@ -25,7 +25,7 @@ class GreedyRegistration(ClassicalMethod):
         radius: of the window of local NCC in voxels.
         iterations: a level, coarse to fine; each level halves the image, and those at which the window would not fit
             are left out.
-        smoothness: standard deviation of the Gaussian over each step of the field, voxels of a level.
+        gradient_sigma: standard deviation of the Gaussian over each step of the field, voxels of a level.
         total: the same, over the whole field.
         step: largest move of a voxel in an iteration, voxels of a level.
         threads: of the program.
@@ -41,7 +41,7 @@ class GreedyRegistration(ClassicalMethod):
         metric: str = "NCC",
         radius: int = 4,
         iterations: Sequence[int] = (100, 100, 50, 30),
-        smoothness: float = 3.0,
+        gradient_sigma: float = 3.0,
         total: float = 0.7,
         step: float = 1.0,
         threads: int = 1,
@@ -49,15 +49,15 @@ class GreedyRegistration(ClassicalMethod):
         super().__init__()
         if metric not in METRICS:
             raise InputError(f"greedy's metric must be one of {', '.join(METRICS)}; got {metric}")
-        if not iterations or min(radius, *iterations) < 0 or radius < 1 or min(smoothness, total, step) < 0:
+        if not iterations or min(radius, *iterations) < 0 or radius < 1 or min(gradient_sigma, total, step) < 0:
             raise InputError(
-                "greedy: radius is at least 1, iterations, smoothness, total and step at least 0; got "
-                f"{radius}, {list(iterations)}, {smoothness}, {total}, {step}"
+                "greedy: radius is at least 1, iterations, gradient_sigma, total and step at least 0; got "
+                f"{radius}, {list(iterations)}, {gradient_sigma}, {total}, {step}"
             )
         picsl_greedy = import_extra("picsl_greedy", "greedy")
         self._programs: dict[int, Any] = {2: picsl_greedy.Greedy2D, 3: picsl_greedy.Greedy3D}
         self.metric, self.radius, self.iterations = metric, radius, tuple(int(n) for n in iterations)
-        self.smoothness, self.total, self.step, self.threads = smoothness, total, step, threads
+        self.gradient_sigma, self.total, self.step, self.threads = gradient_sigma, total, step, threads
 
     def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
         """The field ``[d, *S]`` in voxels."""
@@ -70,7 +70,7 @@ class GreedyRegistration(ClassicalMethod):
         program = self._programs[axes]()
         program.execute(
             f"-d {axes} -threads {self.threads} -V 0 -i fixed moving -o warp -m {metric} -e {self.step} "
-            f"-n {'x'.join(map(str, self.iterations[-levels:]))} -s {self.smoothness}vox {self.total}vox",
+            f"-n {'x'.join(map(str, self.iterations[-levels:]))} -s {self.gradient_sigma}vox {self.total}vox",
             fixed=sitk.GetImageFromArray(fixed),
             moving=sitk.GetImageFromArray(moving),
             warp=None,

@@ -61,14 +61,14 @@ def _merge_along(maps: Maps, axis: int, width: int, merge: Callable[[Maps, Maps,
     return done
 
 
-def _widen(pixels: Maps, width: int, merge: Callable[[Maps, Maps, float], Maps], every: int = 1) -> Maps:
+def _widen(pixels: Maps, width: int, merge: Callable[[Maps, Maps, float], Maps], stride: int = 1) -> Maps:
     """Merge ``pixels`` over windows of an odd ``width`` along every spatial axis.
 
-    Windows begin at every pixel, or, with ``every`` 2, at every second one: of pairs and one pixel more, at half the
+    Windows begin at every pixel, or, with ``stride`` 2, at every second one: of pairs and one pixel more, at half the
     places along each axis.
     """
     for axis in range(2, pixels[0].dim()):
-        if every == 1:
+        if stride == 1:
             pixels = _merge_along(pixels, axis, width, merge)
             continue
         even, odd = (tuple(m[(slice(None),) * axis + (slice(k, None, 2),)] for m in pixels) for k in (0, 1))
@@ -84,9 +84,9 @@ def _align_windows(a: Maps, b: Maps, axis: int, shift: int) -> tuple[Maps, Maps]
     return tuple(m.narrow(axis, 0, n) for m in a), tuple(m.narrow(axis, shift, n) for m in b)
 
 
-def _spread(windows: Tensor, radius: int, every: int, size: Sequence[int]) -> Tensor:
+def _spread(windows: Tensor, radius: int, stride: int, size: Sequence[int]) -> Tensor:
     """For each pixel of an image of ``size`` the sum of the windows that it lies in: the adjoint of ``_widen``."""
-    if every == 1:
+    if stride == 1:
         return box_sum(functional.pad(windows, (2 * radius,) * (2 * len(size))), 2 * radius + 1)
     for axis, length in enumerate(size, 2):
         margin = [0, 0] * (windows.dim() - 1 - axis) + [radius, radius]
@@ -110,14 +110,14 @@ def box_sum(x: Tensor, width: int) -> Tensor:
 
 class _LocalNCC(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, fixed: Tensor, warped: Tensor, radius: int, eps: float, every: int) -> Tensor:
+    def forward(ctx: Any, fixed: Tensor, warped: Tensor, radius: int, eps: float, stride: int) -> Tensor:
         zero = fixed.new_zeros(()).expand_as(fixed)
         maps = (fixed, warped, zero, zero, zero)
-        mean_f, mean_w, var_f, var_w, cov = _widen(maps, 2 * radius + 1, _merge_moments, every)
+        mean_f, mean_w, var_f, var_w, cov = _widen(maps, 2 * radius + 1, _merge_moments, stride)
         var_f, var_w = var_f + eps, var_w + eps
         slope = cov / (var_f * var_w)
         ncc = (slope * cov).clamp_(0, 1)
-        ctx.radius, ctx.every = radius, every
+        ctx.radius, ctx.stride = radius, stride
         saved = [slope]
         for needed, own, own_mean, other_mean in (
             (ctx.needs_input_grad[0], var_f, mean_f, mean_w),
@@ -136,7 +136,7 @@ class _LocalNCC(torch.autograd.Function):
         scale = 2 / (2 * ctx.radius + 1) ** (fixed.dim() - 2)
 
         def spread(x: Tensor) -> Tensor:
-            return _spread(x * grad, ctx.radius, ctx.every, fixed.shape[2:])
+            return _spread(x * grad, ctx.radius, ctx.stride, fixed.shape[2:])
 
         slopes = spread(slope)
         grads: list[Tensor | None] = []
@@ -149,7 +149,7 @@ class _LocalNCC(torch.autograd.Function):
         return *grads, None, None, None
 
 
-def local_ncc(fixed: Tensor, warped: Tensor, radius: int, eps: float = EPS, every: int = 1) -> Tensor:
+def local_ncc(fixed: Tensor, warped: Tensor, radius: int, eps: float = EPS, stride: int = 1) -> Tensor:
     """Squared local normalised cross-correlation around each pixel.
 
     Args:
@@ -157,14 +157,14 @@ def local_ncc(fixed: Tensor, warped: Tensor, radius: int, eps: float = EPS, ever
         warped: image of the same shape; the measure is symmetric in the two.
         radius: of the window in pixels; 6 means 13 pixels a side.
         eps: variance that counts as flat.
-        every: 1, or 2: the windows around every second pixel along each axis alone, the same values in a third of the
+        stride: 1, or 2: the windows around every second pixel along each axis alone, the same values in a third of the
             time in 2D.
 
     Returns:
         ``[B, C, *(S − 2·radius)]`` (or every second of these), each value in [0, 1]; 0 where a window is flat.
 
     Raises:
-        ValueError: shapes differ, are neither 2D nor 3D, or are smaller than a window; another ``every``.
+        ValueError: shapes differ, are neither 2D nor 3D, or are smaller than a window; another ``stride``.
 
     Examples:
         >>> image = torch.rand(1, 1, 16, 16)
@@ -178,13 +178,13 @@ def local_ncc(fixed: Tensor, warped: Tensor, radius: int, eps: float = EPS, ever
         raise ValueError(f"expected [B, C, *S] in 2D or 3D, got {tuple(fixed.shape)}")
     if radius < 1 or min(fixed.shape[2:]) < 2 * radius + 1:
         raise ValueError(f"windows of radius {radius} do not fit into an image of {tuple(fixed.shape[2:])}")
-    if every not in (1, 2):
-        raise ValueError(f"windows at every pixel or every second one (1 or 2), not {every}")
-    ncc: Tensor = _LocalNCC.apply(fixed, warped, radius, eps, every)  # type: ignore[no-untyped-call]
+    if stride not in (1, 2):
+        raise ValueError(f"windows at every pixel or every second one (1 or 2), not {stride}")
+    ncc: Tensor = _LocalNCC.apply(fixed, warped, radius, eps, stride)  # type: ignore[no-untyped-call]
     return ncc
 
 
-def window_mask(mask: Tensor, radius: int, every: int = 1) -> Tensor:
+def window_mask(mask: Tensor, radius: int, stride: int = 1) -> Tensor:
     """The part of ``mask [B, C, *S]`` that a map of ``local_ncc`` covers, at the pixels where it has windows.
 
     Examples:
@@ -192,7 +192,7 @@ def window_mask(mask: Tensor, radius: int, every: int = 1) -> Tensor:
         torch.Size([1, 1, 5, 4])
     """
     for axis in range(2, mask.dim()):
-        mask = mask[(slice(None),) * axis + (slice(radius, mask.shape[axis] - radius, every),)]
+        mask = mask[(slice(None),) * axis + (slice(radius, mask.shape[axis] - radius, stride),)]
     return mask
 
 
@@ -235,7 +235,7 @@ class LocalNCCLoss(_Loss):
     Args:
         radius: of the window in pixels; the papers take 6 for echo and 2 (5³ voxels) for the hippocampus.
         eps: variance that counts as flat.
-        every: 2 looks at the windows around every second pixel along each axis alone.
+        stride: 2 looks at the windows around every second pixel along each axis alone.
 
     An item whose mask covers no window's centre (a small mask at the picture's edge, at a coarse scale) counts as 0.
 
@@ -245,18 +245,18 @@ class LocalNCCLoss(_Loss):
         -1.0
     """
 
-    def __init__(self, radius: int = 6, eps: float = EPS, every: int = 1) -> None:
+    def __init__(self, radius: int = 6, eps: float = EPS, stride: int = 1) -> None:
         super().__init__()
-        self.radius, self.eps, self.every = radius, eps, every
+        self.radius, self.eps, self.stride = radius, eps, stride
 
     def extra_repr(self) -> str:
-        return f"radius={self.radius}, eps={self.eps}, every={self.every}"
+        return f"radius={self.radius}, eps={self.eps}, stride={self.stride}"
 
     def forward(self, warped: Tensor, fixed: Tensor, mask: Tensor | None = None) -> Tensor:
-        ncc = local_ncc(fixed, warped, self.radius, self.eps, self.every)
+        ncc = local_ncc(fixed, warped, self.radius, self.eps, self.stride)
         if mask is None:
             return -ncc.flatten(1).mean(1).mean()
-        weight = window_mask(mask, self.radius, self.every).to(ncc.dtype).expand_as(ncc)
+        weight = window_mask(mask, self.radius, self.stride).to(ncc.dtype).expand_as(ncc)
         total = weight.flatten(1).sum(1)
         seen = (total > 0).to(ncc.dtype)
         return -((ncc * weight).flatten(1).sum(1) * seen / (total + (1 - seen))).mean()

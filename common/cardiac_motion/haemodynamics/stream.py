@@ -153,7 +153,7 @@ def is_inside(points: Tensor, mask: Tensor) -> Tensor:
     return within & mask.bool()[clamped[:, 0], clamped[:, 1]]
 
 
-def pathlines(ddf: Tensor, pool: Tensor, every: int = 5, count: int = 150, seed: int = 0) -> Tensor:
+def pathlines(ddf: Tensor, pool: Tensor, stride: int = 5, count: int = 150, seed: int = 0) -> Tensor:
     """Particles seeded in the pool and carried by the fields: ``[T, P, 2]`` (row, column; pixels), NaN when not there.
 
     A particle that leaves the pool ends there; every few frames new ones are seeded where the pool is, so that the
@@ -162,21 +162,21 @@ def pathlines(ddf: Tensor, pool: Tensor, every: int = 5, count: int = 150, seed:
     Args:
         ddf: ``[T − 1, 2, H, W]`` in pixels, pulling back.
         pool: ``[T, H, W]`` bool.
-        every: frames between seedings.
+        stride: frames between seedings.
         count: particles of a seeding.
         seed: of their places.
 
     Examples:
         >>> ddf = torch.zeros(3, 2, 16, 16)
         >>> ddf[:, 1] = -2.0  # two columns to the right a frame
-        >>> ways = pathlines(ddf, torch.ones(4, 16, 16, dtype=torch.bool), every=9, count=50)
+        >>> ways = pathlines(ddf, torch.ones(4, 16, 16, dtype=torch.bool), stride=9, count=50)
         >>> steps = ways[1:] - ways[:-1]
         >>> steps[~steps.isnan()].view(-1, 2).round(decimals=3).abs().unique(dim=0).tolist()
         [[0.0, 2.0]]
     """
     random = torch.Generator().manual_seed(seed)
     groups = []
-    for start in range(0, len(pool) - 1, every):
+    for start in range(0, len(pool) - 1, stride):
         pixels = pool[start].nonzero()
         if not len(pixels):
             continue

@@ -48,7 +48,7 @@ class Atlases:
         folder: with ``imagesTr`` and ``labelsTr``, the same file names in both.
         datalist, fold, dataset_dir, download: a list of the decathlon's format instead.
         synthetic: without both, take six synthetic volumes (``cardiac_motion.volume.phantom``).
-        count: use the first so many; 0 uses all.
+        n_atlases: use the first so many; 0 uses all.
         transform: from an entry to its case, as that of the targets; None is ``volume_transforms()``.
 
     Raises:
@@ -63,7 +63,7 @@ class Atlases:
         dataset_dir: str = ".",
         download: bool = False,
         synthetic: bool = True,
-        count: int = 0,
+        n_atlases: int = 0,
         transform: Callable[[dict[str, Any]], VolumeCase] | None = None,
     ) -> None:
         if folder is None and datalist is None and not synthetic:
@@ -73,7 +73,7 @@ class Atlases:
         images, labels = [], []
         entries = self._entries(folder, datalist, fold, dataset_dir, download)
         read = transform or volume_transforms()
-        for entry in show_bar(entries[: count or None], "atlases", "volume"):
+        for entry in show_bar(entries[: n_atlases or None], "atlases", "volume"):
             try:
                 with unwrap_errors():
                     case = read(entry)
@@ -153,9 +153,9 @@ class AtlasSegmentation(RegistrationInferer):
             they are.
         selector: network of the choice after registration; None takes the network that registers.
         candidates: most similar atlases before registration that ``after`` looks at; 0 looks at all.
-        finalists: of the chosen atlases so many are registered, and the ``count`` best by NLCC after it are kept; 0
-            registers ``count``.
-        count: k, atlases to fuse.
+        refined_candidates: of the chosen atlases so many are registered, and the ``n_atlases`` best by NLCC after it
+            are kept; 0 registers ``n_atlases``.
+        n_atlases: k, atlases to fuse.
         fusion: ``majority`` (a vote of equal weights) or ``joint`` (weights by local agreement).
         margin: similarity (and a test-time training) looks no farther than so many voxels around where atlases are
             labelled; None looks at the whole volume, as the paper does.
@@ -184,8 +184,8 @@ class AtlasSegmentation(RegistrationInferer):
         choice: str = "after",
         selector: nn.Module | None = None,
         candidates: int = 20,
-        finalists: int = 0,
-        count: int = 1,
+        refined_candidates: int = 0,
+        n_atlases: int = 1,
         fusion: str = "joint",
         margin: int | None = None,
         crop: bool = False,
@@ -195,12 +195,18 @@ class AtlasSegmentation(RegistrationInferer):
         hidden: bool = False,
     ) -> None:
         super().__init__()
-        if choice not in CHOICES or fusion not in FUSIONS or count < 1:
+        if choice not in CHOICES or fusion not in FUSIONS or n_atlases < 1:
             raise InputError(
-                f"choice is one of {CHOICES}, fusion of {FUSIONS}, count at least 1; got {choice}, {fusion}, {count}"
+                f"choice is one of {CHOICES}, fusion of {FUSIONS}, n_atlases at least 1; got {choice}, {fusion}, "
+                f"{n_atlases}"
             )
         self.atlases, self.inferer, self.choice = atlases, inferer or SimpleInferer(), choice
-        self.selector, self.candidates, self.finalists, self.count = selector, candidates, max(finalists, count), count
+        self.selector, self.candidates, self.refined_candidates, self.n_atlases = (
+            selector,
+            candidates,
+            max(refined_candidates, n_atlases),
+            n_atlases,
+        )
         self.crop = crop
         self.region = None if margin is None else atlases.region(margin)
         self.fusion, self.radius, self.sharpness = fusion, radius, sharpness
@@ -228,7 +234,7 @@ class AtlasSegmentation(RegistrationInferer):
         pairs = self.atlases.pairs(index, inputs)
         ddf = self._register(self._add_memberships(pairs, index), network, mask, part)
         agreement = similarity(inputs, warp(pairs[:, :1], ddf), mask, self.radius)
-        best = agreement.argsort(descending=True)[: self.count].tolist()
+        best = agreement.argsort(descending=True)[: self.n_atlases].tolist()
         index, ddf = [index[i] for i in best], ddf[best]
         warped = warp(pairs[best, :1], ddf)
         labels = warp(self.atlases.label[index].float(), ddf, padding="zeros")
@@ -273,15 +279,15 @@ class AtlasSegmentation(RegistrationInferer):
             raise InputError("no atlas is left besides the volume itself")
         order = before.argsort(descending=True)[:allowed]
         if self.choice == "before":
-            return order[: self.finalists].tolist()
-        order = order[: max(self.candidates, self.finalists) if self.candidates else None]
+            return order[: self.refined_candidates].tolist()
+        order = order[: max(self.candidates, self.refined_candidates) if self.candidates else None]
         selector = network if self.selector is None else self.selector
         scores = []
         for part in show_bar(order.split(AT_ONCE), "atlas choice", "batch"):
             pairs = self.atlases.pairs(part.tolist(), fixed)
             ddf = selector(pairs.contiguous(memory_format=torch.channels_last_3d))  # faster by a quarter on a CPU
             scores.append(similarity(fixed, warp(pairs[:, :1], ddf), mask, self.radius))
-        return order[torch.cat(scores).argsort(descending=True)[: self.finalists]].tolist()
+        return order[torch.cat(scores).argsort(descending=True)[: self.refined_candidates]].tolist()
 
     def _fuse(self, warped: Tensor, fixed: Tensor, labels: Tensor) -> Tensor:
         """Memberships ``[1, 1 + C, *S]`` from those of the registered atlases ``[k, C, *S]``."""

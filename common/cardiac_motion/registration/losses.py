@@ -71,7 +71,7 @@ def _cells(ddf: Tensor) -> tuple[Tensor, Tensor]:
     return along_rows[0] + along_columns[1], along_rows[1] - along_columns[0]
 
 
-SMOOTHNESS = {"diffusion": diffusion, "curl_div": curl_div}
+REGULARISERS = {"diffusion": diffusion, "curl_div": curl_div}
 
 
 class RegistrationLoss(_Loss):
@@ -79,41 +79,46 @@ class RegistrationLoss(_Loss):
 
     Args:
         radius: of the NCC window in pixels.
-        smoothness: λ of the papers, 10 there; a call may give another.
-        intensity: weight of the mean square error of the intensities; 0 as in the papers.
+        regularisation_weight: λ of the papers, 10 there; a call may give another.
+        mse_weight: weight of the mean square error of the intensities; 0 as in the papers.
         eps: variance under which a window counts as flat.
-        smoother: ``diffusion`` as in the papers, or ``curl_div``, which suits flow (2D).
+        regulariser: ``diffusion`` as in the papers, or ``curl_div``, which suits flow (2D).
         divergence: weight of ``expansion``; large, it makes the field of a plane incompressible (2D).
 
     Raises:
-        InputError: no such smoother.
+        InputError: no such regulariser.
     """
 
     def __init__(
         self,
         radius: int = 6,
-        smoothness: float = 10.0,
-        intensity: float = 0.0,
+        regularisation_weight: float = 10.0,
+        mse_weight: float = 0.0,
         eps: float = 1e-6,
-        smoother: str = "diffusion",
+        regulariser: str = "diffusion",
         divergence: float = 0.0,
     ) -> None:
         super().__init__()
-        if smoother not in SMOOTHNESS:
-            raise InputError(f"smoother must be one of {', '.join(SMOOTHNESS)}; got {smoother}")
+        if regulariser not in REGULARISERS:
+            raise InputError(f"regulariser must be one of {', '.join(REGULARISERS)}; got {regulariser}")
         self.similarity = LocalNCCLoss(radius, eps)
-        self.smoothness, self.intensity, self.smoother, self.divergence = smoothness, intensity, smoother, divergence
+        self.regularisation_weight, self.mse_weight, self.regulariser, self.divergence = (
+            regularisation_weight,
+            mse_weight,
+            regulariser,
+            divergence,
+        )
 
     def extra_repr(self) -> str:
-        flow = f"smoother={self.smoother}, divergence={self.divergence}"
-        return f"smoothness={self.smoothness}, intensity={self.intensity}, {flow}"
+        flow = f"regulariser={self.regulariser}, divergence={self.divergence}"
+        return f"regularisation_weight={self.regularisation_weight}, mse_weight={self.mse_weight}, {flow}"
 
     def forward(
         self,
         ddf: Tensor,
         image: Tensor,
         mask: Tensor | None = None,
-        smoothness: float | None = None,
+        regularisation_weight: float | None = None,
         velocity: Tensor | None = None,
         **batch: Tensor,
     ) -> Tensor:
@@ -123,18 +128,18 @@ class RegistrationLoss(_Loss):
             ddf: ``[B, d, *S]`` in voxels.
             image: ``[B, 2, *S]``, moving and fixed.
             mask: ``[B or 1, 1, *S]`` in [0, 1]; None takes every pixel.
-            smoothness: λ of this call.
+            regularisation_weight: λ of this call.
             velocity: what is smoothed instead of ``ddf``, on its own grid, where the field comes from one.
         """
         moving, fixed = image[:, :1], image[:, 1:]
         warped = warp(moving, ddf)
-        weight = self.smoothness if smoothness is None else smoothness
+        weight = self.regularisation_weight if regularisation_weight is None else regularisation_weight
         smoothed = ddf if velocity is None else velocity
-        loss: Tensor = self.similarity(warped, fixed, mask) + weight * SMOOTHNESS[self.smoother](smoothed)
+        loss: Tensor = self.similarity(warped, fixed, mask) + weight * REGULARISERS[self.regulariser](smoothed)
         if self.divergence:
             loss = loss + self.divergence * expansion(smoothed)
-        if self.intensity:
-            loss = loss + self.intensity * masked_mean((warped - fixed).square(), mask).mean()
+        if self.mse_weight:
+            loss = loss + self.mse_weight * masked_mean((warped - fixed).square(), mask).mean()
         return loss
 
 
@@ -156,7 +161,7 @@ class LabelledLoss(RegistrationLoss):
         image: Tensor,
         mask: Tensor | None = None,
         label: Tensor | None = None,
-        smoothness: float | None = None,
+        regularisation_weight: float | None = None,
         velocity: Tensor | None = None,
     ) -> Tensor:
         """The loss of a batch; ``label [B, 2, C, *S]`` holds the memberships of moving and fixed, no background.
@@ -167,7 +172,7 @@ class LabelledLoss(RegistrationLoss):
         if label is None:
             raise ValueError("a labelled loss needs the labels of both images")
         overlap = soft_dice(warp(label[:, 0], ddf), label[:, 1])
-        return super().forward(ddf, image, mask, smoothness, velocity) + self.overlap * (1 - overlap.mean())
+        return super().forward(ddf, image, mask, regularisation_weight, velocity) + self.overlap * (1 - overlap.mean())
 
 
 class MembershipRegistrationLoss(LabelledLoss):
@@ -181,7 +186,7 @@ class MembershipRegistrationLoss(LabelledLoss):
         ddf: Tensor,
         image: Tensor,
         mask: Tensor | None = None,
-        smoothness: float | None = None,
+        regularisation_weight: float | None = None,
         velocity: Tensor | None = None,
         **batch: Tensor,
     ) -> Tensor:
@@ -189,7 +194,7 @@ class MembershipRegistrationLoss(LabelledLoss):
         moving, fixed = image.chunk(2, 1)
         pair = torch.cat([moving[:, :1], fixed[:, :1]], 1)
         label = torch.stack([moving[:, 1:], fixed[:, 1:]], 1)
-        return super().forward(ddf, pair, mask, label, smoothness, velocity)
+        return super().forward(ddf, pair, mask, label, regularisation_weight, velocity)
 
 
 class FieldLoss(RegistrationLoss):

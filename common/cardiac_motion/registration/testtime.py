@@ -58,8 +58,8 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         batch_size: pairs a step.
         learning_rate: of Adam on the network's weights.
         loss: a ``RegistrationLoss``; the papers' radius is 6.
-        smoothness: λ, one number or one a scale; the papers' is 10 at every scale.
-        learned: the given network is trained: its field at full size is what the first scale begins with.
+        regularisation_weight: λ, one number or one a scale; the papers' is 10 at every scale.
+        init_from_network: the given network is trained: its field at full size is what the first scale begins with.
         carry_weights: a scale's network begins with the weights of the coarser scale (NMSR_VI) instead of the given.
         squarings: n > 0 makes each field the exponential of a stationary velocity field (no folding); the network
             should integrate likewise.
@@ -67,7 +67,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         field_rate: Adam step of the field in voxels of its grid.
         field_resolution: the field's grid as a part of the full grid, at most; 0.5 halves it.
         field_sigma: Gaussian in voxels of the grid through which the field is seen (and its gradient smoothed).
-        quick_scales: of the field scales, those with NCC windows around every second pixel alone, and the gradient of
+        strided_scales: of the field scales, those with NCC windows around every second pixel alone, and the gradient of
             ``exponentiate_quickly``.
         patience: epochs (passes over the pairs) of a network without progress of ``min_delta`` after which a scale
             ends early; 0 never.
@@ -85,15 +85,15 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         batch_size: int = 8,
         learning_rate: float = 1e-3,
         loss: RegistrationLoss | None = None,
-        smoothness: float | Sequence[float] = 10.0,
-        learned: bool = False,
+        regularisation_weight: float | Sequence[float] = 10.0,
+        init_from_network: bool = False,
         carry_weights: bool = True,
         squarings: int = 0,
         field_scales: Sequence[float] = (),
         field_rate: float = 0.2,
         field_resolution: float = 0.5,
         field_sigma: float = 1.0,
-        quick_scales: Sequence[float] = (),
+        strided_scales: Sequence[float] = (),
         patience: int = 0,
         min_delta: float = 1e-4,
         checkpoint_dir: str | Path | None = None,
@@ -105,16 +105,20 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         self.steps = [int(n) for n in expand_scales(steps, len(self.scales), "steps")]
         if not self.scales or self.scales != sorted(self.scales) or not all(0 < s <= 1 for s in self.scales):
             raise InputError(f"scales must rise and lie in (0, 1], got {list(scales)}")
-        self.smoothness = [float(x) for x in expand_scales(smoothness, len(self.scales), "smoothness")]
+        self.regularisation_weight = [
+            float(x) for x in expand_scales(regularisation_weight, len(self.scales), "regularisation_weight")
+        ]
         field = [s in set(map(float, field_scales)) for s in self.scales]
         if field != sorted(field):
             raise InputError(f"field_scales {list(field_scales)} must be the finest of the scales {list(scales)}")
         self.is_field = field
-        self.is_quick = [s in set(map(float, quick_scales)) for s in self.scales]
-        if any(quick and not own for quick, own in zip(self.is_quick, field, strict=True)):
-            raise InputError(f"quick_scales {list(quick_scales)} must be among the field_scales {list(field_scales)}")
+        self.is_strided = [s in set(map(float, strided_scales)) for s in self.scales]
+        if any(quick and not own for quick, own in zip(self.is_strided, field, strict=True)):
+            raise InputError(
+                f"strided_scales {list(strided_scales)} must be among the field_scales {list(field_scales)}"
+            )
         self.batch_size, self.learning_rate, self.loss = batch_size, learning_rate, loss or RegistrationLoss()
-        self.learned, self.carry_weights, self.squarings = learned, carry_weights, squarings
+        self.init_from_network, self.carry_weights, self.squarings = init_from_network, carry_weights, squarings
         self.field_rate, self.field_resolution, self.field_sigma = field_rate, field_resolution, field_sigma
         self.patience, self.min_delta = patience, min_delta
         self.checkpoint_dir, self.seed, self.progress = checkpoint_dir, seed, progress
@@ -150,7 +154,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         state = _State(copy.deepcopy(network))
         identity = self._identity(inputs, mask, network)
         self._resume(state, identity, part)
-        if self.learned and not state.done:
+        if self.init_from_network and not state.done:
             state.prior = self._forward(network, whole)[crop]
         with torch.enable_grad():
             for i in range(len(state.done), len(self.scales)):
@@ -168,7 +172,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
     def _fit_network(self, i: int, inputs: Tensor, mask: Tensor | None, state: _State) -> tuple[Tensor, int, float]:
         """θˢ by NMSR eq. 2; its residual field is composed with the coarser ones (eq. 4)."""
         keep_freed_memory()
-        scale, steps, smoothness = self.scales[i], self.steps[i], self.smoothness[i]
+        scale, steps, weight = self.scales[i], self.steps[i], self.regularisation_weight[i]
         pairs, mask = self._rescale_inputs(scale, inputs, mask, state.prior)
         layout = torch.channels_last if pairs.dim() == 4 else torch.contiguous_format  # a fifth to a third less time
         network = state.network.train().to(memory_format=layout)  # type: ignore[call-overload]
@@ -179,7 +183,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
 
         def step(engine: Engine, index: Tensor) -> float:
             batch = pairs[index].to(device).contiguous(memory_format=layout)
-            loss = self.loss(network(batch), batch, _select_masks(mask, index, device), smoothness)
+            loss = self.loss(network(batch), batch, _select_masks(mask, index, device), weight)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -209,7 +213,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
 
     def _fit_field(self, i: int, inputs: Tensor, mask: Tensor | None, state: _State) -> tuple[Tensor, int, float]:
         """The velocity field itself by Adam, seen through a Gaussian; it goes on from the coarser scale's."""
-        scale, steps, smoothness = self.scales[i], self.steps[i], self.smoothness[i]
+        scale, steps, weight = self.scales[i], self.steps[i], self.regularisation_weight[i]
         pairs, mask = self._rescale_inputs(scale, inputs, mask, state.prior)
         device = next(state.network.parameters()).device
         size = pairs.shape[2:]
@@ -223,9 +227,9 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         batch_mask: Tensor | None = None
         optimiser: torch.optim.Optimizer
         exponential, registration_loss = exponentiate, self.loss
-        if self.is_quick[i]:
+        if self.is_strided[i]:
             exponential, registration_loss = exponentiate_quickly, copy.deepcopy(self.loss)
-            registration_loss.similarity.every = 2
+            registration_loss.similarity.stride = 2
 
         def field() -> tuple[Tensor, Tensor]:
             seen = start + smooth(unknown, self.field_sigma)
@@ -233,7 +237,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
 
         def step(engine: Engine, index: Tensor) -> float:
             seen, ddf = field()
-            loss = registration_loss(rescale(ddf, size), batch, batch_mask, smoothness, seen)
+            loss = registration_loss(rescale(ddf, size), batch, batch_mask, weight, seen)
             optimiser.zero_grad()
             (loss * unknown.numel()).backward()  # a sum over the grid: Adam's eps then means the same at every size
             optimiser.step()
@@ -362,7 +366,7 @@ def expand_scales(value: float | Sequence[float], count: int, name: str) -> list
         InputError: another number of values.
 
     Examples:
-        >>> expand_scales(10.0, 3, "smoothness"), expand_scales([1, 2, 3], 3, "steps")
+        >>> expand_scales(10.0, 3, "regularisation_weight"), expand_scales([1, 2, 3], 3, "steps")
         ([10.0, 10.0, 10.0], [1, 2, 3])
     """
     values = [value] * count if isinstance(value, int | float) else list(value)
