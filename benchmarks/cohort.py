@@ -24,6 +24,7 @@ import psutil
 import torch
 
 from benchmarks.results import ROOT, read_kept, save
+from cardiac_motion.bundle.config import config_files, parse_config
 from cardiac_motion.cine.cases import demo_cine
 from cardiac_motion.cine.read import read_cine
 from cardiac_motion.cine.write import write_cine
@@ -124,7 +125,7 @@ def bundle_memory() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as text:
         options = {"datalist": str(cine_list(Path(text), MANY)), "dataset_dir": text, "output_dir": f"{text}/out"}
         Path(text, "out").mkdir()
-        files = bundle.config_files(ROOT / "bundles/farneback", evaluate=True)
+        files = config_files(ROOT / "bundles/farneback", evaluate=True)
         return resident_memory(bundle.bundle_work(files, options), "cohort_memory_farneback")
 
 
@@ -350,14 +351,14 @@ def cost() -> dict[str, Any]:
         cost_cine(folder)
         data = cost_volumes(folder)
         for title, (name, further) in (CINE | VOLUME).items():
-            files = bundle.config_files(ROOT / "bundles" / name, further=further)
+            files = config_files(ROOT / "bundles" / name, further=further)
             frames = FRAMES if title in QUICK else PART
             times = (FRAMES - 1) / (frames - 1) if title in CINE else 1
             where = (f"cines{frames}", folder) if title in CINE else ("volumes", data)
             options = {"datalist": f"{text}/{where[0]}.json", "dataset_dir": str(where[1]),
                        "output_dir": f"{text}/{title}"}  # fmt: skip
             (folder / title).mkdir()
-            cases = list(bundle.case_names(bundle.parse_config(files, options)).values())
+            cases = list(bundle.case_names(parse_config(files, options)).values())
             done = run_cases(bundle.bundle_work(files, options), cases, client)[cases[-1]]
             size = sum(f.stat().st_size for f in (folder / title / cases[-1]).glob("*"))
             found[title] = {

@@ -10,10 +10,10 @@ import time
 from typing import Any
 
 import torch
-from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
 from benchmarks.results import ROOT
+from cardiac_motion.bundle.config import config_files, content, parse_config
 from cardiac_motion.comparators.farneback import Farneback
 from cardiac_motion.comparators.fft_xcorr import FFTXCorr
 from cardiac_motion.registration.pairwise import PairwiseInferer
@@ -25,10 +25,9 @@ REPEATS = 5
 
 def network_of(names: list[str]) -> nn.Module:
     """The network of a configuration of the bundle, with random weights."""
-    configs = ROOT / "bundles/cpwc_echo/configs"
-    parser = ConfigParser()
-    parser.read_config([str(configs / "inference.json"), *(str(configs / f"{name}.json") for name in names)])
-    return parser.get_parsed_content("network_def")
+    files = config_files(ROOT / "bundles/cpwc_echo", further=[f"{name}.json" for name in names])
+    network: nn.Module = content(parse_config(files, {}), "network_def")
+    return network
 
 
 def seconds(network: nn.Module, image: Tensor, composition: bool = False) -> float:

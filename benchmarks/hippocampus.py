@@ -11,10 +11,10 @@ import time
 from typing import Any
 
 import torch
-from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 
 from benchmarks.results import ROOT
+from cardiac_motion.bundle.config import config_files, content, parse_config
 from cardiac_motion.registration.atlas import AtlasSegmentation
 from cardiac_motion.registration.overlap import segmentation_scores
 from cardiac_motion.volume.volume_case import LABELS
@@ -43,15 +43,10 @@ def run() -> dict[str, Any]:
 
 def measure(bundle: str, files: list[str], data: str | None) -> dict[str, float]:
     """Means over the targets of one bundle's configuration."""
-    configs = ROOT / "bundles" / bundle / "configs"
-    parser = ConfigParser()
-    parser.read_config([str(configs / name) for name in ("inference.json", *files)])
-    parser["bundle_root"] = str(configs.parent)
-    if data:
-        parser["datalist"], parser["dataset_dir"] = str(ROOT / "data_lists/hippocampus.json"), data
-    dataset, network = parser.get_parsed_content("dataset"), parser.get_parsed_content("network")
-    postprocessing = parser.get_parsed_content("postprocessing")
-    inferer: AtlasSegmentation = parser.get_parsed_content("inferer")
+    options = {"datalist": str(ROOT / "data_lists/hippocampus.json"), "dataset_dir": data} if data else {}
+    parser = parse_config(config_files(ROOT / "bundles" / bundle, further=files), options)
+    dataset, network, postprocessing = (content(parser, name) for name in ("dataset", "network", "postprocessing"))
+    inferer: AtlasSegmentation = content(parser, "inferer")
     rows = []
     for index in range(TARGETS):
         case = dataset[index]

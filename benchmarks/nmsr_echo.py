@@ -15,9 +15,9 @@ from typing import Any
 import ants
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
 from torch import Tensor
 
+from cardiac_motion.bundle.config import config_files, content, parse_config
 from cardiac_motion.cine.cases import CineCases
 from cardiac_motion.cine.sector import sector_mask
 from cardiac_motion.core.memory import peak_memory
@@ -27,7 +27,7 @@ from cardiac_motion.registration.metrics import reconstruction
 from cardiac_motion.simulation.heart.anatomy import view
 from cardiac_motion.simulation.sequence import Settings, draw
 
-CONFIGS = Path(__file__).parents[1] / "bundles/nmsr_echo/configs"
+BUNDLE = Path(__file__).parents[1] / "bundles/nmsr_echo"
 PRESETS = {"fast": (), "motion": ("motion.json",), "diffeomorphic": ("diffeomorphic.json",)}
 ANTS_PAIRS = 3
 PATIENTS = 5
@@ -39,12 +39,9 @@ Method = Callable[[Tensor, Tensor], Tensor]
 
 def nmsr(preset: str, **changes: Any) -> Method:
     """``(image [N, 2, H, W], mask)`` to fields, as the bundle's configuration registers, with ``changes`` of it."""
-    parser = ConfigParser()
-    parser.read_config([CONFIGS / "inference.json", *(CONFIGS / name for name in PRESETS[preset])])
-    parser.config.update({"bundle_root": str(CONFIGS.parent), **changes})
-    parser["inferer"]["progress"] = False
-    parser["inferer"]["checkpoint_dir"] = None
-    inferer, network = parser.get_parsed_content("inferer"), parser.get_parsed_content("network")
+    files = config_files(BUNDLE, further=PRESETS[preset])
+    parser = parse_config(files, {"inferer#progress": False, "inferer#checkpoint_dir": None, **changes})
+    inferer, network = content(parser, "inferer"), content(parser, "network")
     return lambda image, mask: inferer(image, network, mask=mask).ddf
 
 

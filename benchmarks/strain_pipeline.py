@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.bundle import ConfigParser
 
+from cardiac_motion.bundle.config import config_files, content, parse_config
 from cardiac_motion.core.memory import peak_memory
 from cardiac_motion.networks.segmentation_unet import SegmentationUNet
 from cardiac_motion.networks.view_classifier import ViewClassifier
@@ -22,14 +22,11 @@ from cardiac_motion.simulation.datasets.dataset import TemplateSource
 from cardiac_motion.simulation.datasets.write import write_cases
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = ROOT / "bundles/strain_pipeline/configs"
 FRAMES = 50
 
 
 def measure(folder: Path, cine: Path, motion: str) -> dict[str, Any]:
     """ms a frame of each part with the motion of ``motion_<motion>.json``."""
-    parser = ConfigParser()
-    parser.read_config([CONFIGS / "inference.json", CONFIGS / f"motion_{motion}.json"])
     weights = {}
     for name, network in (("view", ViewClassifier()), ("segmentation", SegmentationUNet())):
         path = ROOT / f"bundles/strain_pipeline/models/{name}.pt"
@@ -38,10 +35,9 @@ def measure(folder: Path, cine: Path, motion: str) -> dict[str, Any]:
             save_weights(network, path)
         weights[f"{name}_weights"] = str(path)
     out = folder / motion
-    parser.config.update(
-        {"input": str(cine), "output_dir": str(out), "view": "A4C", "ed": 0, "es": 20, "mlflow": False, **weights}
-    )
-    parser.get_parsed_content("evaluator").run()
+    options = {"input": str(cine), "output_dir": str(out), "view": "A4C", "ed": 0, "es": 20, "mlflow": False, **weights}
+    files = config_files(ROOT / "bundles/strain_pipeline", further=[f"motion_{motion}.json"])
+    content(parse_config(files, options), "evaluator").run()
     parts = json.loads((out / "cine/summary.json").read_text(encoding="utf-8"))["metrics"]
     found = {k.removeprefix("seconds_"): 1000 * v / FRAMES for k, v in parts.items() if k.startswith("seconds_")}
     return {

@@ -1,6 +1,7 @@
 """How the tests run a bundle: in this process, or as a user does."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,18 @@ def run_here(*configs: str, **overrides) -> None:
     finally:
         os.chdir(before)
         sys.excepthook = hook
+
+
+def run_command_here(*words: str) -> None:
+    """``python -m monai.bundle run …`` from the repository's root, in this process."""
+    before, hook, argv = Path.cwd(), sys.excepthook, sys.argv
+    os.chdir(ROOT)
+    sys.argv = ["", "run", *words]
+    try:
+        runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+    finally:
+        os.chdir(before)
+        sys.excepthook, sys.argv = hook, argv
 
 
 def run_command(*words: str, **settings) -> subprocess.CompletedProcess:

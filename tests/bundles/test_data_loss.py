@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from monai.bundle import run as run_bundle
 
+from cardiac_motion.bundle.config import config_files
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.cohort import bundle as bundles
 from cardiac_motion.cohort.__main__ import arguments, run
@@ -144,7 +145,7 @@ def test_a_cohort_refuses_before_it_begins(study, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="no name for the folder"):
         cohort(tmp_path, tmp_path / "out", {"image": "study/patient1", "case": "../patient1"})
     assert content(study) == before and not (tmp_path / "out").exists()
-    files = bundles.config_files(ROOT / "bundles/farneback")
+    files = config_files(ROOT / "bundles/farneback")
     options = {"input": str(study / "patient1"), "output_dir": str(study)}
     with pytest.raises(InputError, match="take another output_dir"):
         bundles.open_bundle([str(f) for f in files], options)

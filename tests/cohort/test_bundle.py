@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cardiac_motion.bundle.config import config_files
 from cardiac_motion.cohort import bundle as bundles
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.field_files import load_ddf
@@ -12,7 +13,7 @@ from tests.cohort.cines import CASES
 
 def test_results_of_other_settings_are_not_mixed(cines, tmp_path):
     out = tmp_path / "out"
-    files = bundles.config_files(ROOT / "bundles/farneback")
+    files = config_files(ROOT / "bundles/farneback")
     options = {"datalist": str(cines / "list.json"), "output_dir": str(out), "levels": 2}
     first = bundles.keep_settings(out, bundles.settings(files, options), CASES[:2])
     longer = bundles.keep_settings(out, bundles.settings(files, options), ["new", *CASES])
@@ -23,7 +24,7 @@ def test_results_of_other_settings_are_not_mixed(cines, tmp_path):
 
 def test_a_case_is_the_same_after_whatever(cines, tmp_path):
     """And the scales that a long case keeps are its own, and gone in the end."""
-    files = bundles.config_files(ROOT / "bundles/nmsr_echo", evaluate=True)
+    files = config_files(ROOT / "bundles/nmsr_echo", evaluate=True)
     fields = []
     for order in (CASES, CASES[::-1]):
         options = {"datalist": str(cines / "list.json"), "dataset_dir": str(cines), "fields": True, "steps": 1,

@@ -11,7 +11,7 @@ from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from cardiac_motion.cohort.bundle import config_files
+from cardiac_motion.bundle.config import config_files
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.serving.requests import CASE
 from cardiac_motion.serving.validation import Check, Refused, choice, number, shorten, spacing, switch

@@ -8,7 +8,6 @@ ours: what MONAI, ignite, pydicom and others say of themselves goes to ``run.log
 from __future__ import annotations
 
 import ast
-import json
 import logging
 import os
 import sys
@@ -19,10 +18,11 @@ from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigWorkflow
 
+from cardiac_motion.bundle.config import merge_files, read_json
+from cardiac_motion.bundle.options import bundle_of, check_files, check_known, check_place, is_path, override
 from cardiac_motion.core.errors import InputError, input_error_in, install_error_hook
-from cardiac_motion.core.options import bundle_of, check_files, check_known, check_place, is_path, take_literally
 
 ABOUT = """usage: python -m cardiac_motion.bundle.run [RUN_ID] --config_file FILE [FILE …] [--option value …]
 
@@ -90,28 +90,23 @@ def workflow_of(given: dict[str, Any]) -> ConfigWorkflow:
     Raises:
         InputError: a file is missing or no JSON, an option is unknown, or a value doesn't fit.
     """
-    files = config_files(given)
-    check_files(files, str(bundle_of(files)))
-    for path in files:
-        read_json(path)
+    files = files_of(given)
+    known = merge_files(files)
     if "meta_file" in given:
         check_files([given["meta_file"]], str(bundle_of(files)))
     own = options_of(given)
-    known = ConfigParser.load_config_files(files)
     check_known(known, own, str(bundle_of(files)), ("config_file", "args_file", *MONAIS))
-    root = own.get("bundle_root", known.get("bundle_root"))
-    check_place(root, files)
-    further: dict[str, Any] = {key: given[key] for key in MONAIS if key in given}
-    further |= {key: None if is_path(key) else value for key, value in own.items()}
-    workflow = ConfigWorkflow(files, logging_file=False, workflow_type=None, **further)
+    check_place(own.get("bundle_root", known.get("bundle_root")), files)
+    monais = {key: given[key] for key in MONAIS if key in given}
+    workflow = ConfigWorkflow(files, logging_file=False, workflow_type=None, **monais)
     with report_misfits(own, files):
-        take_literally(workflow.parser, own, always=True)
+        override(workflow.parser, own, literal=True)
     if workflow.run_id not in workflow.parser:
         raise InputError(f"{files[-1]}: has no {workflow.run_id} to run")
     return workflow
 
 
-def config_files(given: dict[str, Any]) -> list[str]:
+def files_of(given: dict[str, Any]) -> list[str]:
     """The configuration files among the options.
 
     Raises:
@@ -126,20 +121,6 @@ def config_files(given: dict[str, Any]) -> list[str]:
 def options_of(given: dict[str, Any]) -> dict[str, Any]:
     """The options that are the configuration's, not MONAI's."""
     return {key: value for key, value in given.items() if key not in ("config_file", *MONAIS)}
-
-
-def read_json(path: str | Path) -> Any:
-    """What a JSON file holds.
-
-    Raises:
-        InputError: it is not there, or no JSON.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: no JSON ({error})") from error
 
 
 @contextmanager
@@ -210,7 +191,7 @@ def run(words: Sequence[str]) -> None:
         given = arguments(words)
         if "args_file" in given:
             given = {**read_json(given.pop("args_file")), **given}
-        files, folder, held = config_files(given), None, set[str]()
+        files, folder, held = files_of(given), None, set[str]()
         try:
             workflow = workflow_of(given)
             parser = workflow.parser

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cardiac_motion.bundle.config import config_files, parse_config
 from cardiac_motion.cohort import bundle as bundles
 from cardiac_motion.cohort.cluster import make_job_cluster
 from cardiac_motion.cohort.engine import Journal, hold_folder, reasons, run_cases
@@ -71,11 +72,11 @@ def run(options: argparse.Namespace, own: dict[str, Any]) -> int:
     """
     output_dir = Path(options.output_dir)
     folder = Path(options.bundle_dir) / options.bundle
-    files = bundles.config_files(folder if folder.is_dir() else options.bundle, options.evaluate, options.config)
+    files = config_files(folder if folder.is_dir() else options.bundle, options.evaluate, options.config)
     given = {"datalist": str(Path(options.datalist).resolve()), "dataset_dir": str(Path(options.dataset_dir).resolve())}
     given |= {"fold": options.fold} if options.fold else {}
     given |= {"output_dir": str(output_dir.resolve()), **own}
-    parser = bundles.parse_config(files, given)
+    parser = parse_config(files, given)
     placed = bundles.case_names(parser)
     names = list(placed.values())
     work = bundles.bundle_work(files, given)

@@ -12,60 +12,15 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from cardiac_motion.bundle.config import content, parse_config
 from cardiac_motion.cohort.runner import Work
 from cardiac_motion.core import folders
-from cardiac_motion.core.errors import InputError, unwrap_errors
-from cardiac_motion.core.options import check_files, check_known, is_path, take_literally
+from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.tables import metrics_of, pair_rows, statistics_text, write_tables
 from cardiac_motion.core.whole_files import write_whole
 
 SCALES = ".scales"  # folder of what a case that takes long keeps to go on with
 SETTINGS = "cohort.json"
-
-
-def config_files(bundle: str | Path, evaluate: bool = False, further: Sequence[str | Path] = ()) -> list[Path]:
-    """The files that say what a bundle does, in the order in which they are merged.
-
-    Args:
-        bundle: folder.
-        evaluate: with ``evaluate.json``.
-        further: files; a bare name is one of the bundle's.
-
-    Raises:
-        InputError: one is missing.
-    """
-    configs = Path(bundle) / "configs"
-    files = [configs / "inference.json", *([configs / "evaluate.json"] if evaluate else [])]
-    files += [Path(name) if Path(name).is_file() else configs / name for name in further]
-    check_files(files, str(bundle))
-    return files
-
-
-def parse_config(files: Sequence[str | Path], options: dict[str, Any]) -> ConfigParser:
-    """The merged configuration with ``options`` over it.
-
-    Raises:
-        InputError: an option that the bundle doesn't have.
-    """
-    parser = ConfigParser()
-    parser.read_config([str(path) for path in files])
-    known: Any = parser.config
-    root = str(Path(files[0]).parents[1])
-    check_known(known, options, root)
-    given = {"bundle_root": root, **options}  # from any folder
-    parser.update({name: None if is_path(name) else value for name, value in given.items()})
-    take_literally(parser, given)
-    return parser
-
-
-def content(parser: ConfigParser, name: str) -> Any:
-    """A part of a configuration.
-
-    Raises:
-        InputError: where bad input is what is wrong with it, without what MONAI wraps it in.
-    """
-    with unwrap_errors():
-        return parser.get_parsed_content(name)
 
 
 def case_names(parser: ConfigParser) -> dict[str, str]:

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cardiac_motion.cohort.bundle import parse_config, uses_gpu
+from cardiac_motion.bundle.config import parse_config
+from cardiac_motion.cohort.bundle import uses_gpu
 from cardiac_motion.cohort.options import FAILED, add_options, machines
 from cardiac_motion.compare.figures import box_plot, profile_plot, truth_plot
 from cardiac_motion.compare.kinds import kind_named

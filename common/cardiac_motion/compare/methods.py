@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cardiac_motion.bundle.options import check_files
 from cardiac_motion.cohort.bundle import bundle_work, digest_of
 from cardiac_motion.cohort.engine import Client, ClusterLost, hold_folder, reasons, run_cases
 from cardiac_motion.cohort.runner import Limits
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.options import check_files
 
 
 @dataclass

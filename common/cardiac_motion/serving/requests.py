@@ -23,11 +23,11 @@ from monai.bundle import ConfigParser
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cardiac_motion.bundle.config import content, parse_config
 from cardiac_motion.cine.cine_case import CineMeta
 from cardiac_motion.cine.labels import read_labels
 from cardiac_motion.cine.read import read_cine
 from cardiac_motion.cine.scale import resample_square
-from cardiac_motion.cohort.bundle import content, parse_config
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.tables import finite
 from cardiac_motion.core.whole_files import write_whole

@@ -18,7 +18,7 @@ import torch
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 
-from cardiac_motion.cohort.bundle import config_files
+from cardiac_motion.bundle.config import config_files
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.fields.ddf import sample

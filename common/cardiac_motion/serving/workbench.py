@@ -22,10 +22,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from cardiac_motion.bundle.config import config_files, content, parse_config
 from cardiac_motion.cine.cases import CineCases
 from cardiac_motion.cine.scale import to_file_grid
 from cardiac_motion.cine.transforms import cine_transforms
-from cardiac_motion.cohort.bundle import config_files, content, parse_config
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.tables import finite
 from cardiac_motion.core.whole_files import write_whole

@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from cardiac_motion.bundle.config import config_files, content, parse_config
 from cardiac_motion.cine.read import frame_pairs, read_cine
 from cardiac_motion.cine.sector import sector_mask
 from cardiac_motion.core.arrays import bounding_box, scale_size
@@ -264,18 +264,12 @@ def motion_of(bundle: str | Path, changes: Sequence[str] = (), overrides: dict[s
         overrides: of single settings, as the command line's.
 
     Raises:
-        InputError: no such bundle or file.
+        InputError: no such bundle, file or option.
     """
-    configs = Path(bundle) / "configs"
-    files = [configs / name for name in ("inference.json", *changes)]
-    missing = [str(path) for path in files if not path.is_file()]
-    if missing:
-        raise InputError(f"{bundle}: no bundle with motion, missing {', '.join(missing)}")
-    parser = ConfigParser()
-    parser.read_config([str(path) for path in files])
+    files = config_files(bundle, further=changes)
     folder = tempfile.TemporaryDirectory()  # lives as long as ``motion``: what takes long keeps its state there
-    parser.update({"bundle_root": str(bundle), "output_dir": folder.name, **(overrides or {})})
-    network, inferer = (parser.get_parsed_content(name) for name in ("network", "inferer"))
+    parser = parse_config(files, {"output_dir": folder.name, **(overrides or {})})
+    network, inferer = content(parser, "network"), content(parser, "inferer")
 
     def motion(frames: Tensor) -> Tensor:
         Path(folder.name).mkdir(exist_ok=True)

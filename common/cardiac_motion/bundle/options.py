@@ -1,4 +1,4 @@
-"""Options of a bundle as the user gives them: known ones alone, and paths as they are written.
+"""Options of a bundle as the user gives them: known ones alone, and paths exactly as they are written.
 
 MONAI takes any ``--key value`` into the configuration, so that a mistyped one would be ignored; it turns a folder whose
 name is a number into a number, and ``#`` in a path into ``::``.
@@ -6,14 +6,15 @@ name is a number into a number, and ``#`` in a path into ``::``.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from pydoc import locate
-from types import FrameType
 from typing import Any
 
+import fire
 from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow, run
 
 from cardiac_motion.core.command import suggest_name
@@ -25,46 +26,70 @@ TRACKING = ("output_dir", "tracking_uri", "experiment_name", "run_name", "save_e
 SIGNS = ("$", "@", "%")  # that begin an expression, a reference or a macro
 
 
-def check_options() -> None:
-    """Check what ``monai.bundle.run`` was given beside the configuration files; named in a bundle's ``initialize``.
+def check_options(resolved: MutableMapping[str, Any]) -> None:
+    """Check the options of ``python -m monai.bundle run``; called in ``initialize`` of a bundle's configurations.
 
-    MONAI hands nobody the arguments, so they are read where it was called. A workflow that was built otherwise is left
-    alone.
+    The keys on the command line (``sys.argv``, and the file of ``--args_file``) are compared with those of the
+    configuration files. A workflow that is run otherwise is left alone.
+
+    Args:
+        resolved: the values that MONAI has resolved, by id: ``__local_refs`` in an expression. Paths of the command
+            line are put there as they are written, before anything reads them.
 
     Raises:
         InputError: an option that the files don't have; or the bundle is not found from the current folder.
     """
-    frames = list(_callers())
-    called = next((f.f_locals for f in frames if f.f_code is create_workflow.__code__), None)
-    workflow = next((f.f_locals["self"] for f in frames if f.f_code is ConfigWorkflow.initialize.__code__), None)
-    if called is None or workflow is None or not isinstance(workflow.parser.config, dict):
+    words = monai_command(sys.argv)
+    if words is None:
         return
-    given = dict(called["kwargs"])
-    files = called["config_file"]
-    if called["args_file"]:
-        given = {**ConfigParser.load_config_file(called["args_file"]), **given}
+    given = parse_words(words)
+    files = [given["config_file"]] if isinstance(given["config_file"], str) else list(given["config_file"])
     arguments = {name for function in (run, create_workflow, ConfigWorkflow) for name in _parameters(function)}
     arguments |= set(TRACKING) if given.get("tracking") is not None else set()
-    files = [str(path) for path in ([files] if isinstance(files, str) else files)]
-    own = {key: value for key, value in given.items() if key not in arguments}
     known = ConfigParser.load_config_files(files)
+    own = {key: value for key, value in given.items() if key in known or key not in arguments}
     check_known(known, own, str(bundle_of(files)), arguments)
-    check_place(workflow.parser["bundle_root"] if "bundle_root" in workflow.parser else None, files)
-    named = {key: value for key, value in own.items() if not _is_numeric(known.get(key))}
-    take_literally(workflow.parser, {key: restore_path(key, value) for key, value in named.items()})
+    check_place(own.get("bundle_root", known.get("bundle_root")), files)
+    paths = {key: restore_path(key, value) for key, value in own.items() if not _is_numeric(known.get(key))}
+    resolved.update({key: value for key, value in _paths_in(paths).items() if _is_literal(value)})
+
+
+def monai_command(argv: Sequence[str]) -> list[str] | None:
+    """The words after ``run`` where a program's words are those of ``python -m monai.bundle run …``, else None.
+
+    Examples:
+        >>> monai_command(["/site-packages/monai/bundle/__main__.py", "run", "--config_file", "a.json"])
+        ['--config_file', 'a.json']
+    """
+    program = Path(argv[0]).parts[-3:] if argv else ()
+    return list(argv[2:]) if program == ("monai", "bundle", "__main__.py") and argv[1:2] == ["run"] else None
+
+
+def parse_words(words: Sequence[str]) -> dict[str, Any]:
+    """The arguments of ``monai.bundle.run`` that its command line, ``fire``, makes of words.
+
+    Examples:
+        >>> parse_words(["--config_file", "a.json", "--levels=3", "--save_figures"])
+        {'config_file': 'a.json', 'levels': 3, 'save_figures': True}
+    """
+    found: dict[str, Any] = {}
+
+    @functools.wraps(run)
+    def record(*values: Any, **named: Any) -> None:
+        arguments = dict(zip(_parameters(run), values, strict=False)) | named
+        found.update({key: value for key, value in arguments.items() if value is not None or key not in monais})
+
+    monais = _parameters(run)
+    fire.Fire(record, list(words))
+    if found.get("args_file"):
+        return {**ConfigParser.load_config_file(found["args_file"]), **found}
+    return found
 
 
 def _is_numeric(value: Any) -> bool:
     """Whether the files have a number or a list of them, so that the option is no path, whatever its name ends with."""
     values = value if isinstance(value, list) else [value]
     return bool(values) and all(isinstance(one, int | float) for one in values)
-
-
-def _callers() -> Iterable[FrameType]:
-    frame = inspect.currentframe()
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
 
 
 def _parameters(function: Any) -> list[str]:
@@ -176,22 +201,26 @@ def _word(name: str) -> str | None:
     return None
 
 
-def take_literally(parser: ConfigParser, values: Mapping[str, Any], always: bool = False) -> None:
-    """Put options into a parsed configuration so that nothing in a path is read as something else.
+def override(parser: ConfigParser, values: Mapping[str, Any], literal: bool = False) -> None:
+    """Put options into a configuration so that nothing in a path is read as something else.
 
     Args:
-        parser: with these options in it.
-        values: of the options. A path that exists is one whatever it begins with; else ``$``, ``@`` and ``%`` at the
+        parser: of the configuration.
+        values: option to value. A path that exists is one whatever it begins with; else ``$``, ``@`` and ``%`` at the
             start of a value mean what they mean to MONAI.
-        always: they mean nothing there.
+        literal: they mean nothing at the start of a path.
     """
-    paths = {name.replace("#", "::"): value for name, value in values.items() if is_path(name)}
-    literal = {name: value for name, value in paths.items() if always or _is_literal(value)}
-    _set_values(parser, {name: value for name, value in paths.items() if name not in literal})
-    if not parser.ref_resolver.items:
-        parser.parse(reset=True)
-    _set_values(parser, literal)
-    parser.ref_resolver.resolved_content.update(literal)
+    parser.update({name: None if is_path(name) else value for name, value in values.items()})
+    paths = _paths_in(values)
+    kept = {name: value for name, value in paths.items() if literal or _is_literal(value)}
+    _set_values(parser, {name: value for name, value in paths.items() if name not in kept})
+    parser.parse(reset=True)
+    _set_values(parser, kept)
+    parser.ref_resolver.resolved_content.update(kept)
+
+
+def _paths_in(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.replace("#", "::"): value for name, value in values.items() if is_path(name)}
 
 
 def _set_values(parser: ConfigParser, values: Mapping[str, Any]) -> None:
