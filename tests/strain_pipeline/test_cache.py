@@ -10,6 +10,7 @@ import torch
 from monai.data import MetaTensor
 
 from cardiac_motion.cine.cine_case import CineMeta
+from cardiac_motion.cine.square import FrameGrid
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation.contour import read_drawn_walls
 from cardiac_motion.registration.result import RegistrationResult
@@ -84,6 +85,16 @@ def test_the_cache_keeps_every_value_of_a_cine_and_of_its_fields(folder, heart):
     for field in dataclasses.fields(RegistrationResult):
         assert getattr(whole, field.name) is not None
         torch.testing.assert_close(getattr(read, field.name), getattr(whole, field.name), msg=field.name)
+
+
+def test_a_wall_on_a_grid_comes_back_from_the_cache(folder):
+    found = K.read_segmented(folder)
+    assert found.grid is None
+    grid = FrameGrid((120, 130), tuple(found.labels.shape[1:]), 1.5, 2.0, 0.9)
+    (folder / "gridded").mkdir()
+    K.write_segmented(folder / "gridded", replace(found, grid=grid, reasons={3: "why"}))
+    read = K.read_segmented(folder / "gridded")
+    assert read.grid == grid and read.reasons == {3: "why"}
 
 
 @pytest.mark.parametrize("frame", [0, 7, 12])

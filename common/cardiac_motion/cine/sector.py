@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.morphology import convex_hull_image, disk
 
@@ -18,7 +21,47 @@ BRIGHT_TRACE, LEAST_TRACE = 0.25, 0.08  # grey value; length, as a part of the p
 LEAST_CHANGE = 1.5 / 255  # standard deviation over frames, or over neighbours, of echo
 
 
-def sector_mask(cine: torch.Tensor, radius: int = 16, still: bool = False) -> torch.Tensor:
+@dataclass(frozen=True, eq=False)
+class FrameStatistics:
+    """What a cine's frames hold at each pixel, ``[H, W]`` each.
+
+    Attributes:
+        mean, spread: over time, and the standard deviation.
+        brightest: value.
+        inside: share of the frames whose value lies in ``VALUE_RANGE``.
+    """
+
+    mean: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    brightest: NDArray[np.float32]
+    inside: NDArray[np.float32]
+
+
+def frame_statistics(cine: torch.Tensor) -> FrameStatistics:
+    """The statistics of a cine ``[1, T, H, W]`` in [0, 1], in one pass, with no copy of it.
+
+    Examples:
+        >>> found = frame_statistics(torch.tensor([0.25, 0.75]).view(1, 2, 1, 1))
+        >>> found.mean.item(), found.spread.item(), found.brightest.item(), found.inside.item()
+        (0.5, 0.25, 0.75, 1.0)
+    """
+    frames = np.asarray(cine.detach().cpu())[0]
+    low, high = VALUE_RANGE
+    total, squares, inside = (np.zeros(frames.shape[1:]) for _ in range(3))
+    brightest = frames[0].copy()
+    for frame in frames:
+        total += frame
+        squares += np.square(frame, dtype=np.float64)
+        inside += (frame >= low) & (frame <= high)
+        np.maximum(brightest, frame, out=brightest)
+    mean = total / len(frames)
+    spread = np.sqrt(np.maximum(squares / len(frames) - mean**2, 0))
+    return FrameStatistics(*(x.astype(np.float32) for x in (mean, spread, brightest, inside / len(frames))))
+
+
+def sector_mask(
+    cine: torch.Tensor, radius: int = 16, still: bool = False, statistics: FrameStatistics | None = None
+) -> torch.Tensor:
     """The part of the frame worth registering: echo, without text, marks, traces and bars, widened by a disc.
 
     Pixels whose value lies in [0.005, 0.995] in at least a tenth of the frames, as in the papers (Li et al., arXiv
@@ -31,28 +74,28 @@ def sector_mask(cine: torch.Tensor, radius: int = 16, still: bool = False) -> to
         radius: of the dilating disc, in pixels; 0 leaves the echo as it is.
         still: where more than a fifth of the echo stands still (filtered over time, or simulated so), all that has a
             texture: the sector that a reader sees, rather than what is worth registering.
+        statistics: of the cine, where they are known.
 
     Returns:
         Boolean ``[H, W]``; all True where no echo is found.
     """
-    frames = np.asarray(cine.detach().cpu())[0]
-    low, high = VALUE_RANGE
-    inside = np.mean((frames >= low) & (frames <= high), axis=0) >= 0.1
-    moves = inside & (frames.std(axis=0) > LEAST_CHANGE)
+    known = statistics or frame_statistics(cine)
+    inside = known.inside >= 0.1
+    moves = inside & (known.spread > LEAST_CHANGE)
     if moves.sum() < 0.02 * moves.size:
         moves = inside
     sector = _piece(moves)
     if still:
-        mean = frames.mean(axis=0)
+        mean = known.mean
         texture = np.sqrt(np.maximum(_density(mean**2, 5) - _density(mean, 5) ** 2, 0))
         whole = _piece(moves | inside & (texture > LEAST_CHANGE))
         sector = whole if sector.sum() < 0.8 * whole.sum() else sector
     if not sector.any():
-        return torch.ones(frames.shape[1:], dtype=torch.bool)
+        return torch.ones(inside.shape, dtype=torch.bool)
     outside = ndimage.distance_transform_edt(~sector)
-    beside = ((frames.mean(axis=0) > 0.1) & (outside > 2)) | traces(frames, outside > 2)
+    beside = ((known.mean > 0.1) & (outside > 2)) | traces(known.brightest, outside > 2)
     mask = (outside <= radius) & ~(ndimage.binary_dilation(beside, disk(3)) & ~sector)
-    burnt = find_marks(frames)
+    burnt = find_marks(known.mean, known.spread)
     if (burnt & sector).sum() < MOST_BURNT * sector.sum():
         mask &= ~ndimage.binary_dilation(burnt, disk(2))
     return torch.from_numpy(mask)
@@ -68,27 +111,26 @@ def sector_hull(cine: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(convex_hull_image(lit) if lit.any() else ~lit)
 
 
-def find_marks(frames: np.ndarray) -> np.ndarray:
+def find_marks(mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """Text, scales and other marks over the picture ``[H, W]``: thin and bright, and still in time.
 
     Args:
-        frames: ``[T, H, W]`` in [0, 1].
+        mean, spread: of the frames, as in ``FrameStatistics``.
     """
-    mean, spread = frames.mean(axis=0), frames.std(axis=0)
     above = mean - ndimage.grey_opening(mean, footprint=disk(THICKEST_MARK))
     core = (spread < STILL) & (mean > BRIGHT_MARK) & (above > MARK_CONTRAST)
     near = (spread < 2 * STILL) & (above > MARK_CONTRAST / 2)
     return ndimage.binary_propagation(core, mask=near | core)
 
 
-def traces(frames: np.ndarray, where: np.ndarray) -> np.ndarray:
+def traces(brightest: np.ndarray, where: np.ndarray) -> np.ndarray:
     """Lines that move over the picture, an ECG say: long, thin pieces of what is ever bright ``[H, W]``.
 
     Args:
-        frames: ``[T, H, W]`` in [0, 1].
+        brightest: value of each pixel, ``[H, W]``.
         where: ``[H, W]``, where to look for them.
     """
-    pieces, _ = ndimage.label((frames.max(axis=0) > BRIGHT_TRACE) & where, np.ones((3, 3)))
+    pieces, _ = ndimage.label((brightest > BRIGHT_TRACE) & where, np.ones((3, 3)))
     found = np.zeros(pieces.shape, dtype=bool)
     for number, box in enumerate(ndimage.find_objects(pieces), 1):
         piece = pieces[box] == number

@@ -6,15 +6,76 @@ al. 2018, 10.1007/978-3-030-00889-5_35: 256² for segmentation, section 2.2; 128
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from cardiac_motion.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class FrameGrid:
+    """A grid of square cells over a part of a frame, finer or coarser than the frame's pixels.
+
+    Attributes:
+        shape: (rows, columns) of the frame.
+        size: (rows, columns) of the grid.
+        top, left: where its first row and column begin, in frame pixels from the frame's edge.
+        step: side of a cell, frame pixels.
+    """
+
+    shape: tuple[int, int]
+    size: tuple[int, int]
+    top: float
+    left: float
+    step: float
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> FrameGrid:
+        """The grid of its attributes as JSON keeps them.
+
+        Examples:
+            >>> stored = {"shape": [9, 8], "size": [4, 3], "top": 1.0, "left": 2.0, "step": 1.5}
+            >>> FrameGrid.from_dict(stored) == FrameGrid((9, 8), (4, 3), 1.0, 2.0, 1.5)
+            True
+        """
+        return cls(tuple(stored["shape"]), tuple(stored["size"]), stored["top"], stored["left"], stored["step"])
+
+    def to_frame(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Points ``[..., 2]`` (row, column) of the grid in pixels of the frame.
+
+        Examples:
+            >>> FrameGrid((90, 80), (30, 20), 10.0, 20.0, 2.0).to_frame([0.0, 1.0]).tolist()
+            [10.5, 22.5]
+        """
+        return (np.asarray(points, dtype=np.float64) + 0.5) * self.step - 0.5 + np.array([self.top, self.left])
+
+    def paste_labels(self, labels: Tensor) -> Tensor:
+        """Labels ``[N, *size]`` on the frame's pixels, ``[N, H, W]``: of the cell that a pixel's centre is in, else 0.
+
+        Examples:
+            >>> FrameGrid((2, 5), (1, 2), 0.0, 1.0, 2.0).paste_labels(torch.tensor([[[1, 2]]])).tolist()
+            [[[0, 1, 1, 2, 2], [0, 1, 1, 2, 2]]]
+        """
+        found = labels.new_zeros((len(labels), *self.shape))
+        cells = [
+            ((torch.arange(n, dtype=torch.float64) + 0.5 - first) / self.step).floor().long()
+            for n, first in zip(self.shape, (self.top, self.left), strict=True)
+        ]
+        rows, columns = ((at >= 0) & (at < n) for at, n in zip(cells, self.size, strict=True))
+        part = labels[:, cells[0][rows]][:, :, cells[1][columns]]
+        found[:, rows.nonzero(), columns.nonzero()[:, 0]] = part
+        return found
+
+    def mirror(self) -> FrameGrid:
+        """The grid where the frame's left and right are exchanged."""
+        return replace(self, left=self.shape[1] - self.left - self.size[1] * self.step)
 
 
 @dataclass(frozen=True)
@@ -67,3 +128,9 @@ class FrameSquare:
         margins = (self.left, width - self.left - self.side, self.top, height - self.top - self.side)
         outside = maps.new_tensor(list(beyond))[:, None, None]
         return functional.pad(square - outside, margins) + outside
+
+    def grid(self, rows: slice, columns: slice, finer: int = 1) -> FrameGrid:
+        """The grid of a part of the square, ``finer`` cells for one of its pixels along either axis."""
+        step = self.side / self.size
+        size = ((rows.stop - rows.start) * finer, (columns.stop - columns.start) * finer)
+        return FrameGrid(self.shape, size, self.top + rows.start * step, self.left + columns.start * step, step / finer)

@@ -95,7 +95,7 @@ def infer(request: Mapping[str, Any]) -> dict[str, Any]:
     if report.folder != folder:
         os.replace(report.folder, folder)
     if isinstance(report, StrainCase):
-        labels = wall_labels(report.wall.labels, report.tracked)
+        labels = wall_labels(report.wall.frame_labels(), report.tracked)
         save_frames(folder / "labels.nii.gz", labels, report.case.entry.image, report.case.meta)
     found = [name for name in ("labels.nii.gz", "segmentation.nii.gz", "ddf.nii.gz") if (folder / name).is_file()]
     if found and request.get("nrrd"):

@@ -358,7 +358,7 @@ def take(request: Request) -> dict[str, Any]:
     place = folder / "take"
     report_progress(request["folder"], "fields and masks", 0.8)
     save_cine_ddf(place / "ddf.nii.gz", study.result.ddf)
-    labels = wall_labels(study.wall.labels, study.tracked)
+    labels = wall_labels(study.wall.frame_labels(), study.tracked)
     save_frames(place / "labels.nii.gz", labels, request["source"], study.case.meta)
     if request.get("study_label"):
         with write_whole(request["study_label"]) as beside:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.cine.square import FrameGrid
 from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.tables import finite
@@ -37,6 +38,7 @@ from cardiac_motion.strain_pipeline.tracking.wall import Segmented, wall_in
 
 ABOUT = "about.json"
 MOTION = "motion.json"
+SEGMENTATION = "segmentation.json"
 PER_PIXEL = ("inconsistency", "deviation")  # of ``RegistrationResult``
 
 
@@ -131,9 +133,9 @@ def write_segmented(folder: Path, found: Segmented) -> None:
     """Write a segmented wall; ``folder`` exists."""
     np.save(folder / "labels.npy", found.labels.numpy())
     np.save(folder / "areas.npy", found.areas)
-    (folder / "reasons.json").write_text(
-        json.dumps({str(t): reason for t, reason in found.reasons.items()}), encoding="utf-8"
-    )
+    reasons = {str(t): reason for t, reason in found.reasons.items()}
+    about = {"reasons": reasons, "grid": None if found.grid is None else asdict(found.grid)}
+    (folder / SEGMENTATION).write_text(json.dumps(about), encoding="utf-8")
     with write_whole(folder / "lines.npy") as beside:
         np.save(beside, found.lines)
 
@@ -185,12 +187,12 @@ def read_segmented(folder: Path) -> Segmented:
         InputError: it isn't there.
     """
     try:
-        reasons = {
-            int(t): reason for t, reason in json.loads((folder / "reasons.json").read_text(encoding="utf-8")).items()
-        }
+        about = json.loads((folder / SEGMENTATION).read_text(encoding="utf-8"))
+        reasons = {int(t): reason for t, reason in about["reasons"].items()}
         areas, lines = np.load(folder / "areas.npy"), np.load(folder / "lines.npy")
-        return Segmented(map_array(folder / "labels.npy"), areas, lines, reasons)
-    except (OSError, ValueError) as error:
+        grid = about["grid"] and FrameGrid.from_dict(about["grid"])
+        return Segmented(map_array(folder / "labels.npy"), areas, lines, reasons, grid)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder.name}: no wall is kept of this cine ({type(error).__name__})") from error
 
 

@@ -19,6 +19,7 @@ from cardiac_motion.strain_pipeline.tracking.image_networks import (
     load_view_classifier,
     membership_parts,
     segment_cine,
+    segment_heart,
 )
 from cardiac_motion.ventricle.views import VIEWS
 
@@ -55,6 +56,31 @@ def test_a_disc_comes_back_on_the_cines_own_pixels():
     assert dice > 0.985
     rows, columns = torch.nonzero(found[0, 1] > 0.5).float().unbind(1)
     assert abs(rows.mean() - 80) < 0.2 and abs(columns.mean() - 90) < 0.2
+
+
+def test_on_a_grid_of_its_own_a_disc_is_where_it_is_in_the_frames():
+    cine = disc_cine([30.0] * 4)
+    found = segment_heart(cine, Threshold(), batch=3)
+    parts, grid = list(found.parts), found.grid
+    assert [len(part) for part in parts] == [3, 1] and max(grid.size) < 240 and grid.step < 1
+    labels = grid.paste_labels(torch.cat(parts).argmax(1))
+    whole = segment_cine(cine, Threshold()).argmax(1)
+    assert labels.shape == whole.shape and (labels != whole).float().mean() < 2e-3
+    area = torch.cat(parts)[:, 1].sum((1, 2)) * grid.step**2
+    np.testing.assert_allclose(area, np.pi * 30.0**2, rtol=0.01)
+
+
+def test_on_a_grid_mirrored_twice_is_as_it_was():
+    cine = disc_cine([30.0] * 2)
+    mirrored = segment_heart(cine.flip(-1), Threshold()).mirror()
+    labels = mirrored.grid.paste_labels(torch.cat(list(mirrored.parts)).argmax(1))
+    rows, columns = torch.nonzero(labels[0] == 1).float().unbind(1)
+    assert abs(rows.mean() - 80) < 0.2 and abs(columns.mean() - 90) < 0.2
+
+
+def test_a_grid_without_a_heart_is_all_of_the_square():
+    found = segment_heart(disc_cine([0.0] * 2), Threshold())
+    assert not torch.cat(list(found.parts)).argmax(1).any() and found.grid.size == (448, 448)
 
 
 def test_smoothing_keeps_a_still_cine_and_calms_a_lone_frame():

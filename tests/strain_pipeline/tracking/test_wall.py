@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.cine.square import FrameGrid
 from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.strain_pipeline.tracking.image_networks import HeartMemberships
 from cardiac_motion.strain_pipeline.tracking.wall import (
     Segmented,
     extract_lines,
@@ -69,6 +71,19 @@ def test_parts_of_a_cine_are_the_whole():
     np.testing.assert_array_equal(whole.labels, parts.labels)
     np.testing.assert_array_equal(whole.areas, parts.areas)
     np.testing.assert_array_equal(whole.lines, parts.lines)
+
+
+def test_lines_of_a_grid_lie_in_the_frames_pixels():
+    labels = np.stack([ventricle()] * 2)
+    grid = FrameGrid((300, 320), labels.shape[1:], 10.0, 20.5, 2.0)
+    whole = extract_lines(memberships(labels), 40)
+    found = extract_lines(HeartMemberships(memberships(labels).split(1), grid), 40)
+    np.testing.assert_allclose(found.lines, (whole.lines + 0.5) * 2 - 0.5 + [10.0, 20.5])
+    np.testing.assert_allclose(found.areas, 4 * whole.areas)
+    wall = wall_in(case(), replace(found, areas=WAVE, lines=np.repeat(found.lines[:1], len(WAVE), 0)))
+    pasted = wall.frame_labels(slice(0, 1))
+    assert pasted.shape == (1, 300, 320) and wall.labels.shape == labels.shape
+    assert (pasted == 1).sum() == pytest.approx(4 * (labels[0] == 1).sum(), rel=0.02)
 
 
 @pytest.mark.parametrize("pixels, stops", [(35, True), (36, False)])

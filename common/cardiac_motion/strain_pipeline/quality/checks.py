@@ -250,8 +250,8 @@ def tracking_checks(
     ed, es, end = measured["ed"], measured["es"], measured["end"]
     endo, numbers = tracked.lines[:, 0], measured["numbers"]
     size = axis_of(endo[:1])[2][0]
-    inside = polygon2mask(tuple(wall.labels.shape[1:]), endo[es - ed])
-    cavity = wall.labels[es].numpy() == 1
+    cavity = wall.frame_labels(slice(es, es + 1))[0].numpy() == 1
+    inside = polygon2mask(cavity.shape, endo[es - ed])
     both = inside.sum() + cavity.sum()
     segmented = wall.lines[es, 0]
     base = np.linalg.norm(endo[es - ed][[0, -1]] - segmented[[0, -1]], axis=1).mean() / size

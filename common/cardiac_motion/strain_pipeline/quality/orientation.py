@@ -7,7 +7,7 @@ other side, and is taken into the wall. Mirrored before and after, such frames a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cardiac_motion.strain_pipeline.quality.checks import LIMITS
-from cardiac_motion.strain_pipeline.tracking.wall import walls_of
+from cardiac_motion.strain_pipeline.tracking.image_networks import HeartMemberships
+from cardiac_motion.strain_pipeline.tracking.wall import Memberships, parts_of, walls_of
 from cardiac_motion.ventricle.shape import read_shape_prior
 
 LOOKED_AT = 4  # neighbouring frames in each of two places of a cine, since a segmentation is smoothed over time
 POINTS = 120  # of the walls that are looked at
 
-Memberships = Tensor | Iterable[Tensor]
 Segment = Callable[[Tensor], Memberships]
 
 
@@ -30,23 +30,24 @@ def mirror_segmentation(segment: Segment) -> Segment:
 
     def segment_mirrored(frames: Tensor) -> Memberships:
         found = segment(frames.flip(-1))
+        if isinstance(found, HeartMemberships):
+            return found.mirror()
         return found.flip(-1) if isinstance(found, Tensor) else (part.flip(-1) for part in found)
 
     return segment_mirrored
-
-
-def labels_of(memberships: Memberships) -> Tensor:
-    """Labels ``[T, H, W]`` of memberships, whole or in parts (``wall.extract_lines``)."""
-    parts = [memberships] if isinstance(memberships, Tensor) else memberships
-    return torch.cat([part.argmax(1) for part in parts])
 
 
 def walls_at(frames: Tensor, segment: Segment) -> NDArray[np.float64]:
     """The wall in some frames of a cine ``[T, H, W]``: lines ``[n, 3, P, 2]``, NaN where there is none; pixels."""
     count = len(frames)
     starts = {count // 5, max(0, 4 * count // 5 - LOOKED_AT)}
-    labels = torch.cat([labels_of(segment(frames[start : start + LOOKED_AT])) for start in sorted(starts)])
-    return walls_of(labels.numpy().astype(np.uint8), POINTS, steady=False)[0]
+    found = []
+    for start in sorted(starts):
+        parts, grid = parts_of(segment(frames[start : start + LOOKED_AT]))
+        labels = torch.cat([part.argmax(1) for part in parts])
+        lines = walls_of(labels.numpy().astype(np.uint8), POINTS, steady=False)[0]
+        found.append(lines if grid is None else grid.to_frame(lines))
+    return np.concatenate(found)
 
 
 def plausible_share(lines: NDArray[np.float64]) -> float:

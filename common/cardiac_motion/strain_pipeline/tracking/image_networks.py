@@ -7,7 +7,7 @@ and 2.2; the paper leaves temporal consistency to the Kalman filter, here the lo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,8 +18,9 @@ from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cardiac_motion.cine.sector import sector_mask
-from cardiac_motion.cine.square import FrameSquare
+from cardiac_motion.cine.sector import frame_statistics, sector_mask
+from cardiac_motion.cine.square import FrameGrid, FrameSquare
+from cardiac_motion.core.arrays import bounding_box
 from cardiac_motion.core.bars import show_bar
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.networks.segmentation_unet import SegmentationUNet, fold_normalisation
@@ -29,11 +30,13 @@ from cardiac_motion.ventricle.views import VIEWS
 
 FRAMES_FOR_VIEW = 32
 VIEW_FRAMES_AT_ONCE = 4
+_AT_ONCE = 16  # frames that are cut to their square at a time
 TIME_SIGMA = 1.0  # frames
 TEMPERATURE = 1.75  # fitted to recorded clips that the network was not trained on (docs/TRAINING.md)
 INFERENCE_SIZE = 224  # trained at 256; a smaller square shows the network more of the heart (docs/TRAINING.md)
 NEAR_ED, BESIDE = 0.9, 2  # of the range of the cavity's area; frames
 CAVITY, WALL = 1, 2  # in ``cardiac_motion.ventricle.labels.LABELS``
+_FINER, _MARGIN = 2, 6  # cells of the heart's grid for a pixel of the network; pixels of the network around the heart
 _BEYOND = 20.0  # logit of the background outside the square
 
 
@@ -91,16 +94,65 @@ def membership_parts(
     cine: Tensor, network: nn.Module, size: int = INFERENCE_SIZE, batch: int = 8, smooth: bool = True, stride: int = 1
 ) -> Iterator[Tensor]:
     """``segment_cine`` in parts of ``batch`` frames, ``[b, C, H, W]``, one at a time in memory; arguments as there."""
+    logits, square = _infer_cine(cine, network, size, batch, smooth, stride)
+    beyond = [_BEYOND, *[0.0] * (logits.shape[1] - 1)]
+    for part in show_bar(logits.split(batch), "memberships", "batch"):
+        memberships = square.paste(part, beyond).softmax(1)
+        yield keep_largest_pieces(memberships) if smooth else memberships
+
+
+@dataclass(frozen=True, eq=False)
+class HeartMemberships:
+    """Memberships on a grid over the part of the frames that holds the heart.
+
+    Attributes:
+        parts: ``[b, C, *grid.size]`` in [0, 1], some frames after the other; their sum over C is 1.
+        grid: where it lies in the frames.
+    """
+
+    parts: Iterable[Tensor]
+    grid: FrameGrid
+
+    def mirror(self) -> HeartMemberships:
+        """The same of the cine whose left and right are exchanged."""
+        return HeartMemberships((part.flip(-1) for part in self.parts), self.grid.mirror())
+
+
+def segment_heart(
+    cine: Tensor, network: nn.Module, size: int = INFERENCE_SIZE, batch: int = 8, smooth: bool = True, stride: int = 1
+) -> HeartMemberships:
+    """``segment_cine`` on a grid of its own: twice as fine as the network's, of the part that holds the heart.
+
+    What it costs depends on neither the frames' size nor how much of them the heart fills. Arguments as there.
+    """
+    logits, square = _infer_cine(cine, network, size, batch, smooth, stride)
+    heart = torch.stack([(part.argmax(1) > 0).any(0) for part in logits.split(batch)]).any(0)
+    if not heart.any():
+        heart = ~heart
+    (top, bottom), (left, right) = bounding_box(heart[None, None], heart.shape, _MARGIN)
+    rows, columns = slice(top, bottom), slice(left, right)
+
+    def infer_part(part: Tensor) -> Tensor:
+        fine = functional.interpolate(
+            part[:, :, rows, columns], scale_factor=_FINER, mode="bilinear", align_corners=False
+        ).softmax(1)
+        return keep_largest_pieces(fine) if smooth else fine
+
+    parts = (infer_part(part) for part in logits.split(batch))
+    return HeartMemberships(parts, square.grid(rows, columns, _FINER))
+
+
+def _infer_cine(
+    cine: Tensor, network: nn.Module, size: int, batch: int, smooth: bool, stride: int
+) -> tuple[Tensor, FrameSquare]:
+    """Logits ``[T, C, size, size]`` of a cine, smoothed over time, and where the square lies."""
     frames, square = _prepare(cine, size)
     network.eval()
     logits = _logits(frames, network, batch, stride)
     if smooth and len(logits) > 1:
         # the first and last frames stand for what lies before and after
         logits = torch.from_numpy(ndimage.gaussian_filter1d(logits.numpy(), TIME_SIGMA, axis=0, mode="nearest"))
-    beyond = [_BEYOND, *[0.0] * (logits.shape[1] - 1)]
-    for part in show_bar(logits.split(batch), "memberships", "batch"):
-        memberships = square.paste(part, beyond).softmax(1)
-        yield keep_largest_pieces(memberships) if smooth else memberships
+    return logits, square
 
 
 def _logits(frames: Tensor, network: nn.Module, batch: int, stride: int) -> Tensor:
@@ -216,8 +268,10 @@ def _prepare(cine: Tensor, size: int) -> tuple[Tensor, FrameSquare]:
         raise ValueError(f"expected a cine [T, H, W], got {tuple(cine.shape)}")
     frames = cine.detach().float().cpu()
     frames = frames.as_tensor() if hasattr(frames, "as_tensor") else frames
-    square = FrameSquare.from_mask(sector_mask(frames[None], 0, still=True), size)
-    return square.take(frames * sector_mask(frames[None], still=True)), square
+    known = frame_statistics(frames[None])
+    square = FrameSquare.from_mask(sector_mask(frames[None], 0, still=True, statistics=known), size)
+    sector = sector_mask(frames[None], still=True, statistics=known)
+    return torch.cat([square.take(part * sector) for part in frames.split(_AT_ONCE)]), square
 
 
 def _list_names(pattern: str, state: dict[str, Tensor]) -> list[str]:

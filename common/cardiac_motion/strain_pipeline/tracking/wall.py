@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -12,14 +13,17 @@ from scipy import ndimage
 from torch import Tensor
 
 from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.cine.square import FrameGrid
 from cardiac_motion.core.arrays import close_mask
 from cardiac_motion.core.bars import show_bar
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation.contour import read_drawn_walls, read_wall
+from cardiac_motion.strain_pipeline.tracking.image_networks import HeartMemberships
 from cardiac_motion.ventricle.beats import Beat, find_beats
 from cardiac_motion.ventricle.contours import wall_contours
 
 Array = NDArray[np.float64]
+Memberships = Tensor | Iterable[Tensor] | HeartMemberships
 
 LEAST_CAVITY = 0.004  # of the frame's pixels
 JUMP = 0.15  # of the ventricle's length that its base or apex may be away from the frames around
@@ -44,6 +48,12 @@ class Wall:
     beats: tuple[Beat, ...]
     warnings: tuple[str, ...]
     drawn: tuple[int, ...] = ()
+    grid: FrameGrid | None = None
+
+    def frame_labels(self, frames: slice = slice(None)) -> Tensor:
+        """The labels of some frames on the frames' own pixels, ``[n, H, W]``."""
+        labels = self.labels[frames]
+        return labels if self.grid is None else self.grid.paste_labels(labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +61,7 @@ class Segmented:
     """What a segmentation says of a wall, before anything is said of beats.
 
     Attributes:
-        labels, areas, lines: as in ``Wall``.
+        labels, areas, lines, grid: as in ``Wall``.
         reasons: why frames have no lines.
     """
 
@@ -59,27 +69,37 @@ class Segmented:
     areas: Array
     lines: Array
     reasons: Mapping[int, str]
+    grid: FrameGrid | None = None
 
 
-def extract_lines(memberships: Tensor | Iterable[Tensor], points: int = 120, source: str = "cine") -> Segmented:
+def extract_lines(memberships: Memberships, points: int = 120, source: str = "cine") -> Segmented:
     """The lines of a segmented cine.
 
     Args:
         memberships: ``[T, 4, H, W]`` of background, cavity, myocardium, left atrium; or in parts of some frames, one
-            after the other, of which one alone is in memory.
+            after the other, of which one alone is in memory; or such parts on a grid.
         points: along the wall.
         source: what an error calls the cine.
 
     Raises:
         InputError: no left ventricle.
     """
-    parts = [memberships] if isinstance(memberships, Tensor) else memberships
+    parts, grid = parts_of(memberships)
     found = [(part.argmax(1).to(torch.uint8), part[:, 1].double().sum((1, 2))) for part in parts]
     labels, areas = torch.cat([part for part, _ in found]), torch.cat([part for _, part in found]).numpy()
-    largest = int((labels == 1).sum((1, 2)).max())
-    if largest < LEAST_CAVITY * labels[0].numel():
+    cell = 1.0 if grid is None else grid.step**2
+    largest = int(cell * int((labels == 1).sum((1, 2)).max()))
+    if largest < LEAST_CAVITY * (labels[0].numel() if grid is None else math.prod(grid.shape)):
         raise InputError(f"{source}: no left ventricle found (a cavity of {largest} pixels at most)")
-    return Segmented(labels, areas, *walls_of(labels.numpy(), points))
+    lines, reasons = walls_of(labels.numpy(), points)
+    return Segmented(labels, cell * areas, lines if grid is None else grid.to_frame(lines), reasons, grid)
+
+
+def parts_of(memberships: Memberships) -> tuple[Iterable[Tensor], FrameGrid | None]:
+    """Parts of some frames each, one after the other, and the grid that they lie on; None of the frames' own pixels."""
+    if isinstance(memberships, HeartMemberships):
+        return memberships.parts, memberships.grid
+    return [memberships] if isinstance(memberships, Tensor) else memberships, None
 
 
 def wall_in(case: CineCase, found: Segmented) -> Wall:
@@ -137,7 +157,7 @@ def wall_in(case: CineCase, found: Segmented) -> Wall:
                 f"The beat from frame {beat.ed} is not whole: its drift is not known, and its peak strain, "
                 "post-systolic index and times to peak are not given."
             )
-    return Wall(labels, areas, lines, kept, tuple(warnings), tuple(sorted(drawn)))
+    return Wall(labels, areas, lines, kept, tuple(warnings), tuple(sorted(drawn)), found.grid)
 
 
 def walls_of(labels: NDArray[np.uint8], points: int, steady: bool = True) -> tuple[Array, dict[int, str]]:
