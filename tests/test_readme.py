@@ -95,7 +95,7 @@ def test_bundle_commands(page, command, folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("page", "least"), [("docs/python.md", 20), ("docs/concepts/fields.md", 6), ("docs/reading.md", 4)]
+    ("page", "least"), [("docs/python.md", 40), ("docs/concepts/fields.md", 6), ("docs/reading.md", 4)]
 )
 def test_the_examples_of_a_page_do_what_they_say(page, least, monkeypatch):
     monkeypatch.chdir(ROOT)

@@ -1,1 +1,18 @@
-"""What the bundles share: fields, similarity, tracking, strain, and the networks that meet one contract."""
+"""Cardiac motion: registration of cines and volumes, strain, blood flow and segmentation, as MONAI bundles.
+
+``import cardiac_motion as cm`` loads nothing heavy: each name is imported when it is first used, PyTorch with the first
+that needs it. Public names are those of ``__all__``, here and in each sub-package.
+"""
+
+from typing import Any
+
+import lazy_loader as lazy
+
+__version__ = "0.1.0"
+
+_find, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
+__all__ += ["__version__", "from_pretrained"]
+
+
+def __getattr__(name: str) -> Any:
+    return _find("load" if name == "from_pretrained" else name)

@@ -6,5 +6,16 @@ of them, ``bundle`` says what a case of a bundle is, and ``record`` tells MLflow
 
 import os
 
+import lazy_loader as lazy
+
 os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # its own account of every connection
 os.environ.setdefault("DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED", "False")  # an hour of samples, which nobody sees
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "bundle": ["bundle_work", "open_bundle"],
+        "engine": ["ClusterLost", "run_cases"],
+        "runner": ["Limits", "Work"],
+    },
+)

@@ -1,1 +1,16 @@
 """What everything else stands on: errors, whole files, tables, datalists, the tracking store."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "datalist": ["read_datalist"],
+        "entry": ["Case", "Entry", "Keyed"],
+        "errors": ["InputError"],
+        "extras": ["import_extra"],
+        "stored": ["load_nifti"],
+        "tables": ["write_csv"],
+        "whole_files": ["write_whole"],
+    },
+)

@@ -16,6 +16,7 @@ PACKAGES = {  # module: package, extra
     "fireants": ("fireants", "fireants"),
     "highdicom": ("highdicom", "dicom"),
     "dask_jobqueue": ("dask-jobqueue", "cluster"),
+    "huggingface_hub": ("huggingface_hub", "hub"),
 }
 
 

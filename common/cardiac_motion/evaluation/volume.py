@@ -69,15 +69,19 @@ class VolumeEvaluator(CaseEvaluator):
 
     def journey(self, case: VolumeCase) -> VolumeReport:
         """From a volume to its labels, scores, and files."""
-        if isinstance(self.inferer, AtlasSegmentation):
-            self.inferer.given = case.entry.atlas
-        result: Segmentation = self.register(case)
-        labels = self.postprocess(case.volume, MetaTensor(result.memberships[0]))[0].to(torch.uint8)
+        result, labels = self.segment(case)
         scores = volume_scores(case, result, labels)
         folder = self.folder_of(case)
         shown = self.back({"image": case.volume, "pred": MetaTensor(case.image[0])})["pred"][0]
         write_volume_case(folder, case, result, labels, scores, shown, method=self.method, **self.files)
         return VolumeReport(case, result, scores, folder, labels)
+
+    def segment(self, case: VolumeCase) -> tuple[Segmentation, Tensor]:
+        """The registered atlases of a volume, and its label map ``[*shape]`` uint8 on its own voxels."""
+        if isinstance(self.inferer, AtlasSegmentation):
+            self.inferer.given = case.entry.atlas
+        result: Segmentation = self.register(case)
+        return result, self.postprocess(case.volume, MetaTensor(result.memberships[0]))[0].to(torch.uint8)
 
 
 def volume_scores(case: VolumeCase, result: Segmentation, labels: Tensor) -> Scores:

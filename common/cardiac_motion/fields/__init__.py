@@ -1,1 +1,26 @@
 """Displacement fields: warp, compose, invert; local NCC; points carried by fields."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "analytic": ["PHANTOMS", "Phantom", "get_phantom"],
+        "ddf": [
+            "change_grids",
+            "compose",
+            "downsample",
+            "exponentiate",
+            "invert",
+            "rescale",
+            "sample",
+            "smooth",
+            "warp",
+        ],
+        "field_files": ["load_ddf", "save_cine_ddf", "save_volume_ddf"],
+        "ncc": ["LocalNCCLoss", "local_ncc", "nlcc"],
+        "points": ["grid_points", "step_backward", "step_forward", "track"],
+        "random": ["random_deformation", "random_field"],
+        "regularity": ["folding", "gradient", "jacobian_determinant", "log_jacobian_sd"],
+    },
+)

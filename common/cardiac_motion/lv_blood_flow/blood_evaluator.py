@@ -29,7 +29,7 @@ from cardiac_motion.evaluation.writer import case_folder
 from cardiac_motion.fields.ddf import warp
 from cardiac_motion.fields.field_files import save_cine_ddf
 from cardiac_motion.fields.ncc import nlcc
-from cardiac_motion.lv_blood_flow.measures import measure_flow
+from cardiac_motion.lv_blood_flow.measures import BloodFlow, measure_flow
 from cardiac_motion.lv_blood_flow.result_files import write_flow
 from cardiac_motion.registration.result import RegistrationResult
 from cardiac_motion.strain_pipeline.tracking.image_networks import load_segmentation, segment_cine
@@ -78,13 +78,7 @@ class BloodEvaluator(CaseEvaluator):
 
     def journey(self, case: CineCase) -> CineReport:
         """From frames to fields, flow, scores, and files."""
-        given = case.pool is not None
-        case = find_pool(case, self.segment)
-        single: RegistrationResult = self.fields_of(case)
-        result = replace(single, ddf=smooth_in_time(single.ddf, self.time_sigma))
-        likeness = nlcc(case.image[:, 1:], warp(case.image[:, :1], single.ddf), self.radius, case.mask)
-        flow = measure_flow(case, result.ddf, single.ddf, alike=float(likeness.nanmean()))
-        flow = flow if given else replace(flow, notes=[SEGMENTED, *flow.notes])
+        case, result, flow = self.measure_case(case)
         scores = reconstruction_scores(case, result, self.radius) | flow.scores()
         scores |= truth_scores(case, result.ddf, self.radius) | flow_scores(case, result)
         folder, meta = self.folder_of(case), case.meta
@@ -109,6 +103,23 @@ class BloodEvaluator(CaseEvaluator):
         for note in flow.notes:
             print(f"{case.name}: {note}")
         return CineReport(case, result, scores, folder, None)
+
+    def measure_case(self, case: CineCase) -> tuple[CineCase, RegistrationResult, BloodFlow]:
+        """Measure the flow of a cine; nothing is written.
+
+        Returns:
+            the case with its pool, its fields smoothed over time, and the flow.
+
+        Raises:
+            InputError: no pool is found, or it leaves the sector.
+        """
+        given = case.pool is not None
+        case = find_pool(case, self.segment)
+        single: RegistrationResult = self.fields_of(case)
+        result = replace(single, ddf=smooth_in_time(single.ddf, self.time_sigma))
+        likeness = nlcc(case.image[:, 1:], warp(case.image[:, :1], single.ddf), self.radius, case.mask)
+        flow = measure_flow(case, result.ddf, single.ddf, alike=float(likeness.nanmean()))
+        return case, result, flow if given else replace(flow, notes=[SEGMENTED, *flow.notes])
 
 
 def smooth_in_time(ddf: Tensor, sigma: float) -> Tensor:

@@ -129,10 +129,18 @@ class StrainEvaluator(CaseEvaluator):
 
     def journey(self, case: CineCase) -> StrainCase:
         """From frames to a view, a wall, its motion, strain, and a report."""
+        return write_strain_case(self.measure_case(case), self.weights, self.figures, self.options)
+
+    def measure_case(self, case: CineCase) -> StrainCase:
+        """Measure a cine; nothing is written.
+
+        Raises:
+            InputError: no apical view, no left ventricle, or a failed check.
+        """
         study = add_changes(self.measure(self.compute_kept(case)), self.earlier)
         if self.repeats is not None:
             study = replace(study, repeats=self.repeats(study, self.track_known_wall, self.measures.gls))
-        return write_strain_case(study, self.weights, self.figures, self.options)
+        return study
 
     def compute_kept(self, case: CineCase) -> Kept:
         """What takes long: the view's probabilities, the segmented wall, the fields.

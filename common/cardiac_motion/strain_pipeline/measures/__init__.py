@@ -1,1 +1,12 @@
 """Strain and timing of a tracked wall, with intervals."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "followup": ["Change", "Earlier", "read_earlier"],
+        "measures": ["BeatStrain", "Measured", "StrainMeasures"],
+        "repeats": ["Twin", "TwinResult"],
+    },
+)

@@ -1,0 +1,49 @@
+"""A bundle's evaluator for one file, that records and writes nothing by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cardiac_motion.bundle.config import config_files, content, parse_config
+from cardiac_motion.bundle.find import find_bundle
+from cardiac_motion.core.errors import InputError
+
+
+def make_evaluator(
+    bundle: str,
+    path: str | Path | Sequence[str | Path] | None,
+    options: dict[str, Any],
+    config: str | Sequence[str] = (),
+    bundles: str | Path | None = None,
+) -> Any:
+    """Build a bundle's evaluator with its parts.
+
+    Args:
+        bundle: its name.
+        path: of the input; None is the bundle's built-in one.
+        options: of the configuration, over its values.
+        config: configuration files beyond ``inference.json``.
+        bundles: folder that holds bundles; None looks where ``find_bundle`` does.
+
+    Raises:
+        InputError: the bundle, an option or the input can't be used.
+    """
+    given = path is None or isinstance(path, str | Path)
+    source = path if path is None else str(path) if given else [str(file) for file in path]  # type: ignore[union-attr]
+    further = [config] if isinstance(config, str) else list(config)
+    files = config_files(find_bundle(bundle, bundles), further=further)
+    return content(parse_config(files, {"input": source, "mlflow": False, **options}), "evaluator")
+
+
+def only_case(evaluator: Any) -> Any:
+    """The one case of an evaluator's data set.
+
+    Raises:
+        InputError: there are several, or it can't be read.
+    """
+    if len(evaluator.dataset) != 1:
+        names = ", ".join(str(entry["case"]) for entry in evaluator.dataset.entries[:5])
+        raise InputError(f"{len(evaluator.dataset)} cases ({names}); expected one")
+    return evaluator.dataset[0]

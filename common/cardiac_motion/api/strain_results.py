@@ -1,0 +1,158 @@
+"""Strain of a cine or of a study, as values with types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cardiac_motion.api.evaluators import make_evaluator, only_case
+from cardiac_motion.strain_pipeline.measures.intervals import Interval
+from cardiac_motion.strain_pipeline.measures.measures import BeatStrain
+from cardiac_motion.strain_pipeline.quality.checks import Check
+from cardiac_motion.strain_pipeline.report.report_files import write_strain_case
+from cardiac_motion.strain_pipeline.strain_case import StrainCase, mean_segments
+from cardiac_motion.ventricle.views import ApicalView
+
+BUNDLE = "strain_pipeline"
+
+
+@dataclass(frozen=True)
+class SegmentStrain:
+    """Longitudinal strain of a segment, mean over the beats in which it was accepted.
+
+    Attributes:
+        name: as in the guidelines, ``basal inferoseptum``.
+        strain: at end-systole, %, negative where it shortens; None where the segment is rejected.
+        interval: 90 %, None where there is none.
+        rejected: why it is rejected in every beat; None where it is not.
+    """
+
+    name: str
+    strain: float | None
+    interval: Interval | None
+    rejected: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class StrainResult:
+    """What is measured of a cine.
+
+    Attributes:
+        study: everything that is known of it, lines and fields too.
+        weights: name of a network to what its weights are.
+        options: that it was measured with.
+    """
+
+    study: StrainCase
+    weights: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def gls(self) -> float | None:
+        """Global longitudinal strain at end-systole, %, mean of the beats; None where too few segments are left."""
+        return self.means["gls"]
+
+    @property
+    def segments(self) -> tuple[SegmentStrain, ...]:
+        """The six segments of the view, in the wall's order."""
+        rows = mean_segments(self.study.measured.beats)
+        return tuple(SegmentStrain(r["name"], r["end_systolic"], r["interval"], r["rejected"]) for r in rows)
+
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """90 % intervals of the means, by their names (``gls``, …)."""
+        return self.study.measured.intervals
+
+    @property
+    def means(self) -> dict[str, float | None]:
+        """All numbers, means of the beats; None where the cine does not carry one."""
+        return self.study.measured.means
+
+    @property
+    def beats(self) -> tuple[BeatStrain, ...]:
+        """Frames, numbers, segments and curves of each beat."""
+        return self.study.measured.beats
+
+    @property
+    def view(self) -> ApicalView:
+        """The apical view."""
+        return self.study.view.view
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """The quality checks that were made."""
+        return self.study.checks
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the reader of the numbers must know."""
+        return self.study.warnings
+
+    def report(self, folder: str | Path) -> Path:
+        """Write the results: ``report.html``, ``summary.json``, ``strain.csv``, ``contours.json``, ``film.mp4``.
+
+        Args:
+            folder: of this cine alone; made, or replaced where this program wrote it.
+
+        Returns:
+            the path of ``report.html``.
+
+        Raises:
+            InputError: the folder holds something else, or can't be written.
+        """
+        write_strain_case(replace(self.study, folder=Path(folder)), self.weights, True, self.options)
+        return Path(folder) / "report.html"
+
+
+def measure_strain(
+    path: str | Path | None = None,
+    *,
+    config: str | Sequence[str] = (),
+    bundles: str | Path | None = None,
+    **options: Any,
+) -> StrainResult:
+    """Measure the left ventricular strain of an apical cine; nothing is written.
+
+    Args:
+        path: DICOM, NIfTI (X, Y, T), video or what else ``read_cine`` reads; None is the demo cine.
+        config: configuration files of ``strain_pipeline`` beyond ``inference.json``: ``motion_dis.json``.
+        bundles: folder that holds bundles; None looks where ``find_bundle`` does.
+        **options: of the bundle's configuration, over its values (``view="apical_4ch"``).
+
+    Raises:
+        InputError: the cine can't be read, shows no apical view or fails a check, or there are several cines.
+    """
+    evaluator = make_evaluator(BUNDLE, path, {"figures": False, **options}, config, bundles)
+    return _result(evaluator, only_case(evaluator))
+
+
+def measure_study(
+    path: str | Path | Sequence[str | Path],
+    *,
+    config: str | Sequence[str] = (),
+    bundles: str | Path | None = None,
+    **options: Any,
+) -> dict[str, StrainResult]:
+    """Measure the best cine of each apical view of a study; nothing is written.
+
+    Args:
+        path: folder, DICOMDIR, or list of cines.
+        config, bundles, options: as in ``measure_strain``.
+
+    Returns:
+        the name of a view (``apical_4ch``) to its result.
+
+    Raises:
+        InputError: no cine shows an apical view, or a chosen one can't be measured.
+    """
+    evaluator = make_evaluator(BUNDLE, path, {"figures": False, **options}, config, bundles)
+    if evaluator.dataset.study:
+        evaluator.choose()
+    results = [_result(evaluator, evaluator.dataset[index]) for index in range(len(evaluator.dataset))]
+    return {result.view.name: result for result in results}
+
+
+def _result(evaluator: Any, case: Any) -> StrainResult:
+    return StrainResult(evaluator.measure_case(case), evaluator.weights, evaluator.options)
