@@ -10,8 +10,8 @@ import lazy_loader as lazy
 
 __version__ = "0.1.0"
 
-_find, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
-__all__ += ["__version__", "from_pretrained"]
+_find, __dir__, _names = lazy.attach_stub(__name__, __file__)
+__all__ = [*_names, "__version__", "from_pretrained"]  # noqa: F822 - found by __getattr__
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cardiac_motion.api.evaluators import make_evaluator, only_case
+from cardiac_motion.api.evaluators import make_evaluator, read_only_case
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import InputError
 from tests.conftest import moving_cine
@@ -17,11 +17,11 @@ def cines(tmp_path):
 
 def test_an_evaluator_reads_one_case_and_writes_nothing(cines, tmp_path):
     evaluator = make_evaluator("farneback", cines[0], {"output_dir": str(tmp_path / "out")})
-    case = only_case(evaluator)
+    case = read_only_case(evaluator)
     assert case.image.shape == (2, 2, 64, 72) and evaluator.fields_of(case).ddf.shape == (2, 2, 64, 72)
     assert not (tmp_path / "out").exists()
 
 
 def test_several_cases_are_said(cines):
     with pytest.raises(InputError, match=r"2 cases \(a, b\); expected one"):
-        only_case(make_evaluator("farneback", cines, {}))
+        read_only_case(make_evaluator("farneback", cines, {}))

@@ -102,7 +102,7 @@ def test_a_mask_is_where_it_registers(frames):
         ((torch.rand(32, 32), torch.rand(32, 33)), {}, "of one shape"),
         ((torch.rand(32, 32),) * 3, {}, "3 images"),
         (torch.rand(3, 32, 32), {"mask": torch.ones(9, 9)}, "mask: is"),
-        (torch.rand(3, 32, 32), {"method": "dis", "bundles": "nowhere"}, "no bundles are found in nowhere"),
+        (torch.rand(3, 32, 32), {"method": "dis", "bundles": "nowhere"}, "no bundles in nowhere"),
     ],
 )
 def test_what_cannot_be_registered_is_refused(images, settings, words):

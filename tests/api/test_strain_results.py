@@ -72,7 +72,7 @@ def test_a_study_gives_the_best_cine_of_each_view_and_one_cine_is_asked_for_alon
 
 def test_a_cine_of_no_heart_is_refused(tmp_path):
     write_cine(tmp_path / "cine.nii.gz", moving_cine(3, (64, 72))[0][None])
-    with pytest.raises(InputError, match="cine.nii.gz"):
+    with pytest.raises(InputError, match=r"cine\.nii\.gz"):
         measure_strain(tmp_path / "cine.nii.gz")
     with pytest.raises(InputError, match="no option --viev; did you mean --view"):
         measure_strain(tmp_path / "cine.nii.gz", viev="apical_4ch")

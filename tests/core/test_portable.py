@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 ELSEWHERE = """
 import builtins, os, pkgutil, signal, sys
-import numpy, torch, monai, mlflow, distributed, itk, nibabel  # they look for themselves what there is
+import numpy, torch, monai, mlflow, distributed, itk, nibabel, platformdirs  # they look for themselves what there is
 
 ABSENT = {"fcntl", "resource", "pwd", "grp", "termios", "tty"}
 real = builtins.__import__

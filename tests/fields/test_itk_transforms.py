@@ -1,4 +1,4 @@
-"""Fields as ITK and ANTs apply them: points and images of oblique, anisotropic grids, to a thousandth of a millimetre."""
+"""Fields as ITK and ANTs apply them: points and images of oblique, anisotropic grids, to 1e-3 mm."""
 
 import nibabel
 import numpy as np

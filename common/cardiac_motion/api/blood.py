@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cardiac_motion.api.evaluators import make_evaluator, only_case
+from cardiac_motion.api.evaluators import make_evaluator, read_only_case
 from cardiac_motion.lv_blood_flow.measures import BloodFlow
 
 
@@ -25,4 +25,5 @@ def blood_flow(path: str | Path, *, bundles: str | Path | None = None, **options
         InputError: the cine can't be read, or nothing says where the blood is.
     """
     evaluator = make_evaluator("nmsr_echo", path, options, "blood.json", bundles)
-    return evaluator.measure_case(only_case(evaluator))[2]
+    flow: BloodFlow = evaluator.measure_case(read_only_case(evaluator))[2]
+    return flow

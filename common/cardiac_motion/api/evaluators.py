@@ -37,7 +37,7 @@ def make_evaluator(
     return content(parse_config(files, {"input": source, "mlflow": False, **options}), "evaluator")
 
 
-def only_case(evaluator: Any) -> Any:
+def read_only_case(evaluator: Any) -> Any:
     """The one case of an evaluator's data set.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from cardiac_motion.api.evaluators import make_evaluator, only_case
+from cardiac_motion.api.evaluators import make_evaluator, read_only_case
 from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.evaluation.volume import save_volume
 from cardiac_motion.volume.volume_case import LABELS
@@ -67,6 +67,6 @@ def segment_hippocampus(
         InputError: the volume or not one atlas can be read.
     """
     evaluator = make_evaluator("ssmsr_hippocampus", path, {"atlas_dir": str(atlas_dir), **options}, config, bundles)
-    case = only_case(evaluator)
+    case = read_only_case(evaluator)
     result, labels = evaluator.segment(case)
     return HippocampusLabels(labels, case.affine, tuple(result.names))

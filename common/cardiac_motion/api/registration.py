@@ -76,14 +76,14 @@ def register(
         own_mask = own_mask.reshape(-1, 1, *pairs.shape[2:])
     parser = parse_config(method_files(method, dimensions, bundles), options)
     _drop_checkpoints(parser)
-    with _seeded(parser):
+    with _use_seed(parser):
         network = content(parser, "network").to(content(parser, "device"))
         result = register_pairs(pairs, network, content(parser, INFERER[dimensions]), own_mask)
     return replace(result, ddf=result.ddf.float().cpu())
 
 
 @contextmanager
-def _seeded(parser: ConfigParser) -> Iterator[None]:
+def _use_seed(parser: ConfigParser) -> Iterator[None]:
     """Draw random numbers with the bundle's seed, and leave the caller's generators as they were."""
     state = np.random.get_state()  # noqa: NPY002 - what is put back is NumPy's global state
     with torch.random.fork_rng():
@@ -107,10 +107,10 @@ def _to_pairs(images: Image | Sequence[Image]) -> tuple[Tensor, Tensor | None]:
     """Pairs ``[N, 2, *S]`` in [0, 1], and the mask ``[1, 1, *S]`` of a cine that carries its regions."""
     if isinstance(images, tuple | list):
         return _pair_of(images), None
-    tensor = _to_tensor(images)
+    tensor = _to_tensor(images)  # type: ignore[arg-type]
     if tensor.dim() == 5 and tensor.shape[1] == 2:
-        return torch.stack([_normalised(image) for image in tensor.flatten(0, 1)]).view(tensor.shape), None
-    tensor = _in_unit_range(tensor)
+        return torch.stack([_normalise_volume(image) for image in tensor.flatten(0, 1)]).view(tensor.shape), None
+    tensor = _check_unit_range(tensor)
     if tensor.dim() == 3:
         tensor = tensor[None]
     if tensor.dim() != 4 or (tensor.shape[0] != 1 and tensor.shape[1] != 2):
@@ -128,13 +128,13 @@ def _pair_of(images: Sequence[Image]) -> Tensor:
     moving, fixed = images
     if isinstance(moving, MetaTensor) and isinstance(fixed, MetaTensor) and moving.dim() == fixed.dim() == 4:
         if moving.shape != fixed.shape or not np.allclose(moving.affine, fixed.affine, atol=1e-4):
-            moving = ResampleToMatch(padding_mode="border")(moving, fixed)  # type: ignore[assignment]
+            moving = ResampleToMatch(padding_mode="border")(moving, fixed)
     pair = [_to_tensor(image) for image in (moving, fixed)]
     pair = [image[0] if image.dim() == 4 and len(image) == 1 else image for image in pair]
     if pair[0].shape != pair[1].shape or pair[0].dim() not in (2, 3):
         shapes = " and ".join(str(tuple(image.shape)) for image in pair)
         raise InputError(f"images {shapes}: expected two of one shape, [H, W] or [X, Y, Z]")
-    scaled = [_in_unit_range(image) if image.dim() == 2 else _normalised(image) for image in pair]
+    scaled = [_check_unit_range(image) if image.dim() == 2 else _normalise_volume(image) for image in pair]
     return torch.stack(scaled)[None]
 
 
@@ -145,12 +145,12 @@ def _to_tensor(image: Image) -> Tensor:
     return tensor / 255 if tensor.dtype == torch.uint8 else tensor.float()
 
 
-def _in_unit_range(image: Tensor) -> Tensor:
+def _check_unit_range(image: Tensor) -> Tensor:
     low, high = float(image.min()), float(image.max())
     if low < 0 or high > 1:
         raise InputError(f"images: values from {low:g} to {high:g}; expected [0, 1], or bytes")
     return image
 
 
-def _normalised(image: Tensor) -> Tensor:
+def _normalise_volume(image: Tensor) -> Tensor:
     return torch.from_numpy(normalise(image.numpy()))

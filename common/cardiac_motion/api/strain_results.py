@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cardiac_motion.api.evaluators import make_evaluator, only_case
+from cardiac_motion.api.evaluators import make_evaluator, read_only_case
 from cardiac_motion.strain_pipeline.measures.intervals import Interval
 from cardiac_motion.strain_pipeline.measures.measures import BeatStrain
 from cardiac_motion.strain_pipeline.quality.checks import Check
@@ -125,7 +125,7 @@ def measure_strain(
         InputError: the cine can't be read, shows no apical view or fails a check, or there are several cines.
     """
     evaluator = make_evaluator(BUNDLE, path, {"figures": False, **options}, config, bundles)
-    return _result(evaluator, only_case(evaluator))
+    return _result(evaluator, read_only_case(evaluator))
 
 
 def measure_study(

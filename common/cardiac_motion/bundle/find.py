@@ -124,7 +124,7 @@ def find_bundle(name: str | Path, folder: str | Path | None = None) -> Path:
         )
     looked = ", ".join(str(place) for place in places)
     raise InputError(
-        f"{name}: no bundles are found in {looked}; name their folder by --bundles DIR or {VARIABLE}, or get them: {GET}"
+        f"{name}: no bundles in {looked}; name their folder by --bundles DIR or {VARIABLE}, or get them: {GET}"
     )
 
 

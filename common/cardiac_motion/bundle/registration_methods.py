@@ -40,10 +40,8 @@ METHODS = {
     "pwc_net": RegistrationMethod("cpwc_echo", "PWC-Net", ("pwc_net.json",)),
     "c_pwc_net": RegistrationMethod("cpwc_echo", "c-PWC-Net", ("c_pwc_net.json",)),
     "echo_pwc_net": RegistrationMethod("cpwc_echo", "EchoPWC-Net", ("echo_pwc_net.json",)),
-    "nmsr": RegistrationMethod("nmsr_echo", "test-time optimisation at four scales, preset fast"),
-    "nmsr_motion": RegistrationMethod(
-        "nmsr_echo", "test-time optimisation at four scales, smoother fields", ("motion.json",)
-    ),
+    "nmsr": RegistrationMethod("nmsr_echo", "test-time optimisation, preset fast"),
+    "nmsr_motion": RegistrationMethod("nmsr_echo", "test-time optimisation, smoother fields", ("motion.json",)),
     "dis": RegistrationMethod("dis", "dense inverse search"),
     "farneback": RegistrationMethod("farneback", "polynomial expansion"),
     "ilk": RegistrationMethod("ilk", "iterative Lucas-Kanade"),
@@ -51,9 +49,7 @@ METHODS = {
     "fft_xcorr": RegistrationMethod("fft_xcorr", "block matching by cross-correlation"),
     "greedy": RegistrationMethod("greedy", "greedy diffeomorphic registration", volume=("volume.json",)),
     "ants": RegistrationMethod("ants_syn", "ANTs SyN, CC", ("cine.json",), ()),
-    "ants_quick": RegistrationMethod(
-        "ants_syn", "ANTs SyN, mutual information", ("cine.json", "quick.json"), ("quick.json",)
-    ),
+    "ants_quick": RegistrationMethod("ants_syn", "ANTs SyN, quick", ("cine.json", "quick.json"), ("quick.json",)),
     "niftyreg": RegistrationMethod("niftyreg", "B-spline registration", ("cine.json",), ()),
     "ssmsr": RegistrationMethod("ssmsr_hippocampus", "multi-scale test-time registration", None, ()),
     "voxelmorph": RegistrationMethod("voxelmorph", "VoxelMorph trained on hippocampi", None, ()),

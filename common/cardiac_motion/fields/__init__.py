@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "warp",
         ],
         "field_files": ["load_ddf", "save_cine_ddf", "save_volume_ddf"],
+        "itk_transforms": ["load_itk_transform", "save_itk_transform"],
         "ncc": ["LocalNCCLoss", "local_ncc", "nlcc"],
         "points": ["grid_points", "step_backward", "step_forward", "track"],
         "random": ["random_deformation", "random_field"],

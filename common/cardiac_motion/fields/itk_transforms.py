@@ -68,7 +68,7 @@ def save_itk_transform(
     if dimensions == 3:
         if affine is None:
             raise InputError(f"{path}: a volume's transform needs the affine of the fixed image")
-        save_volume_ddf(path, field, _checked(path, affine, 4))
+        save_volume_ddf(path, field, _check_affine(path, affine, 4))
         return
     place = _plane_affine(path, affine, spacing)
     vectors = np.einsum("ij,jrc->cri", place[:2, :2], field.double().numpy(force=True))
@@ -82,8 +82,8 @@ def load_itk_transform(path: str | Path) -> tuple[Tensor, np.ndarray]:
     """Read a displacement field that ITK, ANTs (``…1Warp.nii.gz``) or ``save_itk_transform`` wrote as NIfTI.
 
     Returns:
-        ``ddf [1, d, *S]`` in voxels of the field's grid, array axis order, and its affine: of a volume 4×4, voxel to RAS
-        mm; of a frame 3×3, (row, column) to ITK's (x, y) in mm.
+        ``ddf [1, d, *S]`` in voxels of the field's grid, array axis order, and its affine: of a volume 4×4, voxel to
+        RAS mm; of a frame 3×3, (row, column) to ITK's (x, y) in mm.
 
     Raises:
         InputError: the file is missing, is no NIfTI, or holds no displacement field.
@@ -114,7 +114,7 @@ def load_itk_transform(path: str | Path) -> tuple[Tensor, np.ndarray]:
     return torch.from_numpy(ddf[None]).float(), place
 
 
-def _checked(path: str | Path, affine: np.ndarray | Tensor, size: int) -> np.ndarray:
+def _check_affine(path: str | Path, affine: np.ndarray | Tensor, size: int) -> np.ndarray:
     values = np.asarray(affine, dtype=np.float64)
     if values.shape != (size, size) or not np.isfinite(values).all() or abs(np.linalg.det(values)) < 1e-12:
         raise InputError(f"{path}: the affine is no {size}×{size} map of voxels to millimetres")
@@ -124,11 +124,11 @@ def _checked(path: str | Path, affine: np.ndarray | Tensor, size: int) -> np.nda
 def _plane_affine(path: str | Path, affine: np.ndarray | Tensor | None, spacing: Sequence[float] | None) -> np.ndarray:
     """3×3, (row, column) to ITK's (x, y) in mm."""
     if affine is not None:
-        return _checked(path, affine, 3)
+        return _check_affine(path, affine, 3)
     if spacing is None:
         raise InputError(f"{path}: a transform is in mm: give the spacing (row, column), or an affine")
     row, column = (float(step) for step in spacing)
-    return _checked(path, np.array([[0.0, column, 0.0], [row, 0.0, 0.0], [0.0, 0.0, 1.0]]), 3)
+    return _check_affine(path, np.array([[0.0, column, 0.0], [row, 0.0, 0.0], [0.0, 0.0, 1.0]]), 3)
 
 
 def _nifti_affine(place: np.ndarray) -> np.ndarray:

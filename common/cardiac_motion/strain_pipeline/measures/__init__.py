@@ -7,6 +7,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submod_attrs={
         "followup": ["Change", "Earlier", "read_earlier"],
         "measures": ["BeatStrain", "Measured", "StrainMeasures"],
-        "repeats": ["Twin", "TwinResult"],
+        "repeats": ["RepeatsResult", "SimulatedRepeat"],
     },
 )
