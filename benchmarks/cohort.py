@@ -172,8 +172,9 @@ def resident_memory(doing: Work, picture: str) -> dict[str, Any]:
 
 def command(folder: Path, *more: str) -> list[str]:
     """A run over the cines of ``folder``."""
-    return [sys.executable, "-m", "cardiac_motion.cohort", "--bundle", "farneback", "--fields", "True",
-            "--figures", "False", "--datalist", f"{folder}/list.json", "--dataset_dir", str(folder), *more]  # fmt: skip
+    return [sys.executable, "-m", "cardiac_motion.cohort", "--bundle", "farneback", "--save_fields", "True",
+            "--save_figures", "False", "--datalist", f"{folder}/list.json", "--dataset_dir", str(folder),
+            *more]  # fmt: skip
 
 
 @contextmanager

@@ -17,9 +17,9 @@ from tests.conftest import moving_cine
 
 PAGES = ("README.md", "bundles/nmsr_echo/docs/README.md")
 SMALLEST = {
-    "strain_pipeline/configs/inference.json": "--figures False --mlflow False",
-    "cpwc_echo/configs/inference.json": "--frames 3 --figures False --mlflow False",
-    "inference.json": "--frames 3 --steps 1 --figures False --mlflow False",
+    "strain_pipeline/configs/inference.json": "--save_figures False --mlflow False",
+    "cpwc_echo/configs/inference.json": "--max_frames 3 --save_figures False --mlflow False",
+    "inference.json": "--max_frames 3 --steps 1 --save_figures False --mlflow False",
     "train.json": "--epochs 1 --pairs_per_epoch 2 --validation_pairs 2 --batch_size 1 --crop [48,48]",
 }
 

@@ -50,7 +50,7 @@ def test_it_is_the_bundles_field(frames, method, bundle, options, tmp_path):
     lit[:, :20, :24] = 0  # a corner that is no sector
     write_cine(tmp_path / "cine.nii.gz", lit[None])
     settings = {"input": str(tmp_path / "cine.nii.gz"), "output_dir": str(tmp_path / "out")}
-    run_here(f"{bundle}/configs/inference.json", **settings, figures=False, mlflow=False, **options)
+    run_here(f"{bundle}/configs/inference.json", **settings, save_figures=False, mlflow=False, **options)
     torch.manual_seed(99)
     drawn = torch.random.get_rng_state()
     found = register(read_cine(tmp_path / "cine.nii.gz"), method, **options).ddf

@@ -20,19 +20,19 @@ WHEEL = "cardiac_motion_bundles-0.1.0-py3-none-any.whl"
 QUICK = {
     "ants_syn": "--candidates 1 --ants quick",
     "convexadam": "--candidates 1 --steps 2",
-    "cpwc_echo": "--frames 3",
-    "dis": "--frames 3",
-    "farneback": "--frames 3",
-    "fft_xcorr": "--frames 3",
+    "cpwc_echo": "--max_frames 3",
+    "dis": "--max_frames 3",
+    "farneback": "--max_frames 3",
+    "fft_xcorr": "--max_frames 3",
     "fireants": "--candidates 1 --iterations [2,1,1]",
-    "greedy": "--frames 3",
-    "ilk": "--frames 3",
+    "greedy": "--max_frames 3",
+    "ilk": "--max_frames 3",
     "neurreg": "--candidates 2",
     "niftyreg": "--candidates 1 --steps 2",
-    "nmsr_echo": "--frames 3 --steps 1",
+    "nmsr_echo": "--max_frames 3 --steps 1",
     "ssmsr_hippocampus": "--candidates 2 --refined_candidates 1 --steps [1,1]",
     "strain_pipeline": "",
-    "tvl1": "--frames 3",
+    "tvl1": "--max_frames 3",
     "voxelmorph": "--candidates 2",
 }
 
@@ -190,7 +190,7 @@ def test_a_zipped_bundle_runs_from_any_folder(name, unzipped, elsewhere):
     )  # fmt: skip
     assert Path(ours.stdout.strip()).is_relative_to(python.parents[1]), "the wheel, not the repository"
     command = ["-m", "monai.bundle", "run", "--config_file", str(unzipped / name / "configs/inference.json")]
-    options = [*QUICK[name].split(), "--figures", "False", "--mlflow", "False"]
+    options = [*QUICK[name].split(), "--save_figures", "False", "--mlflow", "False"]
     done = subprocess.run(
         [python, *command, *options], cwd=empty, env=quiet, capture_output=True, text=True, timeout=900, check=False
     )

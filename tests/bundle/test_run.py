@@ -18,7 +18,7 @@ from tests.bundles.running import ROOT
 from tests.conftest import moving_cine
 
 FARNEBACK = "bundles/farneback/configs/inference.json"
-QUICK = ["--figures", "False", "--mlflow", "False", "--levels", "1"]
+QUICK = ["--save_figures", "False", "--mlflow", "False", "--levels", "1"]
 
 
 @pytest.fixture
@@ -57,18 +57,18 @@ def test_monai_warns_before_it_opens_a_configuration(tmp_path):
 def test_words_of_a_command():
     files = "['a.json','b.json']"
     words = ["train", "--config_file", files, "--config_file", "c.json", "d.json", "--steps=[1, 2]", "--input", "2024"]
-    assert arguments([*words, "--checkpoint", "None", "--figures", "False", "--output-dir", "a#b $c"]) == {
+    assert arguments([*words, "--checkpoint", "None", "--save_figures", "False", "--output-dir", "a#b $c"]) == {
         "run_id": "train", "config_file": ["a.json", "b.json", "c.json", "d.json"], "steps": [1, 2], "input": "2024",
-        "checkpoint": None, "figures": False, "output_dir": "a#b $c",
+        "checkpoint": None, "save_figures": False, "output_dir": "a#b $c",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--frames", "3", "4"], "4: belongs to no option"),
-        (["--frames"], "--frames: needs a value"),
-        (["--frames", "--seed", "1"], "--frames: needs a value"),
+        (["--max_frames", "3", "4"], "4: belongs to no option"),
+        (["--max_frames"], "--max_frames: needs a value"),
+        (["--max_frames", "--seed", "1"], "--max_frames: needs a value"),
         (["--seed", "1", "--seed", "2"], "--seed: is given twice"),
     ],
 )
@@ -102,7 +102,7 @@ BAD = {
     "part": (["--config_file", FARNEBACK, "--inferer#bach_size", "1"], "did you mean --inferer#batch_size?"),
     "file": (["--config_file", FARNEBACK.replace("inference", "inferense")], "configs/inference.json?"),
     "bundle": (["--config_file", FARNEBACK.replace("farneback", "farnebak")], "bundles/farneback/configs"),
-    "no file": (["--frames", "3"], "no --config_file FILE"),
+    "no file": (["--max_frames", "3"], "no --config_file FILE"),
     "no input": (["--config_file", FARNEBACK, "--input", "none.dcm"], "none.dcm: no such file"),
     "a dollar": (["--config_file", FARNEBACK, "--input", "$none/x.dcm"], "$none/x.dcm: no such file"),
     "an at": (["--config_file", FARNEBACK, "--input", "@none.dcm"], "@none.dcm: no such file"),

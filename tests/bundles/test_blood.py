@@ -47,7 +47,7 @@ def turning(tmp_path_factory):
 def folder(turning, tmp_path_factory):
     path, pool, _ = turning
     out = tmp_path_factory.mktemp("out")
-    run_here(*CONFIGS, input=str(path), pool=pool, output_dir=str(out / "blood"), **QUICK)
+    run_here(*CONFIGS, input=str(path), blood_mask=pool, output_dir=str(out / "blood"), **QUICK)
     return out / "blood" / "cine"
 
 
@@ -96,7 +96,7 @@ def test_the_files(folder):
 def test_bad_pools_are_one_line(turning, tmp_path, pool, words):
     path = save_pool(tmp_path / "pool.nii.gz", pool)
     with pytest.raises(RuntimeError) as caught:
-        run_here(*CONFIGS, input=str(turning[0]), pool=path, output_dir=str(tmp_path / "out"), **QUICK)
+        run_here(*CONFIGS, input=str(turning[0]), blood_mask=path, output_dir=str(tmp_path / "out"), **QUICK)
     error = str(input_error_in(caught.value))
     assert "\n" not in error and words in error
     assert not (tmp_path / "out" / "cine").exists()
@@ -106,7 +106,7 @@ def run_on(tmp_path, frames, **options):
     """Run ``blood.json`` on a cine ``[T, H, W]`` of 100 Hz; the notes of its summary."""
     meta = {"spacing": (0.5, 0.5), "frame_times": [0.01 * t for t in range(len(frames))]}
     write_cine(tmp_path / "cine.nii.gz", MetaTensor(frames[None], meta=meta))
-    options = {**QUICK, "figures": False, "fields": False, **options}
+    options = {**QUICK, "save_figures": False, "save_fields": False, **options}
     run_here(*CONFIGS, input=str(tmp_path / "cine.nii.gz"), output_dir=str(tmp_path / "out"), **options)
     return json.loads((tmp_path / "out" / "cine" / "summary.json").read_text(encoding="utf-8"))["notes"]
 
@@ -115,7 +115,7 @@ def test_a_pool_that_leaves_the_sector_is_one_line(tmp_path):
     frames = moving_cine()[0] * torch.from_numpy(disc(34))
     path = save_pool(tmp_path / "pool.nii.gz", disc(26, shift=22))
     with pytest.raises(RuntimeError) as caught:
-        run_on(tmp_path, frames, pool=path)
+        run_on(tmp_path, frames, blood_mask=path)
     assert "pool.nii.gz: the blood pool leaves the sector in frame 0" in str(input_error_in(caught.value))
 
 
@@ -135,13 +135,13 @@ def test_frames_that_nothing_connects_are_said(tmp_path):
     random = np.random.default_rng(0)
     frames = np.stack([ndimage.gaussian_filter(random.random((72, 80)), 1.6) for _ in range(3)])
     frames = torch.from_numpy((frames - frames.min()) / (frames.max() - frames.min())).float()
-    notes = run_on(tmp_path, frames, pool=save_pool(tmp_path / "pool.nii.gz", disc(frames=3)))
+    notes = run_on(tmp_path, frames, blood_mask=save_pool(tmp_path / "pool.nii.gz", disc(frames=3)))
     assert any("match poorly" in note and "frame rate of 100 Hz" in note for note in notes)
 
 
 def test_what_is_tracked_without_contrast_is_said(tmp_path):
     frames = moving_cine()[0] * torch.where(torch.from_numpy(disc()), 0.2, 1.0)
-    notes = run_on(tmp_path, frames, pool=save_pool(tmp_path / "pool.nii.gz", disc()))
+    notes = run_on(tmp_path, frames, blood_mask=save_pool(tmp_path / "pool.nii.gz", disc()))
     assert any("No contrast agent is seen" in note and "clutter" in note for note in notes)
 
 

@@ -30,7 +30,7 @@ BUNDLES = [
     )
     for name in BAD_OPTION
 ]
-QUICK = {"mlflow": False, "figures": False}
+QUICK = {"mlflow": False, "save_figures": False}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def simulated(tmp_path_factory):
 
 def test_a_real_cine_as_a_user_runs_it(tmp_path):
     done = run_command(
-        "--config_file", "bundles/farneback/configs/inference.json", "--output_dir", str(tmp_path), "--frames", "3",
+        "--config_file", "bundles/farneback/configs/inference.json", "--output_dir", str(tmp_path), "--max_frames", "3",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     case = tmp_path / "examples_ybr_color"

@@ -133,7 +133,7 @@ def test_composition_changes_the_field(tmp_path, weights, cine):
         files = [f"cpwc_echo/configs/{change}.json" for change in changes]
         run_here(
             INFERENCE, *files, input=cine, checkpoint=weights, output_dir=str(tmp_path / name), mlflow=False,
-            figures=False, **TINY,
+            save_figures=False, **TINY,
         )  # fmt: skip
     plain, alone, gaps = (load_ddf(tmp_path / name / "cine/ddf.nii.gz") for name in ("with", "without", "gaps"))
     assert not torch.equal(plain, alone) and not torch.equal(plain, gaps) and gaps.shape == plain.shape
@@ -149,7 +149,7 @@ def test_a_pair_is_refined_from_where_the_network_leads(tmp_path):
     for name, files in (("refined", ["refined"]), ("network", ["no_composition"])):
         run_here(
             INFERENCE, *(f"cpwc_echo/configs/{file}.json" for file in files), input=str(tmp_path / "cine.nii.gz"),
-            output_dir=str(tmp_path / name), mlflow=False, figures=False,
+            output_dir=str(tmp_path / name), mlflow=False, save_figures=False,
         )  # fmt: skip
     refined, network = (
         load_ddf(tmp_path / name / "cine/ddf.nii.gz")[0, :, 20:-20, 20:-20] for name in ("refined", "network")

@@ -24,7 +24,7 @@ from tests.conftest import moving_cine
 
 CINES = ("nmsr_echo", "cpwc_echo", "farneback", "fft_xcorr", "strain_pipeline")
 VOLUMES = ("ssmsr_hippocampus", "ants_syn", "voxelmorph", "niftyreg", "neurreg", "convexadam", "fireants")
-QUICK = {"mlflow": False, "figures": False}
+QUICK = {"mlflow": False, "save_figures": False}
 
 
 def content(folder):
@@ -123,7 +123,8 @@ def test_two_cines_of_one_name_in_a_list(tmp_path):
 def cohort(tmp_path, out, *images):
     (tmp_path / "list.json").write_text(json.dumps({"test": list(images)}), encoding="utf-8")
     words = ["--bundle", str(ROOT / "bundles/farneback"), "--datalist", str(tmp_path / "list.json"), "--dataset_dir",
-             str(tmp_path), "--output_dir", str(out), "--figures", "False", "--mlflow", "False", "--here"]  # fmt: skip
+             str(tmp_path), "--output_dir", str(out), "--save_figures", "False", "--mlflow", "False",
+             "--here"]  # fmt: skip
     return run(*arguments(words))
 
 

@@ -51,7 +51,12 @@ def evaluator_of(name, inputs, out):
     parser = ConfigParser()
     parser.read_config(ROOT / "bundles" / name / "configs/inference.json")
     volumes = "atlas_dir" in parser
-    given = {"bundle_root": str(ROOT / "bundles" / name), "output_dir": str(out), "figures": False, "mlflow": False}
+    given = {
+        "bundle_root": str(ROOT / "bundles" / name),
+        "output_dir": str(out),
+        "save_figures": False,
+        "mlflow": False,
+    }
     given |= {"input": str(inputs / ("volume.nii.gz" if volumes else "cine.nii.gz")), **FEWEST.get(name, {})}
     if volumes:
         given |= {"atlas_dir": str(inputs), "choice": "before"}

@@ -58,7 +58,7 @@ def test_a_comparator_takes_an_atlas_to_a_synthetic_volume(name, tmp_path):
     save(Nifti1Image(label, np.eye(4)), tmp_path / "l.nii.gz")
     files = [f"{name}/configs/inference.json", *(["greedy/configs/volume.json"] if name == "greedy" else [])]
     given = {"input": str(tmp_path / "v.nii.gz"), "label": str(tmp_path / "l.nii.gz"), "atlas_dir": str(tmp_path)}
-    run_here(*files, **given, output_dir=str(tmp_path / "out"), mlflow=False, figures=False)
+    run_here(*files, **given, output_dir=str(tmp_path / "out"), mlflow=False, save_figures=False)
     metrics = json.loads((tmp_path / "out/v/summary.json").read_text(encoding="utf-8"))["metrics"]
     assert metrics["dice"] > 0.7 and metrics["folding"] < 0.005
 
@@ -66,7 +66,7 @@ def test_a_comparator_takes_an_atlas_to_a_synthetic_volume(name, tmp_path):
 @pytest.mark.parametrize(("name", "options"), [("ants_syn", {"ants": "quick"}), ("niftyreg", {"steps": 5})])
 def test_a_cine_is_registered_frame_by_frame(name, options, tmp_path):
     configs = [f"{name}/configs/inference.json", f"{name}/configs/cine.json"]
-    run_here(*configs, output_dir=str(tmp_path), mlflow=False, frames=3, figures=False, **options)
+    run_here(*configs, output_dir=str(tmp_path), mlflow=False, max_frames=3, save_figures=False, **options)
     columns = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["cases"]
     assert columns["nlcc"]["mean"] > columns["nlcc@before"]["mean"]
 

@@ -30,7 +30,7 @@ from tests.fresh_heart import measure_unfound
 
 CONFIGS = ROOT / "bundles/nmsr_echo/configs"
 INFERENCE = "nmsr_echo/configs/inference.json"
-QUICK = {"frames": 3, "steps": 2, "mlflow": False, "figures": False}
+QUICK = {"max_frames": 3, "steps": 2, "mlflow": False, "save_figures": False}
 
 
 def cine_file(folder, name="cine.nii.gz", frames=3, size=(112, 112)):
@@ -47,7 +47,7 @@ def columns(path):
 def test_demo_as_a_user_runs_it(tmp_path):
     done = run_command(
         "--config_file", "bundles/nmsr_echo/configs/inference.json", "--output_dir", str(tmp_path / "out"),
-        "--frames", "4",
+        "--max_frames", "4",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     out = tmp_path / "out"
@@ -130,7 +130,7 @@ def test_the_trained_start_has_learned_to_see_motion():
 def test_voxelmorph_is_one_pass_of_the_trained_start(tmp_path):
     cine = cine_file(tmp_path)
     files = [f"nmsr_echo/configs/{name}.json" for name in ("paper", "voxelmorph")]
-    run_here(INFERENCE, *files, input=cine, output_dir=str(tmp_path / "out"), mlflow=False, figures=False)
+    run_here(INFERENCE, *files, input=cine, output_dir=str(tmp_path / "out"), mlflow=False, save_figures=False)
     network = load_weights(RegistrationUNet(2), CONFIGS.parent / "models/voxelmorph.pt").eval()
     case = CineCases(cine)[0]
     with torch.no_grad():
@@ -147,7 +147,7 @@ def test_evaluate_a_list_and_a_bad_case_in_it(tmp_path, capsys):
     with pytest.raises(RuntimeError) as caught:
         run_here(
             INFERENCE, "nmsr_echo/configs/evaluate.json", datalist=str(tmp_path / "list.json"), fold="validation",
-            dataset_dir=str(tmp_path), output_dir=str(tmp_path / "out"), **(QUICK | {"frames": 0}),
+            dataset_dir=str(tmp_path), output_dir=str(tmp_path / "out"), **(QUICK | {"max_frames": 0}),
         )  # fmt: skip
     assert "1 of 3 cases failed" in str(input_error_in(caught.value)) and "b.dcm" in str(input_error_in(caught.value))
     assert [row["case"] for row in columns(tmp_path / "out/metrics.csv")] == ["a", "c"]
@@ -160,7 +160,7 @@ def test_evaluate_a_list_and_a_bad_case_in_it(tmp_path, capsys):
 
 
 def test_spacing_given_and_warped_written(tmp_path):
-    run_here(INFERENCE, output_dir=str(tmp_path / "out"), spacing=[0.8, 0.8], warped=True, **QUICK)
+    run_here(INFERENCE, output_dir=str(tmp_path / "out"), spacing=[0.8, 0.8], save_warped=True, **QUICK)
     case = tmp_path / "out/examples_ybr_color"
     assert json.loads((case / "summary.json").read_text(encoding="utf-8"))["spacing"] == [0.8, 0.8]
     assert read_cine(case / "warped.nii.gz").shape == (1, 3, 240, 320)
@@ -173,7 +173,9 @@ def test_blood_is_tracked_without_the_wall(tmp_path):
         mask = ((rows**2 + cols**2) < radius**2).astype(np.uint8)
         nibabel.save(nibabel.Nifti1Image(mask.T, np.eye(4)), tmp_path / f"{name}.nii.gz")
     masks = {"ed_mask": str(tmp_path / "ed.nii.gz"), "es_mask": str(tmp_path / "es.nii.gz")}
-    run_here(INFERENCE, input=path, ed=0, es=4, output_dir=str(tmp_path / "out"), **masks, **(QUICK | {"frames": 0}))
+    run_here(
+        INFERENCE, input=path, ed=0, es=4, output_dir=str(tmp_path / "out"), **masks, **(QUICK | {"max_frames": 0})
+    )
     assert json.loads((tmp_path / "out/cine/summary.json").read_text(encoding="utf-8"))["metrics"]["nlcc"] > 0
     with pytest.raises(RuntimeError) as caught:
         run_here(INFERENCE, input=path, output_dir=str(tmp_path / "no"), **masks, **QUICK)
@@ -284,7 +286,7 @@ def test_full_disk_leaves_nothing_that_looks_whole(tmp_path):
     (tmp_path / "home").mkdir()
     done = run_command(
         "--config_file", "bundles/nmsr_echo/configs/inference.json", "--output_dir", str(tmp_path / "out"),
-        "--frames", "3", "--steps", "1", "--mlflow", "False",
+        "--max_frames", "3", "--steps", "1", "--mlflow", "False",
         preexec_fn=little_room, env={**os.environ, "MPLCONFIGDIR": str(tmp_path / "home")},
     )  # fmt: skip
     assert done.returncode == 1, done.stdout

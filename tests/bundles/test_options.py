@@ -20,7 +20,7 @@ CONFIGS = sorted(
     if '"initialize"' in path.read_text(encoding="utf-8")
 )
 BASES = {"multi_gpu_train": "train"}
-QUICK = ("--figures", "False", "--mlflow", "False", "--levels", "1")
+QUICK = ("--save_figures", "False", "--mlflow", "False", "--levels", "1")
 
 
 def last_line(done):
@@ -51,13 +51,13 @@ def test_a_mistyped_option_is_one_line(tmp_path):
 
 
 def test_arguments_of_monai_are_known_and_a_file_of_arguments_is_checked(tmp_path):
-    (tmp_path / "args.json").write_text(json.dumps({"frmes": 3}), encoding="utf-8")
+    (tmp_path / "args.json").write_text(json.dumps({"max_frmes": 3}), encoding="utf-8")
     with pytest.raises(RuntimeError) as caught:
         run_command_here(
             "run", "--config_file", str([FARNEBACK, FARNEBACK.replace("inference", "evaluate")]),
             "--meta_file", "bundles/farneback/configs/metadata.json", "--args_file", str(tmp_path / "args.json"),
         )  # fmt: skip
-    assert str(input_error_in(caught.value)).endswith("has no option --frmes; did you mean --frames?")
+    assert str(input_error_in(caught.value)).endswith("has no option --max_frmes; did you mean --max_frames?")
 
 
 def test_names_of_files_that_mean_something_to_others(tmp_path):

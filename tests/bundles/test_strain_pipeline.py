@@ -164,7 +164,7 @@ def test_three_views_make_one_report(hearts, tmp_path):
     text = (tmp_path / "out/report.html").read_text(encoding="utf-8")
     eye = re.search(r'<svg role="img" class="bullseye".*?</svg>', text, re.DOTALL)[0]
     assert eye.count("<path") == 18 and text.count("data-player") == 4
-    measure(tmp_path / "twice", hearts[0], cines[:2], view=["A4C", "A4C"], select_cine={"A4C": "1"}, figures=False)
+    measure(tmp_path / "twice", hearts[0], cines[:2], view=["A4C", "A4C"], select_cine={"A4C": "1"}, save_figures=False)
     study = json.loads((tmp_path / "twice/study.json").read_text(encoding="utf-8"))
     assert [(cine["name"], cine["taken"]) for cine in study["cines"]] == [("0", False), ("1", True)]
     assert not (tmp_path / "twice/0").exists() and study["ejection_fraction"] is None
@@ -243,7 +243,7 @@ def test_a_users_contour_takes_the_place_of_the_automatic_one(report_folder, hea
     nibabel.save(nibabel.Nifti1Image(mask, np.eye(4)), tmp_path / "ed.nii.gz")
     starts = {}
     for name in ("ed.json", "ed.nii.gz"):
-        measure(tmp_path / f"{name}.out", hearts[0], contour=str(tmp_path / name), ed=0, figures=False)
+        measure(tmp_path / f"{name}.out", hearts[0], contour=str(tmp_path / name), ed=0, save_figures=False)
         assert summary_of(tmp_path / f"{name}.out/cine")["contour"].endswith(name)
         starts[name] = np.array(
             json.loads((tmp_path / f"{name}.out/cine/contours.json").read_text(encoding="utf-8"))["endocardium"][0]
@@ -267,7 +267,7 @@ def test_unknown_spacing_gives_no_millimetres(hearts, tmp_path):
 
 
 def test_a_cine_cut_before_its_end_says_what_is_missing(hearts, tmp_path):
-    measure(tmp_path / "out", hearts[0], frames=11, figures=False)
+    measure(tmp_path / "out", hearts[0], max_frames=11, save_figures=False)
     summary = summary_of(tmp_path / "out/cine")
     assert not summary["beats"][0]["whole"] and "not whole" in summary["warnings"][0]
     assert all(summary["means"][key] is None for key in ("drift", "gls_peak", "gls_post_systolic_index", "heart_rate"))
@@ -329,7 +329,7 @@ def bad_cine(kind, folder, heart):
         ("plain", {"view": "PLAX"}, "view 'PLAX': strain is measured in"),
         ("plain", {"view": ["A4C", "A2C"]}, "--view has 2 values for 1 cines"),
         ("plain", {"empty": True}, "no left ventricle found"),
-        ("plain", {"frames": 6}, "half a beat"),
+        ("plain", {"max_frames": 6}, "half a beat"),
         ("plain", {"ed": 9, "es": 3}, "end-systole comes after end-diastole"),
         ("plain", {"ed": 99}, "ED at frame 99"),
         ("plain", {"contour": "nowhere.json"}, "nowhere.json: no readable contour"),
@@ -340,7 +340,7 @@ def bad_cine(kind, folder, heart):
     ],
 )  # fmt: skip
 def test_bad_input_is_one_clear_line(kind, settings, words, hearts, tmp_path):
-    settings = {"figures": False, **settings}
+    settings = {"save_figures": False, **settings}
     if kind == "outside":
         (tmp_path / "out.json").write_text(json.dumps([[1, 1], [2, 400], [3, 3]]), encoding="utf-8")
         settings["contour"] = str(tmp_path / "out.json")

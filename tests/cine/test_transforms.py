@@ -31,7 +31,7 @@ def entry(tmp_path):
 
 
 def test_each_link_adds_what_it_says(entry):
-    read = ReadCined(frames=3)(entry)
+    read = ReadCined(max_frames=3)(entry)
     assert read["cine"].shape == (1, 3, 64, 72) and read["cine"].meta["spacing"] == (0.5, 0.5)
     assert read["entry"] == Entry.from_dict(entry) and read["image"] == entry["image"]
     item = FramePairsd()(SectorMaskd()(read))
@@ -39,7 +39,7 @@ def test_each_link_adds_what_it_says(entry):
     assert torch.equal(item["image"][:, 0], read["cine"].as_tensor()[0, :2])
     assert torch.equal(item["image"][:, 1], read["cine"].as_tensor()[0, 1:])
     case = ToCineCase()(item)
-    assert isinstance(case, CineCase) and case.name == "cine" and case.pool is None
+    assert isinstance(case, CineCase) and case.name == "cine" and case.blood_mask is None
     assert SquarePixelsd()(read)["cine"] is read["cine"], "they are square"
 
 
@@ -72,4 +72,4 @@ def test_outside_the_blood_all_is_black(entry):
     blood = mask_pool(case, pool)
     assert torch.equal(blood.image[..., 20:40, 20:40], case.image[..., 20:40, 20:40])
     assert not blood.image[..., ~pool[0]].any() and torch.equal(blood.mask, pool[1:, None])
-    assert np.array_equal(blood.pool, pool)
+    assert np.array_equal(blood.blood_mask, pool)

@@ -27,7 +27,7 @@ def test_a_case_is_the_same_after_whatever(cines, tmp_path):
     files = config_files(ROOT / "bundles/nmsr_echo", evaluate=True)
     fields = []
     for order in (CASES, CASES[::-1]):
-        options = {"datalist": str(cines / "list.json"), "dataset_dir": str(cines), "fields": True, "steps": 1,
+        options = {"datalist": str(cines / "list.json"), "dataset_dir": str(cines), "save_fields": True, "steps": 1,
                    "scales": [0.5, 1.0], "field_scales": [1.0], "regularisation_weight": 1.0, "squarings": 0,
                    "fold": "test",
                    "output_dir": str(tmp_path / order[0])}  # fmt: skip

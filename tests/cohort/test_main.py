@@ -22,7 +22,7 @@ TIMES = ("seconds", "seconds_per_pair", "processor_seconds_per_pair")
 
 def words(cines, output_dir, *more, bundle="farneback"):
     return ["--bundle", bundle, "--datalist", str(cines / "list.json"), "--dataset_dir", str(cines), "--output_dir",
-            str(output_dir), "--figures", "False", *more]  # fmt: skip
+            str(output_dir), "--save_figures", "False", *more]  # fmt: skip
 
 
 def cohort(*given):
@@ -58,7 +58,7 @@ def test_a_list_with_a_corrupt_cine(cines, tmp_path, capsys):
 
     plain = tmp_path / "plain"
     run_here("farneback/configs/inference.json", datalist=str(cines / "list.json"), dataset_dir=str(cines),
-             output_dir=str(plain), figures=False, mlflow=False)  # fmt: skip
+             output_dir=str(plain), save_figures=False, mlflow=False)  # fmt: skip
     for name in ("metrics.csv", "pairs.csv"):
         assert rows(out / name) == rows(plain / name)
     for name in CASES:
@@ -112,7 +112,7 @@ def test_no_such_bundle_or_list(cines, tmp_path):
     with pytest.raises(SystemExit):
         arguments(["--output_dir", str(tmp_path)])
     with pytest.raises(SystemExit):
-        arguments(words(cines, tmp_path, "--figures"))
+        arguments(words(cines, tmp_path, "--save_figures"))
 
 
 def test_the_commands_of_the_page():

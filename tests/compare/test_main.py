@@ -60,7 +60,7 @@ def test_several_folds_give_a_table_each_and_the_worst(synthetic_list, tmp_path,
     content["other"] = content["validation"][::-1]
     synthetic_list.write_text(json.dumps(content), encoding="utf-8")
     words = f"--datalist {synthetic_list} --dataset_dir {tmp_path} --bundles voxelmorph --output_dir {tmp_path / 'out'}"
-    arguments = parser().parse_args([*words.split(), "--here", "--folds", "validation", "other", "--cases", "1"])
+    arguments = parser().parse_args([*words.split(), "--here", "--folds", "validation", "other", "--max_cases", "1"])
     table = compare(arguments)
     assert [row["n"] for row in table] == [1, 1]
     assert (tmp_path / "out/validation/table.md").is_file() and (tmp_path / "out/other/table.md").is_file()
@@ -79,13 +79,13 @@ def test_some_frames_of_cines_and_another_file_of_lines(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     recipe = {"number": 0, "flow": "hill", "frame_rate": 200, "flow_settings": {"speed": 150.0}}
     shared = {"seed": 1, "frames": 4, "shape": [96, 96], "cases": {"still": {"a": recipe}}}
-    files = {"image": "cine", "pool": "pool", "ddf": "ddf", "mask": "mask", "velocity": "velocity"}
+    files = {"image": "cine", "blood_mask": "pool", "ddf": "ddf", "mask": "mask", "velocity": "velocity"}
     entry = {"case": "a", **{key: f"still/a/{name}.nii.gz" for key, name in files.items()}}
     path = tmp_path / "list.json"
     path.write_text(json.dumps({"recipe": shared, "still": [entry]}), encoding="utf-8")
     write_blood(path, tmp_path, progress=False)
-    words = f"--datalist {path} --dataset_dir {tmp_path} --fold still --bundles dis --here --lines compare_cine.json"
-    table = compare(parser().parse_args([*words.split(), "--frames", "3", "--output_dir", str(tmp_path / "out")]))
+    words = f"--datalist {path} --dataset_dir {tmp_path} --fold still --bundles dis --here --variants compare_cine.json"
+    table = compare(parser().parse_args([*words.split(), "--max_frames", "3", "--output_dir", str(tmp_path / "out")]))
     lines = json.loads((ROOT / "bundles/dis/configs/compare_cine.json").read_text(encoding="utf-8"))
     assert [row["method"] for row in table] == list(lines) and all(0 < row["velocity_error"] < 1 for row in table)
     assert all(row["processor_seconds_per_pair"] >= 0 for row in table)

@@ -14,7 +14,7 @@ from tests.lv_blood_flow.test_measures import SIZE, turning
 
 def with_truth(tmp_path, change=1.0):
     case, ddf = turning()
-    found = velocity_of(ddf, case.pool, (0.5, 0.5), case.meta.frame_times)
+    found = velocity_of(ddf, case.blood_mask, (0.5, 0.5), case.meta.frame_times)
     save_cine_ddf(tmp_path / "velocity.nii.gz", change * found.values)
     entry = dataclasses.replace(case.entry, velocity=str(tmp_path / "velocity.nii.gz"))
     return dataclasses.replace(case, entry=entry), ddf, found
@@ -40,7 +40,7 @@ def test_each_scale_has_its_scores_and_a_field_that_is_too_slow_is_told(tmp_path
 
 def test_direction_and_peak():
     case, ddf = turning()
-    found = velocity_of(ddf, case.pool, (0.5, 0.5), case.meta.frame_times)
+    found = velocity_of(ddf, case.blood_mask, (0.5, 0.5), case.meta.frame_times)
     turned = torch.stack([-found.values[:, 1], found.values[:, 0]], 1)  # by a right angle
     scores = velocity_scores(found, turned)
     assert scores["direction_error"] == pytest.approx(90, abs=0.1)
@@ -73,4 +73,4 @@ def test_what_can_not_be_compared(tmp_path):
     with pytest.raises(InputError, match="the true velocity is"):
         flow_scores(case, RegistrationResult(ddf[:, :, :40]))
     with pytest.raises(InputError, match="needs a pool, spacing and frame times"):
-        flow_scores(dataclasses.replace(case, pool=None), RegistrationResult(ddf))
+        flow_scores(dataclasses.replace(case, blood_mask=None), RegistrationResult(ddf))

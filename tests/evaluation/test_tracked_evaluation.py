@@ -32,7 +32,7 @@ def test_one_case_is_recorded_by_its_pairs(cines, sent):
 
 
 def test_several_cases_are_recorded_by_case(cines, sent):
-    handler = RunRecord(params={"datalist": "lists/some.json", "fold": "test"}, fields=False)
+    handler = RunRecord(params={"datalist": "lists/some.json", "fold": "test"}, send_fields=False)
     evaluator(cines, "ab", [handler]).run()
     ((_, found),) = sent
     assert found.name == "still · some test, 2 cases" and found.tags["list"] == "some test, 2 cases"

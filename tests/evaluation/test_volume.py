@@ -69,7 +69,7 @@ def segmented(tmp_path_factory):
         label=str(folder / "truth.nii.gz"),
         atlas_dir=str(folder),
         output_dir=str(folder / "out"),
-        warped=True,
+        save_warped=True,
     )
     return folder
 

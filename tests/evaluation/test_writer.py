@@ -46,7 +46,7 @@ def test_each_frame_is_warped_from_the_one_before():
 
 
 def test_files_are_those_that_are_wanted(cines):
-    engine = evaluator(cines, "a", figures=True, warped=True)
+    engine = evaluator(cines, "a", save_figures=True, save_warped=True)
     engine.run()
     names = {path.name for path in (cines / "out/a").iterdir()}
     assert names == {
@@ -55,7 +55,7 @@ def test_files_are_those_that_are_wanted(cines):
     assert torch.equal(load_ddf(cines / "out/a/ddf.nii.gz"), engine.state.output.result.ddf)
     summary = json.loads((cines / "out/a/summary.json").read_text(encoding="utf-8"))
     assert (summary["frames"], summary["size"], summary["spacing"]) == (3, [48, 56], None)
-    evaluator(cines, "b", fields=False).run()
+    evaluator(cines, "b", save_fields=False).run()
     assert [path.name for path in (cines / "out/b").iterdir()] == ["summary.json"]
 
 

@@ -32,7 +32,7 @@ def as_memberships(pool):
 def test_the_pool_is_what_is_segmented_as_cavity_and_all_else_is_black():
     pool = torch.stack([disc(20), disc(18), disc(16)])
     found = find_pool(grey(), lambda frames: as_memberships(pool))
-    assert found.pool.equal(pool)
+    assert found.blood_mask.equal(pool)
     assert found.image.equal(0.5 * torch.stack([pool[:-1], pool[1:]], 1))
     assert found.mask.equal(pool[1:, None]), "registered where the fixed frame has blood"
 
@@ -43,7 +43,7 @@ def test_what_contrast_leaves_open_is_filled_and_other_labels_are_no_blood():
     open_pool[:, :, 39] = False  # a line without contrast, from wall to wall
     memberships = torch.cat([as_memberships(open_pool), torch.zeros(3, 1, 64, 80)], 1)
     memberships[:, :, 60:, 70:] = torch.tensor([0.0, 0.0, 1.0]).view(1, 3, 1, 1)  # an atrium
-    found = find_pool(grey(), lambda frames: memberships).pool
+    found = find_pool(grey(), lambda frames: memberships).blood_mask
     assert not found[:, 60:, 70:].any()
     assert int((found ^ whole).sum()) <= 3 * 8, "but for the ends of the line, at the pool's edge"
 
@@ -52,7 +52,7 @@ def test_a_segmented_pool_ends_with_the_sector():
     lit = torch.zeros(64, 80)
     lit[4:60, 4:50] = 1
     pool = disc(20).expand(3, -1, -1)
-    found = find_pool(grey(lit=lit), lambda frames: as_memberships(pool)).pool
+    found = find_pool(grey(lit=lit), lambda frames: as_memberships(pool)).blood_mask
     assert found.equal(pool & lit.bool())
 
 
@@ -62,7 +62,7 @@ def test_a_pool_that_is_given_is_taken_as_it_is():
 
 
 def test_without_a_pool_and_without_blood_it_is_one_line():
-    with pytest.raises(InputError, match=r"^a.nii.gz: where is the blood\? Give --pool"):
+    with pytest.raises(InputError, match=r"^a.nii.gz: where is the blood\? Give --blood_mask"):
         find_pool(grey(), None)
     nothing = torch.zeros(3, 64, 80, dtype=torch.bool)
     with pytest.raises(InputError, match=r"^a.nii.gz, as segmented: no blood pool in frame 0 \(0 pixels\)$"):

@@ -56,7 +56,7 @@ def test_frames_that_do_not_match_are_said():
 def test_tissue_without_contrast_is_said():
     case, ddf = turning(bright=0.1)
     assert any("No contrast agent is seen" in note for note in measure_flow(case, ddf).notes)
-    inside, around = brightness(case.cine.as_tensor()[0], case.pool)
+    inside, around = brightness(case.cine.as_tensor()[0], case.blood_mask)
     assert (inside, around) == pytest.approx((0.1, 0.4))
 
 

@@ -28,7 +28,7 @@ def flow():
 
 def test_the_tables_say_each_column_with_its_unit(flow, tmp_path):
     case, ddf, found = flow
-    write_flow(tmp_path, case, RegistrationResult(ddf), found, fields=False, figures=False)
+    write_flow(tmp_path, case, RegistrationResult(ddf), found, save_fields=False, save_figures=False)
     assert {path.name for path in tmp_path.iterdir()} == {"flow.csv", "flow_units.csv"}
     with open(tmp_path / "flow.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -50,7 +50,7 @@ def test_fields_as_nifti(flow, tmp_path):
     assert float(velocity[0, 0, row, column]) == pytest.approx(-along, rel=0.05)
     pool = nibabel.load(tmp_path / "pool.nii.gz")
     assert pool.shape == (SIZE, SIZE, 4) and pool.get_data_dtype() == np.uint8
-    np.testing.assert_array_equal(np.asarray(pool.dataobj).transpose(2, 1, 0), case.pool.numpy())
+    np.testing.assert_array_equal(np.asarray(pool.dataobj).transpose(2, 1, 0), case.blood_mask.numpy())
     vorticity = nibabel.load(tmp_path / "vorticity.nii.gz")
     assert vorticity.header.get_zooms() == pytest.approx((0.4, 0.5, 0.01))
     values = np.asarray(vorticity.dataobj).transpose(2, 1, 0)
@@ -72,7 +72,7 @@ def arrays(path):
 
 def test_what_paraview_opens(flow, tmp_path):
     case, ddf, found = flow
-    ways = pathlines(ddf, case.pool)
+    ways = pathlines(ddf, case.blood_mask)
     write_vtk(tmp_path / "vtk", found, ways)
     series = list(ElementTree.parse(tmp_path / "vtk" / "flow.pvd").getroot().iter("DataSet"))
     assert [float(part.get("timestep")) for part in series] == pytest.approx([0.005, 0.015, 0.025])

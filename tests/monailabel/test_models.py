@@ -98,7 +98,7 @@ def test_saved_contour_is_used_by_the_next_strain_request(server, client, strain
     _, after = client.infer("strain_pipeline", "apical_4ch", {})
     assert after["contour"] and [beat["ed"] for beat in after["beats"]] == [ed]
     assert after["means"]["gls"] != before["means"]["gls"]
-    _, without = client.infer("strain_pipeline", "apical_4ch", {"contour": "none", "figures": False})
+    _, without = client.infer("strain_pipeline", "apical_4ch", {"contour": "none", "save_figures": False})
     assert without["contour"] is None and without["means"]["gls"] == pytest.approx(before["means"]["gls"])
     assert server.json("DELETE", "/datastore/label?id=apical_4ch&tag=final")[0] == 200
     assert "final" not in client.datastore()["objects"]["apical_4ch"]["labels"]
@@ -112,9 +112,9 @@ def test_contour_comes_with_the_request(client, strain, tmp_path):
     fine = [np.linspace(points[k], points[k + 1], 20, endpoint=k == 1) for k in (0, 1)]
     contour = tmp_path / "contour.json"
     contour.write_text(json.dumps({"endocardium": np.concatenate(fine).tolist()}), encoding="utf-8")
-    _, params = client.infer("strain_pipeline", "apical_4ch", {"ed": ed, "figures": False}, label_in=str(contour))
+    _, params = client.infer("strain_pipeline", "apical_4ch", {"ed": ed, "save_figures": False}, label_in=str(contour))
     assert params["contour"] == "label.json" and params["beats"][0]["ed"] == ed
-    _, tracked = client.infer("cpwc_echo", "apical_4ch", {"frames": 6}, label_in=str(contour))
+    _, tracked = client.infer("cpwc_echo", "apical_4ch", {"max_frames": 6}, label_in=str(contour))
     assert "gls" in tracked["metrics"]
 
 

@@ -40,7 +40,7 @@ def test_bundle_on_one_case_with_its_options(cine, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     files = ["bundles/farneback/configs/inference.json"]
     entry = {"image": str(cine), "spacing": [0.7, 0.7]}
-    found = ask(tmp_path, task="infer", files=files, options={"frames": 3, "figures": False}, entry=entry)
+    found = ask(tmp_path, task="infer", files=files, options={"max_frames": 3, "save_figures": False}, entry=entry)
     assert found["result"] == "ddf.nii.gz" and found["files"] == ["ddf.nii.gz", "summary.json"]
     assert found["summary"]["frames"] == 3 and found["summary"]["spacing"] == [0.7, 0.7]
     assert nibabel.load(tmp_path / "case" / "ddf.nii.gz").shape == (80, 72, 2, 1, 2)

@@ -101,7 +101,7 @@ def test_drop_drag_undo_take_away_and_the_command_line_says_the_same(bench, brow
     assert [entry["what"].split()[0] for entry in case["log"]] == ["wall", "undo", "redo", "undo", "redo"]
     words = shlex.split(bench.ask("GET", f"/api/cases/{name}/take/command.txt")[1].decode())
     words[words.index("--output_dir") + 1] = str(tmp_path)
-    subprocess.run([sys.executable, *words[1:], "--mlflow", "False", "--figures", "False"], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, *words[1:], "--mlflow", "False", "--save_figures", "False"], cwd=ROOT, check=True)
     (summary,) = tmp_path.glob("*/summary.json")
     assert json.loads(summary.read_text(encoding="utf-8"))["means"]["gls"] == pytest.approx(corrected, abs=0.1)
     assert not problems

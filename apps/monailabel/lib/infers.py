@@ -62,8 +62,8 @@ FIGURES = Parameter(switch, False)
 EXTENSION = "result_extension"  # `.nrrd` is answered with NRRD, all else with `.nii.gz`
 CINE_PARAMETERS = {
     "spacing": Parameter(spacing, "", "", "spacing"),
-    "frames": Parameter(number(0, 1e6, whole=True), 0, 0),
-    "figures": FIGURES,
+    "max_frames": Parameter(number(0, 1e6, whole=True), 0, 0),
+    "save_figures": FIGURES,
 }
 PARAMETERS: dict[str, dict[str, Parameter]] = {
     CINE: {**CINE_PARAMETERS, "ed": Parameter(FRAME, -1, -1, "ed"), "es": Parameter(FRAME, -1, -1, "es")},
@@ -75,9 +75,9 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
         "drift_correction": Parameter(switch, True),
         "mirrored": Parameter(switch, False),
         **CINE_PARAMETERS,
-        "figures": Parameter(switch, True),
+        "save_figures": Parameter(switch, True),
     },
-    VOLUME: {"figures": FIGURES},
+    VOLUME: {"save_figures": FIGURES},
 }
 
 

@@ -124,7 +124,7 @@ def measure_strain(
     Raises:
         InputError: the cine can't be read, shows no apical view or fails a check, or there are several cines.
     """
-    evaluator = make_evaluator(BUNDLE, path, {"figures": False, **options}, config, bundles)
+    evaluator = make_evaluator(BUNDLE, path, {"save_figures": False, **options}, config, bundles)
     return _result(evaluator, read_only_case(evaluator))
 
 
@@ -147,7 +147,7 @@ def measure_study(
     Raises:
         InputError: no cine shows an apical view, or a chosen one can't be measured.
     """
-    evaluator = make_evaluator(BUNDLE, path, {"figures": False, **options}, config, bundles)
+    evaluator = make_evaluator(BUNDLE, path, {"save_figures": False, **options}, config, bundles)
     if evaluator.dataset.study:
         evaluator.choose()
     results = [_result(evaluator, evaluator.dataset[index]) for index in range(len(evaluator.dataset))]

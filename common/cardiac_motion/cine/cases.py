@@ -29,12 +29,12 @@ class CineCases(Dataset):
         input: a file or a folder of images, a study folder or a DICOMDIR, whose cines are all taken, or a list of
             these; None with no datalist is the cine that ships with pydicom.
         datalist, fold, dataset_dir: a list of cines instead (``read_datalist``). An entry may carry ``spacing``, and
-            ``ed``, ``es``, ``ed_mask``, ``es_mask`` or ``pool`` for blood; with ``es_image`` its ``image`` is one frame
-            at end-diastole, and the cine these two frames.
+            ``ed``, ``es``, ``ed_mask``, ``es_mask`` or ``blood_mask`` for blood; with ``es_image`` its ``image`` is one
+            frame at end-diastole, and the cine these two frames.
         spacing: (row, column) in mm/px, over what the files say.
         ed_mask, es_mask, ed, es: LV cavity masks (a picture or NIfTI, X × Y) at those frames: blood is tracked, with
             the myocardium removed (NMSR section 3).
-        pool: or a label map (X, Y, T) of all frames, 1 is blood.
+        blood_mask: or a label map (X, Y, T) of all frames, 1 is blood.
         transform: from an entry to its case; None is ``transforms.cine_transforms()``.
     """
 
@@ -49,10 +49,17 @@ class CineCases(Dataset):
         es_mask: str | None = None,
         ed: int | None = None,
         es: int | None = None,
-        pool: str | None = None,
+        blood_mask: str | None = None,
         transform: Callable[[dict[str, Any]], CineCase] | None = None,
     ) -> None:
-        given = {"spacing": spacing, "ed_mask": ed_mask, "es_mask": es_mask, "ed": ed, "es": es, "pool": pool}
+        given = {
+            "spacing": spacing,
+            "ed_mask": ed_mask,
+            "es_mask": es_mask,
+            "ed": ed,
+            "es": es,
+            "blood_mask": blood_mask,
+        }
         if datalist and input:
             raise InputError(f"both an input ({input}) and a datalist ({datalist}) are given: one of them")
         if datalist:

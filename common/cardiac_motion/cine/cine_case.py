@@ -61,13 +61,13 @@ class CineCase(Case):
 
     Attributes:
         cine: ``[1, T, H, W]`` in [0, 1]; pair t of ``image`` is its frames t (moving) and t + 1 (fixed).
-        pool: ``[T, H, W]`` bool, the blood in each frame, where that alone is registered.
+        blood_mask: ``[T, H, W]`` bool, the blood in each frame, where that alone is registered.
     """
 
     KEYS: ClassVar[Mapping[str, str]] = {**Case.KEYS, "cine": "cine"}
 
     cine: MetaTensor
-    pool: Tensor | None = None
+    blood_mask: Tensor | None = None
 
     @property
     def meta(self) -> CineMeta:

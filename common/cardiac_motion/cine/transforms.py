@@ -37,16 +37,16 @@ class ReadCined(MapTransform):
     An entry of ``es_image`` has one frame at end-diastole as its ``image``: the cine is these two frames.
 
     Args:
-        frames: read so many frames at most, from the first; 0 reads all.
+        max_frames: read so many frames at most, from the first; 0 reads all.
         keys: of the path.
 
     Raises:
         InputError: the cine can't be used.
     """
 
-    def __init__(self, frames: int = 0, keys: str = "image") -> None:
+    def __init__(self, max_frames: int = 0, keys: str = "image") -> None:
         super().__init__(keys)
-        self.frames = frames
+        self.max_frames = max_frames
 
     def __call__(self, data: Item) -> dict[Any, Any]:
         item = dict(data)
@@ -60,11 +60,11 @@ class ReadCined(MapTransform):
                 f"{path}: frames of {cine.shape[3]} × {cine.shape[2]} pixels; motion is measured from "
                 f"{LEAST_SIZE} × {LEAST_SIZE} on"
             )
-        if self.frames:
+        if self.max_frames:
             times = cine.meta["frame_times"]
-            cine = MetaTensor(cine[:, : max(self.frames, 2)], meta=cine.meta)
+            cine = MetaTensor(cine[:, : max(self.max_frames, 2)], meta=cine.meta)
             cine.meta["frame_times"] = times and times[: cine.shape[1]]
-        return {**item, "entry": Entry.from_dict(item), "cine": cine, "cut": bool(self.frames)}
+        return {**item, "entry": Entry.from_dict(item), "cine": cine, "cut": bool(self.max_frames)}
 
 
 class GreyScaled(MapTransform):
@@ -114,10 +114,11 @@ class FramePairsd(MapTransform):
 
 
 class BloodPoold(MapTransform):
-    """Where an entry says what is blood: that alone in the pairs, its mask, and ``pool [T, H, W]`` (NMSR section 3).
+    """Where an entry says what is blood: that alone in the pairs, its mask, and ``blood_mask [T, H, W]`` (NMSR section
+    3).
 
-    An entry names ``pool``, a label map (X, Y, T) of all frames in which 1 is blood; or masks of the cavity, pictures
-    or NIfTI (X × Y), ``ed_mask`` and ``es_mask``, at the frames ``ed`` and ``es``.
+    An entry names ``blood_mask``, a label map (X, Y, T) of all frames in which 1 is blood; or masks of the cavity,
+    pictures or NIfTI (X × Y), ``ed_mask`` and ``es_mask``, at the frames ``ed`` and ``es``.
 
     Raises:
         InputError: one of these four is missing, or a mask is of another size than the frames.
@@ -132,16 +133,16 @@ class BloodPoold(MapTransform):
         if blood is None:
             return item
         pairs = torch.stack([blood[:-1], blood[1:]], 1)
-        return {**item, **{key: item[key] * pairs for key in self.keys}, "mask": blood[1:, None], "pool": blood}
+        return {**item, **{key: item[key] * pairs for key in self.keys}, "mask": blood[1:, None], "blood_mask": blood}
 
 
 def _pool(item: dict[Any, Any], cine: MetaTensor) -> torch.Tensor | None:
-    if "pool" in item:
-        labels = read_labels(item["pool"])
+    if "blood_mask" in item:
+        labels = read_labels(item["blood_mask"])
         labels = labels[..., None] if labels.ndim == 2 else labels
         blood = torch.from_numpy(np.ascontiguousarray(labels.transpose(2, 1, 0)) == 1)
         blood = blood[: cine.shape[1]] if item["cut"] else blood
-        check_pool(blood, cine.shape[2:], cine.shape[1], sector_hull(cine), str(item["pool"]))
+        check_pool(blood, cine.shape[2:], cine.shape[1], sector_hull(cine), str(item["blood_mask"]))
         return blood
     if "ed_mask" not in item and "es_mask" not in item:
         return None
@@ -157,33 +158,33 @@ def _pool(item: dict[Any, Any], cine: MetaTensor) -> torch.Tensor | None:
     return blood_pool_masks(masks["ed_mask"], masks["es_mask"], int(item["ed"]), int(item["es"]), cine.shape[1])
 
 
-def mask_pool(case: CineCase, pool: torch.Tensor) -> CineCase:
+def mask_pool(case: CineCase, blood_mask: torch.Tensor) -> CineCase:
     """A cine of which the blood alone is registered: all else is black in its pairs (NMSR section 3).
 
     Args:
         case: the cine.
-        pool: ``[T, H, W]`` bool.
+        blood_mask: ``[T, H, W]`` bool.
     """
-    image = case.image * torch.stack([pool[:-1], pool[1:]], 1)
-    return replace(case, image=image, mask=pool[1:, None], pool=pool)
+    image = case.image * torch.stack([blood_mask[:-1], blood_mask[1:]], 1)
+    return replace(case, image=image, mask=blood_mask[1:, None], blood_mask=blood_mask)
 
 
 class ToCineCase(Transform):
     """The end of the chain: the typed case."""
 
     def __call__(self, data: Item) -> CineCase:
-        pool = data.get("pool")
+        pool = data.get("blood_mask")
         blood = pool if isinstance(pool, torch.Tensor) else None
         return CineCase(data["entry"], data["image"], data.get("mask"), data["cine"], blood)
 
 
-def cine_transforms(frames: int = 0, square: bool = False, grey: bool = False) -> Compose:
+def cine_transforms(max_frames: int = 0, square: bool = False, grey: bool = False) -> Compose:
     """The chain as the bundles have it.
 
     Args:
-        frames: as in ``ReadCined``.
+        max_frames: as in ``ReadCined``.
         square: with ``SquarePixelsd``.
         grey: with ``GreyScaled``.
     """
-    before = [ReadCined(frames), *([GreyScaled()] if grey else []), *([SquarePixelsd()] if square else [])]
+    before = [ReadCined(max_frames), *([GreyScaled()] if grey else []), *([SquarePixelsd()] if square else [])]
     return Compose([*before, SectorMaskd(), FramePairsd(), BloodPoold(), ToCineCase()])

@@ -25,7 +25,7 @@ from cardiac_motion.core.tracking import viewing_command
 SHOWN = 20  # failures that are printed
 
 ABOUT = """A bundle over a list of cases, on this machine or a cluster. The same command goes on where it was:
-what is missing or failed is done. Options of the bundle follow as they do for `monai.bundle run`: --figures False."""
+what is missing or failed is done. Options of the bundle follow as for `monai.bundle run`: --save_figures False."""
 
 
 def arguments(words: Sequence[str] | None = None) -> tuple[argparse.Namespace, dict[str, Any]]:

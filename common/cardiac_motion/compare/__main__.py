@@ -60,22 +60,22 @@ def compare_fold(arguments: argparse.Namespace, fold: str, output_dir: Path) -> 
     entries = read_datalist(arguments.datalist, fold, arguments.dataset_dir)
     content = json.loads(Path(arguments.datalist).read_text(encoding="utf-8"))
     depends = [content[fold], fold, str(Path(arguments.dataset_dir).resolve())]
-    key = json.dumps([*depends, arguments.frames] if arguments.frames else depends)
-    lines = arguments.lines or content.get("compare", "compare.json")
+    key = json.dumps([*depends, arguments.max_frames] if arguments.max_frames else depends)
+    variants = arguments.variants or content.get("compare", "compare.json")
     methods = [
         method
         for bundle in arguments.bundles
-        for method in methods_of(Path(arguments.bundle_dir) / bundle, output_dir, key, lines)
+        for method in methods_of(Path(arguments.bundle_dir) / bundle, output_dir, key, variants)
         if not arguments.methods or method.title in arguments.methods
     ]
     if not methods:
         raise InputError(f"no method of {', '.join(arguments.bundles)} is called {', '.join(arguments.methods)}")
-    names = case_names(entries[: arguments.cases or None], methods[0].folder)
+    names = case_names(entries[: arguments.max_cases or None], methods[0].folder)
     options: dict[str, Any] = {name: str(getattr(arguments, name)) for name in ("datalist", "dataset_dir")}
     options["fold"] = fold
     part = ""
-    if arguments.frames:
-        options["frames"], part = arguments.frames, f", the first {arguments.frames} frames of each"
+    if arguments.max_frames:
+        options["max_frames"], part = arguments.max_frames, f", the first {arguments.max_frames} frames of each"
     about = f"{Path(arguments.datalist).name}, {fold}, {len(names)} cases{part}. p: paired Wilcoxon test."
     gpu = any(uses_gpu(parse_config(method.configs, options)) for method in methods)
     place, limits = machines(arguments, gpu, len(names))
@@ -118,10 +118,12 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--dataset_dir", required=True)
     found.add_argument("--fold", default="validation")
     found.add_argument("--folds", nargs="+", help="several: a table each, and one of the worst of them")
-    found.add_argument("--cases", type=int, default=0, help="the first so many of a fold (default: all)")
-    found.add_argument("--frames", type=int, default=0, help="of each cine, the first so many (default: all)")
-    found.add_argument("--lines", metavar="FILE", help="of the bundles, that lists their lines (default: the list's)")
-    found.add_argument("--methods", nargs="+", default=[], metavar="TITLE", help="these lines alone (default: all)")
+    found.add_argument("--max_cases", type=int, default=0, help="the first so many of a fold (default: all)")
+    found.add_argument("--max_frames", type=int, default=0, help="of each cine, the first so many (default: all)")
+    found.add_argument(
+        "--variants", metavar="FILE", help="in the configs of each bundle: its variants (default: the list's)"
+    )
+    found.add_argument("--methods", nargs="+", default=[], metavar="TITLE", help="these variants alone (default: all)")
     found.add_argument("--bundles", nargs="+", required=True)
     found.add_argument("--bundle_dir", default="bundles")
     found.add_argument("--output_dir", default="output/compare")

@@ -48,25 +48,25 @@ class Method:
         return json.loads((self.folder / name / "summary.json").read_text(encoding="utf-8")).get("profile_mm")
 
 
-def methods_of(bundle: Path, output_dir: Path, key: str, lines_file: str = "compare.json") -> list[Method]:
-    """The methods that a bundle compares, as ``lines_file`` in its configs lists them: ``{title: [file, …]}``.
+def methods_of(bundle: Path, output_dir: Path, key: str, variants_file: str = "compare.json") -> list[Method]:
+    """The methods that a bundle compares, as ``variants_file`` in its configs lists them: ``{title: [file, …]}``.
 
     Args:
         bundle: folder of the bundle.
         output_dir: of the comparison.
         key: what the results depend on besides the configuration (data, fold).
-        lines_file: without one, the bundle as it is is the one method.
+        variants_file: without one, the bundle as it is is the one method.
 
     Raises:
         InputError: no such bundle, or a file that is missing.
     """
     configs = bundle / "configs"
     base = [configs / "inference.json", configs / "evaluate.json"]
-    lines: dict[str, list[str]] = {bundle.name: []}
-    if (configs / lines_file).is_file():
-        lines = json.loads((configs / lines_file).read_text(encoding="utf-8"))
+    variants: dict[str, list[str]] = {bundle.name: []}
+    if (configs / variants_file).is_file():
+        variants = json.loads((configs / variants_file).read_text(encoding="utf-8"))
     methods = []
-    for title, names in lines.items():
+    for title, names in variants.items():
         files = base + [configs / name for name in names]
         check_files(files, str(bundle))
         slug = re.sub(r"[^a-z0-9]+", "_", f"{bundle.name} {title}".lower()).strip("_")

@@ -15,7 +15,7 @@ SUFFIXES = (
     *(".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".ts"),
 )  # of the files that a case is read from
 # keys of an entry that name a file
-PATHS = ("image", "label", "mask", "pool", "ddf", "velocity", "contour", "contours", "summary")
+PATHS = ("image", "label", "mask", "blood_mask", "ddf", "velocity", "contour", "contours", "summary")
 PATH_ENDINGS = ("_image", "_label", "_mask")  # and how others end that do
 
 

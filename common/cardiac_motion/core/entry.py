@@ -50,7 +50,7 @@ class Entry:
         ed_mask, es_mask: cavity at those.
         contour: of the endocardium or the wall, as the user draws it.
         assumed_view: apical view that the user says it is.
-        pool: label map of the blood in every frame, (X, Y, T), 1 is blood.
+        blood_mask: label map of the blood in every frame, (X, Y, T), 1 is blood.
         ddf, mask, contours, summary, body, velocity: truth of a simulated cine.
         phantom: number of a synthetic volume.
     """
@@ -70,7 +70,7 @@ class Entry:
     es_mask: str | None = None
     contour: str | None = None
     assumed_view: str | None = None
-    pool: str | None = None
+    blood_mask: str | None = None
     ddf: str | None = None
     mask: str | None = None
     contours: str | None = None

@@ -45,7 +45,7 @@ class CineEvaluator(CaseEvaluator):
         contour, ed, es: as ``track_contour`` takes them.
         midwall_fit: where the wall is known, by a contour, the motion of its borders and ends is taken from its inside.
         radius: of the NLCC window that measures.
-        fields, figures, warped: which files are wanted beside ``summary.json``.
+        save_fields, save_figures, save_warped: which files are wanted beside ``summary.json``.
     """
 
     def __init__(
@@ -57,15 +57,15 @@ class CineEvaluator(CaseEvaluator):
         es: int | None = None,
         midwall_fit: bool = False,
         radius: int = 10,
-        fields: bool = True,
-        figures: bool = True,
-        warped: bool = False,
+        save_fields: bool = True,
+        save_figures: bool = True,
+        save_warped: bool = False,
         **shared: Any,
     ) -> None:
         self.method = method
         super().__init__(**shared)
         self.contour, self.ed, self.es, self.midwall_fit, self.radius = contour, ed or 0, es, midwall_fit, radius
-        self.files = {"fields": fields, "figures": figures, "warped": warped}
+        self.files = {"save_fields": save_fields, "save_figures": save_figures, "save_warped": save_warped}
 
     def journey(self, case: CineCase) -> CineReport:
         """From frames to fields, scores, and files."""

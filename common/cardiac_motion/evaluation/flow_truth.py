@@ -45,13 +45,13 @@ def flow_scores(case: CineCase, result: RegistrationResult) -> Scores:
         raise InputError(
             f"{case.entry.velocity}: the true velocity is {tuple(truth.shape)}, the cine's {tuple(result.ddf.shape)}"
         )
-    if case.pool is None or meta.spacing is None or meta.frame_times is None:
+    if case.blood_mask is None or meta.spacing is None or meta.frame_times is None:
         raise InputError(f"{case.entry.image}: a true velocity needs a pool, spacing and frame times")
     true: list[list[Vortex]] = []
     metrics: dict[str, float] = {}
     stages = [(f"@{stage.title.removeprefix('scale ')}", stage.ddf()) for stage in result.stages[:-1]]
     for suffix, ddf in [("", result.ddf), *stages]:
-        found = velocity_of(ddf, case.pool, meta.spacing, meta.frame_times)
+        found = velocity_of(ddf, case.blood_mask, meta.spacing, meta.frame_times)
         true = true or vortices_of(truth, found)
         scores = velocity_scores(found, truth) | vortex_scores(vortices_of(found.values, found), true, found.steps)
         metrics |= {f"{key}{suffix}": value for key, value in scores.items()}

@@ -31,7 +31,7 @@ class RunRecord:
         experiment: of MLflow; methods that can be compared share one.
         params: the resolved numbers of the configuration, with ``datalist`` and ``fold`` where it has them.
         enabled: False leaves MLflow alone.
-        fields: send the displacement fields as artifacts too, beside figures and summaries.
+        send_fields: send the displacement fields as artifacts too, beside figures and summaries.
     """
 
     def __init__(
@@ -42,9 +42,9 @@ class RunRecord:
         experiment: str = "cines",
         params: Mapping[str, Any] | None = None,
         enabled: bool = True,
-        fields: bool = True,
+        send_fields: bool = True,
     ) -> None:
-        self.own, self.enabled, self.fields = output_dir, enabled, fields
+        self.own, self.enabled, self.send_fields = output_dir, enabled, send_fields
         self.named, self.preset, self.experiment, self.params = method, preset, experiment, dict(params or {})
 
     def attach(self, engine: CaseEvaluator) -> None:
@@ -69,7 +69,7 @@ class RunRecord:
         else:
             self.parts[name] = rows_of(case["metrics"], step, "cases")
         if "folder" in case:
-            found = sorted(f for f in Path(case["folder"]).iterdir() if self.fields or f.name != "ddf.nii.gz")
+            found = sorted(f for f in Path(case["folder"]).iterdir() if self.send_fields or f.name != "ddf.nii.gz")
             self.files += [f.relative_to(self.output_dir).as_posix() for f in found]
 
     def _end(self, engine: CaseEvaluator) -> None:

@@ -56,13 +56,21 @@ class VolumeEvaluator(CaseEvaluator):
         device, dataset, network, output_dir, inferer, postprocessing, val_handlers: as in ``CaseEvaluator``. The
             inferer is an ``AtlasSegmentation``; its memberships are postprocessed to labels on the file's voxels.
         method: name that ``summary.json`` carries.
-        fields, figures, warped: which files are wanted beside ``segmentation.nii.gz`` and ``summary.json``.
+        save_fields, save_figures, save_warped: which files are wanted beside ``segmentation.nii.gz`` and
+            ``summary.json``.
     """
 
     def __init__(
-        self, *, method: str, fields: bool = True, figures: bool = True, warped: bool = False, **shared: Any
+        self,
+        *,
+        method: str,
+        save_fields: bool = True,
+        save_figures: bool = True,
+        save_warped: bool = False,
+        **shared: Any,
     ) -> None:
-        self.method, self.files = method, {"fields": fields, "figures": figures, "warped": warped}
+        self.method = method
+        self.files = {"save_fields": save_fields, "save_figures": save_figures, "save_warped": save_warped}
         super().__init__(**shared)
         self.back = Invertd("pred", self.dataset.transform, orig_keys="image", nearest_interp=False)  # type: ignore[attr-defined]
         self.postprocessing = self.postprocessing or Compose([self.back, AsDiscreted("pred", argmax=True)])
@@ -122,9 +130,9 @@ def write_volume_case(
     scores: Scores,
     shown: Tensor,
     method: str,
-    fields: bool = True,
-    figures: bool = True,
-    warped: bool = False,
+    save_fields: bool = True,
+    save_figures: bool = True,
+    save_warped: bool = False,
 ) -> None:
     """The folder of a segmented volume.
 
@@ -137,17 +145,17 @@ def write_volume_case(
         case, result, labels, scores: what is known of it.
         shown: the volume behind the labels in the figure, ``[*shape]`` on the file's voxels.
         method: name that ``summary.json`` carries.
-        fields, figures, warped: which files are wanted.
+        save_fields, save_figures, save_warped: which files are wanted.
     """
     affine = case.common_affine
     with case_folder(folder, case.entry, method) as (beside, summary):
         save_volume(beside / "segmentation.nii.gz", labels, case.affine)
-        if fields:
+        if save_fields:
             mapping = change_grids(result.ddf[:1], affine, result.affine)
             save_volume_ddf(beside / "ddf.nii.gz", mapping[0], affine)
-        if warped:
+        if save_warped:
             save_volume(beside / "warped.nii.gz", result.warped[0, 0], affine)
-        if figures:
+        if save_figures:
             truth = None if case.label is None else torch.from_numpy(case.label)
             pictures.draw_slices(shown, labels, truth, beside / "segmentation.png")
         summary |= {

@@ -61,9 +61,9 @@ def write_cine_case(
     scores: Scores,
     contour: TrackedContour | None,
     method: str,
-    fields: bool = True,
-    figures: bool = True,
-    warped: bool = False,
+    save_fields: bool = True,
+    save_figures: bool = True,
+    save_warped: bool = False,
 ) -> None:
     """The folder of a cine: field, pictures, film, the warped cine, and the curves of a contour, where there are any.
 
@@ -71,14 +71,14 @@ def write_cine_case(
         folder: of the case.
         case, result, scores, contour: what is known of it.
         method: name that ``summary.json`` carries.
-        fields, figures, warped: which files are wanted.
+        save_fields, save_figures, save_warped: which files are wanted.
     """
     with case_folder(folder, case.entry, method) as (beside, summary):
-        if fields:
+        if save_fields:
             save_cine_ddf(beside / "ddf.nii.gz", result.ddf)
-        if warped:
+        if save_warped:
             write_cine(beside / "warped.nii.gz", warp_cine(case.cine, result.ddf))
-        if figures:
+        if save_figures:
             draw(beside, case, result)
         if contour is not None:
             write_contour(beside, case, contour)

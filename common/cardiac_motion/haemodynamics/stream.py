@@ -153,7 +153,7 @@ def is_inside(points: Tensor, mask: Tensor) -> Tensor:
     return within & mask.bool()[clamped[:, 0], clamped[:, 1]]
 
 
-def pathlines(ddf: Tensor, pool: Tensor, stride: int = 5, count: int = 150, seed: int = 0) -> Tensor:
+def pathlines(ddf: Tensor, blood_mask: Tensor, stride: int = 5, count: int = 150, seed: int = 0) -> Tensor:
     """Particles seeded in the pool and carried by the fields: ``[T, P, 2]`` (row, column; pixels), NaN when not there.
 
     A particle that leaves the pool ends there; every few frames new ones are seeded where the pool is, so that the
@@ -161,7 +161,7 @@ def pathlines(ddf: Tensor, pool: Tensor, stride: int = 5, count: int = 150, seed
 
     Args:
         ddf: ``[T − 1, 2, H, W]`` in pixels, pulling back.
-        pool: ``[T, H, W]`` bool.
+        blood_mask: ``[T, H, W]`` bool.
         stride: frames between seedings.
         count: particles of a seeding.
         seed: of their places.
@@ -176,18 +176,18 @@ def pathlines(ddf: Tensor, pool: Tensor, stride: int = 5, count: int = 150, seed
     """
     random = torch.Generator().manual_seed(seed)
     groups = []
-    for start in range(0, len(pool) - 1, stride):
-        pixels = pool[start].nonzero()
+    for start in range(0, len(blood_mask) - 1, stride):
+        pixels = blood_mask[start].nonzero()
         if not len(pixels):
             continue
         chosen = pixels[torch.randint(len(pixels), (count,), generator=random)]
         here = chosen + torch.rand(count, 2, generator=random) - 0.5
-        way = torch.full((len(pool), count, 2), float("nan"))
+        way = torch.full((len(blood_mask), count, 2), float("nan"))
         way[start] = here
         alive = torch.ones(count, dtype=torch.bool)
         for t in range(start, len(ddf)):
             here = step_forward(here, ddf[t])
-            alive = alive & is_inside(here, pool[t + 1])
+            alive = alive & is_inside(here, blood_mask[t + 1])
             way[t + 1, alive] = here[alive]
         groups.append(way)
-    return torch.cat(groups, 1) if groups else torch.zeros(len(pool), 0, 2)
+    return torch.cat(groups, 1) if groups else torch.zeros(len(blood_mask), 0, 2)

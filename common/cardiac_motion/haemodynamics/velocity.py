@@ -67,7 +67,7 @@ def carry_halfway(ddf: Tensor) -> Tensor:
 
 def velocity_of(
     ddf: Tensor,
-    pool: Tensor,
+    blood_mask: Tensor,
     spacing: Sequence[float] | None,
     frame_times: Sequence[float] | None,
     aspect: float = 1.0,
@@ -76,7 +76,7 @@ def velocity_of(
 
     Args:
         ddf: ``[N, 2, H, W]`` in pixels, pulling back: pair t has moving = frame t, fixed = frame t + 1.
-        pool: ``[N + 1, H, W]`` bool, the blood in each frame; half-way it is where it is in both.
+        blood_mask: ``[N + 1, H, W]`` bool, the blood in each frame; half-way it is where it is in both.
         spacing: (row, column) in mm/px, or None.
         frame_times: ``[N + 1]`` in s, or None.
         aspect: a pixel's height over its width, where the spacing is not known.
@@ -89,7 +89,7 @@ def velocity_of(
         >>> found.unit, round(found.values.mean().item(), 6)  # 1 mm in 10 ms
         ('m/s', 0.1)
     """
-    moved, both = carry_halfway(ddf), pool[:-1].bool() & pool[1:].bool()
+    moved, both = carry_halfway(ddf), blood_mask[:-1].bool() & blood_mask[1:].bool()
     if spacing is None or frame_times is None:
         times = torch.arange(len(ddf)) + 0.5
         steps = (aspect, 1.0) if spacing is None else (spacing[0], spacing[1])

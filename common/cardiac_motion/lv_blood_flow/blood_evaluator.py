@@ -52,7 +52,7 @@ class BloodEvaluator(CaseEvaluator):
         segmentation: weights of a ``SegmentationUNet``, which finds the pool of a cine that comes without one.
         time_sigma: Gaussian in pairs over the fields' time, as a flow goes on from one pair to the next; 0 for none.
         radius: of the NLCC window that measures.
-        fields, figures: which files are wanted beside ``flow.csv`` and ``summary.json``.
+        save_fields, save_figures: which files are wanted beside ``flow.csv`` and ``summary.json``.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class BloodEvaluator(CaseEvaluator):
         segmentation: str | None = None,
         time_sigma: float = 1.0,
         radius: int = 10,
-        fields: bool = True,
-        figures: bool = True,
+        save_fields: bool = True,
+        save_figures: bool = True,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
@@ -74,7 +74,7 @@ class BloodEvaluator(CaseEvaluator):
             network = load_segmentation(segmentation).to(self.state.device)
             self.segment = partial(segment_cine, network=network)
         self.method, self.time_sigma, self.radius = method, time_sigma, radius
-        self.fields, self.figures = fields, figures
+        self.save_fields, self.save_figures = save_fields, save_figures
 
     def journey(self, case: CineCase) -> CineReport:
         """From frames to fields, flow, scores, and files."""
@@ -83,9 +83,9 @@ class BloodEvaluator(CaseEvaluator):
         scores |= truth_scores(case, result.ddf, self.radius) | flow_scores(case, result)
         folder, meta = self.folder_of(case), case.meta
         with case_folder(folder, case.entry, self.method) as (beside, summary):
-            if self.fields:
+            if self.save_fields:
                 save_cine_ddf(beside / "ddf.nii.gz", result.ddf)
-            write_flow(beside, case, result, flow, self.fields, self.figures)
+            write_flow(beside, case, result, flow, self.save_fields, self.save_figures)
             summary |= {
                 "source": meta.source,
                 "frames": case.cine.shape[1],
@@ -113,7 +113,7 @@ class BloodEvaluator(CaseEvaluator):
         Raises:
             InputError: no pool is found, or it leaves the sector.
         """
-        given = case.pool is not None
+        given = case.blood_mask is not None
         case = find_pool(case, self.segment)
         single: RegistrationResult = self.fields_of(case)
         result = replace(single, ddf=smooth_in_time(single.ddf, self.time_sigma))
@@ -141,12 +141,12 @@ def find_pool(case: CineCase, segment: Callable[[Tensor], Tensor] | None) -> Cin
     """
     frames = case.cine.as_tensor()[0]
     sector = sector_hull(case.cine)
-    if case.pool is not None:
-        check_pool(case.pool, case.size, len(frames), sector, str(case.entry.ed_mask or case.entry.pool))
+    if case.blood_mask is not None:
+        check_pool(case.blood_mask, case.size, len(frames), sector, str(case.entry.ed_mask or case.entry.blood_mask))
         return case
     if segment is None:
         raise InputError(
-            f"{case.entry.image}: where is the blood? Give --pool, or --ed, --es, --ed_mask and --es_mask, or the "
+            f"{case.entry.image}: where is the blood? Give --blood_mask, or --ed, --es, --ed_mask and --es_mask, or "
             "--segmentation of strain_pipeline (models/segmentation.pt)"
         )
     labels = segment(frames).argmax(1) == CAVITY

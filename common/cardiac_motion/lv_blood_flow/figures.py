@@ -143,20 +143,26 @@ def flow_curves(rows: Sequence[Mapping[str, Any]], unit: Mapping[str, str], path
 
 
 def particle_film(
-    cine: Tensor, ways: Tensor, pool: Tensor, path: str | Path, still: str | Path, trail: int = 5, rate: float = 8.0
+    cine: Tensor,
+    ways: Tensor,
+    blood_mask: Tensor,
+    path: str | Path,
+    still: str | Path,
+    trail: int = 5,
+    rate: float = 8.0,
 ) -> None:
     """A film of particles and the way that each came in the last frames, around the pool.
 
     Args:
         cine: ``[T, H, W]`` in [0, 1].
         ways: ``[T, P, 2]`` (row, column; pixels), NaN where there is none.
-        pool: ``[T, H, W]`` bool.
+        blood_mask: ``[T, H, W]`` bool.
         path: ``.mp4``.
         still: PNG of the middle frame.
         trail: frames of the way that stay visible.
         rate: frames a second.
     """
-    rows, columns, _ = _window(pool.any(0))
+    rows, columns, _ = _window(blood_mask.any(0))
     cine, ways = cine[:, rows, columns], ways - torch.tensor([float(rows.start), float(columns.start)])
     zoom = float(max(1, round(560 / max(cine.shape[1:]))))
     drawn = []

@@ -72,10 +72,10 @@ def measure_flow(
     Raises:
         ValueError: a case without a pool.
     """
-    if case.pool is None:
+    if case.blood_mask is None:
         raise ValueError(f"{case.name}: flow is measured in a pool")
     meta = case.meta
-    velocity = velocity_of(ddf, case.pool, meta.spacing, meta.frame_times, meta.aspect)
+    velocity = velocity_of(ddf, case.blood_mask, meta.spacing, meta.frame_times, meta.aspect)
     if meta.spacing is None:
         reach, least_area = 2 * reach, 4 * least_area
     values, steps, mask = velocity.values, velocity.steps, velocity.mask
@@ -84,7 +84,7 @@ def measure_flow(
     energy = kinetic_energy(values, steps, mask), energy_loss(values, steps, mask)
     vortices, rows = [], []
     for t, (field, pool) in enumerate(zip(values, mask, strict=True)):
-        axis = long_axis(case.pool[t + 1], steps)
+        axis = long_axis(case.blood_mask[t + 1], steps)
         found = find_vortices(field, steps, pool, axis, reach, least_area, velocity.per_second)
         vortices.append(found)
         speed = field.norm(dim=0)[pool]
@@ -137,7 +137,7 @@ def notes_of(case: CineCase, ddf: Tensor, velocity: Velocity, alike: float | Non
         alike: as in ``measure_flow``.
     """
     notes = []
-    pool = case.pool
+    pool = case.blood_mask
     assert pool is not None
     moved = ddf.norm(dim=1)[velocity.mask]
     swift = float(moved.quantile(0.98)) if 0 < len(moved) < 2**24 else float(moved.max()) if len(moved) else 0.0
@@ -184,10 +184,10 @@ def unsteadiness(ddf: Tensor, mask: Tensor) -> float:
     return float((change / size.clamp(min=1e-12)).sqrt())
 
 
-def brightness(frames: Tensor, pool: Tensor) -> tuple[float, float]:
+def brightness(frames: Tensor, blood_mask: Tensor) -> tuple[float, float]:
     """Mean brightness of ``frames [T, H, W]`` in the pool ``[T, H, W]`` and in a ring around it."""
-    wide = functional.max_pool2d(pool[:, None].float(), 2 * _RING + 1, 1, _RING)[:, 0] > 0
-    near = functional.max_pool2d(pool[:, None].float(), 5, 1, 2)[:, 0] > 0
+    wide = functional.max_pool2d(blood_mask[:, None].float(), 2 * _RING + 1, 1, _RING)[:, 0] > 0
+    near = functional.max_pool2d(blood_mask[:, None].float(), 5, 1, 2)[:, 0] > 0
     ring = wide & ~near & (frames > 0)
     outside = float(frames[ring].mean()) if ring.any() else 0.0
-    return float(frames[pool].mean()), outside
+    return float(frames[blood_mask].mean()), outside

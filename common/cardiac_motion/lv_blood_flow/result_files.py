@@ -30,28 +30,28 @@ from cardiac_motion.registration.result import RegistrationResult
 
 
 def write_flow(
-    folder: Path, case: CineCase, result: RegistrationResult, flow: BloodFlow, fields: bool, figures: bool
+    folder: Path, case: CineCase, result: RegistrationResult, flow: BloodFlow, save_fields: bool, save_figures: bool
 ) -> None:
     """Write what is known of a flow into an existing folder.
 
     Args:
         folder: of the case, under way.
         case, result, flow: of the cine.
-        fields: NIfTI and VTK too.
-        figures: pictures, film and page too.
+        save_fields: NIfTI and VTK too.
+        save_figures: pictures, film and page too.
     """
     write_csv(folder / "flow.csv", [dict(row) for row in flow.rows])
     write_csv(folder / "flow_units.csv", [{"column": k, "unit": u} for k, u in units(flow.velocity).items()])
-    assert case.pool is not None
-    ways = pathlines(result.ddf, case.pool)
-    if fields:
+    assert case.blood_mask is not None
+    ways = pathlines(result.ddf, case.blood_mask)
+    if save_fields:
         write_fields(folder, case, flow)
         write_vtk(folder / "vtk", flow, ways)
-    if figures:
+    if save_figures:
         pair = int(np.argmax([row["mean_speed"] or 0.0 for row in flow.rows]))
         frames, meta = case.cine.as_tensor()[0], case.meta
         velocities = [
-            velocity_of(stage.ddf(), case.pool, meta.spacing, meta.frame_times, meta.aspect)
+            velocity_of(stage.ddf(), case.blood_mask, meta.spacing, meta.frame_times, meta.aspect)
             for stage in result.stages[:-1]
         ] + [flow.velocity]
         titles = [stage.title for stage in result.stages] or ["velocity"]
@@ -59,7 +59,7 @@ def write_flow(
         rate = "1/s" if flow.velocity.physical else "1/frame"
         vorticity_pictures(frames[:-1], flow.vorticity, flow.vortices, rate, folder / "vorticity.png")
         flow_curves(flow.rows, units(flow.velocity), folder / "curves.png")
-        particle_film(frames, ways, case.pool, folder / "particles.mp4", folder / "particles.png")
+        particle_film(frames, ways, case.blood_mask, folder / "particles.mp4", folder / "particles.png")
         write_report(folder, case, flow)
 
 
@@ -68,8 +68,8 @@ def write_fields(folder: Path, case: CineCase, flow: BloodFlow) -> None:
     velocity = flow.velocity
     save_cine_ddf(folder / "velocity.nii.gz", velocity.values * velocity.mask[:, None])
     steps, seconds = velocity.steps, float(velocity.times.diff().mean()) if len(velocity.times) > 1 else 1.0
-    assert case.pool is not None
-    for name, values in (("vorticity", flow.vorticity.nan_to_num().float()), ("pool", case.pool.to(torch.uint8))):
+    assert case.blood_mask is not None
+    for name, values in (("vorticity", flow.vorticity.nan_to_num().float()), ("pool", case.blood_mask.to(torch.uint8))):
         image = nibabel.Nifti1Image(values.numpy().transpose(2, 1, 0), np.diag([steps[1], steps[0], seconds, 1.0]))
         image.header.set_zooms((steps[1], steps[0], seconds))
         with write_whole(folder / f"{name}.nii.gz") as beside:

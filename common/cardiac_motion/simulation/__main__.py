@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     testset.add_argument("--templates", type=Path, required=True, help="folder of CAMUS patients")
     testset.add_argument("--output_dir", type=Path, required=True)
     testset.add_argument("--folds", nargs="+", help="some of its worlds (default: all)")
-    testset.add_argument("--cases", type=int, default=0, help="the first so many of each (default: all)")
+    testset.add_argument("--max_cases", type=int, default=0, help="the first so many of each (default: all)")
     testset.add_argument("--device", default="cpu")
     add_options(testset)
     blood = commands.add_parser("blood", help="contrast cines of blood, of a list that carries their recipes")
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     blood.add_argument("--templates", type=Path, help="folder of CAMUS patients, for filling")
     blood.add_argument("--output_dir", type=Path, required=True)
     blood.add_argument("--folds", nargs="+", help="some of its lists (default: all)")
-    blood.add_argument("--cases", type=int, default=0, help="the first so many of each (default: all)")
+    blood.add_argument("--max_cases", type=int, default=0, help="the first so many of each (default: all)")
     pairs = commands.add_parser("pairs", help="training pairs of every world, as files would show them")
     pairs.add_argument("--output_dir", type=Path, required=True)
     pairs.add_argument("--templates", type=Path, help="folder of CAMUS-like patients; parametric anatomy without it")
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.command == "blood":
         from cardiac_motion.simulation.blood.contrast_cine import write_blood
 
-        write_blood(options.datalist, options.output_dir, options.templates, options.folds, options.cases)
+        write_blood(options.datalist, options.output_dir, options.templates, options.folds, options.max_cases)
         return
     if options.command == "physics":
         from cardiac_motion.simulation.ultrasound.physics import write_phantoms
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 client,
                 limits,
                 options.folds,
-                options.cases,
+                options.max_cases,
             )
         if failed:
             raise InputError(f"{len(failed)} cases could not be made; the first: {failed[0]}")

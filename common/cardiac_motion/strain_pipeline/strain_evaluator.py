@@ -54,7 +54,7 @@ class StrainEvaluator(CaseEvaluator):
         fusion: how lines and motion are weighed.
         gate: what must hold before strain is given.
         points: along the wall, seven at least.
-        figures: write report and film.
+        save_figures: write report and film.
         weights: name of a network to what its weights are and what they were trained on.
         options: that are told in the report.
         baseline: results of an earlier study of the patient (``followup.read_earlier``): the change of each view that
@@ -80,7 +80,7 @@ class StrainEvaluator(CaseEvaluator):
         fusion: Fusion | None = None,
         gate: Gate | None = None,
         points: int = 120,
-        figures: bool = True,
+        save_figures: bool = True,
         weights: Mapping[str, str] | None = None,
         select_cine: Mapping[str, str] | None = None,
         options: Mapping[str, Any] | None = None,
@@ -94,7 +94,7 @@ class StrainEvaluator(CaseEvaluator):
             raise InputError(f"points {points}: a wall of {SEGMENTS} segments needs {SEGMENTS + 1} points at least")
         self.classify, self.segment, self.measures = classify, segment, measures or StrainMeasures()
         self.fusion, self.gate, self.points = fusion or Fusion(), gate or Gate(), points
-        self.figures, self.weights, self.select_cine = figures, dict(weights or {}), select_cine
+        self.save_figures, self.weights, self.select_cine = save_figures, dict(weights or {}), select_cine
         self.options = dict(options or {})
         self.roi_margin = roi_margin
         self.earlier, self.repeats = read_earlier(baseline) if baseline else {}, repeats
@@ -129,7 +129,7 @@ class StrainEvaluator(CaseEvaluator):
 
     def journey(self, case: CineCase) -> StrainCase:
         """From frames to a view, a wall, its motion, strain, and a report."""
-        return write_strain_case(self.measure_case(case), self.weights, self.figures, self.options)
+        return write_strain_case(self.measure_case(case), self.weights, self.save_figures, self.options)
 
     def measure_case(self, case: CineCase) -> StrainCase:
         """Measure a cine; nothing is written.

@@ -17,7 +17,7 @@ HILL = {"number": 0, "flow": "hill", "frame_rate": 200, "flow_settings": {"speed
 
 
 def listed(folder, cases):
-    files = {"image": "cine", "pool": "pool", "ddf": "ddf", "mask": "mask", "velocity": "velocity"}
+    files = {"image": "cine", "blood_mask": "pool", "ddf": "ddf", "mask": "mask", "velocity": "velocity"}
     entries = [{"case": n, **{k: f"still/{n}/{f}.nii.gz" for k, f in files.items()}} for n in cases]
     path = folder / "list.json"
     path.write_text(json.dumps({"recipe": {**SHARED, "cases": {"still": cases}}, "still": entries}), encoding="utf-8")
@@ -32,9 +32,9 @@ def test_a_case_is_written_read_and_true(tmp_path):
     assert (tmp_path / "still" / "a" / "cine.nii.gz").stat().st_mtime_ns == made  # kept
     case = CineCases(datalist=str(path), fold="still", dataset_dir=str(tmp_path))[0]
     assert (
-        case.pool.shape == (3, 96, 96)
+        case.blood_mask.shape == (3, 96, 96)
         and case.mask.shape == (2, 1, 96, 96)
-        and case.image[:, 0][~case.pool[:-1]].max() == 0
+        and case.image[:, 0][~case.blood_mask[:-1]].max() == 0
     )
     assert case.meta.frame_times == pytest.approx([0, 0.005, 0.01], abs=1e-6)
     velocity, ddf = (load_ddf(tmp_path / "still" / "a" / f"{name}.nii.gz") for name in ("velocity", "ddf"))

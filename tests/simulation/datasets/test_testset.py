@@ -40,7 +40,7 @@ def test_some_cases_of_some_worlds(tmp_path, data_dir):
     path = tmp_path / "list.json"
     path.write_text(json.dumps({"recipe": recipe}), encoding="utf-8")
     folder = data_dir / "CAMUS_308um"
-    assert write_testset(path, folder, tmp_path, folds=["still", "moving"], cases=1) == []
+    assert write_testset(path, folder, tmp_path, folds=["still", "moving"], max_cases=1) == []
     assert not (tmp_path / "never").exists()
     found = {p.parent.parent.name: json.loads(p.read_text(encoding="utf-8")) for p in tmp_path.glob("*/*/summary.json")}
     assert set(found) == {"still", "moving"}

@@ -91,7 +91,7 @@ def test_a_case_is_one_whole_folder(tmp_path):
     image.write_bytes(b"a cine")
     loop = cine(zoom=(2.0, 1.0))
     study = strain_case(found=loop, entry=Entry("known", str(image)), folder=tmp_path / "out" / "known")
-    done = F.write_strain_case(study, {"view": "ours"}, figures=True, options={"motion": "known"})
+    done = F.write_strain_case(study, {"view": "ours"}, save_figures=True, options={"motion": "known"})
     assert sorted(path.name for path in study.folder.iterdir()) == [
         "contours.json", "film.mp4", "report.html", "strain.csv", "summary.json",
     ]  # fmt: skip
@@ -113,6 +113,6 @@ def test_a_case_is_one_whole_folder(tmp_path):
 
 def test_without_figures_there_are_numbers_alone(tmp_path):
     study = strain_case(folder=tmp_path / "known")
-    done = F.write_strain_case(study, {}, figures=False)
+    done = F.write_strain_case(study, {}, save_figures=False)
     assert {path.name for path in study.folder.iterdir()} == {"contours.json", "strain.csv", "summary.json"}
     assert "seconds_report" not in done.scores.metrics and done.sections == ()

@@ -37,7 +37,7 @@ from cardiac_motion.simulation.ultrasound.image import PROBES, Scanner
 from cardiac_motion.simulation.ultrasound.scatterers import Scatterers
 
 STILL = {"lamb_oseen": LambOseenPair, "hill": HillVortex}
-FILES = {"image": "cine", "pool": "pool", "ddf": "ddf", "mask": "mask", "velocity": "velocity"}
+FILES = {"image": "cine", "blood_mask": "pool", "ddf": "ddf", "mask": "mask", "velocity": "velocity"}
 _DEPTH, _WIDTH = 130.0, 75.0  # mm, degrees of the sector around a still pool
 _DENSITY = 4.0  # tissue scatterers a mm² around a still pool
 _WALL, _DIM = 15.0, 0.1  # mm of tissue around a still pool, and its brightness
@@ -190,7 +190,7 @@ def write_blood(
     output_dir: str | Path,
     templates: str | Path | None = None,
     folds: Sequence[str] | None = None,
-    cases: int = 0,
+    max_cases: int = 0,
     progress: bool = True,
 ) -> list[str]:
     """Write the cases of a list; those that are there are kept.
@@ -200,7 +200,7 @@ def write_blood(
         output_dir: of the cases, ``dataset_dir`` of who uses the list.
         templates: folder of CAMUS-like patients.
         folds: some of the list's; all by default.
-        cases: the first so many of each fold; 0 for all.
+        max_cases: the first so many of each fold; 0 for all.
         progress: show a bar.
 
     Returns:
@@ -217,7 +217,7 @@ def write_blood(
     wanted: list[str] = []
     for fold in folds or known:
         names = [name for name in recipes if name.startswith(f"{fold}/")]
-        wanted += names[: cases or None]
+        wanted += names[: max_cases or None]
     for name in tqdm(wanted, desc="cines of blood", disable=not progress):
         folder, recipe = Path(output_dir) / name, {**shared, **recipes[name]}
         summary = folder / "summary.json"

@@ -43,7 +43,7 @@ def write_testset(
     client: Client | None = None,
     limits: Limits | None = None,
     folds: Sequence[str] | None = None,
-    cases: int = 0,
+    max_cases: int = 0,
 ) -> list[str]:
     """Write the cases of a list; those that are there are kept.
 
@@ -54,7 +54,7 @@ def write_testset(
         device: where frames are computed.
         client, limits: of ``cardiac_motion.cohort.engine.run_cases``.
         folds: some of the recipe's; all by default.
-        cases: the first so many of each fold; 0 for all.
+        max_cases: the first so many of each fold; 0 for all.
 
     Returns:
         the errors of patients that could not be made.
@@ -71,7 +71,7 @@ def write_testset(
     unknown = sorted(set(folds or ()) - set(recipe["folds"]))
     if unknown:
         raise InputError(f"{datalist}: its recipe has no fold {unknown[0]} (it has: {', '.join(recipe['folds'])})")
-    count = min(cases or recipe["count"], recipe["count"])
+    count = min(max_cases or recipe["count"], recipe["count"])
     for fold in folds or recipe["folds"]:
         changes = recipe["folds"][fold]
         failed += write_cases(

@@ -37,7 +37,7 @@ CAPTION = 26  # pixels below a frame of the film
 
 
 def write_strain_case(
-    study: StrainCase, weights: Mapping[str, str], figures: bool = True, options: Mapping[str, Any] | None = None
+    study: StrainCase, weights: Mapping[str, str], save_figures: bool = True, options: Mapping[str, Any] | None = None
 ) -> StrainCase:
     """The folder of a cine: ``summary.json``, ``strain.csv``, ``contours.json``, ``report.html``, ``film.mp4``.
 
@@ -46,7 +46,7 @@ def write_strain_case(
     Args:
         study: what is known of it.
         weights: name of a network to what its weights are and what they were trained on.
-        figures: write report and film.
+        save_figures: write report and film.
         options: that it was measured with.
 
     Returns:
@@ -60,7 +60,7 @@ def write_strain_case(
         for k, name in enumerate(LAYERS):
             contours[name] = [np.round(to_file_grid(lines[t][k], case.cine.meta), 2).tolist() for t in sorted(lines)]
         (beside / "contours.json").write_text(json.dumps(contours), encoding="utf-8")
-        if figures:
+        if save_figures:
             start = time.perf_counter()
             study = replace(study, options=dict(options or {}))
             grey = grey_values(case, covered=True)
