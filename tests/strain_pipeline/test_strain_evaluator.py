@@ -55,7 +55,7 @@ class Cases:
 @pytest.fixture
 def evaluator(heart, tmp_path):  # noqa: F811
     def make(classify=None, dataset=None, **settings):
-        settings.setdefault("figures", False)
+        settings.setdefault("save_figures", False)
         settings.setdefault("measures", StrainMeasures(least_nlcc=-1.0))
         settings.setdefault("inferer", PairwiseInferer(batch_size=7, progress=False))
         return StrainEvaluator(
