@@ -18,9 +18,9 @@ from cardiac_motion.networks.registration_unet import RegistrationUNet
 from cardiac_motion.networks.weights import load_weights
 from cardiac_motion.registration.losses import RegistrationLoss
 from cardiac_motion.registration.pairwise import PairwiseInferer, make_consistent
-from cardiac_motion.registration.testtime import MultiScaleTestTimeTraining
 from tests.bundles.running import ROOT
 from tests.conftest import moving_cine, rotation
+from tests.registration.staged import multi_scale
 
 SIZE = (96, 112)
 ANGLE = 0.03
@@ -28,11 +28,11 @@ ANGLE = 0.03
 
 def fast_preset(**changes):
     options = {
-        "steps": [20, 20, 20, 40], "field_scales": (0.125, 0.25, 0.5, 1.0), "squarings": 5, "progress": False,
+        "steps": [20, 20, 20, 40], "field_scales": (0.125, 0.25, 0.5, 1.0), "squarings": 5,
         "loss": RegistrationLoss(radius=4, mse_weight=100.0), "regularisation_weight": [12.0, 4.0, 1.0, 0.1],
         "scales": (0.125, 0.25, 0.5, 1.0),
     }  # fmt: skip
-    return MultiScaleTestTimeTraining(**(options | changes))
+    return multi_scale(**(options | changes))
 
 
 WEIGHTS = ROOT / "bundles/cpwc_echo/models/model.pt"

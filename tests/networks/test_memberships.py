@@ -7,7 +7,7 @@ from cardiac_motion.networks.memberships import Memberships
 from cardiac_motion.networks.registration_unet import RegistrationUNet
 from cardiac_motion.registration.losses import MembershipLoss, MembershipRegistrationLoss, RegistrationLoss
 from cardiac_motion.registration.overlap import membership_dice, soft_dice
-from cardiac_motion.registration.testtime import MultiScaleTestTimeTraining
+from tests.registration.staged import multi_scale
 
 SMALL = {"channels": (8, 16, 16), "units": 1}
 
@@ -52,8 +52,8 @@ def test_memberships_register_where_intensities_say_nothing():
     _, label = discs(4.0)
     image = torch.cat([torch.full((1, 1, 32, 32), 0.5), label[:, 0], torch.full((1, 1, 32, 32), 0.5), label[:, 1]], 1)
     loss = MembershipRegistrationLoss(overlap=3.0, radius=2)
-    register = MultiScaleTestTimeTraining(
-        (0.5, 1.0), [40, 30], loss=loss, regularisation_weight=0.1, field_scales=(0.5, 1.0), squarings=5, progress=False
+    register = multi_scale(
+        scales=(0.5, 1.0), steps=[40, 30], loss=loss, regularisation_weight=0.1, field_scales=(0.5, 1.0), squarings=5
     )
     ddf = register(image, RegistrationUNet(2)).ddf
     before, after, best = (soft_dice(a, label[:, 1]).mean() for a in (label[:, 0], warp(label[:, 0], ddf), label[:, 1]))

@@ -12,10 +12,10 @@ from cardiac_motion.fields.regularity import folding
 from cardiac_motion.networks.registration_unet import RegistrationUNet
 from cardiac_motion.registration.atlas import Atlases, AtlasSegmentation, similarity
 from cardiac_motion.registration.losses import MembershipRegistrationLoss, RegistrationLoss
-from cardiac_motion.registration.testtime import MultiScaleTestTimeTraining
 from cardiac_motion.volume.cases import phantom_entries
 from cardiac_motion.volume.phantom import phantom
 from cardiac_motion.volume.transforms import one_hot, volume_transforms
+from tests.registration.staged import multi_scale
 
 
 class Still(torch.nn.Module):
@@ -170,7 +170,7 @@ def test_memberships_of_the_target_pull_the_labels_to_them(atlases, target):
     for name, network in (("intensities", None), ("memberships", Oracle())):
         options = {"scales": (0.5,), "steps": 25, "field_scales": (0.5,), "squarings": 5, "regularisation_weight": 0.3}
         loss = RegistrationLoss(radius=2) if network is None else MembershipRegistrationLoss(3.0, radius=2)
-        register = MultiScaleTestTimeTraining(**options, loss=loss, progress=False)
+        register = multi_scale(**options, loss=loss)
         found = AtlasSegmentation(
             atlases, register, choice="before", refined_candidates=2, margin=3, memberships=network
         )

@@ -9,6 +9,7 @@ from cardiac_motion.registration.pairwise import PairwiseInferer, SizedInferer, 
 from cardiac_motion.registration.result import RegistrationResult
 from cardiac_motion.registration.testtime import MultiScaleTestTimeTraining
 from tests.registration.recording import Records
+from tests.registration.staged import multi_scale
 
 
 class Shift(nn.Module):
@@ -139,10 +140,10 @@ def test_the_inconsistency_of_a_smaller_size_has_no_steps():
 
 
 def nmsr(folder, steps=4):
-    return MultiScaleTestTimeTraining(
+    return multi_scale(
         scales=[0.5, 1.0], steps=steps, field_scales=[0.5, 1.0], loss=RegistrationLoss(radius=2),
         regularisation_weight=1.0,
-        squarings=3, checkpoint_dir=folder, progress=False,
+        squarings=3, checkpoint_dir=folder,
     )  # fmt: skip
 
 

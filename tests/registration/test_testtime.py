@@ -7,8 +7,9 @@ from cardiac_motion.fields.ddf import identity_grid, warp
 from cardiac_motion.fields.regularity import folding
 from cardiac_motion.networks.registration_unet import RegistrationUNet
 from cardiac_motion.registration.losses import RegistrationLoss
-from cardiac_motion.registration.testtime import MultiScaleTestTimeTraining, expand_scales
+from cardiac_motion.registration.testtime import expand_scales
 from tests.conftest import moving_cine, rotation
+from tests.registration.staged import multi_scale
 
 SIZE = (72, 80)
 
@@ -34,7 +35,7 @@ def inferer(**changes):
         "scales": [0.25, 0.5, 1.0], "steps": [20, 20, 20], "field_scales": [0.25, 0.5, 1.0], "squarings": 5,
         "loss": RegistrationLoss(4, mse_weight=50.0), "regularisation_weight": 1.0, "progress": False, "batch_size": 2,
     }  # fmt: skip
-    return MultiScaleTestTimeTraining(**{**settings, **changes})
+    return multi_scale(**{**settings, **changes})
 
 
 def network(**settings):

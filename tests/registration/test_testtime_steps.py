@@ -7,7 +7,10 @@ import torch
 from torch import nn
 
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.registration.network_stage import NetworkStage
 from cardiac_motion.registration.testtime import MultiScaleTestTimeTraining
+from cardiac_motion.registration.velocity_stage import VelocityStage
+from tests.registration.staged import multi_scale
 
 SIZE = (32, 40)
 RATE = 0.125
@@ -51,10 +54,10 @@ def numbered(count=5, sign=1.0):
 def trained(loss=None, **settings):
     given = {
         "scales": [1.0], "steps": 1, "learning_rate": RATE, "regularisation_weight": 1.0, "progress": False,
-        "field_rate": RATE,
-        "batch_size": 2, "field_sigma": 0.0, "loss": loss or Pull(),
+        "rate": RATE,
+        "batch_size": 2, "sigma": 0.0, "loss": loss or Pull(),
     }  # fmt: skip
-    return MultiScaleTestTimeTraining(**{**given, **settings})
+    return multi_scale(**{**given, **settings})
 
 
 def along_rows(result):
@@ -70,10 +73,10 @@ def test_the_papers_settings_are_the_defaults():
     assert (
         made.scales == [0.125, 0.25, 0.5, 1.0] and made.steps == [3500] * 4 and made.regularisation_weight == [10.0] * 4
     )
-    assert made.is_field == [False] * 4 and made.carry_weights and not made.init_from_network
-    assert (made.batch_size, made.learning_rate, made.squarings, made.seed) == (8, 1e-3, 0, 0)
-    assert (made.field_rate, made.field_resolution, made.field_sigma) == (0.2, 0.5, 1.0)
-    assert (made.patience, made.min_delta, made.progress, made.checkpoints()) == (0, 1e-4, True, None)
+    assert made.is_field == [False] * 4 and not made.init_from_network
+    assert (made.batch_size, made.seed, made.progress, made.checkpoints()) == (8, 0, True, None)
+    assert made.network_stage == NetworkStage(learning_rate=1e-3, carry_weights=True, patience=0, min_delta=1e-4)
+    assert made.velocity_stage == VelocityStage(rate=0.2, resolution=0.5, sigma=1.0, squarings=0, strided_scales=())
 
 
 @pytest.mark.parametrize("carry, wanted", [(True, 4), (False, 3)])
@@ -163,7 +166,7 @@ def test_a_field_goes_its_rate_a_step_each_pair_its_own_way(steps):
     pairs = numbered()
     pairs[[1, 4]] *= -1
     loss = Pull()
-    result = trained(loss, field_scales=[1.0], steps=steps, field_resolution=1.0)(pairs, Shift(9.0))
+    result = trained(loss, field_scales=[1.0], steps=steps, resolution=1.0)(pairs, Shift(9.0))
     assert along_rows(result) == pytest.approx([way * steps * RATE for way in (1, -1, 1, 1, -1)], rel=1e-2)
     assert [len(g.image) for g in loss.given] == [2] * steps + [2] * steps + [1] * steps and result.stages[
         0
@@ -174,7 +177,7 @@ def test_a_field_goes_its_rate_a_step_each_pair_its_own_way(steps):
 
 def test_a_fields_grid_is_coarser_than_the_image_and_goes_on_at_the_next_scale():
     loss = Pull()
-    settings = {"scales": [0.25, 1.0], "field_scales": [0.25, 1.0], "field_resolution": 0.5}
+    settings = {"scales": [0.25, 1.0], "field_scales": [0.25, 1.0], "resolution": 0.5}
     result = trained(loss, **settings)(numbered(2), Shift())
     (coarse, fine) = loss.given
     assert coarse.velocity.shape[2:] == (8, 10) == coarse.ddf.shape[2:] and coarse.image.shape[2:] == (8, 10)
@@ -200,7 +203,7 @@ def test_a_velocity_is_integrated_before_the_loss_sees_it():
             super().__call__(ddf, image, mask, smoothness, velocity)
             return (velocity[:, 0] - stretch).square().mean()
 
-    settings = {"field_scales": [1.0], "field_resolution": 1.0, "steps": 40}
+    settings = {"field_scales": [1.0], "resolution": 1.0, "steps": 40}
     for squarings, share in ((0, 0.05), (6, 2.718281828**0.05 - 1)):
         loss = Stretches()
         result = trained(loss, squarings=squarings, **settings)(numbered(1), Shift())
@@ -220,8 +223,8 @@ def test_a_field_is_seen_through_a_gaussian():
             super().__call__(ddf, image, mask, smoothness, velocity)
             return -ddf[:, 0, 16, 20].mean()
 
-    settings = {"field_scales": [1.0], "field_resolution": 1.0, "steps": 2}
-    sharp, wide = (trained(Place(), field_sigma=s, **settings)(numbered(1), Shift()).ddf[0, 0, 16] for s in (0.0, 2.0))
+    settings = {"field_scales": [1.0], "resolution": 1.0, "steps": 2}
+    sharp, wide = (trained(Place(), sigma=s, **settings)(numbered(1), Shift()).ddf[0, 0, 16] for s in (0.0, 2.0))
     assert sharp[20] > 0 and sharp[22].abs() < 1e-6
     assert 0 < wide[22] < wide[20] and wide[22] > 0.3 * wide[20] and wide[35].abs() < 1e-4
 
@@ -287,7 +290,7 @@ class Bar:
 
 @pytest.mark.parametrize("progress", [True, False])
 def test_a_bar_a_scale(monkeypatch, progress):
-    monkeypatch.setattr("cardiac_motion.registration.testtime.tqdm", Bar)
+    monkeypatch.setattr("cardiac_motion.registration.optimisation.tqdm", Bar)
     monkeypatch.setattr(Bar, "made", [])
     settings = {"scales": [0.5, 1.0], "steps": [4, 2], "field_scales": [1.0], "progress": progress}
     trained(**settings)(numbered(), Shift())

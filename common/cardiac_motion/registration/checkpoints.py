@@ -1,0 +1,77 @@
+"""State of a registration that takes long, kept after each scale, so that what was killed goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cardiac_motion.core.whole_files import write_whole
+
+CHECKPOINT = ".scales"  # and the part's name, and .pt
+
+
+def hash_state(settings: object, tensors: Iterable[Tensor | None]) -> str:
+    """What tells a state that was made from these settings, images and weights from others.
+
+    Examples:
+        >>> hash_state({"steps": 3}, [torch.zeros(2), None]) == hash_state({"steps": 3}, [torch.zeros(2)])
+        True
+        >>> hash_state({"steps": 3}, [torch.zeros(2)]) == hash_state({"steps": 4}, [torch.zeros(2)])
+        False
+    """
+    digest = hashlib.sha256(repr(settings).encode())
+    for tensor in tensors:
+        if tensor is not None:
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+class Checkpoints:
+    """Files of a folder, one a registration of a case.
+
+    Args:
+        folder: in which they are; None keeps none.
+    """
+
+    def __init__(self, folder: str | Path | None) -> None:
+        self.folder = None if folder is None else Path(folder)
+        self._begun: set[Path] = set()  # of the present case
+
+    def save(self, part: str, identity: str, content: dict[str, Any]) -> None:
+        """Keep the state of a part.
+
+        Args:
+            part: of the file's name.
+            identity: of ``hash_state``.
+            content: tensors, numbers, text, and lists and dictionaries of them.
+        """
+        if self.folder is not None:
+            path = self.folder / f"{CHECKPOINT}{part}.pt"
+            self._begun.add(path)
+            with write_whole(path) as beside, open(beside, "wb") as file:
+                torch.save({"identity": identity, **content}, file)
+
+    def load(self, part: str, identity: str) -> dict[str, Any] | None:
+        """The state of a part; None where none of this identity is kept."""
+        path = None if self.folder is None else self.folder / f"{CHECKPOINT}{part}.pt"
+        if path is None or not path.is_file():
+            return None
+        try:
+            content: dict[str, Any] = torch.load(path, weights_only=True)
+        except Exception:  # half-written by an older version or damaged: begin anew
+            return None
+        if content["identity"] != identity:
+            return None
+        self._begun.add(path)
+        return content
+
+    def forget(self) -> None:
+        """Remove those of a case whose outputs are written."""
+        for path in self._begun:
+            path.unlink(missing_ok=True)
+        self._begun.clear()
