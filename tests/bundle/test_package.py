@@ -1,5 +1,6 @@
 """Bundles outside the repository: what their zips hold, where a zipped bundle finds itself, and that it runs."""
 
+import hashlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from monai.bundle import ConfigParser
 
 from cardiac_motion.bundle.package import bundle_folder, main, package
@@ -109,6 +111,24 @@ def test_a_bundle_that_cannot_be_found_is_one_line(unzipped, tmp_path, monkeypat
     assert "--bundle_root FOLDER" in str(input_error_in(caught.value))
     parser.update({"bundle_root": str(unzipped / "voxelmorph")})
     assert sum(p.numel() for p in parser.get_parsed_content("network").parameters()) > 1e5
+
+
+def test_large_files_are_listed_and_lie_beside_the_zip(tmp_path, monkeypatch):
+    monkeypatch.setattr("cardiac_motion.bundle.package.LARGE", 600_000)
+    path = package(ROOT / "bundles/neurreg", tmp_path, WHEEL, "https://example.org/weights/")
+    with zipfile.ZipFile(path) as file:
+        assert "neurreg/models/model.pt" in file.namelist() and "neurreg/large_files.yml" not in file.namelist()
+    monkeypatch.setattr("cardiac_motion.bundle.package.LARGE", 500_000)
+    with zipfile.ZipFile(package(ROOT / "bundles/neurreg", tmp_path, WHEEL, "https://example.org/weights/")) as file:
+        listed = yaml.safe_load(file.read("neurreg/large_files.yml"))["large_files"]
+        assert not [name for name in file.namelist() if name.endswith(".pt")]
+    assert [row["url"] for row in listed] == [
+        f"https://example.org/weights/neurreg/models/{name}.pt" for name in ("model", "selector")
+    ]
+    for row in listed:
+        data = (tmp_path / "large_files/neurreg" / row["path"]).read_bytes()
+        assert data == (ROOT / "bundles/neurreg" / row["path"]).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == row["hash_val"]
 
 
 def test_what_cannot_be_packed(tmp_path, monkeypatch, capsys):

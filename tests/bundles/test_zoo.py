@@ -62,6 +62,29 @@ def test_properties_with_the_folder_given(name):
     assert workflow.check_properties() in (None, [])
 
 
+TRAININGS = sorted((ROOT / "bundles").glob("*/configs/train*.json"))
+TRAININGS = [file for file in TRAININGS if "trainer" in file.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("file", TRAININGS, ids=lambda file: f"{file.parents[1].name}/{file.stem}")
+def test_a_training_has_the_optional_parts_of_a_validation(file):
+    """``val_interval``, ``validate#handlers`` and ``validate#key_metric``, each used where MONAI expects it."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if "validate" not in content:
+        pytest.skip("changes another training's configuration")
+    evaluator, (metric,) = content["validate"]["evaluator"], content["validate"]["key_metric"].values()
+    assert evaluator["val_handlers"] == "@validate#handlers" and evaluator["key_val_metric"] == "@validate#key_metric"
+    assert metric["name"] in {"loss", *evaluator.get("measures", {})} and isinstance(evaluator["lower_is_better"], bool)
+    handlers = [h for h in content["train"]["handlers"] if str(h.get("_target_")).endswith("trainer.Validate")]
+    assert [h["interval"] for h in handlers] == ["@val_interval"] and content["val_interval"] >= 1
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_entries_may_be_given_as_data(name):
+    dataset = json.loads((ROOT / "bundles" / name / "configs/inference.json").read_text(encoding="utf-8"))["dataset"]
+    assert dataset["data"] is None
+
+
 @with_weights
 def test_network_and_torchscript_of_the_weights(name, tmp_path):
     folder = f"bundles/{name}"

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from cardiac_motion.core.datalist import case_name, read_datalist, resolve_entry
+from cardiac_motion.core.datalist import case_name, check_one_source, complete_entries, read_datalist, resolve_entry
 from cardiac_motion.core.errors import InputError
 
 
@@ -62,3 +62,16 @@ def test_every_path_of_an_entry_starts_from_the_same_folder(tmp_path):
         "assumed_view": "A4C",
     }
     assert resolve_entry(found, "elsewhere") == found, "absolute paths stay"
+
+
+@pytest.mark.parametrize("data", [[], ["a.nii"], [{"label": "a.nii"}], [{"image": "a.nii"}, 3]])
+def test_entries_without_an_image_are_refused(data):
+    with pytest.raises(InputError, match="expected a list of entries, each with an 'image'"):
+        complete_entries(data)
+
+
+@pytest.mark.parametrize("given", [("a", "b", None), ("a", None, [1]), (None, "b", [1])])
+def test_cases_come_from_one_source(given):
+    with pytest.raises(InputError, match=r"are given \((a|b)\): one of them"):
+        check_one_source(*given)
+    check_one_source(given[0], None, None)

@@ -9,6 +9,7 @@ from cardiac_motion.networks.registration_unet import RegistrationUNet
 from cardiac_motion.networks.weights import load_weights, save_weights
 from cardiac_motion.registration.losses import RegistrationLoss
 from cardiac_motion.training.trainer import (
+    MeanOf,
     RegistrationTrainer,
     RegistrationValidator,
     TrainingCheckpoint,
@@ -159,3 +160,21 @@ def test_the_running_mean_of_the_weights_is_written(tmp_path):
         torch.testing.assert_close(s.float(), m, atol=2e-3, rtol=2e-3)
     with pytest.raises(ValueError, match="mean"):
         Weights("model.pt", mean=1.0)
+
+
+@pytest.mark.parametrize(("lower", "best"), [(True, 0.25), (False, 1.0)])
+def test_a_key_metric_tells_the_best_validation(lower, best):
+    values = iter([0.5, 1.0, 0.25, 0.75])
+    network = torch.nn.Conv2d(2, 2, 1)
+    validator = RegistrationValidator(
+        "cpu",
+        torch.utils.data.DataLoader(Bars(1)),
+        network,
+        lambda ddf, **batch: ddf.mean(),
+        measures={"error": lambda ddf, **batch: next(values)},
+        key_val_metric={"error": MeanOf("error")},
+        lower_is_better=lower,
+    )
+    for epoch in range(1, 5):
+        validator.run(epoch)
+    assert validator.state.best_metric == best and validator.state.metrics["error"] == 0.75

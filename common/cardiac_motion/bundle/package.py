@@ -7,19 +7,23 @@ pictures that its docs name come along.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import yaml
 
 from cardiac_motion.core.command import CommandParser
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.whole_files import write_whole
 
 METADATA = Path("configs/metadata.json")
+LARGE = 25_000_000  # bytes: the model zoo takes no larger files
 LINK = re.compile(r"(?P<picture>!?)\[(?P<text>[^\]]*)\]\((?P<target>(?:\.\./)+[^)\s]+)\)")
 DATA_LIST = re.compile(r"\bdata_lists/\w+\.json")
 ROOT = '"bundle_root": "bundles/{name}"'
@@ -65,13 +69,16 @@ def _config_files(words: Sequence[str]) -> list[str]:
     return []
 
 
-def package(bundle: str | Path, output_dir: str | Path, wheel: str) -> Path:
+def package(bundle: str | Path, output_dir: str | Path, wheel: str, large_files_url: str = "") -> Path:
     """Write ``NAME_vVERSION.zip``, which unzips into the folder NAME.
 
     Args:
         bundle: folder ``bundles/NAME`` of the repository.
         output_dir: of the zip.
         wheel: file name of the project's wheel, for the docs.
+        large_files_url: address under which files above ``LARGE`` are to be hosted, as ``URL/NAME/FILE``. They are then
+            written to ``output_dir/large_files/NAME`` instead of the zip, which lists them in ``large_files.yml``, as
+            the model zoo wants it.
 
     Returns:
         The zip's path.
@@ -92,6 +99,15 @@ def package(bundle: str | Path, output_dir: str | Path, wheel: str) -> Path:
             content[str(place)] = _page(path, folder, content, wheel, version).encode()
         else:
             content[str(place)] = path.read_bytes()
+    if large_files_url:
+        large = {name: content.pop(name) for name, data in list(content.items()) if len(data) > LARGE}
+        for name, data in large.items():
+            with write_whole(Path(output_dir) / "large_files" / folder.name / name) as beside:
+                beside.write_bytes(data)
+        if large:
+            content["large_files.yml"] = list_large_files(
+                large, f"{large_files_url.rstrip('/')}/{folder.name}"
+            ).encode()
     with write_whole(Path(output_dir) / f"{folder.name}_v{version}.zip") as beside:
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as file:
             for name, data in sorted(content.items()):
@@ -99,6 +115,29 @@ def package(bundle: str | Path, output_dir: str | Path, wheel: str) -> Path:
                 entry.external_attr = 0o644 << 16
                 file.writestr(entry, data, zipfile.ZIP_DEFLATED)
     return Path(output_dir) / f"{folder.name}_v{version}.zip"
+
+
+def list_large_files(files: Mapping[str, bytes], url: str) -> str:
+    """Return the content of ``large_files.yml``, from which the model zoo downloads files.
+
+    Args:
+        files: contents by their path in the bundle.
+        url: address of the folder that holds them.
+
+    Examples:
+        >>> print(list_large_files({"models/model.pt": b"weights"}, "https://example.org/bundle"))
+        large_files:
+        - path: models/model.pt
+          url: https://example.org/bundle/models/model.pt
+          hash_type: sha256
+          hash_val: 9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c
+        <BLANKLINE>
+    """
+    rows = [
+        {"path": name, "url": f"{url}/{name}", "hash_type": "sha256", "hash_val": hashlib.sha256(data).hexdigest()}
+        for name, data in sorted(files.items())
+    ]
+    return yaml.safe_dump({"large_files": rows}, sort_keys=False)
 
 
 def _config(path: Path, folder: Path) -> str:
@@ -145,6 +184,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = CommandParser(prog="python -m cardiac_motion.bundle.package", description=main.__doc__)
     parser.add_argument("bundles", nargs="*", type=Path, help="folders; all of bundles/ without")
     parser.add_argument("--output_dir", type=Path, default=Path("dist"), help="default: dist")
+    parser.add_argument(
+        "--large_files_url", default="", help="where files above 25 MB are hosted; they are left out of the zips then"
+    )
     options = parser.parse_args(words)
     try:
         wheels = sorted(options.output_dir.glob("*.whl"), key=lambda path: path.stat().st_mtime)
@@ -154,7 +196,7 @@ def main(words: Sequence[str] | None = None) -> None:
         if not found:
             raise InputError("bundles: no such folder here; run this from the repository's root")
         for bundle in found:
-            print(package(bundle, options.output_dir, wheels[-1].name))
+            print(package(bundle, options.output_dir, wheels[-1].name, options.large_files_url))
     except InputError as error:
         sys.exit(f"error: {error}")
 

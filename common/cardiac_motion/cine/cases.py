@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.cine.folder import IMAGE_SUFFIXES
 from cardiac_motion.cine.study import StudyCine, cines_of, format_listing, is_dicomdir
 from cardiac_motion.cine.transforms import cine_transforms
-from cardiac_motion.core.datalist import case_name, read_datalist
-from cardiac_motion.core.errors import InputError, unwrap_errors
+from cardiac_motion.core.datalist import case_name, check_one_source, complete_entries, read_datalist
+from cardiac_motion.core.errors import unwrap_errors
 
 
 def demo_cine() -> str:
@@ -36,6 +36,7 @@ class CineCases(Dataset):
             the myocardium removed (NMSR section 3).
         blood_mask: or a label map (X, Y, T) of all frames, 1 is blood.
         transform: from an entry to its case; None is ``transforms.cine_transforms()``.
+        data: entries in place of ``input`` and ``datalist``, as a datalist holds them (``image``, …).
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class CineCases(Dataset):
         es: int | None = None,
         blood_mask: str | None = None,
         transform: Callable[[dict[str, Any]], CineCase] | None = None,
+        data: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         given = {
             "spacing": spacing,
@@ -60,9 +62,10 @@ class CineCases(Dataset):
             "es": es,
             "blood_mask": blood_mask,
         }
-        if datalist and input:
-            raise InputError(f"both an input ({input}) and a datalist ({datalist}) are given: one of them")
-        if datalist:
+        check_one_source(input, datalist, data)
+        if data is not None:
+            entries = complete_entries(data, dataset_dir)
+        elif datalist:
             entries = read_datalist(datalist, fold, dataset_dir)
         else:
             paths = [input] if isinstance(input, str) else list(input or [demo_cine()])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +85,30 @@ def read_datalist(path: str | Path, fold: str, dataset_dir: str | Path = ".") ->
     if not entries:
         raise InputError(f"{path}: the list '{fold}' is empty")
     return [{"case": case_name(entry["image"]), **entry} for entry in entries]
+
+
+def complete_entries(data: Sequence[Mapping[str, Any]], dataset_dir: str | Path = ".") -> list[dict[str, Any]]:
+    """Entries given as they are, not by a file, with the ``case`` and the paths that ``read_datalist`` would give them.
+
+    Raises:
+        InputError: no entry, or one without an ``image``.
+
+    Examples:
+        >>> complete_entries([{"image": "a4c.dcm"}], "study")
+        [{'case': 'a4c', 'image': 'study/a4c.dcm'}]
+    """
+    entries = [resolve_entry(entry, dataset_dir) for entry in data if isinstance(entry, Mapping)]
+    if not entries or len(entries) < len(data) or not all(isinstance(entry.get("image"), str) for entry in entries):
+        raise InputError("data: expected a list of entries, each with an 'image'")
+    return [{"case": case_name(entry["image"]), **entry} for entry in entries]
+
+
+def check_one_source(input: object, datalist: object, data: object) -> None:
+    """Check that cases come from one source at most.
+
+    Raises:
+        InputError: two of an input, a datalist and entries are given.
+    """
+    given = [name for name, value in (("an input", input), ("a datalist", datalist), ("data", data)) if value]
+    if len(given) > 1:
+        raise InputError(f"{given[0]} and {given[1]} are given ({input or datalist}): one of them")

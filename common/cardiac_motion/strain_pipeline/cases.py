@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cardiac_motion.cine.cases import CineCases
@@ -20,6 +20,7 @@ class StudyCases(CineCases):
         ed, es: frames of end-diastole and end-systole.
         contour: file of the wall at end-diastole (``contour.read_wall``).
         transform: from an entry to its case; None is that of cines in grey, brought to square pixels.
+        data: as in ``CineCases``.
 
     Each of the last four is one for all cines, or a list with one for each, None where nothing is said; an entry of a
     datalist may carry ``assumed_view``, ``ed``, ``es`` and ``contour``.
@@ -43,10 +44,11 @@ class StudyCases(CineCases):
         es: int | Sequence[int | None] | None = None,
         contour: str | Sequence[str | None] | None = None,
         transform: Callable[[dict[str, Any]], CineCase] | None = None,
+        data: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         transform = transform or cine_transforms(square=True, grey=True)
-        super().__init__(input, datalist, fold, dataset_dir, spacing, transform=transform)
-        self.study = not datalist and (isinstance(input, list | tuple) or len(self.entries) > 1)
+        super().__init__(input, datalist, fold, dataset_dir, spacing, transform=transform, data=data)
+        self.study = not datalist and data is None and (isinstance(input, list | tuple) or len(self.entries) > 1)
         said: dict[str, Any] = {"view": view, "ed": ed, "es": es, "contour": contour}
         for name, given in said.items():
             values = list(given) if isinstance(given, list | tuple) else [given] * len(self.entries)

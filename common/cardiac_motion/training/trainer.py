@@ -8,6 +8,7 @@ takes ``mask``, a ``LabelledLoss`` also ``label``, a ``FieldLoss`` also ``field`
 from __future__ import annotations
 
 import logging
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver, ProgressBar
-from ignite.metrics import Average
+from ignite.metrics import Average, Metric
 from monai.engines import Evaluator, IterationEvents, SupervisedTrainer
 from monai.handlers import CheckpointLoader, ValidationHandler
 from monai.inferers import Inferer, SimpleInferer
@@ -125,12 +126,27 @@ class RegistrationTrainer(SupervisedTrainer):
         return self.state.output
 
 
+class MeanOf(Average):
+    """The mean over the batches of one entry of an engine's output: a key metric as MONAI's engines take it.
+
+    Args:
+        name: the entry.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(output_transform=lambda output: output[name])
+
+
 class RegistrationValidator(Evaluator):
     """Mean loss, and mean of further measures, of a network over validation pairs.
 
     Args:
         val_data_loader: gives batches as the trainer's does.
         measures: name to ``measure(ddf, **batch)``, a number or a tensor whose finite values are averaged.
+        key_val_metric: the metric, by its name, whose best value and epoch ``state.best_metric`` and
+            ``state.best_metric_epoch`` tell, as for MONAI's evaluators.
+        lower_is_better: whether a lower value of it is better.
+        val_handlers: further handlers, attached in this order.
     """
 
     def __init__(
@@ -143,11 +159,19 @@ class RegistrationValidator(Evaluator):
         measures: dict[str, Callable[..., Tensor]] | None = None,
         val_handlers: Sequence[Any] | None = None,
         bfloat16: bool = False,
+        key_val_metric: dict[str, Metric] | None = None,
+        lower_is_better: bool = False,
     ) -> None:
         self.network, self.loss_function, self.inferer = network, loss_function, inferer or SimpleInferer()
         self.measures, self.bfloat16 = measures or {}, bfloat16
-        super().__init__(device=torch.device(device), val_data_loader=val_data_loader, decollate=False)
-        for name in ("loss", *self.measures):
+        super().__init__(
+            device=torch.device(device),
+            val_data_loader=val_data_loader,
+            decollate=False,
+            key_val_metric=key_val_metric,
+            metric_cmp_fn=operator.lt if lower_is_better else operator.gt,
+        )
+        for name in {"loss", *self.measures} - set(key_val_metric or ()):
             Average(output_transform=lambda output, name=name: output[name]).attach(self, name)
         self._register_handlers(list(val_handlers or ()))
         ProgressBar(desc="Validation", mininterval=1).attach(self)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Dataset
 
-from cardiac_motion.core.datalist import case_name, read_datalist
+from cardiac_motion.core.datalist import case_name, check_one_source, complete_entries, read_datalist
 from cardiac_motion.core.errors import InputError, unwrap_errors
 from cardiac_motion.core.folders import is_finished
 from cardiac_motion.volume.transforms import volume_transforms
@@ -46,6 +46,7 @@ class VolumeCases(Dataset):
         download: fetch Task04_Hippocampus into ``dataset_dir``.
         done_dir: leave out cases whose results are there.
         transform: from an entry to its case; None is ``transforms.volume_transforms()``.
+        data: entries in place of ``input`` and ``datalist``, as a datalist holds them (``image``, …).
     """
 
     def __init__(
@@ -58,11 +59,13 @@ class VolumeCases(Dataset):
         download: bool = False,
         done_dir: str | None = None,
         transform: Callable[[dict[str, Any]], VolumeCase] | None = None,
+        data: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         self.transform = transform or volume_transforms()
-        if datalist and input:
-            raise InputError(f"both an input ({input}) and a datalist ({datalist}) are given: one of them")
-        if datalist:
+        check_one_source(input, datalist, data)
+        if data is not None:
+            self.entries = complete_entries(data, dataset_dir)
+        elif datalist:
             self.entries = read_datalist(datalist, fold, task04(dataset_dir, download))
         elif input:
             self.entries = [{"image": str(input), "case": case_name(input), **({"label": label} if label else {})}]
