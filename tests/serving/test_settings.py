@@ -4,13 +4,13 @@ import json
 from importlib.util import find_spec
 
 from cardiac_motion.serving import settings as S
-from cardiac_motion.serving import workbench as W
+from cardiac_motion.serving.corrections import BUNDLE
 from tests.bundles.running import ROOT
 
 
 def test_every_method_that_is_offered_is_a_configuration_of_the_bundle():
     for name in S.METHODS:
-        assert (ROOT / W.BUNDLE / "configs" / f"motion_{name}.json").is_file()
+        assert (ROOT / BUNDLE / "configs" / f"motion_{name}.json").is_file()
     assert {"cpwc", "farneback", "dis", "nmsr"} <= set(S.list_methods())
 
 

@@ -1,5 +1,6 @@
 """Volumes as the workbench shows and segments them, with synthetic atlases."""
 
+import zipfile
 from pathlib import Path
 
 import nibabel
@@ -40,6 +41,7 @@ def request_of(tmp_path, monkeypatch):
         "label": save(tmp_path / "label.nii.gz", np.ascontiguousarray(label), affine),
         "atlases": str(tmp_path / "atlases"),
         "method": "ssmsr",
+        "title": "image.nii.gz",
     }
 
 
@@ -70,8 +72,10 @@ def test_atlases_segment_it_and_a_label_gives_dice(request_of):
     assert shown(request_of, "arrows_ssmsr.bin", (*(-(-n // V.EVERY) for n in about["shape"]), 3), "<f4").any()
     files = V.take_volume(request_of)["files"]
     assert {"segmentation.nii.gz", "ddf.nii.gz", "summary.json", "command.txt"} <= set(files)
-    command = (Path(request_of["case"]) / "take" / "command.txt").read_text(encoding="utf-8")
-    assert f"--input {request_of['source']}" in command and "--atlas_dir" in command
+    with zipfile.ZipFile(Path(request_of["case"]) / "take.zip") as archive:
+        assert {f"image/{file}" for file in files} == set(archive.namelist())
+        command = archive.read("image/command.txt").decode()
+    assert '--input "image/image.nii.gz"' in command and "--atlas_dir" in command and "--label image/label" in command
 
 
 def test_without_atlases_nothing_is_segmented(request_of):

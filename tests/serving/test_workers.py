@@ -49,8 +49,8 @@ def workers(monkeypatch, tmp_path):
     monkeypatch.setattr(Played, "made", [])
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
 
-    def make(count=1, waiting=0):
-        made.append(W.Workers(count, 60, 2**30, waiting, tmp_path))
+    def make(count=1, waiting=0, **more):
+        made.append(W.Workers(count, 60, 2**30, waiting, tmp_path, **more))
         return made[-1]
 
     yield make
@@ -81,9 +81,8 @@ def test_one_process_does_one_request_after_another(workers, tmp_path):
     assert pool.state() == {"workers": 1, "requests": 0}
 
 
-def test_a_process_ends_after_so_many_requests(workers, tmp_path, monkeypatch):
-    monkeypatch.setattr(W, "REQUESTS", 2)
-    pool = workers()
+def test_a_process_ends_after_so_many_requests(workers, tmp_path):
+    pool = workers(uses=2)
     assert [pool.run({"folder": str(tmp_path)})["number"] for _ in range(5)] == [0, 0, 1, 1, 2]
     assert [runner.stopped for runner in Played.made] == [True, True, False]
     assert {runner.gpu for runner in Played.made} == {"0"}, "another takes its place, GPU and all"
@@ -167,7 +166,9 @@ def test_closing_ends_those_that_work_and_those_that_wait_for_work(workers, tmp_
 
 def test_progress_is_read_whole(tmp_path):
     W.report_progress(tmp_path, "motion", 1 / 3)
-    assert json.loads((tmp_path / W.PROGRESS).read_text(encoding="utf-8")) == {"what": "motion", "share": 0.333}
+    assert json.loads((tmp_path / W.PROGRESS).read_text(encoding="utf-8")) == {
+        "what": "motion", "share": 0.333, "left": None,
+    }  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == [W.PROGRESS]
 
 

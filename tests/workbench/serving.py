@@ -42,7 +42,7 @@ class Workbench:
         command = [sys.executable, "-m", "cardiac_motion.workbench", "--workspace", str(self.folder / "space")]
         self.process = subprocess.Popen(
             [*command, "--port", str(self.port), *words], cwd=ROOT, stdout=self.log, stderr=self.log,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": f"{ROOT}/common:{ROOT}"},
         )  # fmt: skip
         end = time.monotonic() + 300
         while "token=" not in self.said() or not self.answers():

@@ -1,10 +1,15 @@
 """The workbench as a person uses it, in headless Chromium, against the command line."""
 
+import hashlib
+import io
 import json
+import os
 import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -54,7 +59,10 @@ def test_drop_drag_undo_take_away_and_the_command_line_says_the_same(bench, brow
     problems = []
     page = opened(browser, bench, problems)
     page.set_input_files("#files", demo_cine())
-    page.wait_for_selector("#gls", timeout=590_000)
+    page.wait_for_selector("#gls[data-method=cpwc]", timeout=590_000)
+    assert bench.case(page.evaluate("() => workbench.state.info.id"), lambda c: not c["progress"])[
+        "methods"
+    ].keys() == {"cpwc"}
     found = gls(page)
     ed = page.input_value("#ed")
     show_frame(page, int(ed))
@@ -66,6 +74,7 @@ def test_drop_drag_undo_take_away_and_the_command_line_says_the_same(bench, brow
     page.click("#redo")
     page.wait_for_function(f"() => Math.abs(+document.getElementById('gls').dataset.value - {corrected}) < 1e-9")
 
+    page.click("summary:has-text('Compare methods')")
     page.select_option("#method", "farneback")  # which then stands beside the first, measured with the drawn wall
     page.click("#run")
     page.wait_for_selector("#panels [data-method=farneback]", timeout=590_000)
@@ -94,15 +103,25 @@ def test_drop_drag_undo_take_away_and_the_command_line_says_the_same(bench, brow
     assert gls(second) == corrected
 
     name = page.get_attribute(".case", "data-case")
-    assert bench.json("POST", f"/api/cases/{name}/take", b"{}")[0] == 200
+    revision = bench.json("GET", f"/api/cases/{name}")[1]["revision"]
+    assert bench.json("POST", f"/api/cases/{name}/take", f'{{"revision": {revision}}}'.encode())[0] == 200
     case = bench.case(name, lambda c: c.get("files") and not c["progress"])
-    assert {"report.html", "sr.dcm", "strain.csv", "ddf.nii.gz", "labels.nii.gz", "film.mp4", "contour.json",
-            "command.txt", "log.json", "all.zip"} <= set(case["files"])  # fmt: skip
+    assert {"report.html", "sr.dcm", "strain.csv", "ddf.nii.gz", "labels.nii.gz", "contour.json",
+            "command.txt", "log.json", "about.json"} <= set(case["files"]["names"])  # fmt: skip
     assert [entry["what"].split()[0] for entry in case["log"]] == ["wall", "undo", "redo", "undo", "redo"]
-    words = shlex.split(bench.ask("GET", f"/api/cases/{name}/take/command.txt")[1].decode())
-    words[words.index("--output_dir") + 1] = str(tmp_path)
-    subprocess.run([sys.executable, *words[1:], "--mlflow", "False", "--save_figures", "False"], cwd=ROOT, check=True)
-    (summary,) = tmp_path.glob("*/summary.json")
+    with zipfile.ZipFile(io.BytesIO(bench.ask("GET", f"/api/cases/{name}/take/all.zip")[1])) as archive:
+        archive.extractall(tmp_path)
+    stem = case["files"]["name"]
+    about = json.loads((tmp_path / stem / "about.json").read_text(encoding="utf-8"))
+    assert about["source_sha256"] == hashlib.sha256(Path(demo_cine()).read_bytes()).hexdigest()
+    shutil.copyfile(demo_cine(), tmp_path / stem / about["source"])  # the zip, beside bundles, and the cine in it
+    (tmp_path / "bundles").symlink_to(ROOT / "bundles")
+    words = shlex.split((tmp_path / stem / "command.txt").read_text(encoding="utf-8"))
+    assert not any(str(bench.folder) in word for word in words)
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}/common"}
+    words += ["--mlflow", "False", "--save_figures", "False"]
+    subprocess.run([sys.executable, *words[1:]], cwd=tmp_path, check=True, env=environment)
+    (summary,) = tmp_path.glob("output/*/*/summary.json")
     assert json.loads(summary.read_text(encoding="utf-8"))["means"]["gls"] == pytest.approx(corrected, abs=0.1)
     assert not problems
 
@@ -139,7 +158,7 @@ def test_300_frames_play_and_a_phone_shows_them_without_scrolling_sideways(brows
     page.set_input_files("#files", there_and_back(tmp_path / "long.nii.gz", 300, (120, 160)))
     page.wait_for_selector("#work:not([hidden])", timeout=590_000)
     page.wait_for_function("() => workbench.state.info.about.frames === 300", timeout=60_000)
-    name = page.evaluate("() => workbench.state.id")
+    name = page.evaluate("() => workbench.state.info.id")
     bench.ask("POST", f"/api/cases/{name}/cancel", b"{}")
     case = bench.case(name, lambda c: not c["progress"])
     assert case["failed"] in ("cancelled", None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from monai.data import MetaTensor
 from torch.nn import functional
 
 from cardiac_motion.cine.loop import Loop, millimetres
+from cardiac_motion.core.errors import InputError
 
 DEEPEST, SHALLOWEST = 450.0, 3.0  # mm that a picture's height may show: from a large chest to a mouse's heart
 WIDEST_ASPECT = 8.0  # a pixel's height over its width, or the other way round
@@ -66,6 +67,48 @@ def keep_possible(loop: Loop) -> None:
 def _depth(loop: Loop) -> float:
     assert loop.spacing is not None
     return loop.spacing[0] * loop.frames.shape[1]
+
+
+def replace_frame_rate(meta: Mapping[str, Any], frame_rate: float, frames: int) -> dict[str, Any]:
+    """``meta`` of a cine of so many ``frames`` with the times that a user's ``frame_rate``, frames/s, gives.
+
+    Raises:
+        InputError: no echo has such a frame rate.
+
+    Examples:
+        >>> replace_frame_rate({"frame_times": None, "notes": []}, 50, 3)["frame_times"]
+        [0.0, 0.02, 0.04]
+    """
+    if not 1 / LONGEST_STEP <= frame_rate <= 1 / SHORTEST_STEP:
+        raise InputError(f"frame rate {frame_rate:g}: expected {1 / LONGEST_STEP:g} to {1 / SHORTEST_STEP:g} frames/s")
+    notes, times = list(meta.get("notes") or ()), meta.get("frame_times")
+    if times and len(times) > 1:
+        stated = (len(times) - 1) / (times[-1] - times[0])
+        notes.append(f"The frame rate given, {frame_rate:g} frames/s, replaces the file's {stated:.4g}.")
+    given = [k / frame_rate for k in range(frames)]
+    return {**meta, "frame_times": given, "times_are": "acquired", "r_waves": None, "notes": notes}
+
+
+def replace_spacing(meta: Mapping[str, Any], spacing: Sequence[float] | float) -> dict[str, Any]:
+    """``meta`` of a squared cine with the user's ``spacing`` of the file's pixels.
+
+    Args:
+        meta: of the cine.
+        spacing: (row, column) in mm/px, or one number for both.
+
+    Raises:
+        InputError: it isn't one or two positive numbers.
+
+    Examples:
+        >>> replace_spacing({"zoom": (1.0, 2.0), "spacing": None}, (0.5, 1.0))["spacing"]
+        (0.5, 0.5)
+    """
+    values = np.atleast_1d(np.asarray(spacing, dtype=float))
+    if values.shape not in ((1,), (2,)) or not (np.isfinite(values).all() and (values > 0).all()):
+        raise InputError(f"spacing {spacing}: expected one or two positive numbers, (row, column) in mm/px")
+    zoom = meta.get("zoom") or (1.0, 1.0)
+    row, column = (float(step) / factor for step, factor in zip(np.broadcast_to(values, 2), zoom, strict=True))
+    return {**meta, "spacing": (row, column), "aspect": row / column}
 
 
 def resample_square(cine: MetaTensor) -> MetaTensor:

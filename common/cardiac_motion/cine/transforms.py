@@ -19,7 +19,7 @@ from monai.transforms import Compose, MapTransform, Transform
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.cine.labels import read_labels, read_mask
 from cardiac_motion.cine.read import frame_pairs, read_cine, read_two_frames
-from cardiac_motion.cine.scale import resample_square
+from cardiac_motion.cine.scale import replace_frame_rate, resample_square
 from cardiac_motion.cine.sector import sector_hull, sector_mask
 from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
@@ -55,6 +55,8 @@ class ReadCined(MapTransform):
             cine = read_two_frames(path, item["es_image"], spacing)
         else:
             cine = read_cine(item.get("files", path), spacing)
+        if item.get("frame_rate") is not None:
+            cine.meta.update(replace_frame_rate(cine.meta, float(item["frame_rate"]), cine.shape[1]))
         if min(cine.shape[2:]) < LEAST_SIZE:
             raise InputError(
                 f"{path}: frames of {cine.shape[3]} × {cine.shape[2]} pixels; motion is measured from "

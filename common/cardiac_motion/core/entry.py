@@ -46,6 +46,7 @@ class Entry:
         es_image: frame at end-systole, where ``image`` is the one at end-diastole.
         ed_label, es_label: labels of these two.
         spacing: (row, column) in mm/px, over what the files say.
+        frame_rate: frames/s, over what the file says.
         ed, es: frames of end-diastole and end-systole.
         ed_mask, es_mask: cavity at those.
         contour: of the endocardium or the wall, as the user draws it.
@@ -64,6 +65,7 @@ class Entry:
     ed_label: str | None = None
     es_label: str | None = None
     spacing: Sequence[float] | float | None = None
+    frame_rate: float | None = None
     ed: int | None = None
     es: int | None = None
     ed_mask: str | None = None

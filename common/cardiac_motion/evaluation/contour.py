@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -152,11 +153,30 @@ def read_drawn_walls(
         return {}
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or "drawn" not in content:
-            return {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: no readable contour ({type(error).__name__})") from error
+    if not isinstance(content, dict) or "drawn" not in content:
+        return {}
+    return check_drawn_walls(content, size, points, zoom, str(path))
+
+
+def check_drawn_walls(
+    content: Mapping[str, Any],
+    size: tuple[int, int],
+    points: int,
+    zoom: tuple[float, float] = (1.0, 1.0),
+    path: str = "drawn walls",
+) -> dict[int, Array]:
+    """Frame to the wall's lines ``[3, points, 2]`` of what ``read_drawn_walls`` reads; arguments and errors as there.
+
+    Args:
+        content: of such a file.
+        path: what an error calls it.
+    """
+    try:
         frames = [int(t) for t in content["drawn"]]
         lines = np.asarray([content[name] for name in LAYERS], dtype=np.float64)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: no readable contour ({type(error).__name__})") from error
     wanted = (3, len(frames), points, 2)
     if lines.shape != wanted or not frames or min(frames) < 0 or not np.isfinite(lines).all():

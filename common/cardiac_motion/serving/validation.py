@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,18 @@ def suffix_of(filename: str | None, allowed: Sequence[str], what: str) -> str:
         if name.endswith(suffix):
             return suffix
     raise Refused(415, f"{what} {shorten(Path(name).name)}: expected a file that ends in {', '.join(allowed)}")
+
+
+def file_stem(title: str, *parts: str) -> str:
+    """The name of what is taken away: case, view and date say, in letters that every file system takes.
+
+    Examples:
+        >>> file_stem("Müller, A. – rest.dcm", "A4C", "2024-05-01")
+        'Muller_A_rest_A4C_2024-05-01'
+    """
+    plain = unicodedata.normalize("NFKD", re.sub(r"\.(nii\.gz|\w{2,4})$", "", title)).encode("ascii", "ignore").decode()
+    case = re.sub(r"[^A-Za-z0-9-]+", "_", plain).strip("_-")[:60] or "case"
+    return "_".join([case, *parts])
 
 
 def json_object(text: str, what: str = "params") -> dict[str, Any]:

@@ -7,6 +7,7 @@ labels and every ``EVERY``-th vector of the field, in voxels of that grid.
 from __future__ import annotations
 
 import shutil
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from cardiac_motion.fields.ddf import sample
 from cardiac_motion.fields.field_files import load_ddf
 from cardiac_motion.serving.requests import infer
 from cardiac_motion.serving.settings import VOLUME_METHODS
+from cardiac_motion.serving.validation import file_stem
 from cardiac_motion.serving.workers import CASE, report_progress
 from cardiac_motion.volume.read import read_label, read_volume
 from cardiac_motion.volume.transforms import SIZE, extent_of, normalise, reorient_to_ras
@@ -33,6 +35,7 @@ from cardiac_motion.volume.volume_case import LABELS
 BUNDLE = "bundles/ssmsr_hippocampus"
 EVERY = 3  # voxels between two arrows
 MOST_VOXELS = 2**26
+TAKE = "take.zip"  # of a case: what is taken away
 LABEL = "label.nii.gz"  # beside the volume, where one is given
 
 
@@ -109,17 +112,22 @@ def take_volume(request: Mapping[str, Any]) -> dict[str, Any]:
         InputError: the volume is not segmented by this method yet.
     """
     folder, method, label = Path(request["case"]), request["method"], label_of(request)
-    kept, place = folder / "motion" / method, folder / "take"
+    kept = folder / "motion" / method
     if not kept.is_dir():
         raise InputError(f"not segmented by {VOLUME_METHODS[method]} yet")
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(kept, place)
+    name = file_stem(request["title"])
     configs = ",".join(f"'{path}'" for path in files_of(method))
-    words = ["python -m monai.bundle run", f'--config_file "[{configs}]"', f"--input {request['source']}"]
-    words += [f"--label {label}"] * (label is not None)
+    words = ["python -m monai.bundle run", f'--config_file "[{configs}]"', f'--input "{name}/{request["title"]}"']
+    words += [f"--label {name}/{LABEL}"] * (label is not None)
     words += [f"--atlas_dir {request['atlases']}", "--output_dir output/again"]
-    (place / "command.txt").write_text(" ".join(words) + "\n", encoding="utf-8")
-    return {"files": sorted(path.name for path in place.iterdir() if path.is_file())}
+    files = sorted(path for path in kept.iterdir() if path.is_file())
+    with write_whole(folder / TAKE) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
+        for path in files:
+            archive.write(path, f"{name}/{path.name}")
+        archive.writestr(f"{name}/command.txt", " ".join(words) + "\n")
+        if label is not None:
+            archive.write(label, f"{name}/{LABEL}")
+    return {"files": [*(path.name for path in files), "command.txt", *([LABEL] if label else [])], "name": name}
 
 
 def files_of(method: str) -> list[str]:

@@ -1,68 +1,60 @@
 """What the workbench's worker processes do: a cine opened, measured, corrected, looked at, taken away.
 
 A case is a folder: ``source/`` (the file), ``kept/`` (``strain_pipeline.cache``), ``motion/<method>/`` (fields),
-``shown/`` (what a page is sent: frames as WebP, arrows, a thumbnail) and ``take/`` (files to take away).
+``tracked/`` (``strain_pipeline.tracking.track_cache``), ``shown/`` (what a page is sent: frames as WebP, arrows, a
+thumbnail) and ``take.zip`` (files to take away).
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import shutil
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
-from cardiac_motion.bundle.config import config_files, content, parse_config
+from cardiac_motion.bundle.config import content
 from cardiac_motion.cine.cases import CineCases
 from cardiac_motion.cine.scale import to_file_grid
 from cardiac_motion.cine.transforms import cine_transforms
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.tables import finite
 from cardiac_motion.core.whole_files import write_whole
-from cardiac_motion.fields.field_files import save_cine_ddf
 from cardiac_motion.fields.points import field_at, track
 from cardiac_motion.registration.result import register
-from cardiac_motion.serving.requests import find_labelled_frame, save_frames, serve, wall_labels
-from cardiac_motion.serving.settings import ARROWS, HANDLES, METHODS, MOST_POINTS, VOLUME_METHODS
+from cardiac_motion.serving.corrections import configure, configure_measuring, measure_with_edits, track_with_edits
+from cardiac_motion.serving.drawing import move_wall, place_wall
+from cardiac_motion.serving.page_content import page_content, row_of
+from cardiac_motion.serving.progress import Progress
+from cardiac_motion.serving.requests import serve
+from cardiac_motion.serving.settings import ARROWS, METHODS, MOST_POINTS, VOLUME_METHODS
+from cardiac_motion.serving.studies import combine_study, take_study
+from cardiac_motion.serving.takeaway import take as take_cine
 from cardiac_motion.serving.volumes import LABEL, label_of, open_volume, segment_volume, take_volume
-from cardiac_motion.serving.workers import report_progress
 from cardiac_motion.strain_pipeline import cache as kept_files
 from cardiac_motion.strain_pipeline.quality.checks import Gate
 from cardiac_motion.strain_pipeline.quality.orientation import orient_segmentation
 from cardiac_motion.strain_pipeline.quality.view import energy_check
-from cardiac_motion.strain_pipeline.report.bullseye import bullseye
-from cardiac_motion.strain_pipeline.report.html import SEGMENT_COLOURS
-from cardiac_motion.strain_pipeline.report.report_files import write_strain_case
 from cardiac_motion.strain_pipeline.report.sections import grey_values
-from cardiac_motion.strain_pipeline.strain_case import StrainCase, lines_by_frame, mean_segments
+from cardiac_motion.strain_pipeline.strain_case import lines_by_frame
 from cardiac_motion.strain_pipeline.tracking.motion import widen_sector
-from cardiac_motion.strain_pipeline.tracking.wall import extract_lines
-from cardiac_motion.ventricle.contours import LAYERS
+from cardiac_motion.strain_pipeline.tracking.wall import extract_lines, wall_in
 from cardiac_motion.ventricle.views import APICAL
 
-BUNDLE = "bundles/strain_pipeline"
 WEBP = 82
-SHOWN = 3  # of so many points of a line one is sent
 
 Request = Mapping[str, Any]
-_latest: dict[tuple[str, str, str], StrainCase] = {}  # of this process: where a handle is dragged from
 
 
 def open_workbench() -> Callable[[str], None]:
     """The function that does a request of the workbench: ``folder`` (absolute), ``task``, ``case`` (absolute) and what
     else the function of the task's name says."""
     return serve({"open": open_case, "measure": measure, "correct": correct, "points": points, "line": line_of,
-                  "take": take, "warm": warm})  # fmt: skip
+                  "take": take, "study": combine_study, "take_study": take_study, "warm": warm})  # fmt: skip
 
 
 def is_volume(request: Request) -> bool:
@@ -76,28 +68,12 @@ def warm(request: Request) -> dict[str, Any]:
     return {}
 
 
-@lru_cache(16)
-def configure_measuring(method: str, options: str) -> tuple[Any, Any, Any]:
-    """Measures, fusion and gate of a method and the bundle's options (JSON); what fails a check is warned of."""
-    parser = configure(method, **json.loads(options), force=True)
-    return content(parser, "measures"), content(parser, "fusion"), content(parser, "gate")
-
-
-def configure(method: str = "cpwc", **options: Any) -> Any:
-    """The strain pipeline's configuration with a method of motion."""
-    if method not in METHODS:
-        raise InputError(f"method {method!r}: there are {', '.join(METHODS)}")
-    files = config_files(BUNDLE, further=[f"motion_{method}.json"])
-    return parse_config(files, {"mlflow": False, "output_dir": "output", **options})
-
-
 def open_case(request: Request) -> dict[str, Any]:
     """Open a cine or a volume.
 
     Raises:
         InputError: it is neither.
     """
-    report_progress(request["folder"], "reading", 0.1)
     for name in ("kept", "shown", "source"):
         (Path(request["case"]) / name).mkdir(exist_ok=True)
     saved = request.get("study_label")
@@ -114,6 +90,9 @@ def open_case(request: Request) -> dict[str, Any]:
             raise InputError(f"{no_cine}; as a volume: {no_volume}") from no_volume
 
 
+OPENING = {"reading": "reading", "view": "view", "pictures": "pictures"}
+
+
 def open_cine(request: Request) -> dict[str, Any]:
     """Read a cine, keep it, and show it: size, times, spacing, view.
 
@@ -121,19 +100,22 @@ def open_cine(request: Request) -> dict[str, Any]:
         InputError: it is no cine.
     """
     folder = Path(request["case"])
-    data = CineCases(request["source"], transform=cine_transforms(square=True))
-    data.entries[0]["case"] = "case"
-    case = data[0]
-    report_progress(request["folder"], "view", 0.5)
-    probabilities = content(configure(), "classify")(case.cine.as_tensor()[0])
-    kept_files.write_cine_kept(folder / "kept", case, widen_sector(case.cine), probabilities)
-    report_progress(request["folder"], "pictures", 0.7)
-    frames = grey_values(case)
-    coded = [cv2.imencode(".webp", frame, [cv2.IMWRITE_WEBP_QUALITY, WEBP])[1].tobytes() for frame in frames]
-    (folder / "shown" / "frames.webps").write_bytes(b"".join(coded))
-    height, width = frames.shape[1:]
-    small = cv2.resize(frames[len(frames) // 3], (160, max(1, round(160 * height / width))))
-    (folder / "shown" / "thumbnail.webp").write_bytes(cv2.imencode(".webp", small)[1].tobytes())
+    progress = Progress(request["folder"], OPENING, int(request.get("frames") or 60), request.get("costs"))
+    with progress.step("reading"):
+        data = CineCases(request["source"], transform=cine_transforms(square=True, grey=True))
+        data.entries[0]["case"] = "case"
+        case = data[0]
+    progress.frames = len(case.image) + 1
+    with progress.step("view"):
+        probabilities = content(configure(), "classify")(case.cine.as_tensor()[0])
+        kept_files.write_cine_kept(folder / "kept", case, widen_sector(case.cine), probabilities)
+    with progress.step("pictures"):
+        frames = grey_values(case)
+        coded = [cv2.imencode(".webp", frame, [cv2.IMWRITE_WEBP_QUALITY, WEBP])[1].tobytes() for frame in frames]
+        (folder / "shown" / "frames.webps").write_bytes(b"".join(coded))
+        height, width = frames.shape[1:]
+        small = cv2.resize(frames[len(frames) // 3], (160, max(1, round(160 * height / width))))
+        (folder / "shown" / "thumbnail.webp").write_bytes(cv2.imencode(".webp", small)[1].tobytes())
     times = case.meta.frame_times
     best = probabilities.most_probable
     share = probabilities.by_view[best]
@@ -145,11 +127,14 @@ def open_cine(request: Request) -> dict[str, Any]:
         "width": width,
         "frames": len(frames),
         "times": times,
+        "times_are": case.meta.times_are,
         "rate": (len(times) - 1) / (times[-1] - times[0]) if times else None,
         "spacing": case.meta.spacing,
+        "zoom": case.meta.zoom,
         "view": best,
         "probability": share,
         "notes": list(case.meta.notes),
+        "costs": progress.measured,
     }
 
 
@@ -159,153 +144,83 @@ def measure(request: Request) -> dict[str, Any]:
         return segment_volume(request)
     folder, method = Path(request["case"]), request["method"]
     case, _, _ = kept_files.read_case(folder / "kept")
-    parser = configure(method, output_dir=str(folder / "motion"))
-    if not (folder / "kept" / "lines.npy").is_file():
-        report_progress(request["folder"], "the wall", 0.1)
-        frames = case.cine.as_tensor()[0]
-        memberships = orient_segmentation(frames, content(parser, "segment"))[0](frames)
-        kept_files.write_segmented(folder / "kept", extract_lines(memberships, source="the cine"))
-    motion = folder / "motion" / method
-    if not (motion / kept_files.MOTION).is_file():
-        content(parser, "initialize")
-        network, inferer = content(parser, "network"), content(parser, "inferer")
-        pairs, done = max(1, len(case.image)), 0
-
-        def count(*_: Any) -> None:
-            nonlocal done
-            done += 1
-            report_progress(request["folder"], f"motion by {METHODS[method]}", 0.3 + 0.6 * min(1.0, done / pairs))
-
-        network.register_forward_hook(count)
-        report_progress(request["folder"], f"motion by {METHODS[method]}", 0.3)
-        result = register(case.image, network, inferer, case.mask)
-        kept_files.write_motion(motion, result, METHODS[method])
-        field = result.ddf[:, :, ARROWS // 2 :: ARROWS, ARROWS // 2 :: ARROWS]
-        with write_whole(folder / "shown" / f"arrows_{method}.bin") as beside:
-            beside.write_bytes(field.permute(0, 2, 3, 1).contiguous().numpy().astype("<f4").tobytes())
-    report_progress(request["folder"], "strain", 0.95)
-    return correct({**request, "handles": None})
+    parser, motion = configure(method), folder / "motion" / method
+    moving = f"motion by {METHODS[method]}"
+    steps = {} if (folder / "kept" / "lines.npy").is_file() else {"wall": "finding the wall"}
+    steps |= {} if (motion / kept_files.MOTION).is_file() else {moving: moving}
+    progress = Progress(request["folder"], {**steps, "strain": "strain"}, case.cine.shape[1], request.get("costs"))
+    if "wall" in steps:
+        with progress.step("wall"):
+            frames = case.cine.as_tensor()[0]
+            memberships = orient_segmentation(frames, content(parser, "segment"))[0](frames)
+            found = extract_lines(memberships, source="the cine", required=False)  # else no wall could be placed
+            kept_files.write_segmented(folder / "kept", found)
+    if moving in steps:
+        with progress.step(moving):
+            content(parser, "initialize")
+            result = register(case.image, content(parser, "network"), content(parser, "inferer"), case.mask)
+            kept_files.write_motion(motion, result, METHODS[method])
+            field = result.ddf[:, :, ARROWS // 2 :: ARROWS, ARROWS // 2 :: ARROWS]
+            with write_whole(folder / "shown" / f"arrows_{method}.bin") as beside:
+                beside.write_bytes(field.permute(0, 2, 3, 1).contiguous().numpy().astype("<f4").tobytes())
+    with progress.step("strain"):
+        answer = correct({**request, "handles": None, "clicks": None})
+    return {**answer, "costs": progress.measured}
 
 
 def correct(request: Request) -> dict[str, Any]:
-    """Measure again with what the user says: ``edits`` (``ed``, ``es``, ``view``, ``exclude_segments``, ``layer``,
-    ``drawn``) and, to draw a wall, ``handles``: ``frame``, ``border`` (``endocardium`` or ``epicardium``), ``at``
-    (parts of the line) and ``moved`` (rows and columns of the shown pixels by which each handle was moved)."""
-    folder, edits = Path(request["case"]), dict(request.get("edits") or {})
-    study = measure_corrected(folder, request["method"], edits, Path(request["folder"]))
-    handles = request.get("handles")
-    if handles:
-        lines, meta = lines_by_frame(study.tracked, 1), study.case.cine.meta
-        frame = int(handles["frame"])
-        if frame not in lines:
-            raise InputError(f"frame {frame} lies outside the measured beats: draw in one of {min(lines)}-{max(lines)}")
-        beat = next(b.beat for b in study.tracked if b.beat.ed <= frame <= b.beat.end)
-        edits.setdefault("ed", beat.ed)
-        wall = move_wall(lines[frame], handles)
-        drawn = dict(edits.get("drawn") or {})
-        if not drawn and label_of(request):  # the labelled wall stays where it is, beside the drawn one
-            drawn[str(beat.ed)] = np.round(to_file_grid(lines[beat.ed], meta), 3).tolist()
-        drawn[str(frame)] = np.round(to_file_grid(wall, meta), 3).tolist()
-        edits["drawn"] = drawn
-        study = measure_corrected(folder, request["method"], edits, Path(request["folder"]))
-    result = page_content(study, request["method"])
+    """Measure again with the user's ``edits`` (``serving.corrections``), which a wall may be drawn into first.
+
+    Args:
+        request: ``handles``, ``frame`` and what ``drawing.move_wall`` takes, to drag the tracked wall; or ``clicks``,
+            ``frame`` and ``points``, to place one (``drawing.place_wall``). Both in pixels of the shown frames.
+
+    Returns:
+        ``edits`` that hold now, ``result`` for the page, and its ``row`` of the comparison.
+    """
+    folder, method, edits = Path(request["case"]), request["method"], dict(request.get("edits") or {})
+    if request.get("handles"):
+        edits = drag_wall(request, edits)
+    elif request.get("clicks"):
+        edits = place_by_clicks(request, edits)
+    result = page_content(measure_with_edits(folder, method, edits), method)
     return {"edits": edits, "result": result, "row": row_of(result)}
 
 
-def measure_corrected(folder: Path, method: str, edits: Request, place: Path) -> StrainCase:
-    """The strain of a case with what the user says of it; a drawn wall goes by way of ``place/contour.json``.
-
-    Where none is drawn, the wall of a label that came with the cine is taken.
-
-    Raises:
-        InputError: it can't be measured so.
-    """
-    kept = kept_files.read_kept(folder / "kept", folder / "motion" / method)
-    said = {"ed": edits.get("ed"), "es": edits.get("es"), "assumed_view": edits.get("view")}
-    if edits.get("drawn"):
-        said["contour"] = str(place / "contour.json")
-        (place / "contour.json").write_text(json.dumps(contour_content(edits["drawn"])), encoding="utf-8")
-    else:
-        said |= find_label(folder, edits)
-    options = json.dumps(options_of(edits), sort_keys=True)
-    key = (str(folder), method, json.dumps(edits, sort_keys=True))
-    if key not in _latest:
-        study = kept_files.measure_kept(kept_files.replace_entry(kept, **said), *configure_measuring(method, options))
-        while len(_latest) > 3:
-            _latest.pop(next(iter(_latest)))
-        _latest[key] = study
-    return _latest[key]
+def drag_wall(request: Request, edits: dict[str, Any]) -> dict[str, Any]:
+    """The edits with the tracked wall of a frame moved by handles."""
+    handles = request["handles"]
+    case, tracked = track_with_edits(Path(request["case"]), request["method"], edits)
+    lines, meta = lines_by_frame(tracked, 1), case.cine.meta
+    frame = int(handles["frame"])
+    if frame not in lines:
+        raise InputError(f"frame {frame} lies outside the measured beats: draw in one of {min(lines)} to {max(lines)}")
+    beat = next(b.beat for b in tracked if b.beat.ed <= frame <= b.beat.end)
+    drawn = dict(edits.get("drawn") or {})
+    if not drawn and label_of(request):  # the labelled wall stays where it is, beside the drawn one
+        drawn[str(beat.ed)] = np.round(to_file_grid(lines[beat.ed], meta), 3).tolist()
+    drawn[str(frame)] = np.round(to_file_grid(move_wall(lines[frame], handles), meta), 3).tolist()
+    return {**edits, "ed": edits.get("ed", beat.ed), "drawn": drawn}
 
 
-def find_label(folder: Path, edits: Request) -> dict[str, Any]:
-    """The contour, and end-diastole, of the label that came with a cine; nothing where none did."""
-    label = label_of({"case": str(folder)})
-    if label is None:
-        return {}
-    return {"contour": label, **({} if edits.get("ed") is not None else find_labelled_frame(label))}
-
-
-def options_of(edits: Request) -> dict[str, Any]:
-    """The options of the bundle that edits stand for."""
-    return {name: edits[name] for name in ("layer", "exclude_segments") if edits.get(name)}
-
-
-def contour_content(drawn: Mapping[str, Any]) -> dict[str, Any]:
-    """Drawn walls as the file that ``--contour`` takes (``cardiac_motion.evaluation.contour.read_drawn_walls``)."""
-    frames = sorted(drawn, key=int)
-    return {
-        "drawn": [int(t) for t in frames],
-        **{name: [drawn[t][k] for t in frames] for k, name in enumerate(LAYERS)},
-    }
-
-
-def move_wall(lines: NDArray[np.float64], handles: Request) -> NDArray[np.float64]:
-    """The lines ``[3, P, 2]`` of a wall whose handles were moved; what lies between follows a cubic spline.
-
-    The endocardium takes the whole wall along, the epicardium leaves it where it is and changes the thickness.
-    """
-    at, moved = np.asarray(handles["at"], dtype=float), np.asarray(handles["moved"], dtype=float)
-    low, high = HANDLES
-    if not low <= len(at) <= high or moved.shape != (len(at), 2) or (np.diff(at) <= 0).any():
-        raise InputError(f"handles are {low} to {high} rising parts of a line and as many (row, column)")
-    along = CubicSpline(at, moved, bc_type="natural")(np.linspace(0, 1, lines.shape[1]))
-    shares = (0.0, 0.5, 1.0) if handles.get("border") == "epicardium" else (1.0, 1.0, 1.0)
-    return np.stack([line + share * along for line, share in zip(lines, shares, strict=True)])
-
-
-def page_content(study: StrainCase, method: str) -> dict[str, Any]:
-    """What a page shows of a measured cine; lines in the pixels of the shown frames."""
-    lines = lines_by_frame(study.tracked, SHOWN)
-    beats, measured = study.measured.beats, study.measured
-    segments = mean_segments(beats)
-    values = {row["name"]: row["end_systolic"] for row in segments}
-    found = {
-        "method": method,
-        "title": METHODS[method],
-        "view": study.view.view.name,
-        "view_given": study.view.given,
-        "segments": segments,
-        "colours": SEGMENT_COLOURS,
-        "layer": measured.layer,
-        "beats": list(beats),
-        "means": measured.means,
-        "warnings": list(study.warnings),
-        "drawn": list(study.wall.drawn),
-        "lines": {str(t): np.round(found, 1).tolist() for t, found in lines.items()},
-        "bullseye": bullseye(values),
-        "nlcc": float(np.mean([row["nlcc"] for row in segments])),
-        "seconds": study.seconds.get("motion"),
-    }
-    return finite(found)
-
-
-def row_of(result: Mapping[str, Any]) -> dict[str, Any]:
-    """A measured method's row of the comparison."""
-    means = result["means"]
-    out = sum(bool(segment["rejected"]) for segment in result["segments"])
-    return {"title": result["title"], "gls": means["gls"], "drift": means["drift"], "seconds": result["seconds"],
-            "nlcc": result["nlcc"], "ejection_fraction": means["ejection_fraction"], "out": out,
-            "view": result["view"]}  # fmt: skip
+def place_by_clicks(request: Request, edits: dict[str, Any]) -> dict[str, Any]:
+    """The edits with a wall through three clicks, in place of what was drawn; its frame is taken for end-diastole
+    where the measured beat does not hold it."""
+    folder, frame = Path(request["case"]), int(request["clicks"]["frame"])
+    case, _, _ = kept_files.read_case(folder / "kept")
+    if not 0 <= frame < case.cine.shape[1]:
+        raise InputError(f"frame {frame}: the cine has frames 0 to {case.cine.shape[1] - 1}")
+    found = kept_files.read_segmented(folder / "kept")
+    wall = place_wall(request["clicks"]["points"], case.cine.as_tensor()[0, frame].numpy(), found.lines.shape[2])
+    drawn = {str(frame): np.round(to_file_grid(wall, case.cine.meta), 3).tolist()}
+    try:
+        said: dict[str, Any] = {"ed": edits.get("ed"), "es": edits.get("es"), "contour": None}
+        beat = wall_in(replace(case, entry=replace(case.entry, **said)), found).beats[0]
+    except InputError:  # there was no beat before
+        return {**edits, "drawn": drawn, "ed": frame}
+    if beat.ed <= frame <= beat.end:
+        return {**edits, "drawn": drawn, "ed": beat.ed}
+    return {**edits, "drawn": drawn, "ed": frame, "es": None}
 
 
 def points(request: Request) -> dict[str, Any]:
@@ -345,48 +260,5 @@ def line_of(request: Request) -> dict[str, Any]:
 
 
 def take(request: Request) -> dict[str, Any]:
-    """Write the files to take away: report, SR, curves, contours, film, fields, masks, log, command; one zip of all."""
-    if is_volume(request):
-        return take_volume(request)
-    folder, method, edits = Path(request["case"]), request["method"], request.get("edits") or {}
-    study = measure_corrected(folder, method, edits, Path(request["folder"]))
-    report_progress(request["folder"], "report and film", 0.2)
-    entry = replace(study.case.entry, image=request["source"], case="take")
-    study = replace(study, case=replace(study.case, entry=entry), folder=folder / "take")
-    weights = content(configure(method), "weights")
-    write_strain_case(study, weights)
-    place = folder / "take"
-    report_progress(request["folder"], "fields and masks", 0.8)
-    save_cine_ddf(place / "ddf.nii.gz", study.result.ddf)
-    labels = wall_labels(study.wall.frame_labels(), study.tracked)
-    save_frames(place / "labels.nii.gz", labels, request["source"], study.case.meta)
-    if request.get("study_label"):
-        with write_whole(request["study_label"]) as beside:
-            shutil.copyfile(place / "labels.nii.gz", beside)
-    if edits.get("drawn"):
-        (place / "contour.json").write_text(json.dumps(contour_content(edits["drawn"])), encoding="utf-8")
-    (place / "log.json").write_text(json.dumps(request.get("log") or [], indent=1), encoding="utf-8")
-    (place / "command.txt").write_text(command(request["source"], method, edits, place) + "\n", encoding="utf-8")
-    files = sorted(path.name for path in place.iterdir() if path.is_file())
-    with zipfile.ZipFile(place / "all.zip", "w", zipfile.ZIP_STORED) as archive:
-        for name in files:
-            archive.write(place / name, name)
-    return {"files": [*files, "all.zip"]}
-
-
-def command(source: str, method: str, edits: Request, place: Path) -> str:
-    """The command that gives the same numbers; it runs in the folder that holds ``bundles``."""
-    configs = f"['{BUNDLE}/configs/inference.json','{BUNDLE}/configs/motion_{method}.json']"
-    words = ["python -m monai.bundle run", f'--config_file "{configs}"', f"--input {source}"]
-    said = {} if edits.get("drawn") else find_label(place.parent, edits)
-    edits = {**edits, **said}
-    for name in ("ed", "es", "view", "layer"):
-        if edits.get(name) is not None:
-            words.append(f"--{name} {edits[name]}")
-    if edits.get("exclude_segments"):
-        words.append(f'--exclude_segments "{list(edits["exclude_segments"])}"')
-    if edits.get("drawn"):
-        words.append(f"--contour {place / 'contour.json'}")
-    elif said:
-        words.append(f"--contour {said['contour']}")
-    return " ".join([*words, "--output_dir output/again"])
+    """Write the files to take away: of a cine as ``serving.takeaway`` says, of a volume as ``serving.volumes`` does."""
+    return take_volume(request) if is_volume(request) else take_cine(request)

@@ -33,10 +33,18 @@ STARTER = ThreadPoolExecutor(1, "starter")
 """Processes end with the thread that started them (Linux), so it is one that lasts as long as the server."""
 
 
-def report_progress(folder: str | Path, what: str, share: float) -> None:
-    """Say, from a process, how far the request of a folder is: ``what`` is being done, a ``share`` in [0, 1] is."""
+def report_progress(folder: str | Path, what: str, share: float, left: float | None = None) -> None:
+    """Say, from a process, how far the request of a folder is.
+
+    Args:
+        folder: of the request.
+        what: what is being done.
+        share: of the whole that is done, in [0, 1].
+        left: seconds until the end; None where nobody knows.
+    """
     with write_whole(Path(folder) / PROGRESS) as beside:
-        beside.write_text(json.dumps({"what": what, "share": round(share, 3)}), encoding="utf-8")
+        said = {"what": what, "share": round(share, 3), "left": None if left is None else round(left, 1)}
+        beside.write_text(json.dumps(said), encoding="utf-8")
 
 
 class Job:
@@ -65,6 +73,7 @@ class Workers:
         waiting: how many requests may wait; more are refused.
         root: folder in which the processes run; bundles are named from there.
         make: ``module:function`` that gives what does a request (``cardiac_motion.serving.requests.serve``).
+        uses: how many requests a process does before another takes its place.
     """
 
     def __init__(
@@ -75,8 +84,9 @@ class Workers:
         waiting: int,
         root: Path,
         make: str = "cardiac_motion.serving.requests:open_requests",
+        uses: int = REQUESTS,
     ) -> None:
-        self.count, self.waiting = count, waiting
+        self.count, self.waiting, self.uses = count, waiting, uses
         threads = int(os.environ.get("OMP_NUM_THREADS", "0")) or max(1, (os.cpu_count() or 1) // count)
         self.limits = Limits(seconds, memory, retries=0, threads=threads)
         self.work = Work(make, {}, str(root), str(root))
@@ -146,7 +156,7 @@ class Workers:
             raise Refused(503, f"no process can be started ({error})") from error
 
     def _give_back(self, slot: int, runner: Runner, done: int) -> None:
-        if done >= REQUESTS and not runner.stopped:
+        if done >= self.uses and not runner.stopped:
             runner.close()
         with self.lock:
             self.busy.remove(runner)

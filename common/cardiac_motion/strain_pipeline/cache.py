@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from cardiac_motion.strain_pipeline.quality.checks import Check, Gate, remove_ti
 from cardiac_motion.strain_pipeline.quality.view import decide_view, energy_check, view_check
 from cardiac_motion.strain_pipeline.strain_case import StrainCase
 from cardiac_motion.strain_pipeline.tracking.image_networks import ViewProbabilities
-from cardiac_motion.strain_pipeline.tracking.motion import Fusion, track_wall
+from cardiac_motion.strain_pipeline.tracking.motion import Fusion, TrackedBeat, track_wall
 from cardiac_motion.strain_pipeline.tracking.wall import Segmented, wall_in
 
 ABOUT = "about.json"
@@ -53,6 +53,7 @@ class Kept:
         result: the fields.
         seen: the sector, ``[H, W]`` (``motion.widen_sector``).
         seconds: that the parts took.
+        drawn: frame to the wall's lines ``[3, P, 2]`` that the user drew in it, pixels; in place of a contour's file.
     """
 
     case: CineCase
@@ -61,10 +62,15 @@ class Kept:
     result: RegistrationResult
     seen: NDArray[np.bool_]
     seconds: Mapping[str, float]
+    drawn: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def measure_kept(
-    kept: Kept, measures: StrainMeasures, fusion: Fusion | None = None, gate: Gate | None = None
+    kept: Kept,
+    measures: StrainMeasures,
+    fusion: Fusion | None = None,
+    gate: Gate | None = None,
+    track: Callable[..., tuple[TrackedBeat, ...]] = track_wall,
 ) -> StrainCase:
     """From the fields and the segmented wall of a cine to its strain; no file is written.
 
@@ -73,6 +79,7 @@ def measure_kept(
     Args:
         kept: the entry of its case says which view, contour, end-diastole and end-systole the user wants.
         measures, fusion, gate: as in ``StrainEvaluator``.
+        track: carries a wall through its beats: ``motion.track_wall``, or one that keeps what it has tracked.
 
     Raises:
         InputError: no apical view, no wall, no beat, a contour that can't be used, or a check that fails.
@@ -81,16 +88,16 @@ def measure_kept(
     view = decide_view(case, kept.probabilities, gate.view_threshold, gate.ignore_checks)
     checks: list[Check] = [view_check(view, gate.view_threshold), energy_check(kept.probabilities)]
     with time_block(seconds, "contours"):
-        wall = wall_in(case, kept.found)
+        wall = wall_in(case, kept.found, kept.drawn)
         checks += wall_checks(wall, kept.seen)
         gate.stop(checks, case.entry.image)
     with time_block(seconds, "tracking"):
-        tracked = track_wall(case, wall, kept.result, fusion, kept.seen)
+        tracked = track(case, wall, kept.result, fusion, kept.seen)
     with time_block(seconds, "strain"):
         found = measures(tracked, case.meta, view.view)
         trusted = case.meta.times_are == "acquired"
         for one, beat in zip(tracked, found.beats, strict=True):
-            checks += tracking_checks(one, beat, wall, trusted, case.entry.contour is not None)
+            checks += tracking_checks(one, beat, wall, trusted, bool(wall.drawn))
         passed = gate.select_beats(checks, [beat["ed"] for beat in found.beats], case.entry.image)
         if not all(passed):
             tracked = tuple(one for one, good in zip(tracked, passed, strict=True) if good)
@@ -120,7 +127,10 @@ def replace_entry(kept: Kept, **said: Any) -> Kept:
 
 def write_cine_kept(folder: Path, case: CineCase, seen: NDArray[np.bool_], probabilities: ViewProbabilities) -> None:
     """Write what is known of a cine before its wall and its motion; ``folder`` exists."""
-    np.save(folder / "frames.npy", case.cine.as_tensor()[0].numpy())
+    frames = case.cine.as_tensor()[0].numpy()
+    coarse = np.round(255 * frames).astype(np.uint8)
+    exact = np.array_equal(coarse.astype(np.float32) / np.float32(255), frames)  # of 8 bits: a quarter of the disk
+    np.save(folder / "frames.npy", coarse if exact else frames)
     np.save(folder / "seen.npy", seen)
     if case.mask is not None:
         np.save(folder / "mask.npy", case.mask.numpy())
@@ -167,7 +177,8 @@ def read_case(folder: Path) -> tuple[CineCase, ViewProbabilities, NDArray[np.boo
         stored = about["probabilities"]
         energy = float("nan") if stored["energy"] is None else stored["energy"]  # JSON has no NaN
         probabilities = ViewProbabilities(stored["by_view"], energy)
-        frames = map_array(folder / "frames.npy")
+        pictures = map_array(folder / "frames.npy")
+        frames = pictures.float().div_(255) if pictures.dtype == torch.uint8 else pictures
         seen = np.load(folder / "seen.npy")
         mask = torch.from_numpy(np.load(folder / "mask.npy")) if (folder / "mask.npy").is_file() else None
     except (OSError, ValueError, KeyError, TypeError) as error:

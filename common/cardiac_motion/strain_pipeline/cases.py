@@ -18,12 +18,13 @@ class StudyCases(CineCases):
         input, datalist, fold, dataset_dir, spacing: as in ``CineCases``; ``input`` may be a list of cines.
         view: apical view to take a cine for, over the classifier's word (``apical_4ch`` or ``A4C``, …).
         ed, es: frames of end-diastole and end-systole.
+        frame_rate: frames/s, over what the files say: of pictures, and of videos that play slower than acquired.
         contour: file of the wall at end-diastole (``contour.read_wall``).
         transform: from an entry to its case; None is that of cines in grey, brought to square pixels.
         data: as in ``CineCases``.
 
-    Each of the last four is one for all cines, or a list with one for each, None where nothing is said; an entry of a
-    datalist may carry ``assumed_view``, ``ed``, ``es`` and ``contour``.
+    Each of the last five is one for all cines, or a list with one for each, None where nothing is said; an entry of a
+    datalist may carry ``assumed_view``, ``ed``, ``es``, ``frame_rate`` and ``contour``.
 
     Attributes:
         study: whether the cines are those of one study: a list, or a folder of several.
@@ -43,13 +44,14 @@ class StudyCases(CineCases):
         ed: int | Sequence[int | None] | None = None,
         es: int | Sequence[int | None] | None = None,
         contour: str | Sequence[str | None] | None = None,
+        frame_rate: float | Sequence[float | None] | None = None,
         transform: Callable[[dict[str, Any]], CineCase] | None = None,
         data: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         transform = transform or cine_transforms(square=True, grey=True)
         super().__init__(input, datalist, fold, dataset_dir, spacing, transform=transform, data=data)
         self.study = not datalist and data is None and (isinstance(input, list | tuple) or len(self.entries) > 1)
-        said: dict[str, Any] = {"view": view, "ed": ed, "es": es, "contour": contour}
+        said: dict[str, Any] = {"view": view, "ed": ed, "es": es, "contour": contour, "frame_rate": frame_rate}
         for name, given in said.items():
             values = list(given) if isinstance(given, list | tuple) else [given] * len(self.entries)
             if len(values) != len(self.entries):

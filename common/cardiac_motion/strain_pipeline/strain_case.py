@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from cardiac_motion.evaluation.case_evaluator import Report
 from cardiac_motion.evaluation.scores import Scores
 from cardiac_motion.strain_pipeline.measures.followup import Change, Earlier, changes
 from cardiac_motion.strain_pipeline.measures.intervals import METHOD, Interval, interval_of_mean
-from cardiac_motion.strain_pipeline.measures.measures import BeatStrain, Measured, Numbers, mean
+from cardiac_motion.strain_pipeline.measures.measures import SWITCHED_OFF, BeatStrain, Measured, Numbers, mean
 from cardiac_motion.strain_pipeline.measures.repeats import RepeatsResult
 from cardiac_motion.strain_pipeline.quality.checks import Check, select_failed
 from cardiac_motion.strain_pipeline.quality.view import CineView
@@ -41,6 +42,9 @@ class StrainCase(Report):
         options: that it was measured with.
         sections: of its report as HTML, for one of several views.
         text: for the terminal.
+        title: what reports call the cine; empty is the name of its file.
+        manual: what was changed by hand and by whom, a sentence each; where it is empty, the options tell it.
+        source_sha256: of the file; empty where it was not computed.
     """
 
     KEYS: ClassVar[Mapping[str, str]] = {**Report.KEYS, "cine": "case.cine"}
@@ -59,6 +63,39 @@ class StrainCase(Report):
     options: Mapping[str, Any] = field(default_factory=dict)
     sections: tuple[str, ...] = ()
     text: str = ""
+    title: str = ""
+    manual: tuple[str, ...] = ()
+    source_sha256: str = ""
+
+    @property
+    def called(self) -> str:
+        """What reports call the cine."""
+        return self.title or Path(self.case.entry.image).name
+
+    @property
+    def by_hand(self) -> tuple[str, ...]:
+        """What was not measured automatically, a sentence each."""
+        if self.manual:
+            return self.manual
+        entry, measured, said = self.case.entry, self.measured, []
+        beat = measured.beats[0]
+        if self.view.given:
+            said.append(f"View set to {self.view.view.short} by the user.")
+        if entry.ed is not None:
+            said.append(f"End-diastole set by the user: frame {entry.ed}.")
+        if entry.es is not None:
+            said.append(f"End-systole set by the user: frame {entry.es}.")
+        if self.wall.drawn:
+            frames = ", ".join(str(t) for t in self.wall.drawn)
+            said.append(f"Wall drawn by the user at frame{'s' if len(self.wall.drawn) > 1 else ''} {frames}.")
+        excluded = [row["name"] for row in beat["segments"] if row["rejected"] == SWITCHED_OFF]
+        if excluded:
+            said.append(f"Segments excluded by the user: {', '.join(excluded)}.")
+        if entry.spacing is not None:
+            said.append("The spacing is the user's.")
+        if entry.frame_rate is not None:
+            said.append(f"The frame rate is the user's: {entry.frame_rate:g} frames/s.")
+        return tuple(said)
 
     @property
     def banner(self) -> str:
@@ -83,6 +120,7 @@ class StudyView:
 
     Attributes:
         source: file of the cine.
+        title: what reports call the cine.
         view: its view.
         layer: whose strain it is.
         means, segments: of the beats.
@@ -92,6 +130,8 @@ class StudyView:
         banner: what its page must say (``StrainCase.banner``).
         steps: (row, column) size of a pixel in any unit.
         gls_interval: 90 %, of the mean of the beats.
+        warnings: what the reader of the numbers must know.
+        manual: what was not measured automatically, a sentence each.
     """
 
     source: str
@@ -105,6 +145,9 @@ class StudyView:
     banner: str = ""
     steps: Sequence[float] = (1.0, 1.0)
     gls_interval: Interval | None = None
+    title: str = ""
+    warnings: Sequence[str] = ()
+    manual: Sequence[str] = ()
 
 
 def study_view(study: StrainCase) -> StudyView:
@@ -121,6 +164,9 @@ def study_view(study: StrainCase) -> StudyView:
         banner=study.banner,
         steps=study.case.meta.steps,
         gls_interval=study.measured.intervals.get("gls"),
+        title=study.called,
+        warnings=study.warnings,
+        manual=study.by_hand,
     )
 
 

@@ -17,11 +17,12 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.serving.workers import Workers
 from cardiac_motion.workbench.guard import read_passwords
 from cardiac_motion.workbench.server import make_server
-from cardiac_motion.workbench.store import Store
+from cardiac_motion.workbench.store import Lanes, Store
 
 ROOT = Path(__file__).resolve().parents[3]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAKE = "cardiac_motion.serving.workbench:open_workbench"
+USES = 2000  # corrections of a process: another one would have to read and track again what this one keeps
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -51,9 +52,13 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit(f"error: {error}")
     memory = psutil.virtual_memory().total // 2
     root = given.root.resolve()
-    work, hands = (Workers(1, seconds, memory, 64, root, MAKE) for seconds in (given.timeout, 60.0))
+    lanes = Lanes(
+        work=Workers(1, given.timeout, memory, 64, root, MAKE),
+        quick=Workers(1, given.timeout, memory, 256, root, MAKE),
+        hands=Workers(1, given.timeout, memory, 64, root, MAKE, uses=USES),
+    )
     options = {"atlases": str(given.atlases.resolve()) if given.atlases else None}
-    store = Store(given.workspace, work, hands, options, given.studies)
+    store = Store(given.workspace, lanes, options, given.studies)
     token = secrets.token_urlsafe(24)
     example = Path(str(examples.get_path("ybr_color")))
     server = make_server(store, (*LOOPBACK, given.host), token, passwords, given.upload * 2**20, example)

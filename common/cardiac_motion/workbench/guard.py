@@ -18,6 +18,7 @@ from cardiac_motion.serving.request_body import BodyLimit, header_texts
 from cardiac_motion.serving.validation import Refused
 
 COOKIE = "workbench"
+LONGEST_BODY = 2**18  # bytes of a body that is no file
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' blob: data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -34,14 +35,14 @@ class Guard:
         hosts: ``Host`` headers that are taken, without the port; a page of another name can't ask.
         token: in the printed address; kept in a cookie after that.
         passwords: name to password, asked for as HTTP basic authentication beside the token; None asks for none.
-        most: bytes of a body.
+        most: bytes of a file.
     """
 
     def __init__(
         self, app: ASGIApp, hosts: tuple[str, ...], token: str, passwords: dict[str, str] | None, most: int
     ) -> None:
         self.app, self.hosts, self.token, self.passwords = app, hosts, token, passwords
-        self.limit = BodyLimit(most)
+        self.files, self.others = BodyLimit(most), BodyLimit(LONGEST_BODY)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -66,7 +67,13 @@ class Guard:
                 message = {**message, "headers": [*message["headers"], *more]}
             await send(message)
 
-        await self.app(scope, self.limit.count_bytes(receive, Refused(413, self.limit.reason)), add_headers)
+        limit = self.limit_of(scope)
+        await self.app(scope, limit.count_bytes(receive, Refused(413, limit.reason)), add_headers)
+
+    def limit_of(self, scope: Scope) -> BodyLimit:
+        """How large a body may be: of files as large as they are taken, of other requests what fits into memory."""
+        path = scope.get("path", "")
+        return self.files if path == "/api/uploads" or path.endswith("/label") else self.others
 
     def refusal(self, scope: Scope, headers: dict[str, str]) -> Response | None:
         """Why a request is not let in; None lets it in."""
@@ -81,8 +88,8 @@ class Guard:
         changes = scope["type"] == "websocket" or scope.get("method") not in ("GET", "HEAD")
         if headers.get("sec-fetch-site") == "cross-site" and changes:
             return refuse(403, "another page's request")
-        if not self.limit.is_declared(headers):
-            return refuse(413, self.limit.reason)
+        if not self.limit_of(scope).is_declared(headers):
+            return refuse(413, self.limit_of(scope).reason)
         if self.passwords is not None and not self.is_known(headers.get("authorization", "")):
             answer = refuse(401, "name and password")
             answer.headers["WWW-Authenticate"] = 'Basic realm="workbench"'

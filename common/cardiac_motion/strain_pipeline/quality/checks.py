@@ -97,7 +97,8 @@ class Check:
         """
         low, high = self.least, self.greatest
         limits = f"limits {low:g} to {high:g}" if low is not None and high is not None else ""
-        limits = limits or (f"at least {low:g}" if low is not None else f"at most {high:g}")
+        if not limits:
+            limits = f"at least {low:g}" if low is not None else "no limit" if high is None else f"at most {high:g}"
         value = "unknown" if self.value is None else f"{self.value:.3g}"
         of = "" if self.beat is None else f"from frame {self.beat}; "
         return f"{self.name} {value}{' ' if self.unit else ''}{self.unit} ({of}{limits})"

@@ -28,7 +28,8 @@ def bullseye(values: Mapping[str, float | None], size: int = 380) -> str:
             value = values.get(f"{level} {wall}")
             shape = sector(centre, inner, outer, middle - 30, middle + 30)
             parts.append(
-                f'<path d="{shape}" fill="{strain_colour(value)}" stroke="#fff" stroke-width="1.5">'
+                f'<path data-segment="{level} {wall}" d="{shape}" fill="{strain_colour(value)}" stroke="#fff" '
+                f'stroke-width="1.5">'
                 f"<title>{level} {wall}: {number(value)} %</title></path>"
             )
             angle, place = np.radians(middle), (inner + outer) / 2 if inner else 0.68 * outer

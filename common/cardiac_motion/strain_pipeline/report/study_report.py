@@ -44,6 +44,7 @@ class StudyReport:
         self.own, self.enabled, self.weights = output_dir, enabled, dict(weights or {})
         self.output_dir = Path(output_dir or ".")
         self.studies: list[StudyView] = []
+        self.title = ""
         self.listed: Sequence[Listed] = ()
 
     def attach(self, engine: CaseEvaluator) -> None:
@@ -127,7 +128,7 @@ class StudyReport:
         )
         missing = [report.section("Views that could not be measured", report.bullets(failed), kind="warnings")]
         parts = [html for study in self.studies for html in study.sections]
-        heading = " · ".join(Path(study.source).name for study in self.studies)
+        heading = self.title or " · ".join(study.title for study in self.studies)
         banner = " ".join(f"{study.view.short}: {study.banner}" for study in self.studies if study.banner)
         head = ["Cine", "view", "length", "quality", ""]
         out = [k for k, cine in enumerate(self.listed) if not cine.taken]

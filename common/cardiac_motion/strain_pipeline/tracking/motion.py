@@ -140,7 +140,7 @@ def track_beat(
     alike = ncc_after_warp(image, ddf, radius, box)
     if first:
         places = np.concatenate([path[:1].double().numpy(), places[1:]])
-    given = case.entry.contour is not None
+    given = bool(wall.drawn)
     for _ in range(FUSIONS):
         nlcc = sample_at_points(alike, path[1:] - corner)
         error = sample_at_points(missed[pairs], path[1:]) if missed is not None else torch.zeros_like(nlcc)

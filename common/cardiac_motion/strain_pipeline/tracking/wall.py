@@ -72,7 +72,9 @@ class Segmented:
     grid: FrameGrid | None = None
 
 
-def extract_lines(memberships: Memberships, points: int = 120, source: str = "cine") -> Segmented:
+def extract_lines(
+    memberships: Memberships, points: int = 120, source: str = "cine", required: bool = True
+) -> Segmented:
     """The lines of a segmented cine.
 
     Args:
@@ -80,16 +82,17 @@ def extract_lines(memberships: Memberships, points: int = 120, source: str = "ci
             after the other, of which one alone is in memory; or such parts on a grid.
         points: along the wall.
         source: what an error calls the cine.
+        required: whether there must be a left ventricle; else its lines are NaN where there is none.
 
     Raises:
-        InputError: no left ventricle.
+        InputError: no left ventricle, where it is required.
     """
     parts, grid = parts_of(memberships)
     found = [(part.argmax(1).to(torch.uint8), part[:, 1].double().sum((1, 2))) for part in parts]
     labels, areas = torch.cat([part for part, _ in found]), torch.cat([part for _, part in found]).numpy()
     cell = 1.0 if grid is None else grid.step**2
     largest = int(cell * int((labels == 1).sum((1, 2)).max()))
-    if largest < LEAST_CAVITY * (labels[0].numel() if grid is None else math.prod(grid.shape)):
+    if required and largest < LEAST_CAVITY * (labels[0].numel() if grid is None else math.prod(grid.shape)):
         raise InputError(f"{source}: no left ventricle found (a cavity of {largest} pixels at most)")
     lines, reasons = walls_of(labels.numpy(), points)
     return Segmented(labels, cell * areas, lines if grid is None else grid.to_frame(lines), reasons, grid)
@@ -102,7 +105,7 @@ def parts_of(memberships: Memberships) -> tuple[Iterable[Tensor], FrameGrid | No
     return [memberships] if isinstance(memberships, Tensor) else memberships, None
 
 
-def wall_in(case: CineCase, found: Segmented) -> Wall:
+def wall_in(case: CineCase, found: Segmented, drawn: Mapping[int, Array] | None = None) -> Wall:
     """The wall and the beats of a cine.
 
     A contour that the user gives takes the place of the lines at its end-diastole, or at the frames that it was drawn
@@ -111,6 +114,7 @@ def wall_in(case: CineCase, found: Segmented) -> Wall:
     Args:
         case: the cine; its entry may name ``ed``, ``es`` and ``contour``.
         found: what was segmented.
+        drawn: frame to the lines ``[3, P, 2]`` that the user drew in it, pixels; they take the place of a contour's.
 
     Raises:
         InputError: no wall in any systole, or a contour that can't be used.
@@ -118,21 +122,23 @@ def wall_in(case: CineCase, found: Segmented) -> Wall:
     entry, meta, source = case.entry, case.meta, case.entry.image
     labels, areas, lines, reasons = found.labels, found.areas, found.lines.copy(), found.reasons
     points = lines.shape[2]
-    drawn: dict[int, Array] = {}
+    drawn = dict(drawn or {})
     beats = find_beats(areas, meta.frame_times, meta.r_waves, entry.ed, entry.es, source)
-    if entry.contour is not None:
+    if drawn:
+        beats = beats[:1]
+    elif entry.contour is not None:
         beats = beats[:1]
         drawn = read_drawn_walls(entry.contour, case.file_size, points, meta.zoom)
         if not drawn:
             thick = float(np.nanmedian(np.linalg.norm(lines[:, 2] - lines[:, 0], axis=-1)))
             drawn = {beats[0].ed: read_wall(entry.contour, beats[0].ed, case.file_size, points, thick, meta.zoom)}
-        inside = [t for t in drawn if beats[0].ed <= t <= beats[0].end]
-        if not inside:
-            raise InputError(
-                f"{entry.contour}: drawn at frame {min(drawn)}, the beat is from {beats[0].ed} to {beats[0].end}"
-            )
-        for t in inside:
-            lines[t] = drawn[t]
+    inside = [t for t in drawn if beats[0].ed <= t <= beats[0].end]
+    if drawn and not inside:
+        raise InputError(
+            f"{entry.contour or source}: drawn at frame {min(drawn)}, the beat is from {beats[0].ed} to {beats[0].end}"
+        )
+    for t in inside:
+        lines[t] = drawn[t]
     seen = np.asarray(np.isfinite(lines).all((1, 2, 3)))
     kept = tuple(beat for beat in beats if drawn or seen[beat.ed : beat.es + 1].any())
     if not kept:

@@ -1,8 +1,8 @@
-// Methods beside each other on one cine: fields and wall at the same frame, strain over the beat, drift, seconds.
+// Methods compared on one cine: fields and wall at the same frame, strain over the beat, drift, seconds.
 import { $, element, plot, state, text } from "./shared.js";
 import { arrowsOf, picture, playing } from "./player.js";
 
-const COLUMNS = [["GLS, %", "gls", 1], ["drift, %", "drift", 1], ["EF, %", "ejection_fraction", 0], ["NLCC", "nlcc", 2], ["seconds", "seconds", 1]];
+const COLUMNS = [["GLS, %", "gls", 1], ["drift, %", "drift", 1], ["EF, %", "ejection_fraction", 0], ["LNCC²", "similarity", 2], ["seconds", "seconds", 1]];
 
 export function table() {
   const head = element("tr", {}, element("th"), ...COLUMNS.map(([name]) => element("th", { textContent: name })));
@@ -23,7 +23,7 @@ export function table() {
   }));
   frame();
 }
-const shown = () => Object.values(state.info?.results || {}).filter(result => result.lines);
+const shown = () => Object.values(state.info?.results || {}).filter(result => result.lines && !result.blocked.length);
 const colourOf = method => state.settings.colours[Object.keys(state.settings.methods).indexOf(method) % state.settings.colours.length];
 const dot = method => { const node = element("span", { className: "dot" }); node.style.background = colourOf(method); return node; };
 
