@@ -1,0 +1,145 @@
+"""Hippocampi of two public T1 scans: each one's labels carried to the other by registration, both ways and both sides.
+
+The scans are cropped to 48 × 64 × 48 mm around the hippocampus of the moving scan, as the hippocampus data are that the
+methods were built for; the fixed scan's labels are looked at for the score alone. The score is the Dice coefficient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cardiac_motion.core.bars import show_bar
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.fields.ddf import warp
+from cardiac_motion.prove.measurement import Method, Registration, Row, describe_failure
+from cardiac_motion.prove.sources import TUTORIALS, VOXELMORPH
+from cardiac_motion.volume.transforms import SIZE, normalise
+
+DATA, MEASURE = "hippocampus, other scans", "Dice"
+SIDES = {"left": 17, "right": 53}  # FreeSurfer's labels
+METHODS = (
+    Method("SSMSR", "ssmsr_hippocampus"),
+    Method("ANTs SyN, CC", "ants_syn", needs="ants"),
+    Method("ANTs SyN, quick", "ants_syn", ("quick.json",), needs="ants"),
+    Method("greedy, NCC", "greedy", ("volume.json",), needs="picsl_greedy"),
+    Method("convexAdam", "convexadam", needs="convexAdam"),
+    Method("B-spline free-form deformation", "niftyreg"),
+    Method("VoxelMorph, trained on Task04", "voxelmorph"),
+    Method("NeurReg, trained on Task04", "neurreg"),
+)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A scan with the labels of both hippocampi.
+
+    Attributes:
+        name: of the scan.
+        values: intensities ``[X, Y, Z]``, axes in RAS order, voxels of 1 mm.
+        labels: ``[X, Y, Z]``, FreeSurfer's.
+    """
+
+    name: str
+    values: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+
+def to_ras(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bring an array of these data sets (axes left, inferior, anterior) into RAS order.
+
+    Examples:
+        >>> to_ras(np.arange(8.0).reshape(2, 2, 2))[0, 0, 0]  # right, posterior, superior becomes the first corner
+        6.0
+    """
+    return np.ascontiguousarray(values[::-1, ::-1].transpose(0, 2, 1))
+
+
+def read_scans(data: Path) -> list[Scan]:
+    """Read the two scans.
+
+    Raises:
+        InputError: a file is missing or is not one of these.
+    """
+    scan, (volume, segmentation) = (data / VOXELMORPH.folder / VOXELMORPH.files[0]), TUTORIALS.files
+    parts = {
+        "test_scan": ((scan, "vol"), (scan, "seg")),
+        "subject_1": tuple((data / TUTORIALS.folder / file, "vol_data") for file in (volume, segmentation)),
+    }
+    scans = []
+    for name, files in parts.items():
+        arrays = []
+        for path, key in files:
+            try:
+                with np.load(path) as stored:
+                    arrays.append(to_ras(stored[key]))
+            except (OSError, ValueError, KeyError) as error:
+                raise InputError(f"{path}: no readable scan ({type(error).__name__})") from None
+        scans.append(Scan(name, arrays[0], arrays[1].round().astype(np.int64)))
+    return scans
+
+
+def crop_around(labels: NDArray[np.int64], label: int) -> tuple[slice, ...]:
+    """Return the box of ``SIZE`` voxels around the middle of a label, shifted to lie inside the scan.
+
+    Examples:
+        >>> labels = np.zeros((60, 70, 60), dtype=np.int64)
+        >>> labels[30, 40, 30] = 17
+        >>> [(part.start, part.stop) for part in crop_around(labels, 17)]
+        [(6, 54), (6, 70), (6, 54)]
+    """
+    places = np.nonzero(labels == label)
+    box = []
+    for axis, size in enumerate(SIZE):
+        middle = (int(places[axis].min()) + int(places[axis].max()) + 1) // 2
+        start = min(max(middle - size // 2, 0), labels.shape[axis] - size)
+        box.append(slice(start, start + size))
+    return tuple(box)
+
+
+def dice(first: Tensor, second: Tensor) -> float:
+    """Return the Dice coefficient of two masks.
+
+    Examples:
+        >>> dice(torch.tensor([True, True, False]), torch.tensor([True, False, False]))
+        0.6666666865348816
+    """
+    return float(2 * (first & second).sum() / (first.sum() + second.sum()))
+
+
+def measure_scans(data: Path, ready: Mapping[str, Registration], reasons: Mapping[str, str]) -> list[Row]:
+    """Register the scans both ways around either hippocampus by all methods.
+
+    Args:
+        data: the data folder.
+        ready: methods by title.
+        reasons: why other methods can't be run, by title.
+    """
+    missing = [*VOXELMORPH.find_missing(data), *TUTORIALS.find_missing(data)]
+    if missing:
+        return [Row(DATA, "both", "all", MEASURE, None, note=f"missing: {missing[0]}")]
+    first, second = read_scans(data)
+    rows = []
+    ways = [(a, b, side) for a, b in ((first, second), (second, first)) for side in SIDES]
+    for moving, fixed, side in show_bar(ways, "hippocampi", "pair"):
+        box = crop_around(moving.labels, SIDES[side])
+        images = [torch.from_numpy(normalise(scan.values[box])) for scan in (moving, fixed)]
+        labels = [torch.from_numpy(scan.labels[box] == SIDES[side]) for scan in (moving, fixed)]
+        case = f"{moving.name} to {fixed.name}, {side}"
+        rows.append(Row(DATA, case, "identity", MEASURE, dice(*labels)))
+        for title, method in ready.items():
+            try:
+                result = method.run(*images)
+            except (InputError, ImportError, ValueError, RuntimeError) as error:
+                rows.append(Row(DATA, case, title, MEASURE, None, note=describe_failure(error)))
+                continue
+            carried = warp(labels[0][None, None].float(), result.ddf)[0, 0] > 0.5
+            rows.append(Row(DATA, case, title, MEASURE, dice(carried, labels[1]), result.processor_seconds))
+        rows += [Row(DATA, case, title, MEASURE, None, note=why) for title, why in reasons.items()]
+    return rows

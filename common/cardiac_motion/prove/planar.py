@@ -1,0 +1,141 @@
+"""Pairs of images with known flow: particle images and photographs.
+
+The error of a pair is the root mean square, or the mean, of the length of the difference of two fields over the pixels
+whose flow is known, 8 pixels of border excluded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from cardiac_motion.core.bars import show_bar
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.prove.flow_files import read_flow
+from cardiac_motion.prove.measurement import Method, Registration, Row, describe_failure
+from cardiac_motion.prove.sources import DIMETRODON, LITEFLOWNET, PIV_PAIRS, UNLITEFLOWNET
+
+BORDER = 8  # pixels
+RMS, MEAN = "RMS error, px", "endpoint error, px"
+PARTICLES = "particle images"
+FILES = ("img1.tif", "img2.tif", "flow.flo")
+METHODS = (
+    Method("identity", "dis", options={"network_def": {"_target_": "cardiac_motion.comparators.identity.NoMotion"}}),
+    Method("nmsr_echo, blood.json", "nmsr_echo", ("blood.json",)),
+    Method("nmsr_echo, default", "nmsr_echo"),
+    Method("NCC flow", "cpwc_echo"),
+    Method("openpiv", "fft_xcorr", ("piv.json",), needs="openpiv"),
+    Method("PyMUST block matching", "fft_xcorr", needs="pymust"),
+    Method("DIS, full resolution", "dis", ("full.json",)),
+    Method("Farnebäck", "farneback"),
+    Method("ILK", "ilk"),
+    Method("TV-L1", "tvl1"),
+)
+
+
+@dataclass(frozen=True)
+class PlanarPair:
+    """Two images and the flow between them.
+
+    Attributes:
+        data, case: names of the data set and of the pair.
+        first, second, flow: files of image 1, image 2 and the flow from 1 to 2, relative to the data folder.
+        measure: ``RMS`` or ``MEAN``.
+        quoted: files with flows that others estimated, by the method's title.
+    """
+
+    data: str
+    case: str
+    first: str
+    second: str
+    flow: str
+    measure: str = RMS
+    quoted: tuple[tuple[str, str], ...] = ()
+
+    def find_missing(self, data: Path) -> list[str]:
+        """Return those of its files that are not below ``data``."""
+        return [file for file in (self.first, self.second, self.flow) if not (data / file).is_file()]
+
+
+def list_pairs() -> list[PlanarPair]:
+    """Return all pairs that are measured."""
+    sample, demo = f"{UNLITEFLOWNET.folder}/sample_data", f"{LITEFLOWNET.folder}/images/demo/DNS_turbulence"
+    pairs = [
+        PlanarPair(PARTICLES, stem.split("/")[1], *(f"{sample}/{stem}_{part}" for part in FILES)) for stem in PIV_PAIRS
+    ]
+    quoted = (("PIV-LiteFlowNet-en (its authors' estimate)", f"{demo}_out.flo"),)
+    pairs.append(PlanarPair(PARTICLES, "DNS_turbulence demo", *(f"{demo}_{part}" for part in FILES), RMS, quoted))
+    scene = f"{DIMETRODON.folder}/datasets/Dimetrodon"
+    files = (f"{scene}/frame10.png", f"{scene}/frame11.png", f"{scene}/flow10.flo")
+    return [*pairs, PlanarPair("Middlebury", "Dimetrodon", *files, MEAN)]
+
+
+def read_grey(path: Path) -> Tensor:
+    """Read an image as grey values ``[H, W]``, scaled to [0, 1] by the range of its type.
+
+    Raises:
+        InputError: no image.
+    """
+    try:
+        with Image.open(path) as image:
+            wide = image.mode.startswith(("I", "F"))
+            values = np.asarray(image if wide else image.convert("L"), dtype=np.float32)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: no readable image ({type(error).__name__})") from None
+    return torch.from_numpy(values / (65535 if wide else 255))
+
+
+def flow_error(ddf: Tensor, truth: Tensor, known: Tensor, measure: str) -> float:
+    """Compute the error of a field in pixels.
+
+    Args:
+        ddf, truth: ``[1, 2, H, W]`` in pixels.
+        known: ``[H, W]`` bool, where ``truth`` holds.
+        measure: ``RMS`` or ``MEAN``.
+
+    Examples:
+        >>> truth, known = torch.zeros(1, 2, 20, 20), torch.ones(20, 20).bool()
+        >>> flow_error(truth + torch.tensor([3.0, 4.0]).view(1, 2, 1, 1), truth, known, RMS)
+        5.0
+    """
+    inner = known.clone()
+    inner[:BORDER], inner[-BORDER:], inner[:, :BORDER], inner[:, -BORDER:] = False, False, False, False
+    lengths = (ddf - truth).norm(dim=1)[0][inner]
+    return float(lengths.square().mean().sqrt() if measure == RMS else lengths.mean())
+
+
+def measure_pairs(data: Path, ready: Mapping[str, Registration], reasons: Mapping[str, str]) -> list[Row]:
+    """Measure all methods on all pairs whose files are there.
+
+    Args:
+        data: the data folder.
+        ready: methods by title.
+        reasons: why other methods can't be run, by title.
+    """
+    rows = []
+    for pair in show_bar(list_pairs(), "pairs of images", "pair"):
+        missing = pair.find_missing(data)
+        if missing:
+            rows.append(Row(pair.data, pair.case, "all", pair.measure, None, note=f"missing: {missing[0]}"))
+            continue
+        fixed, moving = (read_grey(data / file) for file in (pair.first, pair.second))
+        truth, known = read_flow(data / pair.flow)
+        for title, method in ready.items():
+            try:
+                result = method.run(moving, fixed)
+                value = flow_error(result.ddf, truth, known, pair.measure)
+                rows.append(Row(pair.data, pair.case, title, pair.measure, value, result.processor_seconds))
+            except (InputError, ImportError, ValueError, RuntimeError) as error:
+                rows.append(Row(pair.data, pair.case, title, pair.measure, None, note=describe_failure(error)))
+        rows += [Row(pair.data, pair.case, title, pair.measure, None, note=why) for title, why in reasons.items()]
+        for title, file in pair.quoted:
+            if (data / file).is_file():
+                value = flow_error(read_flow(data / file)[0], truth, known, pair.measure)
+                rows.append(Row(pair.data, pair.case, title, pair.measure, value, note="estimated by its authors"))
+    return rows
