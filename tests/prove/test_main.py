@@ -20,5 +20,5 @@ def test_without_any_file_the_tables_say_what_is_missing(tmp_path, capsys):
 
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path):
-    with pytest.raises(SystemExit, match="error: --data .*none: no such folder"):
+    with pytest.raises(SystemExit, match=r"error: --data .*none: no such folder"):
         main(["--data", str(tmp_path / "none")])

@@ -39,7 +39,7 @@ def test_methods_are_measured_and_missing_pairs_are_named(data):
 
 def test_a_method_that_cannot_be_loaded_is_a_row_with_its_reason(data):
     rows = planar.measure_pairs(data, {}, {"a method": "No module named 'a'"})
-    assert [(r.method, r.value, r.note) for r in rows][0] == ("a method", None, "No module named 'a'")
+    assert (rows[0].method, rows[0].value, rows[0].note) == ("a method", None, "No module named 'a'")
 
 
 def test_the_border_and_unknown_places_do_not_count():

@@ -33,11 +33,11 @@ def read_flow(path: str | Path) -> tuple[Tensor, Tensor]:
     try:
         content = Path(path).read_bytes()
         tag, (width, height) = np.frombuffer(content, "<f4", 1)[0], np.frombuffer(content, "<i4", 2, 4)
+        if tag != np.float32(TAG) or min(width, height) < 1:
+            raise ValueError
         flow = np.frombuffer(content, "<f4", 2 * int(width) * int(height), 12).reshape(height, width, 2)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: no complete .flo file ({type(error).__name__})") from None
-    if tag != np.float32(TAG):
-        raise InputError(f"{path}: no .flo file (it begins with {tag:g} instead of {TAG})")
     known = np.isfinite(flow).all(-1) & (np.abs(flow) < UNKNOWN).all(-1)
     ddf = np.where(known[..., None], flow, 0)[..., ::-1]  # the file has (column, row)
     return torch.from_numpy(ddf.copy()).movedim(-1, 0)[None], torch.from_numpy(known)

@@ -55,7 +55,7 @@ def to_ras(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Bring an array of these data sets (axes left, inferior, anterior) into RAS order.
 
     Examples:
-        >>> to_ras(np.arange(8.0).reshape(2, 2, 2))[0, 0, 0]  # right, posterior, superior becomes the first corner
+        >>> float(to_ras(np.arange(8.0).reshape(2, 2, 2))[0, 0, 0])
         6.0
     """
     return np.ascontiguousarray(values[::-1, ::-1].transpose(0, 2, 1))

@@ -24,7 +24,6 @@ from cardiac_motion.prove.sources import DIMETRODON, LITEFLOWNET, PIV_PAIRS, UNL
 BORDER = 8  # pixels
 RMS, MEAN = "RMS error, px", "endpoint error, px"
 PARTICLES = "particle images"
-FILES = ("img1.tif", "img2.tif", "flow.flo")
 METHODS = (
     Method("identity", "dis", options={"network_def": {"_target_": "cardiac_motion.comparators.identity.NoMotion"}}),
     Method("nmsr_echo, blood.json", "nmsr_echo", ("blood.json",)),
@@ -66,14 +65,16 @@ class PlanarPair:
 def list_pairs() -> list[PlanarPair]:
     """Return all pairs that are measured."""
     sample, demo = f"{UNLITEFLOWNET.folder}/sample_data", f"{LITEFLOWNET.folder}/images/demo/DNS_turbulence"
-    pairs = [
-        PlanarPair(PARTICLES, stem.split("/")[1], *(f"{sample}/{stem}_{part}" for part in FILES)) for stem in PIV_PAIRS
-    ]
+    pairs = [PlanarPair(PARTICLES, stem.split("/")[1], *_list_files(f"{sample}/{stem}")) for stem in PIV_PAIRS]
     quoted = (("PIV-LiteFlowNet-en (its authors' estimate)", f"{demo}_out.flo"),)
-    pairs.append(PlanarPair(PARTICLES, "DNS_turbulence demo", *(f"{demo}_{part}" for part in FILES), RMS, quoted))
+    pairs.append(PlanarPair(PARTICLES, "DNS_turbulence demo", *_list_files(demo), RMS, quoted))
     scene = f"{DIMETRODON.folder}/datasets/Dimetrodon"
     files = (f"{scene}/frame10.png", f"{scene}/frame11.png", f"{scene}/flow10.flo")
     return [*pairs, PlanarPair("Middlebury", "Dimetrodon", *files, MEAN)]
+
+
+def _list_files(stem: str) -> tuple[str, str, str]:
+    return f"{stem}_img1.tif", f"{stem}_img2.tif", f"{stem}_flow.flo"
 
 
 def read_grey(path: Path) -> Tensor:
