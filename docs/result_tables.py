@@ -1,0 +1,123 @@
+"""Result tables of README, docs and bundle cards, generated from ``docs/results``.
+
+A table ``NAME`` is ``NAME.csv`` (a row a method; the first column names it) with ``NAME.json`` beside it: ``title``,
+``command``, ``date``, ``commit``, ``machine``, ``selection`` (who chose what, with which data in sight), ``decimals`` (of
+the numbers; one number, or one a column), ``best`` (``min``, ``max`` or null: which value of a column is bold) and, where
+a table quotes others, ``sources``. In a page it stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->``;
+``<!-- table: NAME: COLUMN, COLUMN -->`` takes some columns alone and ``rows=A; B`` after them some rows.
+
+``python docs/result_tables.py write`` generates all of them, ``check`` fails where a page differs.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs/results"
+BLOCK = re.compile(r"(<!-- table: ([\w-]+)(?:: ([^>]*?))? -->\n)(.*?)(<!-- end of table -->)", re.S)
+
+
+def read_table(name: str, folder: Path = RESULTS) -> tuple[list[dict[str, str]], dict[str, Any]]:
+    """Return the rows of a table, by column, and what is said of it."""
+    with open(folder / f"{name}.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return rows, json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def format_number(text: str, decimals: int | None) -> str:
+    """Return a number with so many decimals and a true minus sign; other text, and an empty one, as it is.
+
+    Examples:
+        >>> format_number("-0.25", 1), format_number("", 2), format_number("3 of 5", 1)
+        ('−0.2', '', '3 of 5')
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return (text if decimals is None else f"{number:.{decimals}f}").replace("-", "−")
+
+
+def to_markdown(name: str, columns: str = "", folder: Path = RESULTS) -> str:
+    """Return a table as Markdown: values, then one line of its origin.
+
+    Args:
+        name: of the table.
+        columns: names after the first column, by commas, and ``rows=A; B`` of the rows; all where empty.
+        folder: of the tables.
+    """
+    rows, about = read_table(name, folder)
+    wanted, _, chosen = (part.strip() for part in columns.partition("rows="))
+    first, *others = list(rows[0])
+    names = [part.strip() for part in wanted.strip(" ,;").split(",") if part.strip()] or others
+    if chosen:
+        titles = [title.strip() for title in chosen.split(";")]
+        rows = [next(row for row in rows if row[first] == title) for title in titles]
+    decimals = about.get("decimals")
+    cells = []
+    for row in rows:
+        digits = [decimals.get(n) if isinstance(decimals, dict) else decimals for n in names]
+        cells.append([format_number(row[n], d) for n, d in zip(names, digits, strict=True)])
+    for column, title in enumerate(names):
+        best = about.get("best")
+        best = best.get(title) if isinstance(best, dict) else best
+        numbers = [float(row[title]) for row in rows if _is_number(row[title])]
+        if best and len(numbers) > 1:
+            value = (min if best == "min" else max)(numbers)
+            for row, line in zip(rows, cells, strict=True):
+                if _is_number(row[title]) and float(row[title]) == value:
+                    line[column] = f"**{line[column]}**"
+    lines = ["| " + " | ".join([first, *names]) + " |", "|---|" + "---:|" * len(names)]
+    lines += ["| " + " | ".join([row[first], *line]) + " |" for row, line in zip(rows, cells, strict=True)]
+    return "\n".join([*lines, "", describe_origin(about), ""])
+
+
+def describe_origin(about: dict[str, Any]) -> str:
+    """Return the line under a table: what it is, when and on which commit it was measured, and what was chosen."""
+    parts = [f"{about['title']}.", f"Measured {about['date']} at `{about['commit']}`, {about['machine']}."]
+    return " ".join([*parts, about["selection"]])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def generate(text: str, folder: Path = RESULTS) -> str:
+    """Return a page with all its tables generated anew."""
+    return BLOCK.sub(lambda m: m[1] + to_markdown(m[2], m[3] or "", folder) + m[5], text)
+
+
+def list_pages() -> list[Path]:
+    """Return all pages that may hold tables."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("bundles/*/docs/*.md"))]
+
+
+def main(words: list[str]) -> int:
+    """Write or check all pages; the exit code is the number of pages that differ."""
+    if words not in (["write"], ["check"]):
+        print("usage: python docs/result_tables.py write|check", file=sys.stderr)
+        return 2
+    different = 0
+    for page in list_pages():
+        text = page.read_text(encoding="utf-8")
+        new = generate(text)
+        if new != text:
+            different += 1
+            print(page.relative_to(ROOT))
+            if words == ["write"]:
+                page.write_text(new, encoding="utf-8")
+    return different if words == ["check"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
