@@ -24,15 +24,18 @@ from cardiac_motion.volume.transforms import SIZE, normalise
 
 DATA, MEASURE = "hippocampus, other scans", "Dice"
 SIDES = {"left": 17, "right": 53}  # FreeSurfer's labels
-METHODS = (
-    Method("SSMSR", "ssmsr_hippocampus"),
-    Method("ANTs SyN, CC", "ants_syn", needs="ants"),
-    Method("ANTs SyN, quick", "ants_syn", ("quick.json",), needs="ants"),
-    Method("greedy, NCC", "greedy", ("volume.json",), needs="picsl_greedy"),
-    Method("convexAdam", "convexadam", needs="convexAdam"),
-    Method("B-spline free-form deformation", "niftyreg"),
-    Method("VoxelMorph, trained on Task04", "voxelmorph"),
-    Method("NeurReg, trained on Task04", "neurreg"),
+METHODS = tuple(
+    Method(title, bundle, configs, inferer="registration", needs=needs)
+    for title, bundle, configs, needs in (
+        ("SSMSR", "ssmsr_hippocampus", (), ""),
+        ("ANTs SyN, CC", "ants_syn", (), "ants"),
+        ("ANTs SyN, quick", "ants_syn", ("quick.json",), "ants"),
+        ("greedy, NCC", "greedy", ("volume.json",), "picsl_greedy"),
+        ("convexAdam", "convexadam", (), "convexAdam"),
+        ("B-spline free-form deformation", "niftyreg", (), ""),
+        ("VoxelMorph, trained on Task04", "voxelmorph", (), ""),
+        ("NeurReg, trained on Task04", "neurreg", (), ""),
+    )
 )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cardiac_motion.cohort.bundle import config_files, content, parse_config
+from cardiac_motion.bundle.config import config_files, content, parse_config
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.registration.result import RegistrationInferer, RegistrationResult, register
 
@@ -28,6 +28,7 @@ class Method:
         bundle: name of its folder in ``bundles/``.
         configs: names of configuration files of the bundle that change its ``inference.json``.
         options: values of single options over them.
+        inferer: name of the part of the configuration that registers a pair.
         needs: optional package without which it can't run; empty if there is none.
     """
 
@@ -35,6 +36,7 @@ class Method:
     bundle: str
     configs: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    inferer: str = "inferer"
     needs: str = ""
 
     def load(self, bundles: Path) -> Registration:
@@ -48,7 +50,7 @@ class Method:
         """
         files = config_files(bundles / self.bundle, further=self.configs)
         parser = parse_config(files, {"mlflow": False, **self.options})
-        return Registration(content(parser, "network"), content(parser, "inferer"))
+        return Registration(content(parser, "network"), content(parser, self.inferer))
 
 
 @dataclass(frozen=True)
