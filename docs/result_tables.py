@@ -1,8 +1,8 @@
 """Result tables of README, docs and bundle cards, generated from ``docs/results``.
 
 A table ``NAME`` is ``NAME.csv`` (a row a method; the first column names it) with ``NAME.json`` beside it: ``title``,
-``command``, ``date``, ``commit``, ``machine``, ``selection`` (who chose what, with which data in sight), ``decimals`` (of
-the numbers; one number, or one a column), ``best`` (``min``, ``max`` or null: which value of a column is bold) and, where
+``command``, ``date``, ``commit``, ``machine``, ``selection`` (who chose what, with which data in sight), ``decimals``
+(one number, or one a column), ``best`` (``min``, ``max`` or null: which value of a column is bold) and, where
 a table quotes others, ``sources``. In a page it stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->``;
 ``<!-- table: NAME: COLUMN, COLUMN -->`` takes some columns alone and ``rows=A; B`` after them some rows.
 

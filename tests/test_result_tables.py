@@ -36,8 +36,8 @@ def test_every_table_is_in_a_page(name):
 def test_a_table_is_drawn(tmp_path):
     (tmp_path / "t.csv").write_text("method,a,b\nx,-1.25,\ny,0.5,3 of 5\n", encoding="utf-8")
     about = {
-        "title": "Error, mm", "date": "2026-01-01", "commit": "abcdef0", "machine": "two cores", "selection": "Nothing.",
-        "decimals": {"a": 2}, "best": "min",
+        "title": "Error, mm", "date": "2026-01-01", "commit": "abcdef0", "machine": "two cores",
+        "selection": "Nothing.", "decimals": {"a": 2}, "best": "min",
     }  # fmt: skip
     (tmp_path / "t.json").write_text(json.dumps(about), encoding="utf-8")
     whole = tables.to_markdown("t", folder=tmp_path).splitlines()
