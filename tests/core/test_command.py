@@ -18,6 +18,7 @@ COMMANDS = {  # module: words of which the first is mistyped or cut short, and t
     "cardiac_motion.bundle.package": (["--output", "dist"], "--output_dir"),
     "cardiac_motion.compare.__main__": (["--output", "a", "--bundles", "b", "--datalist", "c"], "--output_dir"),
     "cardiac_motion.simulation.__main__": (["write", "--output", "a"], "--output_dir"),
+    "cardiac_motion.prove.__main__": (["--dta", "a"], "--data"),
     "cardiac_motion.workbench.__main__": (["--work", "a"], "--workspace"),
     "benchmarks.simulation": (["--patient", "1"], "--patients"),
     "benchmarks.cohort": (["--halp"], "--help"),
