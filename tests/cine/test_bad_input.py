@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import bz2
+import gzip
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +24,9 @@ from tests.cine.made import (
     folder_of,
     long_video,
     loop,
+    metaimage_bytes,
     nifti_of,
+    nrrd_bytes,
     truncated,
     write_dicom,
 )
@@ -145,3 +150,30 @@ def test_bad_input_is_named_in_one_line(tmp_path: Path, case: str, capfd: pytest
     message = str(caught.value)
     assert message.startswith(str(path)) and "\n" not in message
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", ["nii.gz", "mha", "nrrd", "nrrd bzip2"])
+def test_every_damaged_byte_of_packed_pixels_is_found(tmp_path: Path, kind: str) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (8, H, W), dtype=np.uint8)
+    if kind == "nii.gz":
+        path = nifti_of(tmp_path, values.transpose(2, 1, 0))
+    else:
+        path = tmp_path / f"c.{kind.split()[0]}"
+        if kind == "mha":
+            path.write_bytes(metaimage_bytes(values, zlib.compress(values.tobytes()), CompressedData="True"))
+        else:
+            head = nrrd_bytes(values[:0], "bzip2" if "bzip2" in kind else "gzip", sizes=f"{W} {H} 8")
+            head = head[: head.index(b"\n\n") + 2]
+            packed = (bz2 if "bzip2" in kind else gzip).compress(values.tobytes())
+            path.write_bytes(head + packed)
+    whole = path.read_bytes()
+    read_cine(path)
+    for place in [*range(len(whole) // 3, len(whole), 997), len(whole) - 3]:
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x55
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=path.name):
+            read_cine(path)
+    path.write_bytes(whole[:-2])
+    with pytest.raises(InputError, match=path.name):
+        read_cine(path)

@@ -95,3 +95,38 @@ def test_pictures_whose_densities_differ(tmp_path: Path, suffix: str, dpi: tuple
     for t, frame in enumerate(loop()):
         Image.fromarray(frame).save(tmp_path / f"{t}.{suffix}", dpi=dpi)
     assert read_cine(tmp_path).meta["aspect"] == pytest.approx(aspect, rel=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "P", "1", "I;16"])
+def test_pictures_of_any_mode(tmp_path: Path, mode: str) -> None:
+    values = loop() // 2 * 2 if mode != "1" else 255 * (loop() > 100).astype(np.uint8)
+    for t, frame in enumerate(values):
+        image = (
+            Image.fromarray(frame.astype(np.uint16) * 16) if mode == "I;16" else Image.fromarray(frame).convert(mode)
+        )
+        image.save(tmp_path / f"{t}.png")
+    expected = values * (16 / 4095) if mode == "I;16" else values / 255.0
+    assert maximal_difference(read_cine(tmp_path), expected) < 1e-6
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_pictures_are_turned_as_they_are_to_be_shown(tmp_path: Path, orientation: int) -> None:
+    for t, frame in enumerate(loop()):
+        exif = Image.Exif()
+        exif[274] = orientation
+        Image.fromarray(frame).save(tmp_path / f"{t}.png", exif=exif)
+    turned = np.rot90(loop(), {3: 2, 6: -1, 8: 1}[orientation], (1, 2))
+    assert maximal_difference(read_cine(tmp_path), turned / 255.0) < 1e-6
+
+
+def test_a_damaged_picture_is_found_by_its_checksum(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (3, 48, 64), dtype=np.uint8)
+    for t, frame in enumerate(noise):
+        imageio.imwrite(tmp_path / f"{t}.png", frame)
+    content = bytearray((tmp_path / "1.png").read_bytes())
+    for place in range(60, len(content) - 20, 97):
+        damaged = bytearray(content)
+        damaged[place] ^= 0x55
+        (tmp_path / "1.png").write_bytes(damaged)
+        with pytest.raises(InputError, match=r"1\.png"):
+            read_cine(tmp_path)

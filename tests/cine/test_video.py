@@ -4,9 +4,11 @@ import subprocess
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+from av.stream import Disposition
 from imageio_ffmpeg import get_ffmpeg_exe
 from PIL import Image
 
@@ -146,3 +148,60 @@ def test_dithered_grey_is_no_colour(tmp_path: Path) -> None:
 
 def ffmpeg(folder: Path, *words: str) -> None:
     subprocess.run([get_ffmpeg_exe(), "-loglevel", "error", "-y", *words], cwd=folder, check=True)
+
+
+def test_bytes_behind_the_end_and_sizes_that_are_unknown(tmp_path: Path) -> None:
+    values = loop(12, 64, 96)
+    padding = np.random.default_rng(0).integers(0, 256, 5000, dtype=np.uint8).tobytes()
+    kinds = {"mp4": "libx264", "mov": "libx264", "avi": "mpeg4", "mkv": "libx264", "ts": "mpeg2video", "wmv": "wmv2"}
+    names = {"mkv": "matroska", "ts": "mpegts", "wmv": "asf"}
+    for suffix, codec in kinds.items():
+        content = video_bytes(values, codec, names.get(suffix, suffix))
+        for rest in (b"\0", bytes(300), b"more", padding if suffix in ("mp4", "mov", "avi") else b"x"):
+            (tmp_path / f"c.{suffix}").write_bytes(content + rest)
+            assert read_cine(tmp_path / f"c.{suffix}").shape[1] == 12, (suffix, len(rest))
+    content = bytearray(video_bytes(values, "mpeg4", "avi"))
+    for stated in (bytes(4), b"\xff" * 4):
+        content[4:8] = stated
+        (tmp_path / "c.avi").write_bytes(content)
+        assert read_cine(tmp_path / "c.avi").shape[1] == 12
+        (tmp_path / "c.avi").write_bytes(content[: len(content) // 2])
+        with pytest.raises(InputError):
+            read_cine(tmp_path / "c.avi")
+
+
+@pytest.mark.parametrize("container", ["matroska", "mp4"])
+@pytest.mark.parametrize("attached", [True, False])
+def test_a_cover_picture_before_the_video(tmp_path: Path, container: str, attached: bool) -> None:
+    suffix = {"matroska": "mkv", "mp4": "mp4"}[container]
+    with av.open(str(tmp_path / f"c.{suffix}"), "w", format=container) as video:
+        cover = video.add_stream("mjpeg", rate=25)
+        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
+        if attached and container == "mp4":
+            cover.disposition = Disposition.attached_pic
+        stream = video.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        video.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32), np.uint8), format="gray")))
+        for frame in loop(12, 64, 96):
+            video.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray")))
+        video.mux(cover.encode())
+        video.mux(stream.encode())
+    assert read_cine(tmp_path / f"c.{suffix}").shape == (1, 12, 64, 96)
+
+
+def test_names_that_look_like_a_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("12:30:05.mp4", "http:a.mp4", "-i.mp4", "a%03d.mp4"):
+        Path(name).write_bytes(video_bytes(loop()))
+        assert read_cine(name).shape[1] == T
+
+
+def test_a_grey_video_of_sixteen_bits_that_uses_twelve(tmp_path: Path) -> None:
+    values = loop(4).astype(np.uint16) * 16
+    with av.open(str(tmp_path / "c.mkv"), "w") as video:
+        stream = video.add_stream("ffv1", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *values.shape[1:], "gray16le"
+        for frame in values:
+            video.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray16le")))
+        video.mux(stream.encode())
+    assert maximal_difference(read_cine(tmp_path / "c.mkv"), values / 4095) < 1e-6

@@ -10,11 +10,10 @@ from pydicom import examples
 from torch.utils.data import Dataset
 
 from cardiac_motion.cine.cine_case import CineCase
-from cardiac_motion.cine.folder import IMAGE_SUFFIXES
 from cardiac_motion.cine.study import StudyCine, cines_of, format_listing, is_dicomdir
 from cardiac_motion.cine.transforms import cine_transforms
 from cardiac_motion.core.datalist import case_name, check_one_source, complete_entries, read_datalist
-from cardiac_motion.core.errors import unwrap_errors
+from cardiac_motion.core.errors import InputError, unwrap_errors
 
 
 def demo_cine() -> str:
@@ -65,10 +64,12 @@ class CineCases(Dataset):
         check_one_source(input, datalist, data)
         if data is not None:
             entries = complete_entries(data, dataset_dir)
-        elif datalist:
+        elif datalist is not None:
             entries = read_datalist(datalist, fold, dataset_dir)
         else:
-            paths = [input] if isinstance(input, str) else list(input or [demo_cine()])
+            paths = [input] if isinstance(input, str) else list([demo_cine()] if input is None else input)
+            if not paths:
+                raise InputError("the input is an empty list; give files or folders")
             entries = [entry for path in paths for entry in cine_entries(path)]
         self.entries = [{**{k: v for k, v in given.items() if v is not None}, **entry} for entry in entries]
         self.transform = transform or cine_transforms()
@@ -93,10 +94,13 @@ def cine_entries(path: str | Path) -> list[dict[str, Any]]:
         InputError: a study without a cine.
     """
     place = Path(path)
-    pictures = place.is_dir() and any(p.suffix.lower() in IMAGE_SUFFIXES for p in place.iterdir())
-    if pictures or not (place.is_dir() or is_dicomdir(place)):
+    if not str(path).strip():
+        raise InputError("the input is empty; give a file or a folder")
+    if not (place.is_dir() or is_dicomdir(place)):
         return [{"image": str(path), "case": case_name(path)}]
     found = cines_of(place)
+    if [cine.files for cine in found] == [[place]]:
+        return [{"image": str(path), "case": case_name(path)}]
     print(f"{path}: {len(found)} cine{'s' if len(found) > 1 else ''}\n{format_listing(found)}")
     return [_entry(cine) for cine in found]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from cardiac_motion.cine.dicom_pixels import dicom_frames
+from cardiac_motion.cine.dicom_header import Header
+from cardiac_motion.cine.dicom_pixels import Scale, stored_frames
 from cardiac_motion.cine.dicom_regions import COLOUR_FLOW, crop_regions, dicom_spacing, image_region, ultrasound_regions
-from cardiac_motion.cine.loop import Loop, format_error, silence
+from cardiac_motion.cine.loop import Loop, format_error, millimetres, silence
 from cardiac_motion.core.errors import InputError
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -21,6 +23,9 @@ POSITIONS = (
     ("PlanePositionSequence", "ImagePositionPatient"), ("PlanePositionVolumeSequence", "ImagePositionVolume"),
 )  # fmt: skip
 LATEST_BEAT = 86400.0  # s
+STEPS = ("FrameTime", "ActualFrameDuration")  # ms
+FILE_TIMES = ("AcquisitionDateTime", "TriggerTime", "AcquisitionTime", "ContentTime")  # of files of one frame each
+PRIVATE_VOLUMES = {"1.2.840.113543.6.6.1.3.10002": "QLAB of Philips"}  # SOP classes
 
 
 def is_dicom_file(path: Path) -> bool:
@@ -77,49 +82,81 @@ def read_dicom(path: Path, files: Sequence[Path] = ()) -> Loop:
     Args:
         path: of the file, or of the first.
         files: all of them, where there are several.
+
+    Raises:
+        InputError: a file can't be read; or several are not one cine: they differ in size, place, spacing or regions.
     """
-    loops, headers = [], []
+    loops, scales, headers = [], [], []
     for file in files or [path]:
         dataset = read_header(file)
         with silence("pydicom"):
             try:
-                loops.append(_read(file, dataset))
-                headers.append({key: dataset.get(key) for key in ("AcquisitionDateTime", *FILE_TIMES)})
-                headers[-1]["position"] = str(dataset.get("ImagePositionPatient"))
+                loop, scale = _read(file, dataset)
+                headers.append(Header(dataset))
+                loops.append(loop)
+                scales.append(scale)
+                del dataset.PixelData
             except InputError:
                 raise
             except Exception as error:
                 raise InputError(f"{file}: the DICOM header can't be understood: {format_error(error)}") from error
-    loop = loops[0]
-    if len(loops) == 1:
-        return loop
+    loop = loops[0] if len(loops) == 1 else _join(list(files), loops, headers)
+    loop.frames = scales[0](loop.frames, loop.notes)  # all together, so that every frame has one scale
+    return loop
+
+
+def _join(files: Sequence[Path], loops: Sequence[Loop], headers: Sequence[Header]) -> Loop:
+    """The one loop of files of one frame each."""
+    loop, path = loops[0], files[0]
     for file, other in zip(files, loops, strict=True):
         if other.frames.shape[1:] != loop.frames.shape[1:] or len(other.frames) != 1:
             raise InputError(f"{file}: not one frame of the size of {path.name}, {_size(loop)}: {_size(other)}")
-    if len({header["position"] for header in headers}) > 1:
+    if len({tuple(header.numbers("ImagePositionPatient") or ()) for header in headers}) > 1:
         raise InputError(f"{path}: {len(files)} slices at different positions, a 3D volume; expected a 2D cine")
+    for file, other in zip(files, loops, strict=True):
+        if not _is_alike(loop.spacing, other.spacing) or not math.isclose(loop.aspect, other.aspect, rel_tol=0.01):
+            one, another = (millimetres(s) if s else "none" for s in (loop.spacing, other.spacing))
+            raise InputError(
+                f"{file}: its spacing is {another}, that of {path.name} is {one}: the depth was changed between these "
+                f"{len(files)} files, which are no one cine; give those of one depth"
+            )
+        if loop.regions != other.regions or loop.crop != other.crop:
+            raise InputError(
+                f"{file}: its ultrasound regions are others than those of {path.name}: these {len(files)} files are no "
+                "one cine; give those of one layout"
+            )
     loop.frames = np.concatenate([other.frames for other in loops])
-    loop.notes = [note for note in loop.notes if "frame times" not in note]
-    loop.notes.insert(0, f"{len(files)} files of one frame each, in the order of their instance numbers.")
-    loop.frame_times = _times_of_files(headers)
+    said = dict.fromkeys(note for other in loops for note in other.notes if "frame times" not in note)
+    loop.notes = [f"{len(files)} files of one frame each, in the order of their instance numbers.", *said]
+    loop.colour_flow = any(other.colour_flow for other in loops)
+    loop.frame_times, loop.times_are = _times_of_files(headers), "acquired"
     if loop.frame_times is None:
-        dataset = read_header(path, pixels=False)
-        _set_times(loop, dataset, len(files))
+        differing = [k for k in STEPS if len({header.number(k) for header in headers}) > 1]
+        if differing:
+            loop.notes.append(f"{differing[0]} differs between the files: there are no frame times.")
+        else:
+            _set_times(loop, Header(headers[0].dataset, loop.notes), len(files))
     return loop
+
+
+def _is_alike(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
+    return one is other or (one is not None and other is not None and np.allclose(one, other, rtol=0.01))
 
 
 def _size(loop: Loop) -> str:
     return " × ".join(str(n) for n in loop.frames.shape)
 
 
-def _read(path: Path, dataset: Any) -> Loop:
+def _read(path: Path, dataset: Any) -> tuple[Loop, Scale]:
+    """The loop of a file, its frames as they are stored, and what scales them."""
     if "PixelData" not in dataset:
         raise InputError(f"{path}: the DICOM file has no pixel data, or is truncated before it")
-    _refuse_slices(path, dataset)
     loop = Loop()
-    loop.frames = dicom_frames(path, dataset, loop)
+    header = Header(dataset, loop.notes)
+    _refuse_slices(path, header)
+    loop.frames, scale = stored_frames(path, dataset, loop)
     coloured = loop.colour_flow
-    loop.regions = ultrasound_regions(dataset)
+    loop.regions = ultrasound_regions(dataset, loop.notes)
     loop.crop = image_region(loop.regions, loop.frames.shape[1:], loop.notes)
     if loop.crop is not None:
         top, left, bottom, right = loop.crop
@@ -128,65 +165,63 @@ def _read(path: Path, dataset: Any) -> Loop:
         coloured = False  # colour on another image says nothing of this one
     loop.colour_flow = coloured or any(region["data_type"] == COLOUR_FLOW for region in loop.regions)
     loop.spacing = dicom_spacing(dataset, loop.regions, loop.frames.shape[1:], loop.notes)
-    loop.aspect = _aspect(dataset)
+    loop.aspect = _aspect(header)
     stated = loop.frame_times
-    _set_times(loop, dataset, len(loop.frames))
+    _set_times(loop, header, len(loop.frames))
     if loop.frame_times is None and stated is not None:
         loop.frame_times, loop.times_are = stated, "playback"
         loop.notes.append("The frame times are those of the playback of the video inside.")
-    loop.r_waves = _r_waves(dataset)
+    loop.r_waves = _r_waves(header)
     loop.view = view_words(dataset)
-    return loop
+    return loop, scale
 
 
-def _refuse_slices(path: Path, dataset: Any) -> None:
-    functional = dataset.get("PerFrameFunctionalGroupsSequence") or []
+def _refuse_slices(path: Path, header: Header) -> None:
     places = {
-        str(group[sequence].value[0].get(keyword))
-        for group in functional
+        tuple(place.numbers(keyword) or ())
+        for group in header.items("PerFrameFunctionalGroupsSequence")
         for sequence, keyword in POSITIONS
-        if sequence in group and group[sequence].value
+        for place in group.items(sequence)[:1]
     }
-    several = int(dataset.get("NumberOfFrames") or 1) > 1
-    if several and (any(keyword in dataset for keyword in SLICE_VECTORS) or len(places) > 1):
+    several = (header.whole("NumberOfFrames") or 1) > 1
+    if several and (any(keyword in header for keyword in SLICE_VECTORS) or len(places) > 1):
         raise InputError(f"{path}: a 3D volume, its frames are slices at different positions; expected a 2D cine")
-    if dataset.get("SOPClassUID") == ENHANCED_US_VOLUME:
+    if header.text("SOPClassUID") == ENHANCED_US_VOLUME:
         raise InputError(f"{path}: a 3D volume (Enhanced US Volume); expected a 2D cine")
+    if header.text("SOPClassUID") in PRIVATE_VOLUMES:
+        raise InputError(
+            f"{path}: a 3D volume over time, as {PRIVATE_VOLUMES[header.text('SOPClassUID')]} stores it; "
+            "expected a 2D cine"
+        )
 
 
-def _aspect(dataset: Any) -> float:
+def _aspect(header: Header) -> float:
     """PixelAspectRatio (0028,0034) is the height and the width of a pixel, as whole numbers."""
-    stated = dataset.get("PixelAspectRatio")
-    if stated is None or isinstance(stated, str) or len(stated) != 2:
-        return 1.0
-    height, width = (float(value) for value in stated)
-    return height / width if height > 0 and width > 0 else 1.0
+    stated = header.numbers("PixelAspectRatio", 2)
+    return stated[0] / stated[1] if stated and min(stated) > 0 else 1.0
 
 
-def _r_waves(dataset: Any) -> list[float] | None:
-    found = dataset.get("RWaveTimeVector")
-    times = [] if found is None else [float(time) / 1000 for time in np.atleast_1d(found)]
-    times = [time for time in times if np.isfinite(time) and abs(time) < LATEST_BEAT]
-    return times or None
+def _r_waves(header: Header) -> list[float] | None:
+    times = [time / 1000 for time in header.numbers("RWaveTimeVector") or []]
+    return [time for time in times if abs(time) < LATEST_BEAT] or None
 
 
-def _set_times(loop: Loop, dataset: Any, count: int) -> None:
+def _set_times(loop: Loop, header: Header, count: int) -> None:
     """Frame times from the header: FrameTimeVector, a frame time, or a rate that is one of display."""
     loop.times_are, loop.frame_times = "acquired", None
-    vector = dataset.get("FrameTimeVector")
-    if vector is not None:
-        steps = np.atleast_1d(np.asarray(vector, dtype=float))
-        if len(steps) == count and np.all(steps[1:] > 0) and np.isfinite(steps).all():
+    steps = header.numbers("FrameTimeVector")
+    if steps is not None:
+        if len(steps) == count and all(step > 0 for step in steps[1:]):
             loop.frame_times = [float(t) for t in np.cumsum(np.concatenate([[0.0], steps[1:]])) / 1000]
             return
         loop.notes.append(f"FrameTimeVector isn't {count} increasing times, one a frame: not used.")
-    for keyword in ("FrameTime", "ActualFrameDuration"):
-        step = _read_positive(dataset, keyword)
+    for keyword in STEPS:
+        step = header.positive(keyword)
         if step:
             loop.frame_times = [t * step / 1000 for t in range(count)]
             return
     for keyword in ("CineRate", "RecommendedDisplayFrameRate"):
-        rate = _read_positive(dataset, keyword)
+        rate = header.positive(keyword)
         if rate:
             loop.notes.append(f"Frame times come from {keyword}, a rate for display: {rate:g} frames/s.")
             loop.frame_times, loop.times_are = [t / rate for t in range(count)], "playback"
@@ -194,40 +229,30 @@ def _set_times(loop: Loop, dataset: Any, count: int) -> None:
     loop.notes.append("The header gives no frame times.")
 
 
-def _read_positive(dataset: Any, keyword: str) -> float | None:
-    value = dataset.get(keyword)
-    number = float(value) if value not in (None, "") and not isinstance(value, list) else 0.0
-    return number if np.isfinite(number) and number > 0 else None
-
-
-FILE_TIMES = ("TriggerTime", "AcquisitionTime", "ContentTime")  # ms; clock times
-
-
-def _times_of_files(headers: Sequence[dict[str, Any]]) -> list[float] | None:
+def _times_of_files(headers: Sequence[Header]) -> list[float] | None:
     """Times of files of one frame each, from the first of the headers' times that increases from file to file."""
-    for keyword in ("AcquisitionDateTime", *FILE_TIMES):
-        stated = [header[keyword] for header in headers]
-        if any(value in (None, "") for value in stated):
-            continue
-        times = [float(v) / 1000 if keyword == "TriggerTime" else _seconds(str(v)) for v in stated]
-        steps = np.diff(times)
-        if (steps > 0).all():
-            return [float(t - times[0]) for t in times]
+    for keyword in FILE_TIMES:
+        stated = [time_of(header, keyword) for header in headers]
+        times = [time for time in stated if time is not None]
+        if len(times) == len(headers) and (np.diff(times) > 0).all():
+            return [time - times[0] for time in times]
     return None
 
 
-def _seconds(clock: str) -> float:
-    """Seconds since midnight of a DICOM time (HHMMSS.FFFFFF), or of the end of a date and time."""
-    found = re.search(r"(\d\d)(\d\d)(\d\d(?:\.\d+)?)(?:[+-]\d{4})?$", clock)
-    return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else float("nan")
+def time_of(header: Header, keyword: str) -> float | None:
+    """Seconds of one of ``FILE_TIMES``: since midnight, or since the trigger; None where there is none."""
+    if keyword == "TriggerTime":
+        milliseconds = header.number(keyword)
+        return None if milliseconds is None else milliseconds / 1000
+    found = re.search(r"(\d\d)(\d\d)(\d\d(?:\.\d+)?)(?:[+-]\d{4})?$", header.text(keyword))
+    return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else None
 
 
 def view_words(dataset: Any) -> str | None:
     """What the header says of the view: ViewCodeSequence (0054,0220), ViewName (0008,2127) or SeriesDescription."""
-    codes = [
-        str(code.get("CodeMeaning") or code.get("CodeValue") or "") for code in dataset.get("ViewCodeSequence") or []
-    ]
-    for words in (*codes, str(dataset.get("ViewName") or ""), str(dataset.get("SeriesDescription") or "")):
-        if words.strip():
-            return " ".join(words.split())[:80]
+    header = Header(dataset)
+    codes = [code.text("CodeMeaning") or code.text("CodeValue") for code in header.items("ViewCodeSequence")]
+    for words in (*codes, header.text("ViewName"), header.text("SeriesDescription")):
+        if words:
+            return words[:80]
     return None

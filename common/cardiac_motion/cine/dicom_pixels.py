@@ -1,15 +1,23 @@
-"""The pixels of a DICOM file as frames: native, compressed, as a video inside, and through a palette of colours."""
+"""The pixels of a DICOM file as frames: native, compressed, as a video inside, and through a palette of colours.
+
+Headers contradict their pixels more often than pixels are damaged. So the length of native pixels settles how many
+samples and frames there are, the pixels settle whether colours are RGB or YCbCr, and their values the scale; what the
+header declares counts where these leave it open.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom.pixels import apply_color_lut, iter_pixels
+from pydicom.pixels import apply_color_lut, convert_color_space, get_decoder
 
-from cardiac_motion.cine.loop import FirstChannel, Loop, format_error, unit_range
+from cardiac_motion.cine.dicom_header import Header, describe_tag
+from cardiac_motion.cine.loop import FirstChannel, Loop, format_error, scale_integers, unit_range
 from cardiac_motion.cine.video import PIXELS_PER_BYTE, decode_video
 from cardiac_motion.core.bars import show_bar
 from cardiac_motion.core.errors import InputError
@@ -17,6 +25,42 @@ from cardiac_motion.core.stored import check_size
 
 VIDEO_SYNTAX = re.compile(r"1\.2\.840\.10008\.1\.2\.4\.10[0-8](\.1)?")  # MPEG-2, MPEG-4 AVC, HEVC
 COLOURS = ("Red", "Green", "Blue")
+SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422")  # two bytes a pixel: Y Y Cb Cr for two pixels
+LUMA_FIRST = ("YBR_FULL", *SUBSAMPLED, "YBR_PARTIAL_420")  # declared; J2K's YBR_ICT and YBR_RCT are decoded to RGB
+NEAR_GREY = 6 / 255  # of the range: how far channels of a grey pixel may differ
+MOSTLY = 0.5  # of a frame's pixels that settle its colour model
+COVERED, FILLED = 0.8, 0.25  # of the values' range that a window holds, and of the window that they fill
+
+
+@dataclass
+class Layout:
+    """How the pixels of a file are stored.
+
+    Attributes:
+        rows, columns, frames, samples, bits, signed, planar: as DICOM names them; ``bits`` are those allocated.
+        photometric: as the header names it.
+        declared_bits: BitsStored.
+        subsampled: two bytes a pixel, Y Y Cb Cr for two.
+    """
+
+    rows: int
+    columns: int
+    frames: int
+    samples: int
+    bits: int
+    declared_bits: int
+    signed: bool
+    planar: int
+    photometric: str
+    subsampled: bool = False
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of a native frame."""
+        return self.rows * self.columns * (2 if self.subsampled else self.samples * self.bits // 8)
+
+
+Scale = Callable[[np.ndarray, list[str]], np.ndarray]  # of stored values to [0, 1], with notes
 
 
 def dicom_frames(path: Path, dataset: Any, loop: Loop) -> np.ndarray:
@@ -25,59 +69,267 @@ def dicom_frames(path: Path, dataset: Any, loop: Loop) -> np.ndarray:
     Raises:
         InputError: pixels are missing, can't be decoded, or are too many for this machine.
     """
-    declared = max(int(dataset.get("NumberOfFrames") or 1), 1)
+    frames, scale = stored_frames(path, dataset, loop)
+    return scale(frames, loop.notes)
+
+
+def stored_frames(path: Path, dataset: Any, loop: Loop) -> tuple[np.ndarray, Scale]:
+    """Frames ``[T, H, W]`` of one channel as they are stored, and what scales them.
+
+    Raises:
+        InputError: pixels are missing, can't be decoded, or are too many for this machine.
+    """
+    header = Header(dataset, loop.notes)
+    data = dataset.PixelData or b""
     syntax = dataset.file_meta.TransferSyntaxUID
-    stored = len(dataset.PixelData or b"")
     if VIDEO_SYNTAX.fullmatch(str(syntax)):
-        return _video_frames(path, dataset, loop, declared)
-    rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
-    check_size(path, (declared, rows, columns), stored, PIXELS_PER_BYTE if syntax.is_compressed else 8)
-    photometric, samples = str(dataset.get("PhotometricInterpretation")), int(dataset.get("SamplesPerPixel") or 1)
-    bits = int(dataset.get("BitsStored") or dataset.BitsAllocated)
+        return _video_frames(path, data, loop, max(header.whole("NumberOfFrames") or 0, 0)), lambda frames, _: frames
+    packed = bool(syntax.is_compressed) and syntax.name != "Deflated Explicit VR Little Endian"
+    layout = find_layout(path, header, data, packed)
+    check_size(path, (layout.frames, layout.rows, layout.columns), len(data), PIXELS_PER_BYTE if packed else 8)
     channel = FirstChannel()
-    look_up = Palette(path, dataset, channel) if photometric == "PALETTE COLOR" else None
+    look_up = Palette(path, dataset, channel) if layout.photometric == "PALETTE COLOR" else None
+    grey = ColourModel(layout, channel) if layout.samples == 3 else None
     frames: list[np.ndarray] = []
+    stored = _native_422(data, layout) if layout.subsampled else _decode(dataset, data, layout, packed)
     try:
-        for values in show_bar(iter_pixels(dataset), f"reading {path.name}", "frame", declared):
-            grey = values.reshape(rows, columns, *([samples] if samples > 1 else []))
-            grey = look_up(grey) if look_up else channel(grey) if samples > 1 else np.array(grey)
-            frames.append(grey)
+        for values in show_bar(stored, f"reading {path.name}", "frame", layout.frames):
+            frames.append(look_up(values) if look_up else grey(values) if grey else np.array(values))
     except Exception as error:
         kind = getattr(syntax, "name", "no transfer syntax")
         raise InputError(f"{path}: truncated or undecodable pixel data ({kind}): {format_error(error)}") from error
-    if len(frames) != declared:
-        raise InputError(f"{path}: {declared} frames declared but {len(frames)} can be decoded")
+    if len(frames) != layout.frames:
+        raise _wrong_count(path, layout.frames, len(frames))
     channel.tell(loop)
+    if grey is not None and grey.note:
+        loop.notes.append(grey.note)
     stack = np.stack(frames)
+    del frames
     if look_up is not None:
-        return unit_range(stack, loop.notes, np.iinfo(stack.dtype).max)
+        return stack, lambda values, notes: unit_range(values, notes, 255)
+    return stack, lambda values, notes: _scale(values, layout, header, notes)
+
+
+def find_layout(path: Path, header: Header, data: bytes, packed: bool) -> Layout:
+    """How pixels are stored: as the header says, or else as the length of native ones does.
+
+    Raises:
+        InputError: rows or columns are missing, or native pixels are too few or of more frames than declared.
+    """
+    rows, columns = (max(header.whole(keyword) or 0, 0) for keyword in ("Rows", "Columns"))
+    for keyword, count in (("Rows", rows), ("Columns", columns)):
+        if not count:
+            raise InputError(f"{path}: {describe_tag(keyword)} is missing, 0, or no number")
+    photometric = header.text("PhotometricInterpretation").upper()
+    coloured = photometric.startswith(("RGB", "YBR"))
+    samples = header.whole("SamplesPerPixel") or (3 if coloured else 1)
+    stated = header.whole("BitsAllocated")
+    bits = stated or (16 if (header.whole("BitsStored") or 8) > 8 else 8)
+    declared = max(header.whole("NumberOfFrames") or 0, 0)
+    layout = Layout(
+        rows, columns, declared or 1, samples, bits, header.whole("BitsStored") or bits,
+        header.whole("PixelRepresentation") == 1, 1 if header.whole("PlanarConfiguration") == 1 else 0, photometric,
+    )  # fmt: skip
+    if packed:
+        if not declared:
+            layout.frames = _count_encapsulated(data)
+        return layout
+    if samples == 3 and photometric in SUBSAMPLED:
+        whole, halved = (rows * columns * n for n in (3, 2))
+        layout.subsampled = len(data) < whole * layout.frames if declared else len(data) % halved <= 1
+    if len(data) < layout.frame_bytes * layout.frames:
+        _fit(layout, len(data), stated is not None)
+    elif declared and samples == 1 and coloured and len(data) // (rows * columns * bits // 8) == 3 * declared:
+        layout.samples = 3
+    elif stated is None and len(data) // (rows * columns * samples) == 2 * declared:
+        layout.bits = layout.declared_bits = 16
+    held = len(data) // max(layout.frame_bytes, 1)
+    if not declared:
+        layout.frames = max(held, 1)
+    elif held > declared:
+        raise _wrong_count(path, declared, held)
+    return layout
+
+
+def _fit(layout: Layout, length: int, stated: bool) -> None:
+    """Change a layout that needs more bytes than there are to one that needs as many, if there is one."""
+    pixels = layout.rows * layout.columns * layout.frames
+    even = length - length % 2
+    if layout.samples == 3 and layout.bits == 8 and even == 2 * pixels and layout.columns % 2 == 0:
+        layout.subsampled = True
+    elif layout.samples == 3 and length in (pixels * layout.bits // 8, pixels * layout.bits // 8 + 1):
+        layout.samples = 1
+    elif layout.bits == 16 and length in (pixels * layout.samples, pixels * layout.samples + 1):
+        layout.bits = layout.declared_bits = 8
+
+
+def _wrong_count(path: Path, declared: int, held: int) -> InputError:
+    if declared and held > declared and held % declared == 0:
+        return InputError(
+            f"{path}: {declared} frames declared but {held} can be decoded, {held // declared} for each: "
+            "a 3D volume over time, it seems; expected a 2D cine"
+        )
+    return InputError(f"{path}: {declared} frames declared but {held} can be decoded")
+
+
+def _count_encapsulated(data: bytes) -> int:
+    """Frames of compressed pixels: the entries of their offset table, else their fragments."""
+    from pydicom.encaps import parse_basic_offsets, parse_fragments
+
+    try:
+        offsets = parse_basic_offsets(data)
+        return max(len(offsets) or parse_fragments(data[8:])[0], 1)
+    except Exception:  # decoding says what is wrong
+        return 1
+
+
+def _native_422(data: bytes, layout: Layout) -> Iterator[np.ndarray]:
+    """Frames ``[H, W, 3]`` of native pixels that are stored as Y Y Cb Cr for two (PS3.3 C.7.6.3.1.2)."""
+    size = layout.frame_bytes
+    for index in range(layout.frames):
+        pairs = np.frombuffer(data, np.uint8, size, index * size).reshape(layout.rows, layout.columns // 2, 4)
+        frame = np.empty((layout.rows, layout.columns, 3), np.uint8)
+        frame[:, 0::2, 0], frame[:, 1::2, 0] = pairs[..., 0], pairs[..., 1]
+        frame[..., 1:] = np.repeat(pairs[..., 2:], 2, axis=1)
+        yield frame
+
+
+def _decode(dataset: Any, data: bytes, layout: Layout, packed: bool) -> Iterator[np.ndarray]:
+    """Frames ``[H, W]`` or ``[H, W, 3]`` as stored, without a change of colours."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    options: dict[str, Any] = {
+        "rows": layout.rows, "columns": layout.columns, "number_of_frames": layout.frames,
+        "samples_per_pixel": layout.samples, "bits_allocated": layout.bits, "planar_configuration": layout.planar,
+        "bits_stored": min(layout.declared_bits, layout.bits) if packed else layout.bits,
+        "pixel_representation": int(layout.signed), "pixel_keyword": "PixelData", "correct_unused_bits": False,
+        "pixel_vr": dataset["PixelData"].VR,
+        "photometric_interpretation": layout.photometric if packed and layout.photometric else _plain(layout),
+    }  # fmt: skip
+    if packed and "ExtendedOffsetTable" in dataset and "ExtendedOffsetTableLengths" in dataset:
+        options["extended_offsets"] = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
+    for values, _ in get_decoder(syntax).iter_array(data, raw=True, **options):
+        yield values
+
+
+def _plain(layout: Layout) -> str:
+    return "RGB" if layout.samples == 3 else "MONOCHROME2"
+
+
+def _scale(stack: np.ndarray, layout: Layout, header: Header, notes: list[str]) -> np.ndarray:
+    """Grey values as stored, ``[T, H, W]``, to [0, 1]: through the header's window, or by the values themselves."""
     if not np.issubdtype(stack.dtype, np.integer):
-        return unit_range(stack, loop.notes)
-    maximum = 2**bits - 1
-    if np.issubdtype(stack.dtype, np.signedinteger):
-        stack = stack.astype(np.int64) + 2 ** (bits - 1)
-    elif stack.dtype.itemsize * 8 > bits:
-        stack = stack & maximum
-    if photometric == "MONOCHROME1":
-        stack = maximum - stack
-    return unit_range(stack, loop.notes, maximum)
+        return unit_range(stack, notes)
+    slope, intercept = (header.number(keyword) for keyword in ("RescaleSlope", "RescaleIntercept"))
+    if stack.dtype.itemsize > 1:
+        stack = _drop_overlay(stack, layout, header.dataset)
+        window = _window(stack, header, slope or 1.0, intercept or 0.0)
+        if window is not None:
+            low, high = window
+            found = stack.astype(np.float32)
+            found -= np.float32(low)
+            found /= np.float32(high - low)
+            found = np.clip(found, 0, 1, out=found)
+        else:
+            found = scale_integers(stack, notes)
+    elif stack.dtype == np.uint8 and layout.declared_bits < 8 and stack.max() < 2**layout.declared_bits:
+        found = unit_range(stack, notes, 2**layout.declared_bits - 1)
+    else:
+        found = scale_integers(stack, notes)
+    inverted = (layout.photometric == "MONOCHROME1") != ((slope or 1.0) < 0)
+    return np.subtract(1, found, out=found) if inverted else found
 
 
-def _video_frames(path: Path, dataset: Any, loop: Loop, declared: int) -> np.ndarray:
+def _drop_overlay(stack: np.ndarray, layout: Layout, dataset: Any) -> np.ndarray:
+    """The values without what older files keep in the bits above them: an overlay, or the same in all pixels."""
+    if not 0 < layout.declared_bits < layout.bits or layout.signed:
+        return stack
+    above = np.unique(stack >> layout.declared_bits)
+    overlay = any(tag.group & 0xFF01 == 0x6000 and tag.element == 0x0102 for tag in dataset.keys())
+    plane = len(above) == 2 and above[0] == 0 and above[1] > 1 and above[1] & (above[1] - 1) == 0
+    if above[-1] and (len(above) == 1 or overlay or plane):
+        return stack & (2**layout.declared_bits - 1)
+    return stack
+
+
+def _window(stack: np.ndarray, header: Header, slope: float, intercept: float) -> tuple[float, float] | None:
+    """The stored values that the header's first window shows black and white; None where it doesn't fit the values."""
+    centres, widths = header.numbers("WindowCenter"), header.numbers("WindowWidth")
+    if not centres or not widths or widths[0] <= 1 or slope == 0:
+        return None
+    low, high = (
+        (centres[0] - 0.5 + side * (widths[0] - 1) / 2 - intercept) / slope for side in (-1, 1)
+    )  # PS3.3 C.11.2.1.2.1
+    low, high = sorted((low, high))
+    least, most = float(stack.min()), float(stack.max())
+    covered = min(high, most) - max(low, least)
+    fits = most > least and covered >= COVERED * (most - least) and covered >= FILLED * (high - low)
+    return (low, high) if fits else None
+
+
+def _video_frames(path: Path, data: bytes, loop: Loop, declared: int) -> np.ndarray:
     from pydicom.encaps import generate_frames
 
     try:
-        content = b"".join(generate_frames(dataset.PixelData, number_of_frames=1))
+        content = b"".join(generate_frames(data, number_of_frames=1))
     except Exception as error:
         raise InputError(f"{path}: no readable video in the pixel data: {format_error(error)}") from error
     video = decode_video(path, content, len(content))
     if len(video.frames) < declared - 1:
         raise InputError(f"{path}: {declared} frames declared but {len(video.frames)} can be decoded")
-    if len(video.frames) != declared:
+    if declared and len(video.frames) != declared:
         loop.notes.append(f"{declared} frames are declared, the video inside has {len(video.frames)}.")
     loop.frame_times, loop.colour_flow, loop.aspect = video.frame_times, video.colour_flow, video.aspect
     loop.notes += video.notes
     return video.frames
+
+
+class ColourModel:
+    """Takes colour frames as they are stored, and gives their first channel in RGB, the grey of a grey picture.
+
+    Most of an echo is black or grey, which tells RGB (three equal channels) from YCbCr (Cb and Cr in the middle of
+    their range); what the header declares counts where the first frame doesn't.
+
+    Args:
+        layout: with what is declared.
+        channel: that keeps how much is coloured.
+    """
+
+    def __init__(self, layout: Layout, channel: FirstChannel) -> None:
+        self.channel, self.declared = channel, "YCbCr" if layout.photometric in LUMA_FIRST else "RGB"
+        self.named, self.model, self.note = layout.photometric or "none", "", ""
+        self.constant: tuple[int, int] | None = None
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        """The first channel ``[H, W]`` of ``[H, W, 3]``."""
+        if frame.dtype != np.uint8:
+            return self.channel(frame)
+        if not self.model:
+            self._find(frame)
+        if self.model == "RGB":
+            return self.channel(frame)
+        if self.constant is not None:
+            if (frame[..., 1:] == self.constant).all():
+                return self.channel(np.repeat(frame[..., :1], 3, -1))
+            if max(abs(value - 128) for value in self.constant) > 1:
+                moved = frame[..., 1:].astype(np.int16) + (128 - np.array(self.constant, np.int16))
+                frame = np.concatenate([frame[..., :1], np.clip(moved, 0, 255).astype(np.uint8)], -1)
+        return self.channel(convert_color_space(frame, "YBR_FULL", "RGB"))
+
+    def _find(self, frame: np.ndarray) -> None:
+        near = round(NEAR_GREY * 255)
+        chroma = frame[..., 1:].astype(np.int16)
+        middle = np.median(chroma.reshape(-1, 2), 0)
+        equal = float((np.ptp(frame.astype(np.int16), axis=-1) <= near).mean())
+        centred = float((np.abs(chroma - 128) <= near).all(-1).mean())
+        self.model = self.declared
+        if equal >= MOSTLY and equal > centred:
+            self.model = "RGB"
+        elif centred >= MOSTLY and centred > equal:
+            self.model = "YCbCr"
+        if self.model != self.declared:
+            self.note = f"The header names {self.named}, but the pixels are {self.model}: they are read as that."
+        if self.model == "YCbCr" and (chroma == middle).all(-1).mean() > 0.999:
+            self.constant = int(middle[0]), int(middle[1])
 
 
 class Palette:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cardiac_motion.cine.dicom_header import Header
 from cardiac_motion.cine.loop import millimetres
 
 TISSUE, COLOUR_FLOW = 1, 2  # RegionDataType (0018,6014)
@@ -16,28 +17,28 @@ CENTIMETRES = 3  # PhysicalUnitsXDirection (0018,6024)
 CORNERS = ("x0", "y0", "x1", "y1")
 
 
-def ultrasound_regions(dataset: Any) -> list[dict[str, Any]]:
-    """The items of SequenceOfUltrasoundRegions (0018,6011) of a pydicom dataset, one dict each.
+def ultrasound_regions(dataset: Any, notes: list[str] | None = None) -> list[dict[str, Any]]:
+    """The items of SequenceOfUltrasoundRegions (0018,6011), one dict each; what can't be understood of one is None.
 
     ``x0``, ``y0``, ``x1``, ``y1``: the region's first and last column and row in pixels; ``spatial_format`` (1 = 2D)
     and ``data_type`` (1 = tissue, 2 = colour flow) as in DICOM PS3.3 C.8.5.5; ``units``: DICOM's codes (x, y), 3 = cm;
     ``delta``: (x, y) in those units; ``spacing``: (row, column) in mm/px where both units are cm, otherwise None.
     """
     regions = []
-    for item in dataset.get("SequenceOfUltrasoundRegions") or []:
-        units = (item.get("PhysicalUnitsXDirection"), item.get("PhysicalUnitsYDirection"))
-        delta = (item.get("PhysicalDeltaX"), item.get("PhysicalDeltaY"))
+    for item in Header(dataset, notes).items("SequenceOfUltrasoundRegions"):
+        units = (item.whole("PhysicalUnitsXDirection"), item.whole("PhysicalUnitsYDirection"))
+        delta = (item.number("PhysicalDeltaX"), item.number("PhysicalDeltaY"))
         spacing = None
-        if units == (CENTIMETRES, CENTIMETRES) and delta[0] and delta[1] and np.isfinite(delta).all():
-            spacing = (abs(float(delta[1])) * 10, abs(float(delta[0])) * 10)
+        if units == (CENTIMETRES, CENTIMETRES) and delta[0] and delta[1]:
+            spacing = (abs(delta[1]) * 10, abs(delta[0]) * 10)
         regions.append(
             {
-                "x0": item.get("RegionLocationMinX0"),
-                "y0": item.get("RegionLocationMinY0"),
-                "x1": item.get("RegionLocationMaxX1"),
-                "y1": item.get("RegionLocationMaxY1"),
-                "spatial_format": item.get("RegionSpatialFormat"),
-                "data_type": item.get("RegionDataType"),
+                "x0": item.whole("RegionLocationMinX0"),
+                "y0": item.whole("RegionLocationMinY0"),
+                "x1": item.whole("RegionLocationMaxX1"),
+                "y1": item.whole("RegionLocationMaxY1"),
+                "spatial_format": item.whole("RegionSpatialFormat"),
+                "data_type": item.whole("RegionDataType"),
                 "units": units,
                 "delta": delta,
                 "spacing": spacing,
@@ -118,7 +119,7 @@ def dicom_spacing(
     """(row, column) in mm/px of the largest 2D region of tissue, or of colour, else PixelSpacing; None where unknown.
 
     Args:
-        dataset: a pydicom dataset.
+        dataset: of pydicom.
         regions: of the frames as they are cropped.
         size: (height, width) of these frames.
         notes: what is said goes here.
@@ -141,8 +142,8 @@ def dicom_spacing(
             used = millimetres(largest["spacing"])
             notes.append(f"{len(tissue)} image regions differ in spacing: {used} is the largest's.")
         return largest["spacing"]
-    pixel_spacing = dataset.get("PixelSpacing")
-    if pixel_spacing and len(pixel_spacing) == 2 and min(float(v) for v in pixel_spacing) > 0:
-        return float(pixel_spacing[0]), float(pixel_spacing[1])
+    pixel_spacing = Header(dataset, notes).numbers("PixelSpacing", 2)
+    if pixel_spacing and min(pixel_spacing) > 0:
+        return pixel_spacing[0], pixel_spacing[1]
     notes.append("The header gives no spacing in mm: lengths are in pixels.")
     return None

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import imageio.v3 as iio
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
@@ -65,8 +64,10 @@ def read_plane(path: str | Path) -> tuple[NDArray[Any], Sequence[float]]:
         InputError: the file is missing or unreadable.
     """
     try:
-        stored: Any = nibabel.load(path)
-        values = np.squeeze(np.asarray(stored.dataobj)).T
+        stored, values = load_nifti(path)
+        values = np.squeeze(values).T
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except Exception as error:

@@ -14,6 +14,8 @@ import numpy as np
 BLOCK = 4  # pixels whose mean colour is looked at: the grey of a palette may be dithered of colours
 COLOURED = 0.2  # spread of the channels, as a part of the largest value
 LIT = 0.4  # of the largest value
+FEW, FAR = 5e-4, 10.0  # a part of the values, and how far from the others they lie, to be cut off
+FEWEST_VALUES = 4000  # to tell such values from the others
 
 
 @dataclass
@@ -75,7 +77,10 @@ def millimetres(spacing: Sequence[float]) -> str:
 
 
 def unit_range(values: np.ndarray, notes: list[str], maximum: float | None = None) -> np.ndarray:
-    """Scale to [0, 1]: by ``maximum`` where known, bytes by 255, integers that fit a byte too, else by min and max."""
+    """Scale to [0, 1]: by ``maximum`` where known, bytes by 255, integers that fit a byte too, else by min and max.
+
+    A few values that lie far from all others (``value_range``) are cut off at the range of the others.
+    """
     if maximum is not None:
         share = _divide(values, maximum)
         return np.clip(share, 0, 1, out=share)
@@ -83,16 +88,85 @@ def unit_range(values: np.ndarray, notes: list[str], maximum: float | None = Non
         return _divide(values, 255)
     if values.dtype == bool or values.size == 0:
         return values.astype(np.float32)
-    low, high = float(values.min()), float(values.max())
+    low, high = value_range(values, notes)
     if np.issubdtype(values.dtype, np.integer) and low >= 0 and 1 < high <= 255:
         notes.append(f"Values are whole numbers up to {high:g} in {values.dtype}: divided by 255.")
-        return _divide(values, 255)
-    if not (np.isfinite(low) and np.isfinite(high)) or (low >= 0 and high <= 1):
+        share = _divide(values, 255)
+        return np.clip(share, 0, 1, out=share)
+    if not (np.isfinite(low) and np.isfinite(high)):
         with np.errstate(over="ignore"):
             return values.astype(np.float32)
+    if low >= 0 and high <= 1:
+        share = values.astype(np.float32)
+        return np.clip(share, 0, 1, out=share)
+    return _stretch(values, *_stretched_range(values, low, high, notes))
+
+
+def scale_integers(values: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Scale integers of more than a byte to [0, 1] by the bits that their values need, whatever bits are declared.
+
+    Values up to 255 are divided by 255. Others run from 0 to 2ⁿ − 1, or from −2ⁿ to 2ⁿ − 1 where some are negative,
+    with the least n that holds them; where they fill less than half of that range, by their minimum and maximum.
+    """
+    if values.dtype == np.uint8 or values.dtype == bool or values.size == 0 or values.dtype.kind not in "ui":
+        return unit_range(values, notes)
+    low, high = value_range(values, notes)
+    bits = max(int(high).bit_length(), int(-low - 1).bit_length() if low < 0 else 0)
+    bottom, top = (0 if low >= 0 else -(2**bits)), 2**bits - 1
+    if low >= 0 and high <= 255:
+        if high <= 1:
+            return unit_range(np.clip(values, 0, 1), notes)
+        notes.append(f"Values are whole numbers up to {high:g} in {values.dtype}: divided by 255.")
+        top = 255
+    elif high - low < (top - bottom) / 2:
+        bottom, top = (int(value) for value in _stretched_range(values, low, high, notes))
+    if bottom == 0:
+        share = _divide(values, top)
+        return np.clip(share, 0, 1, out=share)
+    return _stretch(values, bottom, top)
+
+
+def _stretched_range(values: np.ndarray, low: float, high: float, notes: list[str]) -> tuple[float, float]:
+    """What becomes 0 and 1 of values from ``low`` to ``high``: these, unless they are next to the same.
+
+    Whole numbers of a byte's range are not stretched beyond a byte's steps, and others not where they differ by less
+    than such a step of their size, so that a flat picture stays flat wherever it lies.
+    """
+    if np.issubdtype(values.dtype, np.integer) and high - low <= 255:
+        notes.append(f"Values run from {low:g} to {high:g}: {low:g} becomes 0, and {low + 255:g} becomes 1.")
+        return low, low + 255
+    size = max(abs(low), abs(high))
+    if high / 2 - low / 2 < size / 510 and high > low:
+        return low, low + size
     notes.append(f"Values run from {low:g} to {high:g}: scaled to [0, 1] by their minimum and maximum.")
-    half = values.astype(np.float64) / 2  # the difference of two numbers may exceed the largest one
-    return ((half - low / 2) / max(high / 2 - low / 2, np.finfo(float).tiny)).astype(np.float32)
+    return low, high
+
+
+def value_range(values: np.ndarray, notes: list[str]) -> tuple[float, float]:
+    """The least and the largest value, without a few that lie far outside of all others.
+
+    Values are far where the whole range is ``FAR`` times the one that all but ``FEW`` of a sample of them fill.
+
+    Args:
+        values: numbers, frames first where they have several axes.
+        notes: values that are cut off are said here.
+
+    Returns:
+        Both are NaN or infinite where one of the values is.
+    """
+    low, high = float(values.min()), float(values.max())
+    if values.size < FEWEST_VALUES or not (np.isfinite(low) and np.isfinite(high)):
+        return low, high
+    frames = values[:: max(1, len(values) // 16)] if values.ndim > 2 else values
+    sample = frames.reshape(-1)[:: max(1, frames.size // 2_000_000)].astype(np.float64)
+    inner, outer = (float(v) for v in np.quantile(sample, (FEW, 1 - FEW)))
+    if outer > inner and high / FAR - low / FAR > outer - inner:
+        within = values[(values >= inner - FAR * (outer - inner)) & (values <= outer + FAR * (outer - inner))]
+        cut = values.size - within.size
+        if 0 < cut <= FEW * values.size:
+            notes.append(f"{cut} of the values lie far outside of the others ({low:g} to {high:g}): they are cut off.")
+            return float(within.min()), float(within.max())
+    return low, high
 
 
 def format_error(error: BaseException) -> str:
@@ -113,6 +187,15 @@ def silence(library: str) -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """From ``low`` to ``high`` to [0, 1], frame by frame; the difference of two numbers may exceed the largest one."""
+    found = np.empty(values.shape, np.float32)
+    width = max(high / 2 - low / 2, np.finfo(float).tiny)
+    for given, scaled in zip(values, found, strict=True) if values.ndim > 1 else [(values, found)]:
+        scaled[...] = np.clip((given.astype(np.float64) / 2 - low / 2) / width, 0, 1)
+    return found
 
 
 def _divide(values: np.ndarray, by: float) -> np.ndarray:

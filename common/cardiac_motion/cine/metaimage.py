@@ -6,6 +6,7 @@ header claims and writes to the terminal where it fails.
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from cardiac_motion.cine.axes import Axes, axes_to_frames
 from cardiac_motion.cine.loop import Loop, format_error
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.stored import DEFLATED, check_size
+from cardiac_motion.core.stored import DEFLATED, check_size, unpack
 
 METAIMAGE_SUFFIXES = (".mha", ".mhd")
 METAIMAGE_TYPES = {
@@ -72,6 +73,11 @@ def read_metaimage(path: Path) -> Loop:
     )
 
 
+def count_metaimage(path: Path) -> int:
+    """Frames, or slices, of a MetaImage, as its header says."""
+    return math.prod(int(n) for n in _header(path)[0]["DimSize"].split()[2:])
+
+
 def _header(path: Path) -> tuple[dict[str, str], int]:
     """The fields up to ElementDataFile, and the position of what follows."""
     fields: dict[str, str] = {}
@@ -119,6 +125,8 @@ def _values(path: Path, fields: dict[str, str], sizes: list[int], header_bytes: 
     big = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False")).lower() == "true"
     dtype = np.dtype(METAIMAGE_TYPES[kind]).newbyteorder(">" if big else "<")
     channels = int(fields.get("ElementNumberOfChannels", "1"))
+    if channels not in (1, 3, 4):
+        raise InputError(f"{path}: {channels} values a pixel; a cine has one, or colours")
     packed = fields.get("CompressedData", "False").lower() == "true"
     text = fields.get("BinaryData", "True").lower() == "false"
     start = header_bytes if local else 0
@@ -131,7 +139,7 @@ def _values(path: Path, fields: dict[str, str], sizes: list[int], header_bytes: 
         file.seek(start)
         data = file.read()
     if packed:
-        data = zlib.decompressobj().decompress(data, needed + 1)
+        data = unpack(data, needed)
     if text:
         words = data.split()
         if len(words) < count:

@@ -12,7 +12,7 @@ import numpy as np
 from cardiac_motion.cine.axes import Axes, axes_to_frames
 from cardiac_motion.cine.loop import Loop, format_error, silence
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.stored import DEFLATED, check_size
+from cardiac_motion.core.stored import DEFLATED, check_packed, check_size
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 TIME_SERIES_INTENT = 2001
@@ -36,6 +36,7 @@ def read_nifti(path: Path) -> Loop:
             size = path.stat().st_size * (DEFLATED if path.name.lower().endswith(".gz") else 1)
             if shape:
                 check_size(path, shape, size, 1 / kind.itemsize)
+            check_packed(path, math.prod(shape) * kind.itemsize)
             extensions = [e.get_content() for e in header.extensions if e.get_code() == 6]
             values = np.asanyarray(image.dataobj)
     except InputError:

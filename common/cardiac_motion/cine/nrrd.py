@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import math
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 from cardiac_motion.cine.axes import Axes, axes_to_frames
 from cardiac_motion.cine.loop import Loop, format_error
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.stored import DEFLATED, check_size
+from cardiac_motion.core.stored import DEFLATED, check_size, unpack
 
 NRRD_SUFFIXES = (".nrrd", ".nhdr")
 MM_PER_UNIT = {"mm": 1.0, "millimeter": 1.0, "cm": 10.0, "m": 1000.0, "meter": 1000.0, "um": 0.001, "µm": 0.001}
@@ -31,13 +33,20 @@ def read_nrrd(path: Path) -> Loop:
             size = _read_stored(path, header)
             packed = str(header.get("encoding", "raw")).lower() != "raw"
             check_size(path, sizes, size, DEFLATED if packed else 1)
+            start = file.tell()
             values = nrrd.read_data(header, file, str(path))
+            _check_packed(path, header, start, values.nbytes)
         count = values.ndim
         kinds = [str(kind).lower() for kind in header.get("kinds", ["domain"] * count)]
         steps = _steps(header, count)
         units = [str(unit).lower().strip('"') for unit in header.get("units", [""] * count)]
         colour = [axis for axis in range(count) if kinds[axis] in COLOUR_KINDS]
         series = [axis for axis in range(count) if kinds[axis] in TIME_KINDS]
+        for axis in (*colour, *series[1:]):
+            if sizes[axis] not in ((1, 3, 4) if axis in colour else (1,)):
+                raise InputError(
+                    f"{path}: {sizes[axis]} values a pixel (an axis of kind {kinds[axis]}); a cine has one, or colours"
+                )
         order = [axis for axis in range(count) if axis not in (*colour, *series)] + series[:1]
         values = np.transpose(values, [*order, *colour, *series[1:]])
         while values.ndim > len(order):
@@ -61,6 +70,18 @@ def read_nrrd(path: Path) -> Loop:
     return axes_to_frames(path, values, axes)
 
 
+def count_nrrd(path: Path) -> int:
+    """Frames, or slices, of a NRRD, as its header says."""
+    import nrrd
+
+    header = nrrd.read_header(str(path))
+    sizes = [int(n) for n in header["sizes"]]
+    kinds = [str(kind).lower() for kind in header.get("kinds", [])] or ["domain"] * len(sizes)
+    series = [n for n, kind in zip(sizes, kinds, strict=True) if kind in TIME_KINDS]
+    planes = [n for n, kind in zip(sizes, kinds, strict=True) if kind not in (*TIME_KINDS, *COLOUR_KINDS)]
+    return math.prod(series + planes[2:])
+
+
 def _read_stored(path: Path, header: dict[str, Any]) -> int:
     """Bytes of the file that holds the pixels."""
     name = header.get("data file") or header.get("datafile")
@@ -72,6 +93,31 @@ def _read_stored(path: Path, header: dict[str, Any]) -> int:
     if not source.is_file():
         raise InputError(f"{path}: its data file {name} is missing")
     return source.stat().st_size
+
+
+def _check_packed(path: Path, header: dict[str, Any], start: int, needed: int) -> None:
+    """Read packed pixels to their end, where their checksum is.
+
+    Raises:
+        ValueError, zlib.error, OSError: they are damaged or cut off.
+    """
+    encoding = str(header.get("encoding", "raw")).lower()
+    name = header.get("data file") or header.get("datafile")
+    if encoding not in ("gzip", "gz", "bzip2", "bz2") or int(header.get("byte skip", header.get("byteskip", 0))) < 0:
+        return
+    with (path.parent / str(name) if name else path).open("rb") as file:
+        file.seek(0 if name else start)
+        for _ in range(int(header.get("line skip", header.get("lineskip", 0)))):
+            file.readline()
+        data = file.read()
+    if encoding.startswith("gz"):
+        skipped = int(header.get("byte skip", header.get("byteskip", 0)))
+        unpack(data, needed + skipped, zlib.MAX_WBITS | 16)
+        return
+    stream = bz2.BZ2Decompressor()
+    stream.decompress(data, needed + 1)
+    if not stream.eof and stream.needs_input:
+        raise ValueError("the packed pixels end early")
 
 
 def _steps(header: dict[str, Any], count: int) -> list[float]:

@@ -27,23 +27,26 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from cardiac_motion.cine.dicom import DICOM_SUFFIXES, is_dicom_file, read_dicom
-from cardiac_motion.cine.folder import IMAGE_SUFFIXES, STACK_SUFFIXES, read_folder, read_images
+from cardiac_motion.cine.dicom import DICOM_SUFFIXES, read_dicom
+from cardiac_motion.cine.folder import read_folder
 from cardiac_motion.cine.gif import read_gif
+from cardiac_motion.cine.kinds import find_kind
 from cardiac_motion.cine.loop import Loop, millimetres
 from cardiac_motion.cine.metaimage import METAIMAGE_SUFFIXES, read_metaimage
 from cardiac_motion.cine.nifti import NIFTI_SUFFIXES, read_nifti
 from cardiac_motion.cine.nrrd import NRRD_SUFFIXES, read_nrrd
 from cardiac_motion.cine.scale import keep_possible
 from cardiac_motion.cine.study import find_only_cine, is_dicomdir
+from cardiac_motion.cine.tiff import TIFF_SUFFIXES, read_tiff
 from cardiac_motion.cine.video import VIDEO_SUFFIXES, read_video
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.stored import load_nifti
 
 CINE_SUFFIXES = (
-    *NIFTI_SUFFIXES, *METAIMAGE_SUFFIXES, *NRRD_SUFFIXES, ".gif", *VIDEO_SUFFIXES, *DICOM_SUFFIXES, *STACK_SUFFIXES,
+    *NIFTI_SUFFIXES, *METAIMAGE_SUFFIXES, *NRRD_SUFFIXES, ".gif", *VIDEO_SUFFIXES, *DICOM_SUFFIXES, *TIFF_SUFFIXES,
 )  # fmt: skip
 BLACK = 0.06  # the 99.9th percentile of a cine that hardly shows anything
+FLAT = 4 / 255  # of the range: a picture whose values differ by less shows nothing
 
 Source = str | os.PathLike[str]
 
@@ -65,6 +68,8 @@ def read_cine(path: Source | Sequence[Source], spacing: float | Sequence[float] 
             values that aren't finite, blank frames or nothing but identical ones; or ``spacing`` isn't positive.
     """
     given = _check_spacing(spacing)
+    if isinstance(path, str | os.PathLike) and not str(path).strip():
+        raise InputError("the name of the cine is empty; give a file or a folder")
     files = [Path(path)] if isinstance(path, str | os.PathLike) else [Path(file) for file in path]
     if not files:
         raise InputError("a cine of no files")
@@ -92,8 +97,16 @@ def read_cine(path: Source | Sequence[Source], spacing: float | Sequence[float] 
         "notes": loop.notes,
     }
     frames = np.ascontiguousarray(loop.frames, dtype=np.float32)
-    if np.quantile(frames[:: max(1, len(frames) // 16), ::2, ::2], 0.999) < BLACK:
+    shown = frames[:: max(1, len(frames) // 16)]
+    least, dark, bright, most = (float(v) for v in np.quantile(shown, (1e-4, 1e-3, 0.999, 1 - 1e-4)))
+    if most - least < FLAT:
+        raise InputError(
+            f"{source}: a flat picture: its values differ by {most - least:.2%} of the range alone, nothing to track"
+        )
+    if bright < BLACK:
         loop.notes.append(f"The cine is nearly black: no pixel is brighter than {frames.max():.0%} of the range.")
+    elif bright - dark < BLACK:
+        loop.notes.append(f"The cine is nearly flat: its values differ by {bright - dark:.1%} of the range alone.")
     return MetaTensor(torch.from_numpy(frames)[None], meta=meta)
 
 
@@ -153,34 +166,29 @@ def _reader(path: Path) -> Callable[[Path], Loop]:
         raise InputError(f"{path}: neither a file nor a folder")
     try:
         with path.open("rb") as file:
-            head = file.read(132)
+            empty = not file.read(1)
     except OSError as error:
         raise InputError(f"{path}: can't be read: {error.strerror}") from error
-    if not head:
+    if empty:
         raise InputError(f"{path}: the file is empty")
-    name = path.name.lower()
-    if head[128:132] == b"DICM" or name.endswith(DICOM_SUFFIXES):
-        return read_dicom
-    readers = (
-        (NIFTI_SUFFIXES, read_nifti), (METAIMAGE_SUFFIXES, read_metaimage), (NRRD_SUFFIXES, read_nrrd),
-        ((".gif",), read_gif), (VIDEO_SUFFIXES, read_video), (STACK_SUFFIXES, read_images),
-    )  # fmt: skip
-    for suffixes, reader in readers:
-        if name.endswith(suffixes):
-            return reader
-    if name.endswith(IMAGE_SUFFIXES):
+    readers: dict[str, Callable[[Path], Loop]] = {
+        "dicom": read_dicom, "nifti": read_nifti, "metaimage": read_metaimage, "nrrd": read_nrrd, "gif": read_gif,
+        "video": read_video, "tiff": read_tiff,
+    }  # fmt: skip
+    kind = find_kind(path)
+    if kind in readers:
+        return readers[kind]
+    if kind == "picture":
         raise InputError(f"{path}: a single image; a cine is a folder of at least two images, or a video")
-    if is_dicom_file(path):
-        return read_dicom
     kinds = ", ".join(dict.fromkeys(CINE_SUFFIXES))
     raise InputError(f"{path}: not a cine file of a known kind (DICOM, {kinds}, or a folder of images)")
 
 
 def _read_directory(path: Path) -> Loop:
-    """A folder of images is a cine; any other folder, and a DICOMDIR, has to hold exactly one."""
-    if path.is_dir() and any(p.suffix.lower() in IMAGE_SUFFIXES for p in path.iterdir()):
-        return read_folder(path)
+    """The cine of a folder or a DICOMDIR that holds exactly one: files, or the pictures of a folder."""
     files = find_only_cine(path)
+    if files[0].is_dir():
+        return read_folder(files[0])
     return read_dicom(files[0], files) if len(files) > 1 else _reader(files[0])(files[0])
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from av.stream import Disposition
 
-from cardiac_motion.cine.loop import FirstChannel, Loop, format_error, unit_range
+from cardiac_motion.cine.loop import FirstChannel, Loop, format_error, scale_integers, unit_range
 from cardiac_motion.core.bars import show_bar
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.stored import check_size
@@ -21,7 +22,10 @@ from cardiac_motion.core.stored import check_size
 VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".ts")
 PIXELS_PER_BYTE = 1e5  # a still, blank frame of a modern codec takes a few bytes
 TS_PACKET = 188  # bytes of a packet of an MPEG transport stream
-BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")  # that an MP4 or QuickTime file may begin with
+BOXES = (
+    *(b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid", b"meta", b"moof", b"mfra", b"sidx"),
+    *(b"styp", b"udta", b"ssix", b"prft", b"emsg", b"PICT", b"pdin"),
+)  # of an MP4 or QuickTime file, at its top
 GREY_FORMATS = ("gray", "gray10le", "gray12le", "gray16le")
 
 
@@ -29,21 +33,22 @@ def read_video(path: Path) -> Loop:
     """Read a video file. Its times are those of playback."""
     with path.open("rb") as file:
         missing = count_missing_bytes(file, path.suffix.lower())
-    if missing:
-        raise InputError(f"{path}: the video ends early, the last {missing} bytes are missing")
-    loop = decode_video(path, os.fspath(path), path.stat().st_size)
+        if missing:
+            raise InputError(f"{path}: the video ends early, the last {missing} bytes are missing")
+        file.seek(0)
+        loop = decode_video(path, file, path.stat().st_size)
     loop.times_are = "playback"
     loop.notes.append("A video gives no spacing in mm: lengths are in pixels.")
     loop.notes.append("A video's times are those of its playback, which may be slower or faster than the acquisition.")
     return loop
 
 
-def decode_video(path: Path, source: str | bytes, size: int) -> Loop:
-    """Decode the first video stream.
+def decode_video(path: Path, source: BinaryIO | bytes, size: int) -> Loop:
+    """Decode the video stream that is no cover picture.
 
     Args:
         path: what an error names.
-        source: a file's name, or its content.
+        source: a file, open for reading (a name with a colon would be taken for a protocol), or its content.
         size: of it in bytes.
 
     Raises:
@@ -57,13 +62,13 @@ def decode_video(path: Path, source: str | bytes, size: int) -> Loop:
     frames: list[np.ndarray] = []
     stamps: list[float | None] = []
     damaged, packets = 0, 0
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with av.open(io.BytesIO(source) if isinstance(source, bytes) else source, metadata_errors="ignore") as video:
-            if not video.streams.video:
-                raise InputError(f"{path}: no video in this file")
-            stream = video.streams.video[0]
+        index = _find_stream(path, file)
+        file.seek(0)
+        with av.open(file, "r", metadata_errors="ignore") as video:
+            stream = video.streams.video[index]
             codec: Any = stream.codec_context
-            check_size(path, (1, codec.height, codec.width), size, PIXELS_PER_BYTE)
             ratio = stream.sample_aspect_ratio or codec.sample_aspect_ratio
             for packet in show_bar(video.demux(stream), f"reading {path.name}", "frame", stream.frames or None):
                 packets += packet.size > 0
@@ -80,6 +85,7 @@ def decode_video(path: Path, source: str | bytes, size: int) -> Loop:
             counted = stream.frames if video.format.name.startswith("mov") else 0  # others may state anything
             rate = float(stream.average_rate or stream.guessed_rate or 0)
             turned = int(frame.rotation) if frames else 0
+            exact = frames and frame.format.name == "gray16le"
     except InputError:
         raise
     except Exception as error:
@@ -98,10 +104,34 @@ def decode_video(path: Path, source: str | bytes, size: int) -> Loop:
         loop.notes.append(f"The video says that it is to be turned by {turned} degrees: it is.")
     stack = np.stack(frames)
     del frames
-    loop.frames = unit_range(stack, loop.notes, np.iinfo(stack.dtype).max)
+    if exact:  # fewer bits may be in use
+        loop.frames = scale_integers(stack, loop.notes)
+    else:
+        loop.frames = unit_range(stack, loop.notes, np.iinfo(stack.dtype).max)
     channel.tell(loop)
     loop.frame_times = _times(stamps, rate)
     return loop
+
+
+def _find_stream(path: Path, file: BinaryIO) -> int:
+    """Which of the video streams is the cine: no attached picture, and of several the one of the most packets.
+
+    Raises:
+        InputError: there is none.
+    """
+    import av
+
+    with av.open(file, "r", metadata_errors="ignore") as video:
+        streams = video.streams.video
+        chosen = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
+        if not chosen:
+            raise InputError(f"{path}: no video in this file{', only a picture' if streams else ''}")
+        if len(chosen) > 1:
+            counts = dict.fromkeys((stream.index for stream in chosen), 0)
+            for packet in video.demux(chosen):
+                counts[packet.stream_index] += packet.size > 0
+            chosen.sort(key=lambda stream: -counts[stream.index])
+        return list(streams).index(chosen[0])
 
 
 def _grey(frame: Any, channel: FirstChannel) -> np.ndarray:
@@ -119,19 +149,24 @@ def _times(stamps: list[float | None], rate: float) -> list[float] | None:
 
 
 def count_missing_bytes(file: BinaryIO, suffix: str) -> int:
-    """How far what an MP4, AVI, Matroska, WMV or MPEG-TS says of its size reaches beyond its end; 0 for others."""
+    """How far what an MP4, AVI, Matroska, WMV or MPEG-TS says of its size reaches beyond its end; 0 for others.
+
+    What lies behind the last box, chunk or packet is no matter, and a size of 0 or of all ones is unknown.
+    """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(4096)
     if head[:4] == b"RIFF":
-        return max(int.from_bytes(head[4:8], "little") + 8 - size, 0)
+        stated = int.from_bytes(head[4:8], "little")
+        return _riff_excess(file, size) if stated in (0, 0xFFFFFFFF) else max(stated + 8 - size, 0)
     if head[:1] == b"\x47" and suffix == ".ts":
-        return -size % TS_PACKET
+        file.seek(size - size % TS_PACKET)
+        return -size % TS_PACKET if file.read(1) == b"\x47" else 0
     if head[:4] == b"\x1a\x45\xdf\xa3":
         return _matroska_excess(head, size)
     if head[:16] == bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"):
         return _asf_excess(head, size)
-    if suffix not in (".mp4", ".m4v", ".mov") or head[4:8] not in BOXES:
+    if head[4:8] not in BOXES:
         return 0
     start = 0
     while start + 8 <= size:
@@ -140,10 +175,23 @@ def count_missing_bytes(file: BinaryIO, suffix: str) -> int:
         length = int.from_bytes(box[:4], "big")
         if length == 1:
             length = int.from_bytes(box[8:], "big")
-        if length < 8:
+        if length < 8 or box[4:8] not in BOXES:
             return 0
         start += length
     return max(start - size, 0)
+
+
+def _riff_excess(file: BinaryIO, size: int) -> int:
+    """What is missing of the chunks of an AVI whose own size is unknown, as a writer leaves it that was interrupted."""
+    start = 12
+    while start + 8 <= size:
+        file.seek(start)
+        chunk = file.read(8)
+        length = int.from_bytes(chunk[4:8], "little")
+        if not chunk[:4].isascii() or length in (0, 0xFFFFFFFF):
+            return 0
+        start += 8 + length + length % 2
+    return max(start - 1 - size, 0)
 
 
 def _matroska_excess(head: bytes, size: int) -> int:

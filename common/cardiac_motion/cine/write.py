@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
+from cardiac_motion.cine.movie import encode_movie
 from cardiac_motion.cine.nifti import PLAYBACK, TIME_SERIES_INTENT
 from cardiac_motion.cine.scale import aspect_of, pixel_steps
 from cardiac_motion.core.errors import InputError
@@ -65,25 +65,9 @@ def _write_nifti(path: str, frames: np.ndarray, meta: Mapping[str, Any]) -> None
 
 
 def _write_mp4(path: str, frames: np.ndarray, meta: Mapping[str, Any]) -> None:
-    import imageio_ffmpeg
-
-    height, width = frames.shape[1:]
-    times, aspect = meta.get("frame_times"), Fraction(1 / aspect_of(meta)).limit_denominator(255)
+    times = meta.get("frame_times")
     rate = (len(times) - 1) / (times[-1] - times[0]) if times and times[-1] > times[0] else 25.0
-    writer = imageio_ffmpeg.write_frames(
-        path,
-        (width, height),
-        pix_fmt_in="gray",
-        pix_fmt_out="yuv420p" if height % 2 == 0 and width % 2 == 0 else "yuv444p",
-        fps=rate,
-        codec="libx264",
-        macro_block_size=1,
-        output_params=["-crf", "12", "-vf", f"setsar={aspect.numerator}/{aspect.denominator}"],
-    )
-    writer.send(None)
-    for frame in _bytes(frames):
-        writer.send(np.ascontiguousarray(frame))
-    writer.close()
+    Path(path).write_bytes(encode_movie((_bytes(frame) for frame in frames), rate, crf=12, aspect=aspect_of(meta)))
 
 
 def _write_gif(path: str, frames: np.ndarray, meta: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from cardiac_motion.core.errors import InputError
 
 SUFFIXES = (
     *(".nii.gz", ".nii", ".igs.mha", ".igs.mhd", ".mha", ".mhd", ".seq.nrrd", ".nrrd", ".nhdr"),
-    *(".dcm", ".dicom", ".ima", ".gif", ".tif", ".tiff"),
+    *(".dcm", ".dicom", ".ima", ".gif", ".ome.tif", ".ome.tiff", ".tif", ".tiff"),
     *(".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".ts"),
 )  # of the files that a case is read from
 # keys of an entry that name a file
@@ -19,9 +19,14 @@ PATHS = ("image", "label", "mask", "blood_mask", "ddf", "velocity", "contour", "
 PATH_ENDINGS = ("_image", "_label", "_mask")  # and how others end that do
 
 
+def printable_name(name: str) -> str:
+    """A name as it can be written anywhere: bytes of a file's name that are no UTF-8 become U+FFFD."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def case_name(path: str | Path) -> str:
     """The file's name without its format: ``a/b.nii.gz`` is ``b``."""
-    name = Path(path).name
+    name = printable_name(Path(path).name)
     for suffix in SUFFIXES:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]

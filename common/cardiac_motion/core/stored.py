@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from cardiac_motion.core.errors import InputError
 BYTES_PER_PIXEL = 4  # float32
 NEARLY_WHOLE = 1e-3  # labels that went through an interpolation or a float file
 DEFLATED = 1040  # bytes that a byte of gzip or zlib may unfold to
+PACKED = (".gz", ".mgz", ".bz2", ".zst")  # suffixes of files with a checksum at the end
+CHUNK, LONGEST_REST = 1 << 20, 1 << 26  # bytes: of a step; of headers, extensions and what follows the pixels
 
 
 def check_size(path: str | Path, sizes: Sequence[int], stored: float, most: float) -> None:
@@ -45,6 +48,53 @@ def check_size(path: str | Path, sizes: Sequence[int], stored: float, most: floa
         raise InputError(f"{path}: {named} pixels need {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free")
 
 
+def check_packed(path: str | Path, needed: int) -> None:
+    """Read a packed file (gzip, bzip2, …, by its suffix as nibabel takes it) to its end, where its checksum is.
+
+    Who reads as many bytes as the header asks for stops short of it, and takes damaged pixels for true ones.
+
+    Args:
+        path: of the file; one that isn't packed is left alone.
+        needed: bytes that its header asks for; many more than these are refused.
+
+    Raises:
+        InputError: it is damaged, cut off, or much longer than its header says.
+    """
+    if not str(path).lower().endswith(PACKED):
+        return
+    held = 0
+    try:
+        with Opener(str(path), "rb") as file:
+            while chunk := file.read(CHUNK):
+                held += len(chunk)
+                if held > needed + LONGEST_REST:
+                    raise InputError(f"{path}: holds {held} bytes and more, its header asks for {needed}")
+    except InputError:
+        raise
+    except Exception as error:  # of whichever library unpacks
+        raise InputError(
+            f"{path}: damaged or truncated, its checksum is wrong ({' '.join(str(error).split())})"
+        ) from error
+
+
+def unpack(data: bytes, needed: int, wbits: int = zlib.MAX_WBITS) -> bytes:
+    """``needed`` bytes of a zlib stream (gzip: ``wbits`` 31), which is read to its end, where its checksum is.
+
+    Raises:
+        ValueError: the stream is cut off, or holds more.
+        zlib.error: it is damaged.
+    """
+    stream = zlib.decompressobj(wbits)
+    found = stream.decompress(data, needed + 1)
+    while not stream.eof and stream.unconsumed_tail and len(found) <= needed:
+        found += stream.decompress(stream.unconsumed_tail, needed + 1 - len(found))
+    if len(found) > needed:
+        raise ValueError(f"it unfolds to more than the {needed} bytes that the header asks for")
+    if not stream.eof:
+        raise ValueError("the packed pixels end early")
+    return found
+
+
 def load_nifti(path: str | Path) -> tuple[Any, np.ndarray]:
     """An image as nibabel loads it, and its values.
 
@@ -61,6 +111,7 @@ def load_nifti(path: str | Path) -> tuple[Any, np.ndarray]:
             Path(path).stat().st_size * (1 if plain else DEFLATED),
             1 / image.get_data_dtype().itemsize,
         )
+    check_packed(path, math.prod(image.shape) * image.get_data_dtype().itemsize)
     values = np.asarray(image.dataobj)
     if values.dtype.names or np.iscomplexobj(values):
         kind = "colours" if values.dtype.names else "complex values"

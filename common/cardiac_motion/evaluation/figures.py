@@ -10,6 +10,7 @@ import imageio.v3 as iio
 import numpy as np
 from torch import Tensor
 
+from cardiac_motion.cine.movie import write_movie
 from cardiac_motion.core.bars import show_bar
 from cardiac_motion.core.plots import plt
 
@@ -141,13 +142,13 @@ def draw_film(
     across = max(1, round(640 / cine.shape[2]))
     zoom = (across * aspect, float(across))
     frames = show_bar(range(len(cine)), "film", "frame")
-    drawn = [draw_frame(cine, points, t, trail, zoom) for t in frames]
-    if still is not None:
-        iio.imwrite(still, drawn[-1])
+    drawn = (draw_frame(cine, points, t, trail, zoom) for t in frames)
     if str(path).endswith(".gif"):
-        iio.imwrite(path, drawn, duration=1000 / rate, loop=0)
+        iio.imwrite(path, list(drawn), duration=1000 / rate, loop=0)
     else:
-        iio.imwrite(path, drawn, fps=rate, codec="libx264", macro_block_size=2)
+        write_movie(path, drawn, rate)
+    if still is not None:
+        iio.imwrite(still, draw_frame(cine, points, len(cine) - 1, trail, zoom))
 
 
 def draw_frame(cine: Tensor, points: Tensor, t: int, trail: int, zoom: tuple[float, float]) -> np.ndarray:

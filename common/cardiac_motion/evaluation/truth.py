@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import torch
 from scipy.spatial.distance import cdist
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.stored import load_nifti
 from cardiac_motion.evaluation.scores import Scores
 from cardiac_motion.fields.analytic import phantom_errors, probe_points
 from cardiac_motion.fields.ddf import warp
@@ -90,7 +90,7 @@ def truth_scores(case: CineCase, ddf: Tensor, radius: int = 10) -> Scores:
 def _pair_scores(case: CineCase, ddf: Tensor, field: Path, mask: Path, radius: int) -> dict[str, Tensor]:
     truth, image = load_ddf(field), case.image
     try:
-        valid = np.asarray(nibabel.load(mask).dataobj)  # type: ignore[attr-defined]
+        valid = load_nifti(mask)[1]
     except Exception as error:
         raise InputError(f"{mask}: no readable mask ({error})") from error
     valid_pairs = torch.from_numpy(np.ascontiguousarray(valid.transpose(2, 1, 0)) > 0)[:, None]
@@ -183,7 +183,7 @@ def label_scores(case: CineCase, ddf: Tensor) -> Scores:
 
 def _labels(path: str, shape: Sequence[int]) -> Tensor:
     try:
-        values = np.squeeze(np.asarray(nibabel.load(path).dataobj)).T  # type: ignore[attr-defined]
+        values = np.squeeze(load_nifti(path)[1]).T
     except Exception as error:
         raise InputError(f"{path}: no readable labels ({error})") from error
     if values.shape != tuple(shape):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import nibabel
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.stored import save_nifti
+from cardiac_motion.core.stored import check_packed, save_nifti
 from cardiac_motion.core.whole_files import write_whole
 
 VECTOR_INTENT = 1007
@@ -76,6 +77,7 @@ def load_ddf(path: str | Path) -> Tensor:
     """
     try:
         image = nibabel.load(path)
+        check_packed(path, math.prod(image.shape) * image.get_data_dtype().itemsize)  # type: ignore[attr-defined]
         vectors = np.asarray(image.dataobj, dtype=np.float32)  # type: ignore[attr-defined]
     except Exception as error:
         raise InputError(f"{path}: no readable displacement field ({error})") from error

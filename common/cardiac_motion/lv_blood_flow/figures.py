@@ -12,6 +12,7 @@ import torch
 from matplotlib.patches import Circle
 from torch import Tensor
 
+from cardiac_motion.cine.movie import write_movie
 from cardiac_motion.core.arrays import bounding_box
 from cardiac_motion.core.plots import plt
 from cardiac_motion.evaluation.figures import draw_frame
@@ -173,7 +174,7 @@ def particle_film(
             recent[k] = torch.where(recent[k].isnan(), recent[k + 1], recent[k])
         drawn.append(draw_frame(cine[first : t + 1], recent, t - first, trail, (zoom, zoom)))
     iio.imwrite(still, drawn[len(drawn) // 2])
-    iio.imwrite(path, drawn, fps=rate, codec="libx264", macro_block_size=2)
+    write_movie(path, drawn, rate)
 
 
 def _window(mask: Tensor) -> tuple[slice, slice, tuple[float, float, float, float]]:

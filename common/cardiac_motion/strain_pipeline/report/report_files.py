@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 
+from cardiac_motion.cine.movie import write_movie
 from cardiac_motion.cine.scale import to_file_grid
 from cardiac_motion.core.memory import peak_memory
 from cardiac_motion.evaluation.writer import case_folder
@@ -150,7 +150,7 @@ def write_film(path: Path, study: StrainCase, frames: NDArray[np.uint8], rate: f
         if study.banner:
             picture = np.vstack([strip(study.banner, picture.shape[1], (179, 38, 30)), picture])
         drawn.append(picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2])
-    iio.imwrite(path, drawn, fps=rate, codec="libx264", macro_block_size=2)
+    write_movie(path, drawn, rate)
 
 
 def strip(text: str, width: int, ground: tuple[int, int, int]) -> NDArray[np.uint8]:
