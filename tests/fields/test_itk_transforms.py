@@ -187,7 +187,7 @@ def test_what_is_no_transform_is_refused(ddf, name, place, words, tmp_path):
 def test_files_that_hold_no_transform_are_refused(tmp_path):
     save_cine_ddf(tmp_path / "cine.nii.gz", torch.zeros(4, 2, 8, 8))
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4)), np.eye(4)), tmp_path / "volume.nii.gz")
-    (tmp_path / "text.nii.gz").write_text("no image")
+    (tmp_path / "text.nii.gz").write_text("no image", encoding="utf-8")
     for name, words in (
         ("cine", "load_ddf reads them"),
         ("volume", "this is"),

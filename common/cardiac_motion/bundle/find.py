@@ -91,7 +91,7 @@ def _bundle_folders(place: Path) -> Iterator[Path]:
 
 def _describe(folder: Path) -> Bundle:
     try:
-        metadata = json.loads((folder / METADATA).read_text())
+        metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{folder / METADATA}: no JSON ({error})") from error
     return Bundle(folder.name, folder, str(metadata.get("version", "")), str(metadata.get("task", "")))
