@@ -62,7 +62,7 @@ class StandIn:
     def measure(self, request):
         folder = Path(request["case"]) / "motion" / request["method"]
         with write_whole(folder / "motion.json") as beside:
-            beside.write_text("{}")
+            beside.write_text("{}", encoding="utf-8")
         return {**result_of(request["method"], request["edits"], self.blocked), "costs": {"strain": 0.1}}
 
     def correct(self, request):

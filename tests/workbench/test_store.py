@@ -138,7 +138,7 @@ def test_a_small_file_is_opened_while_a_long_one_is_measured(bench):
 
 def test_what_costs_how_long_is_remembered(bench):
     bench.measured()
-    assert json.loads((bench.folder / "costs.json").read_text())["strain"] == pytest.approx(0.1)
+    assert json.loads((bench.folder / "costs.json").read_text(encoding="utf-8"))["strain"] == pytest.approx(0.1)
     assert bench.store.costs["strain"] == pytest.approx(0.1)
 
 
