@@ -6,7 +6,8 @@ A table ``NAME`` is ``NAME.csv`` (a row a method; the first column names it) wit
 a table quotes others, ``sources``. In a page it stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->``;
 ``<!-- table: NAME: COLUMN, COLUMN -->`` takes some columns alone and ``rows=A; B`` after them some rows.
 
-``python docs/result_tables.py write`` generates all of them, ``check`` fails where a page differs.
+``python docs/result_tables.py write`` generates all of them and the bundles' ``eval_metrics``; ``check`` fails
+where a page or the metadata differ.
 """
 
 from __future__ import annotations
@@ -20,6 +21,19 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs/results"
+METRICS = {  # name of the metric: its table, the column, the divisor, and the row of each bundle
+    "mean_dice_task04_validation": ("hippocampus", "mean", 100, {
+        "ssmsr_hippocampus": "SSMSR (1), one atlas", "ants_syn": "ANTs CC", "voxelmorph": "VoxelMorph",
+        "neurreg": "NeurReg", "niftyreg": "B-spline free-form deformation (ours)", "convexadam": "convexAdam",
+        "fireants": "FireANTs greedy", "greedy": "greedy",
+    }),
+    "worst_scenario_epe_mm": ("flow_networks", "worst", 1, {
+        "cpwc_echo": "NCC flow", "farneback": "Farnebäck", "dis": "DIS, full resolution",
+    }),
+    "rms_error_px_particle_images_dns": ("particles", "DNS 1", 1, {
+        "fft_xcorr": "PyMUST block matching", "ilk": "ILK", "tvl1": "TV-L1", "nmsr_echo": "nmsr_echo, `blood.json`",
+    }),
+}  # fmt: skip
 BLOCK = re.compile(r"(<!-- table: ([\w-]+)(?:: ([^>]*?))? -->\n)(.*?)(<!-- end of table -->)", re.S)
 
 
@@ -97,6 +111,17 @@ def generate(text: str, folder: Path = RESULTS) -> str:
     return BLOCK.sub(lambda m: m[1] + to_markdown(m[2], m[3] or "", folder) + m[5], text)
 
 
+def measured_metrics(bundle: str) -> dict[str, float]:
+    """Return what ``eval_metrics`` of a bundle's metadata is: measured values by the metric's name, from the tables."""
+    values = {}
+    for metric, (table, column, divisor, titles) in METRICS.items():
+        if bundle in titles:
+            rows, _ = read_table(table)
+            row = next(row for row in rows if row["method"] == titles[bundle])
+            values[metric] = round(float(row[column]) / divisor, 4)
+    return values
+
+
 def list_pages() -> list[Path]:
     """Return all pages that may hold tables."""
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("bundles/*/docs/*.md"))]
@@ -116,6 +141,15 @@ def main(words: list[str]) -> int:
             print(page.relative_to(ROOT))
             if words == ["write"]:
                 page.write_text(new, encoding="utf-8")
+    for file in sorted(ROOT.glob("bundles/*/configs/metadata.json")):
+        metadata = json.loads(file.read_text(encoding="utf-8"))
+        metrics = measured_metrics(file.parents[1].name)
+        if metrics and metadata["eval_metrics"] != metrics:
+            different += 1
+            print(file.relative_to(ROOT))
+            if words == ["write"]:
+                metadata["eval_metrics"] = metrics
+                file.write_text(json.dumps(metadata, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
     return different if words == ["check"] else 0
 
 

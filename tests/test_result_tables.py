@@ -53,3 +53,13 @@ def test_a_changed_number_is_noticed(tmp_path):
     block = tables.BLOCK.search(text)
     wrong = text[: block.start(4)] + re.sub(r"\d", "9", block[4]) + text[block.end(4) :]
     assert tables.generate(wrong) == text
+
+
+BUNDLES = sorted(path.parents[1].name for path in ROOT.glob("bundles/*/configs/metadata.json"))
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_the_metadata_give_measured_metrics(name):
+    metadata = json.loads((ROOT / f"bundles/{name}/configs/metadata.json").read_text(encoding="utf-8"))
+    metrics = tables.measured_metrics(name)
+    assert metadata["eval_metrics"] == metrics and (metrics or name == "strain_pipeline")
