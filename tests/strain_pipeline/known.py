@@ -64,8 +64,14 @@ def strain_case(tracked=None, entry=None, found=None, measures=None, folder=Path
         APICAL["apical_4ch"], ViewProbabilities({"apical_4ch": 0.9, "other": 0.08, "apical_2ch": 0.02}, 6.0), False
     )
     areas = 2400.0 * SHARE**2
-    wall = Wall(torch.zeros(len(frames), HEIGHT, WIDTH), areas, np.stack([WALL] * len(frames)), (BEAT,), ("said",))
-    measured = (measures or StrainMeasures())(tracked, case.meta, view.view)
+    wall = Wall(
+        torch.zeros(len(frames), HEIGHT, WIDTH),
+        areas,
+        APEX + SHARE[:, None, None, None] * (WALL - APEX),
+        (BEAT,),
+        ("said",),
+    )
+    measured = (measures or StrainMeasures())(tracked, case.meta, view.view, wall.lines[:, 0])
     settings = {"seconds": {"view": 1.0, "motion": 2.5}, **more}
     return StrainCase(
         case, RegistrationResult(torch.zeros(len(frames) - 1, 2, HEIGHT, WIDTH)), measured.scores, folder,

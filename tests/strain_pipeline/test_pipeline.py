@@ -72,14 +72,16 @@ def tracked(case, wall, **settings):
 @pytest.mark.parametrize("position_sd", [None, 0.02, 0.1])
 def test_strain_of_a_known_contraction(heart, position_sd):
     found = tracked(*heart, position_sd=position_sd)
-    measured = StrainMeasures(least_nlcc=0.0)([found], heart[0].meta, APICAL["apical_4ch"])
+    segmented = heart[1].lines[:, 0]
+    measured = StrainMeasures(least_nlcc=0.0)([found], heart[0].meta, APICAL["apical_4ch"], segmented)
     (beat,) = measured.beats
     curve = np.array(beat["curves"]["gls"])
     np.testing.assert_allclose(curve, 100 * (SHARE - 1), atol=0.8)
     numbers = beat["numbers"]
     assert measured.scores.metrics["gls"] == numbers["gls"] == pytest.approx(-20, abs=0.8)
     assert numbers["gls_time_to_peak_ms"] == pytest.approx(500, abs=50)
-    assert numbers["ejection_fraction"] == pytest.approx(100 * (1 - 0.8**3), abs=3)
+    for name in ("ejection_fraction", "tracked_ejection_fraction"):
+        assert numbers[name] == pytest.approx(100 * (1 - 0.8**3), abs=3)
     assert numbers["drift"] == pytest.approx(0, abs=1.0) and numbers["mapse"] == pytest.approx(-20, abs=0.8)
     assert all(s["end_systolic"] == pytest.approx(-20, abs=2.5) for s in beat["segments"])
     assert numbers["gls_systolic_rate"] == pytest.approx(-0.2 * np.pi, rel=0.15)

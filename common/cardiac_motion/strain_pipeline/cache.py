@@ -94,14 +94,14 @@ def measure_kept(
     with time_block(seconds, "tracking"):
         tracked = track(case, wall, kept.result, fusion, kept.seen)
     with time_block(seconds, "strain"):
-        found = measures(tracked, case.meta, view.view)
+        found = measures(tracked, case.meta, view.view, wall.lines[:, 0])
         trusted = case.meta.times_are == "acquired"
         for one, beat in zip(tracked, found.beats, strict=True):
             checks += tracking_checks(one, beat, wall, trusted, bool(wall.drawn))
         passed = gate.select_beats(checks, [beat["ed"] for beat in found.beats], case.entry.image)
         if not all(passed):
             tracked = tuple(one for one, good in zip(tracked, passed, strict=True) if good)
-            found = measures(tracked, case.meta, view.view)
+            found = measures(tracked, case.meta, view.view, wall.lines[:, 0])
         found = found if gate.ignore_checks else remove_times(found, checks)
         found = replace(found, warnings=(*gate.warnings(checks), *found.warnings))
     scores = found.scores | strain_truth_scores(case, found)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.evaluation.case_evaluator import Report
 from cardiac_motion.evaluation.scores import Scores
+from cardiac_motion.strain_pipeline.measures.cavity import measure_cavity
 from cardiac_motion.strain_pipeline.measures.followup import Change, Earlier, changes
 from cardiac_motion.strain_pipeline.measures.intervals import METHOD, Interval, interval_of_mean
 from cardiac_motion.strain_pipeline.measures.measures import SWITCHED_OFF, BeatStrain, Measured, Numbers, mean
@@ -125,7 +126,8 @@ class StudyView:
         layer: whose strain it is.
         means, segments: of the beats.
         sections: HTML of its own report.
-        endo: endocardium of each beat at end-diastole and end-systole, ``[2, P, 2]`` in pixels.
+        endo: endocardium of each beat at end-diastole and end-systole, ``[2, P, 2]`` in pixels; None where the cavity
+            is not segmented.
         spacing: (row, column) in mm/px, or None.
         banner: what its page must say (``StrainCase.banner``).
         steps: (row, column) size of a pixel in any unit.
@@ -140,7 +142,7 @@ class StudyView:
     means: Numbers
     segments: Sequence[Mapping[str, Any]]
     sections: Sequence[str]
-    endo: Sequence[Array]
+    endo: Sequence[Array | None]
     spacing: Sequence[float] | None
     banner: str = ""
     steps: Sequence[float] = (1.0, 1.0)
@@ -159,7 +161,7 @@ def study_view(study: StrainCase) -> StudyView:
         means=study.measured.means,
         segments=mean_segments(study.measured.beats),
         sections=study.sections,
-        endo=[found.lines[[0, found.beat.es - found.beat.ed], 0] for found in study.tracked],
+        endo=[endocardium_at_ends(study, found) for found in study.tracked],
         spacing=study.case.meta.spacing,
         banner=study.banner,
         steps=study.case.meta.steps,
@@ -168,6 +170,13 @@ def study_view(study: StrainCase) -> StudyView:
         warnings=study.warnings,
         manual=study.by_hand,
     )
+
+
+def endocardium_at_ends(study: StrainCase, tracked: TrackedBeat) -> Array | None:
+    """The segmented endocardium ``[2, P, 2]`` at end-diastole and end-systole of a beat, whose volumes are reported."""
+    beat = tracked.beat
+    cavity = measure_cavity(study.wall.lines[beat.ed : beat.end + 1, 0], study.case.meta.steps)
+    return None if cavity is None else cavity.endocardium
 
 
 def add_changes(study: StrainCase, earlier: Mapping[str, Earlier]) -> StrainCase:

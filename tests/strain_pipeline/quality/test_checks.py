@@ -92,6 +92,11 @@ def test_a_track_that_leaves_the_wall_fails(heart, wall):  # noqa: F811
     said = [c for c in tracking_checks(off, beat, wall, True, drawn=True) if not c.passed]
     assert {c.costs for c in said if c.name.endswith("against segmented")} == {"nothing"}
     numbers = {**beat["numbers"], "drift": -12.0, "heart_rate": 20.0}
+    apart = {**beat, "numbers": {**numbers, "tracked_ejection_fraction": 33.0, "ejection_fraction": 53.0}}
+    assert "ejection fraction tracked against segmented" in names(tracking_checks(found, apart, wall, True))
+    unknown = {**beat, "numbers": {**numbers, "ejection_fraction": None}}
+    (one,) = (c for c in tracking_checks(found, unknown, wall, True) if c.name.startswith("ejection"))
+    assert one.passed is None
     late = {**beat, "es": 17, "numbers": numbers}
     assert names(tracking_checks(found, late, wall, True)) >= {"drift against GLS", "systole", "heart rate"}
     assert "heart rate" not in names(tracking_checks(found, late, wall, False)), "playback says nothing of hearts"

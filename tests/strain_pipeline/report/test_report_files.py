@@ -81,7 +81,7 @@ def test_a_caption_is_made_to_fit(width):
 def test_lines_for_the_terminal():
     lines = F.text_of(strain_case()).splitlines()
     assert lines[0] == "known: apical four-chamber, 1 beat(s)"
-    assert lines[1] == ("  GLS −20.0 % (endocardium), mid-wall −20.0 %, MAPSE −20.0 %, drift 0.0 %, EF 48.8 %")
+    assert lines[1] == ("  GLS −20.0 % (endocardium), mid-wall −20.0 %, MAPSE −20.0 %, drift 0.0 %, EF 47.3 %")
     assert lines[2] == "  warning: said" and lines[-1].strip() == F.report.CAUTION
 
 

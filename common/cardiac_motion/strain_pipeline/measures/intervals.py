@@ -88,7 +88,7 @@ def intervals(
 
     Args:
         tracked: the beat, with ``deviation`` and ``off``; without them there are no intervals.
-        numbers: ``gls``, ``mapse`` and ``ejection_fraction`` as measured; None has no interval.
+        numbers: ``gls`` and ``mapse`` as measured; None has no interval.
         segments: rows with ``name``, ``rejected`` and ``end_systolic``.
         layer: whose strain ``gls`` and the segments are.
         steps: (row, column) size of a pixel.
@@ -120,10 +120,6 @@ def intervals(
         found["gls"] = shortening(lengths[kept].sum(0))
     axes = np.stack([strain.long_axis(one, steps) for one in endo])
     found["mapse"] = shortening(axes)
-    volumes = np.array(
-        [[strain.disc_volume(one[t], steps) for t in (a, b)] for one, a, b in zip(endo, first, later, strict=True)]
-    )
-    found["ejection_fraction"] = 100 * (1 - volumes[:, 1] / volumes[:, 0])
     whole = {
         name: interval(value, float(samples.std()), METHOD[name])
         for name, samples in found.items()

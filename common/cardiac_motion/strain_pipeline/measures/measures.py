@@ -19,7 +19,8 @@ from cardiac_motion.cine.cine_case import CineCase, CineMeta
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation.scores import Scores
 from cardiac_motion.evaluation.truth import read_json
-from cardiac_motion.strain_pipeline.measures.intervals import METHOD, Interval, interval_of_mean, intervals
+from cardiac_motion.strain_pipeline.measures.cavity import CavityChange, measure_cavity
+from cardiac_motion.strain_pipeline.measures.intervals import METHOD, Interval, interval, interval_of_mean, intervals
 from cardiac_motion.strain_pipeline.tracking.motion import TrackedBeat
 from cardiac_motion.ventricle import strain
 from cardiac_motion.ventricle.contours import LAYERS
@@ -127,13 +128,17 @@ class StrainMeasures:
         self.least_nlcc, self.most_missed = least_nlcc, most_missed
         self.most_outside, self.most_rejected = most_outside, most_rejected
 
-    def __call__(self, tracked: Sequence[TrackedBeat], meta: CineMeta, view: ApicalView) -> Measured:
+    def __call__(
+        self, tracked: Sequence[TrackedBeat], meta: CineMeta, view: ApicalView, segmented: Array | None = None
+    ) -> Measured:
         """Measure a cine.
 
         Args:
             tracked: the wall in each beat.
             meta: spacing and times of the cine.
             view: whose segments they are.
+            segmented: endocardium of each frame of the cine, ``[T, P, 2]`` pixels, NaN where a frame has none; None
+                gives no volumes and no ejection fraction.
 
         Raises:
             InputError: a segment of ``exclude_segments`` is none of the view.
@@ -142,7 +147,7 @@ class StrainMeasures:
         unknown = [name for name in self.exclude_segments if name not in names]
         if unknown:
             raise InputError(f"--exclude_segments {unknown[0]!r}: {view.title} has {', '.join(names)}")
-        beats = tuple(self.measure(wall, meta.spacing, times, names, meta.steps) for wall in tracked)
+        beats = tuple(self.measure(wall, meta.spacing, times, names, meta.steps, segmented) for wall in tracked)
         doubted = times_doubted(beats, meta.times_are)
         warnings = timing_warnings(beats, times, doubted)
         for beat in beats:
@@ -172,6 +177,7 @@ class StrainMeasures:
         times: Sequence[float] | None,
         names: Sequence[str],
         steps: Sequence[float] | None = None,
+        segmented: Array | None = None,
     ) -> BeatStrain:
         """Everything of one beat.
 
@@ -181,8 +187,14 @@ class StrainMeasures:
             times: of all frames of the cine, s, or None.
             names: of the six segments.
             steps: size of a pixel (row, column) in any unit, where the spacing is unknown; None takes it as square.
+            segmented: as in ``__call__``.
         """
         steps = spacing or steps
+        cavity = (
+            None
+            if segmented is None
+            else measure_cavity(segmented[tracked.beat.ed : tracked.beat.end + 1], steps or (1.0, 1.0))
+        )
         beat = tracked.beat
         es, end = beat.es - beat.ed, beat.end - beat.ed
         seconds = None if times is None else np.asarray(times[beat.ed : beat.end + 1]) - times[beat.ed]
@@ -212,9 +224,10 @@ class StrainMeasures:
         numbers["drift"] = 100 * strain.drift(raw["gls"], 0, end) if beat.whole and raw["gls"] is not None else None
         numbers["gls_mid_wall"] = float(curves["gls_mid_wall"][es])
         numbers["mapse"] = float(curves["mapse"][: es + 1].min())
-        numbers |= measure_in_mm(endo, spacing, es)
+        numbers |= measure_in_mm(endo, spacing, es, cavity)
+        numbers["ejection_fraction"] = None if cavity is None else cavity.ejection_fraction  # a ratio: any unit will do
         ends = [strain.disc_volume(endo[t], steps or (1.0, 1.0)) for t in (0, es)]
-        numbers["ejection_fraction"] = strain.ejection_fraction(*ends)  # a ratio: any unit will do
+        numbers["tracked_ejection_fraction"] = strain.ejection_fraction(*ends)
         numbers["heart_rate"] = 60 / float(seconds[-1]) if seconds is not None and beat.whole else None
         segments: list[dict[str, Any]] = []
         for k, name in enumerate(names):
@@ -224,6 +237,9 @@ class StrainMeasures:
         whole, parts = intervals(tracked, numbers, segments, main_line, steps or (1.0, 1.0), corrected)
         for segment, part in zip(segments, parts, strict=True):
             segment["interval"] = part
+        if cavity is not None:
+            error = METHOD["ejection_fraction"]
+            whole["ejection_fraction"] = interval(cavity.ejection_fraction, cavity.deviation, error)
         peaks = [s["time_to_peak_ms"] for s in segments if s["time_to_peak_ms"] is not None]
         spread = strain.mechanical_dispersion(peaks)
         numbers["mechanical_dispersion_ms"] = None if math.isnan(spread) else spread
@@ -348,14 +364,15 @@ def timing(curve: Array | None, es: int, end: int, whole: bool, seconds: Array |
     return {prefix + name: value for name, value in found.items()}
 
 
-def measure_in_mm(endo: Array, spacing: Sequence[float] | None, es: int) -> Numbers:
-    """MAPSE in mm and volumes in ml, of an endocardium ``[n, P, 2]``; None without spacing."""
-    names = ("mapse_mm", "end_diastolic_volume_ml", "end_systolic_volume_ml")
-    if spacing is None:
-        return dict.fromkeys(names)
-    volumes = [strain.disc_volume(endo[t], spacing) for t in (0, es)]
-    values = (float(strain.mapse_mm(endo, spacing)[: es + 1].max()), *volumes)
-    return dict(zip(names, values, strict=True))
+def measure_in_mm(endo: Array, spacing: Sequence[float] | None, es: int, cavity: CavityChange | None) -> Numbers:
+    """MAPSE in mm of a tracked endocardium ``[n, P, 2]``, volumes in ml of a segmented cavity; None without spacing."""
+    found: Numbers = dict.fromkeys(("mapse_mm", "end_diastolic_volume_ml", "end_systolic_volume_ml"))
+    if spacing is not None:
+        found["mapse_mm"] = float(strain.mapse_mm(endo, spacing)[: es + 1].max())
+        if cavity is not None:
+            found["end_diastolic_volume_ml"] = cavity.end_diastolic
+            found["end_systolic_volume_ml"] = cavity.end_systolic
+    return found
 
 
 def mean(values: Sequence[float | None]) -> float | None:

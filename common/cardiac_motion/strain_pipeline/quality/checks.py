@@ -36,6 +36,7 @@ FORCE = "--ignore_checks True measures all the same"
 DRIFT, MUCH_DRIFT = "drift against GLS", 0.25  # a share of GLS from which on the reader is warned
 BASE, FAR_BASE = "base carried against segmented", 0.12  # of the length, likewise
 CASE, BEAT, TIMES = "the case", "the beat", "heart rate and times"
+EMPTIED = "ejection fraction tracked against segmented"
 NOTHING = "nothing"  # it is said, and measured all the same
 LIMITS: Mapping[str, tuple[float | None, float | None, str, str]] = {
     # name: least, greatest, unit, what it costs
@@ -51,6 +52,7 @@ LIMITS: Mapping[str, tuple[float | None, float | None, str, str]] = {
     DRIFT: (None, 0.6, "of GLS before compensation", BEAT),
     "cavity carried against segmented": (0.7, None, "Dice at end-systole", BEAT),
     BASE: (None, 0.25, "of the length, at end-systole", BEAT),
+    EMPTIED: (None, 12.0, "percentage points apart", BEAT),
     "systole": (0.2, 0.6, "of the beat", BEAT),
     "frames in systole": (4.0, None, "", BEAT),
     "heart rate": (SLOWEST_HEART, FASTEST_HEART, "beats/min", TIMES),
@@ -257,12 +259,14 @@ def tracking_checks(
     segmented = wall.lines[es, 0]
     base = np.linalg.norm(endo[es - ed][[0, -1]] - segmented[[0, -1]], axis=1).mean() / size
     raw, drift = numbers["gls_uncompensated"], numbers["drift"]
+    fractions = numbers["tracked_ejection_fraction"], numbers["ejection_fraction"]
     values: dict[str, float | None] = {
         "crossings of the lines": sum(crossings(line) for line in (endo[0], endo[es - ed], endo[-1])),
         "shape of the tracked wall": read_shape_prior().distances(endo).max(),
         DRIFT: None if drift is None or not raw else abs(drift / raw),
         "cavity carried against segmented": None if not cavity.any() else 2 * (inside & cavity).sum() / both,
         BASE: base if np.isfinite(base) else None,
+        EMPTIED: None if fractions[0] is None or fractions[1] is None else abs(fractions[0] - fractions[1]),
         "systole": (es - ed) / (end - ed) if measured["whole"] else None,
         "frames in systole": es - ed,
         "heart rate": numbers["heart_rate"] if trusted else None,

@@ -52,6 +52,7 @@ NUMBERS = (
     ("end_diastolic_volume_ml", "End-diastolic volume (discs, one plane)", "ml", 0),
     ("end_systolic_volume_ml", "End-systolic volume (discs, one plane)", "ml", 0),
     ("ejection_fraction", "Ejection fraction (discs, one plane)", "%", 0),
+    ("tracked_ejection_fraction", "the same of the tracked endocardium", "%", 0),
     ("heart_rate", "Heart rate", "beats/min", 0),
 )
 

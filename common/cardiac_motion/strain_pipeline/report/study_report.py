@@ -142,16 +142,18 @@ def biplane(four: StudyView | None, two: StudyView | None) -> tuple[list[float] 
     """Volumes at end-diastole and end-systole (ml) and ejection fraction (%) of both views' first beats, biplane discs.
 
     Where a spacing is unknown there are no volumes, and of the fraction, a ratio, both long axes count as equal at
-    end-diastole. None where a view is missing.
+    end-diastole. None where a view is missing or its cavity is not segmented.
     """
-    if four is None or two is None:
+    ends = [view.endo[0] for view in (four, two) if view is not None]
+    if four is None or two is None or ends[0] is None or ends[1] is None:
         return None, None
+    first, second = ends
     if four.spacing and two.spacing:
-        volumes = [disc_volume(four.endo[0][k], four.spacing, two.endo[0][k], two.spacing) for k in (0, 1)]
+        volumes = [disc_volume(first[k], four.spacing, second[k], two.spacing) for k in (0, 1)]
         return volumes, ejection_fraction(*volumes)
     steps = []
-    for view in (four, two):
+    for view, contours in ((four, first), (two, second)):
         step = view.spacing or view.steps
-        size = 100 / float(long_axis(view.endo[0][:1], step)[0])
+        size = 100 / float(long_axis(contours[:1], step)[0])
         steps.append((step[0] * size, step[1] * size))
-    return None, ejection_fraction(*(disc_volume(four.endo[0][k], steps[0], two.endo[0][k], steps[1]) for k in (0, 1)))
+    return None, ejection_fraction(*(disc_volume(first[k], steps[0], second[k], steps[1]) for k in (0, 1)))
