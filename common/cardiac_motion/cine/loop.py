@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 
 BLOCK = 4  # pixels whose mean colour is looked at: the grey of a palette may be dithered of colours
@@ -52,8 +53,8 @@ class FirstChannel:
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """The first channel ``[H, W]`` of ``[H, W, C]``, of integers."""
         tall, wide = (max(n // BLOCK, 1) for n in frame.shape[:2])
-        blocks = frame[: tall * BLOCK, : wide * BLOCK, :3]
-        colour = blocks.reshape(tall, blocks.shape[0] // tall, wide, -1, 3).mean((1, 3)) / np.iinfo(frame.dtype).max
+        blocks = np.ascontiguousarray(frame[: tall * BLOCK, : wide * BLOCK, :3])
+        colour = cv2.resize(blocks, (wide, tall), interpolation=cv2.INTER_AREA) / np.iinfo(frame.dtype).max
         coloured, lit = np.ptp(colour, axis=-1) > COLOURED, colour.max(-1) > LIT
         self.pixels += coloured.size
         self.coloured += int(coloured.sum())

@@ -191,6 +191,14 @@ class CaseEvaluator(Evaluator):
         if self.state.failed:
             raise InputError(next(iter(self.state.failed.values())))
 
+    def read_case(self, index: int) -> Any:
+        """A case of the data set.
+
+        Raises:
+            InputError: it can't be used.
+        """
+        return self.dataset[index]
+
     def _begin(self) -> None:
         self.place()
         self.state.failed, self.state.metrics = {}, {}
@@ -200,7 +208,7 @@ class CaseEvaluator(Evaluator):
         name = str(self.dataset.entries[index]["case"])  # type: ignore[attr-defined]
         self.state.output = {"case": name}
         try:
-            case = self.dataset[index]
+            case = self.read_case(index)
             self.state.batch = case
             self.fire_event(CaseEvents.CASE_READ)
             report = self.journey(case)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation.case_evaluator import CaseEvaluator
 from cardiac_motion.registration.pairwise import SizedInferer
@@ -29,6 +30,7 @@ from cardiac_motion.strain_pipeline.quality.checks import Gate, wall_checks
 from cardiac_motion.strain_pipeline.quality.choice import (
     NAMED,
     Listed,
+    Looked,
     choose_best,
     examine,
     examine_all,
@@ -103,6 +105,7 @@ class StrainEvaluator(CaseEvaluator):
                 f"--simulated_repeats knows the true strain of the endocardium, not of the {self.measures.layer}"
             )
         self.listed: list[Listed] = []
+        self._looked: dict[str, Looked] = {}
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
         """Go through the cases; of a study through the best cine of each apical view.
@@ -116,7 +119,7 @@ class StrainEvaluator(CaseEvaluator):
 
     def choose(self) -> None:
         """Look at all cines of a study, and keep those that are measured."""
-        look = partial(examine, classify=self.classify, segment=self.segment, gate=self.gate)
+        look = partial(examine, classify=self.classify, segment=self.segment, gate=self.gate, keep=self._keep)
         self.listed = choose_best(examine_all(self.dataset, look), self.select_cine)
         print(f"cines (* measured):\n{format_listing(self.listed)}")
         entries = []
@@ -126,6 +129,23 @@ class StrainEvaluator(CaseEvaluator):
         self.dataset.entries = entries  # type: ignore[attr-defined]
         self.data_loader = range(len(entries))
         self.state.epoch_length = len(entries)
+
+    def _keep(self, looked: Looked) -> None:
+        """Keep what was found of the best cine of each view."""
+        best = self._looked.get(looked.listed.view or "")
+        if best is None or (looked.listed.quality or 0) > (best.listed.quality or 0):
+            self._looked[looked.listed.view or ""] = looked
+
+    def read_case(self, index: int) -> CineCase:
+        """A case as it was read while the study was looked at, or from its file."""
+        looked = self._looked_at(Entry.from_dict(self.dataset.entries[index]))  # type: ignore[attr-defined]
+        if looked is not None and looked.case is not None:
+            return looked.case
+        found: CineCase = super().read_case(index)
+        return found
+
+    def _looked_at(self, entry: Entry) -> Looked | None:
+        return next((looked for looked in self._looked.values() if looked.entry == entry), None)
 
     def journey(self, case: CineCase) -> StrainCase:
         """From frames to a view, a wall, its motion, strain, and a report."""
@@ -150,12 +170,15 @@ class StrainEvaluator(CaseEvaluator):
         """
         seconds: dict[str, float] = {}
         frames = case.cine.as_tensor()[0]
+        looked = self._looked_at(case.entry)
+        if looked is not None:
+            self._looked.pop(looked.listed.view or "")  # its frames are needed once
         with time_block(seconds, "view"):
-            probabilities = self.classify(frames)
+            probabilities = self.classify(frames) if looked is None else looked.probabilities
             decide_view(case, probabilities, self.gate.view_threshold, self.gate.ignore_checks)
             self.gate.stop([energy_check(probabilities)], case.entry.image)
         with time_block(seconds, "segmentation"):
-            segment, _ = orient_segmentation(frames, self.segment)
+            segment = orient_segmentation(frames, self.segment)[0] if looked is None else looked.segment
             memberships = segment(frames)
         with time_block(seconds, "contours"):
             found = extract_lines(memberships, self.points, case.entry.image)

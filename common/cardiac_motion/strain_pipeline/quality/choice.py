@@ -20,15 +20,17 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.strain_pipeline.quality.checks import Gate
-from cardiac_motion.strain_pipeline.quality.orientation import orient_segmentation, plausible_share
+from cardiac_motion.strain_pipeline.quality.orientation import Segment, orient_segmentation, plausible_share
 from cardiac_motion.strain_pipeline.quality.view import decide_view, energy_check
 from cardiac_motion.strain_pipeline.tracking.image_networks import ViewProbabilities
 from cardiac_motion.strain_pipeline.tracking.motion import widen_sector
 from cardiac_motion.ventricle.views import APICAL, apical_view
 
 ENOUGH = 20  # frames of a cine
+MOST_KEPT = 320 << 20  # bytes of the frames of a cine that is not read again
 NAMED = "named by the user"
 
 
@@ -61,6 +63,25 @@ class Listed:
         return asdict(self)
 
 
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What was found of a cine while a study was looked at, so that nothing is done twice.
+
+    Attributes:
+        entry: of the cine.
+        case: as read; None where its frames are too many to be kept.
+        listed: its line.
+        probabilities: of the views.
+        segment: the segmentation, mirrored where that is needed.
+    """
+
+    entry: Entry
+    case: CineCase | None
+    listed: Listed
+    probabilities: ViewProbabilities
+    segment: Segment
+
+
 def quality(lines: NDArray[np.float64], seen: NDArray[np.bool_], frames: int, probability: float) -> float:
     """The quality of a cine in [0, 1].
 
@@ -79,13 +100,18 @@ def quality(lines: NDArray[np.float64], seen: NDArray[np.bool_], frames: int, pr
 
 
 def examine(
-    case: CineCase, classify: Callable[[Tensor], ViewProbabilities], segment: Callable[[Tensor], Tensor], gate: Gate
+    case: CineCase,
+    classify: Callable[[Tensor], ViewProbabilities],
+    segment: Segment,
+    gate: Gate,
+    keep: Callable[[Looked], None] | None = None,
 ) -> Listed:
     """A cine with its view and, if that is apical, its quality.
 
     Args:
         case: as read.
         classify, segment, gate: as in ``StrainEvaluator``.
+        keep: is given what was found of a cine that shows an apical view.
     """
     frames = case.cine.as_tensor()[0]
     found = classify(frames)
@@ -97,10 +123,14 @@ def examine(
         best = found.most_probable
         said = "no apical view" if best not in APICAL else "not certain of the view"
         return replace(listed, view=best, probability=found.by_view[best], why=said)
-    _, lines = orient_segmentation(frames, segment)
+    oriented, lines = orient_segmentation(frames, segment)
     probability = 1.0 if view.given else found.by_view[view.view.name]
     score = quality(lines, widen_sector(case.cine), len(frames), probability)
-    return replace(listed, view=view.view.name, probability=probability, quality=score)
+    listed = replace(listed, view=view.view.name, probability=probability, quality=score)
+    if keep is not None:
+        few = case.cine.numel() * case.cine.element_size() <= MOST_KEPT
+        keep(Looked(case.entry, case if few else None, listed, found, oriented))
+    return listed
 
 
 def examine_all(dataset: Dataset, look: Callable[[CineCase], Listed]) -> list[Listed]:

@@ -144,10 +144,11 @@ def biplane(four: StudyView | None, two: StudyView | None) -> tuple[list[float] 
     Where a spacing is unknown there are no volumes, and of the fraction, a ratio, both long axes count as equal at
     end-diastole. None where a view is missing or its cavity is not segmented.
     """
-    ends = [view.endo[0] for view in (four, two) if view is not None]
-    if four is None or two is None or ends[0] is None or ends[1] is None:
+    if four is None or two is None:
         return None, None
-    first, second = ends
+    first, second = four.endo[0], two.endo[0]
+    if first is None or second is None:
+        return None, None
     if four.spacing and two.spacing:
         volumes = [disc_volume(first[k], four.spacing, second[k], two.spacing) for k in (0, 1)]
         return volumes, ejection_fraction(*volumes)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional
@@ -252,18 +253,18 @@ def classify_view(
         ValueError: not of the shape [T, H, W].
     """
     chosen = np.unique(np.linspace(0, len(cine) - 1, FRAMES_FOR_VIEW).round().astype(int))
-    frames, _ = _prepare(cine, size)
+    frames, _ = _prepare(cine, size, chosen)
     network.eval()
     device = next(network.parameters()).device
     with torch.no_grad():
-        parts = show_bar(frames[chosen].to(device).split(VIEW_FRAMES_AT_ONCE), "view", "batch")
+        parts = show_bar(frames.to(device).split(VIEW_FRAMES_AT_ONCE), "view", "batch")
         logits = torch.cat([(network(part).float() + network(part.flip(-1)).float()) / 2 for part in parts])
     shares = (logits / temperature).softmax(1).mean(0).tolist()
     return ViewProbabilities(dict(zip(VIEWS, shares, strict=True)), float(logits.logsumexp(1).mean()))
 
 
-def _prepare(cine: Tensor, size: int) -> tuple[Tensor, FrameSquare]:
-    """The squares ``[T, 1, size, size]`` of a cine's sector, and where they lie."""
+def _prepare(cine: Tensor, size: int, chosen: NDArray[np.int64] | None = None) -> tuple[Tensor, FrameSquare]:
+    """The squares ``[n, 1, size, size]`` of a cine's sector in all frames, or the ``chosen`` ones; where they lie."""
     if cine.dim() != 3 or not len(cine):
         raise ValueError(f"expected a cine [T, H, W], got {tuple(cine.shape)}")
     frames = cine.detach().float().cpu()
@@ -271,7 +272,8 @@ def _prepare(cine: Tensor, size: int) -> tuple[Tensor, FrameSquare]:
     known = frame_statistics(frames[None])
     square = FrameSquare.from_mask(sector_mask(frames[None], 0, still=True, statistics=known), size)
     sector = sector_mask(frames[None], still=True, statistics=known)
-    return torch.cat([square.take(part * sector) for part in frames.split(_AT_ONCE)]), square
+    shown = frames if chosen is None else frames[torch.from_numpy(chosen)]
+    return torch.cat([square.take(part * sector) for part in shown.split(_AT_ONCE)]), square
 
 
 def _list_names(pattern: str, state: dict[str, Tensor]) -> list[str]:
