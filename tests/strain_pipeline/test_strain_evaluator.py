@@ -1,12 +1,14 @@
 """The whole way of a cine, with networks that know the truth: what is done, in which order, and what is refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.registration.pairwise import PairwiseInferer, SizedInferer
 from cardiac_motion.registration.result import RegistrationInferer, RegistrationResult
@@ -175,3 +177,26 @@ def test_of_a_study_the_best_cine_of_a_view_is_measured(evaluator, heart, tmp_pa
     assert [entry["case"] for entry in dataset.entries] == ["two"] and len(made.listed) == 3
     assert (tmp_path / "out/two/summary.json").is_file() and not (tmp_path / "out/one").exists()
     assert "cines (* measured):" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_the_cine_of_a_study_is_looked_at_once(evaluator, heart, monkeypatch, few):  # noqa: F811
+    """Read, classified and oriented once; frames that are too many to be kept are read again, and nothing else."""
+    monkeypatch.setattr("cardiac_motion.strain_pipeline.quality.choice.MOST_KEPT", 1 << 40 if few else 0)
+    case, reads, asked = heart[0], [], []
+
+    class Study(Cases):
+        study = True
+
+        def __getitem__(self, index):
+            reads.append(index)
+            return replace(case, entry=Entry.from_dict(self.entries[index]))
+
+    def classify(frames):
+        asked.append(len(frames))
+        return LIKELY
+
+    made = evaluator(classify, Study(case), gate=Gate(ignore_checks=True))
+    made.run()
+    assert len(asked) == 1 and len(reads) == (1 if few else 2)
+    assert made.state.metrics["gls"] == pytest.approx(-20, abs=0.8) and not made._looked
