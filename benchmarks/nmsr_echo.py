@@ -1,6 +1,6 @@
 """nmsr_echo's presets against ANTs with local cross-correlation, on real cines and on simulated ones of known truth.
 
-Same machine, same run, same threads. ``DATA_DIR`` adds the second real cine. MSE and NLCC (radius 10) over the sector
+Same machine, same run, same threads. ``DATA_DIR`` adds the second real cine. MSE and LNCC² (radius 10) over the sector
 are what the papers compare; the endpoint error in the myocardium of simulated cines is the truth.
 """
 
@@ -22,7 +22,7 @@ from cardiac_motion.cine.cases import CineCases
 from cardiac_motion.cine.sector import sector_mask
 from cardiac_motion.core.memory import peak_memory
 from cardiac_motion.fields.ncc import masked_mean
-from cardiac_motion.fields.regularity import folding
+from cardiac_motion.fields.regularity import folding_fraction
 from cardiac_motion.registration.metrics import reconstruction
 from cardiac_motion.simulation.heart.anatomy import view
 from cardiac_motion.simulation.sequence import Settings, draw
@@ -59,7 +59,7 @@ def ants_cc(image: Tensor, mask: Tensor) -> Tensor:
 
 
 def measure_registration(method: Method, image: Tensor, mask: Tensor, part: slice = slice(None)) -> dict[str, float]:
-    """Seconds a pair of the whole call; MSE, NLCC and folding of a part of the pairs."""
+    """Seconds a pair of the whole call; MSE, LNCC² and folding of a part of the pairs."""
     start = time.perf_counter()
     ddf = method(image, mask)
     seconds = (time.perf_counter() - start) / len(image)
@@ -67,8 +67,8 @@ def measure_registration(method: Method, image: Tensor, mask: Tensor, part: slic
     print(f"  {seconds:.2f} s a pair", flush=True)
     return {
         "mse_e3": round(float(found["mse"].mean()) * 1e3, 4),
-        "nlcc": round(float(found["nlcc"].mean()), 4),
-        "folding_percent": round(float(folding(ddf[part], mask).mean()) * 100, 4),
+        "lncc2": round(float(found["lncc2"].mean()), 4),
+        "folding_percent": round(float(folding_fraction(ddf[part], mask).mean()) * 100, 4),
         "seconds_per_pair": round(seconds, 3),
     }
 
@@ -85,7 +85,7 @@ def measure_real(path: str | None) -> dict[str, Any]:
         "compared_pairs": len(image[part]),
         "before": {
             "mse_e3": round(float(unmoved["mse"].mean()) * 1e3, 4),
-            "nlcc": round(float(unmoved["nlcc"].mean()), 4),
+            "lncc2": round(float(unmoved["lncc2"].mean()), 4),
         },
     }
     found |= {preset: measure_registration(nmsr(preset), image, mask, part) for preset in PRESETS}
@@ -98,7 +98,7 @@ def measure_real(path: str | None) -> dict[str, Any]:
 
 
 def measure_simulated() -> dict[str, Any]:
-    """Endpoint error in the myocardium, mm a frame, beside the NLCC: parametric hearts with artefacts."""
+    """Endpoint error in the myocardium, mm a frame, beside the LNCC²: parametric hearts with artefacts."""
     rows: dict[str, list[tuple[float, float]]] = {}
     for patient in range(PATIENTS):
         cine, _ = draw(view("apical_4ch", 100 + patient), 100 + patient, Settings())
@@ -111,13 +111,13 @@ def measure_simulated() -> dict[str, Any]:
         for name, method in {**methods, "ants_cc": ants_cc}.items():
             ddf = method(image, mask)
             error = ((ddf - truth) * spacing).square().sum(1, keepdim=True).sqrt()
-            nlcc = reconstruction(image, mask, ddf.__getitem__)["nlcc"]
-            rows.setdefault(name, []).append((float(masked_mean(error, wall).mean()), float(nlcc.mean())))
+            lncc2 = reconstruction(image, mask, ddf.__getitem__)["lncc2"]
+            rows.setdefault(name, []).append((float(masked_mean(error, wall).mean()), float(lncc2.mean())))
     return {
         name: {
             "epe_mm_per_frame": round(float(np.mean([e for e, _ in found])), 4),
             "epe_sd_over_patients": round(float(np.std([e for e, _ in found], ddof=1)), 4),
-            "nlcc": round(float(np.mean([n for _, n in found])), 4),
+            "lncc2": round(float(np.mean([n for _, n in found])), 4),
         }
         for name, found in rows.items()
     }
@@ -126,7 +126,7 @@ def measure_simulated() -> dict[str, Any]:
 def measure_large() -> dict[str, Any]:
     """A cine of 768×1024×50, enlarged from the real one, in the ``fast`` preset: seconds and peak memory.
 
-    And of three of its pairs what ``strided_scales`` spare, by how much MSE and NLCC change: with and without, by
+    And of three of its pairs what ``strided_scales`` spare, by how much MSE and LNCC² change: with and without, by
     turns.
     """
     case = CineCases()[0]

@@ -29,7 +29,7 @@ def test_numbers_are_those_of_the_case():
 def test_a_report_is_written_where_it_is_asked_for(tmp_path):
     path = StrainResult(strain_case(), {"motion": "model.pt"}).report(tmp_path / "patient")
     assert path == tmp_path / "patient/report.html" and "model.pt" in path.read_text(encoding="utf-8")
-    assert (path.parent / "summary.json").is_file() and (path.parent / "film.mp4").is_file()
+    assert (path.parent / "summary.json").is_file() and (path.parent / "movie.mp4").is_file()
 
 
 class Evaluator:

@@ -84,7 +84,7 @@ def test_handlers_see_the_run_of_a_bundle(name, inputs, tmp_path):
     validated = []
     evaluator.add_event_handler(Events.COMPLETED, lambda engine: validated.append(trainer.state.epoch))
     trainer.run([0], max_epochs=1)
-    assert validated == [1] and lines[-1] == "epoch 1" and {"seconds", "nlcc"} & set(lines[0])
+    assert validated == [1] and lines[-1] == "epoch 1" and {"seconds", "lncc2"} & set(lines[0])
     assert len(seen) == 1 and (tmp_path / "out" / seen[0] / "summary.json").is_file()
     saved = [torch.load(path, weights_only=True) for path in (tmp_path / "saved").glob("*.pt")]
     assert [set(weights) for weights in saved] == [set(evaluator.network.state_dict())]

@@ -21,7 +21,7 @@ from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import InputError, input_error_in
 from cardiac_motion.fields.ddf import warp
 from cardiac_motion.fields.field_files import load_ddf
-from cardiac_motion.fields.regularity import folding
+from cardiac_motion.fields.regularity import folding_fraction
 from cardiac_motion.networks.registration_unet import RegistrationUNet
 from cardiac_motion.networks.weights import load_weights, save_weights
 from tests.bundles.running import ROOT, run_command, run_here
@@ -64,9 +64,9 @@ def test_demo_as_a_user_runs_it(tmp_path):
     assert summary["spacing"] is None and any("region" in note for note in summary["notes"])
     stages = [row["stage"] for row in summary["table"]]
     assert stages == ["before", "scale 1/8", "scale 1/4", "scale 1/2", "scale 1"]
-    assert summary["metrics"]["mse"] < 0.5 * summary["metrics"]["mse@before"]
-    assert summary["metrics"]["nlcc"] > 0.1 + summary["metrics"]["nlcc@before"]
-    assert summary["metrics"]["folding"] == 0 == folding(ddf).sum()
+    assert summary["metrics"]["mse"] < 0.5 * summary["metrics"]["mse_unregistered"]
+    assert summary["metrics"]["lncc2"] > 0.1 + summary["metrics"]["lncc2_unregistered"]
+    assert summary["metrics"]["folding_fraction"] == 0 == folding_fraction(ddf).sum()
     moving, fixed = cine[0, :3, None].as_tensor(), cine[0, 1:4, None].as_tensor()
     sector = (..., slice(40, 190), slice(100, 220))
     before, after = ((w - fixed)[sector].square().mean() for w in (moving, warp(moving, ddf)))
@@ -84,8 +84,8 @@ def test_demo_as_a_user_runs_it(tmp_path):
     (run,) = client.search_runs([experiment.experiment_id], f"tags.record = '{kept['id']}'")
     assert run.info.status == "FINISHED" and run.info.run_name == "nmsr_echo · fast · examples_ybr_color"
     assert run.data.params["scales"] == "[0.125, 0.25, 0.5, 1.0]" and "environment.torch" in run.data.tags
-    assert run.data.metrics["nlcc"] == pytest.approx(summary["metrics"]["nlcc"])
-    assert len(client.get_metric_history(run.info.run_id, "pairs/nlcc")) == 3
+    assert run.data.metrics["lncc2"] == pytest.approx(summary["metrics"]["lncc2"])
+    assert len(client.get_metric_history(run.info.run_id, "pairs/lncc2")) == 3
     kept = {f.path for f in client.list_artifacts(run.info.run_id, "examples_ybr_color")}
     assert {"examples_ybr_color/ddf.nii.gz", "examples_ybr_color/arrows.png"} <= kept
 
@@ -117,7 +117,7 @@ def test_every_variant_by_configuration(tmp_path, preset):
         INFERENCE, *(f"nmsr_echo/configs/{name}" for name in files), output_dir=str(tmp_path / "out"), **QUICK, **given
     )
     (row,) = columns(tmp_path / "out/metrics.csv")
-    assert ("nlcc@1/8" in row) == ("single" not in preset), "each scale's intermediate result"
+    assert ("lncc2@1/8" in row) == ("single" not in preset), "each scale's intermediate result"
     assert float(row["mse"]) > 0
 
 
@@ -154,7 +154,7 @@ def test_evaluate_a_list_and_a_bad_case_in_it(tmp_path, capsys):
     assert len(columns(tmp_path / "out/pairs.csv")) == 2 + 3
     summary = json.loads((tmp_path / "out/summary.json").read_text(encoding="utf-8"))
     assert "b.dcm" in summary["failed"]["b"]
-    assert summary["cases"]["mse"]["n"] == 2 and summary["pairs"]["nlcc"]["n"] == 5
+    assert summary["cases"]["mse"]["n"] == 2 and summary["pairs"]["lncc2"]["n"] == 5
     assert not (tmp_path / "out/a/ddf.nii.gz").exists(), "evaluate keeps no fields"
     assert "2 cases, mean ± sd" in capsys.readouterr().out
 
@@ -176,7 +176,7 @@ def test_blood_is_tracked_without_the_wall(tmp_path):
     run_here(
         INFERENCE, input=path, ed=0, es=4, output_dir=str(tmp_path / "out"), **masks, **(QUICK | {"max_frames": 0})
     )
-    assert json.loads((tmp_path / "out/cine/summary.json").read_text(encoding="utf-8"))["metrics"]["nlcc"] > 0
+    assert json.loads((tmp_path / "out/cine/summary.json").read_text(encoding="utf-8"))["metrics"]["lncc2"] > 0
     with pytest.raises(RuntimeError) as caught:
         run_here(INFERENCE, input=path, output_dir=str(tmp_path / "no"), **masks, **QUICK)
     assert "missing: ed, es" in str(input_error_in(caught.value))
@@ -215,9 +215,9 @@ def bad_inputs(folder):
     volume = nibabel.Nifti1Image(random.random((48, 50, 40), np.float32), np.diag([1.0, 1, 1, 1]))
     volume.header.set_xyzt_units("mm")
     nibabel.save(volume, folder / "volume.nii.gz")
-    iio.imwrite(folder / "film.mp4", np.repeat(frames[..., None], 3, -1).repeat(12, 0), fps=25, macro_block_size=1)
-    film = (folder / "film.mp4").read_bytes()
-    (folder / "short.mp4").write_bytes(film[: len(film) * 2 // 3])
+    iio.imwrite(folder / "movie.mp4", np.repeat(frames[..., None], 3, -1).repeat(12, 0), fps=25, macro_block_size=1)
+    movie = (folder / "movie.mp4").read_bytes()
+    (folder / "short.mp4").write_bytes(movie[: len(movie) * 2 // 3])
     small = cine_file(folder, "small.nii.gz", size=(40, 40))
     save_weights(RegistrationUNet(2, encoder=(8, 8), decoder=(8, 8)), folder / "other.pt")
     (folder / "file").write_text("in the way", encoding="utf-8")

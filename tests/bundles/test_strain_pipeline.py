@@ -56,25 +56,25 @@ def summary_of(folder):
 def test_numbers_of_a_simulated_heart(report_folder, hearts):
     summary, truth = summary_of(report_folder), json.loads((hearts[0] / "summary.json").read_text(encoding="utf-8"))
     means, (beat,) = summary["means"], summary["beats"]
-    assert beat["ed"] == 0 and abs(beat["es"] - truth["end_systole_frame"]) <= 1 and beat["whole"]
+    assert beat["ed"] == 0 and abs(beat["es"] - truth["end_systole_frame"]) <= 1 and beat["complete_beat"]
     assert means["gls"] == pytest.approx(100 * truth["strain"]["gls"], abs=6)
     assert means["gls_peak"] <= means["gls_peak_systolic"] <= means["gls"] < 0
     assert means["heart_rate"] == pytest.approx(61, abs=2)
     assert 0 < means["end_systolic_volume_ml"] < means["end_diastolic_volume_ml"] < 400
     assert means["mapse_mm"] > 3
     assert [s["name"] for s in beat["segments"]][::5] == ["basal inferoseptal", "basal anterolateral"]
-    assert all(0 < s["nlcc"] <= 1 and s["missed_px"] >= 0 for s in beat["segments"])
+    assert all(0 < s["lncc2"] <= 1 and s["fb_error_px"] >= 0 for s in beat["segments"])
     with open(report_folder / "strain.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(beat["curves"]["gls"]) and float(rows[0]["gls (%)"]) == 0
     assert float(rows[beat["es"]]["gls (%)"]) == pytest.approx(means["gls"], abs=1e-3)
     contours = json.loads((report_folder / "contours.json").read_text(encoding="utf-8"))
     assert np.shape(contours["endocardium"]) == (len(rows), 120, 2)
-    film = iio.imread(report_folder / "film.mp4")
-    assert len(film) == len(rows)
+    movie = iio.imread(report_folder / "movie.mp4")
+    assert len(movie) == len(rows)
 
 
-def test_a_forced_case_says_so_on_its_page_and_in_every_frame_of_its_film(hearts, tmp_path, report_folder):
+def test_a_forced_case_says_so_on_its_page_and_in_every_frame_of_its_movie(hearts, tmp_path, report_folder):
     """Red above each frame, and of a case that passes none."""
     says = {"view": "parasternal_short_axis", "probability": 0.9}
     measure(tmp_path, hearts[0], says=says, ignore_checks=True)
@@ -83,9 +83,9 @@ def test_a_forced_case_says_so_on_its_page_and_in_every_frame_of_its_film(hearts
     assert summary["forced"] and [c["name"] for c in summary["checks"] if not c["passed"]] == ["view"]
     text = Page((folder / "report.html").read_text(encoding="utf-8")).text
     assert "measured by force though it fails 1 check" in text
-    film, plain = iio.imread(folder / "film.mp4"), iio.imread(report_folder / "film.mp4")
-    assert len(film) == len(plain) and film.shape[1] == plain.shape[1] + 26
-    red = film[:, 2:24, -40:].reshape(len(film), -1, 3).astype(float).mean(1)
+    movie, plain = iio.imread(folder / "movie.mp4"), iio.imread(report_folder / "movie.mp4")
+    assert len(movie) == len(plain) and movie.shape[1] == plain.shape[1] + 26
+    red = movie[:, 2:24, -40:].reshape(len(movie), -1, 3).astype(float).mean(1)
     assert (red[:, 0] > 140).all() and (red[:, 1:] < 70).all()
     assert (plain[:, 2:24].astype(float).mean((1, 2))[:, 0] < 60).all()
 
@@ -96,7 +96,7 @@ def test_change_since_an_earlier_study(hearts, tmp_path, report_folder):
     summary = summary_of(tmp_path / "cine")
     found = {row["name"]: row for row in summary["changes"]}
     assert found["gls"]["change"] == pytest.approx(0, abs=1e-6) and found["gls"]["more_than_error"] is False
-    assert found["gls"]["interval"][1] == pytest.approx(summary["smallest_changes"]["gls"], abs=1e-6)
+    assert found["gls"]["interval"][1] == pytest.approx(summary["smallest_detectable_change"]["gls"], abs=1e-6)
     assert "basal anterolateral" in found and summary["baseline"].endswith("summary.json")
     assert "change since the earlier study" in Page((tmp_path / "cine/report.html").read_text(encoding="utf-8")).text
     with pytest.raises(RuntimeError) as caught:
@@ -269,7 +269,7 @@ def test_unknown_spacing_gives_no_millimetres(hearts, tmp_path):
 def test_a_cine_cut_before_its_end_says_what_is_missing(hearts, tmp_path):
     measure(tmp_path / "out", hearts[0], max_frames=11, save_figures=False)
     summary = summary_of(tmp_path / "out/cine")
-    assert not summary["beats"][0]["whole"] and "not whole" in summary["warnings"][0]
+    assert not summary["beats"][0]["complete_beat"] and "not whole" in summary["warnings"][0]
     assert all(summary["means"][key] is None for key in ("drift", "gls_peak", "gls_post_systolic_index", "heart_rate"))
 
 

@@ -221,11 +221,11 @@ def test_videos_inside(tmp_path: Path, codec: str, container: str, syntax: UID) 
     cine = read_cine(write_video_dicom(tmp_path / "c.dcm", content, syntax, 10, FrameTime=30))
     assert cine.shape == (1, 10, 64, 96) and np.abs(np.asarray(cine)[0] - values / 255.0).mean() < 0.01
     np.testing.assert_allclose(cine.meta["frame_times"], np.arange(10) * 0.03)
-    assert cine.meta["times_are"] == "acquired"
+    assert cine.meta["frame_time_source"] == "acquired"
     with pytest.raises(InputError, match="20 frames declared but 10"):
         read_cine(write_video_dicom(tmp_path / "c.dcm", content, syntax, 20, FrameTime=30))
     untimed = read_cine(write_video_dicom(tmp_path / "c.dcm", content, syntax, 10))
-    assert untimed.meta["times_are"] == "playback"
+    assert untimed.meta["frame_time_source"] == "playback"
 
 
 def test_pixel_aspect_ratio(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_what_is_impossible_is_said_and_not_used(
 
 @pytest.mark.parametrize(("keyword", "kind"), [("FrameTime", "acquired"), ("RecommendedDisplayFrameRate", "playback")])
 def test_whose_times_they_are(tmp_path: Path, keyword: str, kind: str) -> None:
-    assert read_cine(write_dicom(tmp_path / "c.dcm", loop(), **{keyword: 30})).meta["times_are"] == kind
+    assert read_cine(write_dicom(tmp_path / "c.dcm", loop(), **{keyword: 30})).meta["frame_time_source"] == kind
 
 
 def test_what_the_header_says_of_the_view(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def frames(count=4):
 def test_frames_and_times(tmp_path):
     loop = read_gif(write(tmp_path / "a.gif", frames(), [40, 80, 40, 40]))
     assert loop.frames.shape == (4, 20, 24) and np.allclose(loop.frames * 255, np.stack(frames()))
-    assert loop.frame_times == pytest.approx([0, 0.04, 0.12, 0.16]) and loop.times_are == "playback"
+    assert loop.frame_times == pytest.approx([0, 0.04, 0.12, 0.16]) and loop.frame_time_source == "playback"
     assert loop.spacing is None and loop.aspect == 1.0 and len(loop.notes) == 2
 
 

@@ -72,7 +72,7 @@ def test_a_tracked_sequence_with_a_time_stamp_a_frame(tmp_path: Path) -> None:
     cine = read_cine(tmp_path / "c.igs.mha")
     assert maximal_difference(cine, loop() / 255.0) < 1e-6 and cine.meta["spacing"] is None
     np.testing.assert_allclose(cine.meta["frame_times"], times - 7.5)
-    assert cine.meta["times_are"] == "acquired"
+    assert cine.meta["frame_time_source"] == "acquired"
 
 
 def test_a_header_of_many_fields(tmp_path: Path) -> None:

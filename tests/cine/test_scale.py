@@ -53,9 +53,9 @@ def test_written_files_carry_the_shape_of_a_pixel(
 
 def test_times_of_playback_stay_so_when_written(tmp_path: Path) -> None:
     for kind in ("playback", "acquired"):
-        cine = cine_of(loop(), spacing=None, frame_times=[0.02 * t for t in range(6)], times_are=kind)
+        cine = cine_of(loop(), spacing=None, frame_times=[0.02 * t for t in range(6)], frame_time_source=kind)
         write_cine(tmp_path / "c.nii.gz", cine)
-        assert read_cine(tmp_path / "c.nii.gz").meta["times_are"] == kind
+        assert read_cine(tmp_path / "c.nii.gz").meta["frame_time_source"] == kind
 
 
 @pytest.mark.parametrize("size", [(16, 400), (12, 12), (20, 20)])

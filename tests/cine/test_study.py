@@ -79,7 +79,7 @@ def study(folder: Path) -> Path:
     (folder / "results").mkdir()
     summary = {"program": PROGRAM, "case": "results", "method": "farneback"}
     (folder / "results/summary.json").write_text(json.dumps(summary), encoding="utf-8")
-    write_cine(folder / "results/film.mp4", cine_of(loop()))
+    write_cine(folder / "results/movie.mp4", cine_of(loop()))
     return folder
 
 

@@ -68,7 +68,7 @@ def test_containers_and_codecs(tmp_path: Path, codec: str, container: str, suffi
     cine = read_cine(tmp_path / f"c{suffix}")
     assert cine.shape == (1, 12, 64, 96) and np.abs(np.asarray(cine)[0] - values / 255.0).mean() < 0.01
     np.testing.assert_allclose(cine.meta["frame_times"], np.arange(12) / 25, atol=1e-3)
-    assert cine.meta["times_are"] == "playback"
+    assert cine.meta["frame_time_source"] == "playback"
     assert any("playback" in note for note in cine.meta["notes"])
 
 
@@ -133,7 +133,7 @@ def test_a_gif_with_bytes_behind_its_end_and_pixels_that_are_not_square(
         file.write(padding)
     cine = read_cine(tmp_path / "c.gif")
     assert maximal_difference(cine, loop() / 255.0) < 1e-6
-    assert cine.meta["aspect"] == pytest.approx(ratio, rel=0.02) and cine.meta["times_are"] == "playback"
+    assert cine.meta["aspect"] == pytest.approx(ratio, rel=0.02) and cine.meta["frame_time_source"] == "playback"
 
 
 def test_dithered_grey_is_no_colour(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def cohort(tmp_path, monkeypatch):
 
 def finish(out, name, value):
     (out / name).mkdir()
-    metrics = {"mse": value / 8, "nlcc@1/2": None if value == 1 else 0.5}
+    metrics = {"mse": value / 8, "lncc2@1/2": None if value == 1 else 0.5}
     (out / name / "summary.json").write_text(json.dumps({"metrics": metrics}), encoding="utf-8")
 
 
@@ -48,7 +48,7 @@ def check(run, out, cases=29):
     assert len(client.search_runs([client.get_experiment_by_name("cines").experiment_id])) == 1
     history = client.get_metric_history(run, "cases/mse")
     assert sorted((m.step, m.value) for m in history) == [(i, i / 8) for i in range(cases)]
-    assert len(client.get_metric_history(run, "cases/scales/nlcc_at_1_2")) == cases - 1, "no NaN"
+    assert len(client.get_metric_history(run, "cases/scales/lncc2_at_1_2")) == cases - 1, "no NaN"
 
 
 def test_one_run_with_cases_as_steps_and_as_rows_of_a_table(cohort):

@@ -16,7 +16,7 @@ def method(title, dice, failed=None):
             "dice_body": d - 0.01,
             "hd95": 2.0,
             "seconds": 1.5,
-            "nlcc@1/8": 0.5,
+            "lncc2@1/8": 0.5,
             "missed": 0.0,
         }
         for i, d in enumerate(dice)
@@ -28,11 +28,17 @@ GOOD = [0.80, 0.82, 0.85, 0.79, 0.83, 0.81]
 WORSE = [0.75, 0.80, 0.81, 0.78, 0.80, 0.76]
 
 
-def flow(title, epe, nlcc, slope):
+def flow(title, epe, lncc2, slope):
     """Cases whose found GLS is ``slope`` times the true one."""
     truth = np.linspace(-25, -8, len(epe))
     cases = {
-        f"c{i}": {"epe_mm": e, "epe_es_mm": 9 * e, "nlcc_myocardium": nlcc, "gls_true": t, "gls_error": (slope - 1) * t}
+        f"c{i}": {
+            "epe_mm": e,
+            "epe_ed_es_mm": 9 * e,
+            "lncc2_myocardium": lncc2,
+            "gls_true": t,
+            "gls_error": (slope - 1) * t,
+        }
         for i, (e, t) in enumerate(zip(epe, truth, strict=True))
     }
     return Method(title, [], Path(title), cases)

@@ -36,7 +36,7 @@ def test_a_box_a_method_and_an_axis_a_metric(drawn, tmp_path):
 
 
 def test_one_axis_where_cases_have_one_metric(drawn, tmp_path, recwarn):
-    only = Method("m", [], tmp_path / "m", {"c0": {"epe_mm": 0.1, "epe_es_mm": float("nan")}})
+    only = Method("m", [], tmp_path / "m", {"c0": {"epe_mm": 0.1, "epe_ed_es_mm": float("nan")}})
     box_plot([only, Method("none", [], Path("none"))], tmp_path / "boxes.png")
     assert len(drawn[0]) == 1
     assert not [w for w in recwarn if "empty slice" in str(w.message)]

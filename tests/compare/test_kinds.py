@@ -5,10 +5,10 @@ import pytest
 from cardiac_motion.compare.kinds import KINDS, UNKNOWN, kind_named
 
 CASES = {
-    "velocity_error": {"velocity_error": 0.1, "nlcc": 0.9},
+    "velocity_error": {"velocity_error": 0.1, "lncc2": 0.9},
     "track_mm": {"track_mm": 0.4, "epe_mm": 0.05},
-    "epe_mm": {"epe_mm": 0.05, "dm_mm": 1.0},
-    "dm_mm": {"dm_mm": 1.0, "dice_cavity": 0.9},
+    "epe_mm": {"epe_mm": 0.05, "mean_contour_distance_mm": 1.0},
+    "mean_contour_distance_mm": {"mean_contour_distance_mm": 1.0, "dice_cavity": 0.9},
     "dice": {"dice": 0.8, "dice_head": 0.8},
 }
 
@@ -19,7 +19,7 @@ def test_a_table_is_of_the_first_kind_whose_truth_it_has(metric):
 
 
 def test_likeness_is_no_truth():
-    assert kind_named([{"method": "m", "nlcc": 0.9, "mse": 0.1}]) is UNKNOWN and UNKNOWN.metric is None
+    assert kind_named([{"method": "m", "lncc2": 0.9, "mse": 0.1}]) is UNKNOWN and UNKNOWN.metric is None
 
 
 def test_overlap_alone_is_better_where_it_is_larger():

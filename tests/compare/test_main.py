@@ -22,13 +22,13 @@ def test_plots_are_written_of_what_cases_have(tmp_path):
         write_profiles(one, tmp_path, [1.0, 0.5, 1.0])
     write_tables([worse, good], tmp_path / "out", "about")
     names = {p.name for p in (tmp_path / "out").iterdir()}
-    assert names == {"table.md", "table.csv", "cases.csv", "boxes.png", "nlcc_epe.png", "profile.png"}
+    assert names == {"table.md", "table.csv", "cases.csv", "boxes.png", "lncc2_epe.png", "profile.png"}
 
 
 def test_without_truth_likeness_is_shown(tmp_path, recwarn):
-    alike = Method("alike", [], Path("alike"), {"c0": {"nlcc": 0.9, "seconds": 1.0}, "c1": {"nlcc": 0.8}})
+    alike = Method("alike", [], Path("alike"), {"c0": {"lncc2": 0.9, "seconds": 1.0}, "c1": {"lncc2": 0.8}})
     write_tables([alike, Method("none", [], Path("none"))], tmp_path, "about")
-    assert "NLCC" in (tmp_path / "table.md").read_text(encoding="utf-8") and (tmp_path / "boxes.png").is_file()
+    assert "LNCC²" in (tmp_path / "table.md").read_text(encoding="utf-8") and (tmp_path / "boxes.png").is_file()
     assert not [w for w in recwarn if "empty slice" in str(w.message)]
 
 

@@ -47,9 +47,9 @@ def test_the_smaller_endpoint_error_is_the_better():
 
 
 def test_without_truth_nothing_is_the_best():
-    alike = Method("alike", [], Path("alike"), {"c0": {"nlcc": 0.9, "seconds": 1.0}, "c1": {"nlcc": 0.8}})
-    less = Method("less", [], Path("less"), {"c0": {"nlcc": 0.5}, "c1": {"nlcc": 0.4, "epe_mm": float("nan")}})
+    alike = Method("alike", [], Path("alike"), {"c0": {"lncc2": 0.9, "seconds": 1.0}, "c1": {"lncc2": 0.8}})
+    less = Method("less", [], Path("less"), {"c0": {"lncc2": 0.5}, "c1": {"lncc2": 0.4, "epe_mm": float("nan")}})
     assert kind_of([alike, less]) is UNKNOWN and compare_with_best([alike, less]) == (None, {})
     table = rows([alike, less, Method("none", [], Path("none"))])
     assert "best" not in [row["p_against_best"] for row in table]
-    assert "NLCC" in markdown(table, "about", UNKNOWN)
+    assert "LNCC²" in markdown(table, "about", UNKNOWN)

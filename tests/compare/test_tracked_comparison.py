@@ -25,7 +25,7 @@ def test_runs_are_children_of_one_parent_and_sent_once(tmp_path, monkeypatch):
     assert len(parents) == 1 and set(children) == {"good · runs validation", "worse · runs validation"}
     assert {r.data.tags["mlflow.parentRunId"] for r in children.values()} == {parents[0].info.run_id}
     assert set(children["good · runs validation"].data.metrics) == set(children["worse · runs validation"].data.metrics)
-    assert children["good · runs validation"].data.metrics["scales/nlcc_at_1_8"] == 0.5
+    assert children["good · runs validation"].data.metrics["scales/lncc2_at_1_8"] == 0.5
     assert children["good · runs validation"].data.metrics["dice"] == pytest.approx(np.mean(GOOD))
     assert len(client.get_metric_history(children["good · runs validation"].info.run_id, "cases/dice")) == len(GOOD)
     assert children["worse · runs validation"].info.status == "FAILED"

@@ -8,14 +8,14 @@ from cardiac_motion.compare.worst import find_worst, list_worst, write_worst
 FLOW = next(kind for kind in KINDS if kind.metric == "epe_mm")
 TABLES = {
     "still": [
-        {"method": "learned", "n": 3, "epe_mm": 0.05, "gls_error": -0.5, "nlcc": 0.9},
-        {"method": "plain", "n": 3, "epe_mm": 0.09, "gls_error": 9.0, "nlcc": 0.95},
+        {"method": "learned", "n": 3, "epe_mm": 0.05, "gls_error": -0.5, "lncc2": 0.9},
+        {"method": "plain", "n": 3, "epe_mm": 0.09, "gls_error": 9.0, "lncc2": 0.95},
         {"method": "new", "n": 0},
     ],
     "moving": [
-        {"method": "learned", "n": 2, "epe_mm": 0.14, "gls_error": -3.0, "nlcc": 0.8},
-        {"method": "plain", "n": 3, "epe_mm": 0.06, "gls_error": 1.5, "nlcc": 0.97},
-        {"method": "new", "n": 3, "epe_mm": 0.01, "gls_error": 0.1, "nlcc": 0.9},
+        {"method": "learned", "n": 2, "epe_mm": 0.14, "gls_error": -3.0, "lncc2": 0.8},
+        {"method": "plain", "n": 3, "epe_mm": 0.06, "gls_error": 1.5, "lncc2": 0.97},
+        {"method": "new", "n": 3, "epe_mm": 0.01, "gls_error": 0.1, "lncc2": 0.9},
     ],
 }
 
@@ -23,7 +23,7 @@ TABLES = {
 def test_the_worst_is_the_largest_error_the_furthest_bias_and_the_least_score():
     assert find_worst({"a": 0.1, "b": 0.3}, "epe_mm") == ("b", 0.3)
     assert find_worst({"a": 2.0, "b": -3.0}, "gls_error") == ("b", -3.0)
-    assert find_worst({"a": 0.9, "b": 0.8}, "dice_atrium") == ("b", 0.8) == find_worst({"a": 0.9, "b": 0.8}, "nlcc")
+    assert find_worst({"a": 0.9, "b": 0.8}, "dice_atrium") == ("b", 0.8) == find_worst({"a": 0.9, "b": 0.8}, "lncc2")
     assert (
         find_worst({"a": float("nan"), "b": 1.0}, "epe_mm") == ("b", 1.0)
         and find_worst({"a": float("nan")}, "epe_mm") is None
@@ -43,5 +43,5 @@ def test_the_table_names_the_world(tmp_path):
     text = write_worst(TABLES, {"still": FLOW, "moving": FLOW}, tmp_path, "two worlds.")
     assert "| learned | 0.140 (moving) | -3.00 (moving) |" in text and "not run on still" in text
     assert (tmp_path / "worst.md").read_text(encoding="utf-8") == text and (tmp_path / "worst.csv").is_file()
-    empty = list_worst({"real": [{"method": "m", "n": 1, "nlcc": 0.5}]}, {"real": UNKNOWN})
-    assert empty[0]["nlcc"] == pytest.approx(0.5)
+    empty = list_worst({"real": [{"method": "m", "n": 1, "lncc2": 0.5}]}, {"real": UNKNOWN})
+    assert empty[0]["lncc2"] == pytest.approx(0.5)

@@ -37,12 +37,12 @@ def test_statistics_leave_out_what_is_no_number():
 
 
 def test_pairs_have_a_row_each():
-    assert pair_rows("a", {"mse": [1, 2], "nlcc": [3, 4]}) == [
-        {"case": "a", "pair": 0, "mse": 1, "nlcc": 3}, {"case": "a", "pair": 1, "mse": 2, "nlcc": 4},
+    assert pair_rows("a", {"mse": [1, 2], "lncc2": [3, 4]}) == [
+        {"case": "a", "pair": 0, "mse": 1, "lncc2": 3}, {"case": "a", "pair": 1, "mse": 2, "lncc2": 4},
     ]  # fmt: skip
     assert pair_rows("a", None) == []
     with pytest.raises(ValueError, match="shorter"):
-        pair_rows("a", {"mse": [1, 2], "nlcc": [3]})
+        pair_rows("a", {"mse": [1, 2], "lncc2": [3]})
 
 
 def test_a_table_has_every_column_of_its_rows(tmp_path):
@@ -77,8 +77,8 @@ def test_what_is_not_finite_is_null_and_comes_back_as_nan():
 
 
 def test_stages_for_the_terminal():
-    lines = table_text([{"stage": "before", "mse": 0.0012345, "nlcc": 0.5, "seconds": 0.0},
-                        {"stage": "scale 1", "mse": 0.001, "nlcc": 0.75, "seconds": 12.34}]).splitlines()  # fmt: skip
+    lines = table_text([{"stage": "before", "mse": 0.0012345, "lncc2": 0.5, "seconds": 0.0},
+                        {"stage": "scale 1", "mse": 0.001, "lncc2": 0.75, "seconds": 12.34}]).splitlines()  # fmt: skip
     assert [line.split() for line in lines[1:]] == [
         ["before", "1.234", "0.500"],
         ["scale", "1", "1.000", "0.750", "12.3"],

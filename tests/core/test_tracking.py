@@ -15,7 +15,7 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.tracking import Record, keep, metric_name, read_records, record_id, rows_of, run_name, send
 from tests.bundles.running import ROOT
 
-CASES = {f"c{i}": {"mse": i / 8, "nlcc@1/2": float("nan") if i == 1 else 0.5} for i in range(6)}
+CASES = {f"c{i}": {"mse": i / 8, "lncc2@1/2": float("nan") if i == 1 else 0.5} for i in range(6)}
 
 
 def record(own="1f", cases=CASES, **more):
@@ -69,7 +69,7 @@ def check(client, children=0):
     assert (run.info.start_time, run.info.end_time) == (1000, 9000), "the duration is the work's, not the sending's"
     history = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
     assert sorted((m.step, m.value) for m in history["cases/mse"]) == [(i, i / 8) for i in range(6)]
-    assert len(history["cases/scales/nlcc_at_1_2"]) == 5, "what is not finite is left out"
+    assert len(history["cases/scales/lncc2_at_1_2"]) == 5, "what is not finite is left out"
     assert [(m.step, m.value) for m in history["mse"]] == [(6, 0.25)]
     assert [f.path for f in client.list_artifacts(run.info.run_id, "a")] == ["a/b.txt"]
     return run

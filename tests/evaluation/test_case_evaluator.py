@@ -39,7 +39,7 @@ def test_a_metric_has_one_column(cines):
     engine = evaluator(cines, "a")
     engine.run()
     metrics = engine.state.output.scores.metrics
-    assert [key for key in metrics if key.startswith("mse")] == ["mse@before", "mse"]
+    assert [key for key in metrics if key.startswith("mse")] == ["mse_unregistered", "mse"]
 
 
 def test_handlers_of_monai_attach(cines, capsys):

@@ -11,7 +11,7 @@ def test_a_still_field_leaves_the_pairs_as_they_are(cines):
     engine = evaluator(cines, "a")
     engine.run()
     metrics = engine.state.output.scores.metrics
-    assert metrics["mse"] == pytest.approx(metrics["mse@before"]) and metrics["folding"] == 0
+    assert metrics["mse"] == pytest.approx(metrics["mse_unregistered"]) and metrics["folding_fraction"] == 0
     assert engine.state.output.contour is None
 
 
@@ -20,7 +20,7 @@ def test_the_window_that_measures_is_its_own(cines):
     for radius in (3, 10):
         engine = evaluator(cines, "a", radius=radius)
         engine.run()
-        found.append(engine.state.output.scores.metrics["nlcc"])
+        found.append(engine.state.output.scores.metrics["lncc2"])
     assert found[0] != found[1]
 
 

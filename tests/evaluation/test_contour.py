@@ -47,7 +47,7 @@ def test_uniform_shrinking_is_its_strain(tmp_path, file):
     found = track_contour(case(), shrinking(), file)
     expected = 0.97 ** np.arange(FRAMES) - 1
     assert found.curves["gls"] == pytest.approx(expected, abs=2e-3)
-    assert found.curves["mapse"] == pytest.approx(expected, abs=2e-3)
+    assert found.curves["long_axis_strain"] == pytest.approx(expected, abs=2e-3)
     assert found.es == FRAMES - 1
     assert found.scores.metrics["gls"] == pytest.approx(100 * expected[-1], abs=0.2)
     assert found.scores.metrics["mapse_mm"] == pytest.approx(-expected[-1] * 45 * 0.5, abs=0.1)
@@ -84,7 +84,7 @@ def test_a_whole_beat_is_without_its_drift(file):
     item = CineCase(Entry("a", "a.dcm"), torch.zeros(40, 2, *SIZE), None, cine)
     found = track_contour(item, ddf, file)
     metrics = found.scores.metrics
-    assert found.beat.whole and abs(found.es - 20) <= 1 and found.beat.end == 40
+    assert found.beat.complete and abs(found.es - 20) <= 1 and found.beat.end == 40
     assert metrics["gls_uncompensated"] == pytest.approx(-20, abs=0.2) and metrics["drift"] == pytest.approx(
         -5, abs=0.2
     )

@@ -25,17 +25,17 @@ def test_arrows_have_a_panel_a_field(tmp_path, frames):
     figures.arrows(frames[0], [torch.zeros(2, 60, 90)], ["still"], mask, tmp_path / "still.png")
 
 
-def test_film_shows_where_points_went(tmp_path):
+def test_movie_shows_where_points_went(tmp_path):
     """A black cine and one point that moves right: its dot is where it should be in each frame."""
     cine = torch.zeros(5, 64, 128)
     ddf = torch.zeros(4, 2, 64, 128)
     ddf[:, 1] = -10  # frame t+1 at p was 10 to the left: tissue moves 10 pixels right a frame
     path = track(torch.tensor([[30.0, 20.0]]), ddf)
-    figures.draw_film(cine, path, tmp_path / "film.mp4")
-    film = iio.imread(tmp_path / "film.mp4")
-    zoom = film.shape[2] // 128
-    assert len(film) == 5
-    for t, frame in enumerate(film):
+    figures.draw_movie(cine, path, tmp_path / "movie.mp4")
+    movie = iio.imread(tmp_path / "movie.mp4")
+    zoom = movie.shape[2] // 128
+    assert len(movie) == 5
+    for t, frame in enumerate(movie):
         green = frame[..., 1].astype(int) - frame[..., 0]
         row, column = np.unravel_index(green.argmax(), green.shape)
         assert abs(column / zoom - (20.5 + 10 * t)) < 1.5 and abs(row / zoom - 30.5) < 1.5
@@ -44,13 +44,13 @@ def test_film_shows_where_points_went(tmp_path):
 def test_pictures_of_odd_sizes(tmp_path, frames):
     cine = frames[:, :59, :87]
     figures.draw_warped(cine[0], cine[1], cine[2], tmp_path / "warped.png")
-    figures.draw_film(cine, track(grid_points(torch.ones(59, 87), 9), torch.zeros(3, 2, 59, 87)), tmp_path / "f.gif")
+    figures.draw_movie(cine, track(grid_points(torch.ones(59, 87), 9), torch.zeros(3, 2, 59, 87)), tmp_path / "f.gif")
     assert iio.imread(tmp_path / "f.gif").shape[0] >= 1
 
 
 @pytest.mark.parametrize("aspect", [0.5, 2.0])
 def test_pixels_that_are_not_square_are_shown_as_they_are(tmp_path, frames, aspect):
-    figures.draw_film(frames, track(grid_points(torch.ones(60, 90), 9), torch.zeros(3, 2, 60, 90)),
+    figures.draw_movie(frames, track(grid_points(torch.ones(60, 90), 9), torch.zeros(3, 2, 60, 90)),
                          tmp_path / "f.mp4", tmp_path / "f.png", aspect=aspect)  # fmt: skip
     tall, wide = iio.imread(tmp_path / "f.png").shape[:2]
     assert tall / wide == pytest.approx(aspect * 60 / 90, rel=0.02)

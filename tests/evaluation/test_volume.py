@@ -80,7 +80,7 @@ def test_a_users_volume_is_segmented_on_its_own_grid(segmented):
     assert found.shape == given.shape and np.allclose(found.affine, given.affine)
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert summary["metrics"]["dice"] > 0.7
-    assert summary["metrics"]["folding"] < 0.005
+    assert summary["metrics"]["folding_fraction"] < 0.005
     assert set(summary["atlases"]) <= {"a0", "a1", "a2"}
     assert (out / "segmentation.png").stat().st_size > 10_000
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cardiac_motion.fields import ddf as fields
-from cardiac_motion.fields.regularity import folding, gradient, jacobian_determinant, log_jacobian_sd
+from cardiac_motion.fields.regularity import folding_fraction, gradient, jacobian_determinant, log_jacobian_sd
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -23,15 +23,15 @@ def test_folding_counts_the_mirrored_part():
     ddf[:, 1, :, 10:] = -2 * torch.arange(10.0)  # columns run backwards from 10 on
     mask = torch.zeros(1, 1, 20, 20)
     mask[..., 12:] = 1
-    assert folding(ddf, mask) == 1
-    assert 0.4 < folding(ddf) < 0.6
-    assert folding(torch.zeros(1, 2, 9, 9)) == 0
+    assert folding_fraction(ddf, mask) == 1
+    assert 0.4 < folding_fraction(ddf) < 0.6
+    assert folding_fraction(torch.zeros(1, 2, 9, 9)) == 0
 
 
 def test_a_field_that_squeezes_to_nothing_folds():
     ddf = torch.zeros(1, 2, 8, 8)
     ddf[:, 0] = -torch.arange(8.0)[:, None]  # every row goes to row 0: the determinant is 0
-    assert folding(ddf) == 1
+    assert folding_fraction(ddf) == 1
 
 
 def test_spread_of_the_logarithm_of_the_determinant():

@@ -1,4 +1,4 @@
-"""Pictures and films of a turning pool: their sizes, what they show, and that gaps are no fault."""
+"""Pictures and movies of a turning pool: their sizes, what they show, and that gaps are no fault."""
 
 import imageio.v3 as iio
 import numpy as np
@@ -78,16 +78,16 @@ def test_a_gap_in_the_curves_stays_a_gap(flow, tmp_path, monkeypatch):
     assert np.isnan(known["cw circulation"]).all(), "nothing turns clockwise"
 
 
-def test_a_film_has_a_picture_a_frame_and_particles_where_they_are(tmp_path):
+def test_a_movie_has_a_picture_a_frame_and_particles_where_they_are(tmp_path):
     cine, pool = torch.full((4, 60, 80), 0.2), torch.zeros(4, 60, 80, dtype=torch.bool)
     pool[:, 20:40, 30:50] = True
     ways = torch.full((4, 2, 2), float("nan"))
     ways[:, 0] = torch.tensor([30.0, 40.0])
     ways[2:, 1] = torch.tensor([24.0, 34.0])  # seeded in the third frame
-    F.particle_film(cine, ways, pool, tmp_path / "p.mp4", tmp_path / "p.png")
-    film = iio.imread(tmp_path / "p.mp4")
+    F.particle_movie(cine, ways, pool, tmp_path / "p.mp4", tmp_path / "p.png")
+    movie = iio.imread(tmp_path / "p.mp4")
     zoom = round(560 / 32)  # the pool and six pixels around it
-    assert film.shape == (4, 32 * zoom, 32 * zoom, 3)
+    assert movie.shape == (4, 32 * zoom, 32 * zoom, 3)
     still = iio.imread(tmp_path / "p.png").astype(int)
     green = (still[..., 1] - still[..., 0]) > 100
     for row, column in ((30, 40), (24, 34)):

@@ -26,7 +26,7 @@ def test_fifty_at_once_then_one_more(own_server):
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(lambda _: server.ask(*ASK, timeout=600), range(50)))
     assert [status for status, _ in answers] == [200] * 50
-    assert len({json.loads(content)["metrics"]["nlcc"] for _, content in answers}) == 1
+    assert len({json.loads(content)["metrics"]["lncc2"] for _, content in answers}) == 1
     assert server.ask(*ASK)[0] == 200
     assert len(server.workers()) == 1
 

@@ -61,7 +61,7 @@ def test_field_is_a_vector_image_and_the_true_motion(client, model):
     assert image.GetSize() == (80, 72, 3) and image.GetNumberOfComponentsPerPixel() == 2
     error, still = mean_error(file, (72, 80), 16)
     assert error < 0.35 * still, (error, still)
-    assert params["metrics"]["nlcc"] > 0 and params["spacing"] == [0.5, 0.5] and params["source"] == "speckle"
+    assert params["metrics"]["lncc2"] > 0 and params["spacing"] == [0.5, 0.5] and params["source"] == "speckle"
 
 
 def test_strain_gives_labels_over_the_cine_numbers_and_a_report(server, strain):
@@ -75,7 +75,7 @@ def test_strain_gives_labels_over_the_cine_numbers_and_a_report(server, strain):
     status, html = server.ask("GET", params["files"]["report.html"])
     assert status == 200 and b"Left ventricular strain" in html
     assert str(server.folder).encode() not in html and str(server.folder) not in json.dumps(params)
-    assert server.ask("GET", params["files"]["film.mp4"])[1][4:8] == b"ftyp"
+    assert server.ask("GET", params["files"]["movie.mp4"])[1][4:8] == b"ftyp"
 
 
 def test_dicom_keeps_frame_times_and_leaves_a_structured_report(server, client):
@@ -158,7 +158,7 @@ def test_blood_between_two_masks_of_a_label(server, client, tmp_path):
     error, still = mean_error(file, (160, 176), 45)
     assert error < 0.5 * still, (error, still)
     _, whole = client.infer("nmsr_echo", "pool", {})
-    assert masked["metrics"]["nlcc"] != whole["metrics"]["nlcc"]
+    assert masked["metrics"]["lncc2"] != whole["metrics"]["lncc2"]
     (studies / "pool.nii.gz").unlink()
 
 
@@ -168,7 +168,7 @@ def test_file_and_session_instead_of_an_image_of_the_studies(server, client, tmp
     _, by_file = client.infer("farneback", "", {}, file=path)
     session = client.create_session(path)["session_id"]
     _, by_session = client.infer("farneback", "", {}, session_id=session)
-    assert by_id["metrics"]["nlcc"] == by_file["metrics"]["nlcc"] == by_session["metrics"]["nlcc"]
+    assert by_id["metrics"]["lncc2"] == by_file["metrics"]["lncc2"] == by_session["metrics"]["lncc2"]
     client.remove_session(session)
     with pytest.raises(MONAILabelClientException) as refused:
         client.infer("farneback", "", {}, session_id=session)

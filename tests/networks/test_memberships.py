@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from cardiac_motion.fields.ddf import warp
-from cardiac_motion.fields.regularity import folding
+from cardiac_motion.fields.regularity import folding_fraction
 from cardiac_motion.networks.memberships import Memberships
 from cardiac_motion.networks.registration_unet import RegistrationUNet
 from cardiac_motion.registration.losses import MembershipLoss, MembershipRegistrationLoss, RegistrationLoss
@@ -58,7 +58,7 @@ def test_memberships_register_where_intensities_say_nothing():
     ddf = register(image, RegistrationUNet(2)).ddf
     before, after, best = (soft_dice(a, label[:, 1]).mean() for a in (label[:, 0], warp(label[:, 0], ddf), label[:, 1]))
     assert before < 0.6 * best and after > 0.9 * best  # a soft Dice with itself is below 1
-    assert folding(ddf).max() == 0
+    assert folding_fraction(ddf).max() == 0
 
 
 def test_terms_add_up():

@@ -8,7 +8,7 @@ import torch
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import change_grids, identity_grid, warp
 from cardiac_motion.fields.random import random_field
-from cardiac_motion.fields.regularity import folding
+from cardiac_motion.fields.regularity import folding_fraction
 from cardiac_motion.networks.registration_unet import RegistrationUNet
 from cardiac_motion.registration.atlas import Atlases, AtlasSegmentation, similarity
 from cardiac_motion.registration.losses import MembershipRegistrationLoss, RegistrationLoss
@@ -58,7 +58,7 @@ def test_the_most_similar_atlas_is_chosen_and_never_the_target_itself(atlases):
     values = similarity(target, atlases.image, None)
     values[2] = -1
     assert result.names[0] == atlases.names[int(values.argmax())]
-    assert result.nlcc == sorted(result.nlcc, reverse=True)
+    assert result.lncc2 == sorted(result.lncc2, reverse=True)
 
 
 def test_the_choice_after_registration_follows_the_selector(atlases):
@@ -177,7 +177,7 @@ def test_memberships_of_the_target_pull_the_labels_to_them(atlases, target):
         result = found(target["image"], RegistrationUNet(3, full=[16]), target["mask"])
         ddf = result.ddf
         overlap[name] = np.mean(dice(result.memberships.argmax(1)[0], truth.argmax(1)[0]))
-        assert folding(ddf).max() == 0
+        assert folding_fraction(ddf).max() == 0
     assert seen == [target["image"].shape]
     assert overlap["memberships"] > max(overlap["intensities"], 0.9)
 

@@ -63,7 +63,7 @@ def order_of(selector, atlases, **settings):
 def test_similar_atlases_come_first(atlases):
     found = AtlasSegmentation(atlases, choice="before", n_atlases=5)(TARGET, Still())
     assert found.names == ["a1", "a3", "a2", "a4", "a0"]
-    assert found.nlcc == sorted(found.nlcc, reverse=True) and found.nlcc[0] > 0.8 > 0.2 > found.nlcc[-1]
+    assert found.lncc2 == sorted(found.lncc2, reverse=True) and found.lncc2[0] > 0.8 > 0.2 > found.lncc2[-1]
     assert found.affine[0, 0] == 2.0 and found.ddf.shape == (5, 3, *SIZE) and found.warped.shape == (5, 1, *SIZE)
     torch.testing.assert_close(found.warped, atlases.image[[1, 3, 2, 4, 0]])
     assert found.choice_seconds > 0 and found.registration_seconds > 0

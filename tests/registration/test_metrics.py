@@ -15,9 +15,9 @@ def test_reconstruction_of_a_translation():
     mask[..., 12:48, 12:48] = True
     before = reconstruction(image, mask, radius=5)
     after = reconstruction(image, mask, ddf.__getitem__, radius=5)
-    assert before["mse"].shape == after["nlcc"].shape == (11,)
+    assert before["mse"].shape == after["lncc2"].shape == (11,)
     assert after["mse"].max() < 1e-10 < before["mse"].min()
-    assert after["nlcc"].min() > 0.999 > before["nlcc"].max()
+    assert after["lncc2"].min() > 0.999 > before["lncc2"].max()
     expected = (image[:, 1] - image[:, 0])[:, 12:48, 12:48].square().mean((1, 2))
     torch.testing.assert_close(before["mse"], expected)
 
@@ -30,15 +30,15 @@ def test_each_pair_has_its_own_mask():
     both = reconstruction(image, masks, radius=4)
     for i in range(2):
         alone = reconstruction(image[i : i + 1], masks[i : i + 1], radius=4)
-        torch.testing.assert_close(both["nlcc"][i], alone["nlcc"][0])
+        torch.testing.assert_close(both["lncc2"][i], alone["lncc2"][0])
 
 
 def test_regularity():
     ddf = torch.zeros(2, 2, 30, 30)
     ddf[1, 1, :, 15:] = -2 * torch.arange(15.0)
     found = regularity(ddf, None)
-    assert found["folding"][0] == 0 and found["jacobian_sd"][0] == 0
-    assert found["folding"][1] > 0.4 and found["jacobian_sd"][1] > 0.5
+    assert found["folding_fraction"][0] == 0 and found["jacobian_det_sd"][0] == 0
+    assert found["folding_fraction"][1] > 0.4 and found["jacobian_det_sd"][1] > 0.5
 
 
 def test_regularity_of_more_pairs_than_are_measured_at_once_by_the_formula():
@@ -50,12 +50,12 @@ def test_regularity_of_more_pairs_than_are_measured_at_once_by_the_formula():
     mask = torch.zeros(1, 1, 12, 20, dtype=torch.bool)
     mask[..., 1:-1, 2:8] = mask[..., 1:-1, 12:18] = True  # away from where the two parts meet
     found = regularity(ddf, mask)
-    assert found["folding"].shape == found["jacobian_sd"].shape == (11,)
-    torch.testing.assert_close(found["jacobian_sd"][:10], stretch[:10] / 2, rtol=1e-4, atol=1e-5)
-    assert found["folding"][:10].max() == 0 and found["folding"][10].item() == 0.5
+    assert found["folding_fraction"].shape == found["jacobian_det_sd"].shape == (11,)
+    torch.testing.assert_close(found["jacobian_det_sd"][:10], stretch[:10] / 2, rtol=1e-4, atol=1e-5)
+    assert found["folding_fraction"][:10].max() == 0 and found["folding_fraction"][10].item() == 0.5
     each = torch.cat([mask, mask]).clone()
     each[1, ..., 10:] = False
-    own = regularity(ddf[[3, 3]], each)["jacobian_sd"]
+    own = regularity(ddf[[3, 3]], each)["jacobian_det_sd"]
     torch.testing.assert_close(own, torch.tensor([stretch[3] / 2, 0.0]), rtol=1e-4, atol=1e-5)
 
 
@@ -66,11 +66,11 @@ def test_folding_is_counted_in_each_pairs_own_mask():
     masks = torch.zeros(3, 1, 12, 20, dtype=torch.bool)
     masks[0, ..., 1:-1, 12:18] = masks[1, ..., 1:-1, 2:8] = True
     masks[2] = masks[0] | masks[1]
-    assert regularity(ddf, masks)["folding"].tolist() == [1.0, 0.0, 0.5]
+    assert regularity(ddf, masks)["folding_fraction"].tolist() == [1.0, 0.0, 0.5]
     # twelve pairs, more than at once: the mask goes on with its pair
-    found = regularity(ddf.repeat(4, 1, 1, 1), masks.repeat(4, 1, 1, 1))["folding"]
+    found = regularity(ddf.repeat(4, 1, 1, 1), masks.repeat(4, 1, 1, 1))["folding_fraction"]
     assert found.tolist() == [1.0, 0.0, 0.5] * 4
-    assert regularity(ddf, masks[:1])["folding"].tolist() == [1.0] * 3
+    assert regularity(ddf, masks[:1])["folding_fraction"].tolist() == [1.0] * 3
 
 
 def test_more_pairs_than_at_once_keep_their_masks_and_fields():
@@ -84,14 +84,14 @@ def test_more_pairs_than_at_once_keep_their_masks_and_fields():
         [(pair[0] - pair[1]).square()[mask[0]].mean() for pair, mask in zip(image, masks, strict=True)]
     )
     torch.testing.assert_close(found["mse"], expected)
-    assert len(found["nlcc"]) == 9
+    assert len(found["lncc2"]) == 9
 
 
 def test_a_brighter_picture_is_alike_but_not_the_same():
-    """NLCC does not see a gain and an offset, the squared error sees nothing else."""
+    """LNCC² does not see a gain and an offset, the squared error sees nothing else."""
     fixed = torch.rand(2, 1, 30, 30, generator=torch.Generator().manual_seed(1))
     found = reconstruction(torch.cat([0.5 * fixed + 0.2, fixed], 1), None, radius=4)
-    torch.testing.assert_close(found["nlcc"], torch.ones(2), atol=2e-3, rtol=0)
+    torch.testing.assert_close(found["lncc2"], torch.ones(2), atol=2e-3, rtol=0)
     torch.testing.assert_close(found["mse"], (0.5 * fixed - 0.2).square().mean((1, 2, 3)))
 
 

@@ -4,7 +4,7 @@ import torch
 from cardiac_motion.core.arrays import bounding_box
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import identity_grid, warp
-from cardiac_motion.fields.regularity import folding
+from cardiac_motion.fields.regularity import folding_fraction
 from cardiac_motion.networks.registration_unet import RegistrationUNet
 from cardiac_motion.registration.losses import RegistrationLoss
 from cardiac_motion.registration.testtime import expand_scales
@@ -51,7 +51,7 @@ def test_field_finds_a_rotation(squarings):
     ddf = result.ddf
     assert ddf.shape == (3, 2, *SIZE)
     assert endpoint_error(ddf, angle) < 0.1 < endpoint_error(torch.zeros_like(ddf), angle)
-    assert folding(ddf).max() == 0
+    assert folding_fraction(ddf).max() == 0
     assert [r.scale for r in result.stages] == [0.25, 0.5, 1.0]
     assert all(r.ddf().shape == ddf.shape for r in result.stages)
     errors = [endpoint_error(r.ddf(), angle) for r in result.stages]

@@ -32,7 +32,7 @@ def case(kept_folder, tmp_path_factory, monkeypatch):  # noqa: F811
     def configure(method, options):
         said = json.loads(options)
         ignore = said.pop("ignore_checks", False)
-        measures = StrainMeasures(least_nlcc=-1.0, **said)
+        measures = StrainMeasures(min_lncc2=-1.0, **said)
         return measures, Fusion(), Gate(ignore_checks=True) if ignore else C.OpenGate()
 
     monkeypatch.setattr(C, "configure_measuring", configure)
@@ -109,7 +109,7 @@ def test_a_typed_scale_and_frame_rate_give_volumes_and_times(case):
     plain = C.measure_with_edits(case, "dis", {}).study
     found = C.measure_with_edits(case, "dis", {"spacing": [0.7, 0.7], "frame_rate": 50.0}).study
     assert found.case.meta.spacing == (0.7, 0.7)
-    assert found.case.meta.frame_times[1] == pytest.approx(0.02) and found.case.meta.times_are == "acquired"
+    assert found.case.meta.frame_times[1] == pytest.approx(0.02) and found.case.meta.frame_time_source == "acquired"
     assert found.measured.means["gls"] == pytest.approx(plain.measured.means["gls"], abs=1.0)
     volumes = found.measured.means["end_diastolic_volume_ml"]
     half = C.measure_with_edits(case, "dis", {"spacing": [0.35, 0.35], "frame_rate": 50.0}).study

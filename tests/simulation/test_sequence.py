@@ -9,7 +9,7 @@ import torch
 
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import compose, warp
-from cardiac_motion.fields.ncc import nlcc
+from cardiac_motion.fields.ncc import lncc2
 from cardiac_motion.simulation.grid import ImageGrid
 from cardiac_motion.simulation.heart.anatomy import view
 from cardiac_motion.simulation.heart.contraction import prescribe_end_systole
@@ -39,13 +39,13 @@ def clean(heart):
 
 
 def similarity(simulation, fixed, moving, radius=10):
-    """NLCC in the myocardium of the warped moving frame, and of the frame as it is."""
+    """LNCC² in the myocardium of the warped moving frame, and of the frame as it is."""
     pair = simulation.pair(fixed, moving)
     wall = simulation.motion.fields(simulation.grid, simulation.times[fixed], [0.0])[2]
     mask = (pair["mask"][0] > 0) & wall
     image = pair["image"][:, None, None]
     warped = warp(image[0], pair["ddf"][None])
-    return [float(nlcc(image[1], moved, radius, mask[None, None])) for moved in (warped, image[0])]
+    return [float(lncc2(image[1], moved, radius, mask[None, None])) for moved in (warped, image[0])]
 
 
 @pytest.mark.parametrize("fixed", [4, 7, 10, 14, 19, 23, 30, 36])

@@ -40,7 +40,7 @@ def tracked_beat(beat=BEAT, share=SHARE, **more):
     """The wall in a beat."""
     lines = APEX + np.asarray(share)[:, None, None, None] * (WALL - APEX)
     settings = {
-        "nlcc": np.full(POINTS, 0.8), "missed": None, "outside": np.zeros(POINTS, bool), **more,
+        "lncc2": np.full(POINTS, 0.8), "missed": None, "outside": np.zeros(POINTS, bool), **more,
     }  # fmt: skip
     return TrackedBeat(beat, lines, **settings)
 
@@ -49,7 +49,7 @@ def cine(frames=6, spacing=(0.5, 0.5), times=TIMES, level=0.5, **more):
     """A lit disc in the dark."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     lit = (rows - 60) ** 2 + (columns - 65) ** 2 <= 55**2
-    meta = {"spacing": spacing, "frame_times": times, "times_are": "acquired", **more}
+    meta = {"spacing": spacing, "frame_times": times, "frame_time_source": "acquired", **more}
     picture = torch.from_numpy(np.where(lit, level, 0.0)).float()
     return MetaTensor(picture.expand(1, frames, -1, -1).clone(), meta=meta)
 

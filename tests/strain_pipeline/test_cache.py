@@ -40,7 +40,7 @@ def folder(heart, tmp_path):  # noqa: F811
 def again(folder, **said):
     off = said.pop("exclude_segments", None)
     kept = K.replace_entry(K.read_kept(folder, folder / "m"), **said)
-    return K.measure_kept(kept, StrainMeasures(least_nlcc=-1.0, exclude_segments=off))
+    return K.measure_kept(kept, StrainMeasures(min_lncc2=-1.0, exclude_segments=off))
 
 
 def test_what_is_kept_gives_the_strain_of_the_motion(folder):

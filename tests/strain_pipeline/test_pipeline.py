@@ -73,7 +73,7 @@ def tracked(case, wall, **settings):
 def test_strain_of_a_known_contraction(heart, position_sd):
     found = tracked(*heart, position_sd=position_sd)
     segmented = heart[1].lines[:, 0]
-    measured = StrainMeasures(least_nlcc=0.0)([found], heart[0].meta, APICAL["apical_4ch"], segmented)
+    measured = StrainMeasures(min_lncc2=0.0)([found], heart[0].meta, APICAL["apical_4ch"], segmented)
     (beat,) = measured.beats
     curve = np.array(beat["curves"]["gls"])
     np.testing.assert_allclose(curve, 100 * (SHARE - 1), atol=0.8)
@@ -82,7 +82,7 @@ def test_strain_of_a_known_contraction(heart, position_sd):
     assert numbers["gls_time_to_peak_ms"] == pytest.approx(500, abs=50)
     for name in ("ejection_fraction", "tracked_ejection_fraction"):
         assert numbers[name] == pytest.approx(100 * (1 - 0.8**3), abs=3)
-    assert numbers["drift"] == pytest.approx(0, abs=1.0) and numbers["mapse"] == pytest.approx(-20, abs=0.8)
+    assert numbers["drift"] == pytest.approx(0, abs=1.0) and numbers["long_axis_strain"] == pytest.approx(-20, abs=0.8)
     assert all(s["end_systolic"] == pytest.approx(-20, abs=2.5) for s in beat["segments"])
     assert numbers["gls_systolic_rate"] == pytest.approx(-0.2 * np.pi, rel=0.15)
 
@@ -99,11 +99,11 @@ def test_a_given_contour_is_measured_as_the_registration_bundles_do(heart, tmp_p
     areas = np.array([(labels_at(s) == 1).sum() for s in SHARE], dtype=float)
     drawn = wall_in(given, Segmented(wall.labels, areas, wall.lines, {}))
     (found,) = track_wall(given, drawn, RegistrationResult(fields()))
-    (beat,) = StrainMeasures(least_nlcc=0.0)([found], case.meta, APICAL["apical_4ch"]).beats
+    (beat,) = StrainMeasures(min_lncc2=0.0)([found], case.meta, APICAL["apical_4ch"]).beats
     other = track_contour(given, fields())
     metrics, numbers = other.scores.metrics, beat["numbers"]
     assert beat["es"] == other.es == metrics["es"]
-    for name in ("gls", "gls_uncompensated", "mapse", "drift"):
+    for name in ("gls", "gls_uncompensated", "long_axis_strain", "drift"):
         assert metrics[name] == pytest.approx(numbers[name], abs=0.3), name
     assert metrics["mapse_mm"] == pytest.approx(numbers["mapse_mm"], abs=0.3)
     np.testing.assert_allclose(100 * other.compensated["gls"], beat["curves"]["gls"], atol=0.4)
@@ -171,13 +171,13 @@ def test_a_torn_wall_at_end_diastole_is_taken_from_a_later_frame(heart):
     assert off.mean() < 1.5 and off.max() < 4, "pixels"
 
 
-def beat_with(outside=(), nlcc=1.0, missed=0.0):
+def beat_with(outside=(), lncc2=1.0, missed=0.0):
     line = wall_contours(labels_at(1.0))
     lines = np.stack([APEX + s * (line - APEX) for s in SHARE])
     found = np.zeros(120, dtype=bool)
     for first, last in outside:
         found[first:last] = True
-    return TrackedBeat(Beat(0, 10, 20, True), lines, np.full(120, nlcc), np.full(120, missed), found)
+    return TrackedBeat(Beat(0, 10, 20, True), lines, np.full(120, lncc2), np.full(120, missed), found)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def beat_with(outside=(), nlcc=1.0, missed=0.0):
         (beat_with([(0, 12)]), 1, -20.0),
         (beat_with([(0, 4)]), 0, -20.0),
         (beat_with([(0, 60)]), 3, None),
-        (beat_with(nlcc=0.1), 6, None),
+        (beat_with(lncc2=0.1), 6, None),
         (beat_with(missed=5.0), 6, None),
     ],
 )
@@ -216,15 +216,15 @@ def beats_of(*rates, systole=15):
 
 
 @pytest.mark.parametrize(
-    ("times_are", "rates", "doubted"),
+    ("frame_time_source", "rates", "doubted"),
     [
         ("acquired", (None,), False), ("acquired", (400.0,), False), ("playback", (None,), True),
         ("playback", (70.0,), True), ("playback", (70.0, 72.0), False), ("playback", (70.0, None), True),
         ("playback", (20.0, 21.0), True), (None, (70.0,), False),
     ],
 )  # fmt: skip
-def test_times_of_playback_are_doubted_without_two_possible_beats(times_are, rates, doubted):
-    assert times_doubted(beats_of(*rates), times_are) is doubted
+def test_times_of_playback_are_doubted_without_two_possible_beats(frame_time_source, rates, doubted):
+    assert times_doubted(beats_of(*rates), frame_time_source) is doubted
 
 
 @pytest.mark.parametrize(

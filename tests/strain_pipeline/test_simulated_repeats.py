@@ -31,7 +31,7 @@ from cardiac_motion.ventricle.beats import Beat
 from cardiac_motion.ventricle.contours import wall_lines
 
 SHARE = 0.75  # of the motion that the tracker finds
-MEASURES = StrainMeasures(least_nlcc=0.0, most_missed=1.0, most_outside=1.0)
+MEASURES = StrainMeasures(min_lncc2=0.0, max_fb_error=1.0, max_outside=1.0)
 
 
 def track(case, wall, seen):
@@ -48,7 +48,11 @@ def patient():
     )  # fmt: skip
     simulation, _ = draw(view("apical_4ch", [3]), 3, settings, 20)
     frames = torch.cat(list(simulation.chunks()))
-    meta = {"spacing": simulation.grid.spacing, "frame_times": simulation.times.tolist(), "times_are": "acquired"}
+    meta = {
+        "spacing": simulation.grid.spacing,
+        "frame_times": simulation.times.tolist(),
+        "frame_time_source": "acquired",
+    }
     cine = MetaTensor(frames[None], meta=meta)
     case = CineCase(Entry("p", "p.nii.gz"), frame_pairs(cine), sector_mask(cine)[None, None], cine)
     lines = simulation.contours()

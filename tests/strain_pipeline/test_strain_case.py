@@ -20,7 +20,9 @@ from tests.strain_pipeline.known import APEX, POINTS, WALL, strain_case, tracked
 def test_the_drawing_shortens_by_a_fifth():
     measured = strain_case().measured
     assert measured.means["gls"] == pytest.approx(-20) and measured.means["gls_mid_wall"] == pytest.approx(-20)
-    assert measured.means["mapse"] == pytest.approx(-20) and measured.means["mapse_mm"] == pytest.approx(0.2 * 80 / 2)
+    assert measured.means["long_axis_strain"] == pytest.approx(-20) and measured.means["mapse_mm"] == pytest.approx(
+        0.2 * 80 / 2
+    )
     assert measured.means["tracked_ejection_fraction"] == pytest.approx(100 * (1 - 0.8**3))
     assert measured.means["heart_rate"] == pytest.approx(120)
 

@@ -58,7 +58,7 @@ class Cases:
 def evaluator(heart, tmp_path):  # noqa: F811
     def make(classify=None, dataset=None, **settings):
         settings.setdefault("save_figures", False)
-        settings.setdefault("measures", StrainMeasures(least_nlcc=-1.0))
+        settings.setdefault("measures", StrainMeasures(min_lncc2=-1.0))
         settings.setdefault("inferer", PairwiseInferer(batch_size=7, progress=False))
         return StrainEvaluator(
             device="cpu", dataset=dataset or Cases(heart[0]), network=Known(), output_dir=str(tmp_path / "out"),

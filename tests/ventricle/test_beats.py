@@ -30,7 +30,7 @@ ES = round(systole(RATE)[1] / STEP)
 @pytest.mark.parametrize("noise", [0.0, 0.01])
 def test_one_beat_from_one_end_diastole_to_the_next(noise):
     (beat,) = find_beats(*areas(noise=noise))
-    assert near(beat, 0, ES, FRAMES) and beat.whole
+    assert near(beat, 0, ES, FRAMES) and beat.complete
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.005])
@@ -38,8 +38,8 @@ def test_beats_one_by_one_wherever_the_cine_begins(noise):
     found = find_beats(*areas(20, 28 + 3 * FRAMES, noise))
     assert len(found) == 3
     for k, beat in enumerate(found[:2]):
-        assert near(beat, FRAMES * (k + 1) - 20, FRAMES * (k + 1) - 20 + ES, FRAMES * (k + 2) - 20) and beat.whole
-    assert not found[2].whole and near(found[2], 3 * FRAMES - 20, 3 * FRAMES - 20 + ES, 8 + 3 * FRAMES)
+        assert near(beat, FRAMES * (k + 1) - 20, FRAMES * (k + 1) - 20 + ES, FRAMES * (k + 2) - 20) and beat.complete
+    assert not found[2].complete and near(found[2], 3 * FRAMES - 20, 3 * FRAMES - 20 + ES, 8 + 3 * FRAMES)
 
 
 def test_times_may_be_unknown():
@@ -64,7 +64,7 @@ def test_a_beat_is_whole_when_most_of_what_was_ejected_has_come_back(back, whole
     area = np.r_[area, np.full(10, area[-1])]
     (beat,) = find_beats(area, list(np.arange(len(area)) * STEP))
     assert beat.ed <= 10 and 29 <= beat.es <= 49 and beat.end == 59
-    assert beat.whole is whole
+    assert beat.complete is whole
 
 
 def test_what_is_given_is_taken():
@@ -100,9 +100,9 @@ def test_a_cavity_that_does_not_change():
 
 def test_end_systole_by_the_tracked_cavity():
     areas = 100 - 30 * np.sin(np.linspace(0, np.pi, 21)) - np.linspace(0, 20, 21)
-    assert refine_end_systole(Beat(5, 12, 25, whole=True), areas) == Beat(5, 15, 25, True)
-    assert refine_end_systole(Beat(5, 12, 25, whole=False), areas).es > 15, "a beat cut off keeps its drift"
-    cut = Beat(5, 25, 25, whole=False)
+    assert refine_end_systole(Beat(5, 12, 25, complete=True), areas) == Beat(5, 15, 25, True)
+    assert refine_end_systole(Beat(5, 12, 25, complete=False), areas).es > 15, "a beat cut off keeps its drift"
+    cut = Beat(5, 25, 25, complete=False)
     assert refine_end_systole(cut, areas) == cut
 
 

@@ -15,7 +15,7 @@ from cardiac_motion.workbench.store import Lanes, Store
 SEGMENTS = ["basal inferoseptal", "mid inferoseptal", "apical inferoseptal",
             "apical anterolateral", "mid anterolateral", "basal anterolateral"]  # fmt: skip
 ABOUT = {"kind": "cine", "ready": True, "frames": 50, "height": 100, "width": 120, "sizes": [1], "times": None,
-         "times_are": None, "rate": None, "spacing": None, "zoom": [1.0, 1.0], "view": "apical_4ch",
+         "frame_time_source": None, "rate": None, "spacing": None, "zoom": [1.0, 1.0], "view": "apical_4ch",
          "probability": 0.9, "notes": []}  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def result_of(method, edits, blocked=()):
     rows = [{"name": name, "rejected": name in edits.get("exclude_segments", [])} for name in SEGMENTS]
     result = {
         "method": method, "title": method, "view": edits.get("view", "apical_4ch"), "segments": rows,
-        "beats": [{"ed": edits.get("ed", 3), "es": edits.get("es", 19), "end": 45, "whole": True}],
+        "beats": [{"ed": edits.get("ed", 3), "es": edits.get("es", 19), "end": 45, "complete_beat": True}],
         "means": {} if blocked else {"gls": gls}, "blocked": list(blocked), "lines": {},
     }  # fmt: skip
     row = {"title": method, "gls": gls, "similarity": 0.7, "view": result["view"], "blocked": list(blocked),

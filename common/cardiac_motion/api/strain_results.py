@@ -91,7 +91,7 @@ class StrainResult:
         return self.study.warnings
 
     def report(self, folder: str | Path) -> Path:
-        """Write the results: ``report.html``, ``summary.json``, ``strain.csv``, ``contours.json``, ``film.mp4``.
+        """Write the results: ``report.html``, ``summary.json``, ``strain.csv``, ``contours.json``, ``movie.mp4``.
 
         Args:
             folder: of this cine alone; made, or replaced where this program wrote it.

@@ -24,7 +24,7 @@ class CineMeta:
         zoom: (row, column) pixels for one of the file's, where they were brought to square ones.
         crop: (top, left, bottom, right) of what was kept of the file's frames; None is all.
         frame_times: s, from 0; None where they aren't known.
-        times_are: ``acquired``, or ``playback`` where the times are those at which the file is to be shown.
+        frame_time_source: ``acquired``, or ``playback`` where the times are those at which the file is to be shown.
         r_waves: s, None where there are none.
         regions: of a DICOM ultrasound image, one dictionary each.
         colour_flow: whether it is colour Doppler.
@@ -37,7 +37,7 @@ class CineMeta:
     zoom: tuple[float, float] = (1.0, 1.0)
     crop: tuple[int, int, int, int] | None = None
     frame_times: Sequence[float] | None = None
-    times_are: str | None = None
+    frame_time_source: str | None = None
     r_waves: Sequence[float] | None = None
     regions: Sequence[Mapping[str, Any]] = ()
     colour_flow: bool = False

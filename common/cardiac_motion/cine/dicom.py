@@ -129,7 +129,7 @@ def _join(files: Sequence[Path], loops: Sequence[Loop], headers: Sequence[Header
     said = dict.fromkeys(note for other in loops for note in other.notes if "frame times" not in note)
     loop.notes = [f"{len(files)} files of one frame each, in the order of their instance numbers.", *said]
     loop.colour_flow = any(other.colour_flow for other in loops)
-    loop.frame_times, loop.times_are = _times_of_files(headers), "acquired"
+    loop.frame_times, loop.frame_time_source = _times_of_files(headers), "acquired"
     if loop.frame_times is None:
         differing = [k for k in STEPS if len({header.number(k) for header in headers}) > 1]
         if differing:
@@ -169,7 +169,7 @@ def _read(path: Path, dataset: Any) -> tuple[Loop, Scale]:
     stated = loop.frame_times
     _set_times(loop, header, len(loop.frames))
     if loop.frame_times is None and stated is not None:
-        loop.frame_times, loop.times_are = stated, "playback"
+        loop.frame_times, loop.frame_time_source = stated, "playback"
         loop.notes.append("The frame times are those of the playback of the video inside.")
     loop.r_waves = _r_waves(header)
     loop.view = view_words(dataset)
@@ -208,7 +208,7 @@ def _r_waves(header: Header) -> list[float] | None:
 
 def _set_times(loop: Loop, header: Header, count: int) -> None:
     """Frame times from the header: FrameTimeVector, a frame time, or a rate that is one of display."""
-    loop.times_are, loop.frame_times = "acquired", None
+    loop.frame_time_source, loop.frame_times = "acquired", None
     steps = header.numbers("FrameTimeVector")
     if steps is not None:
         if len(steps) == count and all(step > 0 for step in steps[1:]):
@@ -224,7 +224,7 @@ def _set_times(loop: Loop, header: Header, count: int) -> None:
         rate = header.positive(keyword)
         if rate:
             loop.notes.append(f"Frame times come from {keyword}, a rate for display: {rate:g} frames/s.")
-            loop.frame_times, loop.times_are = [t / rate for t in range(count)], "playback"
+            loop.frame_times, loop.frame_time_source = [t / rate for t in range(count)], "playback"
             return
     loop.notes.append("The header gives no frame times.")
 

@@ -19,7 +19,7 @@ def read_gif(path: Path) -> Loop:
 
     data = path.read_bytes()
     whole, aspect = _blocks(data)
-    loop, channel = Loop(aspect=aspect, times_are="playback"), FirstChannel()
+    loop, channel = Loop(aspect=aspect, frame_time_source="playback"), FirstChannel()
     frames, durations = [], []
     try:
         with silence("PIL"), Image.open(path) as image:

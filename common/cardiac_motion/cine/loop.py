@@ -26,7 +26,8 @@ class Loop:
     Attributes:
         spacing: (row, column) in mm/px.
         aspect: a pixel's height over its width, where ``spacing`` is unknown.
-        times_are: whether ``frame_times`` are those of the acquisition, or those at which the file is to be shown.
+        frame_time_source: whether ``frame_times`` are those of the acquisition, or those at which the file is to be
+            shown.
         view: what the file says of the view, in its words.
         crop: (top, left, bottom, right) of what was kept of the file's frames; None is all.
     """
@@ -35,7 +36,7 @@ class Loop:
     spacing: tuple[float, float] | None = None
     aspect: float = 1.0
     frame_times: list[float] | None = None
-    times_are: Literal["acquired", "playback"] = "acquired"
+    frame_time_source: Literal["acquired", "playback"] = "acquired"
     regions: list[dict[str, Any]] = field(default_factory=list)
     r_waves: list[float] | None = None
     colour_flow: bool = False

@@ -60,7 +60,7 @@ def read_nifti(path: Path) -> Loop:
         ),
     )
     if bytes(header["descrip"]).rstrip(b"\0").endswith(PLAYBACK):
-        loop.times_are = "playback"
+        loop.frame_time_source = "playback"
     for content in extensions:
         times = _read_times(content, len(loop.frames))
         loop.frame_times = times or loop.frame_times

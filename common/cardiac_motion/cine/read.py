@@ -5,7 +5,7 @@ A cine is a ``MetaTensor`` of shape ``[1, T, H, W]``, float32 in [0, 1], whose `
 - ``spacing``: (row, column) in mm/px, or None where the file doesn't say. It is never guessed.
 - ``aspect``: a pixel's height over its width; 1 where the file says nothing (``cine.scale.pixel_steps``).
 - ``frame_times``: T seconds that start at 0, or None.
-- ``times_are``: "acquired", or "playback" where the times are those at which a file is shown.
+- ``frame_time_source``: "acquired", or "playback" where the times are those at which a file is shown.
 - ``regions``: the regions of a DICOM ultrasound image, one dict each (see ``ultrasound_regions``).
 - ``crop``: (top, left, bottom, right) of what was kept of the file's frames, or None where all was.
 - ``r_waves``: R wave times in seconds, or None (DICOM only).
@@ -87,7 +87,7 @@ def read_cine(path: Source | Sequence[Source], spacing: float | Sequence[float] 
         "spacing": loop.spacing,
         "aspect": loop.aspect,
         "frame_times": loop.frame_times,
-        "times_are": loop.times_are,
+        "frame_time_source": loop.frame_time_source,
         "regions": loop.regions,
         "crop": loop.crop,
         "r_waves": loop.r_waves,
@@ -143,7 +143,12 @@ def read_two_frames(first: str | Path, last: str | Path, spacing: Sequence[float
         raise InputError(f"{last}: {tuple(frames[1].shape)}, the frame at end-diastole is {tuple(frames[0].shape)}")
     own = (spacing,) * 2 if isinstance(spacing, int | float) else tuple(spacing or steps[0])
     notes = ["Two frames, end-diastole and end-systole, registered directly."]
-    meta: dict[str, Any] = {"spacing": own, "aspect": own[0] / own[1], "frame_times": None, "times_are": "acquired"}
+    meta: dict[str, Any] = {
+        "spacing": own,
+        "aspect": own[0] / own[1],
+        "frame_times": None,
+        "frame_time_source": "acquired",
+    }
     meta |= {"regions": [], "r_waves": None, "colour_flow": False, "source": str(first), "notes": notes}
     return MetaTensor(torch.stack(frames)[None], meta=meta)
 

@@ -86,7 +86,7 @@ def replace_frame_rate(meta: Mapping[str, Any], frame_rate: float, frames: int) 
         stated = (len(times) - 1) / (times[-1] - times[0])
         notes.append(f"The frame rate given, {frame_rate:g} frames/s, replaces the file's {stated:.4g}.")
     given = [k / frame_rate for k in range(frames)]
-    return {**meta, "frame_times": given, "times_are": "acquired", "r_waves": None, "notes": notes}
+    return {**meta, "frame_times": given, "frame_time_source": "acquired", "r_waves": None, "notes": notes}
 
 
 def replace_spacing(meta: Mapping[str, Any], spacing: Sequence[float] | float) -> dict[str, Any]:

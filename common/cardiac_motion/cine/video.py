@@ -37,7 +37,7 @@ def read_video(path: Path) -> Loop:
             raise InputError(f"{path}: the video ends early, the last {missing} bytes are missing")
         file.seek(0)
         loop = decode_video(path, file, path.stat().st_size)
-    loop.times_are = "playback"
+    loop.frame_time_source = "playback"
     loop.notes.append("A video gives no spacing in mm: lengths are in pixels.")
     loop.notes.append("A video's times are those of its playback, which may be slower or faster than the acquisition.")
     return loop

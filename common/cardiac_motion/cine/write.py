@@ -57,7 +57,7 @@ def _write_nifti(path: str, frames: np.ndarray, meta: Mapping[str, Any]) -> None
     image.header.set_zooms((column, row, step))
     image.header.set_xyzt_units("mm" if meta.get("spacing") else "unknown", "sec" if times else "unknown")
     image.header.set_intent(TIME_SERIES_INTENT, allow_unknown=True)
-    image.header["descrip"] = b"cine (X, Y, T)" + (PLAYBACK if meta.get("times_are") == "playback" else b"")
+    image.header["descrip"] = b"cine (X, Y, T)" + (PLAYBACK if meta.get("frame_time_source") == "playback" else b"")
     if times and not np.allclose(np.diff(times), step, atol=1e-6):
         content = json.dumps({"frame_times": times}).encode()
         image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", content))

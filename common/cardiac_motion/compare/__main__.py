@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Run everything and write ``table.md``, ``table.csv`` (rows), ``cases.csv`` and ``boxes.png``; returns the rows.
 
-    Of simulated cines also ``nlcc_epe.png`` and ``profile.png``. With several folds each has its folder of these, and
+    Of simulated cines also ``lncc2_epe.png`` and ``profile.png``. With several folds each has its folder of these, and
     ``worst.md`` and ``worst.csv`` have a line a method with what it is in its worst fold.
 
     Raises:
@@ -106,7 +106,7 @@ def write_tables(methods: Sequence[Method], output_dir: Path, about: str) -> lis
     if done:
         box_plot(done, output_dir / "boxes.png")
     if done and kind_of(done).metric == "epe_mm":
-        truth_plot(done, output_dir / "nlcc_epe.png")
+        truth_plot(done, output_dir / "lncc2_epe.png")
         profile_plot(done, output_dir / "profile.png")
     return table
 

@@ -35,8 +35,8 @@ def box_plot(methods: Sequence[Method], path: Path) -> None:
 
 
 def truth_plot(methods: Sequence[Method], path: Path) -> None:
-    """Is the better similarity the truer motion? NLCC against endpoint error in the myocardium, a point a method."""
-    found = {m.title: [finite(m, metric) for metric in ("nlcc_myocardium", "epe_mm")] for m in methods}
+    """Is the better similarity the truer motion? LNCC² against endpoint error in the myocardium, a point a method."""
+    found = {m.title: [finite(m, metric) for metric in ("lncc2_myocardium", "epe_mm")] for m in methods}
     points = {title: (x.mean(), y.mean()) for title, (x, y) in found.items() if len(x) and len(y)}
     if not points:
         return
@@ -44,7 +44,7 @@ def truth_plot(methods: Sequence[Method], path: Path) -> None:
     for title, (x, y) in points.items():
         axis.plot(x, y, "o", color="tab:blue")
         axis.annotate(title, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=8)
-    axis.set_xlabel("NLCC in the myocardium")
+    axis.set_xlabel("LNCC² in the myocardium")
     axis.set_ylabel("endpoint error a frame, mm")
     axis.grid(alpha=0.3)
     _save(figure, path)

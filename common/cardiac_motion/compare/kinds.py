@@ -8,16 +8,16 @@ from typing import Any
 
 Columns = dict[str, tuple[str, float, int]]  # metric: heading, factor, digits
 COSTS: Columns = {
-    "folding": ("folding, %", 100, 3),
+    "folding_fraction": ("folding, %", 100, 3),
     "log_jacobian_sd": ("sd ln J", 1, 3),
-    "nlcc": ("NLCC", 1, 3),
+    "lncc2": ("LNCC²", 1, 3),
     "seconds": ("seconds a case", 1, 2),
     "registration_seconds": ("of these registration", 1, 2),
     "seconds_per_pair": ("seconds a pair", 1, 3),
     "memory_mib": ("memory, MiB", 1, 0),
 }
 RECONSTRUCTION: Columns = {"mse": ("MSE ·10⁻³", 1e3, 3), **COSTS}
-DISTANCES: Columns = {"dm_mm": ("d_m, mm", 1, 2), "dh_mm": ("d_H, mm", 1, 2)}
+DISTANCES: Columns = {"mean_contour_distance_mm": ("d_m, mm", 1, 2), "hausdorff_mm": ("d_H, mm", 1, 2)}
 
 
 @dataclass(frozen=True)
@@ -78,19 +78,19 @@ KINDS = (
         False,
         {
             "epe_mm": ("EPE a frame, mm", 1, 3),
-            "epe_es_mm": ("EPE ED to ES, mm", 1, 2),
+            "epe_ed_es_mm": ("EPE ED to ES, mm", 1, 2),
             **DISTANCES,
             "gls_error": ("GLS bias, points", 1, 2),
             "gls_absolute_error": ("GLS mae", 1, 2),
-            "mapse_error": ("MAPSE bias, points", 1, 2),
-            "mapse_absolute_error": ("MAPSE mae", 1, 2),
-            "nlcc_myocardium": ("NLCC in the myocardium", 1, 3),
+            "long_axis_strain_error": ("long-axis strain bias, points", 1, 2),
+            "long_axis_strain_absolute_error": ("long-axis strain mae", 1, 2),
+            "lncc2_myocardium": ("LNCC² in the myocardium", 1, 3),
             **COSTS,
         },
-        ("epe_mm", "epe_es_mm", "gls_error"),
+        ("epe_mm", "epe_ed_es_mm", "gls_error"),
     ),
     Kind(
-        "dm_mm",
+        "mean_contour_distance_mm",
         False,
         {
             **DISTANCES,
@@ -99,7 +99,7 @@ KINDS = (
             "dice_atrium": ("Dice atrium, %", 100, 2),
             **COSTS,
         },
-        ("dm_mm", "dh_mm", "dice_myocardium"),
+        ("mean_contour_distance_mm", "hausdorff_mm", "dice_myocardium"),
     ),
     Kind(
         "dice",
@@ -114,8 +114,8 @@ KINDS = (
         ("dice_head", "dice_body", "dice"),
     ),
 )
-UNKNOWN = Kind(None, True, RECONSTRUCTION, ("nlcc",))  # likeness is shown, and decides nothing
-CORRELATED = ("gls", "mapse")  # found and true values of a case, whose correlation is told
+UNKNOWN = Kind(None, True, RECONSTRUCTION, ("lncc2",))  # likeness is shown, and decides nothing
+CORRELATED = ("gls", "long_axis_strain")  # found and true values of a case, whose correlation is told
 
 
 def kind_named(table: Sequence[dict[str, Any]]) -> Kind:

@@ -13,7 +13,7 @@ from cardiac_motion.core.tables import write_csv
 from cardiac_motion.core.whole_files import write_whole
 
 Table = Sequence[dict[str, Any]]
-LARGER = ("nlcc", "nlcc_myocardium")  # the larger the better, as what starts with dice
+LARGER = ("lncc2", "lncc2_myocardium")  # the larger the better, as what starts with dice
 
 
 def find_worst(values: Mapping[str, float], metric: str) -> tuple[str, float] | None:

@@ -60,11 +60,11 @@ def pair_rows(case: str, columns: Mapping[str, Sequence[float]] | None) -> list[
 
 
 def table_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of ``stage``, ``mse``, ``nlcc``, ``seconds`` as lines for the terminal."""
-    lines = [f"  {'':<12}{'MSE ·10⁻³':>10}{'NLCC':>8}{'seconds':>9}"]
+    """Rows of ``stage``, ``mse``, ``lncc2``, ``seconds`` as lines for the terminal."""
+    lines = [f"  {'':<12}{'MSE ·10⁻³':>10}{'LNCC²':>8}{'seconds':>9}"]
     for row in rows:
         seconds = f"{row['seconds']:.1f}" if row["seconds"] else ""
-        lines.append(f"  {row['stage']:<12}{row['mse'] * 1e3:>10.3f}{row['nlcc']:>8.3f}{seconds:>9}")
+        lines.append(f"  {row['stage']:<12}{row['mse'] * 1e3:>10.3f}{row['lncc2']:>8.3f}{seconds:>9}")
     return "\n".join(lines)
 
 

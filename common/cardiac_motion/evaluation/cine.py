@@ -44,7 +44,7 @@ class CineEvaluator(CaseEvaluator):
         method: name that ``summary.json`` carries.
         contour, ed, es: as ``track_contour`` takes them.
         midwall_fit: where the wall is known, by a contour, the motion of its borders and ends is taken from its inside.
-        radius: of the NLCC window that measures.
+        radius: of the LNCC² window that measures.
         save_fields, save_figures, save_warped: which files are wanted beside ``summary.json``.
     """
 

@@ -212,12 +212,12 @@ class TrackedContour:
     Attributes:
         points: ``[T, P, 2]`` (row, column) in pixels.
         beat: from end-diastole on.
-        curves: ``gls`` and ``mapse`` as fractions of end-diastole, and with a known spacing ``mapse_mm``: a value a
-            frame, as tracked.
-        compensated: ``gls`` and ``mapse`` of the beat's frames, less an even drift where the beat is whole.
+        curves: ``gls`` and ``long_axis_strain`` as fractions of end-diastole, and with a known spacing ``mapse_mm``: a
+            value a frame, as tracked.
+        compensated: ``gls`` and ``long_axis_strain`` of the beat's frames, less an even drift where the beat is whole.
         scores: those of the strain pipeline (``measures.measures``) by its names, in %: ``gls``
-            (end-systolic), ``gls_peak_systolic``, ``gls_uncompensated``, ``drift`` (of a whole beat), ``mapse``
-            (peak-systolic); ``mapse_mm``; ``es``, the frame of end-systole.
+            (end-systolic), ``gls_peak_systolic``, ``gls_uncompensated``, ``drift`` (of a whole beat),
+            ``long_axis_strain`` (peak-systolic); ``mapse_mm``; ``es``, the frame of end-systole.
     """
 
     points: Array
@@ -255,10 +255,10 @@ def track_contour(
     points = track(start, ddf, ed).double().numpy()
     spacing, steps = case.meta.spacing, case.meta.steps
     beat = contour_beat(strain.cavity_areas(points, steps), case.meta.frame_times, ed, es)
-    curves = {"gls": strain.gls(points, steps, ed), "mapse": strain.mapse(points, steps, ed)}
+    curves = {"gls": strain.gls(points, steps, ed), "long_axis_strain": strain.long_axis_strain(points, steps, ed)}
     first, last = min(beat.ed, beat.es), max(beat.end, beat.ed)
     at, end = beat.es - first, last - first
-    whole = beat.whole and beat.es > beat.ed
+    whole = beat.complete and beat.es > beat.ed
     inside = {
         name: strain.remove_drift(curve[first : last + 1], 0, end) if whole else curve[first : last + 1]
         for name, curve in curves.items()
@@ -267,7 +267,7 @@ def track_contour(
         "gls": 100 * float(inside["gls"][at]),
         "gls_peak_systolic": 100 * strain.peak_systolic(inside["gls"], ed - first, at),
         "gls_uncompensated": 100 * float(curves["gls"][beat.es]),
-        "mapse": 100 * strain.peak_systolic(inside["mapse"], ed - first, at),
+        "long_axis_strain": 100 * strain.peak_systolic(inside["long_axis_strain"], ed - first, at),
         "es": beat.es,
     }
     if whole:
@@ -288,9 +288,9 @@ def contour_beat(areas: Array, times: Sequence[float] | None, ed: int, es: int |
 
     Examples:
         >>> contour_beat(100 - 40 * np.sin(np.pi * np.arange(21) / 20), None, 0)
-        Beat(ed=0, es=10, end=20, whole=True)
+        Beat(ed=0, es=10, end=20, complete=True)
         >>> contour_beat(np.array([100.0, 90.0, 80.0, 70.0]), None, 0)  # cut off in systole
-        Beat(ed=0, es=3, end=3, whole=False)
+        Beat(ed=0, es=3, end=3, complete=False)
     """
     last = len(areas) - 1
     if es is not None and es <= ed:
@@ -338,8 +338,8 @@ def rasterise_wall(case: CineCase, contour: str | None = None, ed: int = 0) -> T
 def write_contour(folder: Path, case: CineCase, contour: TrackedContour) -> None:
     """Write ``contours.json``, ``strain.csv`` (a row a frame, strains in %) and ``strain.png`` into a folder.
 
-    ``gls (%)`` and ``mapse (%)`` are those of the beat, less an even drift where it is whole; beside them is what was
-    tracked.
+    ``gls (%)`` and ``long_axis_strain (%)`` are those of the beat, less an even drift where it is whole; beside them is
+    what was tracked.
     """
     times, curves, beat = case.meta.frame_times, contour.curves, contour.beat
     (folder / "contours.json").write_text(
@@ -353,13 +353,13 @@ def write_contour(folder: Path, case: CineCase, contour: TrackedContour) -> None
     millimetres = [name for name in curves if name == "mapse_mm"]
     with open(folder / "strain.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        tracked = [f"{name}, as tracked (%)" for name in ("gls", "mapse")]
+        tracked = [f"{name}, as tracked (%)" for name in ("gls", "long_axis_strain")]
         head = [f"{name} (%)" for name in contour.compensated]
         writer.writerow(["frame", "seconds", *head, *tracked, *(["mapse (mm)"] if millimetres else [])])
         for t in range(len(contour.points)):
             inside = 0 <= t - first < len(contour.compensated["gls"])
             own = [round(100 * c[t - first], 4) if inside else "" for c in contour.compensated.values()]
-            raw = [round(100 * curves[name][t], 4) for name in ("gls", "mapse")]
+            raw = [round(100 * curves[name][t], 4) for name in ("gls", "long_axis_strain")]
             own += [*raw, *(round(curves[name][t], 4) for name in millimetres)]
             writer.writerow([t, times[t] if times else "", *own])
     figure, axis = plt.subplots(figsize=(6, 3.5))

@@ -1,4 +1,4 @@
-"""Pictures and films that a person can check a field by (NMSR figures 2 and 3, SSMSR figures 3 and 4)."""
+"""Pictures and movies that a person can check a field by (NMSR figures 2 and 3, SSMSR figures 3 and 4)."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def draw_warped(moving: Tensor, warped: Tensor, fixed: Tensor, path: str | Path,
     plt.close(figure)
 
 
-def draw_film(
+def draw_movie(
     cine: Tensor,
     points: Tensor,
     path: str | Path,
@@ -128,7 +128,7 @@ def draw_film(
     rate: float = 12.5,
     aspect: float = 1.0,
 ) -> None:
-    """A film of points carried along a cine, each with the way it came in the last frames.
+    """A movie of points carried along a cine, each with the way it came in the last frames.
 
     Args:
         cine: ``[T, H, W]`` in [0, 1].
@@ -136,12 +136,12 @@ def draw_film(
         path: ``.mp4`` or ``.gif``.
         still: PNG of the last frame, where wanted.
         trail: frames of the way that stay visible.
-        rate: frames a second of the film.
-        aspect: a pixel's height over its width; the film's pixels are square.
+        rate: frames a second of the movie.
+        aspect: a pixel's height over its width; the movie's pixels are square.
     """
     across = max(1, round(640 / cine.shape[2]))
     zoom = (across * aspect, float(across))
-    frames = show_bar(range(len(cine)), "film", "frame")
+    frames = show_bar(range(len(cine)), "movie", "frame")
     drawn = (draw_frame(cine, points, t, trail, zoom) for t in frames)
     if str(path).endswith(".gif"):
         iio.imwrite(path, list(drawn), duration=1000 / rate, loop=0)
@@ -152,7 +152,7 @@ def draw_film(
 
 
 def draw_frame(cine: Tensor, points: Tensor, t: int, trail: int, zoom: tuple[float, float]) -> np.ndarray:
-    """One frame of ``draw_film``, enlarged by ``zoom`` (row, column): ``[H·zoom, W·zoom, 3]`` bytes."""
+    """One frame of ``draw_movie``, enlarged by ``zoom`` (row, column): ``[H·zoom, W·zoom, 3]`` bytes."""
     gray = (cine[t].numpy() / max(0.3, float(cine.max()) * 0.8)).clip(0, 1) * 255
     picture = cv2.cvtColor(cv2.resize(gray.astype(np.uint8), None, fx=zoom[1], fy=zoom[0]), cv2.COLOR_GRAY2RGB)
     ways = ((points[max(0, t - trail) : t + 1].numpy() + 0.5) * np.array(zoom) * 16).round().astype(np.int32)[..., ::-1]

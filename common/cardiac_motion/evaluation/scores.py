@@ -20,7 +20,7 @@ class Scores:
     Attributes:
         metrics: one number a column of ``metrics.csv``.
         pairs: a number a frame pair, a column of ``pairs.csv``.
-        table: for the terminal, a row a stage: ``stage``, ``mse``, ``nlcc``, ``seconds``.
+        table: for the terminal, a row a stage: ``stage``, ``mse``, ``lncc2``, ``seconds``.
         profile_mm: error along a contour, where the truth is known.
     """
 
@@ -39,14 +39,15 @@ class Scores:
 
 
 def reconstruction_scores(case: Case, result: RegistrationResult, radius: int = 10) -> Scores:
-    """MSE, NLCC and folding before the registration, after each of its stages and at its end, and the seconds.
+    """MSE, LNCC² and folding before the registration, after each of its stages and at its end, and the seconds.
 
-    Metrics are the last stage's, those of the others with ``@before`` or ``@1/8``; ``pairs`` are the last stage's.
+    Metrics are the last stage's, those of the coarser ones end in ``@1/8`` and so on, those of the unregistered pairs
+    in ``_unregistered``; ``pairs`` are the last stage's.
 
     Args:
         case: with the pairs that were registered.
         result: their fields.
-        radius: of the NLCC window; the papers measure with 10 and register with 6.
+        radius: of the LNCC² window; the papers measure with 10 and register with 6.
     """
 
     def row(stage: str, scores: Mapping[str, Tensor], seconds: float) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def reconstruction_scores(case: Case, result: RegistrationResult, radius: int = 
     last = (result.stages[-1].title, result.stages[-1].seconds) if result.stages else ("after", result.seconds)
     table.append(row(last[0], found, last[1]))
     metrics = {
-        f"{key}@{stage['stage'].removeprefix('scale ')}": value
+        f"{key}_unregistered" if stage is table[0] else f"{key}@{stage['stage'].removeprefix('scale ')}": value
         for stage in table[:-1]
         for key, value in stage.items()
         if key not in ("stage", "seconds")

@@ -23,7 +23,7 @@ from cardiac_motion.evaluation.scores import Scores
 from cardiac_motion.fields.analytic import phantom_errors, probe_points
 from cardiac_motion.fields.ddf import warp
 from cardiac_motion.fields.field_files import load_ddf
-from cardiac_motion.fields.ncc import nlcc
+from cardiac_motion.fields.ncc import lncc2
 from cardiac_motion.fields.points import track
 from cardiac_motion.registration.flow_loss import endpoint_error
 from cardiac_motion.registration.overlap import segmentation_scores
@@ -51,17 +51,17 @@ def truth_scores(case: CineCase, ddf: Tensor, radius: int = 10) -> Scores:
     """Scores against the truth that a simulated case's entry names; none of a case without.
 
     An entry holds ``ddf``, ``mask``, ``contours`` and ``summary`` as ``cardiac_motion.simulation write`` makes them.
-    The metrics are ``epe_px``, ``epe_mm`` (a frame), ``epe_es_mm`` (contour points, ED to ES), ``nlcc_myocardium``,
-    ``dm_mm`` and ``dh_mm`` (mean over the frames after the first), ``gls_error`` and ``mapse_error`` (peak-systolic,
-    found less true, in points of %), beside ``gls_true`` and ``mapse_true``; of each pair the first two and
-    ``nlcc_myocardium``; and ``profile_mm``, the mean error over the beat along the endocardium. An entry of
-    ``simulation.ultrasound.physics`` has a ``body`` instead of contours, and its errors are added
-    (``fields.analytic.phantom_errors``).
+    The metrics are ``epe_px``, ``epe_mm`` (a frame), ``epe_ed_es_mm`` (contour points, ED to ES), ``lncc2_myocardium``,
+    ``mean_contour_distance_mm`` and ``hausdorff_mm`` (mean over the frames after the first), ``gls_error`` and
+    ``long_axis_strain_error`` (peak-systolic, found less true, in points of %), beside ``gls_true`` and
+    ``long_axis_strain_true``; of each pair the first two and ``lncc2_myocardium``; and ``profile_mm``, the mean error
+    over the beat along the endocardium. An entry of ``simulation.ultrasound.physics`` has a ``body`` instead of
+    contours, and its errors are added (``fields.analytic.phantom_errors``).
 
     Args:
         case: the cine.
         ddf: of its pairs, ``[T − 1, 2, H, W]``.
-        radius: of the NLCC window.
+        radius: of the LNCC² window.
 
     Raises:
         InputError: the truth can't be read or is another cine's.
@@ -71,7 +71,7 @@ def truth_scores(case: CineCase, ddf: Tensor, radius: int = 10) -> Scores:
         return Scores()
     pairs = _pair_scores(case, ddf, Path(entry.ddf), Path(entry.mask), radius)
     if entry.velocity is not None:  # of blood, which is no myocardium
-        del pairs["nlcc_myocardium"]
+        del pairs["lncc2_myocardium"]
     scores = Scores(
         {key: float(values.nanmean()) for key, values in pairs.items()},
         {key: values.tolist() for key, values in pairs.items()},
@@ -104,8 +104,8 @@ def _pair_scores(case: CineCase, ddf: Tensor, field: Path, mask: Path, radius: i
     for t in range(len(ddf)):
         pair = slice(t, t + 1)
         warped = warp(image[pair, :1], ddf[pair])
-        found.append(nlcc(image[pair, 1:], warped, radius, valid_pairs[pair]))
-    rows["nlcc_myocardium"] = torch.cat(found)
+        found.append(lncc2(image[pair, 1:], warped, radius, valid_pairs[pair]))
+    rows["lncc2_myocardium"] = torch.cat(found)
     return rows
 
 
@@ -119,11 +119,11 @@ def _contour_scores(case: CineCase, ddf: Tensor, contours: dict[str, Any], es: i
     inner, true_inner = (strain.scale_to_mm(c["endocardium"], steps) for c in (found, truth))
     distances = np.array([contour_distances(a, b) for a, b in zip(inner[1:], true_inner[1:], strict=True)])
     scores = {
-        "epe_es_mm": float(np.linalg.norm(off, axis=-1).mean()),
-        "dm_mm": float(distances[:, 0].mean()),
-        "dh_mm": float(distances[:, 1].mean()),
+        "epe_ed_es_mm": float(np.linalg.norm(off, axis=-1).mean()),
+        "mean_contour_distance_mm": float(distances[:, 0].mean()),
+        "hausdorff_mm": float(distances[:, 1].mean()),
     }
-    for name, curve in (("gls", strain.gls), ("mapse", strain.mapse)):
+    for name, curve in (("gls", strain.gls), ("long_axis_strain", strain.long_axis_strain)):
         peaks = [strain.peak_systolic(curve(c), 0, es) for c in (inner, true_inner)]
         scores[f"{name}_true"] = 100 * peaks[1]
         scores[f"{name}_error"] = 100 * (peaks[0] - peaks[1])
@@ -151,8 +151,8 @@ def label_scores(case: CineCase, ddf: Tensor) -> Scores:
 
     For entries with ``ed_label`` and ``es_label`` (1 cavity, 2 myocardium, 3 left atrium; NIfTI (X, Y)), as
     ``data_lists/camus.json`` has them; the case's first frame is end-diastole, its last end-systole. The metrics are
-    ``dice_cavity``, ``dice_myocardium``, ``dice_atrium``, and ``dm_mm`` and ``dh_mm`` of the propagated endocardium
-    against that of the ES label (section III-D.1), in mm where the spacing is known.
+    ``dice_cavity``, ``dice_myocardium``, ``dice_atrium``, and ``mean_contour_distance_mm`` and ``hausdorff_mm`` of the
+    propagated endocardium against that of the ES label (section III-D.1), in mm where the spacing is known.
 
     Args:
         case: the cine.
@@ -178,7 +178,9 @@ def label_scores(case: CineCase, ddf: Tensor) -> Scores:
     )
     points = torch.from_numpy(start / spacing).float()
     end = strain.scale_to_mm(track(points, ddf)[-1].double().numpy(), spacing)
-    return scores | Scores(dict(zip(("dm_mm", "dh_mm"), contour_distances(end, truth), strict=True)))
+    return scores | Scores(
+        dict(zip(("mean_contour_distance_mm", "hausdorff_mm"), contour_distances(end, truth), strict=True))
+    )
 
 
 def _labels(path: str, shape: Sequence[int]) -> Tensor:

@@ -20,7 +20,7 @@ from cardiac_motion.evaluation.scores import Scores
 from cardiac_motion.evaluation.writer import case_folder
 from cardiac_motion.fields.ddf import change_grids
 from cardiac_motion.fields.field_files import save_volume_ddf
-from cardiac_motion.fields.regularity import folding, log_jacobian_sd
+from cardiac_motion.fields.regularity import folding_fraction, log_jacobian_sd
 from cardiac_motion.registration.atlas import AtlasSegmentation, Segmentation
 from cardiac_motion.registration.overlap import segmentation_scores
 from cardiac_motion.volume.volume_case import LABELS, VolumeCase
@@ -35,7 +35,7 @@ class VolumeReport(Report):
     labels: Tensor
 
     def lines(self) -> str:
-        """Atlases, Dice where it is known, NLCC and seconds."""
+        """Atlases, Dice where it is known, LNCC² and seconds."""
         metrics, atlases = self.scores.metrics, self.result.names
         more = f" and {len(atlases) - 1} more atlases" if len(atlases) > 1 else ""
         lines = [f"{self.case.name}: {atlases[0]}{more}"]
@@ -43,8 +43,8 @@ class VolumeReport(Report):
             parts = ", ".join(f"{key} {metrics[f'dice_{key}']:.3f}" for key in LABELS.values())
             lines.append(f"  Dice {metrics['dice']:.3f} ({parts}), HD95 {metrics['hd95']:.2f} mm")
         lines.append(
-            f"  NLCC {metrics['nlcc']:.3f}, folding {100 * metrics['folding']:.3f} %, {metrics['seconds']:.1f} s "
-            f"(choice {metrics['choice_seconds']:.1f} s)"
+            f"  LNCC² {metrics['lncc2']:.3f}, folding {100 * metrics['folding_fraction']:.3f} %, "
+            f"{metrics['seconds']:.1f} s (choice {metrics['choice_seconds']:.1f} s)"
         )
         return "\n".join(lines)
 
@@ -95,10 +95,10 @@ class VolumeEvaluator(CaseEvaluator):
 def volume_scores(case: VolumeCase, result: Segmentation, labels: Tensor) -> Scores:
     """Dice, distances and regularity of a segmentation, on the volume's own voxels.
 
-    With a label ``dice_head``, ``dice_body``, ``dice``, ``hd95_…`` in mm, ``missed``; always ``folding`` (part of the
-    voxels, in [0, 1], mean over the atlases), ``log_jacobian_sd`` (and ``log_jacobian_sd_3`` as Learn2Reg's script has
-    it, of ln(det + 3)), ``nlcc`` (5³) of the best atlas, ``seconds``, ``choice_seconds``, ``registration_seconds`` and
-    ``memory_mib`` (peak of the process).
+    With a label ``dice_head``, ``dice_body``, ``dice``, ``hd95_…`` in mm, ``missed``; always ``folding_fraction`` (part
+    of the voxels, in [0, 1], mean over the atlases), ``log_jacobian_sd`` (and ``log_jacobian_sd_3`` as Learn2Reg's
+    script has it, of ln(det + 3)), ``lncc2`` (5³) of the best atlas, ``seconds``, ``choice_seconds``,
+    ``registration_seconds`` and ``memory_mib`` (peak of the process).
 
     Args:
         case, result: the volume and its registered atlases.
@@ -110,10 +110,10 @@ def volume_scores(case: VolumeCase, result: Segmentation, labels: Tensor) -> Sco
         spacing = np.linalg.norm(case.affine[:3, :3], axis=0).tolist()
         metrics = dict(segmentation_scores(labels, truth, LABELS, spacing))
     metrics |= {
-        "folding": float(folding(result.ddf, case.mask).mean()),
+        "folding_fraction": float(folding_fraction(result.ddf, case.mask).mean()),
         "log_jacobian_sd": float(log_jacobian_sd(result.ddf, case.mask).mean()),
         "log_jacobian_sd_3": float(log_jacobian_sd(result.ddf, case.mask, offset=3).mean()),
-        "nlcc": result.nlcc[0],
+        "lncc2": result.lncc2[0],
         "seconds": result.seconds,
         "choice_seconds": result.choice_seconds,
         "registration_seconds": result.registration_seconds,
@@ -164,7 +164,7 @@ def write_volume_case(
             "labels": {str(value): name for value, name in LABELS.items()},
             "voxels": {name: int((labels == value).sum()) for value, name in LABELS.items()},
             "atlases": result.names,
-            "atlas_nlcc": result.nlcc,
+            "atlas_lncc2": result.lncc2,
             "metrics": scores.metrics,
         }
 

@@ -31,7 +31,7 @@ from cardiac_motion.fields.field_files import save_cine_ddf
 from cardiac_motion.fields.points import grid_points, track
 from cardiac_motion.registration.result import RegistrationResult
 
-TISSUE = 0.03  # mean brightness from which the film shows points: in the dark there is nothing to follow
+TISSUE = 0.03  # mean brightness from which the movie shows points: in the dark there is nothing to follow
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def write_cine_case(
     save_figures: bool = True,
     save_warped: bool = False,
 ) -> None:
-    """The folder of a cine: field, pictures, film, the warped cine, and the curves of a contour, where there are any.
+    """The folder of a cine: field, pictures, movie, the warped cine, and the curves of a contour, where there are any.
 
     Args:
         folder: of the case.
@@ -90,7 +90,7 @@ def write_cine_case(
             "spacing": meta.spacing,
             "aspect": aspect_of(case.cine.meta),
             "frame_times": meta.frame_times,
-            "times_are": meta.times_are,
+            "frame_time_source": meta.frame_time_source,
             "crop": meta.crop,
             "notes": meta.notes,
             "field": "ddf.nii.gz (X, Y, T-1, 1, 2), (x, y) in pixels: frame t at p + ddf(p) is frame t+1 at p",
@@ -133,7 +133,7 @@ def draw(folder: Path, case: CineCase, result: RegistrationResult) -> None:
     pictures.draw_warped(moving, warped, fixed, folder / "warped.png", aspect)
     tissue = mask & (smooth(frames.mean(0)[None, None], 3.0)[0, 0] > TISSUE)
     points = track(grid_points(tissue if tissue.any() else mask, max(6, round(min(mask.shape) / 24))), ddf)
-    pictures.draw_film(frames, points, folder / "tracked.mp4", folder / "tracked.png", aspect=aspect)
+    pictures.draw_movie(frames, points, folder / "tracked.mp4", folder / "tracked.png", aspect=aspect)
 
 
 class MetricsTable:

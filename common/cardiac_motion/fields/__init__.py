@@ -19,9 +19,9 @@ __getattr__, __dir__, __all__ = lazy.attach(
         ],
         "field_files": ["load_ddf", "save_cine_ddf", "save_volume_ddf"],
         "itk_transforms": ["load_itk_transform", "save_itk_transform"],
-        "ncc": ["LocalNCCLoss", "local_ncc", "nlcc"],
+        "ncc": ["LocalNCCLoss", "local_ncc", "lncc2"],
         "points": ["grid_points", "step_backward", "step_forward", "track"],
         "random": ["random_deformation", "random_field"],
-        "regularity": ["folding", "gradient", "jacobian_determinant", "log_jacobian_sd"],
+        "regularity": ["folding_fraction", "gradient", "jacobian_determinant", "log_jacobian_sd"],
     },
 )

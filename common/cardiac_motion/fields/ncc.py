@@ -1,4 +1,4 @@
-"""Local normalised cross-correlation (NLCC): the papers' similarity, as map, metric and loss.
+"""Local normalised cross-correlation (LNCC²): the papers' similarity, as map, metric and loss.
 
 Over the window of ``2·radius + 1`` pixels a side centred at p (eq. 3 of NMSR, eq. 2 of SSMSR)::
 
@@ -196,7 +196,7 @@ def window_mask(mask: Tensor, radius: int, stride: int = 1) -> Tensor:
     return mask
 
 
-def nlcc(fixed: Tensor, warped: Tensor, radius: int = 10, mask: Tensor | None = None) -> Tensor:
+def lncc2(fixed: Tensor, warped: Tensor, radius: int = 10, mask: Tensor | None = None) -> Tensor:
     """Mean NCC² of each item over the mask (NMSR Table 1, SSMSR Table II: radius 10).
 
     Args:
@@ -209,7 +209,7 @@ def nlcc(fixed: Tensor, warped: Tensor, radius: int = 10, mask: Tensor | None = 
 
     Examples:
         >>> image = torch.rand(2, 1, 32, 32)
-        >>> nlcc(image, 1 - image, radius=4).allclose(torch.ones(2), atol=1e-3)  # squared: a negative is as alike
+        >>> lncc2(image, 1 - image, radius=4).allclose(torch.ones(2), atol=1e-3)  # squared: a negative is as alike
         True
     """
     return masked_mean(local_ncc(fixed, warped, radius), None if mask is None else window_mask(mask, radius))

@@ -36,13 +36,13 @@ def jacobian_determinant(ddf: Tensor) -> Tensor:
     return determinant
 
 
-def folding(ddf: Tensor, mask: Tensor | None = None) -> Tensor:
+def folding_fraction(ddf: Tensor, mask: Tensor | None = None) -> Tensor:
     """Part of the voxels, in [0, 1], at which each field ``[B, d, *S]`` folds: ``[B]``; ``mask [1 or B, 1, *S]``.
 
     Examples:
         >>> ddf = torch.zeros(1, 2, 4, 4)
         >>> ddf[0, 0] = -2 * torch.arange(4.0)[:, None]  # rows in the opposite order
-        >>> folding(ddf).tolist()
+        >>> folding_fraction(ddf).tolist()
         [1.0]
     """
     return masked_mean((jacobian_determinant(ddf) <= 0).float()[:, None], mask)

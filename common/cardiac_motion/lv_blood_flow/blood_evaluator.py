@@ -28,7 +28,7 @@ from cardiac_motion.evaluation.truth import truth_scores
 from cardiac_motion.evaluation.writer import case_folder
 from cardiac_motion.fields.ddf import warp
 from cardiac_motion.fields.field_files import save_cine_ddf
-from cardiac_motion.fields.ncc import nlcc
+from cardiac_motion.fields.ncc import lncc2
 from cardiac_motion.lv_blood_flow.measures import BloodFlow, measure_flow
 from cardiac_motion.lv_blood_flow.result_files import write_flow
 from cardiac_motion.registration.result import RegistrationResult
@@ -51,7 +51,7 @@ class BloodEvaluator(CaseEvaluator):
         method: name that ``summary.json`` carries.
         segmentation: weights of a ``SegmentationUNet``, which finds the pool of a cine that comes without one.
         time_sigma: Gaussian in pairs over the fields' time, as a flow goes on from one pair to the next; 0 for none.
-        radius: of the NLCC window that measures.
+        radius: of the LNCC² window that measures.
         save_fields, save_figures: which files are wanted beside ``flow.csv`` and ``summary.json``.
     """
 
@@ -92,7 +92,7 @@ class BloodEvaluator(CaseEvaluator):
                 "size": case.size,
                 "spacing": meta.spacing,
                 "frame_times": meta.frame_times,
-                "times_are": meta.times_are,
+                "frame_time_source": meta.frame_time_source,
                 "velocity": f"{flow.velocity.unit}, half-way between frames",
                 "notes": [*meta.notes, *flow.notes],
                 "table": scores.table,
@@ -117,7 +117,7 @@ class BloodEvaluator(CaseEvaluator):
         case = find_pool(case, self.segment)
         single: RegistrationResult = self.fields_of(case)
         result = replace(single, ddf=smooth_in_time(single.ddf, self.time_sigma))
-        likeness = nlcc(case.image[:, 1:], warp(case.image[:, :1], single.ddf), self.radius, case.mask)
+        likeness = lncc2(case.image[:, 1:], warp(case.image[:, :1], single.ddf), self.radius, case.mask)
         flow = measure_flow(case, result.ddf, single.ddf, alike=float(likeness.nanmean()))
         return case, result, flow if given else replace(flow, notes=[SEGMENTED, *flow.notes])
 

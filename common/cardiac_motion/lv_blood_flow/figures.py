@@ -1,4 +1,4 @@
-"""Pictures and films of a flow: arrows and stream lines by scale (NMSR figures 1 and 3), vorticity, particles."""
+"""Pictures and movies of a flow: arrows and stream lines by scale (NMSR figures 1 and 3), vorticity, particles."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def flow_curves(rows: Sequence[Mapping[str, Any]], unit: Mapping[str, str], path
     plt.close(figure)
 
 
-def particle_film(
+def particle_movie(
     cine: Tensor,
     ways: Tensor,
     blood_mask: Tensor,
@@ -152,7 +152,7 @@ def particle_film(
     trail: int = 5,
     rate: float = 8.0,
 ) -> None:
-    """A film of particles and the way that each came in the last frames, around the pool.
+    """A movie of particles and the way that each came in the last frames, around the pool.
 
     Args:
         cine: ``[T, H, W]`` in [0, 1].

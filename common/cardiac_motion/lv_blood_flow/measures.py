@@ -20,7 +20,7 @@ from cardiac_motion.ventricle.blood_pool import long_axis
 
 RANGE = 6.0  # pixels a frame up to which the method is tested (docs/blood.md)
 UNSTEADY = 0.5  # RMS change of the field from pair to pair over its RMS; √2 is that of fields without relation
-LEAST_ALIKE = 0.75  # NLCC of the registered frames (radius 10) from which on they are taken to match
+LEAST_ALIKE = 0.75  # LNCC² of the registered frames (radius 10) from which on they are taken to match
 _RING = 9  # pixels around the pool that are the tissue it is compared with
 _TURNS = {1: "ccw", -1: "cw"}
 
@@ -67,7 +67,7 @@ def measure_flow(
         single: the fields of each pair alone, where ``ddf`` is smoothed over time: what says whether they agree.
         reach: of Γ₂ in mm; where the spacing isn't known, in widths of a pixel, twice as many.
         least_area: of a vortex, mm² (four times as many squared pixels).
-        alike: mean NLCC (radius 10) of the registered frames in the pool, where it is known.
+        alike: mean LNCC² (radius 10) of the registered frames in the pool, where it is known.
 
     Raises:
         ValueError: a case without a pool.
@@ -169,8 +169,8 @@ def notes_of(case: CineCase, ddf: Tensor, velocity: Velocity, alike: float | Non
         needed = {"spacing": case.meta.spacing, "frame times": case.meta.frame_times}
         missing = " and ".join(name for name, known in needed.items() if not known)
         notes.append(f"Velocities are in pixels a frame: {missing} not known.")
-    elif case.meta.times_are == "playback":
-        notes.append("The frame times are those of playback: if the film was slowed, velocities are too low.")
+    elif case.meta.frame_time_source == "playback":
+        notes.append("The frame times are those of playback: if the movie was slowed, velocities are too low.")
     return notes
 
 

@@ -1,4 +1,4 @@
-"""The page of a cine of blood: what was seen, curves over the beat, pictures; it needs no other file but the film."""
+"""The page of a cine of blood: what was seen, curves over the beat, pictures; it needs no other file but the movie."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def write_report(folder: Path, case: CineCase, flow: BloodFlow) -> None:
     energy = [curve("kinetic_energy"), curve("energy_loss")] if flow.velocity.physical else []
     depth = curve("ccw_depth", "cw_depth")
     sections.append(section("Over the cine", columns(speed, depth), *([columns(*energy)] if energy else [])))
-    film = '<p><a href="particles.mp4">particles.mp4</a>, carried by the measured fields</p>'
-    sections.append(section("Particles", _picture(folder / "particles.png"), film))
+    movie = '<p><a href="particles.mp4">particles.mp4</a>, carried by the measured fields</p>'
+    sections.append(section("Particles", _picture(folder / "particles.png"), movie))
     sections.append(section("What this cannot say", bullets(CANNOT)))
     subtitle = f"{case.meta.source} · {case.cine.shape[1]} frames · research only"
     with write_whole(folder / "flow.html") as beside:

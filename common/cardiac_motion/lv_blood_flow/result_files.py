@@ -1,4 +1,4 @@
-"""The folder of a cine of blood: ``flow.csv``, fields as NIfTI and VTK, pictures, a film and a page.
+"""The folder of a cine of blood: ``flow.csv``, fields as NIfTI and VTK, pictures, a movie and a page.
 
 ``velocity.nii.gz`` (X, Y, N, 1, 2; components (x, y)), ``vorticity.nii.gz`` (X, Y, N) and ``pool.nii.gz`` (X, Y, T)
 beside ``vtk/flow.pvd`` (an image a pair: velocity, vorticity, divergence, stream function, pool), ``vtk/pathlines.vtp``
@@ -23,7 +23,7 @@ from cardiac_motion.fields.points import grid_points
 from cardiac_motion.haemodynamics.derivatives import divergence
 from cardiac_motion.haemodynamics.stream import pathlines, stream_function, stream_lines
 from cardiac_motion.haemodynamics.velocity import velocity_of
-from cardiac_motion.lv_blood_flow.figures import flow_by_scale, flow_curves, particle_film, vorticity_pictures
+from cardiac_motion.lv_blood_flow.figures import flow_by_scale, flow_curves, particle_movie, vorticity_pictures
 from cardiac_motion.lv_blood_flow.measures import BloodFlow, units
 from cardiac_motion.lv_blood_flow.report import write_report
 from cardiac_motion.registration.result import RegistrationResult
@@ -38,7 +38,7 @@ def write_flow(
         folder: of the case, under way.
         case, result, flow: of the cine.
         save_fields: NIfTI and VTK too.
-        save_figures: pictures, film and page too.
+        save_figures: pictures, movie and page too.
     """
     write_csv(folder / "flow.csv", [dict(row) for row in flow.rows])
     write_csv(folder / "flow_units.csv", [{"column": k, "unit": u} for k, u in units(flow.velocity).items()])
@@ -59,7 +59,7 @@ def write_flow(
         rate = "1/s" if flow.velocity.physical else "1/frame"
         vorticity_pictures(frames[:-1], flow.vorticity, flow.vortices, rate, folder / "vorticity.png")
         flow_curves(flow.rows, units(flow.velocity), folder / "curves.png")
-        particle_film(frames, ways, case.blood_mask, folder / "particles.mp4", folder / "particles.png")
+        particle_movie(frames, ways, case.blood_mask, folder / "particles.mp4", folder / "particles.png")
         write_report(folder, case, flow)
 
 

@@ -1,6 +1,6 @@
 """Registration-based segmentation by atlases (SSMSR section III-B, Table I).
 
-Of a set of labelled volumes the most similar to the target by NLCC is chosen, before or after a registration by the
+Of a set of labelled volumes the most similar to the target by LNCC² is chosen, before or after a registration by the
 trained network; it is registered to the target, and its label carried over. Beyond the paper, the labels of the k most
 similar atlases are fused: by a vote, or weighted by how well each agrees with the target around the voxel, as in joint
 label fusion without its correlation term (Sabuncu et al. 2010; Wang et al. 2013).
@@ -127,7 +127,7 @@ class Segmentation(RegistrationResult):
     Attributes:
         names: of the atlases used, best first.
         affine: of the best atlas on the common grid, its voxels to RAS mm.
-        nlcc: of each with the target after registration, in [0, 1].
+        lncc2: of each with the target after registration, in [0, 1].
         warped: the registered atlases, ``[k, 1, *S]``.
         memberships: of the target, ``[1, 1 + labels, *S]``, background first.
         choice_seconds, registration_seconds: what either took.
@@ -135,7 +135,7 @@ class Segmentation(RegistrationResult):
 
     names: list[str]
     affine: np.ndarray
-    nlcc: list[float]
+    lncc2: list[float]
     warped: Tensor
     memberships: Tensor
     choice_seconds: float
@@ -149,18 +149,18 @@ class AtlasSegmentation(RegistrationInferer):
         atlases: to choose from; one that is the target itself is never chosen.
         inferer: registers pairs ``[n, 2, *S]`` with the network: MONAI's ``SimpleInferer`` (a forward pass; default)
             or a ``MultiScaleTestTimeTraining``.
-        choice: ``after`` takes the highest NLCC after a registration by ``selector``, ``before`` that of the volumes as
-            they are.
+        choice: ``after`` takes the highest LNCC² after a registration by ``selector``, ``before`` that of the volumes
+            as they are.
         selector: network of the choice after registration; None takes the network that registers.
         candidates: most similar atlases before registration that ``after`` looks at; 0 looks at all.
-        refined_candidates: of the chosen atlases so many are registered, and the ``n_atlases`` best by NLCC after it
+        refined_candidates: of the chosen atlases so many are registered, and the ``n_atlases`` best by LNCC² after it
             are kept; 0 registers ``n_atlases``.
         n_atlases: k, atlases to fuse.
         fusion: ``majority`` (a vote of equal weights) or ``joint`` (weights by local agreement).
         margin: similarity (and a test-time training) looks no farther than so many voxels around where atlases are
             labelled; None looks at the whole volume, as the paper does.
         crop: register only the box that the target covers: methods that learn nothing need no padding, and are faster.
-        radius: of the NLCC window of choice and fusion in voxels (the paper: 2, a window of 5³).
+        radius: of the LNCC² window of choice and fusion in voxels (the paper: 2, a window of 5³).
         sharpness: power of the local NCC² that weights a vote in ``joint``.
         memberships: a network that labels taught to segment (``Memberships``); atlases' labels and what it predicts of
             the target are then registered beside the intensities, by a loss that knows them.
@@ -242,7 +242,7 @@ class AtlasSegmentation(RegistrationInferer):
             ddf=ddf,
             names=[self.atlases.names[i] for i in index],
             affine=self.atlases.affines[index[0]],
-            nlcc=agreement[best].tolist(),
+            lncc2=agreement[best].tolist(),
             warped=warped,
             memberships=self._fuse(warped, inputs, labels),
             choice_seconds=chosen - start,
@@ -303,7 +303,7 @@ class AtlasSegmentation(RegistrationInferer):
 
 
 def similarity(fixed: Tensor, moving: Tensor, mask: Tensor | None, radius: int = 2) -> Tensor:
-    """NLCC of each of ``moving [n, 1, *S]`` with ``fixed [1, 1, *S]`` over the mask: ``[n]`` in [0, 1].
+    """LNCC² of each of ``moving [n, 1, *S]`` with ``fixed [1, 1, *S]`` over the mask: ``[n]`` in [0, 1].
 
     Examples:
         >>> fixed = torch.rand(1, 1, 12, 12, 12, generator=torch.Generator().manual_seed(0))

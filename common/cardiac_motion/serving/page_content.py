@@ -55,7 +55,7 @@ def page_content(corrected: Corrected, method: str) -> dict[str, Any]:
         ],
         "drawn": list(study.wall.drawn),
         "lines": {str(t): np.round(found, 1).tolist() for t, found in lines_by_frame(study.tracked, SHOWN).items()},
-        "similarity": float(np.mean([row["nlcc"] for row in segments])),
+        "similarity": float(np.mean([row["lncc2"] for row in segments])),
         "seconds": study.seconds.get("motion"),
         "spacing": study.case.meta.spacing,
         "times": study.case.meta.frame_times,

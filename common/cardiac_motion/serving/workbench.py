@@ -127,7 +127,7 @@ def open_cine(request: Request) -> dict[str, Any]:
         "width": width,
         "frames": len(frames),
         "times": times,
-        "times_are": case.meta.times_are,
+        "frame_time_source": case.meta.frame_time_source,
         "rate": (len(times) - 1) / (times[-1] - times[0]) if times else None,
         "spacing": case.meta.spacing,
         "zoom": case.meta.zoom,

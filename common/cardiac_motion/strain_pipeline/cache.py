@@ -95,7 +95,7 @@ def measure_kept(
         tracked = track(case, wall, kept.result, fusion, kept.seen)
     with time_block(seconds, "strain"):
         found = measures(tracked, case.meta, view.view, wall.lines[:, 0])
-        trusted = case.meta.times_are == "acquired"
+        trusted = case.meta.frame_time_source == "acquired"
         for one, beat in zip(tracked, found.beats, strict=True):
             checks += tracking_checks(one, beat, wall, trusted, bool(wall.drawn))
         passed = gate.select_beats(checks, [beat["ed"] for beat in found.beats], case.entry.image)

@@ -95,14 +95,14 @@ class SimulatedRepeats:
         around = surroundings(study.case, beat)
         strength, repeats = 0.0, []
         first = self._repeat(study, beat, template, steps, found / 100, around, 0.0, 0)
-        alike, wanted = float(track(*first[:3])[0].nlcc.mean()), float(beat.nlcc.mean())
+        alike, wanted = float(track(*first[:3])[0].lncc2.mean()), float(beat.lncc2.mean())
         if wanted < alike:
             strength = float(np.clip((1 - (wanted / alike) ** 0.25) / 0.15, 0, 1))
         for number in range(self.count):
             true = float(np.clip(found / 100 + STEPS[number % len(STEPS)], *RANGE))
             case, wall, seen, size = self._repeat(study, beat, template, steps, true, around, strength, 1 + number)
             (tracked,) = track(case, wall, seen)
-            repeats.append(SimulatedRepeat(100 * true, gls(tracked, size), float(tracked.nlcc.mean())))
+            repeats.append(SimulatedRepeat(100 * true, gls(tracked, size), float(tracked.lncc2.mean())))
         return RepeatsResult(found, tuple(repeats), around, strength, wanted)
 
     def _repeat(
@@ -133,7 +133,7 @@ class SimulatedRepeats:
         lines[0] = drawn
         es, last = beat.beat.es - beat.beat.ed, len(times) - 1
         labels = torch.zeros((len(times), *frames.shape[1:]), dtype=torch.uint8)
-        wall = Wall(labels, np.ones(len(times)), lines, (Beat(0, es, last, beat.beat.whole),), (), (0,))
+        wall = Wall(labels, np.ones(len(times)), lines, (Beat(0, es, last, beat.beat.complete),), (), (0,))
         case = CineCase(Entry("repeat", study.case.entry.image), frame_pairs(cine), mask, cine)
         return case, wall, widen_sector(cine), grid.spacing
 
@@ -196,7 +196,7 @@ def repeat_times(beat: Beat, frame_times: Sequence[float] | None) -> tuple[Array
     """
     count = beat.end - beat.ed
     rate = HEART_RATE
-    if frame_times is not None and beat.whole:
+    if frame_times is not None and beat.complete:
         rate = float(np.clip(60 / (frame_times[beat.end] - frame_times[beat.ed]), 35, 200))
     period = 60 / rate
     closes = min(systole(rate)[1], 0.6 * period)
@@ -204,7 +204,7 @@ def repeat_times(beat: Beat, frame_times: Sequence[float] | None) -> tuple[Array
     frames = np.arange(count + 1)
     times = np.where(frames <= es, closes * frames / es, 0.0)
     if count > es:
-        left = (period - closes) if beat.whole else closes / es * (count - es)
+        left = (period - closes) if beat.complete else closes / es * (count - es)
         times = np.where(frames > es, closes + left * (frames - es) / (count - es), times)
     return np.minimum(times, period), rate
 

@@ -56,7 +56,7 @@ class StrainEvaluator(CaseEvaluator):
         fusion: how lines and motion are weighed.
         gate: what must hold before strain is given.
         points: along the wall, seven at least.
-        save_figures: write report and film.
+        save_figures: write report and movie.
         weights: name of a network to what its weights are and what they were trained on.
         options: that are told in the report.
         baseline: results of an earlier study of the patient (``followup.read_earlier``): the change of each view that

@@ -37,13 +37,13 @@ class Beat:
     Attributes:
         ed, es: end-diastole and end-systole; ``es`` is ``end`` where the cine ends a little before end-systole.
         end: last frame; the next end-diastole where the beat is whole.
-        whole: whether the cine holds the beat to its end.
+        complete: whether the cine holds the beat to its end.
     """
 
     ed: int
     es: int
     end: int
-    whole: bool
+    complete: bool
 
 
 def find_beats(
@@ -69,7 +69,7 @@ def find_beats(
     Examples:
         >>> areas = 1000 - 200 * (1 - np.cos(2 * np.pi * np.arange(51) / 25))  # two beats of 25 frames
         >>> find_beats(areas, list(0.04 * np.arange(51)))
-        [Beat(ed=0, es=12, end=25, whole=True), Beat(ed=25, es=37, end=50, whole=True)]
+        [Beat(ed=0, es=12, end=25, complete=True), Beat(ed=25, es=37, end=50, complete=True)]
     """
     values = np.asarray(areas, dtype=np.float64)
     last = len(values) - 1
@@ -117,12 +117,12 @@ def refine_end_systole(beat: Beat, areas: ArrayLike) -> Beat:
 
     Examples:
         >>> refine_end_systole(Beat(0, 2, 4, True), [100.0, 80.0, 70.0, 60.0, 100.0])
-        Beat(ed=0, es=3, end=4, whole=True)
+        Beat(ed=0, es=3, end=4, complete=True)
     """
     values = np.asarray(areas, dtype=np.float64)
     if beat.es == beat.end:
         return beat
-    if beat.whole:
+    if beat.complete:
         values = values - np.linspace(0, values[-1] - values[0], len(values))
     es = beat.ed + 1 + int(values[1:-1].argmin())
     return replace(beat, es=es)

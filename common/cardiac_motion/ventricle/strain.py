@@ -90,12 +90,12 @@ def gls(contours: ArrayLike, spacing: Sequence[float] | None = None, ed: int = 0
     return lagrangian(length(contours, spacing), ed)
 
 
-def mapse(contours: ArrayLike, spacing: Sequence[float] | None = None, ed: int = 0) -> Array:
+def long_axis_strain(contours: ArrayLike, spacing: Sequence[float] | None = None, ed: int = 0) -> Array:
     """MAPSE as the paper takes it: the long axis's strain, a fraction, negative where it shortens: ``[T]``.
 
     Examples:
         >>> wall = np.array([[60.0, 20.0], [0.0, 40.0], [60.0, 60.0]])
-        >>> mapse([wall, 0.75 * wall]).tolist()
+        >>> long_axis_strain([wall, 0.75 * wall]).tolist()
         [0.0, -0.25]
     """
     return lagrangian(long_axis(contours, spacing, ed), ed)

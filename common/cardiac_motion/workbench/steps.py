@@ -151,7 +151,7 @@ def _frame_rate(value: Any, edits: Edits, known: Known, shown: Shown) -> dict[st
         raise Refused(400, "expected frames_per_second or beats_per_minute")
     if "beats_per_minute" in value:
         heart = check_value(number(35, 200), value["beats_per_minute"], "beats_per_minute")
-        beat = next((beat for beat in (shown or {}).get("beats", []) if beat["whole"]), None)
+        beat = next((beat for beat in (shown or {}).get("beats", []) if beat["complete_beat"]), None)
         if beat is None:
             raise Refused(409, "no whole beat is measured: type the frame rate, not the heart rate")
         rate, source = round((beat["end"] - beat["ed"]) * heart / 60, 3), f", from a heart rate of {heart:g} beats/min"

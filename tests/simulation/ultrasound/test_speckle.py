@@ -8,7 +8,7 @@ import torch
 
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import warp
-from cardiac_motion.fields.ncc import nlcc
+from cardiac_motion.fields.ncc import lncc2
 from cardiac_motion.simulation.grid import ImageGrid
 from cardiac_motion.simulation.ultrasound.image import PROBES, Scanner
 from cardiac_motion.simulation.ultrasound.speckle import SHAPES, BodyMotion, Speckle, TexturedBody, draw_speckle
@@ -86,7 +86,7 @@ def test_the_pictures_move_as_the_field_says(scanner):
     inner = pair["mask"][None] > 0
     moved = warp(pair["image"][None, :1], pair["ddf"][None])
     fixed = pair["image"][None, 1:]
-    before, after = float(nlcc(fixed, pair["image"][None, :1], 6, inner)), float(nlcc(fixed, moved, 6, inner))
+    before, after = float(lncc2(fixed, pair["image"][None, :1], 6, inner)), float(lncc2(fixed, moved, 6, inner))
     assert after > 0.8 and after > before + 0.02
 
 
@@ -96,7 +96,7 @@ def test_speckle_decorrelates_as_it_turns(scanner):
     for moving in (1, 3, 7):
         pair = world.pair(0, moving)
         moved = warp(pair["image"][None, :1], pair["ddf"][None])
-        likeness.append(float(nlcc(pair["image"][None, 1:], moved, 6, pair["mask"][None] > 0)))
+        likeness.append(float(lncc2(pair["image"][None, 1:], moved, 6, pair["mask"][None] > 0)))
     assert likeness[0] > likeness[1] + 0.02 > likeness[2] + 0.04
 
 

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.strain_pipeline.measures.followup import change, changes, half_width, read_earlier, smallest_change
+from cardiac_motion.strain_pipeline.measures.followup import (
+    change,
+    changes,
+    half_width,
+    read_earlier,
+    smallest_detectable_change,
+)
 from cardiac_motion.strain_pipeline.measures.intervals import METHOD, QUANTILE, REPEAT, interval, sampling_variance
 
 NAMES = ("basal inferoseptal", "mid inferoseptal", "apical septal")
@@ -21,7 +27,7 @@ def summary(gls=-20.0, view="apical_4ch", layer="endocardium", rejected=None, fo
         segments.append({"name": name, "rejected": rejected if out else None, "end_systolic": strain, "interval": held})
     return {
         "view": view, "source": "a.dcm", "layer": layer, "forced": forced, "options": {"motion": "NCC flow"},
-        "means": {"gls": gls, "mapse": None, "ejection_fraction": 60.0},
+        "means": {"gls": gls, "long_axis_strain": None, "ejection_fraction": 60.0},
         "intervals": {"gls": interval(gls, 1.0, METHOD["gls"])}, "beats": [{"segments": segments}],
     }  # fmt: skip
 
@@ -46,7 +52,7 @@ def rows(gls):
 def test_changes_of_a_view_with_their_intervals(folder):
     earlier = read_earlier(folder)
     assert set(earlier) == {"apical_4ch", "apical_2ch"} and not earlier["apical_4ch"].forced
-    now = {"gls": -10.0, "mapse": -12.0, "ejection_fraction": 58.0}
+    now = {"gls": -10.0, "long_axis_strain": -12.0, "ejection_fraction": 58.0}
     found = changes(
         earlier["apical_4ch"], now, {"gls": interval(-10.0, 2.0, METHOD["gls"])}, rows(-20.5), "endocardium"
     )
@@ -74,8 +80,8 @@ def test_a_change_from_nothing_is_covered_as_often_as_it_says():
 def test_the_smallest_change_is_half_the_interval_of_two_alike():
     one = interval(-18.0, 1.2, METHOD["gls"])
     assert sampling_variance(one, METHOD["gls"]) == pytest.approx(1.2**2)
-    assert smallest_change(one, "gls") == half_width(one, one, "gls")
-    assert smallest_change(one, "gls") == pytest.approx(QUANTILE * np.sqrt(2 * 1.2**2 + REPEAT["gls"] ** 2))
+    assert smallest_detectable_change(one, "gls") == half_width(one, one, "gls")
+    assert smallest_detectable_change(one, "gls") == pytest.approx(QUANTILE * np.sqrt(2 * 1.2**2 + REPEAT["gls"] ** 2))
 
 
 def test_segments_that_were_left_out_have_no_change(tmp_path):

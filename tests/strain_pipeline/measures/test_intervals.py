@@ -18,7 +18,7 @@ from cardiac_motion.strain_pipeline.tracking.motion import transverse_spread
 from tests.strain_pipeline.test_pipeline import beat_with
 
 ROWS = [{"name": str(k), "rejected": None, "end_systolic": -20.0} for k in range(6)]
-NUMBERS = {"gls": -20.0, "mapse": -20.0}
+NUMBERS = {"gls": -20.0, "long_axis_strain": -20.0}
 
 
 def beat(deviation=0.0, off=0.0):
@@ -54,7 +54,7 @@ def test_what_is_not_known_has_no_interval():
     assert intervals(beat_with(), NUMBERS, ROWS, 0, (1.0, 1.0), True) == ({}, [None] * 6)
     rows = [{**row, "rejected": "dark", "end_systolic": None} for row in ROWS]
     whole, parts = intervals(beat(), {**NUMBERS, "gls": None}, rows, 0, (1.0, 1.0), False)
-    assert set(whole) == {"mapse"} and parts == [None] * 6
+    assert set(whole) == {"long_axis_strain"} and parts == [None] * 6
 
 
 def test_the_mean_of_beats_is_more_certain_but_not_than_the_method():

@@ -45,10 +45,10 @@ def names(checks):
 def test_a_ventricle_passes(heart, wall):  # noqa: F811
     case, _ = heart
     found = tracked(case, wall)
-    measured = StrainMeasures(least_nlcc=0.0)([found], case.meta, APICAL["apical_4ch"])
+    measured = StrainMeasures(min_lncc2=0.0)([found], case.meta, APICAL["apical_4ch"])
     checks = [*wall_checks(wall, sector()), *tracking_checks(found, measured.beats[0], wall, True)]
     assert not select_failed(checks) and {c.name for c in checks} == set(LIMITS)
-    assert {c.costs for c in checks} == {CASE, BEAT, TIMES}
+    assert {c.consequence for c in checks} == {CASE, BEAT, TIMES}
     values = {c.name: c.value for c in checks}
     assert values["change of the cavity's area"] == pytest.approx(1 - 0.8**2, abs=0.03)
     assert values["systole"] == pytest.approx(0.5, abs=0.06) and values["heart rate"] == pytest.approx(60)
@@ -86,11 +86,11 @@ def test_a_cavity_that_does_not_beat_fails(wall):
 def test_a_track_that_leaves_the_wall_fails(heart, wall):  # noqa: F811
     case, _ = heart
     found = tracked(case, wall)
-    (beat,) = StrainMeasures(least_nlcc=0.0)([found], case.meta, APICAL["apical_4ch"]).beats
+    (beat,) = StrainMeasures(min_lncc2=0.0)([found], case.meta, APICAL["apical_4ch"]).beats
     off = replace(found, lines=found.lines + np.linspace(0, 40, len(SHARE))[:, None, None, None] * [0, 1])
     assert "cavity carried against segmented" in names(tracking_checks(off, beat, wall, True))
     said = [c for c in tracking_checks(off, beat, wall, True, drawn=True) if not c.passed]
-    assert {c.costs for c in said if c.name.endswith("against segmented")} == {"nothing"}
+    assert {c.consequence for c in said if c.name.endswith("against segmented")} == {"nothing"}
     numbers = {**beat["numbers"], "drift": -12.0, "heart_rate": 20.0}
     apart = {**beat, "numbers": {**numbers, "tracked_ejection_fraction": 33.0, "ejection_fraction": 53.0}}
     assert "ejection fraction tracked against segmented" in names(tracking_checks(found, apart, wall, True))
@@ -127,7 +127,7 @@ def test_beats_that_fail_are_left_out_and_the_last_one_stops():
 
 def test_an_impossible_heart_rate_takes_times_away(heart, wall):  # noqa: F811
     case, _ = heart
-    measured = StrainMeasures(least_nlcc=0.0)([tracked(case, wall)], case.meta, APICAL["apical_4ch"])
+    measured = StrainMeasures(min_lncc2=0.0)([tracked(case, wall)], case.meta, APICAL["apical_4ch"])
     less = remove_times(measured, [check("heart rate", 20.0, 0)])
     assert less.means["heart_rate"] is None is less.means["gls_time_to_peak_ms"] is less.means["gls_systolic_rate"]
     assert less.means["gls"] == measured.means["gls"] and less.beats[0]["segments"][0]["time_to_peak_ms"] is None
@@ -142,7 +142,7 @@ def test_view_is_a_check_that_a_user_lifts(heart):  # noqa: F811
     forced = decide_view(case, shares, 0.5, ignore_checks=True)
     assert forced.view.short == "A2C" and not view_check(forced, 0.5).passed
     assert view_check(replace(forced, given=True), 0.5).passed
-    assert energy_check(shares).passed is False and energy_check(shares).costs == CASE
+    assert energy_check(shares).passed is False and energy_check(shares).consequence == CASE
 
 
 def test_crossings_of_a_line():

@@ -51,9 +51,9 @@ def test_forced_it_is_the_best_of_the_apical_ones():
 
 def test_the_checks_of_a_view():
     check = view_check(decide_view(case(), SURE), 0.5)
-    assert (check.name, check.value, check.least) == ("view", 0.7, 0.5) and check.passed
+    assert (check.name, check.value, check.minimum) == ("view", 0.7, 0.5) and check.passed
     assert view_check(decide_view(case("ALAX"), SURE), 0.5).value == 0.0
-    assert view_check(decide_view(case("ALAX"), SURE), 0.5).least is None, "what the user says has no limit"
+    assert view_check(decide_view(case("ALAX"), SURE), 0.5).minimum is None, "what the user says has no limit"
 
 
 @pytest.mark.parametrize(("energy", "passed"), [(2.9, False), (3.0, True), (float("nan"), False)])

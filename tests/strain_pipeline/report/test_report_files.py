@@ -1,4 +1,4 @@
-"""What is left of a cine whose strain follows from a drawing: tables, lines, film, summary."""
+"""What is left of a cine whose strain follows from a drawing: tables, lines, movie, summary."""
 
 import csv
 import json
@@ -28,13 +28,13 @@ def test_a_row_a_frame_with_its_strain(tmp_path):
     assert [int(row["frame"]) for row in rows] == list(range(6)) and {row["beat"] for row in rows} == {"1"}
     assert [float(row["seconds"]) for row in rows] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
     segment = strain_case().measured.beats[0]["segments"][4]["name"]
-    for name in ("gls (%)", "gls_mid_wall (%)", "mapse (%)", f"{segment} (%)"):
+    for name in ("gls (%)", "gls_mid_wall (%)", "long_axis_strain (%)", f"{segment} (%)"):
         np.testing.assert_allclose([float(row[name]) for row in rows], 100 * (SHARE - 1), atol=1e-4)
     assert [float(row["cavity area (px)"]) for row in rows] == pytest.approx(2400 * SHARE**2, abs=0.05)
 
 
 def test_what_a_beat_lacks_is_left_empty(tmp_path):
-    out = tracked_beat(Beat(0, 3, 5, False), nlcc=np.zeros(121))
+    out = tracked_beat(Beat(0, 3, 5, False), lncc2=np.zeros(121))
     study = strain_case([tracked_beat(), out], found=cine(times=None))
     F.write_curves(tmp_path / "strain.csv", study)
     rows = table(tmp_path / "strain.csv")
@@ -42,26 +42,26 @@ def test_what_a_beat_lacks_is_left_empty(tmp_path):
     assert float(rows[3]["gls (%)"]) == pytest.approx(-20) and {row["gls (%)"] for row in rows[6:]} == {""}
 
 
-def test_a_film_has_a_frame_of_each_and_its_caption(tmp_path):
+def test_a_movie_has_a_frame_of_each_and_its_caption(tmp_path):
     study = strain_case()
-    F.write_film(tmp_path / "film.mp4", study, grey_values(study.case))
-    film = iio.imread(tmp_path / "film.mp4")
-    assert film.shape == (6, 5 * HEIGHT + F.CAPTION, 5 * WIDTH, 3), "640 pixels wide or nearly so, words below"
-    assert film[0, 5 * 60, 5 * 65].min() > 200 and film[0, -3:, :].max() < 60
-    assert film[0, -F.CAPTION :].max() > 180
+    F.write_wall_movie(tmp_path / "movie.mp4", study, grey_values(study.case))
+    movie = iio.imread(tmp_path / "movie.mp4")
+    assert movie.shape == (6, 5 * HEIGHT + F.CAPTION, 5 * WIDTH, 3), "640 pixels wide or nearly so, words below"
+    assert movie[0, 5 * 60, 5 * 65].min() > 200 and movie[0, -3:, :].max() < 60
+    assert movie[0, -F.CAPTION :].max() > 180
     # the tracked endocardium is drawn where it lies: its colour is no grey
     row, column = ((APEX + 0.8 * (WALL[0, 20] - APEX)) * 5 + 2.5).astype(int)
-    there = film[3, row - 3 : row + 4, column - 3 : column + 4].astype(int)
+    there = movie[3, row - 3 : row + 4, column - 3 : column + 4].astype(int)
     assert np.ptp(there, axis=-1).max() > 60
-    assert np.ptp(film[3, 5 * 80 : 5 * 80 + 6, 5 * 65 : 5 * 65 + 6].astype(int), axis=-1).max() < 30
+    assert np.ptp(movie[3, 5 * 80 : 5 * 80 + 6, 5 * 65 : 5 * 65 + 6].astype(int), axis=-1).max() < 30
 
 
-def test_a_forced_film_says_so_in_red(tmp_path):
+def test_a_forced_movie_says_so_in_red(tmp_path):
     study = strain_case(checks=(check("systole", 0.9),), forced=True)
-    F.write_film(tmp_path / "film.mp4", study, grey_values(study.case))
-    film = iio.imread(tmp_path / "film.mp4")
-    assert film.shape[1] == 5 * HEIGHT + 2 * F.CAPTION
-    red = film[:, 2, 2].astype(int)
+    F.write_wall_movie(tmp_path / "movie.mp4", study, grey_values(study.case))
+    movie = iio.imread(tmp_path / "movie.mp4")
+    assert movie.shape[1] == 5 * HEIGHT + 2 * F.CAPTION
+    red = movie[:, 2, 2].astype(int)
     assert (red[:, 0] - red[:, 1] > 80).all()
 
 
@@ -81,7 +81,9 @@ def test_a_caption_is_made_to_fit(width):
 def test_lines_for_the_terminal():
     lines = F.text_of(strain_case()).splitlines()
     assert lines[0] == "known: apical four-chamber, 1 beat(s)"
-    assert lines[1] == ("  GLS −20.0 % (endocardium), mid-wall −20.0 %, MAPSE −20.0 %, drift 0.0 %, EF 47.3 %")
+    assert lines[1] == (
+        "  GLS −20.0 % (endocardium), mid-wall −20.0 %, long-axis strain −20.0 %, drift 0.0 %, EF 47.3 %"
+    )
     assert lines[2] == "  warning: said" and lines[-1].strip() == F.report.CAUTION
 
 
@@ -93,7 +95,7 @@ def test_a_case_is_one_whole_folder(tmp_path):
     study = strain_case(found=loop, entry=Entry("known", str(image)), folder=tmp_path / "out" / "known")
     done = F.write_strain_case(study, {"view": "ours"}, save_figures=True, options={"motion": "known"})
     assert sorted(path.name for path in study.folder.iterdir()) == [
-        "contours.json", "film.mp4", "report.html", "strain.csv", "summary.json",
+        "contours.json", "movie.mp4", "report.html", "strain.csv", "summary.json",
     ]  # fmt: skip
     assert image.read_bytes() == b"a cine"
     summary = json.loads((study.folder / "summary.json").read_text(encoding="utf-8"))

@@ -76,15 +76,15 @@ def test_facts_that_a_cine_does_not_tell():
     drifting = tracked_beat(share=[1.0, 0.95, 0.85, 0.8, 0.85, 0.9])
     said = S.facts_of(strain_case([drifting], measures=StrainMeasures(drift_correction=False)))
     assert said[2] == "Curves are not compensated for drift; it ends at −10.0 points."
-    doubted = S.facts_of(strain_case(found=cine(times_are="playback")))
+    doubted = S.facts_of(strain_case(found=cine(frame_time_source="playback")))
     assert doubted[1] == "10 frames/s, heart rate 120 beats/min (by the playback rate)."
 
 
 def test_the_smallest_change_is_said():
     beat = tracked_beat(deviation=np.zeros((6, 3, POINTS)), off=np.zeros((3, POINTS)))
     study = strain_case([beat])
-    found = S.smallest_changes(study.measured)
-    assert set(found) == {"gls", "mapse", "ejection_fraction"}
+    found = S.detectable_changes(study.measured)
+    assert set(found) == {"gls", "long_axis_strain", "ejection_fraction"}
     # two measurements whose methods are off by 2.8 points each, and end-systole by a frame
     assert found["gls"] > 1.645 * 2**0.5 * 2.8
     assert S.facts_of(study)[3].startswith("Smallest detectable change of GLS: ")
@@ -104,9 +104,9 @@ def test_tables_of_numbers():
 
 
 def test_tables_of_segments():
-    nlcc = np.full(POINTS, 0.8)
-    nlcc[:15], nlcc[45:55] = 0.1, 0.4
-    study = strain_case([tracked_beat(nlcc=nlcc)])
+    lncc2 = np.full(POINTS, 0.8)
+    lncc2[:15], lncc2[45:55] = 0.1, 0.4
+    study = strain_case([tracked_beat(lncc2=lncc2)])
     head, *body = rows(S.segment_table(S.mean_segments(study.measured.beats), "endocardium"))
     assert head[0] == "Segment, endocardium" and len(body) == 6
     assert body[0][0].endswith("(left out)") and body[0][1] == "left out" and body[0][2] == "–"
@@ -117,10 +117,10 @@ def test_tables_of_segments():
 @pytest.mark.parametrize(
     "row, grade",
     [
-        ({"rejected": "outside", "nlcc": 0.9}, "left out"),
-        ({"rejected": None, "nlcc": 0.5}, "good"),
-        ({"rejected": None, "nlcc": 0.49}, "fair"),
-        ({"rejected": None, "nlcc": None}, "fair"),
+        ({"rejected": "outside", "lncc2": 0.9}, "left out"),
+        ({"rejected": None, "lncc2": 0.5}, "good"),
+        ({"rejected": None, "lncc2": 0.49}, "fair"),
+        ({"rejected": None, "lncc2": None}, "fair"),
     ],
 )
 def test_grades(row, grade):
@@ -161,11 +161,11 @@ def test_changes_since_an_earlier_study():
     earlier = Earlier("o/summary.json", "o.dcm", "endocardium", "DIS", True, {}, {}, {})
     changes = (
         Change("gls", -15.0, -20.0, (-9.0, -1.0)),
-        Change("mapse", -10.0, -11.0, (-4.0, 2.0)),
+        Change("long_axis_strain", -10.0, -11.0, (-4.0, 2.0)),
         Change("apical septal", -10.0, -12.0, None),
     )
     (html,) = S.change_sections(strain_case(earlier=earlier, changes=changes, options={"motion": "NCC flow"}))
-    assert [row[0] for row in rows(html)[1:]] == ["GLS", "MAPSE", "apical septal"]
+    assert [row[0] for row in rows(html)[1:]] == ["GLS", "Long-axis strain", "apical septal"]
     assert rows(html)[1][1:4] == ["−15.0", "−20.0", "−5.0"]
     assert [row[-1] for row in rows(html)[1:]] == [
         "more than measuring twice would show", "within the error of measuring", "unknown",

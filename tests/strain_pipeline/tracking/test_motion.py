@@ -62,9 +62,9 @@ def test_a_shifted_wall_is_followed(position_sd):
     (found,) = track_wall(*moving(), Fusion(position_sd=position_sd, along=0.0, midwall_fit=False), SEEN)
     np.testing.assert_allclose(found.lines, [WALL + t * STEP for t in range(5)], atol=0.05)
     assert (
-        found.nlcc.shape == (POINTS,)
-        and found.nlcc.min() > 0.8
-        and found.nlcc.mean() > 0.93
+        found.lncc2.shape == (POINTS,)
+        and found.lncc2.min() > 0.8
+        and found.lncc2.mean() > 0.93
         and not found.outside.any()
     )
     assert found.missed is None and found.deviation.shape == (5, 3, POINTS)

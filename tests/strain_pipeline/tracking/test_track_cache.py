@@ -94,5 +94,5 @@ def test_a_tracked_beat_comes_back_with_all_its_parts(tmp_path):
     write_tracked(tmp_path / "beat.npz", beat)
     found = read_tracked(tmp_path / "beat.npz")
     assert found.beat == beat.beat
-    for name in ("lines", "nlcc", "missed", "outside", "deviation", "off"):
+    for name in ("lines", "lncc2", "missed", "outside", "deviation", "off"):
         np.testing.assert_array_equal(getattr(found, name), getattr(beat, name))

@@ -23,7 +23,7 @@ def test_true_segments_are_those_of_the_stretch_that_shortens():
     found = measure_truth(lines, 1, (1.0, 1.0))
     assert found["segment"][:3] == pytest.approx([0, 0, 0], abs=0.3)
     assert found["segment"][5] == pytest.approx(-19, abs=1.5) and -10 < found["gls"] < -7
-    assert found["mapse"] == pytest.approx(-10, abs=0.5)
+    assert found["long_axis_strain"] == pytest.approx(-10, abs=0.5)
 
 
 def test_normal_errors_are_held_nine_times_in_ten():
@@ -51,7 +51,7 @@ def test_a_list_is_read_with_its_results(tmp_path, capsys, bar_names):
         json.dumps({"test": [entry, {**entry, "case": "two"}]}), encoding="utf-8"
     )
     segments = [{"end_systolic": -19.0, "interval": [-25, -13]}] * 5 + [{"end_systolic": None, "interval": None}]
-    beat = {"numbers": {"gls": -15.0, "mapse": None}, "intervals": {"gls": [-17, -13]}, "segments": segments}
+    beat = {"numbers": {"gls": -15.0, "long_axis_strain": None}, "intervals": {"gls": [-17, -13]}, "segments": segments}
     (tmp_path / "out" / "one").mkdir(parents=True)
     (tmp_path / "out" / "one" / "summary.json").write_text(json.dumps({"beats": [beat]}), encoding="utf-8")
     main([str(tmp_path / "out"), "--datalist", str(tmp_path / "sim" / "list.json")])

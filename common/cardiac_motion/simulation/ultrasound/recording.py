@@ -62,10 +62,10 @@ def jpeg(frames: Tensor, quality: int) -> Tensor:
 
 
 def h264(frames: Tensor, crf: int, rate: float = 30.0) -> Tensor:
-    """Frames through a film in H.264 of constant rate factor ``crf`` (about 18 to 35), later ones predicted."""
+    """Frames through a movie in H.264 of constant rate factor ``crf`` (about 18 to 35), later ones predicted."""
     height, width = frames.shape[1:]
     even = functional.pad(frames[:, None], (0, width % 2, 0, height % 2), mode="replicate")[:, 0]
-    film = io.BytesIO()
+    movie = io.BytesIO()
     pictures = np.stack([np.repeat(_bytes(x)[..., None], 3, -1) for x in even.numpy()])
     options: dict[str, Any] = {
         "codec": "libx264",
@@ -73,8 +73,8 @@ def h264(frames: Tensor, crf: int, rate: float = 30.0) -> Tensor:
         "output_params": ["-crf", str(crf)],
         "quality": None,
     }
-    iio.imwrite(film, pictures, extension=".mp4", plugin="FFMPEG", fps=rate, **options)
-    shown = iio.imread(film.getvalue(), extension=".mp4", plugin="FFMPEG")
+    iio.imwrite(movie, pictures, extension=".mp4", plugin="FFMPEG", fps=rate, **options)
+    shown = iio.imread(movie.getvalue(), extension=".mp4", plugin="FFMPEG")
     if len(shown) < len(pictures):
         shown = np.concatenate([shown, pictures[len(shown) :]])
     return torch.from_numpy(_unit(shown[: len(pictures), :height, :width].mean(-1)))

@@ -19,7 +19,7 @@ import numpy as np
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.strain_pipeline.measures.intervals import METHOD, QUANTILE, REPEAT, Interval, sampling_variance
 
-NAMES = {"gls": "GLS", "mapse": "MAPSE", "ejection_fraction": "Ejection fraction"}
+NAMES = {"gls": "GLS", "long_axis_strain": "Long-axis strain", "ejection_fraction": "Ejection fraction"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Change:
     """The change of a number from an earlier study to this one.
 
     Attributes:
-        name: ``gls``, ``mapse``, ``ejection_fraction``, or of a segment.
+        name: ``gls``, ``long_axis_strain``, ``ejection_fraction``, or of a segment.
         before, now: %.
         interval: of ``now − before``, 90 %; None where either has none.
     """
@@ -90,7 +90,7 @@ def half_width(before: Interval, now: Interval, name: str) -> float:
     return QUANTILE * float(np.sqrt(own + REPEAT[name] ** 2))
 
 
-def smallest_change(interval: Interval, name: str) -> float:
+def smallest_detectable_change(interval: Interval, name: str) -> float:
     """The smallest change that two measurements as certain as this one tell from none, points of %.
 
     Args:

@@ -26,7 +26,7 @@ QUANTILE = 1.645  # standard deviations to either side that hold 90 %
 SAMPLES = 100
 SHARE = 0.25  # of the deviations that filter and segmentation tell: with all of them, every interval held the truth
 ALIKE = 0.1  # standard deviation of the Gaussian along the wall over which errors are alike, part of the line
-METHOD: Mapping[str, float] = {"gls": 2.8, "segment": 6.1, "mapse": 2.8, "ejection_fraction": 7.5}
+METHOD: Mapping[str, float] = {"gls": 2.8, "segment": 6.1, "long_axis_strain": 2.8, "ejection_fraction": 7.5}
 """Root mean square errors in points of %. Of strain, of two simulated patients in five scenarios, less one that was
 stopped. Of ejection fraction, of 48 of the 50 patients of CAMUS's valid list, single frames against experts' contours;
 the other two, whose borders are lost at end-diastole, are more than 25 points off."""
@@ -90,7 +90,7 @@ def intervals(
 
     Args:
         tracked: the beat, with ``deviation`` and ``off``; without them there are no intervals.
-        numbers: ``gls`` and ``mapse`` as measured; None has no interval.
+        numbers: ``gls`` and ``long_axis_strain`` as measured; None has no interval.
         segments: rows with ``name``, ``rejected`` and ``end_systolic``.
         layer: whose strain ``gls`` and the segments are.
         steps: (row, column) size of a pixel.
@@ -121,7 +121,7 @@ def intervals(
     if kept:
         found["gls"] = shortening(lengths[kept].sum(0))
     axes = np.stack([strain.long_axis(one, steps) for one in endo])
-    found["mapse"] = shortening(axes)
+    found["long_axis_strain"] = shortening(axes)
     whole = {
         name: interval(value, float(samples.std()), METHOD[name])
         for name, samples in found.items()

@@ -43,7 +43,7 @@ class BeatStrain(TypedDict):
     ed: int
     es: int
     end: int
-    whole: bool
+    complete_beat: bool
     compensated: bool
     numbers: Numbers
     segments: list[dict[str, Any]]
@@ -92,18 +92,18 @@ class Measured:
 class StrainMeasures:
     """Step 6: strain of each beat of a tracked wall, and the means over the beats.
 
-    GLS is the strain of the whole line, without the segments that are rejected; with more than ``most_rejected`` of
+    GLS is the strain of the whole line, without the segments that are rejected; with more than ``max_rejected`` of
     those it is None.
 
     Args:
         layer: whose strain is the GLS and the segments': ``endocardium``, ``mid-wall`` (the paper's), ``epicardium``.
         drift_correction: take an even drift away from the curves of whole beats; the raw drift is reported all the
             same.
-        least_nlcc: of a segment that is kept.
-        most_missed: part of the ventricle's length that the two directions of a segment's motion miss each other by, a
+        min_lncc2: of a segment that is kept.
+        max_fb_error: part of the ventricle's length that the two directions of a segment's motion miss each other by, a
             frame, at most.
-        most_outside: part of a segment that may leave the sector.
-        most_rejected: segments.
+        max_outside: part of a segment that may leave the sector.
+        max_rejected: segments.
         mirrored: the picture's left and right are exchanged, as some laboratories show the four-chamber view.
         exclude_segments: segments that the user leaves out, by name.
     """
@@ -112,10 +112,10 @@ class StrainMeasures:
         self,
         layer: str = "endocardium",
         drift_correction: bool = True,
-        least_nlcc: float = 0.3,
-        most_missed: float = 0.01,
-        most_outside: float = 0.34,
-        most_rejected: int = 2,
+        min_lncc2: float = 0.3,
+        max_fb_error: float = 0.01,
+        max_outside: float = 0.34,
+        max_rejected: int = 2,
         mirrored: bool = False,
         exclude_segments: Sequence[str] | None = None,
     ) -> None:
@@ -125,8 +125,8 @@ class StrainMeasures:
         self.exclude_segments = (
             [exclude_segments] if isinstance(exclude_segments, str) else list(exclude_segments or ())
         )
-        self.least_nlcc, self.most_missed = least_nlcc, most_missed
-        self.most_outside, self.most_rejected = most_outside, most_rejected
+        self.min_lncc2, self.max_fb_error = min_lncc2, max_fb_error
+        self.max_outside, self.max_rejected = max_outside, max_rejected
 
     def __call__(
         self, tracked: Sequence[TrackedBeat], meta: CineMeta, view: ApicalView, segmented: Array | None = None
@@ -148,7 +148,7 @@ class StrainMeasures:
         if unknown:
             raise InputError(f"--exclude_segments {unknown[0]!r}: {view.title} has {', '.join(names)}")
         beats = tuple(self.measure(wall, meta.spacing, times, names, meta.steps, segmented) for wall in tracked)
-        doubted = times_doubted(beats, meta.times_are)
+        doubted = times_doubted(beats, meta.frame_time_source)
         warnings = timing_warnings(beats, times, doubted)
         for beat in beats:
             out = [f"{s['name']} ({s['rejected']})" for s in beat["segments"] if s["rejected"]]
@@ -156,7 +156,7 @@ class StrainMeasures:
                 warnings.append(f"Beat from frame {beat['ed']}: left out are {', '.join(out)}.")
             if beat["numbers"]["gls"] is None:
                 warnings.append(
-                    f"Beat from frame {beat['ed']}: no GLS, more than {self.most_rejected} segments are left out."
+                    f"Beat from frame {beat['ed']}: no GLS, more than {self.max_rejected} segments are left out."
                 )
         means = {key: mean([beat["numbers"][key] for beat in beats]) for key in beats[0]["numbers"]}
         return Measured(self.layer, beats, means, doubted, tuple(warnings))
@@ -207,31 +207,31 @@ class StrainMeasures:
         ]
         kept = [k for k, reason in enumerate(rejected) if not reason]
         raw = {
-            "gls": strain.lagrangian(lengths[kept].sum(0)) if SEGMENTS - len(kept) <= self.most_rejected else None,
+            "gls": strain.lagrangian(lengths[kept].sum(0)) if SEGMENTS - len(kept) <= self.max_rejected else None,
             "gls_mid_wall": strain.gls(lines["mid-wall"], steps),
-            "mapse": strain.mapse(endo, steps),
+            "long_axis_strain": strain.long_axis_strain(endo, steps),
             **{name: strain.lagrangian(row) for name, row in zip(names, lengths, strict=True)},
         }
-        corrected = self.drift_correction and beat.whole
+        corrected = self.drift_correction and beat.complete
         curves = {
             name: 100 * (strain.remove_drift(curve, 0, end) if corrected else curve)
             for name, curve in raw.items()
             if curve is not None
         }
-        numbers = {"gls": None, **timing(curves.get("gls"), es, end, beat.whole, seconds, "gls_")}
+        numbers = {"gls": None, **timing(curves.get("gls"), es, end, beat.complete, seconds, "gls_")}
         numbers["gls"] = numbers.pop("gls_end_systolic")
         numbers["gls_uncompensated"] = None if raw["gls"] is None else 100 * float(raw["gls"][es])
-        numbers["drift"] = 100 * strain.drift(raw["gls"], 0, end) if beat.whole and raw["gls"] is not None else None
+        numbers["drift"] = 100 * strain.drift(raw["gls"], 0, end) if beat.complete and raw["gls"] is not None else None
         numbers["gls_mid_wall"] = float(curves["gls_mid_wall"][es])
-        numbers["mapse"] = float(curves["mapse"][: es + 1].min())
+        numbers["long_axis_strain"] = float(curves["long_axis_strain"][: es + 1].min())
         numbers |= measure_in_mm(endo, spacing, es, cavity)
         numbers["ejection_fraction"] = None if cavity is None else cavity.ejection_fraction  # a ratio: any unit will do
         ends = [strain.disc_volume(endo[t], steps or (1.0, 1.0)) for t in (0, es)]
         numbers["tracked_ejection_fraction"] = strain.ejection_fraction(*ends)
-        numbers["heart_rate"] = 60 / float(seconds[-1]) if seconds is not None and beat.whole else None
+        numbers["heart_rate"] = 60 / float(seconds[-1]) if seconds is not None and beat.complete else None
         segments: list[dict[str, Any]] = []
         for k, name in enumerate(names):
-            row = timing(None if rejected[k] else curves[name], es, end, beat.whole, seconds)
+            row = timing(None if rejected[k] else curves[name], es, end, beat.complete, seconds)
             segments.append({"name": name, "rejected": rejected[k], **row, **self._quality(tracked, k)})
         main_line = LAYERS.index(self.layer)
         whole, parts = intervals(tracked, numbers, segments, main_line, steps or (1.0, 1.0), corrected)
@@ -247,7 +247,7 @@ class StrainMeasures:
             "ed": beat.ed,
             "es": beat.es,
             "end": beat.end,
-            "whole": beat.whole,
+            "complete_beat": beat.complete,
             "compensated": corrected,
             "numbers": numbers,
             "segments": segments,
@@ -258,11 +258,11 @@ class StrainMeasures:
     def _quality(self, tracked: TrackedBeat, k: int) -> Numbers:
         part = self._part(tracked, k)
         missed = None if tracked.missed is None else float(tracked.missed[part].mean())
-        return {"nlcc": float(tracked.nlcc[part].mean()), "missed_px": missed}
+        return {"lncc2": float(tracked.lncc2[part].mean()), "fb_error_px": missed}
 
     @staticmethod
     def _part(tracked: TrackedBeat, k: int) -> slice:
-        first, last = strain.segment_bounds(len(tracked.nlcc), SEGMENTS)[[k, k + 1]]
+        first, last = strain.segment_bounds(len(tracked.lncc2), SEGMENTS)[[k, k + 1]]
         return slice(int(first), int(last) + 1)
 
     def _reject_segments(self, tracked: TrackedBeat, line: Array) -> list[str | None]:
@@ -271,28 +271,28 @@ class StrainMeasures:
         reasons: list[str | None] = []
         for k in range(SEGMENTS):
             quality, outside = self._quality(tracked, k), float(tracked.outside[self._part(tracked, k)].mean())
-            nlcc, missed = quality["nlcc"], quality["missed_px"]
-            assert nlcc is not None
-            if outside > self.most_outside:
+            lncc2, missed = quality["lncc2"], quality["fb_error_px"]
+            assert lncc2 is not None
+            if outside > self.max_outside:
                 reasons.append(f"{outside:.0%} of it outside the sector")
-            elif nlcc < self.least_nlcc:
-                reasons.append(f"frames unlike after registration, NLCC {nlcc:.2f}")
-            elif missed is not None and missed > self.most_missed * size:
+            elif lncc2 < self.min_lncc2:
+                reasons.append(f"frames unlike after registration, LNCC² {lncc2:.2f}")
+            elif missed is not None and missed > self.max_fb_error * size:
                 reasons.append(f"forward and backward motion {missed:.2f} px apart")
             else:
                 reasons.append(None)
         return reasons
 
 
-def times_doubted(beats: Sequence[BeatStrain], times_are: str | None) -> bool:
+def times_doubted(beats: Sequence[BeatStrain], frame_time_source: str | None) -> bool:
     """Whether times rest on a file's playback alone, without two whole beats of a possible heart rate.
 
     Args:
         beats: as ``StrainMeasures.measure`` gives them.
-        times_are: as a cine's ``meta`` says.
+        frame_time_source: as a cine's ``meta`` says.
     """
     rates = [rate for beat in beats if (rate := beat["numbers"]["heart_rate"]) is not None]
-    return times_are == "playback" and not (len(rates) > 1 and all(is_possible(rate) for rate in rates))
+    return frame_time_source == "playback" and not (len(rates) > 1 and all(is_possible(rate) for rate in rates))
 
 
 def is_possible(heart_rate: float) -> bool:
@@ -332,13 +332,13 @@ def timing_warnings(beats: Sequence[BeatStrain], times: Sequence[float] | None, 
     return said
 
 
-def timing(curve: Array | None, es: int, end: int, whole: bool, seconds: Array | None, prefix: str = "") -> Numbers:
+def timing(curve: Array | None, es: int, end: int, complete: bool, seconds: Array | None, prefix: str = "") -> Numbers:
     """End-systolic, peak-systolic and peak strain, post-systolic index, time to peak and strain rates of a curve in %.
 
     Args:
         curve: of one beat, %; None gives None everywhere.
         es, end: frames from end-diastole.
-        whole: whether the beat goes to its end; what comes after systole is None otherwise.
+        complete: whether the beat goes to its end; what comes after systole is None otherwise.
         seconds: of the frames from end-diastole, or None.
         prefix: of the names.
     """
@@ -353,7 +353,7 @@ def timing(curve: Array | None, es: int, end: int, whole: bool, seconds: Array |
         rate = None if seconds is None else strain.strain_rate(curve / 100, seconds.tolist())
         if rate is not None:
             found["systolic_rate"] = float(rate[: es + 1].min())
-        if whole:
+        if complete:
             lowest, frame = strain.peak(curve, 0, end)
             index = strain.post_systolic_index(float(curve[es]), lowest)
             found["peak"] = lowest

@@ -66,18 +66,18 @@ class Check:
     Attributes:
         name: of it; a key of ``LIMITS``, ``view`` or ``like what was trained on``.
         value: the measured value; None if the cine does not provide it: the check is then not made.
-        least, greatest: limits, inclusive; None where there is none.
+        minimum, maximum: limits, inclusive; None where there is none.
         unit: of the value and the limits.
-        costs: what isn't given where it fails.
+        consequence: what isn't given where it fails.
         beat: first frame of the beat it is of; None is the case.
     """
 
     name: str
     value: float | None
-    least: float | None
-    greatest: float | None
+    minimum: float | None
+    maximum: float | None
     unit: str
-    costs: str
+    consequence: str
     beat: int | None = None
 
     @property
@@ -85,7 +85,7 @@ class Check:
         """Whether the value is within the limits; a value that is not finite fails. None if there is no value."""
         if self.value is None:
             return None
-        low, high = self.least, self.greatest
+        low, high = self.minimum, self.maximum
         return bool(
             np.isfinite(self.value) and (low is None or self.value >= low) and (high is None or self.value <= high)
         )
@@ -97,7 +97,7 @@ class Check:
             >>> check("systole", 0.7, beat=3).describe()
             'systole 0.7 of the beat (from frame 3; limits 0.2 to 0.6)'
         """
-        low, high = self.least, self.greatest
+        low, high = self.minimum, self.maximum
         limits = f"limits {low:g} to {high:g}" if low is not None and high is not None else ""
         if not limits:
             limits = f"at least {low:g}" if low is not None else "no limit" if high is None else f"at most {high:g}"
@@ -112,18 +112,19 @@ class Check:
 
     def row(self) -> dict[str, Any]:
         """The entry of ``summary.json``; ``passed`` is null for a check that was not made."""
-        return {**asdict(self), "passed": self.passed}
+        found = asdict(self)
+        return {"min": found.pop("minimum"), "max": found.pop("maximum"), **found, "passed": self.passed}
 
 
 def check(name: str, value: float | None, beat: int | None = None) -> Check:
     """A check of ``LIMITS``."""
-    least, greatest, unit, costs = LIMITS[name]
-    return Check(name, None if value is None else float(value), least, greatest, unit, costs, beat)
+    minimum, maximum, unit, consequence = LIMITS[name]
+    return Check(name, None if value is None else float(value), minimum, maximum, unit, consequence, beat)
 
 
-def select_failed(checks: Sequence[Check], costs: str | None = None) -> list[Check]:
+def select_failed(checks: Sequence[Check], consequence: str | None = None) -> list[Check]:
     """Return the checks that fail, of one consequence or of all; a check without a value does not fail."""
-    return [c for c in checks if c.passed is False and costs in (None, c.costs)]
+    return [c for c in checks if c.passed is False and consequence in (None, c.consequence)]
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ class Gate:
             BEAT: "measured by force" if self.ignore_checks else "the beat is left out",
         }
         said = [
-            f"Check failed, {left.get(c.costs, c.costs + ' are not given')}: {c.describe()}."
+            f"Check failed, {left.get(c.consequence, c.consequence + ' are not given')}: {c.describe()}."
             for c in select_failed(checks)
         ]
         unknown = dict.fromkeys(c.name for c in checks if c.passed is None)
@@ -267,12 +268,12 @@ def tracking_checks(
         "cavity carried against segmented": None if not cavity.any() else 2 * (inside & cavity).sum() / both,
         BASE: base if np.isfinite(base) else None,
         EMPTIED: None if fractions[0] is None or fractions[1] is None else abs(fractions[0] - fractions[1]),
-        "systole": (es - ed) / (end - ed) if measured["whole"] else None,
+        "systole": (es - ed) / (end - ed) if measured["complete_beat"] else None,
         "frames in systole": es - ed,
         "heart rate": numbers["heart_rate"] if trusted else None,
     }
     found = [check(name, value, ed) for name, value in values.items()]
-    return [replace(c, costs=NOTHING) if drawn and c.name.endswith("against segmented") else c for c in found]
+    return [replace(c, consequence=NOTHING) if drawn and c.name.endswith("against segmented") else c for c in found]
 
 
 def axis_of(endo: Array) -> tuple[Array, Array, Array]:

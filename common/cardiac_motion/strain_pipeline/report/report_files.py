@@ -1,4 +1,4 @@
-"""What the strain pipeline leaves of a cine: files, report, film, DICOM."""
+"""What the strain pipeline leaves of a cine: files, report, movie, DICOM."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from cardiac_motion.strain_pipeline.report.html import number
 from cardiac_motion.strain_pipeline.report.sections import (
     case_sections,
     colour_lines,
+    detectable_changes,
     grey_values,
     marks_of,
     provenance,
-    smallest_changes,
     version,
 )
 from cardiac_motion.strain_pipeline.strain_case import StrainCase, add_seconds, lines_by_frame, study_view
 from cardiac_motion.ventricle.contours import LAYERS
 
-CAPTION = 26  # pixels below a frame of the film
+CAPTION = 26  # pixels below a frame of the movie
 
 
 def write_strain_case(
     study: StrainCase, weights: Mapping[str, str], save_figures: bool = True, options: Mapping[str, Any] | None = None
 ) -> StrainCase:
-    """The folder of a cine: ``summary.json``, ``strain.csv``, ``contours.json``, ``report.html``, ``film.mp4``.
+    """The folder of a cine: ``summary.json``, ``strain.csv``, ``contours.json``, ``report.html``, ``movie.mp4``.
 
     A structured report, ``sr.dcm``, is there where the cine is a DICOM file.
 
     Args:
         study: what is known of it.
         weights: name of a network to what its weights are and what they were trained on.
-        save_figures: write report and film.
+        save_figures: write report and movie.
         options: that it was measured with.
 
     Returns:
@@ -70,7 +70,7 @@ def write_strain_case(
                 "Left ventricular strain", heading, [*study.sections, provenance(weights, options)], study.banner
             )
             (beside / "report.html").write_text(html, encoding="utf-8")
-            write_film(beside / "film.mp4", study, grey)
+            write_wall_movie(beside / "movie.mp4", study, grey)
             study = replace(study, seconds={**study.seconds, "report": time.perf_counter() - start})
         if is_dicom(source):
             write_sr(beside / "sr.dcm", [study_view(study)])
@@ -86,7 +86,7 @@ def write_strain_case(
             "spacing": case.meta.spacing,
             "zoom": case.cine.meta.get("zoom"),
             "frame_times": case.meta.frame_times,
-            "times_are": case.meta.times_are,
+            "frame_time_source": case.meta.frame_time_source,
             "times_doubted": measured.times_doubted,
             "notes": case.meta.notes,
             "warnings": study.warnings,
@@ -96,7 +96,7 @@ def write_strain_case(
             "layer": measured.layer,
             "means": measured.means,
             "intervals": measured.intervals,
-            "smallest_changes": smallest_changes(measured),
+            "smallest_detectable_change": detectable_changes(measured),
             "baseline": study.earlier and study.earlier.path,
             "changes": [change.row() for change in study.changes],
             "simulated_repeats": study.repeats and study.repeats.row(),
@@ -124,13 +124,13 @@ def write_curves(path: Path, study: StrainCase) -> None:
                 writer.writerow([number_of, t, seconds, *values, round(float(areas[t]), 1)])
 
 
-def write_film(path: Path, study: StrainCase, frames: NDArray[np.uint8], rate: float = 12.5) -> None:
+def write_wall_movie(path: Path, study: StrainCase, frames: NDArray[np.uint8], rate: float = 12.5) -> None:
     """The beats with the wall's lines and segments drawn over them, as MP4 at ``rate`` frames a second.
 
     What is said of a frame stands below it; of a case that was measured by force each frame says so, on red above it.
 
     Args:
-        path: of the film.
+        path: of the movie.
         study: what is known of the cine.
         frames: its grey values ``[T, H, W]``.
         rate: frames/s.
@@ -174,7 +174,7 @@ def text_of(study: StrainCase) -> str:
     lines = [
         f"{study.case.name}: {study.view.view.title}, {len(measured.beats)} beat(s)",
         f"  GLS {number(means['gls'])} % ({measured.layer}), mid-wall {number(means['gls_mid_wall'])} %, "
-        f"MAPSE {number(means['mapse'])} %, drift {number(means['drift'])} %, "
+        f"long-axis strain {number(means['long_axis_strain'])} %, drift {number(means['drift'])} %, "
         f"EF {number(means['ejection_fraction'])} %",
         *(f"  warning: {text}" for text in study.warnings),
         f"  {report.CAUTION}",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from skimage.morphology import convex_hull_image
 
 from cardiac_motion.cine.cine_case import CineCase
-from cardiac_motion.strain_pipeline.measures.followup import NAMES, smallest_change
+from cardiac_motion.strain_pipeline.measures.followup import NAMES, smallest_detectable_change
 from cardiac_motion.strain_pipeline.measures.measures import SEGMENTS, BeatStrain, Measured
 from cardiac_motion.strain_pipeline.quality.checks import Check
 from cardiac_motion.strain_pipeline.report import html as report
@@ -47,7 +47,7 @@ NUMBERS = (
     ("gls_uncompensated", "GLS before drift compensation", "%", 1),
     ("drift", "Drift at the end of the beat", "%", 1),
     ("mechanical_dispersion_ms", "Mechanical dispersion", "ms", 0),
-    ("mapse", "MAPSE, of the long axis", "%", 1),
+    ("long_axis_strain", "Long-axis strain", "%", 1),
     ("mapse_mm", "MAPSE", "mm", 1),
     ("end_diastolic_volume_ml", "End-diastolic volume (discs, one plane)", "ml", 0),
     ("end_systolic_volume_ml", "End-systolic volume (discs, one plane)", "ml", 0),
@@ -132,7 +132,7 @@ def case_sections(study: StrainCase, grey: NDArray[np.uint8]) -> list[str]:
 def facts_of(study: StrainCase) -> list[str]:
     """View, frames of the beats, frame rate, heart rate, and what was done to the curves."""
     beats, times, numbers = study.measured.beats, study.case.meta.frame_times, study.measured.means
-    frames = ", ".join(f"ED {b['ed']}, ES {b['es']}{'' if b['whole'] else ' (not whole)'}" for b in beats)
+    frames = ", ".join(f"ED {b['ed']}, ES {b['es']}{'' if b['complete_beat'] else ' (not whole)'}" for b in beats)
     said = [f"{study.view.view.title}. Frames: {frames}. End-systole is the smallest cavity, in place of AVC."]
     if times:
         rate = (len(times) - 1) / (times[-1] - times[0])
@@ -147,7 +147,7 @@ def facts_of(study: StrainCase) -> list[str]:
         said.append(f"Curves: an even drift that ends at {number(drift)} points is taken away.")
     else:
         said.append(f"Curves are not compensated for drift; it ends at {number(drift)} points.")
-    if (least := smallest_changes(study.measured).get("gls")) is not None:
+    if (least := detectable_changes(study.measured).get("gls")) is not None:
         said.append(f"Smallest detectable change of GLS: {number(least)} points (90 %).")
     return said
 
@@ -157,9 +157,9 @@ def lines_at(study: StrainCase, frame: int) -> list[Array]:
     return colour_lines(lines_by_frame(study.tracked)[frame], study.measured.layer)[0]
 
 
-def smallest_changes(measured: Measured) -> dict[str, float]:
+def detectable_changes(measured: Measured) -> dict[str, float]:
     """Name of a number to the smallest change, points of %, that two such measurements tell from none."""
-    return {name: smallest_change(interval, name) for name, interval in measured.intervals.items()}
+    return {name: smallest_detectable_change(interval, name) for name, interval in measured.intervals.items()}
 
 
 def change_sections(study: StrainCase) -> list[str]:
@@ -209,10 +209,10 @@ def check_table(checks: Sequence[Check]) -> str:
     """A row a check: value, limits, whether it is passed, and what it would cost."""
     rows = []
     for c in checks:
-        limits = [f"{word} {value:g}" for word, value in (("from", c.least), ("to", c.greatest)) if value is not None]
+        limits = [f"{word} {value:g}" for word, value in (("from", c.minimum), ("to", c.maximum)) if value is not None]
         of = "" if c.beat is None else f", beat from frame {c.beat}"
         value = "–" if c.value is None else f"{c.value:.3g}"
-        rows.append([c.name + of, value, c.unit, " ".join(limits), c.status, c.costs])
+        rows.append([c.name + of, value, c.unit, " ".join(limits), c.status, c.consequence])
     return report.table(["Check", "value", "unit", "limits", "", "costs, if failed"], rows)
 
 
@@ -249,7 +249,10 @@ def plot_of(beat: BeatStrain, times: Sequence[float] | None, name: str = "") -> 
     label = "frame" if times is None else "ms after end-diastole"
     inks = [colours.get(name, "#1c2430") for name in series]
     gls = "GLS" if (value := beat["numbers"]["gls"]) is None else f"GLS {number(value)} %"
-    names = [{"gls": gls, "gls_mid_wall": "GLS of the mid-wall", "mapse": "MAPSE"}.get(n, n) for n in series]
+    names = [
+        {"gls": gls, "gls_mid_wall": "GLS of the mid-wall", "long_axis_strain": "Long-axis strain"}.get(n, n)
+        for n in series
+    ]
     plot = report.curves(series, label, "strain, %", inks, marks, frames=(beat["ed"], beat["end"]), name=name)
     heading = f"<h3>{name[0].upper()}{name[1:]}</h3>" if name else ""
     return heading + plot + report.legend(names, inks)
@@ -260,7 +263,7 @@ def segment_table(rows: Sequence[dict[str, Any]], layer: str) -> str:
     keys = (
         ("end_systolic", "ES, %", 1), ("peak_systolic", "peak-systolic, %", 1), ("peak", "peak, %", 1),
         ("post_systolic_index", "post-systolic index, %", 0), ("time_to_peak_ms", "to peak, ms", 0),
-        ("systolic_rate", "systolic rate, 1/s", 2), ("nlcc", "NLCC", 2), ("missed_px", "directions apart, px", 2),
+        ("systolic_rate", "systolic rate, 1/s", 2), ("lncc2", "LNCC²", 2), ("fb_error_px", "directions apart, px", 2),
     )  # fmt: skip
     body = [
         [
@@ -280,12 +283,12 @@ def grade_of(row: Mapping[str, Any]) -> str:
     """How well a segment was tracked: ``good``, ``fair`` or ``left out``.
 
     Examples:
-        >>> grade_of({"rejected": None, "nlcc": 0.7}), grade_of({"rejected": None, "nlcc": 0.4})
+        >>> grade_of({"rejected": None, "lncc2": 0.7}), grade_of({"rejected": None, "lncc2": 0.4})
         ('good', 'fair')
     """
     if row["rejected"]:
         return "left out"
-    return "good" if row["nlcc"] is not None and row["nlcc"] >= GOOD else "fair"
+    return "good" if row["lncc2"] is not None and row["lncc2"] >= GOOD else "fair"
 
 
 def number_table(measured: Measured) -> str:

@@ -2,7 +2,7 @@
 
 A measured place is the point of the frame's own line, a measured velocity the mean of the motion from the frame before
 and to the frame after; its variance grows where the registration is poor:
-``(velocity_noise² + (missed / 2)²) / nlcc²``. Lengths are parts of the left ventricle's length at end-diastole, times
+``(velocity_noise² + (missed / 2)²) / lncc2²``. Lengths are parts of the left ventricle's length at end-diastole, times
 are frames.
 """
 
@@ -46,7 +46,7 @@ class Fusion:
         position_sd: standard deviation of a line's points after end-diastole; None follows the motion alone.
         velocity_noise: standard deviation of a well registered point's motion a frame.
         jerk: root of the spectral density of the process noise.
-        radius: of the NLCC window, part of the length.
+        radius: of the LNCC² window, part of the length.
         smoother: go back through the frames too.
         along: standard deviation of the Gaussian that smooths each line along itself, part of the line; 0 leaves it.
         midwall_fit: the motion of the wall's borders and ends is taken from its inside (``registration.midwall``).
@@ -68,7 +68,7 @@ class TrackedBeat:
     Attributes:
         beat: its frames.
         lines: ``[n, 3, P, 2]`` from ``beat.ed`` to ``beat.end``: endocardium, mid-wall, epicardium, pixels.
-        nlcc: ``[P]``, NCC² of neighbouring frames around the mid-wall's points after registration, mean over the
+        lncc2: ``[P]``, NCC² of neighbouring frames around the mid-wall's points after registration, mean over the
             beat, in [0, 1].
         missed: ``[P]`` pixels that the two directions of registration miss each other by, mean over the beat; None
             where the motion registers one way only.
@@ -81,7 +81,7 @@ class TrackedBeat:
 
     beat: Beat
     lines: Array
-    nlcc: Array
+    lncc2: Array
     missed: Array | None
     outside: NDArray[np.bool_]
     deviation: Array | None = None
@@ -127,7 +127,7 @@ def track_beat(
     count, points = len(walls), walls.shape[2]
     drawn = [t - beat.ed for t in wall.drawn if beat.ed <= t <= beat.end]
     known = np.asarray(np.isfinite(walls).all((1, 2, 3)))
-    first = drawn[0] if drawn else find_nearest_frame(known, Beat(0, beat.es - beat.ed, count - 1, beat.whole))
+    first = drawn[0] if drawn else find_nearest_frame(known, Beat(0, beat.es - beat.ed, count - 1, beat.complete))
     endo = walls[first, 0]
     if fusion.midwall_fit:
         ddf = follow_inside(ddf, wall_mask(endo, walls[first, 2], case.size), first)
@@ -142,10 +142,10 @@ def track_beat(
         places = np.concatenate([path[:1].double().numpy(), places[1:]])
     given = bool(wall.drawn)
     for _ in range(FUSIONS):
-        nlcc = sample_at_points(alike, path[1:] - corner)
-        error = sample_at_points(missed[pairs], path[1:]) if missed is not None else torch.zeros_like(nlcc)
+        lncc2 = sample_at_points(alike, path[1:] - corner)
+        error = sample_at_points(missed[pairs], path[1:]) if missed is not None else torch.zeros_like(lncc2)
         noise = (fusion.velocity_noise * size) ** 2 + (error / 2) ** 2
-        variance = variance_of_mean((noise / nlcc.clamp(0.1, 1) ** 2).double().numpy())
+        variance = variance_of_mean((noise / lncc2.clamp(0.1, 1) ** 2).double().numpy())
         place = np.full(places.shape, np.inf)
         if fusion.position_sd is not None and not given:
             place[np.isfinite(places)] = (fusion.position_sd * size) ** 2
@@ -166,7 +166,7 @@ def track_beat(
     return TrackedBeat(
         beat if case.entry.es is not None else refine_end_systole(beat, cavity_areas(lines[:, 0])),
         lines,
-        nlcc[:, centre].mean(0).double().numpy(),
+        lncc2[:, centre].mean(0).double().numpy(),
         None if missed is None else error[:, centre].mean(0).double().numpy(),
         outside,
         np.sqrt((deviation**2).mean(-1)).reshape(count, 3, points),

@@ -146,10 +146,10 @@ def write_tracked(path: Path, tracked: TrackedBeat) -> None:
     beat = tracked.beat
     arrays: dict[str, Any] = {
         name: value
-        for name in ("lines", "nlcc", "missed", "outside", "deviation", "off")
+        for name in ("lines", "lncc2", "missed", "outside", "deviation", "off")
         if (value := getattr(tracked, name)) is not None
     }
-    np.savez(path, beat=np.array([beat.ed, beat.es, beat.end, beat.whole]), **arrays)
+    np.savez(path, beat=np.array([beat.ed, beat.es, beat.end, beat.complete]), **arrays)
 
 
 def read_tracked(path: Path) -> TrackedBeat:
@@ -157,5 +157,5 @@ def read_tracked(path: Path) -> TrackedBeat:
     with np.load(path) as stored:
         ed, es, end, whole = (int(value) for value in stored["beat"])
         arrays = {name: stored[name] if name in stored else None for name in ("missed", "deviation", "off")}
-        return TrackedBeat(Beat(ed, es, end, bool(whole)), stored["lines"], stored["nlcc"], outside=stored["outside"],
+        return TrackedBeat(Beat(ed, es, end, bool(whole)), stored["lines"], stored["lncc2"], outside=stored["outside"],
                            **arrays)  # fmt: skip

@@ -158,7 +158,7 @@ def wall_in(case: CineCase, found: Segmented, drawn: Mapping[int, Array] | None 
                 f"The beat from frame {beat.ed} ends while the cavity still shrinks: the last frame counts as "
                 "end-systole, and strain may be greater than it says."
             )
-        elif not beat.whole:
+        elif not beat.complete:
             warnings.append(
                 f"The beat from frame {beat.ed} is not whole: its drift is not known, and its peak strain, "
                 "post-systolic index and times to peak are not given."

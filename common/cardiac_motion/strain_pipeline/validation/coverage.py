@@ -36,7 +36,7 @@ class Held:
 
     Attributes:
         case, world: of the cine.
-        name: ``gls``, ``mapse``, ``ejection_fraction`` or ``segment``.
+        name: ``gls``, ``long_axis_strain``, ``ejection_fraction`` or ``segment``.
         found, true: %.
         interval: 90 %.
     """
@@ -65,7 +65,8 @@ class Held:
 
 
 def measure_truth(endo: NDArray[np.float64], es: int, steps: Sequence[float]) -> dict[str, Any]:
-    """What is true of a beat: ``gls``, ``mapse``, ``ejection_fraction`` and ``segment``, a list of six, all in %.
+    """What is true of a beat: ``gls``, ``long_axis_strain``, ``ejection_fraction`` and ``segment``, a list of six, all
+    in %.
 
     Args:
         endo: the true endocardium ``[T, P, 2]`` from end-diastole on, the same material points in every frame.
@@ -85,7 +86,7 @@ def measure_truth(endo: NDArray[np.float64], es: int, steps: Sequence[float]) ->
     volumes = [strain.disc_volume(line, steps) for line in endo[[0, es]]]
     return {
         "gls": 100 * float(strain.gls(endo, steps)[es]),
-        "mapse": 100 * float(strain.mapse(endo, steps)[: es + 1].min()),
+        "long_axis_strain": 100 * float(strain.long_axis_strain(endo, steps)[: es + 1].min()),
         "ejection_fraction": strain.ejection_fraction(*volumes),
         "segment": [100 * float(row[1] / row[0] - 1) for row in lengths],
     }
@@ -130,7 +131,7 @@ def compare_case(entry: Mapping[str, Any], base: Path, out: Path) -> list[Held]:
     world = str(truth.get("world", "still"))
     found = [
         Held(name, world, key, beat["numbers"][key], true[key], tuple(beat["intervals"][key]))
-        for key in ("gls", "mapse", "ejection_fraction")
+        for key in ("gls", "long_axis_strain", "ejection_fraction")
         if beat["numbers"].get(key) is not None and key in beat["intervals"]
     ]
     for row, value in zip(beat["segments"], true["segment"], strict=True):

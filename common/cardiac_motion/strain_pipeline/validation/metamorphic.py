@@ -153,8 +153,8 @@ VARIANTS: dict[str, Callable[[Recording], Recording]] = {
 def cut_to_first_beat(cine: Recording) -> Recording:
     """The cine cut to its first beat, to end-systole where the beat is not whole."""
     beat = cine.beats[0]
-    last = beat.end if beat.whole else beat.es
-    cut = Beat(0, beat.es - beat.ed, last - beat.ed, beat.whole)
+    last = beat.end if beat.complete else beat.es
+    cut = Beat(0, beat.es - beat.ed, last - beat.ed, beat.complete)
     return Recording(cine.frames[beat.ed : last + 1], cine.line, cine.start - beat.ed, (cut,))
 
 
@@ -196,7 +196,7 @@ def metamorphic(cine: Recording, motion: Motion, variants: Sequence[str] = tuple
         found[name] = beat_strain(lengths(variant, motion), variant.beats[0]) - owed
     if len(cine.beats) > 1:
         found["beats"] = float(np.ptp([beat_strain(whole, b) for b in cine.beats]))
-    drifts = [100 * float(whole[b.end] / whole[b.ed] - 1) for b in cine.beats if b.whole]
+    drifts = [100 * float(whole[b.end] / whole[b.ed] - 1) for b in cine.beats if b.complete]
     if drifts:
         found["drift"] = max(drifts, key=abs)
     found["still"] = rest_motion(cine, motion)
@@ -241,7 +241,7 @@ def recording(path: str | Path, weights: str | Path, beats: int = 2) -> Recordin
 
 def save_recording(cine: Recording, path: Path) -> None:
     """Keep a recording as a file that ``load_recording`` reads."""
-    beats = [[b.ed, b.es, b.end, b.whole] for b in cine.beats]
+    beats = [[b.ed, b.es, b.end, b.complete] for b in cine.beats]
     with write_whole(path) as beside, open(beside, "wb") as file:
         grey = cine.frames.clamp(0, 1).mul(65535).round().numpy().astype(np.uint16)
         np.savez_compressed(file, frames=grey, line=cine.line, start=cine.start, beats=np.array(beats))

@@ -262,7 +262,7 @@ function side() {
 function calibration() {
   const { info, result } = state, { times, spacing } = result || info.about;
   $("calibration").textContent = [spacing ? `${spacing[0].toFixed(3)} mm/px` : "No spacing: nothing in mm or ml.",
-    times ? `${((times.length - 1) / (times.at(-1) - times[0])).toFixed(1)} frames/s${info.about.times_are === "playback" && info.edits.frame_rate == null ? " (of playback)" : ""}` : "No frame rate: no times, no heart rate."].join(" · ");
+    times ? `${((times.length - 1) / (times.at(-1) - times[0])).toFixed(1)} frames/s${info.about.frame_time_source === "playback" && info.edits.frame_rate == null ? " (of playback)" : ""}` : "No frame rate: no times, no heart rate."].join(" · ");
 }
 // Curve, segment, bull's-eye and wall are one: what is pointed at in one is marked in all.
 function point(node, name) {
@@ -301,7 +301,7 @@ function estimateOf(moved) {
     if (!lines) return null;
     found.push(lengthOf(lines[k].map((p, i) => { const by = moved(i / (lines[k].length - 1), k); return [p[0] + by[0], p[1] + by[1]]; })));
   }
-  const strain = found.map(length => 100 * (length / found[0] - 1)), drift = beat.whole ? strain.at(-1) : 0;
+  const strain = found.map(length => 100 * (length / found[0] - 1)), drift = beat.complete_beat ? strain.at(-1) : 0;
   return strain.map((value, i) => value - drift * i / Math.max(1, strain.length - 1));
 }
 player.onFrame(curves);

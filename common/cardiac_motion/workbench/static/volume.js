@@ -91,7 +91,7 @@ export function draw() {
 }
 function table() {
   const { about, methods = {} } = state.info, names = Object.values(about.names);
-  const columns = [["Dice", "dice"], ...names.map(name => [`Dice ${name}`, `dice_${name}`]), ["HD95, mm", "hd95"], ["LNCC²", "nlcc"], ["seconds", "seconds"]];
+  const columns = [["Dice", "dice"], ...names.map(name => [`Dice ${name}`, `dice_${name}`]), ["HD95, mm", "hd95"], ["LNCC²", "lncc2"], ["seconds", "seconds"]];
   const rows = Object.entries(methods).map(([method, row]) => {
     const line = element("tr", {}, element("td", { textContent: row.title }),
       ...columns.map(([, key]) => element("td", { textContent: text(row[key], key === "seconds" ? 1 : 3) })));
