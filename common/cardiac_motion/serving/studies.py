@@ -14,12 +14,12 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.tables import finite
 from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.serving.corrections import Corrected, configure, measure_with_edits
-from cardiac_motion.serving.takeaway import date_of, source_digest, write_json
+from cardiac_motion.serving.takeaway import source_digest, today, write_json
 from cardiac_motion.serving.validation import file_stem
 from cardiac_motion.serving.volumes import TAKE
 from cardiac_motion.strain_pipeline.quality.check_words import say_check
 from cardiac_motion.strain_pipeline.report.bullseye import bullseye
-from cardiac_motion.strain_pipeline.report.dicom_sr import is_dicom, write_sr
+from cardiac_motion.strain_pipeline.report.dicom_sr import is_dicom, study_date, write_sr
 from cardiac_motion.strain_pipeline.report.report_files import write_strain_case
 from cardiac_motion.strain_pipeline.report.study_report import StudyReport
 from cardiac_motion.strain_pipeline.strain_case import study_view
@@ -63,7 +63,7 @@ def take_study(request: Mapping[str, Any]) -> dict[str, Any]:
     members = request["members"]
     if not members:
         raise InputError("no view of this study is measured yet")
-    name = file_stem(request["title"], "study", date_of(members[0]["source"]))
+    name = file_stem(request["title"], "study", study_date(members[0]["source"]) or today())
     place, views, weights = Path(request["folder"]) / name, [], {}
     for member in members:
         corrected = _measure(member)

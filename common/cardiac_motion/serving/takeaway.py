@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 import time
 import zipfile
@@ -16,8 +15,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import pydicom
 
 from cardiac_motion.bundle.config import content
 from cardiac_motion.core.errors import InputError
@@ -31,7 +28,7 @@ from cardiac_motion.serving.settings import OPTIONS
 from cardiac_motion.serving.validation import file_stem
 from cardiac_motion.serving.volumes import TAKE
 from cardiac_motion.strain_pipeline.quality.check_words import say_check
-from cardiac_motion.strain_pipeline.report.dicom_sr import is_dicom
+from cardiac_motion.strain_pipeline.report.dicom_sr import study_date
 from cardiac_motion.strain_pipeline.report.report_files import write_strain_case
 from cardiac_motion.strain_pipeline.report.sections import version
 
@@ -58,7 +55,7 @@ def take(request: Mapping[str, Any]) -> dict[str, Any]:
             raise InputError(f"no report while a check fails: {words} Place the wall, or choose Show anyway")
     study, source = corrected.study, request["source"]
     digest = source_digest(source)
-    name = file_stem(request["title"], study.view.view.short, date_of(source))
+    name = file_stem(request["title"], study.view.view.short, study_date(source) or today())
     place = Path(request["folder"]) / name
     with progress.step("report and movie"):
         entry = replace(study.case.entry, image=source, case=name)
@@ -125,12 +122,8 @@ def command(source: str, method: str, edits: Mapping[str, Any], name: str, label
     return " ".join([*words, f"--output_dir output/{name}"])
 
 
-def date_of(source: str | Path) -> str:
-    """The date of the study, where a DICOM file tells it, else today's."""
-    if is_dicom(source):
-        date = str(pydicom.dcmread(source, stop_before_pixels=True).get("StudyDate") or "")
-        if re.fullmatch(r"\d{8}", date):
-            return f"{date[:4]}-{date[4:6]}-{date[6:]}"
+def today() -> str:
+    """Today's date, ``YYYY-MM-DD``."""
     return time.strftime("%Y-%m-%d")
 
 

@@ -57,14 +57,14 @@ def test_names_beside_the_sector_are_covered():
 def test_marks_of_beats():
     beats = strain_case([tracked_beat(), tracked_beat(Beat(5, 6, 7, False), [1, 0.9, 0.95])], found=cine(8, times=None))
     assert S.marks_of(beats.measured.beats) == {
-        0: "end-diastole", 3: "end-systole", 5: "end-diastole", 6: "end-systole",
+        0: "end-diastole 1", 3: "end-systole 1", 5: "end-diastole 2", 6: "end-systole 2",
     }  # fmt: skip
 
 
 def test_facts_of_a_whole_beat():
     said = S.facts_of(strain_case())
     assert "Frames: ED 0, ES 3." in said[0] and said[1] == "10 frames/s, heart rate 120 beats/min."
-    assert said[2] == "Curves: an even drift that ends at 0.0 points is taken away."
+    assert said[2] == "Linear drift correction: 0.0 percentage points at the end of the beat."
     assert len(said) == 3, "without deviations there is no smallest change"
 
 
@@ -72,10 +72,10 @@ def test_facts_that_a_cine_does_not_tell():
     beat = tracked_beat(Beat(0, 3, 5, False))
     said = S.facts_of(strain_case([beat], found=cine(times=None)))
     assert "ES 3 (not whole)" in said[0] and said[1] == "Frame rate and heart rate are not known."
-    assert said[2] == "Drift is not known: curves are as they were found."
+    assert said[2] == "Drift is not known: curves are as they were tracked."
     drifting = tracked_beat(share=[1.0, 0.95, 0.85, 0.8, 0.85, 0.9])
     said = S.facts_of(strain_case([drifting], measures=StrainMeasures(drift_correction=False)))
-    assert said[2] == "Curves are not compensated for drift; it ends at −10.0 points."
+    assert said[2] == "Curves are not corrected for drift: −10.0 points at the end of the beat."
     doubted = S.facts_of(strain_case(found=cine(frame_time_source="playback")))
     assert doubted[1] == "10 frames/s, heart rate 120 beats/min (by the playback rate)."
 
@@ -141,7 +141,6 @@ def test_notes():
         "A note.",
         "View found: apical 4ch 0.90, other 0.08.",
         "The pixels' spacing is unknown: nothing is given in mm or ml.",
-        "The contour at end-diastole is the user's, c.json.",
     ]
     given = replace(study, view=CineView(study.view.view, study.view.probabilities, True))
     assert S.notes_of(given)[1].startswith("View given by the user; the classifier says: apical 4ch 0.90")
@@ -199,7 +198,38 @@ def test_all_sections_of_a_cine():
     study = strain_case()
     found = S.case_sections(study, S.grey_values(study.case))
     headings = [re.search(r"<h2[^>]*>(.*?)</h2>", html)[1] for html in found]
-    assert headings[0] == "Warnings" and headings[1] == "A4C · known.nii.gz"
-    assert [h.split(" · ")[1] for h in headings[2:]] == ["segments", "numbers", "notes and checks"]
-    assert "−20.0" in found[1] and "GLS, end-systolic, endocardium" in found[1]
+    assert headings[0] == "A4C · known.nii.gz"
+    assert [h.split(" · ")[1] for h in headings[1:]] == ["cine", "segments", "numbers", "notes and checks"]
+    first = found[0]
+    assert "−20.0" in first and "GLS, end-systolic, endocardium" in first and "A4C · warnings" in first
+    assert "Nothing: measured automatically." in first and "Tracking quality: good in all segments." in first
+    assert "data-player" not in first and first.count("<figure>") == 2  # stills, which paper shows; no moving cine
     np.testing.assert_array_equal(S.lines_at(study, 3)[0][0], study.tracked[0].lines[3, 1, 0])
+
+
+def test_what_was_changed_by_hand_is_said_and_fixed_texts_are_not():
+    entry = Entry("known", "known.nii.gz", ed=0, es=3, spacing=0.5)
+    study = strain_case(entry=entry, measures=StrainMeasures(exclude_segments=["apical inferoseptal"]))
+    study = replace(study, wall=replace(study.wall, drawn=(2,)))
+    said = " ".join(study.by_hand)
+    for words in ("End-systole set by the user: frame 3", "Wall drawn by the user at frame 2", "apical inferoseptal"):
+        assert words in said
+    facts = " ".join(S.facts_of(study))
+    assert "End-systole was set by hand." in facts and "smallest cavity" not in facts
+    named = replace(study, manual=("End-systole moved from frame 4 to 3, by Ada.",), title="Monday.dcm")
+    first = S.case_sections(named, S.grey_values(study.case))[0]
+    assert "by Ada" in first and "A4C · Monday.dcm" in first and "known.nii.gz" not in first
+
+
+def test_drift_is_said_of_each_beat_not_as_a_mean_that_hides_it():
+    shares = ([1.0, 0.95, 0.85, 0.8, 0.85, 0.96], [1.0, 0.95, 0.85, 0.8, 0.9, 1.02])
+    said = S.facts_of(strain_case([tracked_beat(share=share) for share in shares]))
+    assert any("−4.0 and 2.0 percentage points" in words for words in said)
+
+
+def test_checks_in_words():
+    checks = [check("apex towards the probe", 50), check("heart rate", None), check("systole", 0.4)]
+    assert S.say_checks(checks) == [
+        "Failed: The contour may not be the left ventricle: its apex points 50° off the beam.",
+        "Not checked, since the cine does not tell the value: heart rate.", "1 of 3 checks passed.",
+    ]  # fmt: skip

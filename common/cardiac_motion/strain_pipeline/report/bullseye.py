@@ -12,12 +12,13 @@ from cardiac_motion.ventricle.views import LEVELS, RING
 EDGES = (3.0, 2.2, 1.4, 0.0)  # of its rings: numbers of six apical pieces need more than a third of the radius
 
 
-def bullseye(values: Mapping[str, float | None], size: int = 380) -> str:
+def bullseye(values: Mapping[str, float | None], size: int = 380, scale: bool = False) -> str:
     """The 18-segment bull's-eye as SVG: base outside, apex inside, anterior at the top.
 
     Args:
         values: segment's name to strain in %; None, or a segment that is missing, is grey.
         size: pixels a side.
+        scale: with a colour bar below it.
     """
     centre, step = size / 2, (size / 2 - 34) / 3
     parts = []
@@ -45,9 +46,27 @@ def bullseye(values: Mapping[str, float | None], size: int = 380) -> str:
                 y = centre + place * np.sin(angle) + 4
                 parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{wall}</text>')
     wide = 104
-    box = f"{-wide} 0 {size + 2 * wide} {size}"
+    if scale:
+        parts.append(colour_bar(centre, size + 6.0))
+    box = f"{-wide} 0 {size + 2 * wide} {size + (34 if scale else 0)}"
     name = "strain of the segments, %"
     return f'<svg role="img" class="bullseye" aria-label="{name}" viewBox="{box}" width="100%">{"".join(parts)}</svg>'
+
+
+def colour_bar(centre: float, top: float, width: float = 260.0) -> str:
+    """The colours of the strains from −25 % to +10 %, as SVG, with three numbers below."""
+    steps = np.linspace(-25, 10, 36)
+    each = width / len(steps)
+    left = centre - width / 2
+    parts = [
+        f'<rect x="{left + k * each:.1f}" y="{top:.0f}" width="{each + 0.3:.1f}" height="10" '
+        f'fill="{strain_colour(float(value))}"/>'
+        for k, value in enumerate(steps)
+    ]
+    for value in (-25, 0, 10):
+        x = left + (value + 25) / 35 * width
+        parts.append(f'<text x="{x:.1f}" y="{top + 24:.0f}" text-anchor="middle">{number(value, 0)} %</text>')
+    return "".join(parts)
 
 
 def sector(centre: float, inner: float, outer: float, first: float, last: float) -> str:

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import pydicom
+
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.extras import import_extra
 from cardiac_motion.core.whole_files import write_whole
@@ -21,6 +23,14 @@ def is_dicom(path: str | Path) -> bool:
             return file.read(132)[128:] == b"DICM"
     except OSError:
         return False
+
+
+def study_date(path: str | Path) -> str | None:
+    """The date of a DICOM file's study, ``YYYY-MM-DD``; None of other files, and where it is not told."""
+    if not is_dicom(path):
+        return None
+    date = str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["StudyDate"]).get("StudyDate") or "")
+    return f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 and date.isdigit() else None
 
 
 def write_sr(path: str | Path, studies: Sequence[StudyView], average: float | None = None) -> None:

@@ -42,7 +42,7 @@ th,td{padding:3px 8px;text-align:right;border-bottom:1px solid #e8ebef}
 th:first-child,td:first-child{text-align:left}th{font-weight:600;color:#48525f}
 .out td,.out th{color:#68717d}.wide{overflow-x:auto}tbody th{font-weight:400;color:inherit}
 .legend{display:flex;flex-wrap:wrap;gap:2px 14px;margin:4px 0 10px;padding:0;list-style:none;font-size:13px}
-.stills{display:flex;gap:12px;margin-top:10px}.stills figure{margin:0;flex:1}figcaption{font-size:13px;color:#48525f}
+.stills{display:flex;gap:12px}.stills figure{margin:0;flex:1}figcaption{font-size:13px;color:#48525f}
 .dot{display:inline-block;width:10px;height:10px;border-radius:50%;margin-right:7px}
 .player{position:relative;background:#000;border-radius:6px;overflow:hidden}
 .player img,.player svg{display:block;width:100%;height:auto}.player svg{position:absolute;inset:0;height:100%}
@@ -54,7 +54,11 @@ svg text{font:12px system-ui,sans-serif;fill:#3c4653}
 @page{margin:12mm}
 @media print{body{background:#fff;font-size:12px}main{padding:0;max-width:none}figure,tr{break-inside:avoid}
 h2,h3{break-after:avoid}.wide{overflow:visible}table{font-size:10px}th,td{padding:2px 3px}
-.controls{display:none}.caution{color:#7a1f1f;background:none}
+.controls,.screen{display:none}.caution{color:#7a1f1f;background:none;margin:2px 0}
+section{border:0;padding:4px 0;margin:4px 0}h1{font-size:17px}h2{font-size:15px;margin:0 0 4px}h3{margin:4px 0 2px}
+.overview,.columns>*{break-inside:avoid}.overview{break-after:page}ul{margin:2px 0;padding-left:16px}
+.overview .columns{flex-wrap:nowrap;gap:12px}.overview .columns>*{flex:1 1 0}.big{font-size:30px}
+.overview .bullseye,.overview svg[data-seek]{max-height:70mm}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """
 
@@ -342,9 +346,9 @@ def player(
         for points, colour in zip(texts.get(first, []), colours, strict=False)
     )
     jumps = "".join(
-        f'<button type="button" data-frame="{t}" aria-label="{escape(mark)}, frame {t}">'
-        f"{''.join(word[0] for word in mark.split('-')).upper()}</button>"
-        for t, mark in sorted(marks.items())[:6]
+        f'<button type="button" data-frame="{t}" title="{escape(mark)}, frame {t}">'
+        f"{escape(mark.replace('end-diastole', 'ED').replace('end-systole', 'ES'))}</button>"
+        for t, mark in sorted(marks.items())[:8]
     )
     stored = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
     return (

@@ -65,7 +65,7 @@ def write_strain_case(
             study = replace(study, options=dict(options or {}))
             grey = grey_values(case, covered=True)
             study = replace(study, sections=tuple(case_sections(study, grey)))
-            heading = f"{study.view.view.title} · {Path(source).name}"
+            heading = f"{study.view.view.title} · {study.called}"
             html = report.page(
                 "Left ventricular strain", heading, [*study.sections, provenance(weights, options)], study.banner
             )
@@ -77,7 +77,7 @@ def write_strain_case(
         study = replace(add_seconds(study), text=text_of(study))
         summary |= {
             "caution": report.CAUTION,
-            "source": source,
+            "source": study.title or source,
             "view": study.view.view.name,
             "view_given": study.view.given,
             "view_probabilities": study.view.probabilities.by_view,
@@ -92,7 +92,10 @@ def write_strain_case(
             "warnings": study.warnings,
             "forced": study.forced,
             "checks": [check.row() for check in study.checks],
-            "contour": case.entry.contour,
+            "contour": case.entry.contour and Path(case.entry.contour).name,
+            "drawn": list(study.wall.drawn),
+            "changed_by_hand": list(study.by_hand),
+            "source_sha256": study.source_sha256 or None,
             "layer": measured.layer,
             "means": measured.means,
             "intervals": measured.intervals,

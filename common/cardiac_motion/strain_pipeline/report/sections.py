@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,11 @@ from skimage.morphology import convex_hull_image
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.strain_pipeline.measures.followup import NAMES, smallest_detectable_change
 from cardiac_motion.strain_pipeline.measures.measures import SEGMENTS, BeatStrain, Measured
+from cardiac_motion.strain_pipeline.quality.check_words import say_check
 from cardiac_motion.strain_pipeline.quality.checks import Check
 from cardiac_motion.strain_pipeline.report import html as report
 from cardiac_motion.strain_pipeline.report.bullseye import bullseye
+from cardiac_motion.strain_pipeline.report.dicom_sr import study_date
 from cardiac_motion.strain_pipeline.report.html import SEGMENT_COLOURS, number
 from cardiac_motion.strain_pipeline.strain_case import StrainCase, lines_by_frame, mean_segments
 from cardiac_motion.strain_pipeline.tracking.motion import widen_sector
@@ -80,15 +81,16 @@ def grey_values(case: CineCase, covered: bool = False) -> NDArray[np.uint8]:
 
 
 def marks_of(beats: Sequence[BeatStrain]) -> dict[int, str]:
-    """What is said of end-diastolic and end-systolic frames."""
+    """Names of the end-diastolic and end-systolic frames; of several beats with the beat's number."""
     marks: dict[int, str] = {}
-    for beat in beats:
-        marks[beat["ed"]], marks[beat["es"]] = "end-diastole", "end-systole"
+    for k, beat in enumerate(beats, 1):
+        number_of = f" {k}" if len(beats) > 1 else ""
+        marks[beat["ed"]], marks[beat["es"]] = f"end-diastole{number_of}", f"end-systole{number_of}"
     return marks
 
 
 def case_sections(study: StrainCase, grey: NDArray[np.uint8]) -> list[str]:
-    """The sections of one cine: warnings, the cine with its GLS and curves, segments, numbers.
+    """The sections of one cine: an overview of one printed page, then an appendix.
 
     Args:
         study: what is known of it.
@@ -98,42 +100,85 @@ def case_sections(study: StrainCase, grey: NDArray[np.uint8]) -> list[str]:
     beats = measured.beats
     lines = {t: colour_lines(found, measured.layer)[0] for t, found in lines_by_frame(study.tracked).items()}
     step = 1000 * (times[-1] - times[0]) / (len(times) - 1) if times else 60.0
-    colours = [*OUTLINE, *SEGMENT_COLOURS]
-    marks, first = marks_of(beats), beats[0]
-    ends = {t: lines_at(study, t) for t in (first["ed"], first["es"])}
-    cine = report.player(grey, lines, colours, marks, step)
-    cine += report.stills(grey, ends, colours, {t: marks[t] for t in ends})
-    caption = f"GLS, end-systolic, {measured.layer}" + (f", mean of {len(beats)} beats" if len(beats) > 1 else "")
-    caption += report.format_interval(measured.intervals.get("gls"))
-    big = report.figure_of(measured.means["gls"], "%", caption)
-    rows = mean_segments(beats)
-    eye = bullseye({row["name"]: row["end_systolic"] for row in rows})
-    table = segment_table(rows, measured.layer)
+    marks = marks_of(beats)
+    player = report.player(grey, lines, [*OUTLINE, *SEGMENT_COLOURS], marks, step)
     plots = [plot_of(beat, times, f"beat {k + 1}" if len(beats) > 1 else "") for k, beat in enumerate(beats)]
-    beside = "".join(plots) if len(beats) == 1 else ""
-    below = report.columns(*plots) if len(beats) > 1 else ""
+    rows = mean_segments(beats)
     return [
-        *([report.section("Warnings", report.bullets(study.warnings), kind="warnings")] if study.warnings else []),
-        report.section(
-            f"{view.short} · {Path(study.case.entry.image).name}",
-            report.columns(cine, big + report.bullets(facts_of(study)) + beside),
-            below,
-        ),
+        overview(study, grey, rows, plots[0]),
+        report.section(f"{view.short} · cine", player, report.columns(*plots) if len(beats) > 1 else "", kind="screen"),
         *change_sections(study),
         *repeat_sections(study),
-        report.section(
-            f"{view.short} · segments", table, f'<div style="max-width:420px;margin:12px auto 0">{eye}</div>'
-        ),
+        report.section(f"{view.short} · segments", segment_table(rows, measured.layer), kind="appendix"),
         report.section(f"{view.short} · numbers", number_table(measured)),
         report.section(f"{view.short} · notes and checks", report.bullets(notes_of(study)), check_table(study.checks)),
     ]
 
 
+def overview(study: StrainCase, grey: NDArray[np.uint8], rows: Sequence[dict[str, Any]], plot: str) -> str:
+    """The first page of a cine: GLS, what was changed by hand, checks, stills, bull's-eye, curves, tracking quality.
+
+    Args:
+        study: what is known of it.
+        grey: its grey values ``[T, H, W]``.
+        rows: of the segments (``strain_case.mean_segments``).
+        plot: of the first beat.
+    """
+    view, measured, beats = study.view.view, study.measured, study.measured.beats
+    caption = f"GLS, end-systolic, {measured.layer}" + (f", mean of {len(beats)} beats" if len(beats) > 1 else "")
+    caption += f"{report.format_interval(measured.intervals.get('gls'))}. {REFERENCE}"
+    big = report.figure_of(measured.means["gls"], "%", caption)
+    first, marks = beats[0], marks_of(beats)
+    ends = {t: lines_at(study, t) for t in (first["ed"], first["es"])}
+    stills = report.stills(grey, ends, [*OUTLINE, *SEGMENT_COLOURS], {t: marks[t] for t in ends})
+    eye = bullseye({row["name"]: row["end_systolic"] for row in rows}, scale=True)
+    by_hand = study.by_hand
+    changed = report.bullets(by_hand) if by_hand else "<p>Nothing: measured automatically.</p>"
+    checked = report.bullets(say_checks(study.checks))
+    return report.section(
+        f"{view.short} · {study.called}",
+        report.columns(big + report.bullets(facts_of(study)), stills),
+        report.columns(eye + tracking_quality(rows), plot),
+        report.columns(f"<h3>Changed by hand</h3>{changed}", f"<h3>Checks</h3>{checked}"),
+        f"<h3>{view.short} · warnings</h3>{report.bullets(study.warnings)}" if study.warnings else "",
+        kind="overview",
+    )
+
+
+def say_checks(checks: Sequence[Check]) -> list[str]:
+    """What came of the checks, in words: what fails, what was not checked, how many pass."""
+    failed = [say_check(check) for check in checks if check.passed is False]
+    unknown = list(dict.fromkeys(check.name for check in checks if check.passed is None))
+    passed = sum(check.passed is True for check in checks)
+    said = [f"Failed: {words}" for words in failed]
+    if unknown:
+        said.append(f"Not checked, since the cine does not tell the value: {', '.join(unknown)}.")
+    return [*said, f"{passed} of {len(checks)} checks passed."]
+
+
+def tracking_quality(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How well the segments were tracked, as one line."""
+    grades: dict[str, list[str]] = {}
+    for row in rows:
+        grades.setdefault(grade_of(row), []).append(row["name"])
+    said = "; ".join(
+        f"{grade} in all segments" if len(names) == len(rows) else f"{grade}: {', '.join(names)}"
+        for grade, names in grades.items()
+    )
+    return f'<p class="muted">Tracking quality: {said}.</p>'
+
+
 def facts_of(study: StrainCase) -> list[str]:
-    """View, frames of the beats, frame rate, heart rate, and what was done to the curves."""
+    """Date, view, frames of the beats, frame rate, heart rate, and what was done to the curves."""
     beats, times, numbers = study.measured.beats, study.case.meta.frame_times, study.measured.means
     frames = ", ".join(f"ED {b['ed']}, ES {b['es']}{'' if b['complete_beat'] else ' (not whole)'}" for b in beats)
-    said = [f"{study.view.view.title}. Frames: {frames}. End-systole is the smallest cavity, in place of AVC."]
+    systole = (
+        "End-systole was set by hand." if study.case.entry.es is not None
+        else "End-systole is the smallest cavity, a surrogate of aortic-valve closure."
+    )  # fmt: skip
+    said = [f"{study.view.view.title}. Frames: {frames}. {systole}"]
+    if (date := study_date(study.case.entry.image)) is not None:
+        said.insert(0, f"Acquired {date}.")
     if times:
         rate = (len(times) - 1) / (times[-1] - times[0])
         of = " (by the playback rate)" if study.measured.times_doubted else ""
@@ -141,12 +186,14 @@ def facts_of(study: StrainCase) -> list[str]:
         said.append(f"{number(rate, 0)} frames/s{heart}{of}.")
     else:
         said.append("Frame rate and heart rate are not known.")
-    if (drift := numbers["drift"]) is None:
-        said.append("Drift is not known: curves are as they were found.")
+    ends = [beat["numbers"]["drift"] for beat in beats if beat["numbers"]["drift"] is not None]
+    each = " and ".join(number(drift) for drift in ends)
+    if not ends:
+        said.append("Drift is not known: curves are as they were tracked.")
     elif any(beat["compensated"] for beat in beats):
-        said.append(f"Curves: an even drift that ends at {number(drift)} points is taken away.")
+        said.append(f"Linear drift correction: {each} percentage points at the end of the beat{'s' * (len(ends) > 1)}.")
     else:
-        said.append(f"Curves are not compensated for drift; it ends at {number(drift)} points.")
+        said.append(f"Curves are not corrected for drift: {each} points at the end of the beat{'s' * (len(ends) > 1)}.")
     if (least := detectable_changes(study.measured).get("gls")) is not None:
         said.append(f"Smallest detectable change of GLS: {number(least)} points (90 %).")
     return said
@@ -224,8 +271,8 @@ def notes_of(study: StrainCase) -> list[str]:
     said.append(f"View {'given by the user; the classifier says' if study.view.given else 'found'}: {words}.")
     if study.case.meta.spacing is None:
         said.append("The pixels' spacing is unknown: nothing is given in mm or ml.")
-    if study.case.entry.contour:
-        said.append(f"The contour at end-diastole is the user's, {study.case.entry.contour}.")
+    if study.source_sha256:
+        said.append(f"SHA-256 of the file: {study.source_sha256}.")
     return said
 
 

@@ -82,6 +82,11 @@ def strain_report(studies: Sequence[StudyView], average: float | None = None) ->
             container(codes.DCM.PreCoordinatedMeasurements, known, CONTAINS),
             container(codes.DCM.PostCoordinatedMeasurements, segments, CONTAINS),
             TextContentItem(codes.DCM.Comment, CAUTION, CONTAINS),
+            *(
+                TextContentItem(codes.DCM.Comment, f"{study.view.short}: {said}", CONTAINS)
+                for study in studies
+                for said in (*study.manual, *filter(None, [study.banner]))
+            ),
         ],
     )
     return ComprehensiveSR(

@@ -120,6 +120,8 @@ class StudyReport:
         caption = "average GLS of the three apical views, end-systolic" + format_interval(
             result["gls_average_interval"]
         )
+        if result["gls_average_interval"]:
+            caption += "; the method's error is taken as the same in all views, so that averaging hardly narrows it"
         big = report.figure_of(result["gls_average"], "%", caption)
         failed = [f"{name}: {reason}" for name, reason in result["failed"].items()]
         overview = report.section(
