@@ -46,12 +46,11 @@ function listen() {
 const seen = {};
 function about(one) {
   const found = one.about, row = one.methods[state.settings.defaults[found?.kind]] || Object.values(one.methods)[0];
-  if (one.failed) return one.failed;
-  if (!found) return one.progress ? "" : one.status;
+  if (!found) return one.failed || (one.progress ? "" : one.status);
   if (found.kind === "volume") return [`volume, ${found.shape.join(" × ")}`, row && (row.dice != null ? `Dice ${row.dice.toFixed(3)}` : "segmented")].filter(Boolean).join(" · ");
   return [viewName(row?.view || found.view), found.rate ? `${found.rate.toFixed(0)} Hz` : "no frame rate", `${found.frames} frames`,
     found.spacing ? `${found.spacing[0].toFixed(2)} mm/px` : "no spacing",
-    row && (row.blocked.length ? "checks fail" : row.gls != null && `GLS ${text(row.gls)} %`)].filter(Boolean).join(" · ");
+    row && (row.blocked.length ? "checks fail" : row.gls != null && `GLS ${text(row.gls)} %`), one.failed].filter(Boolean).join(" · ");
 }
 const left = seconds => seconds == null ? "" : seconds < 90 ? `, ${Math.max(1, Math.round(seconds))} s left` : `, ${Math.round(seconds / 60)} min left`;
 function entry(one) {
@@ -243,9 +242,14 @@ function side() {
   const { means, intervals } = result, whole = means.drift == null ? ", no whole beat" : "";
   const big = element("div", { className: "big", id: "gls", textContent: `${text(means.gls)} % ` },
     state.preview ? element("span", { className: "preview", textContent: `Preview by ${result.title}` }) : null,
-    element("small", { textContent: [within(intervals.gls) && `90 % interval ${within(intervals.gls)}`, `GLS, ${result.layer}`, `drift ${text(means.drift)} %${whole}`,
+    element("small", { textContent: [within(intervals.gls) && `90 % interval ${within(intervals.gls)}`, `GLS, ${result.layer}`, `drift ${result.beats.map(b => text(b.numbers.drift)).join(" and ")} %${whole}`,
       `EF ${text(means.ejection_fraction, 0)} %${intervals.ejection_fraction ? ` (${intervals.ejection_fraction.map(v => text(v, 0)).join(" to ")})` : ""}`].filter(Boolean).join(" · ") }));
-  if (state.preview) big.append(element("small", { textContent: info.doing ? `The measurement by ${state.settings.methods[method]} follows and will replace it.` : "" }));
+  if (state.preview && info.doing) big.append(element("small", { textContent: `The measurement by ${state.settings.methods[method]} follows and will replace it.` }));
+  else if (state.preview) {
+    const start = element("button", { className: "again", textContent: `Measure by ${state.settings.methods[method]}` });
+    start.onclick = guarded(() => send("measure"));
+    big.append(start);
+  }
   big.dataset.value = means.gls; big.dataset.method = result.method;
   $("big").append(big);
   $("bullseye").innerHTML = result.bullseye; // drawn by the server
