@@ -18,7 +18,7 @@ from cardiac_motion.strain_pipeline.strain_case import lines_by_frame, mean_segm
 
 SHOWN = 3  # every so manieth point of a line is sent
 
-MARKS = ("ed", "es", "end", "whole")
+MARKS = ("ed", "es", "end", "complete_beat")
 
 
 def page_content(corrected: Corrected, method: str) -> dict[str, Any]:
