@@ -34,7 +34,9 @@ def make_evaluator(
     source = path if path is None else str(path) if given else [str(file) for file in path]  # type: ignore[union-attr]
     further = [config] if isinstance(config, str) else list(config)
     files = config_files(find_bundle(bundle, bundles), further=further)
-    return content(parse_config(files, {"input": source, "mlflow": False, **options}), "evaluator")
+    return content(
+        parse_config(files, {"input": source, "mlflow": False, "save_figures": False, **options}), "evaluator"
+    )
 
 
 def read_only_case(evaluator: Any) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cardiac_motion.api.evaluators import make_evaluator, read_only_case
+from cardiac_motion.core.plots import check_figures
 from cardiac_motion.strain_pipeline.measures.intervals import Interval
 from cardiac_motion.strain_pipeline.measures.measures import BeatStrain
 from cardiac_motion.strain_pipeline.quality.checks import Check
@@ -100,8 +101,9 @@ class StrainResult:
             the path of ``report.html``.
 
         Raises:
-            InputError: the folder holds something else, or can't be written.
+            InputError: the folder holds something else, can't be written, or a package for figures is missing.
         """
+        check_figures()
         write_strain_case(replace(self.study, folder=Path(folder)), self.weights, True, self.options)
         return Path(folder) / "report.html"
 

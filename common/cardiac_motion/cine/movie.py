@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.extras import import_extra
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +33,8 @@ def encode_movie(frames: Iterable[np.ndarray], rate: float, crf: int = 25, aspec
     Raises:
         InputError: this build of FFmpeg can't encode it, or there is no frame.
     """
-    import av
-    from av.logging import PANIC, set_level
-
-    set_level(PANIC)
+    av = import_extra("av", "a film")
+    av.logging.set_level(av.logging.PANIC)
     file = io.BytesIO()
     stream: Any = None
     try:
@@ -84,7 +83,7 @@ def write_movie(path: str | Path, frames: Iterable[np.ndarray], rate: float) -> 
 
 
 def _codec() -> str:
-    import av
+    av = import_extra("av", "a film")
 
     for name in CODECS:
         try:

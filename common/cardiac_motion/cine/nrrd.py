@@ -13,6 +13,7 @@ import numpy as np
 from cardiac_motion.cine.axes import Axes, axes_to_frames
 from cardiac_motion.cine.loop import Loop, format_error
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.extras import import_extra
 from cardiac_motion.core.stored import DEFLATED, check_size, unpack
 
 NRRD_SUFFIXES = (".nrrd", ".nhdr")
@@ -24,7 +25,7 @@ COLOUR_KINDS = ("rgb-color", "rgba-color", "vector", "3-color", "4-color")
 
 def read_nrrd(path: Path) -> Loop:
     """Read a NRRD of one file, or of a header and one file of pixels."""
-    import nrrd
+    nrrd = import_extra("nrrd", f"{path}: a NRRD file")
 
     try:
         with path.open("rb") as file:
@@ -72,7 +73,7 @@ def read_nrrd(path: Path) -> Loop:
 
 def count_nrrd(path: Path) -> int:
     """Frames, or slices, of a NRRD, as its header says."""
-    import nrrd
+    nrrd = import_extra("nrrd", f"{path}: a NRRD file")
 
     header = nrrd.read_header(str(path))
     sizes = [int(n) for n in header["sizes"]]

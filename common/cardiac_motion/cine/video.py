@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from av.stream import Disposition
 
 from cardiac_motion.cine.loop import FirstChannel, Loop, format_error, scale_integers, unit_range
 from cardiac_motion.core.bars import show_bar
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.extras import import_extra
 from cardiac_motion.core.stored import check_size
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".ts")
@@ -54,10 +54,8 @@ def decode_video(path: Path, source: BinaryIO | bytes, size: int) -> Loop:
     Raises:
         InputError: no video, frames that are lost or damaged, or too many pixels for this machine.
     """
-    import av
-    from av.logging import PANIC, set_level
-
-    set_level(PANIC)
+    av = import_extra("av", f"{path}: a video")
+    av.logging.set_level(av.logging.PANIC)
     loop, channel = Loop(), FirstChannel()
     frames: list[np.ndarray] = []
     stamps: list[float | None] = []
@@ -119,11 +117,11 @@ def _find_stream(path: Path, file: BinaryIO) -> int:
     Raises:
         InputError: there is none.
     """
-    import av
-
+    av = import_extra("av", f"{path}: a video")
+    pictures = import_extra("av.stream", f"{path}: a video").Disposition.attached_pic
     with av.open(file, "r", metadata_errors="ignore") as video:
         streams = video.streams.video
-        chosen = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
+        chosen = [stream for stream in streams if not stream.disposition & pictures]
         if not chosen:
             raise InputError(f"{path}: no video in this file{', only a picture' if streams else ''}")
         if len(chosen) > 1:

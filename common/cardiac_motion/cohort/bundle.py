@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from cardiac_motion.bundle.config import content, parse_config
 from cardiac_motion.cohort.runner import Work
 from cardiac_motion.core import folders
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.extras import import_extra
 from cardiac_motion.core.tables import metrics_of, pair_rows, statistics_text, write_tables
 from cardiac_motion.core.whole_files import write_whole
 
@@ -50,14 +52,14 @@ def open_bundle(files: Sequence[str], options: dict[str, Any]) -> Callable[[str]
 
     Each case begins with the bundle's seed, so that it is the same whichever process does it, and after whatever.
     """
-    import cv2
     import torch
     from monai.utils import set_determinism
 
     threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
     if threads:
         torch.set_num_threads(threads)
-        cv2.setNumThreads(threads)
+        if find_spec("cv2") is not None:
+            import_extra("cv2", "its threads").setNumThreads(threads)
     parser = parse_config(files, {**options, "mlflow": False})
     content(parser, "initialize")
     evaluator, seed = content(parser, "evaluator"), parser["seed"]

@@ -7,17 +7,13 @@ refines. The three presets are OpenCV's: patches 8 pixels wide, every 4 (``ultra
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from cardiac_motion.comparators.classical import ClassicalMethod
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.extras import import_extra
 
-PRESETS = {
-    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
-    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
-    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
-}
+PRESETS = ("ultrafast", "fast", "medium")
 
 
 class DenseInverseSearch(ClassicalMethod):
@@ -38,15 +34,18 @@ class DenseInverseSearch(ClassicalMethod):
             raise InputError(f"DIS preset must be one of {', '.join(PRESETS)}; got {speed}")
         if (finest or 0) < 0 or (refinement or 0) < 0:
             raise InputError(f"finest and refinement are at least 0; got {finest}, {refinement}")
+        import_extra("cv2", "DIS")
         self.speed, self.finest, self.refinement = speed, finest, refinement
 
     def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
         """The field ``[2, H, W]`` in pixels."""
-        search = cv2.DISOpticalFlow.create(PRESETS[self.speed])
+        cv2 = import_extra("cv2", "DIS")
+        preset = getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{self.speed.upper()}")
+        search = cv2.DISOpticalFlow.create(preset)
         if self.finest is not None:
             search.setFinestScale(self.finest)
         if self.refinement is not None:
             search.setVariationalRefinementIterations(self.refinement)
         bytes_of = [(image.clip(0, 1) * 255).round().astype(np.uint8) for image in (fixed, moving)]
-        flow = search.calc(*bytes_of, None)  # type: ignore[call-overload]
+        flow = search.calc(*bytes_of, None)
         return flow[..., ::-1].transpose(2, 0, 1)

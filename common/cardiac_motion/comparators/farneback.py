@@ -6,12 +6,12 @@ here are our own choice on simulated ultrasound.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.extras import import_extra
 
 
 class Farneback(nn.Module):
@@ -47,6 +47,7 @@ class Farneback(nn.Module):
             )
         self.levels, self.window, self.iterations = levels, window, iterations
         self.neighbourhood, self.sigma = neighbourhood, sigma
+        cv2 = import_extra("cv2", "Farnebäck's method")
         self.flags = cv2.OPTFLOW_FARNEBACK_GAUSSIAN if gaussian else 0
 
     def forward(self, image: Tensor) -> Tensor:
@@ -61,7 +62,8 @@ class Farneback(nn.Module):
         return torch.stack([self._register(*pair) for pair in pairs]).to(image.device)
 
     def _register(self, moving: np.ndarray, fixed: np.ndarray) -> Tensor:
-        flow = cv2.calcOpticalFlowFarneback(  # type: ignore[call-overload]
+        cv2 = import_extra("cv2", "Farnebäck's method")
+        flow = cv2.calcOpticalFlowFarneback(
             fixed,
             moving,
             None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from cardiac_motion.compare.methods import Method
 from cardiac_motion.compare.table import finite, kind_of
@@ -68,7 +68,7 @@ def profile_plot(methods: Sequence[Method], path: Path) -> None:
     _save(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _save(figure: Any, path: Path) -> None:
     figure.tight_layout()
     with write_whole(path) as beside:
         figure.savefig(beside, dpi=110)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 from cardiac_motion.core.errors import InputError
 
@@ -15,8 +17,21 @@ PACKAGES = {  # module: package, extra
     "convexAdam": ("convexAdam", "convexadam"),
     "fireants": ("fireants", "fireants"),
     "highdicom": ("highdicom", "dicom"),
+    "cv2": ("opencv-python-headless", "opencv"),
+    "matplotlib": ("matplotlib", "report"),
+    "av": ("av", "video"),
+    "nrrd": ("pynrrd", "nrrd"),
+    "mlflow": ("mlflow", "mlflow"),
+    "dask": ("dask", "cluster"),
+    "distributed": ("distributed", "cluster"),
     "dask_jobqueue": ("dask-jobqueue", "cluster"),
+    "sklearn": ("scikit-learn", "training"),
     "huggingface_hub": ("huggingface_hub", "hub"),
+    "shtab": ("shtab", "completion"),
+    "itk": ("itk", "itk"),
+    "starlette": ("starlette", "workbench"),
+    "uvicorn": ("uvicorn", "workbench"),
+    "websockets": ("websockets", "workbench"),
 }
 
 
@@ -40,3 +55,28 @@ def import_extra(module: str, need: str) -> ModuleType:
         raise InputError(
             f"{need} needs {package}, which is not installed: python -m pip install 'cardiac-motion-bundles[{extra}]'"
         ) from error
+
+
+class LazyExtra:
+    """A module of an optional extra, imported when something of it is first used.
+
+    Args:
+        module, need: as in ``import_extra``, which is what an attribute raises where the module is missing.
+        prepare: called before the import.
+
+    Examples:
+        >>> LazyExtra("matplotlib.colors", "figures").to_hex("white")
+        '#ffffff'
+    """
+
+    def __init__(self, module: str, need: str, prepare: Callable[[], None] | None = None) -> None:
+        self._module, self._need, self._prepare = module, need, prepare
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if self._prepare is not None:
+            self._prepare()
+        value = getattr(import_extra(self._module, self._need), name)
+        setattr(self, name, value)
+        return value

@@ -1,8 +1,27 @@
-"""Matplotlib's pyplot for files: no window is opened, whatever the machine has."""
+"""Matplotlib's pyplot for files: no window is opened, whatever the machine has; and what figures need."""
 
-import matplotlib
+from __future__ import annotations
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
+from typing import Any
 
-__all__ = ["plt"]
+from cardiac_motion.core.extras import LazyExtra, import_extra
+
+__all__ = ["check_figures", "cv2", "plt"]
+
+
+def _draw_to_files() -> None:
+    import_extra("matplotlib", "a figure").use("Agg")
+
+
+plt: Any = LazyExtra("matplotlib.pyplot", "a figure", _draw_to_files)
+cv2: Any = LazyExtra("cv2", "a figure")
+
+
+def check_figures() -> None:
+    """See that figures and films can be made, before anything that takes long.
+
+    Raises:
+        InputError: a package is missing; the line names it.
+    """
+    for module in ("cv2", "matplotlib", "av"):
+        import_extra(module, "figures (or --save_figures False)")

@@ -30,6 +30,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.extras import import_extra
 from cardiac_motion.core.whole_files import write_whole
 
 log = logging.getLogger(__name__)
@@ -174,6 +175,7 @@ def send(folder: Path, record: Record, last: bool = True) -> str:
     Raises:
         InputError: the store took not all of it. What it took it keeps, and the same call goes on from there.
     """
+    import_extra("mlflow", "the MLflow record of a run")
     store = tracking_store()
     kept = _read_sent(folder)
     states = kept.setdefault("stores", {}).setdefault(store, {})

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.core.plots import check_figures
 from cardiac_motion.core.tables import table_text
 from cardiac_motion.evaluation.case_evaluator import CaseEvaluator, Report
 from cardiac_motion.evaluation.contour import TrackedContour, rasterise_wall, track_contour
@@ -64,6 +65,8 @@ class CineEvaluator(CaseEvaluator):
     ) -> None:
         self.method = method
         super().__init__(**shared)
+        if save_figures:
+            check_figures()
         self.contour, self.ed, self.es, self.midwall_fit, self.radius = contour, ed or 0, es, midwall_fit, radius
         self.files = {"save_fields": save_fields, "save_figures": save_figures, "save_warped": save_warped}
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import imageio.v3 as iio
 import numpy as np
 from torch import Tensor
 
 from cardiac_motion.cine.movie import write_movie
 from cardiac_motion.core.bars import show_bar
-from cardiac_motion.core.plots import plt
+from cardiac_motion.core.plots import cv2, plt
 
 
 def arrows(

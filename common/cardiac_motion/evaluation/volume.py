@@ -14,6 +14,7 @@ from monai.transforms import AsDiscreted, Compose, Invertd
 from torch import Tensor
 
 from cardiac_motion.core.memory import peak_memory
+from cardiac_motion.core.plots import check_figures
 from cardiac_motion.evaluation import figures as pictures
 from cardiac_motion.evaluation.case_evaluator import CaseEvaluator, Report
 from cardiac_motion.evaluation.scores import Scores
@@ -72,6 +73,8 @@ class VolumeEvaluator(CaseEvaluator):
         self.method = method
         self.files = {"save_fields": save_fields, "save_figures": save_figures, "save_warped": save_warped}
         super().__init__(**shared)
+        if save_figures:
+            check_figures()
         self.back = Invertd("pred", self.dataset.transform, orig_keys="image", nearest_interp=False)  # type: ignore[attr-defined]
         self.postprocessing = self.postprocessing or Compose([self.back, AsDiscreted("pred", argmax=True)])
 

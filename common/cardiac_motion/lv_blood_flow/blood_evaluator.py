@@ -20,6 +20,7 @@ from cardiac_motion.cine.sector import sector_hull
 from cardiac_motion.cine.transforms import mask_pool
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.memory import peak_memory
+from cardiac_motion.core.plots import check_figures
 from cardiac_motion.evaluation.case_evaluator import CaseEvaluator
 from cardiac_motion.evaluation.cine import CineReport
 from cardiac_motion.evaluation.flow_truth import flow_scores
@@ -67,6 +68,8 @@ class BloodEvaluator(CaseEvaluator):
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
+        if save_figures:
+            check_figures()
         if time_sigma < 0:
             raise InputError(f"time_sigma {time_sigma}: expected 0 or more")
         self.segment: Callable[[Tensor], Tensor] | None = None

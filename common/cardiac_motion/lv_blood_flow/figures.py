@@ -9,7 +9,6 @@ from typing import Any
 import imageio.v3 as iio
 import numpy as np
 import torch
-from matplotlib.patches import Circle
 from torch import Tensor
 
 from cardiac_motion.cine.movie import write_movie
@@ -99,7 +98,7 @@ def vorticity_pictures(
         for vortex in vortices[pair]:
             centre = (vortex.centre[1], vortex.centre[0])
             axis.add_patch(
-                Circle(centre, radius=0.02 * (extent[1] - extent[0]), color=_COLOURS[vortex.turn], ec="white")
+                plt.Circle(centre, radius=0.02 * (extent[1] - extent[0]), color=_COLOURS[vortex.turn], ec="white")
             )
             axis.annotate(
                 f"{vortex.circulation:.0f}",

@@ -14,8 +14,6 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import cv2
-import itk
 import nibabel
 import numpy as np
 import torch
@@ -29,6 +27,8 @@ from cardiac_motion.cine.labels import read_labels
 from cardiac_motion.cine.read import read_cine
 from cardiac_motion.cine.scale import resample_square
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.extras import import_extra
+from cardiac_motion.core.plots import cv2
 from cardiac_motion.core.tables import finite
 from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.evaluation.case_evaluator import Report
@@ -110,6 +110,7 @@ def infer(request: Mapping[str, Any]) -> dict[str, Any]:
 def convert_to_nrrd(path: Path) -> str:
     """Write a NIfTI file as NRRD beside it, with its place in space; the name of that."""
     target = path.with_name(path.name.removesuffix(".nii.gz") + ".nrrd")
+    itk = import_extra("itk", "an image as NRRD")
     itk.imwrite(itk.imread(str(path)), str(target), compression=True)
     return target.name
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import nibabel
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from cardiac_motion.bundle.config import config_files
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.plots import cv2
 from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.fields.ddf import sample
 from cardiac_motion.fields.field_files import load_ddf

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
@@ -23,6 +22,7 @@ from cardiac_motion.cine.cases import CineCases
 from cardiac_motion.cine.scale import to_file_grid
 from cardiac_motion.cine.transforms import cine_transforms
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.plots import cv2
 from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.fields.points import field_at, track
 from cardiac_motion.registration.result import register

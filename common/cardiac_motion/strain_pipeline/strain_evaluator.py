@@ -19,6 +19,7 @@ from torch import Tensor
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.plots import check_figures
 from cardiac_motion.evaluation.case_evaluator import CaseEvaluator
 from cardiac_motion.registration.pairwise import SizedInferer
 from cardiac_motion.registration.result import RegistrationResult
@@ -92,6 +93,8 @@ class StrainEvaluator(CaseEvaluator):
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
+        if save_figures:
+            check_figures()
         if points <= SEGMENTS:
             raise InputError(f"points {points}: a wall of {SEGMENTS} segments needs {SEGMENTS + 1} points at least")
         self.classify, self.segment, self.measures = classify, segment, measures or StrainMeasures()

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 from monai.metrics import compute_hausdorff_distance
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from cardiac_motion.core.extras import import_extra
 from cardiac_motion.core.tables import finite, statistics, write_csv
 from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.registration.overlap import segmentation_scores
@@ -102,13 +102,14 @@ def view_scores(predicted: Tensor, truth: Tensor) -> dict[str, Any]:
     """Scores of predicted against true numbers of views, ``[N]`` each; F1 over the views that ``truth`` holds."""
     occurs = truth.unique().tolist()
     pair = truth.numpy(force=True), predicted.numpy(force=True)
-    score = f1_score(*pair, labels=occurs, average=None, zero_division=0)
+    metrics = import_extra("sklearn.metrics", "the scores of views")
+    score = metrics.f1_score(*pair, labels=occurs, average=None, zero_division=0)
     return {
         "frames": len(truth),
-        "accuracy": float(accuracy_score(*pair)),
+        "accuracy": float(metrics.accuracy_score(*pair)),
         "macro_f1": float(score.mean()),
         "f1": {VIEWS[view]: float(value) for view, value in zip(occurs, score, strict=True)},
-        "confusion": confusion_matrix(*pair, labels=range(len(VIEWS))).tolist(),
+        "confusion": metrics.confusion_matrix(*pair, labels=range(len(VIEWS))).tolist(),
     }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import imageio.v3 as iio
 import numpy as np
 import skimage.data
@@ -16,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
+
+from cardiac_motion.core.plots import cv2
 
 SIZE = 160  # pixels a side
 _FORMS = ("natural", "noise", "text", "shapes")

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import imageio.v3 as iio
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.plots import cv2
 
 _WORDS = ("MI 1.2", "TIS 0.8", "FR 50Hz", "16cm", "2D", "58%", "C 50", "P Low", "HGen", "JPEG", "65 bpm", "Zoom")
 

@@ -12,10 +12,11 @@ import json
 from collections.abc import Mapping, Sequence
 from html import escape
 
-import cv2
 import numpy as np
 from jinja2 import Environment
 from numpy.typing import NDArray
+
+from cardiac_motion.core.plots import cv2
 
 Array = NDArray[np.float64]
 

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from cardiac_motion.cine.movie import write_movie
 from cardiac_motion.cine.scale import to_file_grid
 from cardiac_motion.core.memory import peak_memory
+from cardiac_motion.core.plots import cv2
 from cardiac_motion.evaluation.writer import case_folder
 from cardiac_motion.strain_pipeline.report import html as report
 from cardiac_motion.strain_pipeline.report.dicom_sr import is_dicom, write_sr
