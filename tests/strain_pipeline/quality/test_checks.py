@@ -77,6 +77,14 @@ def test_what_can_be_no_ventricle_fails(wall, change, fails):
     Gate(ignore_checks=True).stop(checks, "a.dcm")
 
 
+def test_a_drawn_wall_is_checked_where_it_was_drawn(wall):
+    lying, frame = wall.lines[..., ::-1].copy(), wall.beats[0].ed
+    lying[frame] = wall.lines[frame]
+    assert "apex towards the probe" in names(wall_checks(replace(wall, lines=lying), sector()))
+    checks = wall_checks(replace(wall, lines=lying, drawn=(frame,)), sector())
+    assert not names(checks) and [c.name for c in checks if c.passed is None] == ["change of the cavity's area"]
+
+
 def test_a_cavity_that_does_not_beat_fails(wall):
     assert names(wall_checks(replace(wall, areas=np.full(len(SHARE), 900.0)), sector())) == {
         "change of the cavity's area"

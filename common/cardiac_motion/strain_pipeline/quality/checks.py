@@ -212,10 +212,13 @@ def wall_checks(wall: Wall, seen: NDArray[np.bool_]) -> list[Check]:
     """Whether a segmented or drawn wall can be a left ventricle seen from its apex.
 
     Args:
-        wall: its lines and beats; the frames of all beats count together, by their medians.
+        wall: its lines and beats; the frames of all beats count together, by their medians. Of a drawn wall the frames
+            that it was drawn in count alone, and the cavity's area is not checked: it is that of the segmentation.
         seen: the sector, ``[H, W]``.
     """
     frames = np.unique(np.concatenate([np.arange(beat.ed, beat.end + 1) for beat in wall.beats]))
+    if wall.drawn:
+        frames = np.intersect1d(frames, wall.drawn)
     lines = wall.lines[frames]
     known = np.isfinite(lines).all((1, 2, 3))
     endo, epi = lines[known, 0], lines[known, 2]
@@ -227,6 +230,7 @@ def wall_checks(wall: Wall, seen: NDArray[np.bool_]) -> list[Check]:
     inward = base - apex
     cosine = (inward * beam).sum(-1) / np.maximum(np.linalg.norm(inward, axis=-1) * np.linalg.norm(beam, axis=-1), 1e-9)
     areas = wall.areas[frames]
+    change = 1 - areas.min() / areas.max() if areas.max() > 0 else 0.0
     values = {
         "frames with a wall": known.mean(),
         "shape of the wall": np.median(read_shape_prior().distances(endo)),
@@ -234,7 +238,7 @@ def wall_checks(wall: Wall, seen: NDArray[np.bool_]) -> list[Check]:
         "length against the sector's depth": np.median(length) / depth,
         "apex below the probe": np.median(np.linalg.norm(apex - probe, axis=-1)) / depth,
         "thickness of the wall": np.median(np.linalg.norm(epi - endo, axis=-1)) / np.median(length),
-        "change of the cavity's area": 1 - areas.min() / areas.max() if areas.max() > 0 else 0.0,
+        "change of the cavity's area": None if wall.drawn else change,
     }
     return [check(name, value) for name, value in values.items()]
 

@@ -98,7 +98,8 @@ study.onCase(id => { wanted = id; open(id); });
 
 const shownOnce = new Set();
 let opening = 0;
-const open = guarded(async (name, again = false, frame = null) => {
+const arrival = { id: null, frame: null }; // where the address says that one was
+const open = guarded(async (name, again = false) => {
   const turn = ++opening, fresh = name !== state.info?.id, info = await json(`/api/cases/${name}`);
   const kind = info.about?.kind, cine = kind === "cine";
   if (turn !== opening || (again && fresh)) return; // another case was opened meanwhile
@@ -117,7 +118,9 @@ const open = guarded(async (name, again = false, frame = null) => {
   const beat = state.result?.beats[0], first = (fresh || !shownOnce.has(name)) && beat;
   if (first) shownOnce.add(name);
   $("title").textContent = info.title; side(); compare.table(); player.clearPending();
-  await player.show(frame ?? (first ? beat.ed : state.t));
+  const came = arrival.id === name ? arrival.frame : null;
+  arrival.id = null;
+  await player.show(came ?? (first ? beat.ed : state.t));
   place();
 });
 // The result that is shown: of the chosen method, else the preview, which says that it is one.
@@ -146,8 +149,9 @@ async function changed(call) {
     await new Promise(requestAnimationFrame);
     return true;
   } catch (error) {
-    say(error.message); player.clearPending();
+    player.clearPending();
     if (error.status === 409 && state.info?.id === id) await open(id);
+    say(error.message);
     return false;
   } finally { state.busy = false; busy(); }
 }
@@ -348,6 +352,7 @@ if (from.get("study")) { wanted = `study=${from.get("study")}`; study.open(from.
 else if (from.get("case")) {
   wanted = from.get("case");
   if ([...$("tool").options].some(option => option.value === from.get("tool"))) $("tool").value = from.get("tool");
-  open(wanted, false, from.has("frame") ? +from.get("frame") || 0 : null);
+  Object.assign(arrival, { id: wanted, frame: from.has("frame") ? +from.get("frame") || 0 : null });
+  open(wanted);
 }
 listen();
