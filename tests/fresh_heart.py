@@ -12,7 +12,7 @@ from cardiac_motion.simulation.sequence import Settings, draw
 @cache
 def fresh_pairs():
     """Image, true field and mask of two pairs, from no template, without artefacts."""
-    settings = Settings(artefact=0.0, worlds={"moving": 1.0}, probes=("reference",), shape=(192, 192))
+    settings = Settings(artefact=0.0, scenarios={"coupled": 1.0}, probes=("reference",), shape=(192, 192))
     simulation, _ = draw(view("apical_4ch", 5), 5, settings, 20)
     pairs = [simulation.pair(t + 2, t) for t in (3, 6)]
     return tuple(torch.stack([pair[key] for pair in pairs]) for key in ("image", "ddf", "mask"))

@@ -17,7 +17,7 @@ def write_heart(folder, views=("apical_4ch",), frames=FRAMES, seed=3):
     """Cines with labels and truth, one a view: the folders of the cases."""
     settings = Settings(
         probes=("reference",), gls=(-0.2, -0.18), heart_rate=(60.0, 62.0), rotation=0.0, shift=0.0, defect=0.0,
-        artefact=0.0, scatterers=30_000, shape=(SIZE, SIZE), moving=True,
+        artefact=0.0, scatterers=30_000, shape=(SIZE, SIZE), coupled=True,
     )  # fmt: skip
     source = TemplateSource(None, None, list(views))
     split = {"test": [source.name(k) for k in range(len(views))]}

@@ -15,7 +15,7 @@ from cardiac_motion.fields.field_files import load_ddf
 from cardiac_motion.networks.pwc_net import PWCNet
 from cardiac_motion.networks.weights import save_weights
 from cardiac_motion.simulation.datasets.dataset import TemplateSource
-from cardiac_motion.simulation.datasets.rendered import WORLDS, write_pairs
+from cardiac_motion.simulation.datasets.rendered import SCENARIOS, write_pairs
 from cardiac_motion.simulation.sequence import Settings
 from cardiac_motion.simulation.ultrasound.recording import RecordingChain
 from tests.bundles.running import ROOT, run_here
@@ -82,20 +82,20 @@ def test_the_three_stages_follow_each_other(tmp_path):
     assert (paper["learning_rate"], paper["weight_decay"], paper["gaps"]) == (1e-4, 4e-4, [1, 2, 3])
 
 
-def test_it_trains_on_rendered_worlds(tmp_path):
+def test_it_trains_on_rendered_scenarios(tmp_path):
     settings = Settings(scatterers=2000, shape=(64, 64), probes=("reference",))
-    write_pairs(tmp_path / "pairs", TemplateSource(prior=0.5), ["still", "speckle"], 1, 0, settings, RecordingChain())
+    write_pairs(tmp_path / "pairs", TemplateSource(prior=0.5), ["static", "speckle"], 1, 0, settings, RecordingChain())
     run_here(
-        TRAIN, "cpwc_echo/configs/worlds.json", output_dir=str(tmp_path / "out"), pairs=str(tmp_path / "pairs"),
+        TRAIN, "cpwc_echo/configs/scenarios.json", output_dir=str(tmp_path / "out"), pairs=str(tmp_path / "pairs"),
         epochs=1, pairs_per_epoch=4, validation_pairs=2, batch_size=2, settings=SIMULATION, mlflow=False,
-        augmentation={"crop": [48, 48], "flip": True}, worlds={"still": 1.0, "speckle": 1.0},
+        augmentation={"crop": [48, 48], "flip": True}, scenarios={"static": 1.0, "speckle": 1.0},
         network_def={"_target_": "cardiac_motion.networks.ncc_flow.NCCFlow", "widths": [8, 8, 8], "deep": 8},
     )  # fmt: skip
     found = torch.load(tmp_path / "out/model.pt", weights_only=True)
     assert found["spread.weight"].dtype == torch.float16 and found["spread.weight"].abs().max() > 0
     assert len((tmp_path / "out/training.csv").read_text(encoding="utf-8").splitlines()) == 2
-    worlds = config("worlds").config["worlds"]
-    assert set(worlds) == set(WORLDS) and sum(worlds.values()) == pytest.approx(1)
+    scenarios = config("scenarios").config["scenarios"]
+    assert set(scenarios) == set(SCENARIOS) and sum(scenarios.values()) == pytest.approx(1)
 
 
 @pytest.fixture

@@ -121,6 +121,6 @@ def test_starting_from_another_folder_says_where_to_start(tmp_path):
 )
 def test_what_is_mistyped_for_a_list_is_one_line(words, nearest, tmp_path):
     command = [sys.executable, "-m", *words, "--datalist", "data_lists/simulated.json", "--dataset_dir", "."]
-    command += ["--output_dir", str(tmp_path), "--fold", "still"]
+    command += ["--output_dir", str(tmp_path), "--fold", "static"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert last_line(done).split("did you mean ")[1].endswith(nearest)

@@ -8,7 +8,7 @@ from PIL import Image
 from cardiac_motion.core.plots import plt
 from cardiac_motion.simulation import figures as F
 
-NAMES = ("steps", "worlds", "views", "artefacts", "probes", "pymust")
+NAMES = ("steps", "scenarios", "views", "artefacts", "probes", "pymust")
 
 
 def drawn():
@@ -44,11 +44,11 @@ def test_a_picture_has_fixed_black_and_white():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, panels", [("steps", 6), ("views", 8), ("probes", 8), ("worlds", None)])
+@pytest.mark.parametrize("name, panels", [("steps", 6), ("views", 8), ("probes", 8), ("scenarios", None)])
 def test_what_is_simulated_is_seen_in_every_panel(name, panels):
     figure = getattr(F, name)()
     pictures = [axis for axis in figure.axes if axis.get_images()]
-    assert len(figure.axes) == (panels or 5 * len(F.WORLDS)) and len(pictures) >= len(figure.axes) // 2
+    assert len(figure.axes) == (panels or 5 * len(F.SCENARIOS)) and len(pictures) >= len(figure.axes) // 2
     for axis in pictures:
         if axis.get_title() != "ground":
             assert np.asarray(axis.get_images()[0].get_array()).std() > 0, axis.get_title()

@@ -11,9 +11,9 @@ from cardiac_motion.simulation import __main__ as command_line
 from cardiac_motion.simulation.__main__ import main
 
 
-def test_pairs_of_some_worlds_with_settings(tmp_path):
+def test_pairs_of_some_scenarios_with_settings(tmp_path):
     (tmp_path / "settings.json").write_text('{"scatterers": 4000, "shape": [48, 48]}', encoding="utf-8")
-    arguments = ["pairs", "--output_dir", str(tmp_path / "out"), "--worlds", "speckle", "moving", "--count", "1"]
+    arguments = ["pairs", "--output_dir", str(tmp_path / "out"), "--scenarios", "speckle", "coupled", "--count", "1"]
     main([*arguments, "--settings", str(tmp_path / "settings.json")])
     assert len(list((tmp_path / "out").glob("*/*.npz"))) == 2 and (tmp_path / "out" / "seed_0000.json").exists()
     with pytest.raises(InputError, match="other settings"):
@@ -62,7 +62,7 @@ def test_what_cannot_be_read_is_one_line(tmp_path, words, said):
         [],
         ["paint"],
         ["write"],
-        ["pairs", "--output_dir", "x", "--worlds", "flat"],
+        ["pairs", "--output_dir", "x", "--scenarios", "flat"],
         ["write", "--output_dir", "x", "--coutn", "1"],
     ],
 )
@@ -91,8 +91,8 @@ def test_the_list_of_a_split_alone_is_rendered(tmp_path, monkeypatch):
         "--seed",
         "5",
     ]
-    main([*words, "--split", str(tmp_path / "split.json"), "--worlds", "moving", "--prior", "0.25"])
-    assert taken == {"names": ["a", "b"], "prior": 0.25, "given": (["moving"], 7, 5)}
+    main([*words, "--split", str(tmp_path / "split.json"), "--scenarios", "coupled", "--prior", "0.25"])
+    assert taken == {"names": ["a", "b"], "prior": 0.25, "given": (["coupled"], 7, 5)}
 
 
 def test_patients_that_could_not_be_made_are_counted(tmp_path, monkeypatch):

@@ -130,7 +130,7 @@ def test_one_beat_ends_where_it_began(heart):
 @pytest.fixture(scope="module")
 def still(heart):
     """A wall that moves in uniform tissue that does not."""
-    flat = replace(heart, brightness=np.full_like(heart.brightness, 0.1), still=True)
+    flat = replace(heart, brightness=np.full_like(heart.brightness, 0.1), static=True)
     end = prescribe_end_systole(flat.mesh, None, -0.2)
     side = flat.depth
     motion = Motion(flat.mesh, end, 60.0, ((-15.0, -side), (flat.depth + 15, side)))

@@ -44,7 +44,7 @@ def patient():
     """A parametric heart of −19 %, all around it moving: its cine, its wall as it is measured, the truth."""
     settings = Settings(
         probes=("reference",), gls=(-0.19, -0.19), heart_rate=(60.0, 60.0), rotation=0.0, shift=0.0, defect=0.0,
-        artefact=0.0, scatterers=25_000, shape=(144, 144), moving=True,
+        artefact=0.0, scatterers=25_000, shape=(144, 144), coupled=True,
     )  # fmt: skip
     simulation, _ = draw(view("apical_4ch", [3]), 3, settings, 20)
     frames = torch.cat(list(simulation.chunks()))
@@ -87,7 +87,7 @@ def test_the_corrected_number_is_nearer_to_the_truth(patient, bar_names):
     assert found > true + 3, "the tracker falls short"
     result = SimulatedRepeats(1, scatterers=25_000)(study, track, MEASURES.gls)
     assert [name for name in bar_names if name.startswith("repeat")] == ["repeat 0", "repeat 1"]
-    assert result.surroundings != "still" and len(result.repeats) == 1
+    assert result.surroundings != "static" and len(result.repeats) == 1
     assert result.bias > 0 and abs(result.corrected - true) < 0.6 * abs(found - true)
 
 
@@ -97,7 +97,7 @@ def test_what_stands_still_around_the_wall_is_seen(patient):
     frames = study.case.cine.as_tensor()[0]
     noise = 0.02 * torch.rand(frames.shape, generator=torch.Generator().manual_seed(0))
     still = frames[:1].expand_as(frames).clone() + noise
-    assert surroundings(replace(study.case, cine=MetaTensor(still[None], meta=study.case.cine.meta)), beat) == "still"
+    assert surroundings(replace(study.case, cine=MetaTensor(still[None], meta=study.case.cine.meta)), beat) == "static"
     assert median_correlation(frames[0], frames[0], beat.lines[0, 2], 4) == pytest.approx(1)
     assert median_correlation(frames[0], frames[0], np.array([[-5.0, 3.0]]), 4) == 0
 

@@ -1,4 +1,4 @@
-"""Methods by the fold of a comparison in which they are worst: a claim holds where it holds in every world."""
+"""Methods by the fold of a comparison in which they are worst: a claim holds where it holds in every scenario."""
 
 from __future__ import annotations
 

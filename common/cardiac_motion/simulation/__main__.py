@@ -19,7 +19,7 @@ from cardiac_motion.core.command import CommandParser
 from cardiac_motion.core.errors import InputError, install_error_hook
 from cardiac_motion.fields.analytic import PHANTOMS
 from cardiac_motion.simulation.datasets.dataset import TemplateSource, settings_from
-from cardiac_motion.simulation.datasets.rendered import WORLDS, write_pairs, write_recipe
+from cardiac_motion.simulation.datasets.rendered import SCENARIOS, write_pairs, write_recipe
 from cardiac_motion.simulation.datasets.testset import read_recipe, write_testset
 from cardiac_motion.simulation.datasets.write import write_cases
 from cardiac_motion.simulation.heart.prior import fit_prior, read_contours, write_prior
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     testset.add_argument("--datalist", type=Path, default=Path("data_lists/simulated.json"))
     testset.add_argument("--templates", type=Path, required=True, help="folder of CAMUS patients")
     testset.add_argument("--output_dir", type=Path, required=True)
-    testset.add_argument("--folds", nargs="+", help="some of its worlds (default: all)")
+    testset.add_argument("--folds", nargs="+", help="some of its scenarios (default: all)")
     testset.add_argument("--max_cases", type=int, default=0, help="the first so many of each (default: all)")
     testset.add_argument("--device", default="cpu")
     add_options(testset)
@@ -63,14 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     blood.add_argument("--output_dir", type=Path, required=True)
     blood.add_argument("--folds", nargs="+", help="some of its lists (default: all)")
     blood.add_argument("--max_cases", type=int, default=0, help="the first so many of each (default: all)")
-    pairs = commands.add_parser("pairs", help="training pairs of every world, as files would show them")
+    pairs = commands.add_parser("pairs", help="training pairs of every scenario, as files would show them")
     pairs.add_argument("--output_dir", type=Path, required=True)
     pairs.add_argument("--templates", type=Path, help="folder of CAMUS-like patients; parametric anatomy without it")
     pairs.add_argument("--split", type=Path, help="JSON of lists of template names")
     pairs.add_argument("--fold", default="train", help="of the split")
     pairs.add_argument("--prior", type=float, default=0.4, help="share of hearts that move as one of the prior does")
-    pairs.add_argument("--worlds", nargs="+", default=list(WORLDS), choices=list(WORLDS))
-    pairs.add_argument("--count", type=int, default=100, help="patients of each world")
+    pairs.add_argument("--scenarios", nargs="+", default=list(SCENARIOS), choices=list(SCENARIOS))
+    pairs.add_argument("--count", type=int, default=100, help="patients of each scenario")
     pairs.add_argument("--seed", type=int, default=0)
     pairs.add_argument("--settings", type=Path, help="JSON of fields of cardiac_motion.simulation.sequence.Settings")
     pairs.add_argument("--clean", action="store_true", help="as the scanner shows them, not as a file does")
@@ -160,10 +160,10 @@ def _write_pairs(options: argparse.Namespace) -> None:
     settings = settings_from(_json(options.settings) if options.settings else None)
     recording = None if options.clean else RecordingChain()
     source = TemplateSource(options.templates, names, prior=options.prior)
-    write_recipe(options.output_dir, options.worlds, options.seed, settings, recording)
-    lost = write_pairs(options.output_dir, source, options.worlds, options.count, options.seed, settings, recording)
+    write_recipe(options.output_dir, options.scenarios, options.seed, settings, recording)
+    lost = write_pairs(options.output_dir, source, options.scenarios, options.count, options.seed, settings, recording)
     if lost:
-        logging.warning("%d of %d patients could not be made", lost, options.count * len(options.worlds))
+        logging.warning("%d of %d patients could not be made", lost, options.count * len(options.scenarios))
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from torch.nn import functional
 from cardiac_motion.core.bars import show_bar
 from cardiac_motion.core.plots import plt
 from cardiac_motion.core.whole_files import write_whole
-from cardiac_motion.simulation.datasets.rendered import WORLDS
+from cardiac_motion.simulation.datasets.rendered import SCENARIOS
 from cardiac_motion.simulation.heart.anatomy import apical_of_prior, view
 from cardiac_motion.simulation.sequence import Settings, Simulation, draw, probe_for
 from cardiac_motion.simulation.ultrasound.artefacts import ARTEFACTS
@@ -37,7 +37,7 @@ def write_figures(output_dir: Path) -> None:
     """Write every picture into a folder."""
     drawn = (
         ("steps", steps),
-        ("worlds", worlds),
+        ("scenarios", scenarios),
         ("views", views),
         ("artefacts", artefacts),
         ("probes", probes),
@@ -97,11 +97,11 @@ def views() -> Any:
     return figure
 
 
-def worlds() -> Any:
-    """Two frames of a patient in every world, the length of the field, and where it is claimed."""
-    figure, axes = plt.subplots(len(WORLDS), 5, figsize=(10, 2.05 * len(WORLDS)))
+def scenarios() -> Any:
+    """Two frames of a patient in every scenario, the length of the field, and where it is claimed."""
+    figure, axes = plt.subplots(len(SCENARIOS), 5, figsize=(10, 2.05 * len(SCENARIOS)))
     template = apical_of_prior("apical_4ch", 5)
-    for row, name in zip(axes, WORLDS, strict=True):
+    for row, name in zip(axes, SCENARIOS, strict=True):
         if name == "speckle":
             body = TexturedBody("ring", (85.0, 8.0), 45.0, 28.0)
             scanner = draw(template, 1, CLEAN)[0].scanner
@@ -109,7 +109,7 @@ def worlds() -> Any:
             pair = Speckle(body, turning, BodyMotion(), np.arange(5), scanner, level=0.15).pair(4, 0)
             pair["ground"] = torch.zeros_like(pair["mask"])
         else:
-            pair = draw(template, 1, replace(CLEAN, gls=(-0.2, -0.2), worlds={name: 1.0}))[0].pair(13, 8)
+            pair = draw(template, 1, replace(CLEAN, gls=(-0.2, -0.2), scenarios={name: 1.0}))[0].pair(13, 8)
         for column, key in enumerate(("moving", "fixed")):
             _picture(row[column], pair["image"][column], f"{name}: {key}")
         length = pair["ddf"].norm(dim=0) * float(pair["spacing"][0])

@@ -19,7 +19,7 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.grid import ImageGrid
 from cardiac_motion.simulation.heart.contraction import Defect, prescribe_end_systole
 from cardiac_motion.simulation.heart.motion import Motion
-from cardiac_motion.simulation.heart.scenarios import World, draw_world
+from cardiac_motion.simulation.heart.scenarios import Scenario, draw_scenario
 from cardiac_motion.simulation.heart.template import Template
 from cardiac_motion.simulation.ultrasound.artefacts import ARTEFACTS, Artefact
 from cardiac_motion.simulation.ultrasound.image import PROBES, Probe, Scanner
@@ -28,7 +28,7 @@ from cardiac_motion.ventricle.mesh import Array, is_inside_outlines
 
 SEGMENTS = 6
 _CHUNK = 4  # frames in memory at once
-_WORLD = 77  # of the seed of the world's own numbers
+_SCENARIO = 77  # of the seed of the scenario's own numbers
 _ATTEMPTS = 20  # to draw a motion that folds nothing
 
 
@@ -47,9 +47,10 @@ class Settings:
         severity: 0 to 1.
         scatterers: in the sector.
         shape: (rows, columns) of the images.
-        moving: the tissue around the wall moves too, whatever the template says.
-        worlds: weights of the worlds that one is drawn from for every patient (``worlds.ANATOMICAL``); the template's
-            own, or ``moving``, where None. Patients, motions, scatterers and artefacts are the same in every world.
+        coupled: the tissue around the wall moves too, whatever the template says.
+        scenarios: weights of the scenarios that one is drawn from for every patient (``scenarios.ANATOMICAL``); the
+            template's own, or ``coupled``, where None. Patients, motions, scatterers and artefacts are the same in
+            every scenario.
     """
 
     probes: tuple[str, ...] = ("reference", "vendor_a", "vendor_b", "vendor_c", "vendor_d", "vendor_e")
@@ -62,8 +63,8 @@ class Settings:
     severity: float = 0.8
     scatterers: int = 200_000
     shape: tuple[int, int] = (256, 256)
-    moving: bool = False
-    worlds: Mapping[str, float] | None = None
+    coupled: bool = False
+    scenarios: Mapping[str, float] | None = None
 
 
 class Simulation:
@@ -132,9 +133,9 @@ class Simulation:
 
     def fields_and_ground(self, fixed: int, moving: Sequence[int]) -> dict[str, Tensor]:
         """``fields``, and ``ground`` [T, H, W]: tissue that stands still or hardly moves, clear of what does move."""
-        probe, grid, world = self.scanner.probe, self.grid, self.scatterers.world
+        probe, grid, scenario = self.scanner.probe, self.grid, self.scatterers.scenario
         points = grid.points(self.motion.device)
-        found = world.displacement(points, float(self.times[fixed]), self.times[list(moving)].tolist())
+        found = scenario.displacement(points, float(self.times[fixed]), self.times[list(moving)].tolist())
         there = points + found["moved"]
         seen = (there.norm(dim=-1) <= probe.depth) & (
             torch.atan2(there[..., 1], there[..., 0]).abs() <= probe.half_angle
@@ -159,7 +160,7 @@ class Simulation:
     def labels(self, frame: int) -> Tensor:
         """Labels [H, W] uint8 of a frame, 1 the cavity and 2 the myocardium, as CAMUS numbers them."""
         wall = self.motion.wall(self.times[[frame]])[0]
-        points = self.scatterers.world.undo_picture_motion(self.grid.points(), float(self.times[frame])).numpy()
+        points = self.scatterers.scenario.undo_picture_motion(self.grid.points(), float(self.times[frame])).numpy()
         labels = np.zeros(len(points), dtype=np.uint8)
         labels[is_inside_outlines(points, [wall[:: self.motion.mesh.layers]])] = 1
         labels[is_inside_outlines(points, [wall[o] for o in self.motion.mesh.outlines()])] = 2
@@ -168,9 +169,9 @@ class Simulation:
     def contours(self) -> dict[str, Array]:
         """``endocardium`` and ``epicardium`` of every frame, [T, 36, 2] in pixels (row, column)."""
         origin, spacing = np.asarray(self.grid.origin), np.asarray(self.grid.spacing)
-        world = self.scatterers.world
+        scenario = self.scatterers.scenario
         inner, outer = (
-            world.apply_picture_motion(torch.from_numpy(c), self.times).numpy()
+            scenario.apply_picture_motion(torch.from_numpy(c), self.times).numpy()
             for c in self.motion.contours(self.times)
         )
         return {"endocardium": (inner - origin) / spacing, "epicardium": (outer - origin) / spacing}
@@ -227,11 +228,13 @@ def draw(
         if present:
             artefacts.append(kind(float(strength * settings.severity), own))
     grid = ImageGrid.from_sector(probe.depth, probe.half_angle, settings.shape)
-    world = World(motion) if settings.moving else None
-    if settings.worlds is not None:
-        world, around = draw_world(np.random.default_rng([*np.atleast_1d(seed), _WORLD]), settings.worlds, motion)
+    scenario = Scenario(motion) if settings.coupled else None
+    if settings.scenarios is not None:
+        scenario, around = draw_scenario(
+            np.random.default_rng([*np.atleast_1d(seed), _SCENARIO]), settings.scenarios, motion
+        )
         drawn |= around
-    scatterers = Scatterers(template, motion, settings.scatterers, int(random.integers(2**31)), world)
+    scatterers = Scatterers(template, motion, settings.scatterers, int(random.integers(2**31)), scenario)
     times = np.linspace(0, motion.period, frames)
     drawn |= {
         "probe": name,

@@ -32,7 +32,7 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.grid import ImageGrid
 from cardiac_motion.simulation.heart.contraction import prescribe_end_systole, systole
 from cardiac_motion.simulation.heart.motion import Motion
-from cardiac_motion.simulation.heart.scenarios import World
+from cardiac_motion.simulation.heart.scenarios import Scenario
 from cardiac_motion.simulation.heart.template import GAMMA, Template, sector_of
 from cardiac_motion.simulation.sequence import Simulation, bounds_of, probe_for
 from cardiac_motion.simulation.ultrasound.artefacts import Artefact, Decorrelation
@@ -116,10 +116,10 @@ class SimulatedRepeats:
         speed = max(5.0, (len(times) - 1) * rate / 60)
         probe = probe_for(template, PROBES["reference"]).replace(frame_rate=speed)
         grid = grid_of(study.case, template)
-        region = {"still": "wall", "sliding": "heart"}.get(around, "plane")
+        region = {"static": "wall", "sliding": "heart"}.get(around, "plane")
         noise: list[Artefact] = [Decorrelation(strength, self.seed + number)] if strength else []
         scatterers = Scatterers(
-            template, motion, self.scatterers, self.seed + 1000 * number, World(motion, region, around)
+            template, motion, self.scatterers, self.seed + 1000 * number, Scenario(motion, region, around)
         )
         simulation = Simulation(motion, scatterers, Scanner(probe, grid), times, noise, template.view)
         chunks = show_bar(simulation.chunks(CHUNK), f"repeat {number}", "batch", math.ceil(len(times) / CHUNK))
@@ -210,7 +210,7 @@ def repeat_times(beat: Beat, frame_times: Sequence[float] | None) -> tuple[Array
 
 
 def surroundings(case: CineCase, beat: TrackedBeat) -> str:
-    """What is around the wall: ``still`` tissue, a heart that slides along it (``sliding``), or ``moving`` tissue.
+    """What is around the wall: ``static`` tissue, a heart that slides along it (``sliding``), or ``coupled`` tissue.
 
     Looked at are patches of the frames as they are, a way outside the epicardium and inside the endocardium: what
     stands still is at end-systole as it was at end-diastole, as far as neighbouring frames are alike.
@@ -231,8 +231,8 @@ def surroundings(case: CineCase, beat: TrackedBeat) -> str:
         near, far = (median_correlation(speckle[0], speckle[k], places, radius, seen) for k in (1, 2))
         still[name] = far > STILL * near
     if not still["outside"]:
-        return "moving"
-    return "still" if still["inside"] else "sliding"
+        return "coupled"
+    return "static" if still["inside"] else "sliding"
 
 
 def median_correlation(

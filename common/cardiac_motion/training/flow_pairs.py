@@ -335,8 +335,8 @@ class RenderedFlowPairs(_Pairs):
     and its index alone.
 
     Args:
-        folder: of the pairs, a sub-folder a world.
-        worlds: their weights; in equal parts where None.
+        folder: of the pairs, a sub-folder a scenario.
+        scenarios: their weights; in equal parts where None.
         length: pairs an epoch.
         gaps: distances between the two frames; all that are there where None.
         backward: either frame may be the fixed one; otherwise the later one is.
@@ -352,7 +352,7 @@ class RenderedFlowPairs(_Pairs):
     def __init__(
         self,
         folder: str | Path,
-        worlds: dict[str, float] | None = None,
+        scenarios: dict[str, float] | None = None,
         length: int = 1000,
         gaps: Sequence[int] | None = None,
         backward: bool = True,
@@ -362,7 +362,7 @@ class RenderedFlowPairs(_Pairs):
         seed: int = 0,
     ) -> None:
         super().__init__(length, seed, augmentation)
-        self.shards, self.unmoved, self.visible = Shards(folder, worlds, gaps, backward), unmoved, visible
+        self.shards, self.unmoved, self.visible = Shards(folder, scenarios, gaps, backward), unmoved, visible
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other pairs, and of what has been rendered since."""

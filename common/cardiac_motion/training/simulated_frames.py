@@ -93,7 +93,7 @@ def _simulate(folder: Path, patients: list[str], hearts: int, frames: int, seed:
             log.warning("left out: %s", error)
             continue
         shortened = np.abs(simulation.strains()["global"][: _BEAT - 1])
-        seen = np.flatnonzero(shortened <= (_SEEN if simulation.scatterers.still else np.inf))
+        seen = np.flatnonzero(shortened <= (_SEEN if simulation.scatterers.static else np.inf))
         chosen = np.random.default_rng((*seeds, 1)).choice(seen, min(frames, len(seen)), replace=False).tolist()
         images.append((simulation.frames(chosen) * 255).round().to(torch.uint8))
         around = _atrium(masks[source.name(number)], template, simulation) if heart % 3 else BACKGROUND_OR_ATRIUM

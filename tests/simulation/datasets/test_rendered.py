@@ -6,7 +6,7 @@ import torch
 
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.datasets.dataset import TemplateSource
-from cardiac_motion.simulation.datasets.rendered import WORLDS, Shards, read_pair, render, write_pairs
+from cardiac_motion.simulation.datasets.rendered import SCENARIOS, Shards, read_pair, render, write_pairs
 from cardiac_motion.simulation.sequence import Settings
 from cardiac_motion.simulation.ultrasound.recording import RecordingChain
 from cardiac_motion.training.flow_pairs import RenderedFlowPairs
@@ -17,13 +17,13 @@ SMALL = Settings(scatterers=8_000, shape=(64, 64), probes=("reference",), artefa
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pairs")
-    assert write_pairs(folder, TemplateSource(), WORLDS, 1, 3, SMALL, None) == 0
+    assert write_pairs(folder, TemplateSource(), SCENARIOS, 1, 3, SMALL, None) == 0
     return folder
 
 
-@pytest.mark.parametrize("world", WORLDS)
-def test_every_world_has_pairs_whose_truth_holds(folder, world):
-    (path,) = (folder / world).glob("*.npz")
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_scenario_has_pairs_whose_truth_holds(folder, scenario):
+    (path,) = (folder / scenario).glob("*.npz")
     with np.load(path) as stored:
         pairs, gaps, count = stored["pairs"], stored["gaps"], len(stored["frames"])
     assert len(pairs) == len(gaps) >= 4 and pairs.max() < count and (pairs[:, 0] != pairs[:, 1]).all()
@@ -33,13 +33,13 @@ def test_every_world_has_pairs_whose_truth_holds(folder, world):
         assert item["mask"].any() and not (item["mask"] * item["ground"]).any()
         there = (item["field"].norm(dim=0) * item["mask"][0]).max()
         assert there <= 60.0
-    if world != "breathing":
-        assert bool(item["ground"].any()) == (world in ("still", "sliding"))
+    if scenario != "respiratory":
+        assert bool(item["ground"].any()) == (scenario in ("static", "sliding"))
 
 
 def test_opposite_pairs_undo_each_other(folder):
     """Two pairs of the same frames the other way round: the fields compose to nothing where both are known."""
-    (path,) = (folder / "moving").glob("*.npz")
+    (path,) = (folder / "coupled").glob("*.npz")
     with np.load(path) as stored:
         pairs = [tuple(int(k) for k in pair) for pair in stored["pairs"]]
         moves = [float(np.abs(d).max()) for d in stored["ddf"]]
@@ -56,28 +56,30 @@ def test_opposite_pairs_undo_each_other(folder):
 def test_the_same_number_is_the_same_file_and_files_are_kept(folder, bar_names):
     first, again = (render(TemplateSource(), "sliding", 3, 0, SMALL, RecordingChain()) for _ in range(2))
     assert all((first[key] == again[key]).all() for key in first)
-    path = next((folder / "still").glob("*.npz"))
+    path = next((folder / "static").glob("*.npz"))
     before = path.stat().st_mtime_ns
-    write_pairs(folder, TemplateSource(), ["still"], 1, 3, SMALL, None)
+    write_pairs(folder, TemplateSource(), ["static"], 1, 3, SMALL, None)
     assert path.stat().st_mtime_ns == before and bar_names == ["pairs"]
 
 
 def test_a_training_reads_them_while_more_are_rendered(folder):
-    pairs = RenderedFlowPairs(folder, {"still": 1.0, "speckle": 3.0}, 40, augmentation={"crop": [48, 48], "flip": True})
+    pairs = RenderedFlowPairs(
+        folder, {"static": 1.0, "speckle": 3.0}, 40, augmentation={"crop": [48, 48], "flip": True}
+    )
     item = pairs[0]
     assert item["image"].shape == (2, 48, 48) and set(item) == {"image", "field", "mask", "spacing"}
     assert torch.equal(item["image"], pairs[0]["image"])
-    shards = Shards(folder, {"still": 1.0, "speckle": 3.0})
+    shards = Shards(folder, {"static": 1.0, "speckle": 3.0})
     random = np.random.default_rng(0)
-    worlds = [shards.draw(random)[0] for _ in range(40)]
-    assert 20 <= worlds.count("speckle") <= 38
+    scenarios = [shards.draw(random)[0] for _ in range(40)]
+    assert 20 <= scenarios.count("speckle") <= 38
     write_pairs(folder, TemplateSource(), ["speckle"], 2, 3, SMALL, None)
     pairs.set_epoch(1)
     assert len(pairs.shards.files["speckle"]) == 2
 
 
 def test_still_ground_counts_less_than_the_wall(folder):
-    item = RenderedFlowPairs(folder, {"still": 1.0}, 4, unmoved=0.0, augmentation={"ground": 0.25})[1]
+    item = RenderedFlowPairs(folder, {"static": 1.0}, 4, unmoved=0.0, augmentation={"ground": 0.25})[1]
     assert {round(float(v), 3) for v in item["mask"].unique()} == {0.0, 0.25, 1.0}
     assert item["field"][:, item["mask"][0] == 0.25].abs().max() < 1e-3
 
@@ -104,9 +106,9 @@ def test_gaps_and_directions_are_those_asked_for(tmp_path, gaps, backward, numbe
         "free": bits[0],
         "spacing": np.ones(2, np.float32),
     }
-    (tmp_path / "still").mkdir()
-    np.savez(tmp_path / "still" / "0000_000000.npz", **arrays)
-    pairs = RenderedFlowPairs(tmp_path, {"still": 1.0}, 60, gaps, backward, unmoved=0.0)
+    (tmp_path / "static").mkdir()
+    np.savez(tmp_path / "static" / "0000_000000.npz", **arrays)
+    pairs = RenderedFlowPairs(tmp_path, {"static": 1.0}, 60, gaps, backward, unmoved=0.0)
     assert {int(pairs[k]["field"].max()) for k in range(60)} == numbers
 
 
@@ -115,10 +117,10 @@ def test_gaps_that_no_pair_has_are_refused(folder):
         Shards(folder, None, gaps=[77]).draw(np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("world", ["flat", "hearts"])
-def test_unknown_worlds_are_refused(tmp_path, world):
-    with pytest.raises(InputError, match=world):
-        write_pairs(tmp_path, TemplateSource(), [world], 1)
+@pytest.mark.parametrize("scenario", ["flat", "hearts"])
+def test_unknown_scenarios_are_refused(tmp_path, scenario):
+    with pytest.raises(InputError, match=scenario):
+        write_pairs(tmp_path, TemplateSource(), [scenario], 1)
 
 
 def test_a_folder_without_pairs_and_a_broken_file_are_refused(tmp_path):

@@ -41,7 +41,7 @@ def test_a_template_lies_in_the_coordinates_of_its_probe(mask):
     wall = np.argwhere(mask == 2).mean(0) * 0.5
     np.testing.assert_allclose(middle, wall - [-4.0, 66.0], atol=2.0)
     np.testing.assert_allclose(template.end_systole, template.mesh.nodes)
-    assert template.still
+    assert template.static
     assert 0 <= template.brightness.min() and template.brightness.max() <= 1
 
 

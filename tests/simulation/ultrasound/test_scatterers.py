@@ -34,7 +34,7 @@ def test_so_many_a_square_millimetre_of_the_sector(heart, motion):
     inside = (places[0].norm(dim=1) < heart.depth) & (
         torch.atan2(places[0, :, 1], places[0, :, 0]).abs() < math.radians(heart.width) / 2
     )
-    if not made.still:
+    if not made.static:
         assert int(inside.sum()) == pytest.approx(20_000, rel=0.1)
     assert float(places[0].norm(dim=1).max()) < heart.depth + 3.01, "and a margin of 3 mm beyond it"
 
@@ -63,11 +63,11 @@ def test_no_scatterers_are_refused(heart, motion):
 
 def test_the_squares_of_both_weights_add_up_to_one(heart, motion, monkeypatch):
     """At one place, seen once as the wall's and once as the ground's."""
-    from cardiac_motion.simulation.heart.scenarios import World
+    from cardiac_motion.simulation.heart.scenarios import Scenario
 
-    made = Scatterers(heart, motion, 5000, 1, World(motion, "wall", "still"))
+    made = Scatterers(heart, motion, 5000, 1, Scenario(motion, "wall", "static"))
     wall, ground = len(made._triangle), len(made._places)
-    assert made.still and wall > 0 and ground > 0
+    assert made.static and wall > 0 and ground > 0
     inner = motion.contours(np.zeros(1))[0][0]
     spots = torch.as_tensor(np.concatenate([inner + shift for shift in (-2.0, 0.0, 0.3, 2.0)])).float()
     count = min(len(spots), wall, ground)

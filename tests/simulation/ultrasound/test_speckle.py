@@ -1,4 +1,4 @@
-"""Worlds without anatomy: inverses, areas, fields against scatterers, and what turning does to speckle."""
+"""Scenarios without anatomy: inverses, areas, fields against scatterers, and what turning does to speckle."""
 
 import math
 
@@ -59,17 +59,17 @@ def test_a_turn_keeps_distances_and_its_angle():
 
 @pytest.mark.parametrize("ground", [None, BodyMotion(), BodyMotion(velocity=(0.4, 0.3))])
 def test_fields_are_where_the_scatterers_went(scanner, ground):
-    world = Speckle(
+    scenario = Speckle(
         TexturedBody("ring", (55.0, 3.0), 25.0, 12.0), FLOWS["all"], ground, np.arange(4) * 0.3, scanner, count=20_000
     )
-    (ddf,), (mask,) = world.fields(2, [0])
-    points = world.grid.points()
-    for flow, body in ((world.flow, True), (ground, False)):
+    (ddf,), (mask,) = scenario.fields(2, [0])
+    points = scenario.grid.points()
+    for flow, body in ((scenario.flow, True), (ground, False)):
         if flow is None:
             continue
         material = flow.inverse(points, 0.6)
-        own = mask.flatten() & (world.body.holds(world.flow.inverse(points, 0.6)) == body)
-        true = (flow.forward(material, 0.0) - points)[own] / world.grid.spacing[0]
+        own = mask.flatten() & (scenario.body.holds(scenario.flow.inverse(points, 0.6)) == body)
+        true = (flow.forward(material, 0.0) - points)[own] / scenario.grid.spacing[0]
         torch.testing.assert_close(ddf.reshape(2, -1).T[own].double(), true, atol=1e-4, rtol=0)
     assert mask.any() and (ground is not None or bool((~mask & scanner.sector).any()))
 
@@ -81,8 +81,8 @@ def turning_disc(scanner, turn, frames):
 
 
 def test_the_pictures_move_as_the_field_says(scanner):
-    world = turning_disc(scanner, 0.01, 5)
-    pair = world.pair(2, 0)
+    scenario = turning_disc(scanner, 0.01, 5)
+    pair = scenario.pair(2, 0)
     inner = pair["mask"][None] > 0
     moved = warp(pair["image"][None, :1], pair["ddf"][None])
     fixed = pair["image"][None, 1:]
@@ -91,21 +91,21 @@ def test_the_pictures_move_as_the_field_says(scanner):
 
 
 def test_speckle_decorrelates_as_it_turns(scanner):
-    world = turning_disc(scanner, 0.05, 9)
+    scenario = turning_disc(scanner, 0.05, 9)
     likeness = []
     for moving in (1, 3, 7):
-        pair = world.pair(0, moving)
+        pair = scenario.pair(0, moving)
         moved = warp(pair["image"][None, :1], pair["ddf"][None])
         likeness.append(float(lncc2(pair["image"][None, 1:], moved, 6, pair["mask"][None] > 0)))
     assert likeness[0] > likeness[1] + 0.02 > likeness[2] + 0.04
 
 
-def test_drawn_worlds_are_seeded_and_of_every_kind():
+def test_drawn_scenarios_are_seeded_and_of_every_kind():
     seen = set()
     for seed in range(12):
-        world, drawn = draw_speckle(seed, shape=(64, 64), count=2000)
+        scenario, drawn = draw_speckle(seed, shape=(64, 64), count=2000)
         seen.add(drawn["shape"])
-        pair = world.pair(1, 0)
+        pair = scenario.pair(1, 0)
         assert all(torch.isfinite(value).all() for value in pair.values())
         assert pair["mask"].any() and 0 <= pair["image"].min() and pair["image"].max() <= 1
     assert seen == set(SHAPES)

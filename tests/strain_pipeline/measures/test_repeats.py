@@ -10,7 +10,7 @@ def result(errors, true=None, found=-18.0):
     true = [found] * len(errors) if true is None else true
     pairs = zip(true, errors, strict=True)
     return RepeatsResult(found, [SimulatedRepeat(t, None if e is None else t + e, 0.8) for t, e in pairs],
-                      "moving", 0.2, 0.7)  # fmt: skip
+                      "coupled", 0.2, 0.7)  # fmt: skip
 
 
 def test_the_mean_error_is_taken_away():

@@ -29,13 +29,13 @@ def test_true_segments_are_those_of_the_stretch_that_shortens():
 def test_normal_errors_are_held_nine_times_in_ten():
     random = np.random.default_rng(0)
     held = []
-    for world in ("still", "moving"):
+    for scenario in ("static", "coupled"):
         for value in -18 + random.normal(0, METHOD["gls"], 1000):
-            held.append(Held("a", world, "gls", value, -18.0, interval(value, 0.0, METHOD["gls"])))
-    rows = {(row["world"], row["number"]): row for row in coverage(held)}
-    assert set(rows) == {("still", "gls"), ("moving", "gls"), ("all", "gls")}
+            held.append(Held("a", scenario, "gls", value, -18.0, interval(value, 0.0, METHOD["gls"])))
+    rows = {(row["scenario"], row["number"]): row for row in coverage(held)}
+    assert set(rows) == {("static", "gls"), ("coupled", "gls"), ("all", "gls")}
     assert rows["all", "gls"]["held"] / 2000 == pytest.approx(0.9, abs=0.02)
-    assert rows["still", "gls"]["rms"] == pytest.approx(METHOD["gls"], rel=0.1) and held[0].own == pytest.approx(0)
+    assert rows["static", "gls"]["rms"] == pytest.approx(METHOD["gls"], rel=0.1) and held[0].own == pytest.approx(0)
 
 
 def test_a_list_is_read_with_its_results(tmp_path, capsys, bar_names):
@@ -44,7 +44,7 @@ def test_a_list_is_read_with_its_results(tmp_path, capsys, bar_names):
     lines = np.stack([heart(), 0.8 * heart()])
     (case / "contours.json").write_text(json.dumps({"endocardium": lines.tolist()}), encoding="utf-8")
     (case / "summary.json").write_text(
-        json.dumps({"end_systole_frame": 1, "spacing": [1, 1], "world": "sliding"}), encoding="utf-8"
+        json.dumps({"end_systole_frame": 1, "spacing": [1, 1], "scenario": "sliding"}), encoding="utf-8"
     )
     entry = {"case": "one", "image": "one/cine.nii.gz", "contours": "one/contours.json", "summary": "one/summary.json"}
     (tmp_path / "sim" / "list.json").write_text(

@@ -1,9 +1,9 @@
 """Training pairs rendered to disk, a patient a file, so that a core trains while another simulates.
 
-A file (``<world>/<seed>_<number>.npz``) holds frames of one patient as a file would have them and the fields of pairs
-of them: ``frames`` uint8 [F, H, W], ``pairs`` [N, 2] (moving, fixed), ``gaps`` [N] in frames of the cine, ``ddf``
+A file (``<scenario>/<seed>_<number>.npz``) holds frames of one patient as a file would have them and the fields of
+pairs of them: ``frames`` uint8 [F, H, W], ``pairs`` [N, 2] (moving, fixed), ``gaps`` [N] in frames of the cine, ``ddf``
 float16 [N, 2, H, W] in pixels, ``mask`` and ``ground`` packed bits [N, H, W / 8] as ``sequence.Simulation.pair`` has
-them, ``spacing`` [2] in mm a pixel. It is drawn from the seed, the world and its number alone.
+them, ``spacing`` [2] in mm a pixel. It is drawn from the seed, the scenario and its number alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cardiac_motion.simulation.sequence import Settings, Simulation, draw
 from cardiac_motion.simulation.ultrasound.recording import RecordingChain
 from cardiac_motion.simulation.ultrasound.speckle import Speckle, draw_speckle
 
-WORLDS = (*ANATOMICAL, "speckle")
+SCENARIOS = (*ANATOMICAL, "speckle")
 RATES = (15.0, 90.0)  # frames/s
 _STEPS = (0, 1, 2, 4, 8)  # of the frames of a patient
 _BEFORE = 3  # frames that persistence needs
@@ -40,39 +40,39 @@ Item = dict[str, Tensor]
 
 
 def render(
-    source: TemplateSource, world: str, seed: int, number: int, settings: Settings, recording: RecordingChain | None
+    source: TemplateSource, scenario: str, seed: int, number: int, settings: Settings, recording: RecordingChain | None
 ) -> dict[str, np.ndarray]:
     """The file's arrays of one patient.
 
     Args:
         source: of templates; not asked for speckle.
-        world: of ``WORLDS``.
+        scenario: of ``SCENARIOS``.
         seed, number: of what is drawn.
-        settings: what to draw from; ``worlds`` is not looked at.
+        settings: what to draw from; ``scenarios`` is not looked at.
         recording: what a file does to the pictures, or None.
 
     Raises:
-        InputError: an unknown world, or a template that no drawn motion fits.
+        InputError: an unknown scenario, or a template that no drawn motion fits.
     """
-    if world not in WORLDS:
-        raise InputError(f"world '{world}' unknown, expected one of {', '.join(WORLDS)}")
-    key = [seed, number, WORLDS.index(world)]
+    if scenario not in SCENARIOS:
+        raise InputError(f"scenario '{scenario}' unknown, expected one of {', '.join(SCENARIOS)}")
+    key = [seed, number, SCENARIOS.index(scenario)]
     random = np.random.default_rng([*key, 1])
     artefact = settings.artefact if random.random() < _ARTEFACTS else 0.0
     cine: Simulation | Speckle
-    if world == "speckle":
+    if scenario == "speckle":
         count = _BEFORE + _STEPS[-1] + 1
         cine, _ = draw_speckle(key, settings.probes, settings.shape, count, artefact, settings.severity)
         start = _BEFORE
     else:
-        settings = replace(settings, artefact=artefact, worlds={world: 1.0})
+        settings = replace(settings, artefact=artefact, scenarios={scenario: 1.0})
         rate, heart_rate = float(random.uniform(*RATES)), 0.5 * sum(settings.heart_rate)
         count = max(_BEFORE + _STEPS[-1] + 2, round(rate * 60 / heart_rate))
         template = source(int(random.integers(2**20)), key)
         cine, _ = draw(template, key, settings, count)
         start = int(random.integers(_BEFORE, count - _STEPS[-1]))
     wanted = [start + step for step in _STEPS]
-    if world != "speckle" and random.random() < 0.15:
+    if scenario != "speckle" and random.random() < 0.15:
         wanted[-1] = 0  # a step from end-diastole to wherever this is
     shown, free = _record(cine, wanted, recording, random)
     return _fields(cine, wanted, random) | {"frames": shown} | {"free": np.packbits(free, axis=-1)}
@@ -126,32 +126,32 @@ def _fields(cine: Simulation | Speckle, wanted: list[int], random: np.random.Gen
 def write_pairs(
     output_dir: str | Path,
     source: TemplateSource,
-    worlds: Iterable[str],
+    scenarios: Iterable[str],
     count: int,
     seed: int = 0,
     settings: Settings | None = None,
     recording: RecordingChain | None = None,
 ) -> int:
-    """Render ``count`` patients of each world, in turn; files that are there are kept.
+    """Render ``count`` patients of each scenario, in turn; files that are there are kept.
 
     Returns:
         how many could not be drawn (each is logged and left out).
 
     Raises:
-        InputError: an unknown world, or a folder that cannot be written.
+        InputError: an unknown scenario, or a folder that cannot be written.
     """
-    settings, lost, names = settings or Settings(), 0, list(worlds)
-    if not set(names) <= set(WORLDS):
-        raise InputError(f"worlds {names}: expected some of {', '.join(WORLDS)}")
-    wanted = [(number, world) for number in range(count) for world in names]
-    for number, world in show_bar(wanted, "pairs", "patient"):
-        path = Path(output_dir) / world / f"{seed:04d}_{number:06d}.npz"
+    settings, lost, names = settings or Settings(), 0, list(scenarios)
+    if not set(names) <= set(SCENARIOS):
+        raise InputError(f"scenarios {names}: expected some of {', '.join(SCENARIOS)}")
+    wanted = [(number, scenario) for number in range(count) for scenario in names]
+    for number, scenario in show_bar(wanted, "pairs", "patient"):
+        path = Path(output_dir) / scenario / f"{seed:04d}_{number:06d}.npz"
         if path.exists():
             continue
         try:
-            arrays = render(source, world, seed, number, settings, recording)
+            arrays = render(source, scenario, seed, number, settings, recording)
         except InputError as error:
-            logging.warning("%s %d: %s", world, number, error)
+            logging.warning("%s %d: %s", scenario, number, error)
             lost += 1
             continue
         with write_whole(path) as beside:
@@ -164,45 +164,49 @@ class Shards:
 
     Args:
         folder: of them.
-        worlds: their weights; those of the folder in equal parts where None.
+        scenarios: their weights; those of the folder in equal parts where None.
         gaps: of the pairs, frames; all where None.
         backward: either frame may be the fixed one; otherwise the later one is.
 
     Raises:
-        InputError: no file of any of the worlds.
+        InputError: no file of any of the scenarios.
     """
 
     def __init__(
         self,
         folder: str | Path,
-        worlds: Mapping[str, float] | None = None,
+        scenarios: Mapping[str, float] | None = None,
         gaps: Sequence[int] | None = None,
         backward: bool = True,
     ) -> None:
         self.folder, self.gaps, self.backward = Path(folder), gaps, backward
-        self.weights = dict(worlds) if worlds is not None else dict.fromkeys(WORLDS, 1.0)
+        self.weights = dict(scenarios) if scenarios is not None else dict.fromkeys(SCENARIOS, 1.0)
         self.files: dict[str, list[Path]] = {}
         self.refresh()
 
     def refresh(self) -> None:
         """Look again which files there are."""
-        found = {world: sorted((self.folder / world).glob("[0-9]*.npz")) for world, w in self.weights.items() if w > 0}
-        self.files = {world: files for world, files in found.items() if files}
+        found = {
+            scenario: sorted((self.folder / scenario).glob("[0-9]*.npz"))
+            for scenario, w in self.weights.items()
+            if w > 0
+        }
+        self.files = {scenario: files for scenario, files in found.items() if files}
         if not self.files:
             raise InputError(f"{self.folder}: no rendered pairs of {', '.join(self.weights)} in it")
 
     def draw(self, random: np.random.Generator) -> tuple[str, Item]:
-        """A random pair, and its world: ``image`` [2, H, W], ``field`` [2, H, W], ``mask``, ``ground`` [1, H, W] and
+        """A random pair, and its scenario: ``image`` [2, H, W], ``field`` [2, H, W], ``mask``, ``ground`` [1, H, W] and
         ``spacing`` [2]."""
         names = list(self.files)
         weights = np.array([self.weights[name] for name in names])
-        world = names[int(random.choice(len(names), p=weights / weights.sum()))]
-        files = self.files[world]
+        scenario = names[int(random.choice(len(names), p=weights / weights.sum()))]
+        files = self.files[scenario]
         for _ in range(_TRIES):
             item = read_pair(files[int(random.integers(len(files)))], random, self.gaps, self.backward)
             if item is not None:
-                return world, item
-        raise InputError(f"{self.folder}: no pair of gaps {self.gaps} in {_TRIES} files of {world}")
+                return scenario, item
+        raise InputError(f"{self.folder}: no pair of gaps {self.gaps} in {_TRIES} files of {scenario}")
 
 
 def read_pair(
@@ -254,7 +258,7 @@ def read_pair(
 
 
 def write_recipe(
-    output_dir: str | Path, worlds: Sequence[str], seed: int, settings: Settings, recording: RecordingChain | None
+    output_dir: str | Path, scenarios: Sequence[str], seed: int, settings: Settings, recording: RecordingChain | None
 ) -> None:
     """Say beside the pairs what they are rendered from, in ``seed_<seed>.json``.
 
@@ -266,8 +270,8 @@ def write_recipe(
     made = json.loads(json.dumps(made))
     if (
         path.exists()
-        and {k: v for k, v in json.loads(path.read_text(encoding="utf-8")).items() if k != "worlds"} != made
+        and {k: v for k, v in json.loads(path.read_text(encoding="utf-8")).items() if k != "scenarios"} != made
     ):
         raise InputError(f"{path}: pairs of this seed were rendered from other settings; take another seed or folder")
     with write_whole(path) as beside:
-        beside.write_text(json.dumps({"worlds": list(worlds), **made}, indent=1), encoding="utf-8")
+        beside.write_text(json.dumps({"scenarios": list(scenarios), **made}, indent=1), encoding="utf-8")

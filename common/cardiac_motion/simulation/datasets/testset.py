@@ -1,7 +1,7 @@
 """A fixed test set from a list that carries its own recipe (``data_lists/simulated.json``).
 
 The list's ``recipe`` holds ``seed``, ``frames`` of a beat, ``count`` of virtual patients, names of ``templates`` (taken
-in turn), and under ``folds`` the settings of each of its lists: the same patients in every world, without and with
+in turn), and under ``folds`` the settings of each of its lists: the same patients in every scenario, without and with
 artefacts. The cases of a list ``F`` go into the folder ``F``.
 """
 

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "motion": ["Motion"],
-        "scenarios": ["draw_world"],
+        "scenarios": ["draw_scenario"],
         "template": ["Template", "read_template"],
     },
 )

@@ -1,13 +1,13 @@
-"""What goes on around the wall: the worlds that a simulated heart may live in, each known exactly.
+"""What goes on around the wall: the scenarios that a simulated heart may live in, each known exactly.
 
-A network trained where everything around the wall stands still learns that it does. So the world is drawn:
+A network trained where everything around the wall stands still learns that it does. So the scenario is drawn:
 
-* ``still``: the tissue around the wall, blood pool included, stands still (Evain et al. 2022);
-* ``moving``: all of it follows the wall, fading with distance (``motion``);
+* ``static``: the tissue around the wall, blood pool included, stands still (Evain et al. 2022);
+* ``coupled``: all of it follows the wall, fading with distance (``motion``);
 * ``sliding``: wall and cavity slide along a pericardium that hardly moves;
-* ``chambers``: as ``moving``, but the right ventricle, the atria and the valve plane have motion and timing of their
+* ``chambers``: as ``coupled``, but the right ventricle, the atria and the valve plane have motion and timing of their
   own, and leaflets flap;
-* ``breathing``: one of the others, and the picture as a whole drifts and turns by millimetres under the probe.
+* ``respiratory``: one of the others, and the picture as a whole drifts and turns by millimetres under the probe.
 
 Points are (depth, lateral) in mm from the probe, times in s from end-diastole. A material point X of the plane is at
 ``g_t(M_t(X) + s_t(X))``: M is the wall's motion with its extension, s the chambers' own, g the whole picture's.
@@ -30,7 +30,7 @@ from cardiac_motion.simulation.heart.motion import Motion
 from cardiac_motion.simulation.heart.surroundings import Chamber, Leaflet, Whole, opening
 from cardiac_motion.ventricle.mesh import Array, is_inside_outlines
 
-ANATOMICAL = ("still", "moving", "sliding", "chambers", "breathing")
+ANATOMICAL = ("static", "coupled", "sliding", "chambers", "respiratory")
 KEEP = 4.0  # mm around what moves in which a field goes on smoothly rather than stops
 _LATTICE = 2.0  # mm between the points at which the chambers' own motion is given
 _WINDOW = 15.0  # mm from the wall over which the chambers' own motion sets in
@@ -39,13 +39,13 @@ _ITERATIONS, _TOLERANCE = 60, 1e-5  # mm, of the inverse
 _LEAFLET = 2.0  # mm around a leaflet where nothing is claimed
 
 
-class World:
+class Scenario:
     """A wall's motion, and that of everything else in the picture.
 
     Args:
-        motion: of the wall and, as far as the world says so, of what is around it.
+        motion: of the wall and, as far as the scenario says so, of what is around it.
         region: what moves by it: ``wall``, ``heart`` (the wall and its cavity) or ``plane`` (everything).
-        name: of the world.
+        name: of the scenario.
         drift: of what is around the region at end-systole, mm.
         chambers: with a motion of their own, on top.
         leaflets: of the valve.
@@ -59,7 +59,7 @@ class World:
         self,
         motion: Motion,
         region: str = "plane",
-        name: str = "moving",
+        name: str = "coupled",
         drift: tuple[float, float] = (0.0, 0.0),
         chambers: Sequence[Chamber] = (),
         leaflets: Sequence[Leaflet] = (),
@@ -250,10 +250,10 @@ def signed_distance(points: Tensor, outlines: Sequence[np.ndarray]) -> Tensor:
     return torch.where(inside, -squared.sqrt(), squared.sqrt())
 
 
-def draw_world(
+def draw_scenario(
     random: np.random.Generator, weights: Mapping[str, float], motion: Motion
-) -> tuple[World, dict[str, Any]]:
-    """A random world around a motion.
+) -> tuple[Scenario, dict[str, Any]]:
+    """A random scenario around a motion.
 
     Args:
         random: where from.
@@ -261,19 +261,19 @@ def draw_world(
         motion: of the wall.
 
     Returns:
-        the world, and what was drawn for it.
+        the scenario, and what was drawn for it.
 
     Raises:
-        InputError: an unknown world, or weights that are not positive together.
+        InputError: an unknown scenario, or weights that are not positive together.
     """
     unknown, total = set(weights) - set(ANATOMICAL), float(sum(weights.values()))
     if unknown or min(weights.values(), default=-1.0) < 0 or total <= 0:
-        raise InputError(f"worlds {dict(weights)}: weights of {', '.join(ANATOMICAL)} are expected")
+        raise InputError(f"scenarios {dict(weights)}: weights of {', '.join(ANATOMICAL)} are expected")
     names = list(weights)
     name = str(random.choice(names, p=[weights[n] / total for n in names]))
     base, whole = name, None
-    if name == "breathing":
-        base = str(random.choice(["moving", "still", "sliding", "chambers"]))
+    if name == "respiratory":
+        base = str(random.choice(["coupled", "static", "sliding", "chambers"]))
         shift = random.normal(0, 1, 2) * (3.0, 2.0)
         centre = motion.mesh.nodes.mean(0)
         whole = Whole(
@@ -283,7 +283,7 @@ def draw_world(
             float(random.uniform(2.0, 5.0)),
             float(random.uniform(0, 2 * math.pi)),
         )
-    region = {"still": "wall", "sliding": "heart"}.get(base, "plane")
+    region = {"static": "wall", "sliding": "heart"}.get(base, "plane")
     drift = (0.0, 0.0)
     chambers: list[Chamber] = []
     leaflets: list[Leaflet] = []
@@ -292,11 +292,11 @@ def draw_world(
         drift = (float(moved[0]), float(moved[1]))
     if base == "chambers":
         chambers, leaflets = _chambers(random, motion)
-    world = World(motion, region, name, drift, chambers, leaflets, whole)
-    drawn: dict[str, Any] = {"world": name, "base": base, "drift_mm": list(drift)}
+    scenario = Scenario(motion, region, name, drift, chambers, leaflets, whole)
+    drawn: dict[str, Any] = {"scenario": name, "base": base, "drift_mm": list(drift)}
     if whole is not None:
         drawn |= {"picture_degrees": math.degrees(whole.angle), "picture_mm": list(whole.shift)}
-    return world, drawn
+    return scenario, drawn
 
 
 def _chambers(random: np.random.Generator, motion: Motion) -> tuple[list[Chamber], list[Leaflet]]:

@@ -36,7 +36,7 @@ class Template:
         end_systole: its nodes at end-systole [N, 2], or None to make one.
         depth: of the sector, mm.
         width: of the sector, degrees.
-        still: the tissue around the wall stands still, as in the paper; otherwise it follows the wall, fading.
+        static: the tissue around the wall stands still, as in the paper; otherwise it follows the wall, fading.
         name: what errors and files call it.
         view: the view it shows.
     """
@@ -47,7 +47,7 @@ class Template:
     end_systole: Array | None
     depth: float
     width: float
-    still: bool = True
+    static: bool = True
     name: str = "template"
     view: str = "apical_4ch"
 

@@ -1,9 +1,9 @@
 """The scatterers of a simulated heart: where they are and how strong, at any time of the beat.
 
 Evain et al. 2022, section II-A.1: uniform in the sector, each with a reflection coefficient drawn from a normal
-distribution scaled by the brightness of its place. Those of the wall move with it; what those around it do, the world
-says (``worlds``). Where two sets meet, they are blended over the border as it moves, by weights whose squares add up to
-one, so that the mean power has no seam.
+distribution scaled by the brightness of its place. Those of the wall move with it; what those around it do, the
+scenario says (``scenarios``). Where two sets meet, they are blended over the border as it moves, by weights whose
+squares add up to one, so that the mean power has no seam.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.grid import ImageGrid
 from cardiac_motion.simulation.heart.contraction import time_course
 from cardiac_motion.simulation.heart.motion import Motion
-from cardiac_motion.simulation.heart.scenarios import World, signed_distance
+from cardiac_motion.simulation.heart.scenarios import Scenario, signed_distance
 from cardiac_motion.simulation.heart.template import Template
 from cardiac_motion.simulation.ultrasound.artefacts import Artefact
 from cardiac_motion.ventricle.mesh import Array
@@ -40,25 +40,25 @@ class Scatterers:
         motion: of that wall.
         count: scatterers in the sector, moving or still.
         seed: of places and strengths.
-        world: around the wall; the template's own choice by default (``Template.still``).
+        scenario: around the wall; the template's own choice by default (``Template.static``).
 
     Attributes:
         density: scatterers a mm².
-        still: some of the tissue does not move with the motion.
+        static: some of the tissue does not move with the motion.
 
     Raises:
         InputError: a count that is not positive.
     """
 
     def __init__(
-        self, template: Template, motion: Motion, count: int = 200_000, seed: int = 0, world: World | None = None
+        self, template: Template, motion: Motion, count: int = 200_000, seed: int = 0, scenario: Scenario | None = None
     ) -> None:
         if count < 1:
             raise InputError(f"scatterers: count {count} must be positive")
         self.motion, device = motion, motion.device
-        own = ("wall", "still") if template.still else ("plane", "moving")
-        self.world = world or World(motion, *own)
-        self.still = self.world.region != "plane"
+        own = ("wall", "static") if template.static else ("plane", "coupled")
+        self.scenario = scenario or Scenario(motion, *own)
+        self.static = self.scenario.region != "plane"
         self._half_angle, self._depth = math.radians(template.width) / 2, template.depth
         self.density = count / (self._half_angle * template.depth**2)
         generator = torch.Generator().manual_seed(seed)
@@ -70,18 +70,18 @@ class Scatterers:
         brightness = torch.as_tensor(template.brightness)
         levels = [self._brightness(brightness, template.grid, places[seen].cpu())]
         self._places = torch.empty(0, 2, device=device)
-        if self.still:
+        if self.static:
             still_places = self._scatter_uniform(generator)
             levels.append(self._brightness(torch.as_tensor(template.background()), template.grid, still_places))
             self._places = still_places.to(device)
-        self._own = self.world.chamber_motion(places[seen].to(device))
+        self._own = self.scenario.chamber_motion(places[seen].to(device))
         self._along, self._across = torch.empty(0), torch.empty(0)
-        if self.world.leaflets:
-            longest = max(leaflet.length for leaflet in self.world.leaflets)
+        if self.scenario.leaflets:
+            longest = max(leaflet.length for leaflet in self.scenario.leaflets)
             number = max(1, round(longest * _THICKNESS * self.density))
             self._along = torch.rand(number, generator=generator).to(device)
             self._across = (torch.rand(number, generator=generator) - 0.5).to(device) * _THICKNESS
-            levels.append(torch.full((number * len(self.world.leaflets),), _LEAFLET))
+            levels.append(torch.full((number * len(self.scenario.leaflets),), _LEAFLET))
         self._level = torch.cat(levels).to(device)
         self._unit = torch.randn(len(self._level), generator=generator).to(device)
 
@@ -96,26 +96,26 @@ class Scatterers:
         ``frames`` numbers the times for the artefacts that change from frame to frame.
         """
         moment = np.asarray(times, dtype=np.float64)
-        places = self.world.heart(self._triangle, self._barycentric, self._own, moment)
-        if self.still:
-            places = torch.cat([places, self.world.ground(self._places, moment)], dim=1)
-        if self.world.leaflets:
-            places = torch.cat([places, self.world.leaflet_places(self._along, self._across, moment)], dim=1)
+        places = self.scenario.heart(self._triangle, self._barycentric, self._own, moment)
+        if self.static:
+            places = torch.cat([places, self.scenario.ground(self._places, moment)], dim=1)
+        if self.scenario.leaflets:
+            places = torch.cat([places, self.scenario.leaflet_places(self._along, self._across, moment)], dim=1)
         units = self._unit.expand(len(moment), -1)
         contraction = time_course(moment, self.motion.heart_rate)
         for artefact in artefacts:
             units = artefact.scatterers(units, frames, contraction)
         amplitudes = units * self._level
-        if self.still:
+        if self.static:
             amplitudes = amplitudes * self._blend(places, moment)
-        return self.world.apply_picture_motion(places, moment), amplitudes
+        return self.scenario.apply_picture_motion(places, moment), amplitudes
 
     def _scatter_moving(self, start: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         triangles = self.motion.triangles
         corner = start[triangles]
         keep = self._is_near_sector(corner.reshape(-1, 2)).reshape(-1, 3).any(1)
-        if self.still:
-            outlines = self.world.outlines(np.zeros(1))
+        if self.static:
+            outlines = self.scenario.outlines(np.zeros(1))
             near = signed_distance(start, outlines)[0] < _BAND
             keep &= near[triangles].any(1)
         chosen = torch.nonzero(keep)[:, 0]
@@ -151,7 +151,7 @@ class Scatterers:
         return _sample(brightness[None, None], grid, inside[None])[0]
 
     def _blend(self, places: Tensor, times: np.ndarray) -> Tensor:
-        outlines = self.world.outlines(times)
+        outlines = self.scenario.outlines(times)
         everything = np.concatenate(outlines, axis=1)
         low, high = everything.min((0, 1)) - 4 * _COARSE, everything.max((0, 1)) + 4 * _COARSE
         shape = tuple(int(n) for n in np.ceil((high - low) / _COARSE) + 1)

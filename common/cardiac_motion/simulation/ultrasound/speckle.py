@@ -1,4 +1,4 @@
-"""Worlds without anatomy: discs, rings, bands and whole sectors of speckle that move in ways with a closed inverse.
+"""Scenarios without anatomy: discs, rings, bands and whole sectors of speckle that move in ways with a closed inverse.
 
 A network that has seen nothing but hearts reads the heart off the picture and its motion off the heart. Here there is
 nothing to read but the speckle, and it is physical: scatterers under a fixed point-spread function, so that it changes
@@ -241,7 +241,7 @@ def draw_speckle(
     severity: float = 0.8,
     count: int = 120_000,
 ) -> tuple[Speckle, dict[str, Any]]:
-    """A random world without anatomy.
+    """A random scenario without anatomy.
 
     Args:
         seed: the same seed gives the same cine.
@@ -274,7 +274,7 @@ def draw_speckle(
         return float(random.normal() if random.random() < probability else 0.0)
 
     edge = 0.3 * depth if kind == "sector" else outer
-    rigid = random.random() < 0.5  # half of the worlds only turn and shift
+    rigid = random.random() < 0.5  # half of the scenarios only turn and shift
     strain = 0.0 if rigid else 0.5
     flow = BodyMotion(
         centre,
@@ -300,7 +300,7 @@ def draw_speckle(
     level = 10 ** (-random.uniform(0, 30) / 20)
     mottle = float(random.uniform(0, 0.8)) if random.random() < 0.6 else 0.0
     speckle = Speckle(body, flow, around, course, scanner, level, count, mottle, noise, int(random.integers(2**31)))
-    drawn = {"world": "speckle", "probe": name, "shape": kind, "ground": ground, "mm_a_frame": size, "rigid": rigid}
+    drawn = {"scenario": "speckle", "probe": name, "shape": kind, "ground": ground, "mm_a_frame": size, "rigid": rigid}
     return speckle, drawn | {"noise": noise, "level": level, "mottle": mottle}
 
 

@@ -97,7 +97,7 @@ class RepeatsResult:
         Examples:
             >>> pairs = [(-20.0, -18.0), (-23.0, -21.0), (-17.0, -15.0)]
             >>> repeats = [SimulatedRepeat(true, measured, 0.8) for true, measured in pairs]
-            >>> RepeatsResult(-18.0, repeats, "still", 0.0, 0.8).describe()
+            >>> RepeatsResult(-18.0, repeats, "static", 0.0, 0.8).describe()
             'of 3 repeats whose strain is known the method measures 2.0 points too little shortening'
         """
         if self.bias is None:

@@ -3,8 +3,8 @@
 ``python -m cardiac_motion.strain_pipeline.validation.coverage OUT --datalist LIST``
 
 Of the simulated cines of a list (``cardiac_motion.simulation write``), whose contours are known in every frame, and
-of what the bundle measured of them: for each world how many of the 90 % intervals hold the true number, the mean error
-and its root mean square. The truth of a beat is taken at its true end-systole.
+of what the bundle measured of them: for each scenario how many of the 90 % intervals hold the true number, the mean
+error and its root mean square. The truth of a beat is taken at its true end-systole.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class Held:
     """A measured number beside its truth.
 
     Attributes:
-        case, world: of the cine.
+        case, scenario: of the cine.
         name: ``gls``, ``long_axis_strain``, ``ejection_fraction`` or ``segment``.
         found, true: %.
         interval: 90 %.
     """
 
     case: str
-    world: str
+    scenario: str
     name: str
     found: float
     true: float
@@ -128,30 +128,30 @@ def compare_case(entry: Mapping[str, Any], base: Path, out: Path) -> list[Held]:
     endo = np.asarray(lines["endocardium"], dtype=np.float64)
     beat = measured["beats"][0]
     true = measure_truth(endo, int(truth["end_systole_frame"]), truth["spacing"])
-    world = str(truth.get("world", "still"))
+    scenario = str(truth.get("scenario", "static"))
     found = [
-        Held(name, world, key, beat["numbers"][key], true[key], tuple(beat["intervals"][key]))
+        Held(name, scenario, key, beat["numbers"][key], true[key], tuple(beat["intervals"][key]))
         for key in ("gls", "long_axis_strain", "ejection_fraction")
         if beat["numbers"].get(key) is not None and key in beat["intervals"]
     ]
     for row, value in zip(beat["segments"], true["segment"], strict=True):
         if row["end_systolic"] is not None and row["interval"] is not None:
-            found.append(Held(name, world, "segment", row["end_systolic"], value, tuple(row["interval"])))
+            found.append(Held(name, scenario, "segment", row["end_systolic"], value, tuple(row["interval"])))
     return found
 
 
 def coverage(held: Iterable[Held]) -> list[dict[str, Any]]:
-    """A row a world, and one of all, and number: ``n``, ``held`` (how many), ``bias`` and ``rms``, points of %."""
+    """A row a scenario, and one of all, and number: ``n``, ``held`` (how many), ``bias`` and ``rms``, points of %."""
     everything = list(held)
-    worlds = [*dict.fromkeys(one.world for one in everything), "all"]
+    scenarios = [*dict.fromkeys(one.scenario for one in everything), "all"]
     rows = []
-    for world in worlds:
+    for scenario in scenarios:
         for name in METHOD:
-            some = [one for one in everything if one.name == name and world in (one.world, "all")]
+            some = [one for one in everything if one.name == name and scenario in (one.scenario, "all")]
             if some:
                 errors = np.array([one.error for one in some])
                 rows.append({
-                    "world": world, "number": name, "n": len(some), "held": sum(one.holds for one in some),
+                    "scenario": scenario, "number": name, "n": len(some), "held": sum(one.holds for one in some),
                     "bias": float(errors.mean()), "rms": float(np.sqrt((errors**2).mean())),
                 })  # fmt: skip
     return rows
@@ -181,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for row in rows:
         share = row["held"] / row["n"]
         print(
-            f"{row['world']:10} {row['number']:18} {row['held']:3} of {row['n']:3} ({share:.0%})  "
+            f"{row['scenario']:10} {row['number']:18} {row['held']:3} of {row['n']:3} ({share:.0%})  "
             f"bias {row['bias']:+.2f}  rms {row['rms']:.2f}"
         )
     (options.out / "coverage.json").write_text(json.dumps(finite(rows), indent=1), encoding="utf-8")
