@@ -38,7 +38,7 @@ from cardiac_motion.serving.volumes import LABEL, label_of, open_volume, segment
 from cardiac_motion.strain_pipeline import cache as kept_files
 from cardiac_motion.strain_pipeline.quality.checks import Gate
 from cardiac_motion.strain_pipeline.quality.orientation import orient_segmentation
-from cardiac_motion.strain_pipeline.quality.view import energy_check
+from cardiac_motion.strain_pipeline.quality.view import energy_check, is_certain
 from cardiac_motion.strain_pipeline.report.sections import grey_values
 from cardiac_motion.strain_pipeline.strain_case import lines_by_frame
 from cardiac_motion.strain_pipeline.tracking.motion import widen_sector
@@ -121,7 +121,9 @@ def open_cine(request: Request) -> dict[str, Any]:
     share = probabilities.by_view[best]
     return {
         "kind": "cine",
-        "ready": best in APICAL and share >= Gate().view_threshold and energy_check(probabilities).passed is True,
+        "ready": best in APICAL
+        and is_certain(probabilities, Gate().view_threshold)
+        and energy_check(probabilities).passed is True,
         "sizes": [len(piece) for piece in coded],
         "height": height,
         "width": width,

@@ -30,7 +30,7 @@ from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.registration.result import RegistrationResult
 from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures, strain_truth_scores
 from cardiac_motion.strain_pipeline.quality.checks import Check, Gate, remove_times, tracking_checks, wall_checks
-from cardiac_motion.strain_pipeline.quality.view import decide_view, energy_check, view_check
+from cardiac_motion.strain_pipeline.quality.view import decide_view, energy_check, lead_check, view_check
 from cardiac_motion.strain_pipeline.strain_case import StrainCase
 from cardiac_motion.strain_pipeline.tracking.image_networks import ViewProbabilities
 from cardiac_motion.strain_pipeline.tracking.motion import Fusion, TrackedBeat, track_wall
@@ -86,7 +86,7 @@ def measure_kept(
     """
     case, seconds, gate = kept.case, dict(kept.seconds), gate or Gate()
     view = decide_view(case, kept.probabilities, gate.view_threshold, gate.ignore_checks)
-    checks: list[Check] = [view_check(view, gate.view_threshold), energy_check(kept.probabilities)]
+    checks: list[Check] = [view_check(view, gate.view_threshold), lead_check(view), energy_check(kept.probabilities)]
     with time_block(seconds, "contours"):
         wall = wall_in(case, kept.found, kept.drawn)
         checks += wall_checks(wall, kept.seen)

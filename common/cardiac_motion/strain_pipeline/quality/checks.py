@@ -33,7 +33,7 @@ from cardiac_motion.ventricle.shape import read_shape_prior
 Array = NDArray[np.float64]
 
 FORCE = "--ignore_checks True measures all the same"
-DRIFT, MUCH_DRIFT = "drift against GLS", 0.25  # a share of GLS from which on the reader is warned
+DRIFT, MUCH_DRIFT = "drift against GLS", 0.2  # a share of GLS from which on the reader is warned
 BASE, FAR_BASE = "base carried against segmented", 0.12  # of the length, likewise
 CASE, BEAT, TIMES = "the case", "the beat", "heart rate and times"
 EMPTIED = "ejection fraction tracked against segmented"
@@ -49,11 +49,11 @@ LIMITS: Mapping[str, tuple[float | None, float | None, str, str]] = {
     "change of the cavity's area": (0.05, 0.85, "of the largest", CASE),
     "crossings of the lines": (None, 0.0, "", BEAT),
     "shape of the tracked wall": (None, 6.0, "standard deviations of experts' contours", BEAT),
-    DRIFT: (None, 0.6, "of GLS before compensation", BEAT),
-    "cavity carried against segmented": (0.7, None, "Dice at end-systole", BEAT),
-    BASE: (None, 0.25, "of the length, at end-systole", BEAT),
+    DRIFT: (None, 0.4, "of GLS before compensation", BEAT),
+    "cavity carried against segmented": (0.75, None, "Dice at end-systole", BEAT),
+    BASE: (None, 0.2, "of the length, at end-systole", BEAT),
     EMPTIED: (None, 12.0, "percentage points apart", BEAT),
-    "systole": (0.2, 0.6, "of the beat", BEAT),
+    "systole": (0.25, 0.55, "of the beat", BEAT),
     "frames in systole": (4.0, None, "", BEAT),
     "heart rate": (SLOWEST_HEART, FASTEST_HEART, "beats/min", TIMES),
 }
@@ -95,7 +95,7 @@ class Check:
 
         Examples:
             >>> check("systole", 0.7, beat=3).describe()
-            'systole 0.7 of the beat (from frame 3; limits 0.2 to 0.6)'
+            'systole 0.7 of the beat (from frame 3; limits 0.25 to 0.55)'
         """
         low, high = self.minimum, self.maximum
         limits = f"limits {low:g} to {high:g}" if low is not None and high is not None else ""

@@ -10,6 +10,8 @@ from cardiac_motion.strain_pipeline.quality.checks import CASE, Check
 from cardiac_motion.strain_pipeline.tracking.image_networks import ViewProbabilities
 from cardiac_motion.ventricle.views import APICAL, ApicalView, apical_view
 
+SLACK = 0.05  # of the threshold: a probability that much less is taken
+LEAST_LEAD = 0.15  # of a view's probability over the next one's
 LEAST_ENERGY = 3.0  # recorded four-chamber cines that were not trained on have 5.6 and more
 
 
@@ -30,8 +32,32 @@ class CineView:
 
 def view_check(view: CineView, threshold: float) -> Check:
     """Whether the classifier is certain enough of the view; what the user says has no limit."""
-    least = None if view.given else threshold
+    least = None if view.given else round(threshold - SLACK, 6)
     return Check("view", view.probabilities.by_view.get(view.view.name, 0.0), least, None, "probability", CASE)
+
+
+def lead_check(view: CineView) -> Check:
+    """Check that no other view is nearly as probable; what the user says has no limit."""
+    least = None if view.given else LEAST_LEAD
+    return Check("lead of the view", lead_of(view.probabilities, view.view.name), least, None, "probability", CASE)
+
+
+def lead_of(probabilities: ViewProbabilities, name: str) -> float:
+    """Return a view's probability less that of the most probable other one.
+
+    Examples:
+        >>> round(lead_of(ViewProbabilities({"apical_4ch": 0.5, "apical_long_axis": 0.46}, 6.0), "apical_4ch"), 2)
+        0.04
+    """
+    others = [share for other, share in probabilities.by_view.items() if other != name]
+    return probabilities.by_view.get(name, 0.0) - max(others, default=0.0)
+
+
+def is_certain(probabilities: ViewProbabilities, threshold: float) -> bool:
+    """Whether the most probable view is probable enough, and far enough ahead of the next."""
+    best = probabilities.most_probable
+    enough = probabilities.by_view[best] >= round(threshold - SLACK, 6)
+    return enough and lead_of(probabilities, best) >= LEAST_LEAD
 
 
 def energy_check(probabilities: ViewProbabilities) -> Check:
@@ -48,7 +74,7 @@ def decide_view(
     Args:
         case: the cine.
         probabilities: the classifier's output.
-        threshold: least probability of the view.
+        threshold: probability of the view, which may be ``SLACK`` less; it must lead the next by ``LEAST_LEAD``.
         ignore_checks: take the most probable apical view, however improbable it is.
 
     Raises:
@@ -66,7 +92,9 @@ def decide_view(
     said = f"{best.replace('_', ' ')} ({share:.2f})"
     if best not in APICAL:
         raise InputError(f"{source}: looks like {said}, not an apical view; {take}")
-    if share < threshold:
-        said = f"{best.replace('_', ' ')} {share:.2f}"
-        raise InputError(f"{source}: the view is not certain ({said}, less than {threshold:g}); {take}")
+    if not is_certain(probabilities, threshold):
+        order = sorted(probabilities.by_view, key=lambda name: -probabilities.by_view[name])[:2]
+        said = ", ".join(f"{name.replace('_', ' ')} {probabilities.by_view[name]:.3f}" for name in order)
+        wanted = f"at least {threshold - SLACK:g} and {LEAST_LEAD:g} more than the next"
+        raise InputError(f"{source}: the view is not certain ({said}; {wanted}); {take}")
     return CineView(APICAL[best], probabilities, False)
