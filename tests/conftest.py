@@ -57,9 +57,9 @@ def data_dir() -> Path:
 def moving_cine(frames: int = 4, size: tuple[int, int] = (72, 80)) -> tuple[torch.Tensor, float]:
     """Speckle that rotates about the centre: ``[T, H, W]`` in [0, 1], and the radians a frame."""
     angle = 0.03
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     pad = 40
-    texture = ndimage.gaussian_filter(random.random((size[0] + 2 * pad, size[1] + 2 * pad)), 1.6)
+    texture = ndimage.gaussian_filter(rng.random((size[0] + 2 * pad, size[1] + 2 * pad)), 1.6)
     texture = (texture - texture.min()) / (texture.max() - texture.min())
     rows, columns = np.mgrid[: size[0], : size[1]].astype(float)
     r, c = rows - (size[0] - 1) / 2, columns - (size[1] - 1) / 2

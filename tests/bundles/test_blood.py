@@ -132,8 +132,8 @@ def test_a_mask_of_another_size_is_one_line(tmp_path, key):
 
 
 def test_frames_that_nothing_connects_are_said(tmp_path):
-    random = np.random.default_rng(0)
-    frames = np.stack([ndimage.gaussian_filter(random.random((72, 80)), 1.6) for _ in range(3)])
+    rng = np.random.default_rng(0)
+    frames = np.stack([ndimage.gaussian_filter(rng.random((72, 80)), 1.6) for _ in range(3)])
     frames = torch.from_numpy((frames - frames.min()) / (frames.max() - frames.min())).float()
     notes = run_on(tmp_path, frames, blood_mask=save_pool(tmp_path / "pool.nii.gz", disc(frames=3)))
     assert any("match poorly" in note and "frame rate of 100 Hz" in note for note in notes)

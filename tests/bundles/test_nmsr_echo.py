@@ -198,8 +198,8 @@ def test_train_goes_on_and_gives_the_same_weights(tmp_path):
 
 def bad_inputs(folder):
     """Name of each bad input to what the run is given and what its one line must say."""
-    random = np.random.default_rng(0)
-    frames = random.integers(1, 255, (4, 64, 64), np.uint8)
+    rng = np.random.default_rng(0)
+    frames = rng.integers(1, 255, (4, 64, 64), np.uint8)
     (folder / "empty").mkdir()
     dicom = pydicom.examples.get_path("ybr_color").read_bytes()
     (folder / "cut.dcm").write_bytes(dicom[: len(dicom) // 3])
@@ -212,7 +212,7 @@ def bad_inputs(folder):
         image = nibabel.Nifti1Image(np.asarray(values, np.float32).transpose(2, 1, 0), np.diag([0.5, 0.5, 0.03, 1]))
         image.header.set_xyzt_units("mm", "sec")
         nibabel.save(image, folder / f"{name}.nii.gz")
-    volume = nibabel.Nifti1Image(random.random((48, 50, 40), np.float32), np.diag([1.0, 1, 1, 1]))
+    volume = nibabel.Nifti1Image(rng.random((48, 50, 40), np.float32), np.diag([1.0, 1, 1, 1]))
     volume.header.set_xyzt_units("mm")
     nibabel.save(volume, folder / "volume.nii.gz")
     iio.imwrite(folder / "movie.mp4", np.repeat(frames[..., None], 3, -1).repeat(12, 0), fps=25, macro_block_size=1)

@@ -15,8 +15,8 @@ def write(path, frames, duration=40):
 
 
 def frames(count=4):
-    random = np.random.default_rng(0)
-    return [random.integers(0, 256, (20, 24)).astype(np.uint8) for _ in range(count)]
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (20, 24)).astype(np.uint8) for _ in range(count)]
 
 
 def test_frames_and_times(tmp_path):

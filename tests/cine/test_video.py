@@ -138,8 +138,8 @@ def test_a_gif_with_bytes_behind_its_end_and_pixels_that_are_not_square(
 
 def test_dithered_grey_is_no_colour(tmp_path: Path) -> None:
     levels = np.array([0, 36, 73, 109, 146, 182, 219, 255])
-    random = np.random.default_rng(0).uniform(-18, 18, (3, 2, H, W, 3))  # the three channels are dithered apart
-    grey = loop(2)[None, ..., None] + random[:1]
+    rng = np.random.default_rng(0).uniform(-18, 18, (3, 2, H, W, 3))  # the three channels are dithered apart
+    grey = loop(2)[None, ..., None] + rng[:1]
     rgb = levels[np.abs(grey[0][..., None] - levels).argmin(-1)].astype(np.uint8)
     images = [Image.fromarray(frame) for frame in rgb]
     images[0].save(tmp_path / "c.gif", save_all=True, append_images=images[1:], duration=40)

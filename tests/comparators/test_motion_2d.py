@@ -95,8 +95,8 @@ def test_rotating_disc(name):
 
 
 def translation(shift, size=SIZE):
-    random = np.random.default_rng(1)
-    whole = ndimage.gaussian_filter(random.random((size[0] + 40, size[1] + 40)), 1.6)
+    rng = np.random.default_rng(1)
+    whole = ndimage.gaussian_filter(rng.random((size[0] + 40, size[1] + 40)), 1.6)
     whole = (whole - whole.min()) / (whole.max() - whole.min())
     rows, columns = np.mgrid[: size[0], : size[1]] + 20.0
     fixed = ndimage.map_coordinates(whole, [rows + shift[0], columns + shift[1]], order=3)

@@ -33,19 +33,19 @@ def volume_affine(oblique, flipped):
 
 def smooth_field(size, seed=0):
     """A few voxels in every direction, different along every axis and component: ``[1, d, *S]``."""
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     grid = identity_grid(size, torch.zeros(1, dtype=torch.float64))[0]
     ddf = torch.zeros_like(grid)
     for component in range(len(size)):
-        slopes = torch.as_tensor(random.uniform(0.1, 0.3, len(size))).view(-1, *(1,) * len(size))
-        ddf[component] = random.uniform(-2, 2) + torch.sin((grid * slopes).sum(0) + random.uniform(0, 6))
+        slopes = torch.as_tensor(rng.uniform(0.1, 0.3, len(size))).view(-1, *(1,) * len(size))
+        ddf[component] = rng.uniform(-2, 2) + torch.sin((grid * slopes).sum(0) + rng.uniform(0, 6))
     return ddf[None].float()
 
 
 def points_of(affine, size, ddf):
     """Some inner voxels in ITK's millimetres, and where the field leads them."""
-    random = np.random.default_rng(1)
-    index = np.stack([random.integers(3, n - 3, 40) for n in size], 1)
+    rng = np.random.default_rng(1)
+    index = np.stack([rng.integers(3, n - 3, 40) for n in size], 1)
     moved = index + ddf[0].numpy()[(slice(None), *index.T)].T
     return [at @ affine[: len(size), : len(size)].T + affine[: len(size), -1] for at in (index, moved)]
 

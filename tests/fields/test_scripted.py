@@ -9,8 +9,8 @@ from cardiac_motion.fields.scripted import rescale_plane, warp_plane
 
 @pytest.mark.parametrize("size", [(12, 9), (1, 7)])
 def test_warping_is_that_of_any_dimension(size):
-    random = torch.Generator().manual_seed(0)
-    image, ddf = torch.rand(2, 3, *size, generator=random), 4 * torch.randn(2, 2, *size, generator=random)
+    rng = torch.Generator().manual_seed(0)
+    image, ddf = torch.rand(2, 3, *size, generator=rng), 4 * torch.randn(2, 2, *size, generator=rng)
     found = warp_plane(image, ddf)
     torch.testing.assert_close(found, warp(image, ddf), atol=1e-6, rtol=0)
     torch.testing.assert_close(torch.jit.script(warp_plane)(image, ddf), found)

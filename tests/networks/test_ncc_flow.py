@@ -10,8 +10,8 @@ SMALL = {"scales": (1, 0), "searches": (2, 2), "widths": (16, 16), "passes": (1,
 
 
 def speckle(size, seed=0):
-    random = torch.Generator().manual_seed(seed)
-    return functional.interpolate(torch.rand(1, 1, *(n // 3 for n in size), generator=random), size, mode="bicubic")
+    rng = torch.Generator().manual_seed(seed)
+    return functional.interpolate(torch.rand(1, 1, *(n // 3 for n in size), generator=rng), size, mode="bicubic")
 
 
 @pytest.mark.parametrize("size", [(64, 64), (50, 71), (9, 13)])

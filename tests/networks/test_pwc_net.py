@@ -32,8 +32,8 @@ def test_sizes_are_the_published_ones():
 
 
 def test_cost_volume_against_a_loop():
-    random = torch.Generator().manual_seed(0)
-    fixed, moving = (torch.randn(2, 3, 5, 6, generator=random) for _ in range(2))
+    rng = torch.Generator().manual_seed(0)
+    fixed, moving = (torch.randn(2, 3, 5, 6, generator=rng) for _ in range(2))
     found = cost_volume(fixed, moving, radius=2)
     assert found.shape == (2, 25, 5, 6)
     for (b, r, c), (i, j) in zip(
@@ -88,16 +88,16 @@ def test_field_and_finest_level_agree():
     assert 0.4 < slope < 1.1, "both in pixels of the image; interpolation smooths"
 
 
-def texture(random, size):
-    noise = ndimage.gaussian_filter(random.standard_normal((size + 32, size + 32)), 1.5)
+def texture(rng, size):
+    noise = ndimage.gaussian_filter(rng.standard_normal((size + 32, size + 32)), 1.5)
     return torch.tensor(noise / noise.std() * 0.15 + 0.5, dtype=torch.float32)
 
 
-def shifted_pairs(random, count, size=64, reach=3):
+def shifted_pairs(rng, count, size=64, reach=3):
     """Pairs whose moving image is the fixed one shifted by whole pixels, and the field that undoes it."""
     images, fields = [], []
     for _ in range(count):
-        whole, (i, j) = texture(random, size), random.integers(-reach, reach + 1, 2)
+        whole, (i, j) = texture(rng, size), rng.integers(-reach, reach + 1, 2)
         fixed = whole[16 : 16 + size, 16 : 16 + size]
         moving = whole[16 - i : 16 - i + size, 16 - j : 16 - j + size]
         images.append(torch.stack([moving, fixed]))
@@ -108,20 +108,20 @@ def shifted_pairs(random, count, size=64, reach=3):
 def test_learns_translations_in_a_few_steps():
     """The sign and the unit: whatever the network sees of a shift, it must give the contract's field."""
     torch.manual_seed(0)
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     network, loss = PWCNet(**SMALL, contexts=[2, 3]), MultiScaleFlowLoss([0.005, 0.01])
     optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
-    image, field = shifted_pairs(random, 16)
+    image, field = shifted_pairs(rng, 16)
     inner = torch.zeros(1, 1, 64, 64)
     inner[..., 8:-8, 8:-8] = 1
     assert (warp(image[:, :1], field) - image[:, 1:])[..., 8:-8, 8:-8].abs().max() < 1e-5, "the truth is true"
     start = endpoint_error(torch.zeros_like(field), field).mean()
     for _ in range(70):
-        image, field = shifted_pairs(random, 8)
+        image, field = shifted_pairs(rng, 8)
         optimiser.zero_grad()
         loss(network(image, pyramid=True), field, inner.expand(8, -1, -1, -1)).backward()
         optimiser.step()
-    image, field = shifted_pairs(random, 16)
+    image, field = shifted_pairs(rng, 16)
     with torch.no_grad():
         error = endpoint_error(network(image), field, inner.expand(16, -1, -1, -1)).mean()
     assert error < 0.5 * start

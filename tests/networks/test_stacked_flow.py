@@ -45,10 +45,10 @@ def test_unknown_stage():
         StackedFlow(stage="fourth")
 
 
-def pairs(count, random):
+def pairs(count, rng):
     """Smooth textures and the same moved by up to 3 pixels: ``image``, ``field``."""
-    texture = functional.interpolate(torch.rand(count, 1, 28, 28, generator=random), (84, 84), mode="bicubic")
-    shift = torch.randint(-3, 4, (count, 2), generator=random)
+    texture = functional.interpolate(torch.rand(count, 1, 28, 28, generator=rng), (84, 84), mode="bicubic")
+    shift = torch.randint(-3, 4, (count, 2), generator=rng)
     moving = texture[:, :, 10:74, 10:74]
     fixed = torch.stack([t[:, 10 + r : 74 + r, 10 + c : 74 + c] for t, (r, c) in zip(texture, shift, strict=True)])
     return torch.cat([moving, fixed], 1), shift.float()[:, :, None, None].expand(-1, -1, 64, 64)

@@ -13,8 +13,8 @@ def levels(field, *factors):
 
 
 def test_truth_at_every_level_costs_nothing():
-    random = torch.Generator().manual_seed(0)
-    field = torch.randn(2, 2, 32, 48, generator=random)
+    rng = torch.Generator().manual_seed(0)
+    field = torch.randn(2, 2, 32, 48, generator=rng)
     loss = MultiScaleFlowLoss([0.5, 1.0, 2.0], eps=0.0)
     assert float(loss(levels(field, 16, 8, 4), field)) == pytest.approx(0, abs=1e-3)
 

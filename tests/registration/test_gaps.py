@@ -24,9 +24,9 @@ def test_the_transpose_keeps_the_kind_of_number(kind):
 
 def test_it_is_the_least_squares_solution():
     """Against numpy's, with weights, of six steps and gaps of 1, 2 and 4."""
-    random = torch.Generator().manual_seed(0)
-    misses = {g: torch.randn(7 - g, 1, generator=random, dtype=torch.float64) for g in (1, 2, 4)}
-    weights = {g: 0.2 + torch.rand(7 - g, 1, generator=random, dtype=torch.float64) for g in misses}
+    rng = torch.Generator().manual_seed(0)
+    misses = {g: torch.randn(7 - g, 1, generator=rng, dtype=torch.float64) for g in (1, 2, 4)}
+    weights = {g: 0.2 + torch.rand(7 - g, 1, generator=rng, dtype=torch.float64) for g in misses}
     rows, right = [], []
     for g, miss in misses.items():
         for t in range(len(miss)):

@@ -74,8 +74,8 @@ def test_folding_is_counted_in_each_pairs_own_mask():
 
 
 def test_more_pairs_than_at_once_keep_their_masks_and_fields():
-    random = torch.Generator().manual_seed(2)
-    image = torch.rand(9, 2, 40, 40, generator=random)
+    rng = torch.Generator().manual_seed(2)
+    image = torch.rand(9, 2, 40, 40, generator=rng)
     masks = torch.zeros(9, 1, 40, 40, dtype=torch.bool)
     for k in range(9):
         masks[k, ..., 12 + k : 18 + k, 12:28] = True

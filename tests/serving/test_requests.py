@@ -68,9 +68,9 @@ def test_nrrd_holds_what_nifti_holds_and_lies_where_it_lies(shape, tmp_path):
 
 def test_check_tells_cine_volume_and_label(cine, tmp_path):
     assert ask(tmp_path, task="check", image=str(cine)) == {"kind": "cine", "shape": [4, 72, 80]}
-    random = np.random.default_rng(0).integers(0, 200, (30, 31, 32))
+    rng = np.random.default_rng(0).integers(0, 200, (30, 31, 32))
     volume = tmp_path / "volume.nii.gz"
-    nibabel.save(nibabel.Nifti1Image(random.astype(np.float32), np.eye(4)), volume)
+    nibabel.save(nibabel.Nifti1Image(rng.astype(np.float32), np.eye(4)), volume)
     assert ask(tmp_path, task="check", image=str(volume))["kind"] == "volume"
     for shape in ((80, 72, 4), (80, 72)):
         ask(tmp_path, task="check", image=str(cine), label=save(tmp_path / "label.nii.gz", np.ones(shape)))

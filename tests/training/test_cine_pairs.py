@@ -13,8 +13,8 @@ from cardiac_motion.training.cine_pairs import CinePairs, DeformedFrames
 @pytest.fixture(scope="module")
 def cine(tmp_path_factory):
     """Ten frames of moving noise on a slope of their number, in a file."""
-    random = torch.Generator().manual_seed(0)
-    frames = 0.1 + 0.05 * torch.arange(10.0)[:, None, None] + 0.3 * torch.rand(10, 60, 72, generator=random)
+    rng = torch.Generator().manual_seed(0)
+    frames = 0.1 + 0.05 * torch.arange(10.0)[:, None, None] + 0.3 * torch.rand(10, 60, 72, generator=rng)
     path = tmp_path_factory.mktemp("cine") / "cine.nii.gz"
     write_cine(path, frames[None])
     return path

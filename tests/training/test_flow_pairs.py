@@ -126,10 +126,10 @@ def test_natural_pairs_without_a_download():
 def chairs(folder, count=2):
     import imageio.v3 as iio
 
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for k in range(count):
         for which in (1, 2):
-            iio.imwrite(folder / f"{k:05d}_img{which}.ppm", random.integers(0, 255, (24, 32, 3), np.uint8))
+            iio.imwrite(folder / f"{k:05d}_img{which}.ppm", rng.integers(0, 255, (24, 32, 3), np.uint8))
         flow = np.full((24, 32, 2), [1.5 + 100 * (k == 1), -2.0], "<f4")
         content = np.float32(202021.25).tobytes() + np.array([32, 24], "<i4").tobytes() + flow.tobytes()
         (folder / f"{k:05d}_flow.flo").write_bytes(content)

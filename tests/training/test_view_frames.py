@@ -11,9 +11,9 @@ from tests.recorded_frames import write_patients
 
 
 def picture(seed):
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     frame = np.zeros((60, 80), dtype=np.uint8)
-    frame[5:55, 10:70] = random.integers(20, 200, (50, 60))
+    frame[5:55, 10:70] = rng.integers(20, 200, (50, 60))
     return frame
 
 

@@ -21,8 +21,8 @@ def discretised(step, jerk):
 
 def motion(frames=20, points=5, step=1.0):
     """Places and velocities of points of constant acceleration, [T, P, 2]."""
-    random = np.random.default_rng(0)
-    start, speed, push = (random.normal(0, s, (points, 2)) for s in (50, 2, 0.3))
+    rng = np.random.default_rng(0)
+    start, speed, push = (rng.normal(0, s, (points, 2)) for s in (50, 2, 0.3))
     t = np.arange(frames)[:, None, None] * step
     return start + speed * t + push * t**2 / 2, speed + push * t
 
@@ -40,8 +40,8 @@ def test_constant_acceleration_is_found_exactly(smoother):
 
 def test_noise_falls_and_the_smoother_is_better_than_the_filter():
     places, velocities = motion(60, 40)
-    random = np.random.default_rng(1)
-    noisy = places + random.normal(0, 1.0, places.shape), velocities + random.normal(0, 0.2, velocities.shape)
+    rng = np.random.default_rng(1)
+    noisy = places + rng.normal(0, 1.0, places.shape), velocities + rng.normal(0, 0.2, velocities.shape)
     rms = {
         smoother: np.sqrt(np.mean((smooth_points(*noisy, 1.0, 0.04, 1e-6, smoother=smoother)[0] - places) ** 2))
         for smoother in (False, True)
@@ -65,10 +65,10 @@ def test_noise_of_a_jerk_that_pushes_once_every_millisecond():
 
 def test_equals_the_textbook_loop():
     """One point and axis at a time with 2×2 innovations inverted, as books have it."""
-    random = np.random.default_rng(2)
-    places, velocities = random.normal(0, 5, (9, 3, 2)), random.normal(0, 1, (9, 3, 2))
-    r = random.uniform(0.5, 2, (9, 3, 2)), random.uniform(0.1, 0.4, (9, 3, 2))
-    times = np.cumsum(random.uniform(0.5, 1.5, 9))
+    rng = np.random.default_rng(2)
+    places, velocities = rng.normal(0, 5, (9, 3, 2)), rng.normal(0, 1, (9, 3, 2))
+    r = rng.uniform(0.5, 2, (9, 3, 2)), rng.uniform(0.1, 0.4, (9, 3, 2))
+    times = np.cumsum(rng.uniform(0.5, 1.5, 9))
     found = smooth_points(places, velocities, *r, 0.3, times)
     h = np.array([[1.0, 0, 0], [0, 1.0, 0]])
     for p in range(3):

@@ -84,9 +84,9 @@ def test_expert_contours_that_the_prior_has_not_seen_pass(data_dir):
 
 
 def test_distance_is_that_of_the_component_furthest_off(tmp_path):
-    random = np.random.default_rng(0)
-    shapes = np.stack([ellipse(80, random.uniform(18, 30)) for _ in range(60)])
-    shapes[:, 1:-1] += random.normal(0, 0.4, (60, 59, 2))
+    rng = np.random.default_rng(0)
+    shapes = np.stack([ellipse(80, rng.uniform(18, 30)) for _ in range(60)])
+    shapes[:, 1:-1] += rng.normal(0, 0.4, (60, 59, 2))
     prior = fit_shape_prior(shapes, 2)
     write_shape_prior(prior, tmp_path / "prior.json")
     again = read_shape_prior(tmp_path / "prior.json")

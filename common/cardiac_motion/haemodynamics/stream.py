@@ -174,14 +174,14 @@ def pathlines(ddf: Tensor, blood_mask: Tensor, stride: int = 5, count: int = 150
         >>> steps[~steps.isnan()].view(-1, 2).round(decimals=3).abs().unique(dim=0).tolist()
         [[0.0, 2.0]]
     """
-    random = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     groups = []
     for start in range(0, len(blood_mask) - 1, stride):
         pixels = blood_mask[start].nonzero()
         if not len(pixels):
             continue
-        chosen = pixels[torch.randint(len(pixels), (count,), generator=random)]
-        here = chosen + torch.rand(count, 2, generator=random) - 0.5
+        chosen = pixels[torch.randint(len(pixels), (count,), generator=rng)]
+        here = chosen + torch.rand(count, 2, generator=rng) - 0.5
         way = torch.full((len(blood_mask), count, 2), float("nan"))
         way[start] = here
         alive = torch.ones(count, dtype=torch.bool)

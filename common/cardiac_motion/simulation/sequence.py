@@ -217,14 +217,14 @@ def draw(
     unknown = set(settings.probes) - set(PROBES)
     if unknown:
         raise InputError(f"probes: {sorted(unknown)} unknown, expected some of {sorted(PROBES)}")
-    random = np.random.default_rng(seed)
-    name = str(random.choice(settings.probes))
-    heart_rate = float(random.uniform(*settings.heart_rate))
+    rng = np.random.default_rng(seed)
+    name = str(rng.choice(settings.probes))
+    heart_rate = float(rng.uniform(*settings.heart_rate))
     probe = probe_for(template, PROBES[name]).replace(frame_rate=(frames - 1) * heart_rate / 60)
-    motion, drawn = draw_motion(template, random, settings, heart_rate, device)
+    motion, drawn = draw_motion(template, rng, settings, heart_rate, device)
     artefacts: list[Artefact] = []
     for kind in ARTEFACTS.values():
-        present, strength, own = random.random() < settings.artefact, random.random(), int(random.integers(2**31))
+        present, strength, own = rng.random() < settings.artefact, rng.random(), int(rng.integers(2**31))
         if present:
             artefacts.append(kind(float(strength * settings.severity), own))
     grid = ImageGrid.from_sector(probe.depth, probe.half_angle, settings.shape)
@@ -234,7 +234,7 @@ def draw(
             np.random.default_rng([*np.atleast_1d(seed), _SCENARIO]), settings.scenarios, motion
         )
         drawn |= around
-    scatterers = Scatterers(template, motion, settings.scatterers, int(random.integers(2**31)), scenario)
+    scatterers = Scatterers(template, motion, settings.scatterers, int(rng.integers(2**31)), scenario)
     times = np.linspace(0, motion.period, frames)
     drawn |= {
         "probe": name,
@@ -262,7 +262,7 @@ def bounds_of(template: Template) -> tuple[tuple[float, float], tuple[float, flo
 
 def draw_motion(
     template: Template,
-    random: np.random.Generator,
+    rng: np.random.Generator,
     settings: Settings,
     heart_rate: float,
     device: torch.device | str = "cpu",
@@ -271,13 +271,13 @@ def draw_motion(
     bounds = bounds_of(template)
     problem: InputError | None = None
     for _ in range(_ATTEMPTS):
-        gls = float(random.uniform(*settings.gls))
+        gls = float(rng.uniform(*settings.gls))
         defects = []
-        if random.random() < settings.defect:
-            centre = (int(random.integers(SEGMENTS)) + 0.5) / SEGMENTS
-            defects = [Defect(centre, 1 / SEGMENTS, float(random.uniform(0.5, 1.5)))]
-        rotation = float(random.uniform(-settings.rotation, settings.rotation))
-        shift = tuple(float(s) for s in random.uniform(-settings.shift, settings.shift, 2))
+        if rng.random() < settings.defect:
+            centre = (int(rng.integers(SEGMENTS)) + 0.5) / SEGMENTS
+            defects = [Defect(centre, 1 / SEGMENTS, float(rng.uniform(0.5, 1.5)))]
+        rotation = float(rng.uniform(-settings.rotation, settings.rotation))
+        shift = tuple(float(s) for s in rng.uniform(-settings.shift, settings.shift, 2))
         try:
             end = prescribe_end_systole(template.mesh, template.end_systole, gls, defects, template.name)
             motion = Motion(

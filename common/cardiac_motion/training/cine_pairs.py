@@ -65,10 +65,10 @@ class CinePairs(RandomItems):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """``image [2, *crop]`` (moving, fixed) and ``mask [1, *crop]``."""
-        random = self._generator(index)
+        rng = self._generator(index)
 
         def draw(n: int) -> int:
-            return int(torch.randint(n, (1,), generator=random))
+            return int(torch.randint(n, (1,), generator=rng))
 
         frames, mask = self.cines[draw(len(self.cines))]
         size = scale_size(frames.shape[2:], self.scales[draw(len(self.scales))])
@@ -104,9 +104,9 @@ class DeformedFrames(CinePairs):
         something to see."""
         item = super().__getitem__(index)
         moving, mask = item["image"][None, :1], item["mask"][None]
-        random = self._generator(-1 - index)
-        shift = self.deviation * torch.randn(1, 2, 1, 1, generator=random)
-        field = shift + random_field(moving.shape[2:], 0.5 * self.deviation, _SLOW, random)
+        rng = self._generator(-1 - index)
+        shift = self.deviation * torch.randn(1, 2, 1, 1, generator=rng)
+        field = shift + random_field(moving.shape[2:], 0.5 * self.deviation, _SLOW, rng)
         pair = torch.cat([moving, warp(moving, field)], 1)
         inner = (0, ..., slice(_MARGIN, -_MARGIN), slice(_MARGIN, -_MARGIN))
         seen = mask * (deviation_around(pair[:, 1:]) > _PLAIN)

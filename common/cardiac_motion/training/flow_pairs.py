@@ -60,7 +60,7 @@ class Augmentation:
     margin: int = 0
     ground: float = 0.2
 
-    def __call__(self, item: Item, random: np.random.Generator) -> Item:
+    def __call__(self, item: Item, rng: np.random.Generator) -> Item:
         """A changed copy of ``item``."""
         image, field, mask = item["image"], item["field"], item["mask"]
         spacing = item["spacing"]
@@ -69,31 +69,31 @@ class Augmentation:
         if "ground" in item:
             mask = torch.cat([mask, item["ground"]])
         if self.scale:
-            image, field, mask, spacing = _enlarge(image, field, mask, spacing, math.exp(random.normal(0, self.scale)))
+            image, field, mask, spacing = _enlarge(image, field, mask, spacing, math.exp(rng.normal(0, self.scale)))
         if self.translation:
-            shift = random.integers(-self.translation, self.translation + 1, 2)
+            shift = rng.integers(-self.translation, self.translation + 1, 2)
             image, field, mask = _shift(image, field, mask, (int(shift[0]), int(shift[1])))
         if self.flip:
             for axis in (0, 1):
-                if random.random() < 0.5:
+                if rng.random() < 0.5:
                     image, field, mask = (x.flip(axis + 1) for x in (image, field, mask))
                     field = field.clone()
                     field[axis] *= -1
         if self.crop is not None:
-            image, field, mask = _crop(image, field, mask, self.crop, random)
+            image, field, mask = _crop(image, field, mask, self.crop, rng)
         if len(mask) > 1:
             mask = torch.maximum(mask[:1], self.ground * mask[1:])
-        return {"image": self._grey(image, random), "field": field, "mask": mask, "spacing": spacing}
+        return {"image": self._grey(image, rng), "field": field, "mask": mask, "spacing": spacing}
 
-    def _grey(self, image: Tensor, random: np.random.Generator) -> Tensor:
+    def _grey(self, image: Tensor, rng: np.random.Generator) -> Tensor:
         if self.contrast:
-            image = image.clamp(0, 1) ** math.exp(random.normal(0, self.contrast))
-            image = (image - 0.5) * math.exp(random.normal(0, self.contrast)) + 0.5
+            image = image.clamp(0, 1) ** math.exp(rng.normal(0, self.contrast))
+            image = (image - 0.5) * math.exp(rng.normal(0, self.contrast)) + 0.5
         if self.brightness:
-            image = image + random.normal(0, self.brightness)
+            image = image + rng.normal(0, self.brightness)
         if self.noise:
-            noise = random.standard_normal(image.shape, dtype=np.float32)
-            image = image + torch.from_numpy(noise) * random.uniform(0, self.noise)
+            noise = rng.standard_normal(image.shape, dtype=np.float32)
+            image = image + torch.from_numpy(noise) * rng.uniform(0, self.noise)
         return image.clamp(0, 1)
 
 
@@ -122,7 +122,7 @@ def _shift(image: Tensor, field: Tensor, mask: Tensor, shift: tuple[int, int]) -
 
 
 def _crop(
-    image: Tensor, field: Tensor, mask: Tensor, crop: Sequence[int], random: np.random.Generator
+    image: Tensor, field: Tensor, mask: Tensor, crop: Sequence[int], rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     size = image.shape[1:]
     below, beside = (max(0, want - have) for want, have in zip(crop, size, strict=True))
@@ -133,10 +133,10 @@ def _crop(
     room = [have - want for want, have in zip(crop, image.shape[1:], strict=True)]
     valid = mask[0].nonzero()
     if len(valid):
-        middle = valid[int(random.integers(len(valid)))].tolist()
+        middle = valid[int(rng.integers(len(valid)))].tolist()
         corner = [min(max(m - want // 2, 0), r) for m, want, r in zip(middle, crop, room, strict=True)]
     else:
-        corner = [int(random.integers(r + 1)) for r in room]
+        corner = [int(rng.integers(r + 1)) for r in room]
     piece = (..., slice(corner[0], corner[0] + crop[0]), slice(corner[1], corner[1] + crop[1]))
     return image[piece], field[piece], mask[piece]
 
@@ -224,10 +224,10 @@ class NaturalFlowPairs(_Pairs):
         if not self.sources:
             self.procedural.set_epoch(self.epoch)
             return _rename(self.procedural.pair(index))
-        random = np.random.default_rng([self.seed, self.epoch, index, 3])
+        rng = np.random.default_rng([self.seed, self.epoch, index, 3])
         counts = np.array([len(source) for source in self.sources])
         for _ in range(1000):
-            number = int(random.integers(counts.sum()))
+            number = int(rng.integers(counts.sum()))
             which = int(np.searchsorted(counts.cumsum(), number, side="right"))
             item = self.sources[which].pair(number - int(counts[:which].sum()))
             if item["ddf"].norm(dim=0).max() <= self.limit:
@@ -309,11 +309,11 @@ class SimulatedFlowPairs(_Pairs):
         return self._kept[key]
 
     def _simulate(self, patient: int, pair: int) -> Item:
-        random = np.random.default_rng([self.seed, self.epoch, patient, pair, 5])
-        gap = int(random.choice(self.gaps))
-        first = int(random.integers(0, self.frames - gap))
+        rng = np.random.default_rng([self.seed, self.epoch, patient, pair, 5])
+        gap = int(rng.choice(self.gaps))
+        first = int(rng.integers(0, self.frames - gap))
         moving, fixed = first, first + gap
-        if self.backward and random.random() < 0.5:
+        if self.backward and rng.random() < 0.5:
             moving, fixed = fixed, moving
         return _rename({k: v.cpu() for k, v in self._simulation(patient).pair(fixed, moving).items()})
 
@@ -370,9 +370,9 @@ class RenderedFlowPairs(_Pairs):
         self.shards.refresh()
 
     def _pair(self, index: int) -> Item:
-        random = np.random.default_rng([self.seed, self.epoch, index, 6])
-        _, item = self.shards.draw(random)
-        if random.random() < self.unmoved:
+        rng = np.random.default_rng([self.seed, self.epoch, index, 6])
+        _, item = self.shards.draw(rng)
+        if rng.random() < self.unmoved:
             both = item["image"][1:].expand(2, -1, -1)
             everywhere = torch.ones_like(item["mask"])
             item |= {"image": both, "field": torch.zeros_like(item["field"]), "mask": everywhere}

@@ -60,36 +60,36 @@ class FrameAugmentation:
     noise: float = 0.0
     cut: float = 0.0
 
-    def places(self, square: FrameSquare, random: np.random.Generator) -> Tensor:
+    def places(self, square: FrameSquare, rng: np.random.Generator) -> Tensor:
         """Where in the frame each pixel of the changed square lies: ``[size, size, 2]`` (row, column), pixels."""
-        angle = math.radians(random.normal(0, self.rotation))
-        factor = math.exp(random.uniform(-self.scale, self.scale))
-        ratio = math.exp(random.normal(0, self.stretch) / 2)
-        shift = random.uniform(-self.shift, self.shift, 2) * square.side
+        angle = math.radians(rng.normal(0, self.rotation))
+        factor = math.exp(rng.uniform(-self.scale, self.scale))
+        ratio = math.exp(rng.normal(0, self.stretch) / 2)
+        shift = rng.uniform(-self.shift, self.shift, 2) * square.side
         ticks = ((torch.arange(square.size) + 0.5) / square.size - 0.5) * square.side / factor
         rows, columns = torch.meshgrid(ticks * ratio, ticks / ratio, indexing="ij")
         cos, sin = math.cos(angle), math.sin(angle)
         middle = square.top + (square.side - 1) / 2 + shift[0], square.left + (square.side - 1) / 2 + shift[1]
         return torch.stack([cos * rows - sin * columns + middle[0], sin * rows + cos * columns + middle[1]], -1)
 
-    def grey(self, image: Tensor, random: np.random.Generator) -> Tensor:
+    def grey(self, image: Tensor, rng: np.random.Generator) -> Tensor:
         """A changed copy of ``image [S, S]`` in [0, 1]; black stays black."""
         lit, size = image > 0, image.shape[-1]
-        if self.blur and random.random() < 1 / 3:
-            image = _blur(image, random.uniform(0.4, self.blur))
-        if self.noise and random.random() < 1 / 3:
-            speckle = torch.from_numpy(random.standard_normal(image.shape, dtype=np.float32))
-            speckle = _blur(speckle, random.uniform(0.6, 1.5))
-            image = image * (1 + speckle * (random.uniform(0, self.noise) / speckle.std())).clamp(min=0)
+        if self.blur and rng.random() < 1 / 3:
+            image = _blur(image, rng.uniform(0.4, self.blur))
+        if self.noise and rng.random() < 1 / 3:
+            speckle = torch.from_numpy(rng.standard_normal(image.shape, dtype=np.float32))
+            speckle = _blur(speckle, rng.uniform(0.6, 1.5))
+            image = image * (1 + speckle * (rng.uniform(0, self.noise) / speckle.std())).clamp(min=0)
         if self.gain:
-            field = torch.from_numpy(random.normal(0, self.gain, (1, 1, 4, 4)).astype(np.float32))
+            field = torch.from_numpy(rng.normal(0, self.gain, (1, 1, 4, 4)).astype(np.float32))
             image = image * functional.interpolate(field, (size, size), mode="bicubic")[0, 0].exp()
-        image = image.clamp(0, 1) ** math.exp(random.uniform(-self.gamma, self.gamma))
+        image = image.clamp(0, 1) ** math.exp(rng.uniform(-self.gamma, self.gamma))
         middle = image[lit].mean() if lit.any() else image.mean()
-        image = (image - middle) * math.exp(random.uniform(-self.contrast, self.contrast)) + middle
-        return (image + random.uniform(-self.brightness, self.brightness)).clamp(0, 1) * lit
+        image = (image - middle) * math.exp(rng.uniform(-self.contrast, self.contrast)) + middle
+        return (image + rng.uniform(-self.brightness, self.brightness)).clamp(0, 1) * lit
 
-    def visible(self, places: Tensor, apex: tuple[float, float], depth: float, half: float, random: Any) -> Tensor:
+    def visible(self, places: Tensor, apex: tuple[float, float], depth: float, half: float, rng: Any) -> Tensor:
         """A changed sector: 0 out of it, 1 in it, in between in a shadow, ``[S, S]``.
 
         Args:
@@ -98,16 +98,16 @@ class FrameAugmentation:
             depth: of the sector in pixels.
             half: its half-angle, rad.
         """
-        if random.random() >= self.cut:
+        if rng.random() >= self.cut:
             return torch.ones(places.shape[:2])
         offset = places - torch.tensor(apex, dtype=torch.float32)
         angle, distance = torch.atan2(offset[..., 1], offset[..., 0]) / half, offset.norm(dim=-1) / depth
-        left, right, end = random.uniform(0.7, 1.1, 3)
+        left, right, end = rng.uniform(0.7, 1.1, 3)
         seen = ((angle >= -left) & (angle <= right) & (distance <= end + 0.1)).float()
-        if random.random() < 0.4:
-            centre, width = random.uniform(-0.9, 0.9), random.uniform(0.05, 0.2)
+        if rng.random() < 0.4:
+            centre, width = rng.uniform(-0.9, 0.9), rng.uniform(0.05, 0.2)
             shadow = torch.sigmoid((width - (angle - centre).abs()) / (0.2 * width))
-            seen = seen * (1 - random.uniform(0.3, 0.8) * shadow)
+            seen = seen * (1 - rng.uniform(0.3, 0.8) * shadow)
         return seen
 
 
@@ -201,8 +201,8 @@ class LabelledFrames(RandomItems):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """``image [1, S, S]`` in [0, 1] and ``label [1, S, S]`` (whole numbers)."""
         frame = self.frames[index]
-        random = np.random.default_rng((self.seed, self.epoch, index))
-        image, label = augment(frame, self.augmentation, random, self.size)
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        image, label = augment(frame, self.augmentation, rng, self.size)
         return {"image": image[None], "label": label[None].long()}
 
 
@@ -250,11 +250,11 @@ class SegmentationFrames(LabelledFrames):
 
 
 def augment(
-    frame: LabelledFrame, augmentation: FrameAugmentation | None, random: np.random.Generator, size: int
+    frame: LabelledFrame, augmentation: FrameAugmentation | None, rng: np.random.Generator, size: int
 ) -> tuple[Tensor, Tensor]:
     """The square of a frame and of its label, changed at random: ``[size, size]`` each, the image in [0, 1]."""
     change = augmentation or FrameAugmentation()
-    places = change.places(replace(frame.square, size=size), random)
+    places = change.places(replace(frame.square, size=size), rng)
     step = frame.square.side / size
     image = frame.image.float() / 255
     image = _sample(_blur(image, 0.4 * step) if step > 1.2 else image, places, "bilinear")  # no aliasing
@@ -262,6 +262,6 @@ def augment(
     if augmentation is None:
         return image, label
     if frame.sector is not None:
-        seen = change.visible(places, *frame.sector, random)
+        seen = change.visible(places, *frame.sector, rng)
         image, label = image * seen, label * (seen > 0)
-    return change.grey(image, random), label
+    return change.grey(image, rng), label

@@ -81,24 +81,24 @@ class SubjectPairs(RandomItems):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """``image [2, *S]``, ``mask [1, *S]`` of the fixed volume, and with labels ``label [2, 2, *S]``."""
-        random = self._generator(index)
-        i = int(torch.randint(len(self.moving), (1,), generator=random))
-        j = int(torch.randint(len(self.fixed), (1,), generator=random))
+        rng = self._generator(index)
+        i = int(torch.randint(len(self.moving), (1,), generator=rng))
+        j = int(torch.randint(len(self.fixed), (1,), generator=rng))
         if self.fixed is self.moving and i == j:
             j = (j + 1) % len(self.fixed)
-        sides = [self._side(self.moving, i, random), self._side(self.fixed, j, random)]
+        sides = [self._side(self.moving, i, rng), self._side(self.fixed, j, rng)]
         pair = {"image": torch.cat([side[0] for side in sides], 1)[0], "mask": sides[1][1][0] > 0.5}
         if sides[0][2] is not None and sides[1][2] is not None:
             pair["label"] = torch.cat([sides[0][2], sides[1][2]])
         return pair
 
-    def _side(self, of: Subjects, i: int, random: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _side(self, of: Subjects, i: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
         image, mask = of.image[i : i + 1], of.mask[i : i + 1].float()
         label = of.label[i : i + 1] if self.labelled and of.label is not None else None
         if self.gamma:
-            image = image.clamp(0, 1) ** float(torch.exp(self.gamma * torch.randn(1, generator=random)))
+            image = image.clamp(0, 1) ** float(torch.exp(self.gamma * torch.randn(1, generator=rng)))
         if self.deformation:
-            field = random_deformation(image.shape[2:], self.deformation, random)
+            field = random_deformation(image.shape[2:], self.deformation, rng)
             image, mask = warp(image, field), warp(mask, field, padding="zeros")
             label = None if label is None else warp(label, field)
         return image, mask, label
@@ -123,11 +123,11 @@ class DeformedPairs(RandomItems):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """``image [2, *S]``, ``mask [1, *S]`` and ``field [3, *S]`` in voxels, with moving(p + field(p)) = fixed(p)."""
-        random = self._generator(index)
-        i = int(torch.randint(len(self.subjects), (1,), generator=random))
+        rng = self._generator(index)
+        i = int(torch.randint(len(self.subjects), (1,), generator=rng))
         moving = self.subjects.image[i : i + 1]
-        field = random_deformation(moving.shape[2:], self.deformation, random)
+        field = random_deformation(moving.shape[2:], self.deformation, rng)
         mask = warp(self.subjects.mask[i : i + 1].float(), field, padding="zeros") > 0.5
         image = torch.cat([moving, warp(moving, field)], 1)
-        image = image + self.noise * torch.randn(image.shape, generator=random)
+        image = image + self.noise * torch.randn(image.shape, generator=rng)
         return {"image": image[0], "mask": mask[0], "field": field[0]}

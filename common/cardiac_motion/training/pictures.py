@@ -45,58 +45,54 @@ def negative_pictures(count: int, seed: int) -> list[tuple[str, Tensor]]:
     natural = natural_pictures() if count else []
     found = []
     for k in range(count):
-        random = np.random.default_rng((seed, k))
+        rng = np.random.default_rng((seed, k))
         form = _FORMS[k % len(_FORMS)]
         if form == "natural":
-            name, image = _cut(*natural[(k // len(_FORMS)) % len(natural)], random)
+            name, image = _cut(*natural[(k // len(_FORMS)) % len(natural)], rng)
         else:
-            name, image = f"{form}_{k}", {"noise": _noise, "text": _text, "shapes": _shapes}[form](random)
-        if random.random() < 0.5:
-            image = np.where(_sector(random), image, 0).astype(np.uint8)
+            name, image = f"{form}_{k}", {"noise": _noise, "text": _text, "shapes": _shapes}[form](rng)
+        if rng.random() < 0.5:
+            image = np.where(_sector(rng), image, 0).astype(np.uint8)
         image[SIZE // 2, SIZE // 2] = max(int(image[SIZE // 2, SIZE // 2]), 40)  # none is blank
         found.append((name, torch.from_numpy(np.ascontiguousarray(image))))
     return found
 
 
-def _cut(name: str, picture: NDArray[np.uint8], random: np.random.Generator) -> tuple[str, NDArray[np.uint8]]:
-    side = int(min(picture.shape) * random.uniform(0.4, 1.0))
-    top, left = (int(random.integers(0, n - side + 1)) for n in picture.shape)
+def _cut(name: str, picture: NDArray[np.uint8], rng: np.random.Generator) -> tuple[str, NDArray[np.uint8]]:
+    side = int(min(picture.shape) * rng.uniform(0.4, 1.0))
+    top, left = (int(rng.integers(0, n - side + 1)) for n in picture.shape)
     part = cv2.resize(picture[top : top + side, left : left + side], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    return name, np.rot90(part, int(random.integers(4))).astype(np.uint8)
+    return name, np.rot90(part, int(rng.integers(4))).astype(np.uint8)
 
 
-def _noise(random: np.random.Generator) -> NDArray[np.uint8]:
-    sigma = float(random.choice([0.0, 0.7, 1.5, 4.0, 12.0, 25.0]))
-    values = (
-        ndimage.gaussian_filter(random.standard_normal((SIZE, SIZE)), sigma) if sigma else random.random((SIZE,) * 2)
-    )
+def _noise(rng: np.random.Generator) -> NDArray[np.uint8]:
+    sigma = float(rng.choice([0.0, 0.7, 1.5, 4.0, 12.0, 25.0]))
+    values = ndimage.gaussian_filter(rng.standard_normal((SIZE, SIZE)), sigma) if sigma else rng.random((SIZE,) * 2)
     values = (values - values.min()) / np.ptp(values)
-    return np.round(255 * values ** random.uniform(0.5, 3)).astype(np.uint8)
+    return np.round(255 * values ** rng.uniform(0.5, 3)).astype(np.uint8)
 
 
-def _text(random: np.random.Generator) -> NDArray[np.uint8]:
-    image = np.full((SIZE, SIZE), int(random.integers(0, 40)), np.uint8)
-    for row in range(12, SIZE, int(random.integers(10, 30))):
-        words = "".join(chr(c) for c in random.integers(48, 123, int(random.integers(3, 24))))
-        place = (int(random.integers(0, 60)), row)
-        cv2.putText(
-            image, words, place, cv2.FONT_HERSHEY_SIMPLEX, random.uniform(0.3, 0.9), int(random.integers(120, 256))
-        )
+def _text(rng: np.random.Generator) -> NDArray[np.uint8]:
+    image = np.full((SIZE, SIZE), int(rng.integers(0, 40)), np.uint8)
+    for row in range(12, SIZE, int(rng.integers(10, 30))):
+        words = "".join(chr(c) for c in rng.integers(48, 123, int(rng.integers(3, 24))))
+        place = (int(rng.integers(0, 60)), row)
+        cv2.putText(image, words, place, cv2.FONT_HERSHEY_SIMPLEX, rng.uniform(0.3, 0.9), int(rng.integers(120, 256)))
     return image
 
 
-def _shapes(random: np.random.Generator) -> NDArray[np.uint8]:
-    image = np.round(_noise(random) * random.uniform(0.2, 0.6)).astype(np.uint8)
-    for _ in range(int(random.integers(1, 7))):
-        middle = [int(v) for v in random.integers(10, SIZE - 10, 2)]
-        axes = [int(v) for v in random.integers(4, 60, 2)]
-        grey, thick = int(random.integers(0, 256)), int(random.choice([-1, 2, 5]))
-        cv2.ellipse(image, middle, axes, float(random.uniform(0, 180)), 0, 360, grey, thick)
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), random.uniform(0.5, 2.0)))
+def _shapes(rng: np.random.Generator) -> NDArray[np.uint8]:
+    image = np.round(_noise(rng) * rng.uniform(0.2, 0.6)).astype(np.uint8)
+    for _ in range(int(rng.integers(1, 7))):
+        middle = [int(v) for v in rng.integers(10, SIZE - 10, 2)]
+        axes = [int(v) for v in rng.integers(4, 60, 2)]
+        grey, thick = int(rng.integers(0, 256)), int(rng.choice([-1, 2, 5]))
+        cv2.ellipse(image, middle, axes, float(rng.uniform(0, 180)), 0, 360, grey, thick)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.0)))
 
 
-def _sector(random: np.random.Generator) -> NDArray[np.bool_]:
+def _sector(rng: np.random.Generator) -> NDArray[np.bool_]:
     row, column = np.mgrid[:SIZE, :SIZE]
-    away, across = row + random.uniform(0, 20), column - SIZE / 2
-    half, depth = np.radians(random.uniform(30, 50)), random.uniform(0.8, 1.1) * SIZE
+    away, across = row + rng.uniform(0, 20), column - SIZE / 2
+    half, depth = np.radians(rng.uniform(30, 50)), rng.uniform(0.8, 1.1) * SIZE
     return np.asarray((np.abs(np.arctan2(across, away)) < half) & (np.hypot(across, away) < depth))

@@ -142,17 +142,17 @@ def _frame(name: str, image: Tensor, square: FrameSquare | None = None) -> Label
     return LabelledFrame(name, image, torch.zeros_like(image), (1.0, 1.0), around, None)
 
 
-def disturb_frame(image: Tensor, random: np.random.Generator) -> Tensor:
+def disturb_frame(image: Tensor, rng: np.random.Generator) -> Tensor:
     """A recorded frame ``[S, S]`` that shows no view any more: upside down, or its nine pieces swapped and turned."""
-    if random.random() < 0.3:
+    if rng.random() < 0.3:
         return image.flip(0)
     part = image.shape[0] // 3
     pieces = [image[r * part : (r + 1) * part, c * part : (c + 1) * part] for r in range(3) for c in range(3)]
     while True:
-        order = random.permutation(9)
+        order = rng.permutation(9)
         if np.sum(order == np.arange(9)) <= 2:
             break
-    turned = [pieces[k].rot90(int(random.integers(4)), (0, 1)) for k in order]
+    turned = [pieces[k].rot90(int(rng.integers(4)), (0, 1)) for k in order]
     changed_image = torch.zeros_like(image)
     whole = torch.cat([torch.cat(turned[3 * r : 3 * r + 3], 1) for r in range(3)])
     changed_image[: 3 * part, : 3 * part] = whole
@@ -245,10 +245,10 @@ class ViewFrames(RandomItems):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """``image [1, S, S]`` in [0, 1] and ``label``, the number of the view."""
         item = self.frames[index]
-        random = np.random.default_rng((self.seed, self.epoch, index))
-        image, _ = augment(item.frame, self.augmentation, random, self.size)
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        image, _ = augment(item.frame, self.augmentation, rng, self.size)
         if index in self.parts["disturbed"]:
-            image = disturb_frame(image, random)
-        if self.mirror and random.random() < 0.5:
+            image = disturb_frame(image, rng)
+        if self.mirror and rng.random() < 0.5:
             image = image.flip(-1)
         return {"image": image[None], "label": torch.tensor(item.view)}

@@ -21,7 +21,7 @@ def phantom(seed: int, shape: tuple[int, int, int] = SHAPE) -> tuple[np.ndarray,
     Returns:
         The volume (float32, arbitrary units) and its labels (uint8: 1 head, in front, and 2 body).
     """
-    random = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     x, y, z = (g - (n - 1) / 2 for g, n in zip(identity_grid(shape, torch.zeros(1))[0], shape, strict=True))
     axis = 0.012 * y.square() - 2
     radius = (5.5 + 0.12 * y).clamp(min=2.5)
@@ -32,9 +32,9 @@ def phantom(seed: int, shape: tuple[int, int, int] = SHAPE) -> tuple[np.ndarray,
     texture = 0.06 * torch.sin(0.5 * x) * torch.cos(0.4 * y) * torch.sin(0.6 * z)
     image = (0.45 + 0.35 * white + 0.15 * structure - 0.3 * fluid + texture)[None, None]
     labels = torch.stack([structure * (y > 4), structure * (y <= 4)])[None]
-    field = random_field(shape, 1.6, 10, random) + 1.5 * torch.randn(1, 3, 1, 1, 1, generator=random)
+    field = random_field(shape, 1.6, 10, rng) + 1.5 * torch.randn(1, 3, 1, 1, 1, generator=rng)
     image, labels = warp(image, field), warp(labels, field)
-    image = image + 0.02 * torch.randn(image.shape, generator=random)
+    image = image + 0.02 * torch.randn(image.shape, generator=rng)
     label = torch.cat([torch.full_like(image, 0.5), labels], 1).argmax(1)[0]
-    gain = 500 + 500 * torch.rand(1, generator=random)
+    gain = 500 + 500 * torch.rand(1, generator=rng)
     return (image[0, 0] * gain).numpy().astype(np.float32), label.numpy().astype(np.uint8)

@@ -49,12 +49,12 @@ def test_they_are_brighter_than_tissue_on_the_picture():
     probe = PROBES["p4_2v"].replace(depth=110.0, width=60.0, focus=None)
     scanner = Scanner(probe, ImageGrid.from_sector(110.0, probe.half_angle, (64, 64)))
     contrast = Contrast()
-    random = np.random.default_rng(0)
-    tissue = torch.from_numpy(random.random((1, 4000, 2)) * [110, 90] - [0, 45]).float(), torch.full((1, 4000), 0.3)
+    rng = np.random.default_rng(0)
+    tissue = torch.from_numpy(rng.random((1, 4000, 2)) * [110, 90] - [0, 45]).float(), torch.full((1, 4000), 0.3)
     frame = contrast_frames(scanner, bubbles(flow, [0.0], contrast, 0), tissue, 0.4, contrast, 0)[0]
     inside = torch.from_numpy(flow.is_inside(scanner.grid.points().numpy(), 0.0)).view(64, 64)
     assert frame[inside].mean() > frame[~inside & scanner.sector].mean() + 0.1
-    assert len(scatter(flow, 0.0, 1.0, random)) == pytest.approx(np.pi * 24**2, rel=0.1)
+    assert len(scatter(flow, 0.0, 1.0, rng)) == pytest.approx(np.pi * 24**2, rel=0.1)
 
 
 @pytest.mark.parametrize("settings", [{"concentration": 0.0}, {"loss": -1.0}])

@@ -13,8 +13,8 @@ FLOW = np.stack([np.full((20, 30), 2.0), np.full((20, 30), -3.0)]).astype(np.flo
 
 def scene():
     """A moving image, and the fixed one whose pixel p shows what the moving one has at p + FLOW, in colour."""
-    random = np.random.default_rng(0)
-    moving = random.integers(0, 255, (20, 30, 3), dtype=np.uint8)
+    rng = np.random.default_rng(0)
+    moving = rng.integers(0, 255, (20, 30, 3), dtype=np.uint8)
     fixed = np.roll(moving, (-2, 3), axis=(0, 1))
     return fixed, moving
 

@@ -70,8 +70,8 @@ def test_a_training_reads_them_while_more_are_rendered(folder):
     assert item["image"].shape == (2, 48, 48) and set(item) == {"image", "field", "mask", "spacing"}
     assert torch.equal(item["image"], pairs[0]["image"])
     shards = Shards(folder, {"static": 1.0, "speckle": 3.0})
-    random = np.random.default_rng(0)
-    scenarios = [shards.draw(random)[0] for _ in range(40)]
+    rng = np.random.default_rng(0)
+    scenarios = [shards.draw(rng)[0] for _ in range(40)]
     assert 20 <= scenarios.count("speckle") <= 38
     write_pairs(folder, TemplateSource(), ["speckle"], 2, 3, SMALL, None)
     pairs.set_epoch(1)

@@ -13,15 +13,15 @@ from cardiac_motion.simulation.sequence import Settings, draw
 
 def cohort(count=60, seed=0):
     """Half ellipses in (row, column) that shorten and narrow by two independent numbers, anywhere, turned anyhow."""
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     angle = np.linspace(-1.9, 1.9, 21)
     pairs, numbers = [], []
     for _ in range(count):
-        along, across = random.uniform(0.75, 0.95), random.uniform(0.6, 0.9)
+        along, across = rng.uniform(0.75, 0.95), rng.uniform(0.6, 0.9)
         start = np.stack([-60 * np.cos(angle), 25 * np.sin(angle)], 1)
         start[:, 0] -= start[0, 0]
         end = start * [along, across]
-        turn, size, shift = random.normal(0, 0.2), random.uniform(0.5, 2), random.normal(0, 30, 2)
+        turn, size, shift = rng.normal(0, 0.2), rng.uniform(0.5, 2), rng.normal(0, 30, 2)
         matrix = size * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
         pairs.append(np.stack([start @ matrix.T + shift, end @ matrix.T + shift]))
         numbers.append((along, across))
@@ -45,8 +45,8 @@ def test_neither_place_nor_turn_nor_size_is_part_of_it():
 
 def test_draws_have_the_spread_of_what_it_was_fitted_to():
     pairs, _ = cohort(200)
-    found, random = prior.fit_prior(pairs, 2), np.random.default_rng(1)
-    drawn = [found.draw(random) for _ in range(300)]
+    found, rng = prior.fit_prior(pairs, 2), np.random.default_rng(1)
+    drawn = [found.draw(rng) for _ in range(300)]
     gls = np.array([contour_length(end) / contour_length(start) - 1 for start, end in drawn])
     true = prior.shortening(pairs)
     assert abs(gls.mean() - true.mean()) < 0.01 and abs(gls.std() / true.std() - 1) < 0.2
@@ -55,8 +55,8 @@ def test_draws_have_the_spread_of_what_it_was_fitted_to():
 def test_the_stored_one_is_of_hearts():
     stored = prior.load_default_prior()
     assert stored.mean.shape == (2, 21, 2) and stored.components.shape == (10, 2, 21, 2)
-    random = np.random.default_rng(0)
-    gls = [contour_length(end) / contour_length(start) - 1 for start, end in (stored.draw(random) for _ in range(300))]
+    rng = np.random.default_rng(0)
+    gls = [contour_length(end) / contour_length(start) - 1 for start, end in (stored.draw(rng) for _ in range(300))]
     low, middle, high = np.percentile(gls, [5, 50, 95])
     assert -0.30 < low < -0.22 and -0.20 < middle < -0.16 and -0.14 < high < -0.05
     assert "CC BY-NC-SA 4.0" in prior.FILE.read_text(encoding="utf-8")

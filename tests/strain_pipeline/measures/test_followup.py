@@ -67,11 +67,11 @@ def test_changes_of_a_view_with_their_intervals(folder):
 
 def test_a_change_from_nothing_is_covered_as_often_as_it_says():
     """Sampled errors of both, and what of the method's error is not the same twice."""
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     inside = 0
     for _ in range(2000):
-        errors = [random.normal(0, 1.5), random.normal(0, 1.5)]
-        before, now = -20 + errors[0], -20 + errors[1] + random.normal(0, REPEAT["gls"])
+        errors = [rng.normal(0, 1.5), rng.normal(0, 1.5)]
+        before, now = -20 + errors[0], -20 + errors[1] + rng.normal(0, REPEAT["gls"])
         found = change("gls", before, now, *(interval(v, 1.5, METHOD["gls"]) for v in (before, now)), "gls")
         inside += not found.beyond
     assert inside / 2000 == pytest.approx(0.9, abs=0.02)

@@ -28,8 +28,8 @@ STEP = np.array([0.5, -0.75])  # pixels a frame
 
 def shifted(count=5):
     """Frames of a texture that moves by ``STEP``, and the fields of the pairs: material comes from ``−STEP``."""
-    random = torch.Generator().manual_seed(0)
-    texture = torch.nn.functional.avg_pool2d(torch.rand(1, 1, HEIGHT + 44, WIDTH + 44, generator=random), 5, 1)[0, 0]
+    rng = torch.Generator().manual_seed(0)
+    texture = torch.nn.functional.avg_pool2d(torch.rand(1, 1, HEIGHT + 44, WIDTH + 44, generator=rng), 5, 1)[0, 0]
     frames = torch.stack(
         [field_at_all(texture, np.array([20.0, 20.0]) - t * STEP, (HEIGHT, WIDTH)) for t in range(count)]
     )

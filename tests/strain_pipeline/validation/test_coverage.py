@@ -27,10 +27,10 @@ def test_true_segments_are_those_of_the_stretch_that_shortens():
 
 
 def test_normal_errors_are_held_nine_times_in_ten():
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     held = []
     for scenario in ("static", "coupled"):
-        for value in -18 + random.normal(0, METHOD["gls"], 1000):
+        for value in -18 + rng.normal(0, METHOD["gls"], 1000):
             held.append(Held("a", scenario, "gls", value, -18.0, interval(value, 0.0, METHOD["gls"])))
     rows = {(row["scenario"], row["number"]): row for row in coverage(held)}
     assert set(rows) == {("static", "gls"), ("coupled", "gls"), ("all", "gls")}

@@ -50,31 +50,31 @@ class Contrast:
             raise InputError(f"contrast: concentration {self.concentration}, loss {self.loss} and spread {self.spread}")
 
 
-def scatter(flow: Flow, time: float, concentration: float, random: np.random.Generator) -> Array:
+def scatter(flow: Flow, time: float, concentration: float, rng: np.random.Generator) -> Array:
     """Points [P, 2] in mm spread evenly over the pool."""
     low, high = flow.reach(time)
-    count = random.poisson(float(np.prod(high - low)) * concentration)
-    points = low + (high - low) * random.random((count, 2))
+    count = rng.poisson(float(np.prod(high - low)) * concentration)
+    points = low + (high - low) * rng.random((count, 2))
     return points[flow.is_inside(points, time)]
 
 
 def bubbles(flow: Flow, times: Sequence[float], contrast: Contrast, seed: int) -> list[tuple[Array, Array]]:
     """Places [P, 2] in mm and amplitudes [P] (mean power 1) of the bubbles at each of ``times`` in s."""
-    random = np.random.default_rng([seed, 0])
+    rng = np.random.default_rng([seed, 0])
 
     def sizes(count: int) -> Array:
-        drawn = np.exp(contrast.spread * random.standard_normal(count) - contrast.spread**2)
-        return np.asarray(drawn * random.choice([-1.0, 1.0], count))
+        drawn = np.exp(contrast.spread * rng.standard_normal(count) - contrast.spread**2)
+        return np.asarray(drawn * rng.choice([-1.0, 1.0], count))
 
-    places = scatter(flow, times[0], contrast.concentration, random)
+    places = scatter(flow, times[0], contrast.concentration, rng)
     amplitudes = sizes(len(places))
     found = [(places, amplitudes)]
     for before, now in pairwise(times):
         places, kept = advect(flow, places, before, now)
-        kept &= random.random(len(kept)) >= -math.expm1(-contrast.loss * (now - before))
-        new = scatter(flow, now, contrast.concentration, random)
+        kept &= rng.random(len(kept)) >= -math.expm1(-contrast.loss * (now - before))
+        new = scatter(flow, now, contrast.concentration, rng)
         entered = ~advect(flow, new, now, before)[1]
-        entered |= random.random(len(new)) < -math.expm1(-contrast.loss * (now - before))
+        entered |= rng.random(len(new)) < -math.expm1(-contrast.loss * (now - before))
         places = np.concatenate([places[kept], new[entered]])
         amplitudes = np.concatenate([amplitudes[kept], sizes(int(entered.sum()))])
         found.append((places, amplitudes))

@@ -145,14 +145,14 @@ def _simulate_still(
 ) -> BloodCase:
     probe = PROBES["p4_2v"].replace(depth=_DEPTH, width=_WIDTH, frame_rate=rate, focus=None)
     scanner = Scanner(probe, ImageGrid.from_sector(probe.depth, probe.half_angle, tuple(shared["shape"])))
-    random = np.random.default_rng([seed, 1])
+    rng = np.random.default_rng([seed, 1])
     low, high = flow.reach(0.0)
     side = np.array([_DEPTH, 2 * _DEPTH * np.sin(probe.half_angle)])
-    points = (random.random((round(float(np.prod(side)) * _DENSITY), 2)) - [0.0, 0.5]) * side
+    points = (rng.random((round(float(np.prod(side)) * _DENSITY), 2)) - [0.0, 0.5]) * side
     middle, radius = (low + high) / 2, float((high - low).max() / 2)
     beyond = np.linalg.norm(points - middle, axis=1)
     points = points[(beyond > radius) & (beyond < radius + _WALL)]
-    amplitudes = torch.from_numpy(_DIM * random.standard_normal(len(points))).float()
+    amplitudes = torch.from_numpy(_DIM * rng.standard_normal(len(points))).float()
     count = len(times)
     tissue = torch.from_numpy(points).float().expand(count, -1, -1), amplitudes.expand(count, -1)
     return BloodCase(flow, scanner, times.tolist(), tissue, _DENSITY, contrast, seed)

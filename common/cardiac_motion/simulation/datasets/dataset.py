@@ -72,14 +72,14 @@ class TemplateSource:
 
     def __call__(self, number: int, seed: Sequence[int]) -> Template:
         """The template of a number; numbers beyond the last start again, parametric anatomy with another heart."""
-        random = np.random.default_rng([*seed, number, _PRIOR])
-        prior = random.random() < self._prior
+        rng = np.random.default_rng([*seed, number, _PRIOR])
+        prior = rng.random() < self._prior
         if not self._templates:
             name = self.name(number)
             return apical_of_prior(name, [*seed, number]) if prior else view(name, [*seed, number])
         _, frame, mask, late = self._templates[number % len(self)]
         template = read_template(frame, mask, late)
-        return replace(template, end_systole=draw_end_systole(template.mesh, random)) if prior else template
+        return replace(template, end_systole=draw_end_systole(template.mesh, rng)) if prior else template
 
 
 class SimulatedPairs(IterableDataset):
@@ -135,11 +135,11 @@ class SimulatedPairs(IterableDataset):
         """The pairs of one patient."""
         seed = (self._seed, self._epoch, number)
         simulation, _ = draw(self._source(number, seed), seed, self._settings, self._frames, self._device)
-        random = np.random.default_rng((*seed, 1))
+        rng = np.random.default_rng((*seed, 1))
         for _ in range(self._pairs):
-            gap = int(random.integers(self._gaps[0], self._gaps[1] + 1))
-            first = int(random.integers(0, self._frames - gap))
-            fixed, moving = (first, first + gap) if random.random() < 0.5 else (first + gap, first)
+            gap = int(rng.integers(self._gaps[0], self._gaps[1] + 1))
+            first = int(rng.integers(0, self._frames - gap))
+            fixed, moving = (first, first + gap) if rng.random() < 0.5 else (first + gap, first)
             yield simulation.pair(fixed, moving)
 
 

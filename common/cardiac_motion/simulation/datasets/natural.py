@@ -117,11 +117,11 @@ class NaturalPairs(IterableDataset):
         whole = _item(torch.from_numpy(np.stack([moving, fixed])), torch.from_numpy(flow))
         if self._shape is None:
             return whole
-        random = np.random.default_rng([self._seed, self._epoch, index, 1])
+        rng = np.random.default_rng([self._seed, self._epoch, index, 1])
         room = [n - s for n, s in zip(fixed.shape, self._shape, strict=True)]
         if min(room) < 0:
             raise InputError(f"{first}: {fixed.shape} is smaller than the crop {tuple(self._shape)}")
-        top, left = (int(random.integers(r + 1)) for r in room)
+        top, left = (int(rng.integers(r + 1)) for r in room)
         crop = (..., slice(top, top + self._shape[0]), slice(left, left + self._shape[1]))
         return _item(whole["image"][crop], whole["ddf"][crop])
 
@@ -158,14 +158,13 @@ class ProceduralPairs(IterableDataset):
 
     def pair(self, number: int) -> dict[str, Tensor]:
         """The pair of a number; the mask leaves out what is hidden in the moving image or moves out of it."""
-        random = np.random.default_rng([self._seed, self._epoch, number])
+        rng = np.random.default_rng([self._seed, self._epoch, number])
         height, width = self._shape
         rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         grid = torch.stack([rows, columns], dim=-1).double()
-        layers = [_Layer(random, self._shape, self._displacement, ground=True)]
+        layers = [_Layer(rng, self._shape, self._displacement, ground=True)]
         layers += [
-            _Layer(random, self._shape, self._displacement)
-            for _ in range(int(random.integers(*self._shapes, endpoint=True)))
+            _Layer(rng, self._shape, self._displacement) for _ in range(int(rng.integers(*self._shapes, endpoint=True)))
         ]
         fixed, fixed_top = _paint_layers(layers, grid, moved=False)
         moving, moving_top = _paint_layers(layers, grid, moved=True)
@@ -185,20 +184,20 @@ class _Layer:
     """A textured shape and its affine motion: texture coordinates of a point p are ``inverse_pose (p - centre)``."""
 
     def __init__(
-        self, random: np.random.Generator, shape: tuple[int, int], displacement: float, ground: bool = False
+        self, rng: np.random.Generator, shape: tuple[int, int], displacement: float, ground: bool = False
     ) -> None:
         self._ground = ground
         size = min(shape)
-        self._centre = torch.as_tensor(random.uniform(0, 1, 2) * shape)
-        self._radius = float(random.uniform(0.06, 0.22) * size)
+        self._centre = torch.as_tensor(rng.uniform(0, 1, 2) * shape)
+        self._radius = float(rng.uniform(0.06, 0.22) * size)
         harmonics = np.arange(2, 7)
-        self._waves = random.normal(0, 0.35, (2, len(harmonics))) / harmonics
-        self._texture = _texture(random, size)
-        scale, turn = 1 + random.normal(0, 0.02), random.normal(0, 0.03)
-        shear = random.normal(0, 0.01, (2, 2))
+        self._waves = rng.normal(0, 0.35, (2, len(harmonics))) / harmonics
+        self._texture = _texture(rng, size)
+        scale, turn = 1 + rng.normal(0, 0.02), rng.normal(0, 0.03)
+        shear = rng.normal(0, 0.01, (2, 2))
         turned = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
         self._affine = torch.as_tensor(scale * turned @ (np.eye(2) + shear))
-        self._shift = torch.as_tensor(random.normal(0, displacement * (0.5 if ground else 1.0), 2))
+        self._shift = torch.as_tensor(rng.normal(0, displacement * (0.5 if ground else 1.0), 2))
 
     def forward(self, points: Tensor) -> Tensor:
         """Where points [..., 2] of the fixed image are in the moving one."""
@@ -232,14 +231,14 @@ def _paint_layers(layers: Sequence[_Layer], grid: Tensor, moved: bool) -> tuple[
     return image, top
 
 
-def _texture(random: np.random.Generator, size: int) -> Tensor:
+def _texture(rng: np.random.Generator, size: int) -> Tensor:
     """A square of noise in octaves, [1, 1, 2 size, 2 size] in [0, 1]."""
     total = torch.zeros(1, 1, 2 * size, 2 * size)
     for octave in (4, 12, 36, 100):
-        noise = torch.as_tensor(random.standard_normal((1, 1, octave, octave)), dtype=torch.float32)
-        weight = float(random.uniform(0.3, 1.0)) / octave**0.3
+        noise = torch.as_tensor(rng.standard_normal((1, 1, octave, octave)), dtype=torch.float32)
+        weight = float(rng.uniform(0.3, 1.0)) / octave**0.3
         total += weight * functional.interpolate(noise, size=total.shape[-2:], mode="bicubic", align_corners=False)
-    level, contrast = random.uniform(0.25, 0.75), random.uniform(0.1, 0.25)
+    level, contrast = rng.uniform(0.25, 0.75), rng.uniform(0.1, 0.25)
     return (level + contrast * total / total.std()).clamp(0, 1)
 
 

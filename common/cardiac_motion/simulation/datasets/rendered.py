@@ -57,8 +57,8 @@ def render(
     if scenario not in SCENARIOS:
         raise InputError(f"scenario '{scenario}' unknown, expected one of {', '.join(SCENARIOS)}")
     key = [seed, number, SCENARIOS.index(scenario)]
-    random = np.random.default_rng([*key, 1])
-    artefact = settings.artefact if random.random() < _ARTEFACTS else 0.0
+    rng = np.random.default_rng([*key, 1])
+    artefact = settings.artefact if rng.random() < _ARTEFACTS else 0.0
     cine: Simulation | Speckle
     if scenario == "speckle":
         count = _BEFORE + _STEPS[-1] + 1
@@ -66,24 +66,24 @@ def render(
         start = _BEFORE
     else:
         settings = replace(settings, artefact=artefact, scenarios={scenario: 1.0})
-        rate, heart_rate = float(random.uniform(*RATES)), 0.5 * sum(settings.heart_rate)
+        rate, heart_rate = float(rng.uniform(*RATES)), 0.5 * sum(settings.heart_rate)
         count = max(_BEFORE + _STEPS[-1] + 2, round(rate * 60 / heart_rate))
-        template = source(int(random.integers(2**20)), key)
+        template = source(int(rng.integers(2**20)), key)
         cine, _ = draw(template, key, settings, count)
-        start = int(random.integers(_BEFORE, count - _STEPS[-1]))
+        start = int(rng.integers(_BEFORE, count - _STEPS[-1]))
     wanted = [start + step for step in _STEPS]
-    if scenario != "speckle" and random.random() < 0.15:
+    if scenario != "speckle" and rng.random() < 0.15:
         wanted[-1] = 0  # a step from end-diastole to wherever this is
-    shown, free = _record(cine, wanted, recording, random)
-    return _fields(cine, wanted, random) | {"frames": shown} | {"free": np.packbits(free, axis=-1)}
+    shown, free = _record(cine, wanted, recording, rng)
+    return _fields(cine, wanted, rng) | {"frames": shown} | {"free": np.packbits(free, axis=-1)}
 
 
 def _record(
-    cine: Simulation | Speckle, wanted: list[int], recording: RecordingChain | None, random: np.random.Generator
+    cine: Simulation | Speckle, wanted: list[int], recording: RecordingChain | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     frames = list(wanted)
     chain, free = recording, torch.ones(cine.grid.shape, dtype=torch.bool)
-    if chain is not None and chain.persist and random.random() < chain.persist:
+    if chain is not None and chain.persist and rng.random() < chain.persist:
         first = min(wanted)
         frames = sorted({*wanted, *range(max(0, first - _BEFORE), max(wanted) + 1)})
         chain = replace(chain, persist=1.0 if len(frames) < 20 else 0.0)
@@ -93,14 +93,14 @@ def _record(
     ordered = sorted(set(frames))
     pictures = torch.cat([cine.frames(ordered[k : k + 4]) for k in range(0, len(ordered), 4)])
     if chain is not None:
-        pictures, free = chain(pictures, random)
+        pictures, free = chain(pictures, rng)
     chosen = pictures[[ordered.index(frame) for frame in wanted]]
     return (chosen.clamp(0, 1) * 255).round().to(torch.uint8).numpy(), free.numpy()
 
 
-def _fields(cine: Simulation | Speckle, wanted: list[int], random: np.random.Generator) -> dict[str, np.ndarray]:
+def _fields(cine: Simulation | Speckle, wanted: list[int], rng: np.random.Generator) -> dict[str, np.ndarray]:
     found: dict[str, list[Any]] = {key: [] for key in ("pairs", "gaps", "ddf", "mask", "ground")}
-    for fixed in random.permutation(len(wanted))[:3]:
+    for fixed in rng.permutation(len(wanted))[:3]:
         others = [k for k in range(len(wanted)) if k != fixed]
         if isinstance(cine, Simulation):
             labelled = cine.fields_and_ground(wanted[fixed], [wanted[k] for k in others])
@@ -195,15 +195,15 @@ class Shards:
         if not self.files:
             raise InputError(f"{self.folder}: no rendered pairs of {', '.join(self.weights)} in it")
 
-    def draw(self, random: np.random.Generator) -> tuple[str, Item]:
+    def draw(self, rng: np.random.Generator) -> tuple[str, Item]:
         """A random pair, and its scenario: ``image`` [2, H, W], ``field`` [2, H, W], ``mask``, ``ground`` [1, H, W] and
         ``spacing`` [2]."""
         names = list(self.files)
         weights = np.array([self.weights[name] for name in names])
-        scenario = names[int(random.choice(len(names), p=weights / weights.sum()))]
+        scenario = names[int(rng.choice(len(names), p=weights / weights.sum()))]
         files = self.files[scenario]
         for _ in range(_TRIES):
-            item = read_pair(files[int(random.integers(len(files)))], random, self.gaps, self.backward)
+            item = read_pair(files[int(rng.integers(len(files)))], rng, self.gaps, self.backward)
             if item is not None:
                 return scenario, item
         raise InputError(f"{self.folder}: no pair of gaps {self.gaps} in {_TRIES} files of {scenario}")

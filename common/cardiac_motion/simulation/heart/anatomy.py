@@ -53,19 +53,19 @@ def left_ventricle(
     return contours[0], contours[1]
 
 
-def apical_4ch(random: np.random.Generator) -> Template:
+def apical_4ch(rng: np.random.Generator) -> Template:
     """Apical four-chamber: both ventricles and atria, the left ones to the right of the image."""
-    return _apical(random, "apical_4ch")
+    return _apical(rng, "apical_4ch")
 
 
-def apical_2ch(random: np.random.Generator) -> Template:
+def apical_2ch(rng: np.random.Generator) -> Template:
     """Apical two-chamber: the left ventricle and atrium alone."""
-    return _apical(random, "apical_2ch")
+    return _apical(rng, "apical_2ch")
 
 
-def apical_long_axis(random: np.random.Generator) -> Template:
+def apical_long_axis(rng: np.random.Generator) -> Template:
     """Apical long axis (three-chamber): the left ventricle, the left atrium, the outflow tract and the aorta."""
-    return _apical(random, "apical_long_axis")
+    return _apical(rng, "apical_long_axis")
 
 
 def apical_of_prior(view: str, seed: int | Sequence[int] = 0) -> Template:
@@ -78,33 +78,31 @@ def apical_of_prior(view: str, seed: int | Sequence[int] = 0) -> Template:
     """
     if view not in ("apical_4ch", "apical_2ch", "apical_long_axis"):
         raise InputError(f"view {view!r} is no apical view of the left ventricle")
-    random = np.random.default_rng(seed)
-    return _apical(random, view, draw_ventricle(random))
+    rng = np.random.default_rng(seed)
+    return _apical(rng, view, draw_ventricle(rng))
 
 
 def _apical(
-    random: np.random.Generator, view: str, drawn: tuple[tuple[Array, Array], tuple[Array, Array]] | None = None
+    rng: np.random.Generator, view: str, drawn: tuple[tuple[Array, Array], tuple[Array, Array]] | None = None
 ) -> Template:
-    size = random.uniform(0.85, 1.15)
-    length, width = 82 * size * random.uniform(0.95, 1.05), 46 * size * random.uniform(0.9, 1.1)
-    thickness = random.uniform(8, 11)
+    size = rng.uniform(0.85, 1.15)
+    length, width = 82 * size * rng.uniform(0.95, 1.05), 46 * size * rng.uniform(0.9, 1.1)
+    thickness = rng.uniform(8, 11)
     if drawn is not None:
         length, width = float(np.ptp(drawn[0][0][:, 0])), float(np.ptp(drawn[0][0][:, 1]))
-    top = random.uniform(12, 22)
-    depth = top + length + random.uniform(45, 65)
+    top = rng.uniform(12, 22)
+    depth = top + length + rng.uniform(45, 65)
     lateral = {"apical_4ch": 6.0, "apical_2ch": 2.0, "apical_long_axis": -4.0}[view]
-    canvas = Canvas(
-        depth, random.uniform(70, 85), FAT, (top, lateral + random.uniform(-4, 4)), random.uniform(-8, 6), False
-    )
-    wall = left_ventricle(length, width, thickness, random.uniform(6, 9)) if drawn is None else drawn[0]
+    canvas = Canvas(depth, rng.uniform(70, 85), FAT, (top, lateral + rng.uniform(-4, 4)), rng.uniform(-8, 6), False)
+    wall = left_ventricle(length, width, thickness, rng.uniform(6, 9)) if drawn is None else drawn[0]
     base = wall[0][0, 0]
     if view == "apical_4ch":
-        _right_heart(canvas, wall, random)
+        _right_heart(canvas, wall, rng)
     if view == "apical_long_axis":
         _outflow(canvas, base, width, thickness)
     _left_atrium(canvas, base, width, thickness, -0.25 if view == "apical_long_axis" else 0.0)
     _left_heart(canvas, wall, -0.5 if view == "apical_long_axis" else 0.0)
-    return _mesh_template(canvas, wall, view, random, None if drawn is None else drawn[1])
+    return _mesh_template(canvas, wall, view, rng, None if drawn is None else drawn[1])
 
 
 def _left_heart(canvas: Canvas, wall: tuple[Array, Array], valve: float = 0.0) -> None:
@@ -127,10 +125,10 @@ def _left_atrium(canvas: Canvas, base: float, width: float, thickness: float, sh
     canvas.ellipse(centre, (24.5, width * 0.52), BLOOD)
 
 
-def _right_heart(canvas: Canvas, wall: tuple[Array, Array], random: np.random.Generator) -> None:
+def _right_heart(canvas: Canvas, wall: tuple[Array, Array], rng: np.random.Generator) -> None:
     endo, epi = wall
     base, septum = endo[0, 0], epi[0, 1]
-    reach = random.uniform(26, 34)
+    reach = rng.uniform(26, 34)
     left = epi[: len(epi) // 2]
     top = left[left[:, 0] > 0.32 * base]
     free = np.stack([top[::-1, 0], septum - reach * np.sin(np.linspace(0.15, np.pi / 2, len(top))) ** 0.8], axis=1)
@@ -153,14 +151,14 @@ def _outflow(canvas: Canvas, base: float, width: float, thickness: float) -> Non
     )
 
 
-def parasternal_long_axis(random: np.random.Generator) -> Template:
+def parasternal_long_axis(rng: np.random.Generator) -> Template:
     """Parasternal long axis: the ventricle across the image, apex to the left, right ventricle on top."""
-    depth = random.uniform(130, 165)
-    length, width, thickness = random.uniform(78, 90), random.uniform(42, 52), random.uniform(8.5, 11)
-    centre = random.uniform(0.43, 0.50) * depth
+    depth = rng.uniform(130, 165)
+    length, width, thickness = rng.uniform(78, 90), rng.uniform(42, 52), rng.uniform(8.5, 11)
+    centre = rng.uniform(0.43, 0.50) * depth
     canvas = Canvas(
-        depth, random.uniform(70, 90), FAT, (centre + random.uniform(8, 14), -length + random.uniform(-4, 8)),
-        random.uniform(80, 86),
+        depth, rng.uniform(70, 90), FAT, (centre + rng.uniform(8, 14), -length + rng.uniform(-4, 8)),
+        rng.uniform(80, 86),
     )  # fmt: skip
     wall = left_ventricle(length, width, thickness, 8.0)
     base = wall[0][0, 0]
@@ -182,58 +180,56 @@ def parasternal_long_axis(random: np.random.Generator) -> Template:
     )
     canvas.ellipse((base + 12, width * 0.95), (6, 7), BLOOD)
     _left_heart(canvas, wall, 0.35)
-    return _mesh_template(canvas, wall, "parasternal_long_axis", random)
+    return _mesh_template(canvas, wall, "parasternal_long_axis", rng)
 
 
-def parasternal_short_axis(random: np.random.Generator) -> Template:
+def parasternal_short_axis(rng: np.random.Generator) -> Template:
     """Parasternal short axis: the left ventricle as a ring with two papillary muscles, the right a crescent."""
-    depth = random.uniform(120, 150)
-    radius, thickness = random.uniform(20, 26), random.uniform(8, 11)
-    centre = (random.uniform(0.46, 0.54) * depth, random.uniform(2, 12))
-    canvas = Canvas(depth, random.uniform(70, 90), FAT, centre)
+    depth = rng.uniform(120, 150)
+    radius, thickness = rng.uniform(20, 26), rng.uniform(8, 11)
+    centre = (rng.uniform(0.46, 0.54) * depth, rng.uniform(2, 12))
+    canvas = Canvas(depth, rng.uniform(70, 90), FAT, centre)
     outer = radius + thickness
     canvas.ellipse((-0.25 * outer, -0.55 * outer), (outer * 1.05, outer * 1.08), MYOCARDIUM - 2)
     canvas.ellipse((-0.25 * outer, -0.55 * outer), (outer * 0.95, outer * 0.98), BLOOD)
     around = np.linspace(0, 2 * np.pi, 36, endpoint=False)
-    round_ = np.stack([np.cos(around), np.sin(around) * random.uniform(0.94, 1.06)], axis=1)
+    round_ = np.stack([np.cos(around), np.sin(around) * rng.uniform(0.94, 1.06)], axis=1)
     canvas.stroke(np.concatenate([round_, round_[:1]]) * outer, 2.0, FIBROUS)
     canvas.polygon(round_ * outer, MYOCARDIUM)
     canvas.polygon(round_ * radius, BLOOD)
     for angle in (35.0, -40.0):
-        turn = math.radians(angle + random.uniform(-8, 8))
+        turn = math.radians(angle + rng.uniform(-8, 8))
         canvas.ellipse((0.72 * radius * math.cos(turn), 0.72 * radius * math.sin(turn)), (5.5, 4.5), MYOCARDIUM)
     mesh = wall_mesh(canvas.place(round_ * radius), canvas.place(round_ * outer), closed=True)
-    return _template(canvas, mesh, None, "parasternal_short_axis", random)
+    return _template(canvas, mesh, None, "parasternal_short_axis", rng)
 
 
-def subcostal_4ch(random: np.random.Generator) -> Template:
+def subcostal_4ch(rng: np.random.Generator) -> Template:
     """Subcostal four-chamber: the liver on top, the heart lying below it, apex to the right."""
-    depth = random.uniform(150, 185)
-    length, width, thickness = random.uniform(75, 85), random.uniform(38, 46), random.uniform(8, 10)
+    depth = rng.uniform(150, 185)
+    length, width, thickness = rng.uniform(75, 85), rng.uniform(38, 46), rng.uniform(8, 10)
     canvas = Canvas(
-        depth, random.uniform(75, 90), FAT, (random.uniform(0.52, 0.58) * depth, random.uniform(48, 58)),
-        random.uniform(-78, -66),
+        depth, rng.uniform(75, 90), FAT, (rng.uniform(0.52, 0.58) * depth, rng.uniform(48, 58)),
+        rng.uniform(-78, -66),
     )  # fmt: skip
     wall = left_ventricle(length, width, thickness, 7.0)
     base = wall[0][0, 0]
-    liver = canvas.local[:, 1] < wall[1][0, 1] - random.uniform(30, 34) - 5
+    liver = canvas.local[:, 1] < wall[1][0, 1] - rng.uniform(30, 34) - 5
     canvas.fill(liver, LIVER)
-    _right_heart(canvas, wall, random)
+    _right_heart(canvas, wall, rng)
     _left_atrium(canvas, base, width, thickness, 0.0)
     _left_heart(canvas, wall)
     for _ in range(4):
-        across = wall[1][0, 1] - random.uniform(45, 85)
-        canvas.ellipse((random.uniform(0, 110), across), (random.uniform(4, 9), 2.5), BLOOD + 6, random.uniform(0, 180))
-    return _mesh_template(canvas, wall, "subcostal_4ch", random)
+        across = wall[1][0, 1] - rng.uniform(45, 85)
+        canvas.ellipse((rng.uniform(0, 110), across), (rng.uniform(4, 9), 2.5), BLOOD + 6, rng.uniform(0, 180))
+    return _mesh_template(canvas, wall, "subcostal_4ch", rng)
 
 
-def inferior_vena_cava(random: np.random.Generator) -> Template:
+def inferior_vena_cava(rng: np.random.Generator) -> Template:
     """Inferior vena cava in its long axis within the liver, opening into the right atrium; it narrows and widens."""
-    depth = random.uniform(120, 170)
-    calibre = random.uniform(12, 24)
-    canvas = Canvas(
-        depth, random.uniform(65, 85), LIVER, (random.uniform(0.42, 0.52) * depth, 0.0), 90 + random.uniform(-14, 6)
-    )
+    depth = rng.uniform(120, 170)
+    calibre = rng.uniform(12, 24)
+    canvas = Canvas(depth, rng.uniform(65, 85), LIVER, (rng.uniform(0.42, 0.52) * depth, 0.0), 90 + rng.uniform(-14, 6))
     canvas.ellipse((-0.42 * depth, 8), (28, 26), FAT + 6)
     canvas.ellipse((-0.42 * depth, 8), (25, 23), BLOOD)
     canvas.polygon(np.array([[2, -2], [8, -2], [40, -45], [34, -47]]), BLOOD)
@@ -245,22 +241,22 @@ def inferior_vena_cava(random: np.random.Generator) -> Template:
     canvas.polygon(outer, FIBROUS - 4)
     canvas.polygon(inner, BLOOD)
     mesh = wall_mesh(canvas.place(inner), canvas.place(outer), closed=True)
-    narrow = random.uniform(0.55, 0.8)
+    narrow = rng.uniform(0.55, 0.8)
     late = wall_mesh(canvas.place(inner * [0.9, narrow]), canvas.place(outer * [0.92, narrow + 0.08]), closed=True)
-    return _template(canvas, mesh, late.nodes, "inferior_vena_cava", random)
+    return _template(canvas, mesh, late.nodes, "inferior_vena_cava", rng)
 
 
-def non_cardiac_view(random: np.random.Generator) -> Template:
+def non_cardiac_view(rng: np.random.Generator) -> Template:
     """No heart: lung with its repeated lines, an abdominal organ, or a probe that hardly touches."""
-    depth = random.uniform(120, 180)
-    canvas = Canvas(depth, random.uniform(60, 90), AIR, (random.uniform(0.4, 0.6) * depth, random.uniform(-15, 15)))
-    kind = random.integers(3)
+    depth = rng.uniform(120, 180)
+    canvas = Canvas(depth, rng.uniform(60, 90), AIR, (rng.uniform(0.4, 0.6) * depth, rng.uniform(-15, 15)))
+    kind = rng.integers(3)
     distance = np.hypot(*canvas.places.T)
-    radius, outer = random.uniform(14, 24), random.uniform(26, 36)
+    radius, outer = rng.uniform(14, 24), rng.uniform(26, 36)
     around = np.linspace(0, 2 * np.pi, 36, endpoint=False)
-    ring = np.stack([np.cos(around), np.sin(around) * random.uniform(1.2, 1.6)], axis=1)
+    ring = np.stack([np.cos(around), np.sin(around) * rng.uniform(1.2, 1.6)], axis=1)
     if kind == 0:
-        pleura = random.uniform(16, 28)
+        pleura = rng.uniform(16, 28)
         canvas.fill(distance < pleura, FAT)
         for k in range(1, int(depth / pleura) + 1):
             canvas.fill(np.abs(distance - k * pleura) < 1.2, FIBROUS - 7.0 * (k - 1))
@@ -269,13 +265,13 @@ def non_cardiac_view(random: np.random.Generator) -> Template:
         canvas.polygon(ring * outer, MYOCARDIUM - 6)
         canvas.polygon(ring * radius, FIBROUS - 6)
         for _ in range(6):
-            place = (random.uniform(-0.4, 0.4) * depth, random.uniform(-0.4, 0.4) * depth)
-            canvas.ellipse(place, (random.uniform(3, 10), random.uniform(2, 4)), BLOOD, random.uniform(0, 180))
+            place = (rng.uniform(-0.4, 0.4) * depth, rng.uniform(-0.4, 0.4) * depth)
+            canvas.ellipse(place, (rng.uniform(3, 10), rng.uniform(2, 4)), BLOOD, rng.uniform(0, 180))
     else:
-        canvas.fill(distance < random.uniform(10, 25), FAT + 6)
+        canvas.fill(distance < rng.uniform(10, 25), FAT + 6)
         canvas.fill(distance >= 25, AIR - 10)
     mesh = wall_mesh(canvas.place(ring * radius), canvas.place(ring * outer), closed=True)
-    return _template(canvas, mesh, canvas.place((mesh.nodes - canvas.origin) * 0.93), "other", random)
+    return _template(canvas, mesh, canvas.place((mesh.nodes - canvas.origin) * 0.93), "other", rng)
 
 
 PAINTERS: dict[str, Callable[[np.random.Generator], Template]] = {
@@ -309,16 +305,14 @@ def _mesh_template(
     canvas: Canvas,
     wall: tuple[Array, Array],
     view: str,
-    random: np.random.Generator,
+    rng: np.random.Generator,
     end: tuple[Array, Array] | None = None,
 ) -> Template:
     pairs = [wall] if end is None else [wall, end]
     meshes = [myocardial_mesh(canvas.place(endo), canvas.place(epi), name=view) for endo, epi in pairs]
-    return _template(canvas, meshes[0], meshes[1].nodes if end is not None else None, view, random)
+    return _template(canvas, meshes[0], meshes[1].nodes if end is not None else None, view, rng)
 
 
-def _template(
-    canvas: Canvas, mesh: Mesh, end_systole: Array | None, view: str, random: np.random.Generator
-) -> Template:
-    brightness = canvas.brightness(random)
+def _template(canvas: Canvas, mesh: Mesh, end_systole: Array | None, view: str, rng: np.random.Generator) -> Template:
+    brightness = canvas.brightness(rng)
     return Template(brightness, canvas.grid, mesh, end_systole, canvas.depth, canvas.width, False, view, view)

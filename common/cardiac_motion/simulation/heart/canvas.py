@@ -89,16 +89,16 @@ class Canvas:
         line[tuple(pixels[inside].T)] = False
         self.fill((ndimage.distance_transform_edt(line) * _STEP < width / 2).ravel(), level)
 
-    def brightness(self, random: np.random.Generator) -> NDArray[np.float32]:
+    def brightness(self, rng: np.random.Generator) -> NDArray[np.float32]:
         """The painting as standard deviations of scatterers, with interfaces and slow variation."""
         smooth = ndimage.gaussian_filter(self.level, 1.0 / _STEP / 2)
         down, across = np.gradient(ndimage.gaussian_filter(self.level, 1.2 / _STEP), _STEP)
         depth, lateral = self.places.reshape(*self.level.shape, 2).transpose(2, 0, 1)
         distance = np.maximum(np.hypot(depth, lateral), 1.0)
         facing = np.abs(down * depth + across * lateral) / distance
-        patches = ndimage.gaussian_filter(random.standard_normal(self.level.shape), 10 / _STEP)
+        patches = ndimage.gaussian_filter(rng.standard_normal(self.level.shape), 10 / _STEP)
         patches *= 3.5 / patches.std()
-        rows = ndimage.gaussian_filter(random.standard_normal(self.level.shape), [0.6 / _STEP, 3 / _STEP])
+        rows = ndimage.gaussian_filter(rng.standard_normal(self.level.shape), [0.6 / _STEP, 3 / _STEP])
         rows *= 1.5 / rows.std()
         level = smooth + patches + rows + 0.7 * np.minimum(facing, 12.0)
         return (10 ** (np.minimum(level, 0.0) / 20)).astype(np.float32)

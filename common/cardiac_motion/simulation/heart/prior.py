@@ -44,9 +44,9 @@ class Prior:
     mean: Array
     components: Array
 
-    def draw(self, random: np.random.Generator, points: int = 200) -> tuple[Array, Array]:
+    def draw(self, rng: np.random.Generator, points: int = 200) -> tuple[Array, Array]:
         """Contours at end-diastole and end-systole, [points, 2] each, evenly spaced along themselves."""
-        weights = random.standard_normal(len(self.components))
+        weights = rng.standard_normal(len(self.components))
         weights *= np.minimum(1.0, _REACH / np.maximum(np.abs(weights), 1e-9))
         drawn = self.mean + np.tensordot(weights, self.components, 1)
         return _dense(drawn[0], points), _dense(drawn[1], points)
@@ -156,16 +156,16 @@ def wall_area(inner: Array, outer: Array) -> float:
 
 
 def draw_ventricle(
-    random: np.random.Generator, prior: Prior | None = None, points: int = 200
+    rng: np.random.Generator, prior: Prior | None = None, points: int = 200
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Endocardium and epicardium at end-diastole and at end-systole, [points, 2] each, in mm.
 
     (Along, across) from the epicardial apex at end-diastole, as ``anatomy.left_ventricle``. Long axes are 85 ± 9 mm,
     walls 8 to 11 mm thick; at end-systole the wall has the area that it had, up to 10 % more.
     """
-    start, end = (prior or load_default_prior()).draw(random, points)
-    length = float(np.clip(random.normal(85, 9), 60, 110))
-    thickness, grown = float(random.uniform(8, 11)), float(random.uniform(1.0, 1.1))
+    start, end = (prior or load_default_prior()).draw(rng, points)
+    length = float(np.clip(rng.normal(85, 9), 60, 110))
+    thickness, grown = float(rng.uniform(8, 11)), float(rng.uniform(1.0, 1.1))
     start, end = start * length, end * length
     outer = outer_contour(start, thickness)
     wanted, low, high = wall_area(start, outer) * grown, 0.5 * thickness, 3 * thickness
@@ -180,7 +180,7 @@ def draw_ventricle(
     return (start - apex, outer - apex), (end - apex, outer_end - apex)
 
 
-def draw_end_systole(mesh: Mesh, random: np.random.Generator, prior: Prior | None = None) -> Array:
+def draw_end_systole(mesh: Mesh, rng: np.random.Generator, prior: Prior | None = None) -> Array:
     """Nodes [N, 2] at end-systole of another heart's wall, moved as a ventricle of the prior moves.
 
     The displacement of the inner contour is taken over place by place, in lengths of the long axis, with its shape's
@@ -191,7 +191,7 @@ def draw_end_systole(mesh: Mesh, random: np.random.Generator, prior: Prior | Non
     """
     if mesh.closed:
         raise InputError("a ring has no long axis to move along")
-    start, end = (prior or load_default_prior()).draw(random, 400)
+    start, end = (prior or load_default_prior()).draw(rng, 400)
     inner, outer = mesh.inner, mesh.outer
     base, apex = inner[[0, -1]].mean(0), inner[len(inner) // 2]
     length = float(np.linalg.norm(base - apex))

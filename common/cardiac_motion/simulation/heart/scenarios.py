@@ -251,12 +251,12 @@ def signed_distance(points: Tensor, outlines: Sequence[np.ndarray]) -> Tensor:
 
 
 def draw_scenario(
-    random: np.random.Generator, weights: Mapping[str, float], motion: Motion
+    rng: np.random.Generator, weights: Mapping[str, float], motion: Motion
 ) -> tuple[Scenario, dict[str, Any]]:
     """A random scenario around a motion.
 
     Args:
-        random: where from.
+        rng: NumPy random generator.
         weights: of the names in ``ANATOMICAL``.
         motion: of the wall.
 
@@ -270,28 +270,28 @@ def draw_scenario(
     if unknown or min(weights.values(), default=-1.0) < 0 or total <= 0:
         raise InputError(f"scenarios {dict(weights)}: weights of {', '.join(ANATOMICAL)} are expected")
     names = list(weights)
-    name = str(random.choice(names, p=[weights[n] / total for n in names]))
+    name = str(rng.choice(names, p=[weights[n] / total for n in names]))
     base, whole = name, None
     if name == "respiratory":
-        base = str(random.choice(["coupled", "static", "sliding", "chambers"]))
-        shift = random.normal(0, 1, 2) * (3.0, 2.0)
+        base = str(rng.choice(["coupled", "static", "sliding", "chambers"]))
+        shift = rng.normal(0, 1, 2) * (3.0, 2.0)
         centre = motion.mesh.nodes.mean(0)
         whole = Whole(
             (float(centre[0]), float(centre[1])),
-            math.radians(random.normal(0, 2.5)),
+            math.radians(rng.normal(0, 2.5)),
             (float(shift[0]), float(shift[1])),
-            float(random.uniform(2.0, 5.0)),
-            float(random.uniform(0, 2 * math.pi)),
+            float(rng.uniform(2.0, 5.0)),
+            float(rng.uniform(0, 2 * math.pi)),
         )
     region = {"static": "wall", "sliding": "heart"}.get(base, "plane")
     drift = (0.0, 0.0)
     chambers: list[Chamber] = []
     leaflets: list[Leaflet] = []
     if base == "sliding":
-        moved = random.normal(0, 0.4, 2)
+        moved = rng.normal(0, 0.4, 2)
         drift = (float(moved[0]), float(moved[1]))
     if base == "chambers":
-        chambers, leaflets = _chambers(random, motion)
+        chambers, leaflets = _chambers(rng, motion)
     scenario = Scenario(motion, region, name, drift, chambers, leaflets, whole)
     drawn: dict[str, Any] = {"scenario": name, "base": base, "drift_mm": list(drift)}
     if whole is not None:
@@ -299,21 +299,21 @@ def draw_scenario(
     return scenario, drawn
 
 
-def _chambers(random: np.random.Generator, motion: Motion) -> tuple[list[Chamber], list[Leaflet]]:
+def _chambers(rng: np.random.Generator, motion: Motion) -> tuple[list[Chamber], list[Leaflet]]:
     mesh = motion.mesh
     inner = mesh.inner
     base, apex = 0.5 * (inner[0] + inner[-1]), inner[len(inner) // 2]
     axis = (base - apex) / np.linalg.norm(base - apex)
-    across = np.array([-axis[1], axis[0]]) * random.choice([-1, 1])
+    across = np.array([-axis[1], axis[0]]) * rng.choice([-1, 1])
     width, length = float(np.linalg.norm(inner[-1] - inner[0])), float(np.linalg.norm(base - apex))
 
     def chamber(centre: Array, size: float, swelling: float, shift: Array, inverted: bool) -> Chamber:
-        delay = float(random.normal(0, 0.02))
+        delay = float(rng.normal(0, 0.02))
         where, by = (float(centre[0]), float(centre[1])), (float(shift[0]), float(shift[1]))
         return Chamber(where, size, swelling, by, delay, inverted)
 
     def amount(low: float, high: float) -> float:
-        return float(random.uniform(low, high))
+        return float(rng.uniform(low, high))
 
     beside = width / 2 + amount(22, 32)
     found = [

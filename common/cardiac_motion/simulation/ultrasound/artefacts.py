@@ -104,11 +104,11 @@ class Reverberation(Artefact):
     def echoes(self, echoes: Tensor, frames: Sequence[int], scanner: Scanner) -> Tensor:
         if self.strength == 0:
             return echoes
-        random, probe = self._random(), scanner.probe
-        angle = random.choice([-1, 1]) * random.uniform(0.3, 0.85) * probe.half_angle
-        first = random.uniform(0.2, 0.5) * probe.depth
-        spacing, count = random.uniform(0.06, 0.14) * probe.depth, int(random.integers(1, 4))
-        width, height = math.radians(random.uniform(3, 7)), random.uniform(2, 5)
+        rng, probe = self._random(), scanner.probe
+        angle = rng.choice([-1, 1]) * rng.uniform(0.3, 0.85) * probe.half_angle
+        first = rng.uniform(0.2, 0.5) * probe.depth
+        spacing, count = rng.uniform(0.06, 0.14) * probe.depth, int(rng.integers(1, 4))
+        width, height = math.radians(rng.uniform(3, 7)), rng.uniform(2, 5)
         ranges, angles = scanner.ranges[:, None], torch.asin(scanner.steering.clamp(-1, 1))
         arcs = [torch.exp(-0.5 * ((ranges - first - k * spacing) / height) ** 2) * 0.6**k for k in range(count)]
         patch = torch.stack(arcs).sum(0) * torch.exp(-0.5 * ((angles - angle) / width) ** 2)
@@ -143,9 +143,9 @@ class RibShadow(Artefact):
     """A dark wedge of 8 to 18 degrees behind a rib at 1.5 to 3 cm, up to 30 dB down."""
 
     def echoes(self, echoes: Tensor, frames: Sequence[int], scanner: Scanner) -> Tensor:
-        random, probe = self._random(), scanner.probe
-        angle = random.choice([-1, 1]) * random.uniform(0.3, 0.9) * probe.half_angle
-        width, top = math.radians(random.uniform(4, 9)), random.uniform(15, 30)
+        rng, probe = self._random(), scanner.probe
+        angle = rng.choice([-1, 1]) * rng.uniform(0.3, 0.9) * probe.half_angle
+        width, top = math.radians(rng.uniform(4, 9)), rng.uniform(15, 30)
         angles = torch.asin(scanner.sines.clamp(-1, 1))
         across = torch.sigmoid((width - (angles - angle).abs()) / (0.15 * width))
         below = torch.sigmoid((scanner.ranges[:, None] - top) / 3)

@@ -41,13 +41,13 @@ def picture_grid(size: int = 192, width: float = 76.0) -> ImageGrid:
     return ImageGrid((size, size), (spacing, spacing), (CENTRE[0] - width / 2, CENTRE[1] - width / 2))
 
 
-def phantom_scatterers(body: Phantom, count: int, random: np.random.Generator) -> tuple[Array, Tensor]:
+def phantom_scatterers(body: Phantom, count: int, rng: np.random.Generator) -> tuple[Array, Tensor]:
     """Scatterers drawn evenly from a body at rest: points [count, 2] in mm, Gaussian amplitudes [count]."""
     points = np.zeros((0, 2))
     while len(points) < count:
-        drawn = CENTRE + (2 * random.random((2 * count, 2)) - 1) * body.reach
+        drawn = CENTRE + (2 * rng.random((2 * count, 2)) - 1) * body.reach
         points = np.concatenate([points, drawn[body.inside(drawn)]])
-    return points[:count], torch.from_numpy(random.standard_normal(count))
+    return points[:count], torch.from_numpy(rng.standard_normal(count))
 
 
 def body_frames(
@@ -83,8 +83,8 @@ def body_frames(
     depth, lateral = scanner.ranges[:, None] * (1 - scanner.sines**2).sqrt(), scanner.ranges[:, None] * scanner.sines
     within = body.covers(torch.stack([depth, lateral], -1).reshape(-1, 2).double().numpy(), shares[0])
     echoes /= echoes[0][torch.from_numpy(within).view(depth.shape)].abs().square().mean().sqrt()
-    random = torch.Generator().manual_seed(seed)
-    noise = torch.view_as_complex(torch.randn(*echoes.shape, 2, generator=random)) * 0.5**0.5
+    rng = torch.Generator().manual_seed(seed)
+    noise = torch.view_as_complex(torch.randn(*echoes.shape, 2, generator=rng)) * 0.5**0.5
     return scanner.image(echoes + 10 ** (NOISE / 20) * noise)
 
 

@@ -88,20 +88,20 @@ def resample_frames(frames: Tensor, factor: float) -> Tensor:
     return back[:, 0]
 
 
-def overlay_marks(frames: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+def overlay_marks(frames: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Words, a depth scale and an ECG with its moving mark over the frames, and what shows through, [H, W] bool."""
     height, width = frames.shape[1:]
     layer = np.zeros((height, width), np.uint8)
-    for _ in range(int(random.integers(1, 8))):
-        place = (int(random.integers(0, max(1, width - 30))), int(random.integers(8, height)))
-        size = float(random.uniform(0.25, 0.5)) * height / 256
-        cv2.putText(layer, str(random.choice(_WORDS)), place, cv2.FONT_HERSHEY_SIMPLEX, size, 255, 1, cv2.LINE_AA)
-    side = int(random.integers(0, width - 5))
+    for _ in range(int(rng.integers(1, 8))):
+        place = (int(rng.integers(0, max(1, width - 30))), int(rng.integers(8, height)))
+        size = float(rng.uniform(0.25, 0.5)) * height / 256
+        cv2.putText(layer, str(rng.choice(_WORDS)), place, cv2.FONT_HERSHEY_SIMPLEX, size, 255, 1, cv2.LINE_AA)
+    side = int(rng.integers(0, width - 5))
     for row in range(10, height, max(4, height // 16)):
         cv2.line(layer, (side, row), (side + 4, row), 255, 1)
     layers, free = np.stack([layer] * len(frames)), np.ones((height, width), dtype=bool)
-    if random.random() < 0.6:
-        trace = _ecg(height, width, random)
+    if rng.random() < 0.6:
+        trace = _ecg(height, width, rng)
         free[max(0, int(trace[:, 1].min()) - 6) : int(trace[:, 1].max()) + 7] = False
         for number, picture in enumerate(layers):
             cv2.polylines(picture, [trace], False, 255, 1, cv2.LINE_AA)
@@ -109,26 +109,26 @@ def overlay_marks(frames: Tensor, random: np.random.Generator) -> tuple[Tensor, 
             cv2.circle(picture, (int(mark[0]), int(mark[1])), 3, 255, -1)
     free &= cv2.dilate(layer, np.ones((7, 7), np.uint8)) == 0
     share = torch.from_numpy(_unit(layers))
-    return frames * (1 - share) + float(random.uniform(0.6, 1.0)) * share, torch.from_numpy(free)
+    return frames * (1 - share) + float(rng.uniform(0.6, 1.0)) * share, torch.from_numpy(free)
 
 
-def _ecg(height: int, width: int, random: np.random.Generator) -> np.ndarray:
+def _ecg(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     """A trace across the lower edge, [W, 2] (column, row) int32: P waves, QRS complexes and T waves of a few beats."""
     along = np.linspace(0, 1, width)
-    beat = (along * random.uniform(1, 4)) % 1
+    beat = (along * rng.uniform(1, 4)) % 1
     waves = ((0.2, 0.03, 0.15), (0.35, 0.01, 1.0), (0.65, 0.05, 0.3))
     wave = sum(high * np.exp(-0.5 * ((beat - middle) / wide) ** 2) for middle, wide, high in waves)
-    level = random.uniform(0.85, 0.97) * height - wave * random.uniform(0.03, 0.08) * height
+    level = rng.uniform(0.85, 0.97) * height - wave * rng.uniform(0.03, 0.08) * height
     return np.stack([along * (width - 1), level], 1).round().astype(np.int32)
 
 
-def cut(frames: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+def cut(frames: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """A sector that the edge of the screen cuts: black beyond up to a quarter of one or two sides; what is left."""
     height, width = frames.shape[1:]
     left = torch.zeros(height, width, dtype=torch.bool)
     edges = [0, height, 0, width]
-    for side in random.choice(4, int(random.integers(1, 3)), replace=False):
-        amount = int(random.uniform(0.03, 0.25) * (height if side < 2 else width))
+    for side in rng.choice(4, int(rng.integers(1, 3)), replace=False):
+        amount = int(rng.uniform(0.03, 0.25) * (height if side < 2 else width))
         edges[side] += -amount if side % 2 else amount
     left[edges[0] : edges[1], edges[2] : edges[3]] = True
     return frames * left, left
@@ -174,31 +174,31 @@ class RecordingChain:
     jpeg: float = 0.25
     h264: float = 0.15
 
-    def __call__(self, frames: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def __call__(self, frames: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Frames [T, H, W] as a file has them, and the pixels [H, W] bool that still show what they showed.
 
         The first frames of a persistent picture have fewer before them than they would have in a longer one.
         """
         free = torch.ones(frames.shape[1:], dtype=torch.bool)
         frames = frames.float().cpu()
-        if random.random() < self.persist:
-            frames = persistence(frames, float(random.uniform(0.1, 0.5)))
-        if random.random() < self.filter:
-            edges = float(random.uniform(0.1, 0.4)) if random.random() < 0.5 else 0.0
-            frames = smooth_speckle(frames, float(random.uniform(0.4, 1.4)), edges)
-        if random.random() < self.grey:
-            heights = np.sort(np.clip(np.array([0.25, 0.5, 0.75]) + random.normal(0, 0.1, 3), 0.02, 0.98))
+        if rng.random() < self.persist:
+            frames = persistence(frames, float(rng.uniform(0.1, 0.5)))
+        if rng.random() < self.filter:
+            edges = float(rng.uniform(0.1, 0.4)) if rng.random() < 0.5 else 0.0
+            frames = smooth_speckle(frames, float(rng.uniform(0.4, 1.4)), edges)
+        if rng.random() < self.grey:
+            heights = np.sort(np.clip(np.array([0.25, 0.5, 0.75]) + rng.normal(0, 0.1, 3), 0.02, 0.98))
             frames = grey_curve(frames, tuple(float(h) for h in heights))
-        if random.random() < self.resample:
-            frames = resample_frames(frames, math.exp(random.uniform(math.log(0.55), math.log(1.8))))
-        if random.random() < self.cut:
-            frames, left = cut(frames, random)
+        if rng.random() < self.resample:
+            frames = resample_frames(frames, math.exp(rng.uniform(math.log(0.55), math.log(1.8))))
+        if rng.random() < self.cut:
+            frames, left = cut(frames, rng)
             free = free & left
-        if random.random() < self.overlay:
-            frames, left = overlay_marks(frames, random)
+        if rng.random() < self.overlay:
+            frames, left = overlay_marks(frames, rng)
             free = free & left
-        if random.random() < self.h264:
-            frames = h264(frames, int(random.integers(18, 35)))
-        elif random.random() < self.jpeg:
-            frames = jpeg(frames, int(random.integers(25, 96)))
+        if rng.random() < self.h264:
+            frames = h264(frames, int(rng.integers(18, 35)))
+        elif rng.random() < self.jpeg:
+            frames = jpeg(frames, int(rng.integers(25, 96)))
         return frames.clamp(0, 1), free

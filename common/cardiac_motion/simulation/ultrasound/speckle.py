@@ -254,27 +254,27 @@ def draw_speckle(
     Returns:
         the cine, and what was drawn (numbers and names, for a file).
     """
-    random = np.random.default_rng(seed)
-    name = str(random.choice(probes))
-    depth, width = float(random.uniform(70, 180)), float(random.uniform(60, 90))
-    gain = -float(random.uniform(4, 24))
+    rng = np.random.default_rng(seed)
+    name = str(rng.choice(probes))
+    depth, width = float(rng.uniform(70, 180)), float(rng.uniform(60, 90))
+    gain = -float(rng.uniform(4, 24))
     probe = PROBES[name].replace(depth=depth, width=width, frame_rate=50.0, gain=gain)
     if probe.focus is not None:
         probe = probe.replace(focus=depth / 2)
     scanner = Scanner(probe, ImageGrid.from_sector(depth, probe.half_angle, shape))
-    kind = str(random.choice(SHAPES))
+    kind = str(rng.choice(SHAPES))
     reach = depth * math.sin(probe.half_angle)
-    centre = (float(random.uniform(0.4, 0.75)) * depth, float(random.uniform(-0.35, 0.35)) * reach)
-    outer = float(random.uniform(0.15, 0.42)) * depth
-    inner = {"ring": float(random.uniform(0.4, 0.8)), "band": float(random.uniform(0.12, 0.5))}.get(kind, 0.0) * outer
-    body = TexturedBody(kind, centre, outer, inner, float(random.uniform(0, math.pi)))
-    size = math.exp(random.uniform(math.log(0.15), math.log(4.0)))  # mm a frame, at the body's edge
+    centre = (float(rng.uniform(0.4, 0.75)) * depth, float(rng.uniform(-0.35, 0.35)) * reach)
+    outer = float(rng.uniform(0.15, 0.42)) * depth
+    inner = {"ring": float(rng.uniform(0.4, 0.8)), "band": float(rng.uniform(0.12, 0.5))}.get(kind, 0.0) * outer
+    body = TexturedBody(kind, centre, outer, inner, float(rng.uniform(0, math.pi)))
+    size = math.exp(rng.uniform(math.log(0.15), math.log(4.0)))  # mm a frame, at the body's edge
 
     def part(probability: float) -> float:
-        return float(random.normal() if random.random() < probability else 0.0)
+        return float(rng.normal() if rng.random() < probability else 0.0)
 
     edge = 0.3 * depth if kind == "sector" else outer
-    rigid = random.random() < 0.5  # half of the scenarios only turn and shift
+    rigid = rng.random() < 0.5  # half of the scenarios only turn and shift
     strain = 0.0 if rigid else 0.5
     flow = BodyMotion(
         centre,
@@ -285,25 +285,25 @@ def draw_speckle(
         0.0 if kind == "band" else size / edge**2 * part(0.3 * strain),
         size * 2 * inner * part(0.6) if kind == "ring" and not rigid else 0.0,
     )
-    course = np.linspace(0, 1, frames) * (frames - 1) if random.random() < 0.6 else _swing(random, frames)
+    course = np.linspace(0, 1, frames) * (frames - 1) if rng.random() < 0.6 else _swing(rng, frames)
     least = (_LEAST * inner) ** 2 - inner**2
     if flow.radial and (flow.radial * course).min() < least:
         course = course * least / (flow.radial * course).min()
     course = course * min(1.0, 0.6 / max(1e-9, float(np.abs(np.outer(course, flow.stretch)).max())))
-    ground = str(random.choice(GROUNDS))
+    ground = str(rng.choice(GROUNDS))
     around = {
         "dark": None,
         "still": BodyMotion(),
-        "drifting": BodyMotion(velocity=(float(random.normal() * size * 0.5), float(random.normal() * size * 0.5))),
+        "drifting": BodyMotion(velocity=(float(rng.normal() * size * 0.5), float(rng.normal() * size * 0.5))),
     }[ground]
-    noise = 10 ** ((-60 + 45 * severity * random.random()) / 20) if random.random() < artefact else 0.0
-    level = 10 ** (-random.uniform(0, 30) / 20)
-    mottle = float(random.uniform(0, 0.8)) if random.random() < 0.6 else 0.0
-    speckle = Speckle(body, flow, around, course, scanner, level, count, mottle, noise, int(random.integers(2**31)))
+    noise = 10 ** ((-60 + 45 * severity * rng.random()) / 20) if rng.random() < artefact else 0.0
+    level = 10 ** (-rng.uniform(0, 30) / 20)
+    mottle = float(rng.uniform(0, 0.8)) if rng.random() < 0.6 else 0.0
+    speckle = Speckle(body, flow, around, course, scanner, level, count, mottle, noise, int(rng.integers(2**31)))
     drawn = {"scenario": "speckle", "probe": name, "shape": kind, "ground": ground, "mm_a_frame": size, "rigid": rigid}
     return speckle, drawn | {"noise": noise, "level": level, "mottle": mottle}
 
 
-def _swing(random: np.random.Generator, frames: int) -> np.ndarray:
-    phase = 2 * math.pi * (random.random() + np.arange(frames) / random.uniform(10, 40))
-    return (np.sin(phase) - np.sin(phase[0])) * random.uniform(2, 5)
+def _swing(rng: np.random.Generator, frames: int) -> np.ndarray:
+    phase = 2 * math.pi * (rng.random() + np.arange(frames) / rng.uniform(10, 40))
+    return (np.sin(phase) - np.sin(phase[0])) * rng.uniform(2, 5)

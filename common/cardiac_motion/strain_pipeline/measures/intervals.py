@@ -44,7 +44,7 @@ def sampling_variance(interval: Interval, method: float) -> float:
     return max(((interval[1] - interval[0]) / 2 / QUANTILE) ** 2 - method**2, 0.0)
 
 
-def errors_along(points: int, count: int, random: np.random.Generator) -> Array:
+def errors_along(points: int, count: int, rng: np.random.Generator) -> Array:
     """Gaussian errors of unit variance that are alike along a line: ``[count, P, 2]``.
 
     Examples:
@@ -54,7 +54,7 @@ def errors_along(points: int, count: int, random: np.random.Generator) -> Array:
     """
     sigma = ALIKE * points
     margin = int(4 * sigma)
-    white = random.standard_normal((count, points + 2 * margin, 2))
+    white = rng.standard_normal((count, points + 2 * margin, 2))
     smooth = gaussian_filter1d(white, sigma, axis=1)[:, margin : margin + points]
     return np.asarray(smooth * np.sqrt(2 * sigma * np.sqrt(np.pi)))
 
@@ -70,8 +70,8 @@ def sample_lines(tracked: TrackedBeat, layer: int, frames: Sequence[int], count:
         seed: of the errors.
     """
     assert tracked.deviation is not None and tracked.off is not None
-    random, points = np.random.default_rng(seed), tracked.lines.shape[2]
-    track, wall = (errors_along(points, count, random) for _ in range(2))
+    rng, points = np.random.default_rng(seed), tracked.lines.shape[2]
+    track, wall = (errors_along(points, count, rng) for _ in range(2))
     deviation = SHARE * tracked.deviation[list(frames), layer][None, :, :, None]
     moved = tracked.lines[list(frames), layer][None] + deviation * track[:, None]
     return np.asarray(moved + SHARE * tracked.off[layer][None, None, :, None] * wall[:, None])
@@ -102,8 +102,8 @@ def intervals(
     beat, last = tracked.beat, len(tracked.lines) - 1
     es, end = beat.es - beat.ed, beat.end - beat.ed
     frames = [0, min(1, last), max(es - 1, 0), es, min(es + 1, last), end]
-    random = np.random.default_rng(1)
-    first, later = random.integers(0, 2, count) * random.integers(0, 2, count), random.integers(2, 5, count)
+    rng = np.random.default_rng(1)
+    first, later = rng.integers(0, 2, count) * rng.integers(0, 2, count), rng.integers(2, 5, count)
     every = np.arange(count)
 
     def shortening(sizes: Array) -> Array:
