@@ -13,8 +13,9 @@ from monai.data import MetaTensor
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.evaluation.contour import rasterise_wall, read_contour, read_wall, track_contour, write_contour
+from cardiac_motion.evaluation.contour import read_borders, read_contour, read_wall, track_contour, write_contour
 from cardiac_motion.fields.ddf import identity_grid
+from cardiac_motion.ventricle.contours import wall_mask
 
 SIZE = (96, 80)
 FRAMES = 5
@@ -186,13 +187,15 @@ def test_the_wall_of_a_contour_is_known(tmp_path):
     """Of an endocardium alone a tenth of its length thick; with an epicardium, what lies between; nothing without."""
     angle = np.linspace(0, np.pi, 101)
     endo, epi = (np.stack([70 - 2 * r * np.sin(angle), 40 - r * np.cos(angle)], -1) for r in (18, 26))
-    assert rasterise_wall(case()) is None
+    assert read_borders(case()) is None
     (tmp_path / "endo.json").write_text(json.dumps(endo.tolist()), encoding="utf-8")
     (tmp_path / "both.json").write_text(
         json.dumps({"endocardium": endo.tolist(), "epicardium": epi.tolist()}), encoding="utf-8"
     )
-    thin, both = (rasterise_wall(case(), str(tmp_path / name)) for name in ("endo.json", "both.json"))
+    thin, both = (
+        wall_mask(*read_borders(case(), str(tmp_path / name)), case().size) for name in ("endo.json", "both.json")
+    )
     assert thin[60, 40 + 20] and not thin[60, 40 + 24] and not thin[60, 40]
     assert both[60, 40 + 20] and both[60, 40 + 24] and not both[60, 40] and not both[60, 40 + 28]
     with pytest.raises(InputError, match="ED at frame 7, the cine has frames 0 to 4"):
-        rasterise_wall(case(), str(tmp_path / "both.json"), 7)
+        read_borders(case(), str(tmp_path / "both.json"), 7)

@@ -10,12 +10,12 @@ from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.core.plots import check_figures
 from cardiac_motion.core.tables import table_text
 from cardiac_motion.evaluation.case_evaluator import CaseEvaluator, Report
-from cardiac_motion.evaluation.contour import TrackedContour, rasterise_wall, track_contour
+from cardiac_motion.evaluation.contour import TrackedContour, read_borders, track_contour
 from cardiac_motion.evaluation.flow_truth import flow_scores
 from cardiac_motion.evaluation.scores import reconstruction_scores
 from cardiac_motion.evaluation.truth import label_scores, truth_scores
 from cardiac_motion.evaluation.writer import write_cine_case
-from cardiac_motion.registration.midwall import follow_inside
+from cardiac_motion.registration.wall_motion import check_wall_motion, regularise_wall
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class CineEvaluator(CaseEvaluator):
         device, dataset, network, output_dir, inferer, postprocessing, val_handlers: as in ``CaseEvaluator``.
         method: name that ``summary.json`` carries.
         contour, ed, es: as ``track_contour`` takes them.
-        midwall_fit: where the wall is known, by a contour, the motion of its borders and ends is taken from its inside.
+        wall_motion: where a contour gives the wall, how it moves (``registration.wall_motion``).
         radius: of the LNCC² window that measures.
         save_fields, save_figures, save_warped: which files are wanted beside ``summary.json``.
     """
@@ -56,7 +56,7 @@ class CineEvaluator(CaseEvaluator):
         contour: str | None = None,
         ed: int | None = None,
         es: int | None = None,
-        midwall_fit: bool = False,
+        wall_motion: str = "none",
         radius: int = 10,
         save_fields: bool = True,
         save_figures: bool = True,
@@ -67,15 +67,17 @@ class CineEvaluator(CaseEvaluator):
         super().__init__(**shared)
         if save_figures:
             check_figures()
-        self.contour, self.ed, self.es, self.midwall_fit, self.radius = contour, ed or 0, es, midwall_fit, radius
+        self.contour, self.ed, self.es, self.radius = contour, ed or 0, es, radius
+        self.wall_motion = check_wall_motion(wall_motion)
         self.files = {"save_fields": save_fields, "save_figures": save_figures, "save_warped": save_warped}
 
     def journey(self, case: CineCase) -> CineReport:
         """From frames to fields, scores, and files."""
         result = self.fields_of(case)
-        wall = rasterise_wall(case, self.contour, self.ed) if self.midwall_fit else None
-        if wall is not None:
-            result = replace(result, ddf=follow_inside(result.ddf, wall, self.ed))
+        borders = None if self.wall_motion == "none" else read_borders(case, self.contour, self.ed)
+        if borders is not None:
+            ddf = regularise_wall(self.wall_motion, case.image, result.ddf, *borders, self.ed)
+            result = replace(result, ddf=ddf)
         scores = reconstruction_scores(case, result, self.radius)
         scores |= truth_scores(case, result.ddf, self.radius)
         scores |= label_scores(case, result.ddf) | flow_scores(case, result)

@@ -25,7 +25,7 @@ from cardiac_motion.evaluation.truth import read_json
 from cardiac_motion.fields.points import track
 from cardiac_motion.ventricle import strain
 from cardiac_motion.ventricle.beats import Beat, find_beats, refine_end_systole
-from cardiac_motion.ventricle.contours import LAYERS, wall_contours, wall_lines, wall_mask
+from cardiac_motion.ventricle.contours import LAYERS, wall_contours, wall_lines
 from cardiac_motion.ventricle.mesh import (
     Array,
     arc_length,
@@ -309,8 +309,10 @@ def _require_frames(path: str, count: int, **frames: int | None) -> None:
             raise InputError(f"{path}: {name} at frame {frame}, the cine has frames 0 to {count - 1}")
 
 
-def rasterise_wall(case: CineCase, contour: str | None = None, ed: int = 0) -> Tensor | None:
-    """The wall of the left ventricle at end-diastole ``[H, W]`` bool, where a contour of it is known.
+def read_borders(case: CineCase, contour: str | None = None, ed: int = 0) -> tuple[Array, Array] | None:
+    """Endocardium and epicardium of the left ventricle at end-diastole, where a contour is known.
+
+    ``[P, 2]`` each (row, column) in pixels; point k of one lies across the wall from point k of the other.
 
     Args:
         case: its entry may name a contour of its own, or the true ones of a simulated cine.
@@ -326,13 +328,12 @@ def rasterise_wall(case: CineCase, contour: str | None = None, ed: int = 0) -> T
         endo = read_contour(path, ed, case.size)
         length = float(np.linalg.norm(endo - endo[[0, -1]].mean(0), axis=1).max())
         lines = read_wall(path, ed, case.size, WALL_POINTS, THICKNESS * length)
-        inner, outer = lines[0], lines[2]
-    elif case.entry.contours is not None:
+        return lines[0], lines[2]
+    if case.entry.contours is not None:
         truth = read_json(Path(case.entry.contours))
         inner, outer = (np.asarray(truth[name][ed], dtype=np.float64) for name in ("endocardium", "epicardium"))
-    else:
-        return None
-    return wall_mask(inner, outer, case.size)
+        return inner, outer
+    return None
 
 
 def write_contour(folder: Path, case: CineCase, contour: TrackedContour) -> None:

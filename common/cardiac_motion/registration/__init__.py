@@ -9,10 +9,12 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "atlas": ["AtlasSegmentation", "Atlases", "Segmentation"],
         "gaps": ["GapsInferer"],
         "losses": ["MembershipRegistrationLoss", "RegistrationLoss"],
+        "material_wall": ["follow_wall"],
         "midwall": ["follow_inside"],
         "overlap": ["segmentation_scores"],
         "pairwise": ["PairwiseInferer", "SizedInferer", "SpannedInferer", "make_consistent"],
         "result": ["RegistrationInferer", "RegistrationResult", "Stage", "register"],
         "testtime": ["MultiScaleTestTimeTraining"],
+        "wall_motion": ["regularise_wall"],
     },
 )

@@ -59,7 +59,7 @@ SEEN = np.ones((HEIGHT, WIDTH), bool)
 
 @pytest.mark.parametrize("position_sd", [None, 1.0])
 def test_a_shifted_wall_is_followed(position_sd):
-    (found,) = track_wall(*moving(), Fusion(position_sd=position_sd, along=0.0, midwall_fit=False), SEEN)
+    (found,) = track_wall(*moving(), Fusion(position_sd=position_sd, along=0.0, wall_motion="none"), SEEN)
     np.testing.assert_allclose(found.lines, [WALL + t * STEP for t in range(5)], atol=0.05)
     assert (
         found.lncc2.shape == (POINTS,)
@@ -72,19 +72,19 @@ def test_a_shifted_wall_is_followed(position_sd):
 
 
 def test_a_wall_seen_once_is_followed_by_motion_alone():
-    (found,) = track_wall(*moving(seen_lines=False), Fusion(along=0.0, midwall_fit=False), SEEN)
+    (found,) = track_wall(*moving(seen_lines=False), Fusion(along=0.0, wall_motion="none"), SEEN)
     np.testing.assert_allclose(found.lines[-1], WALL + 4 * STEP, atol=0.1)
     assert (found.deviation[-1] > found.deviation[0]).all(), "the further from the line, the less certain"
 
 
 def test_a_beat_begins_at_its_own_end_diastole():
-    (found,) = track_wall(*moving(ed=2), Fusion(along=0.0, midwall_fit=False), SEEN)
+    (found,) = track_wall(*moving(ed=2), Fusion(along=0.0, wall_motion="none"), SEEN)
     assert len(found.lines) == 3 and found.beat.ed == 2
     np.testing.assert_allclose(found.lines[0], WALL + 2 * STEP, atol=0.05)
 
 
 def test_end_systole_stays_where_the_user_puts_it():
-    kept, moved = (track_wall(*moving(es=es), Fusion(midwall_fit=False), SEEN)[0].beat.es for es in (3, None))
+    kept, moved = (track_wall(*moving(es=es), Fusion(wall_motion="none"), SEEN)[0].beat.es for es in (3, None))
     assert kept == 3 and 1 <= moved <= 3
 
 
@@ -93,7 +93,7 @@ def test_how_far_the_directions_miss_each_other_is_the_mean_over_the_beat():
     missed = torch.zeros(4, 1, HEIGHT, WIDTH)
     missed[1], missed[3] = 0.4, 0.8
     (found,) = track_wall(
-        case, wall, RegistrationResult(result.ddf, inconsistency=missed), Fusion(midwall_fit=False), SEEN
+        case, wall, RegistrationResult(result.ddf, inconsistency=missed), Fusion(wall_motion="none"), SEEN
     )
     np.testing.assert_allclose(found.missed, 0.3, atol=1e-6)
 
@@ -101,7 +101,7 @@ def test_how_far_the_directions_miss_each_other_is_the_mean_over_the_beat():
 def test_points_beyond_the_sector_are_outside():
     seen = SEEN.copy()
     seen[:, :45] = False
-    (found,) = track_wall(*moving(), Fusion(along=0.0, midwall_fit=False), seen)
+    (found,) = track_wall(*moving(), Fusion(along=0.0, wall_motion="none"), seen)
     # in the first frame the mid-wall lies at columns 32 to 98, and it goes left by 3 pixels
     expected = (WALL[1, :, 1] + 4 * STEP[1]) < 44.4
     agree = found.outside == expected

@@ -24,11 +24,10 @@ from cardiac_motion.cine.sector import sector_mask
 from cardiac_motion.fields.ddf import sample
 from cardiac_motion.fields.ncc import local_ncc
 from cardiac_motion.fields.points import field_at, step_forward, track
-from cardiac_motion.registration.midwall import follow_inside
 from cardiac_motion.registration.result import RegistrationResult
+from cardiac_motion.registration.wall_motion import regularise_wall
 from cardiac_motion.strain_pipeline.tracking.wall import Wall, find_nearest_frame
 from cardiac_motion.ventricle.beats import Beat, refine_end_systole
-from cardiac_motion.ventricle.contours import wall_mask
 from cardiac_motion.ventricle.kalman import smooth_with_deviation
 from cardiac_motion.ventricle.strain import cavity_areas
 
@@ -49,7 +48,7 @@ class Fusion:
         radius: of the LNCC² window, part of the length.
         smoother: go back through the frames too.
         along: standard deviation of the Gaussian that smooths each line along itself, part of the line; 0 leaves it.
-        midwall_fit: the motion of the wall's borders and ends is taken from its inside (``registration.midwall``).
+        wall_motion: how the wall moves (``registration.wall_motion``).
     """
 
     position_sd: float | None = 1.0
@@ -58,7 +57,7 @@ class Fusion:
     radius: float = 0.06
     smoother: bool = True
     along: float = 0.025
-    midwall_fit: bool = True
+    wall_motion: str = "midwall"
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +128,7 @@ def track_beat(
     known = np.asarray(np.isfinite(walls).all((1, 2, 3)))
     first = drawn[0] if drawn else find_nearest_frame(known, Beat(0, beat.es - beat.ed, count - 1, beat.complete))
     endo = walls[first, 0]
-    if fusion.midwall_fit:
-        ddf = follow_inside(ddf, wall_mask(endo, walls[first, 2], case.size), first)
+    ddf = regularise_wall(fusion.wall_motion, image, ddf, endo, walls[first, 2], first)
     size = float(np.linalg.norm(endo - endo[[0, -1]].mean(0), axis=1).max())
     radius = max(3, round(fusion.radius * size / 2))
     places = walls.reshape(count, -1, 2)

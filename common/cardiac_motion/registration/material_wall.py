@@ -1,0 +1,534 @@
+"""Lagrangian registration of a wall in material coordinates: the windows live in the tissue and deform with it.
+
+The wall is straightened. With s along it (0 to 1, base to base) and d across it (endocardium 0, epicardium 1), the
+material point (s, d) lies in frame t at
+
+``x_t(s, d) = x_0(s, d) + v_t(s, d) + Σ_k B_k(s, d) u_tk``.
+
+Here v is the displacement that the fields between neighbouring frames give, regularised by the affine motion that fits
+best around each point inside the wall; the B are splines, cubic in s and linear in d; u is the unknown correction, 0 in
+the reference frame. ``I_t(x_t(s, d))`` is a picture of the wall alone. If the motion is true, these pictures differ by
+noise and speckle decorrelation only. Let row t of ``w_c`` hold the samples of window c in frame t, less their mean and
+divided by their norm. Then ``R_c = w_c w_cᵀ`` holds the correlations ρ of that window between all pairs of frames, and
+u minimises
+
+``−Σ_c Σ_(a<b) κ_ab ψ(ρ_cab) + m (λ_s |∂²_s u|² + λ_d |∂_d u|² + λ_t |∂²_t u|² + λ_0 |u|²) / 2``.
+
+``ψ(ρ) = −½ log(1 − (1 − c) ρ²)`` for ρ > 0, and 0 below; at c = 0 it is the mutual information of two Gaussian windows.
+So a pair of frames counts by how well it matches, whatever the gap between them: its pull, ψ' ∝ ρ / (1 − (1 − c) ρ²),
+vanishes once the speckle has decorrelated. κ, 1 elsewhere, is greater for pairs with the reference frame; they hold
+drift down, and where a beat ends as it began they close the motion. m is the mean second derivative that the data term
+would have if all ρ were 1, so that where frames match badly the correction is held. No pixel beside the wall is read,
+but for the width of the Gaussian that smooths the frames.
+
+Newton's method, from coarse to fine. The gradient is exact. The Hessian lets each window move as a whole,
+``Σ_ab κ ψ'(ρ) ρ (δ_a − δ_b)ᵀ M_c (δ_a − δ_b)`` with the structure tensor M_c, and is inverted by conjugate gradients.
+
+Related: De Craene et al. 2012, temporal diffeomorphic free-form deformation (10.1016/j.media.2011.10.006);
+Ledesma-Carbayo et al. 2005, spatio-temporal registration of echocardiograms (10.1109/TMI.2005.852050).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.interpolate import BSpline, CubicSpline
+from torch import Tensor
+from torch.nn import functional
+
+from cardiac_motion.fields.points import track
+
+Array = NDArray[np.float64]
+
+_NODES_ACROSS = 7  # at which the fields are followed
+_RIDGE = 0.02  # of an affine fit's slopes: without depth to tell a slope from, there is none
+_NOISE = 2e-4  # variance of a window that speckle must exceed, unit range squared
+_DEEPEST = 40  # samples across the wall
+_ROOM = 8  # pixels around the wall where its points may go
+_HALVINGS = 5  # of a step that does not lower the sum
+_BEYOND = 0.3  # of the thickness: how far outside the wall its own motion is continued before it fades
+
+
+@dataclass(frozen=True)
+class WallSettings:
+    """Settings of the registration; lengths are fractions of the wall's mid-wall length.
+
+    Attributes:
+        samples: along the wall, at most; a sample is never smaller than a pixel.
+        window: length of a window along the wall.
+        windows_across: overlapping windows across the wall.
+        controls: control points of the correction along the wall, at least 4.
+        controls_across: across the wall, at least 2.
+        floor: c of ψ, in (0, 1].
+        along, across, over_time, size: λ_s, λ_d, λ_t and λ_0, a control point or a frame apart.
+        midwall: standard deviation of the Gaussian of the affine fit of v, fraction of the wall's thickness.
+        scales: of each scale, the standard deviation of the Gaussian that smooths the frames (samples), and κ of the
+            reference frame.
+        iterations: of Newton's method at each scale, at most.
+        tolerance: pixels; a scale ends when no control point moves further,
+        least_gain: or when the sum is lowered by no more than this fraction.
+    """
+
+    samples: int = 300
+    window: float = 0.05
+    windows_across: int = 3
+    controls: int = 30
+    controls_across: int = 3
+    floor: float = 0.8
+    along: float = 1.0
+    across: float = 0.1
+    over_time: float = 3.0
+    size: float = 0.03
+    midwall: float = 0.6
+    scales: tuple[tuple[float, float], ...] = ((2.0, 10.0), (0.7, 10.0))
+    iterations: int = 8
+    tolerance: float = 0.02
+    least_gain: float = 1e-4
+
+
+class StraightWall:
+    """A wall's material grid in the reference frame.
+
+    Args:
+        endo, epi: ``[P, 2]`` (row, column) in pixels, point k of one across the wall from point k of the other.
+        settings: how finely it is sampled.
+    """
+
+    def __init__(self, endo: Array, epi: Array, settings: WallSettings) -> None:
+        middle = (np.asarray(endo) + epi) / 2
+        arc = np.concatenate([[0.0], np.linalg.norm(np.diff(middle, axis=0), axis=1).cumsum()])
+        self.length, self.fractions = float(arc[-1]), arc / arc[-1]
+        self.thickness = float(np.linalg.norm(epi - np.asarray(endo), axis=1).mean())
+        self._lines = [CubicSpline(self.fractions, line) for line in (endo, epi)]
+        count = int(np.clip(round(self.length), 24, settings.samples))
+        self.pixels = self.length / count  # a sample along the wall
+        depth = int(np.clip(round(self.thickness / self.pixels) + 1, 6, _DEEPEST))
+        self.s, self.d = (np.arange(count) + 0.5) / count, (np.arange(depth) + 0.5) / depth
+
+    def points(self, s: Array, d: Array) -> Array:
+        """Points ``[S, D, 2]`` of the reference frame; beyond 0 and 1 the wall goes on straight.
+
+        Examples:
+            >>> line = np.stack([np.linspace(0, 30, 31), np.zeros(31)], -1)
+            >>> wall = StraightWall(line, line + [0, 10], WallSettings())
+            >>> wall.points(np.array([0.5, 1.1]), np.array([0.2]))[:, 0].round(6).tolist()
+            [[15.0, 2.0], [33.0, 2.0]]
+        """
+        endo, epi = (_continue_straight(line, s)[:, None] for line in self._lines)
+        return np.asarray(endo + (epi - endo) * d[None, :, None])
+
+
+def _continue_straight(spline: CubicSpline, s: Array, axis: int = 0) -> Array:
+    inside = np.clip(s, 0, 1)
+    beyond = (s - inside).reshape([-1] + [1] * (spline.c.ndim - 2 - axis))
+    return np.asarray(spline(inside) + spline(inside, 1) * beyond)
+
+
+def linear_basis(d: Array, count: int) -> Array:
+    """Linear B-splines ``[D, count]`` on [0, 1]; they go on straight beyond.
+
+    Examples:
+        >>> linear_basis(np.array([0.25, 1.5]), 3).tolist()
+        [[0.5, 0.5, 0.0], [0.0, -1.0, 2.0]]
+    """
+    cell = np.clip(np.floor(d * (count - 1)).astype(int), 0, count - 2)
+    share, rows = d * (count - 1) - cell, np.arange(len(d))
+    basis = np.zeros((len(d), count))
+    basis[rows, cell], basis[rows, cell + 1] = 1 - share, share
+    return basis
+
+
+def cubic_basis(s: Array, count: int) -> Array:
+    """Clamped cubic B-splines ``[S, count]`` on [0, 1]; they go on straight beyond.
+
+    Examples:
+        >>> cubic_basis(np.array([0.0, 0.5, 1.0]), 5).round(3).tolist()
+        [[1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.25, 0.5, 0.25, 0.0], [0.0, 0.0, 0.0, 0.0, 1.0]]
+    """
+    knots = np.concatenate([[0.0] * 3, np.linspace(0, 1, count - 2), [1.0] * 3])
+    spline, inside = BSpline(knots, np.eye(count), 3), np.clip(s, 0, 1)
+    return np.asarray(spline(inside) + spline(inside, 1) * (s - inside)[:, None])
+
+
+def affine_smoother(points: Array, weight: Array, sigma: float) -> Array:
+    """The matrix ``[N, N]`` that replaces values at points by the affine function that fits them best around each.
+
+    Args:
+        points: ``[N, 2]``.
+        weight: ``[N]``; a Gaussian of the distance multiplies it.
+        sigma: of the Gaussian, the points' unit.
+
+    Examples:
+        >>> row, column = np.mgrid[:6.0, :6.0].reshape(2, -1)
+        >>> plane = 2 + 0.5 * row - column
+        >>> fitted = affine_smoother(np.stack([row, column], -1), np.ones(36), 2.0) @ plane
+        >>> bool(np.abs(fitted - plane).max() < 0.2)
+        True
+    """
+    offset = (points[None] - points[:, None]) / sigma
+    near = weight[None] * np.exp(-0.5 * (offset**2).sum(-1))
+    basis = np.concatenate([np.ones((*near.shape, 1)), offset], -1)
+    normal = np.einsum("ij,ijk,ijl->ikl", near, basis, basis, optimize=True) + 1e-12 * np.eye(3)
+    normal += (_RIDGE * near.sum(1))[:, None, None] * np.diag([0.0, 1.0, 1.0])
+    return np.asarray(np.einsum("ik,ijk,ij->ij", np.linalg.inv(normal)[:, 0], basis, near, optimize=True))
+
+
+class WallMotion:
+    """Displacements of a wall since its reference frame, anywhere in it.
+
+    Args:
+        wall: the wall.
+        nodes: s ``[N]`` at which ``start`` is known.
+        start: v ``[T, N, M, 2]`` in pixels, evenly spaced across the wall.
+        correction: u ``[T, Ks, Kd, 2]`` in pixels.
+    """
+
+    def __init__(self, wall: StraightWall, nodes: Array, start: Array, correction: Array) -> None:
+        self.wall, self.nodes, self.began, self.correction = wall, nodes, start, correction
+        self._spline = CubicSpline(nodes, start, axis=1)
+
+    def start(self, s: Array, d: Array) -> Array:
+        """v ``[T, S, D, 2]``."""
+        along = _continue_straight(self._spline, s, 1)
+        return np.asarray(np.einsum("tsmn,dm->tsdn", along, linear_basis(d, self.began.shape[2]), optimize=True))
+
+    def displacement(self, s: Array, d: Array) -> Array:
+        """``[T, S, D, 2]`` (row, column) in pixels."""
+        added = _spread(self.correction, *_bases(s, d, self.correction.shape))
+        return np.asarray(self.start(s, d) + added)
+
+    def path(self, s: Array, d: Array) -> Array:
+        """Places ``[T, S, D, 2]`` (row, column) in pixels."""
+        return np.asarray(self.wall.points(s, d) + self.displacement(s, d))
+
+
+def _bases(s: Array, d: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    return cubic_basis(s, shape[1]), linear_basis(d, shape[2])
+
+
+def _spread(u: Array, along: Array, across: Array) -> Array:
+    return np.asarray(np.einsum("sk,tkln,dl->tsdn", along, u, across, optimize=True))
+
+
+def begin(wall: StraightWall, ddf: Tensor, first: int, settings: WallSettings) -> WallMotion:
+    """The motion that fields give, regularised by the affine motion around each point inside the wall; no correction.
+
+    Args:
+        wall: in frame ``first``.
+        ddf: ``[T − 1, 2, H, W]`` in pixels, pair t with moving = frame t, fixed = frame t + 1.
+        first: the reference frame.
+        settings: their ``midwall`` and numbers of control points.
+    """
+    nodes = np.linspace(0, 1, int(np.clip(round(6 * wall.length / wall.thickness), 24, 72)))
+    across = np.linspace(0, 1, _NODES_ACROSS)
+    points = wall.points(nodes, across).reshape(-1, 2)
+    moved = track(torch.from_numpy(points).float(), ddf, first).double().numpy() - points
+    deep = np.minimum(
+        np.minimum(across, 1 - across)[None] * wall.thickness, np.minimum(nodes, 1 - nodes)[:, None] * wall.length
+    )
+    moved = affine_smoother(points, deep.ravel() ** 2 + 1e-6, settings.midwall * wall.thickness) @ moved
+    none = np.zeros((len(moved), settings.controls, settings.controls_across, 2))
+    return WallMotion(wall, nodes, moved.reshape(len(moved), len(nodes), len(across), 2), none)
+
+
+class Windows(NamedTuple):
+    """Correlations of all windows at one correction.
+
+    Attributes:
+        rho: ``[C, T, T]``.
+        samples: ``[T, C, n]``, without mean and of norm 1.
+        norm: ``[T, C, 1]`` before that.
+        slope: ``[T, 2, S · D]``, the frames' gradient at the samples, a pixel.
+    """
+
+    rho: Tensor
+    samples: Tensor
+    norm: Tensor
+    slope: Tensor
+
+
+class WallObjective:
+    """The data term of the module's sum, at one scale.
+
+    Args:
+        motion: where it begins.
+        frames: ``[T, H, W]``, unit range.
+        blur: standard deviation of the Gaussian that smooths the frames, samples.
+        link: κ of pairs with the reference frame.
+        first: the reference frame.
+        settings: windows, control points and c.
+    """
+
+    def __init__(
+        self, motion: WallMotion, frames: Array, blur: float, link: float, first: int, settings: WallSettings
+    ) -> None:
+        wall = motion.wall
+        self.floor, self._size = settings.floor, (len(wall.s), len(wall.d))
+        self._along, self._across = _bases(wall.s, wall.d, motion.correction.shape)
+        base = wall.points(wall.s, wall.d) + motion.start(wall.s, wall.d)
+        corner, self._images = _smooth_around(frames, base, blur * wall.pixels)
+        self._base = torch.from_numpy(base - corner).float()
+        self._index, kernel = _place_windows(wall, settings)
+        weights = np.zeros((len(kernel), len(wall.s) * len(wall.d)))
+        np.put_along_axis(weights, self._index.numpy(), kernel, 1)
+        self.centres = np.einsum(
+            "csd,sk,dl->ckl", weights.reshape(-1, *self._size), self._along, self._across, optimize=True
+        ).reshape(len(kernel), -1)
+        self._kernel = torch.from_numpy(kernel).float()
+        self._pairs = torch.ones(len(frames), len(frames))
+        self._pairs[first] = self._pairs[:, first] = link
+        self._pairs.fill_diagonal_(0)
+
+    def correlate(self, u: Array) -> Windows:
+        """Correlations at a correction ``[T, Ks, Kd, 2]``."""
+        points = self._base + torch.from_numpy(_spread(u, self._along, self._across)).float()
+        height, width = self._images.shape[2:]
+        grid = points.flip(-1) * points.new_tensor([2 / (width - 1), 2 / (height - 1)]) - 1
+        found = functional.grid_sample(self._images, grid, mode="bilinear", padding_mode="border", align_corners=True)
+        flat = found.flatten(2)
+        samples = flat[:, 0][:, self._index]
+        samples = (samples - (samples * self._kernel).sum(-1, keepdim=True)) * self._kernel.sqrt()
+        norm = (samples.square().sum(-1, keepdim=True) + _NOISE).sqrt()
+        samples = samples / norm
+        rows = samples.transpose(0, 1)
+        return Windows(rows @ rows.transpose(1, 2), samples, norm, flat[:, 1:])
+
+    def value(self, rho: Tensor) -> float:
+        """−Σ κ ψ(ρ) of correlations ``[C, T, T]``."""
+        psi = -0.5 * torch.log1p(-(1 - self.floor) * rho.clamp(0, 1).square())
+        return -0.5 * float((psi * self._pairs).sum(dtype=torch.float64).item())
+
+    def stiffness(self, tensor: Array) -> float:
+        """m: the mean second derivative that the data term would have if every ρ were 1; a control and axis.
+
+        Args:
+            tensor: structure tensors ``[C, 2, 2]``.
+        """
+        pull = (1 - self.floor) / self.floor * float(self._pairs.sum())
+        windows = float((self.centres**2).sum(1) @ np.trace(tensor, axis1=1, axis2=2))
+        return pull * windows / (2 * self.centres.shape[1] * len(self._pairs)) + 1e-12
+
+    def derivatives(self, at: Windows) -> tuple[Array, Array, Array]:
+        """Gradient ``[T, Ks, Kd, 2]``, and of each window its weights as a graph Laplacian ``[C, T, T]`` over frames
+        and its structure tensor ``[C, 2, 2]``."""
+        rho = at.rho.clamp(0, 1)
+        pull = (1 - self.floor) * rho / (1 - (1 - self.floor) * rho.square()) * self._pairs
+        g = -(pull @ at.samples.transpose(0, 1)).transpose(0, 1)
+        g = (g - (g * at.samples).sum(-1, keepdim=True) * at.samples) / at.norm * self._kernel.sqrt()
+        g = g - self._kernel * g.sum(-1, keepdim=True)
+        spread = torch.zeros(len(g), self._size[0] * self._size[1])
+        spread.index_add_(1, self._index.flatten(), g.flatten(1))
+        force = (spread[:, None] * at.slope).unflatten(2, self._size).double().numpy()
+        gradient = np.einsum("sk,tnsd,dl->tkln", self._along, force, self._across, optimize=True)
+        steep = at.slope[:, :, self._index]
+        steep = (steep - (steep * self._kernel).sum(-1, keepdim=True)) * (self._kernel.sqrt() / at.norm[:, None])
+        steep = steep - (steep * at.samples[:, None]).sum(-1, keepdim=True) * at.samples[:, None]
+        tensor = torch.einsum("tacn,tbcn->cab", steep, steep).double().numpy() / len(g)
+        weight = (pull * rho).double()
+        return gradient, (torch.diag_embed(weight.sum(-1)) - weight).numpy(), tensor
+
+
+def _smooth_around(frames: Array, points: Array, sigma: float) -> tuple[Array, Tensor]:
+    """The corner ``[2]`` of the part of the frames around points, and of it ``[T, 3, h, w]`` values and gradient."""
+    size, margin = np.array(frames.shape[1:]), math.ceil(4 * sigma) + _ROOM
+    edges = points.reshape(-1, 2)
+    low = np.clip(np.floor(edges.min(0)).astype(int) - margin, 0, size - 3)
+    high = np.clip(np.ceil(edges.max(0)).astype(int) + margin + 1, low + 3, size)
+    part = frames[:, low[0] : high[0], low[1] : high[1]].astype(np.float32)
+    smooth = ndimage.gaussian_filter(part, (0, sigma, sigma), mode="nearest")
+    return low, torch.from_numpy(np.stack([smooth, *np.gradient(smooth, axis=(1, 2))], 1))
+
+
+def _place_windows(wall: StraightWall, settings: WallSettings) -> tuple[Tensor, Array]:
+    """Samples ``[C, n]`` of each window (s · D + d) and their weights, of sum 1."""
+    count, depth, number = len(wall.s), len(wall.d), settings.windows_across
+    span = int(np.clip(round(settings.window * count), 5, count))
+    across = int(np.clip(round(2 * depth / (number + 1)), 3, depth))
+    starts = sorted({*range(0, count - span, max(1, span // 3)), count - span})
+    tops = np.unique(np.round(np.linspace(0, depth - across, number)).astype(int))
+    i, j = np.mgrid[:span, :across]
+    index = np.stack([((i + a) * depth + j + b).ravel() for a in starts for b in tops])
+    weight = np.broadcast_to(np.hanning(span + 2)[1:-1, None], i.shape).ravel()
+    return torch.from_numpy(index), np.tile(weight / weight.sum(), (len(index), 1))
+
+
+def refine(motion: WallMotion, frames: Array, first: int, settings: WallSettings) -> WallMotion:
+    """The motion with the correction of the module's sum.
+
+    Args:
+        motion: where it begins (``begin``).
+        frames: ``[T, H, W]``, unit range.
+        first: the reference frame.
+        settings: of the registration.
+    """
+    u, prior = motion.correction, WallPrior(motion.correction.shape, settings)
+    for blur, link in settings.scales:
+        u = _minimise(WallObjective(motion, frames, blur, link, first, settings), prior, u, first, settings)
+    return WallMotion(motion.wall, motion.nodes, motion.began, u)
+
+
+class WallPrior:
+    """The regularisation of the module's sum, as the operator that its gradient is.
+
+    Args:
+        shape: of u.
+        settings: its λ.
+    """
+
+    def __init__(self, shape: tuple[int, ...], settings: WallSettings) -> None:
+        self._over_time, self._along, self._across = (
+            weight * _square_of_differences(count, order)
+            for weight, count, order in zip(
+                (settings.over_time, settings.along, settings.across), shape[:3], (2, 2, 1), strict=True
+            )
+        )
+        self._size = settings.size
+
+    def __call__(self, u: Array) -> Array:
+        """``[T, Ks, Kd, 2]`` of u, m left out."""
+        return np.asarray(
+            np.einsum("ij,jkdn->ikdn", self._over_time, u) + np.einsum("ij,tjdn->tidn", self._along, u)
+            + np.einsum("ij,tkjn->tkin", self._across, u) + self._size * u
+        )  # fmt: skip
+
+
+def _square_of_differences(count: int, order: int) -> Array:
+    differences = np.diff(np.eye(count), min(order, count - 1), axis=0)
+    return np.asarray(differences.T @ differences)
+
+
+def _minimise(objective: WallObjective, prior: WallPrior, u: Array, first: int, settings: WallSettings) -> Array:
+    """u after Newton's method at one scale, 0 in the reference frame."""
+    free = np.ones((len(u), 1, 1, 1))
+    free[first] = 0
+    at, damping = objective.correlate(u), 0.0
+    gradient, weights, tensor = objective.derivatives(at)
+    m = objective.stiffness(tensor)
+    cost = objective.value(at.rho) + m / 2 * float((u * prior(u)).sum())
+    for _ in range(settings.iterations):
+        hessian = _hessian(objective, prior, weights, tensor, m, damping, free)
+        step = solve(hessian, -(gradient + m * prior(u)) * free)
+        for _ in range(_HALVINGS):
+            tried = u + step
+            at = objective.correlate(tried)
+            reached = objective.value(at.rho) + m / 2 * float((tried * prior(tried)).sum())
+            if reached < cost:
+                break
+            step, damping = step / 3, max(0.1, 3 * damping)
+        else:
+            return u
+        gain, u, cost, damping = cost - reached, tried, reached, damping / 3
+        if np.abs(step).max() < settings.tolerance or gain < settings.least_gain * abs(cost):
+            break
+        gradient, weights, tensor = objective.derivatives(at)
+    return u
+
+
+def _hessian(
+    objective: WallObjective, prior: WallPrior, weights: Array, tensor: Array, m: float, damping: float, free: Array
+) -> Callable[[Array], Array]:
+    centres = objective.centres
+
+    def apply(u: Array) -> Array:
+        windows = (centres @ u.reshape(len(u), -1, 2)).transpose(1, 0, 2)
+        pulled = (weights @ windows @ tensor).transpose(1, 0, 2)
+        return np.asarray(((centres.T @ pulled).reshape(u.shape) + m * (prior(u) + damping * u)) * free)
+
+    return apply
+
+
+def solve(apply: Callable[[Array], Array], right: Array, iterations: int = 100, tolerance: float = 0.01) -> Array:
+    """x of ``apply(x) = right`` by conjugate gradients, for a symmetric positive operator on arrays of any shape.
+
+    Examples:
+        >>> solve(lambda x: np.array([2.0, 4.0]) * x, np.array([2.0, 8.0]), tolerance=1e-9).round(6).tolist()
+        [1.0, 2.0]
+    """
+    x, left = np.zeros_like(right), right.copy()
+    direction, size = left.copy(), float((left**2).sum())
+    least = tolerance**2 * size
+    for _ in range(iterations):
+        if size <= least:
+            break
+        along = apply(direction)
+        share = size / float((direction * along).sum())
+        x, left = x + share * direction, left - share * along
+        new = float((left**2).sum())
+        direction, size = left + new / size * direction, new
+    return x
+
+
+def write_fields(motion: WallMotion, ddf: Tensor) -> Tensor:
+    """Fields between neighbouring frames that carry the wall as ``motion`` does; away from it they fade into others.
+
+    Args:
+        motion: of T frames.
+        ddf: ``[T − 1, 2, H, W]`` in pixels; what they are at a wall's thickness from it and beyond.
+
+    Returns:
+        ``[T − 1, 2, H, W]``.
+    """
+    wall = motion.wall
+    ends = _BEYOND * wall.thickness / wall.length
+    s = np.linspace(-ends, 1 + ends, math.ceil(1.5 * wall.length * (1 + 2 * ends)))
+    d = np.linspace(-_BEYOND, 1 + _BEYOND, math.ceil(1.5 * wall.thickness * (1 + 2 * _BEYOND)))
+    path = motion.path(s, d).reshape(len(ddf) + 1, -1, 2)
+    size, margin = np.array(ddf.shape[2:]), math.ceil(wall.thickness) + 2
+    low = np.clip(np.floor(path.min((0, 1))).astype(int) - margin, 0, size - 1)
+    high = np.clip(np.ceil(path.max((0, 1))).astype(int) + margin + 1, low + 1, size)
+    made = ddf.clone()
+    for t in range(len(ddf)):
+        part = made[t, :, low[0] : high[0], low[1] : high[1]]
+        field, near = _raster(path[t + 1] - low, path[t] - path[t + 1], (part.shape[1], part.shape[2]), wall.thickness)
+        part += near * (field - part)
+    return made
+
+
+def _raster(points: Array, values: Array, size: tuple[int, int], reach: float) -> tuple[Tensor, Tensor]:
+    """Values ``[P, 2]`` at points on a grid, ``[2, *size]``, continued outwards, and 1 there to 0 at ``reach`` away."""
+    corner = np.floor(points).astype(int)
+    share = points - corner
+    sums = np.zeros((3, size[0] * size[1]))
+    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        at = corner + [row, column]
+        weight = np.abs(1 - row - share[:, 0]) * np.abs(1 - column - share[:, 1])
+        weight = weight * ((at >= 0) & (at < size)).all(1)
+        flat = np.clip(at[:, 0], 0, size[0] - 1) * size[1] + np.clip(at[:, 1], 0, size[1] - 1)
+        for k, value in enumerate((values[:, 0], values[:, 1], 1.0)):
+            sums[k] += np.bincount(flat, weight * value, sums.shape[1])
+    maps = sums.reshape(3, *size)
+    covered = maps[2] > 0.5
+    wide = ndimage.gaussian_filter(maps.astype(np.float32), (0, reach / 3, reach / 3), mode="constant")
+    field = np.where(covered, maps[:2] / np.maximum(maps[2], 0.5), wide[:2] / np.maximum(wide[2], 1e-9))
+    off = ndimage.distance_transform_edt(~covered)
+    near = np.clip(1 - off / reach, 0, 1)
+    return torch.from_numpy(field).float(), torch.from_numpy(near**2 * (3 - 2 * near)).float()
+
+
+def follow_wall(
+    image: Tensor, ddf: Tensor, endo: Array, epi: Array, first: int = 0, settings: WallSettings | None = None
+) -> Tensor:
+    """Fields of a cine's pairs in which a wall moves as its own registration finds, begun from given fields.
+
+    Args:
+        image: ``[T − 1, 2, H, W]``, pair t is frames t (moving) and t + 1 (fixed); unit range.
+        ddf: ``[T − 1, 2, H, W]`` in pixels, of the same pairs.
+        endo, epi: the wall's borders in frame ``first``, ``[P, 2]`` (row, column) in pixels, point k of one across the
+            wall from point k of the other.
+        first: the reference frame.
+        settings: of the registration.
+
+    Returns:
+        ``[T − 1, 2, H, W]``; a wall's thickness away from the wall the given fields.
+    """
+    settings = settings or WallSettings()
+    frames = torch.cat([image[:, 0], image[-1:, 1]]).float().numpy()
+    start = begin(StraightWall(endo, epi, settings), ddf, first, settings)
+    return write_fields(refine(start, frames, first, settings), ddf)
