@@ -107,7 +107,7 @@ def measure_simulated() -> dict[str, Any]:
         wall = torch.stack([cine.labels(t + 1) == MYOCARDIUM for t in SIMULATED_PAIRS])[:, None]
         spacing = torch.tensor(cine.grid.spacing, dtype=torch.float32).view(1, 2, 1, 1)
         mask = sector_mask(image[:, 0][None])[None, None]
-        methods: dict[str, Method] = {"unmoved": lambda i, m: torch.zeros_like(i), **{p: nmsr(p) for p in PRESETS}}
+        methods: dict[str, Method] = {"identity": lambda i, m: torch.zeros_like(i), **{p: nmsr(p) for p in PRESETS}}
         for name, method in {**methods, "ants_cc": ants_cc}.items():
             ddf = method(image, mask)
             error = ((ddf - truth) * spacing).square().sum(1, keepdim=True).sqrt()

@@ -5,7 +5,7 @@ import torch
 
 from cardiac_motion.fields.ddf import smooth
 from cardiac_motion.fields.points import track
-from cardiac_motion.registration.midwall import correct_step, fit_affine, follow_inside, lead
+from cardiac_motion.registration.midwall import accumulate_fields, correct_step, fit_affine, follow_midwall
 
 SIZE, TOP, LEFT, WIDTH, HEIGHT = (80, 72), 20.0, 28.0, 14.0, 40.0
 ENDS = torch.tensor([[TOP, LEFT], [TOP, LEFT + WIDTH], [TOP + HEIGHT, LEFT], [TOP + HEIGHT, LEFT + WIDTH]])
@@ -53,21 +53,21 @@ def off(steps, anchor=0):
 def test_the_ends_of_a_wall_follow_it(anchor):
     steps = blurred_steps()
     wall = in_strip(origin(grid(), anchor))
-    before, after = off(steps, anchor), off(follow_inside(steps, wall, anchor), anchor)
+    before, after = off(steps, anchor), off(follow_midwall(steps, wall, anchor), anchor)
     assert before.max() > 2, "what is beside the strip holds its corners back"
     assert after.max() < 0.55 * before.max() and after.mean() < 0.5 * before.mean()
 
 
 def test_far_from_the_wall_and_without_one_nothing_changes():
     steps = blurred_steps()
-    found = follow_inside(steps, in_strip(grid()))
+    found = follow_midwall(steps, in_strip(grid()))
     assert torch.equal(found[..., :4], steps[..., :4]) and torch.equal(found[..., -4:], steps[..., -4:])
-    assert torch.equal(follow_inside(steps, torch.zeros(SIZE, dtype=torch.bool)), steps)
+    assert torch.equal(follow_midwall(steps, torch.zeros(SIZE, dtype=torch.bool)), steps)
 
 
 def test_an_affine_motion_of_everything_stays_as_it_is():
     steps = torch.stack([(place(origin(grid(), t + 1), t) - grid()).movedim(-1, 0) for t in range(FRAMES - 1)])
-    found = follow_inside(steps, in_strip(grid()))
+    found = follow_midwall(steps, in_strip(grid()))
     assert off(found).max() < 0.1
     assert (found - steps)[..., 16:64, 16:56].abs().max() < 0.05
 
@@ -84,7 +84,7 @@ def test_an_affine_fit_goes_on_beyond_what_it_is_fitted_to():
 
 def test_steps_lead_to_every_frame_and_back():
     steps = torch.stack([(place(origin(grid(), t + 1), t) - grid()).movedim(-1, 0) for t in range(FRAMES - 1)])
-    led, back = lead(steps, 4)
+    led, back = accumulate_fields(steps, 4)
     inner = (slice(None), slice(24, 50), slice(20, 48))
     for t in (0, 8):
         there = place(origin(grid(), 4), t) - grid()
@@ -94,5 +94,5 @@ def test_steps_lead_to_every_frame_and_back():
 
 
 def test_bars_are_named(bar_names):
-    follow_inside(blurred_steps(), in_strip(origin(grid(), 0)))
+    follow_midwall(blurred_steps(), in_strip(origin(grid(), 0)))
     assert bar_names == ["inverse fields", "corrected fields"]

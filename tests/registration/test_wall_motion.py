@@ -6,7 +6,7 @@ import torch
 
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.registration.material_wall import follow_wall
-from cardiac_motion.registration.midwall import follow_inside
+from cardiac_motion.registration.midwall import follow_midwall
 from cardiac_motion.registration.wall_motion import check_wall_motion, regularise_wall
 from cardiac_motion.ventricle.contours import wall_mask
 
@@ -29,7 +29,7 @@ def test_each_name_is_its_own_way(case):
     image, ddf = case
     assert regularise_wall("none", image, ddf, ENDO, EPI) is ddf
     inside = regularise_wall("midwall", image, ddf, ENDO, EPI, 1)
-    assert torch.equal(inside, follow_inside(ddf, wall_mask(ENDO, EPI, SIZE), 1))
+    assert torch.equal(inside, follow_midwall(ddf, wall_mask(ENDO, EPI, SIZE), 1))
     material = regularise_wall("material", image, ddf, ENDO, EPI, 1)
     assert torch.equal(material, follow_wall(image, ddf, ENDO, EPI, 1))
     inner = (slice(None), 0, slice(20, 50), slice(28, 36))

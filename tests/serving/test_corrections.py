@@ -159,9 +159,9 @@ def test_a_drawn_wall_is_the_same_as_its_file(case):
     found = C.measure_with_edits(case, "dis", edits).study
     path = case / "contour.json"
     path.write_text(json.dumps(C.contour_content(edits["drawn"])), encoding="utf-8")
-    kept = C.read_kept_once(case, "dis")
+    kept = C.read_cache_once(case, "dis")
     entry = replace(kept.case.entry, contour=str(path), ed=beat.beat.ed)
     measures, fusion, gate = C.configure_measuring("dis", "{}")
-    other = C.measure_kept(replace(kept, case=replace(kept.case, entry=entry)), measures, fusion, gate)
+    other = C.measure_cached(replace(kept, case=replace(kept.case, entry=entry)), measures, fusion, gate)
     assert found.measured.means["gls"] == other.measured.means["gls"]
     assert found.measured.means["gls"] != first.measured.means["gls"]

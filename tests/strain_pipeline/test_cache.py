@@ -31,7 +31,7 @@ def folder(heart, tmp_path):  # noqa: F811
     labels = np.stack([labels_at(s) for s in SHARE])
     areas = (labels == 1).sum((1, 2)).astype(float)
     seen = np.ones(labels.shape[1:], bool)
-    K.write_cine_kept(tmp_path, case, seen, LIKELY)
+    K.write_cine_cache(tmp_path, case, seen, LIKELY)
     K.write_segmented(tmp_path, Segmented(torch.from_numpy(labels), areas, *walls_of(labels, 120)))
     K.write_motion(tmp_path / "m", RegistrationResult(fields(), seconds=1.5), "known")
     return tmp_path
@@ -39,14 +39,14 @@ def folder(heart, tmp_path):  # noqa: F811
 
 def again(folder, **said):
     off = said.pop("exclude_segments", None)
-    kept = K.replace_entry(K.read_kept(folder, folder / "m"), **said)
-    return K.measure_kept(kept, StrainMeasures(min_lncc2=-1.0, exclude_segments=off))
+    kept = K.replace_entry(K.read_cache(folder, folder / "m"), **said)
+    return K.measure_cached(kept, StrainMeasures(min_lncc2=-1.0, exclude_segments=off))
 
 
 def test_what_is_kept_gives_the_strain_of_the_motion(folder):
     study = again(folder)
     assert study.measured.means["gls"] == pytest.approx(-20, abs=0.8)
-    assert K.read_kept(folder, folder / "m").result.seconds == 1.5
+    assert K.read_cache(folder, folder / "m").result.seconds == 1.5
     kept = K.read_case(folder)[0]
     torch.testing.assert_close(kept.image[3, 1], kept.image[4, 0])
 
@@ -54,7 +54,7 @@ def test_what_is_kept_gives_the_strain_of_the_motion(folder):
 @pytest.mark.parametrize(("energy", "seen_as"), [(0.5, "0.5"), (float("nan"), "nan")])
 def test_a_cached_cine_unlike_the_training_is_refused(folder, heart, energy, seen_as):  # noqa: F811
     seen = K.read_case(folder)[2]
-    K.write_cine_kept(folder, heart[0], seen, replace(LIKELY, energy=energy))
+    K.write_cine_cache(folder, heart[0], seen, replace(LIKELY, energy=energy))
     with pytest.raises(InputError, match=f"like what was trained on {seen_as}"):
         again(folder)
 
@@ -62,7 +62,7 @@ def test_a_cached_cine_unlike_the_training_is_refused(folder, heart, energy, see
 def test_a_cache_without_the_energy_is_read_as_no_cache(folder):
     about = json.loads((folder / K.ABOUT).read_text(encoding="utf-8"))
     (folder / K.ABOUT).write_text(json.dumps(about | {"probabilities": {"apical_4ch": 0.9}}), encoding="utf-8")
-    with pytest.raises(InputError, match="nothing is kept of this cine"):
+    with pytest.raises(InputError, match="no cached data of this cine"):
         K.read_case(folder)
 
 
@@ -77,7 +77,7 @@ def test_the_cache_keeps_every_value_of_a_cine_and_of_its_fields(folder, heart):
         "crop": (0, 0, 9, 9),
     }
     cine = MetaTensor(case.cine.as_tensor(), meta={**case.cine.meta, **said})
-    K.write_cine_kept(folder, replace(case, cine=cine), seen, LIKELY)
+    K.write_cine_cache(folder, replace(case, cine=cine), seen, LIKELY)
     assert asdict(K.read_case(folder)[0].meta) == asdict(CineMeta.from_cine(cine))
     whole = RegistrationResult(fields(), (), torch.rand(13, 1, 4, 4), torch.rand(13, 2, 4, 4), 1.5, 2.5)
     K.write_motion(folder / "whole", whole, "all values")

@@ -33,7 +33,7 @@ def encode_movie(frames: Iterable[np.ndarray], rate: float, crf: int = 25, aspec
     Raises:
         InputError: this build of FFmpeg can't encode it, or there is no frame.
     """
-    av = import_extra("av", "a film")
+    av = import_extra("av", "a movie")
     av.logging.set_level(av.logging.PANIC)
     file = io.BytesIO()
     stream: Any = None
@@ -83,7 +83,7 @@ def write_movie(path: str | Path, frames: Iterable[np.ndarray], rate: float) -> 
 
 
 def _codec() -> str:
-    av = import_extra("av", "a film")
+    av = import_extra("av", "a movie")
 
     for name in CODECS:
         try:

@@ -18,7 +18,7 @@ cv2: Any = LazyExtra("cv2", "a figure")
 
 
 def check_figures() -> None:
-    """See that figures and films can be made, before anything that takes long.
+    """See that figures and movies can be made, before anything that takes long.
 
     Raises:
         InputError: a package is missing; the line names it.

@@ -1,6 +1,6 @@
 """The evaluator that every bundle runs: one case after the other, and a bad one never stops the list.
 
-A case goes one way, from the file to the report, and each kind of evaluator says which in its ``journey``: plain
+A case goes one way, from the file to the report, and each kind of evaluator says which in its ``process``: plain
 functions, called in their order, each from one typed value to the next. Handlers watch: they are given the case when it
 is read and the report when it is written.
 """
@@ -65,7 +65,7 @@ class Report(Keyed):
 
 
 class CaseEvaluator(Evaluator):
-    """Takes each case of a data set along its ``journey``.
+    """Takes each case of a data set along its ``process``.
 
     ``engine.state.output`` then holds the report, ``engine.state.metrics`` the means of its metrics over the cases so
     far, ``engine.state.failed`` maps the cases that could not be done to the reason.
@@ -106,7 +106,7 @@ class CaseEvaluator(Evaluator):
         )
         self.network = network.to(self.state.device)
 
-    def journey(self, case: Any) -> Report:
+    def process(self, case: Any) -> Report:
         """The way of a case from what was read to its report, its files written whole on the way.
 
         Raises:
@@ -211,7 +211,7 @@ class CaseEvaluator(Evaluator):
             case = self.read_case(index)
             self.state.batch = case
             self.fire_event(CaseEvents.CASE_READ)
-            report = self.journey(case)
+            report = self.process(case)
             self.state.output = report
             for key, value in report.scores.metrics.items():
                 self._done.setdefault(key, []).append(value)

@@ -71,7 +71,7 @@ class CineEvaluator(CaseEvaluator):
         self.wall_motion = check_wall_motion(wall_motion)
         self.files = {"save_fields": save_fields, "save_figures": save_figures, "save_warped": save_warped}
 
-    def journey(self, case: CineCase) -> CineReport:
+    def process(self, case: CineCase) -> CineReport:
         """From frames to fields, scores, and files."""
         result = self.fields_of(case)
         borders = None if self.wall_motion == "none" else read_borders(case, self.contour, self.ed)

@@ -78,7 +78,7 @@ class VolumeEvaluator(CaseEvaluator):
         self.back = Invertd("pred", self.dataset.transform, orig_keys="image", nearest_interp=False)  # type: ignore[attr-defined]
         self.postprocessing = self.postprocessing or Compose([self.back, AsDiscreted("pred", argmax=True)])
 
-    def journey(self, case: VolumeCase) -> VolumeReport:
+    def process(self, case: VolumeCase) -> VolumeReport:
         """From a volume to its labels, scores, and files."""
         result, labels = self.segment(case)
         scores = volume_scores(case, result, labels)

@@ -79,7 +79,7 @@ class BloodEvaluator(CaseEvaluator):
         self.method, self.time_sigma, self.radius = method, time_sigma, radius
         self.save_fields, self.save_figures = save_fields, save_figures
 
-    def journey(self, case: CineCase) -> CineReport:
+    def process(self, case: CineCase) -> CineReport:
         """From frames to fields, flow, scores, and files."""
         case, result, flow = self.measure_case(case)
         scores = reconstruction_scores(case, result, self.radius) | flow.scores()

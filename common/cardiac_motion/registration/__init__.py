@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "gaps": ["GapsInferer"],
         "losses": ["MembershipRegistrationLoss", "RegistrationLoss"],
         "material_wall": ["follow_wall"],
-        "midwall": ["follow_inside"],
+        "midwall": ["follow_midwall"],
         "overlap": ["segmentation_scores"],
         "pairwise": ["PairwiseInferer", "SizedInferer", "SpannedInferer", "make_consistent"],
         "result": ["RegistrationInferer", "RegistrationResult", "Stage", "register"],

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from cardiac_motion.core.bars import show_bar
 from cardiac_motion.fields.ddf import compose, warp
-from cardiac_motion.registration.midwall import correct_step, lead
+from cardiac_motion.registration.midwall import accumulate_fields, correct_step
 from cardiac_motion.registration.result import RegistrationInferer, RegistrationResult, follow_each_other, register
 
 
@@ -137,7 +137,7 @@ class AnchoredInferer(RegistrationInferer):
 
     def _anchor_run(self, frames: Tensor, steps: Tensor, anchor: int, first: int, network: nn.Module) -> Tensor:
         """The steps ``[T − 1, 2, H, W]`` of a run of frames ``[T, 1, H, W]``, of which ``first`` is the first."""
-        starts, back = lead(steps, anchor)
+        starts, back = accumulate_fields(steps, anchor)
         device = next((p.device for p in network.parameters()), frames.device)
         pairs = torch.cat([frames, frames[anchor : anchor + 1].expand_as(frames)], 1)
         batches = list(zip(pairs.split(self.batch_size), starts.split(self.batch_size), strict=True))

@@ -66,8 +66,8 @@ def fit_affine(field: Tensor, weight: Tensor, sigma: float) -> Tensor:
     return fitted.permute(2, 0, 1).reshape(field.shape).to(field.dtype)
 
 
-def lead(steps: Tensor, anchor: int) -> tuple[Tensor, Tensor]:
-    """Where the steps of a cine lead to and from one of its frames.
+def accumulate_fields(steps: Tensor, anchor: int) -> tuple[Tensor, Tensor]:
+    """Compose the pairwise fields of a cine to and from a reference frame.
 
     Args:
         steps: ``[T − 1, 2, H, W]`` in pixels, pair t with moving = frame t, fixed = frame t + 1.
@@ -78,7 +78,7 @@ def lead(steps: Tensor, anchor: int) -> tuple[Tensor, Tensor]:
         ``[T, 2, H, W]`` each.
 
     Examples:
-        >>> led, back = lead(-torch.ones(2, 2, 8, 8), 1)
+        >>> led, back = accumulate_fields(-torch.ones(2, 2, 8, 8), 1)
         >>> led[:, 0, 4, 4].tolist(), back[:, 0, 4, 4].tolist()
         ([-1.0, 0.0, 1.0], [1.0, 0.0, -1.0])
     """
@@ -111,7 +111,7 @@ def correct_step(step: Tensor, back: Tensor, before: Tensor, after: Tensor) -> T
     return warp(step, moved) + warp(before - after, compose(back, moved))
 
 
-def follow_inside(steps: Tensor, wall: Tensor, anchor: int = 0) -> Tensor:
+def follow_midwall(steps: Tensor, wall: Tensor, anchor: int = 0) -> Tensor:
     """The steps of a cine with the motion of a wall, and of what is near it, made anew from the wall's inside.
 
     A material point's place in any frame is where the affine motion since the anchor, fitted around it inside the wall,
@@ -130,7 +130,7 @@ def follow_inside(steps: Tensor, wall: Tensor, anchor: int = 0) -> Tensor:
         >>> wall[10:30, 16:24] = True
         >>> held = torch.zeros(1, 2, 40, 40)
         >>> held[:, 0, 11:31, 17:23] = -2.0  # the wall has moved two rows down, its borders are held back
-        >>> found = follow_inside(held, wall)[0, 0]
+        >>> found = follow_midwall(held, wall)[0, 0]
         >>> bool(found[20, 16] < -1.5), held[0, 0, 20, 16].item(), found[2, 2].item()
         (True, 0.0, 0.0)
     """
@@ -144,7 +144,7 @@ def follow_inside(steps: Tensor, wall: Tensor, anchor: int = 0) -> Tensor:
     off = torch.from_numpy(ndimage.distance_transform_edt(~inside)).to(steps)
     near = (1 - off / (_REACH * thickness)).clamp(0, 1)
     near = near.square() * (3 - 2 * near)
-    led, back = lead(part, anchor)
+    led, back = accumulate_fields(part, anchor)
     fitted = fit_affine(led, torch.from_numpy(depth**2), _WIDTH * thickness)
     corrections = (near * (fitted - led)).split(1)
     made = steps.clone()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.registration.material_wall import follow_wall
-from cardiac_motion.registration.midwall import follow_inside
+from cardiac_motion.registration.midwall import follow_midwall
 from cardiac_motion.ventricle.contours import wall_mask
 
 WALL_MOTIONS = ("none", "midwall", "material")
@@ -36,7 +36,7 @@ def regularise_wall(
     """The fields of a cine in which the wall moves as one of ``WALL_MOTIONS`` has it.
 
     Args:
-        name: ``none`` leaves the fields; ``midwall`` fits affine motion inside the wall (``midwall.follow_inside``);
+        name: ``none`` leaves the fields; ``midwall`` fits affine motion inside the wall (``midwall.follow_midwall``);
             ``material`` registers the wall in its own coordinates (``material_wall.follow_wall``).
         image: ``[T − 1, 2, H, W]``, pair t is frames t (moving) and t + 1 (fixed); unit range.
         ddf: ``[T − 1, 2, H, W]`` in pixels, of the same pairs.
@@ -53,6 +53,6 @@ def regularise_wall(
     if check_wall_motion(name) == "none":
         return ddf
     if name == "midwall":
-        return follow_inside(ddf, wall_mask(endo, epi, (ddf.shape[2], ddf.shape[3])), first)
+        return follow_midwall(ddf, wall_mask(endo, epi, (ddf.shape[2], ddf.shape[3])), first)
     with torch.no_grad():
         return follow_wall(image, ddf, endo, epi, first)

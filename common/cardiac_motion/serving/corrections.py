@@ -28,7 +28,7 @@ from cardiac_motion.serving.drawing import contour_content
 from cardiac_motion.serving.requests import find_labelled_frame
 from cardiac_motion.serving.settings import METHODS
 from cardiac_motion.serving.volumes import label_of
-from cardiac_motion.strain_pipeline.cache import Kept, measure_kept, read_kept, replace_entry
+from cardiac_motion.strain_pipeline.cache import StrainCache, measure_cached, read_cache, replace_entry
 from cardiac_motion.strain_pipeline.quality.check_words import blocking_checks
 from cardiac_motion.strain_pipeline.quality.checks import BEAT, Check, Gate, select_failed
 from cardiac_motion.strain_pipeline.strain_case import StrainCase
@@ -43,7 +43,7 @@ CASES = 6  # of which a process keeps what it has read and tracked
 Array = NDArray[np.float64]
 Edits = Mapping[str, Any]
 
-_kept: OrderedDict[tuple[str, str, int], Kept] = OrderedDict()
+_cache: OrderedDict[tuple[str, str, int], StrainCache] = OrderedDict()
 _tracks: OrderedDict[str, TrackCache] = OrderedDict()
 
 
@@ -110,45 +110,47 @@ def measure_with_edits(folder: Path, method: str, edits: Edits) -> Corrected:
     Raises:
         InputError: it can't be measured so.
     """
-    kept = prepare(folder, method, edits)
+    cached = prepare(folder, method, edits)
     options = json.dumps(measure_options(edits), sort_keys=True)
-    study = measure_kept(kept, *configure_measuring(method, options), track=tracks_of(folder))
+    study = measure_cached(cached, *configure_measuring(method, options), track=tracks_of(folder))
     return Corrected(study, [] if edits.get("ignore_checks") else blocking_checks(study.checks))
 
 
 def track_with_edits(folder: Path, method: str, edits: Edits) -> tuple[CineCase, tuple[TrackedBeat, ...]]:
     """A case and its tracked beats, without a measurement; arguments and errors as of ``measure_with_edits``."""
-    kept = prepare(folder, method, edits)
-    wall = wall_in(kept.case, kept.found, kept.drawn)
+    cached = prepare(folder, method, edits)
+    wall = wall_in(cached.case, cached.segmented, cached.drawn)
     fusion = configure_measuring(method, "{}")[1]
-    return kept.case, tracks_of(folder)(kept.case, wall, kept.result, fusion, kept.seen)
+    return cached.case, tracks_of(folder)(cached.case, wall, cached.result, fusion, cached.seen)
 
 
-def prepare(folder: Path, method: str, edits: Edits) -> Kept:
+def prepare(folder: Path, method: str, edits: Edits) -> StrainCache:
     """What is kept of a case, with the user's edits of its wall, view, end-diastole, end-systole and calibration."""
-    kept = read_kept_once(folder, method)
+    cached = read_cache_once(folder, method)
     said = {name: edits.get(key) for name, key in (("ed", "ed"), ("es", "es"), ("assumed_view", "view"))}
-    case = calibrate(kept.case, edits)
+    case = calibrate(cached.case, edits)
     drawn: Mapping[int, Array] = {}
     if edits.get("drawn"):
         zoom = case.cine.meta.get("zoom", (1.0, 1.0))
-        drawn = check_drawn_walls(contour_content(edits["drawn"]), case.file_size, kept.found.lines.shape[2], zoom)
+        drawn = check_drawn_walls(
+            contour_content(edits["drawn"]), case.file_size, cached.segmented.lines.shape[2], zoom
+        )
     else:
         said |= find_label(folder, edits)
-    return replace(replace_entry(replace(kept, case=case), **said), drawn=drawn)
+    return replace(replace_entry(replace(cached, case=case), **said), drawn=drawn)
 
 
-def read_kept_once(folder: Path, method: str) -> Kept:
+def read_cache_once(folder: Path, method: str) -> StrainCache:
     """What is kept of a case, read once as long as its fields are the same."""
     motion = folder / "motion" / method
     stamp = motion / "motion.json"
     key = (str(folder), method, stamp.stat().st_mtime_ns if stamp.is_file() else 0)
-    if key not in _kept:
-        _kept[key] = read_kept(folder / "kept", motion)
-        while len(_kept) > CASES:
-            _kept.popitem(last=False)
-    _kept.move_to_end(key)
-    return _kept[key]
+    if key not in _cache:
+        _cache[key] = read_cache(folder / "kept", motion)
+        while len(_cache) > CASES:
+            _cache.popitem(last=False)
+    _cache.move_to_end(key)
+    return _cache[key]
 
 
 def tracks_of(folder: Path) -> TrackCache:

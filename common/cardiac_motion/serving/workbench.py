@@ -35,7 +35,7 @@ from cardiac_motion.serving.settings import ARROWS, METHODS, MOST_POINTS, VOLUME
 from cardiac_motion.serving.studies import combine_study, take_study
 from cardiac_motion.serving.takeaway import take as take_cine
 from cardiac_motion.serving.volumes import LABEL, label_of, open_volume, segment_volume, take_volume
-from cardiac_motion.strain_pipeline import cache as kept_files
+from cardiac_motion.strain_pipeline import cache as strain_cache
 from cardiac_motion.strain_pipeline.quality.checks import Gate
 from cardiac_motion.strain_pipeline.quality.orientation import orient_segmentation
 from cardiac_motion.strain_pipeline.quality.view import energy_check, is_certain
@@ -108,7 +108,7 @@ def open_cine(request: Request) -> dict[str, Any]:
     progress.frames = len(case.image) + 1
     with progress.step("view"):
         probabilities = content(configure(), "classify")(case.cine.as_tensor()[0])
-        kept_files.write_cine_kept(folder / "kept", case, widen_sector(case.cine), probabilities)
+        strain_cache.write_cine_cache(folder / "kept", case, widen_sector(case.cine), probabilities)
     with progress.step("pictures"):
         frames = grey_values(case)
         coded = [cv2.imencode(".webp", frame, [cv2.IMWRITE_WEBP_QUALITY, WEBP])[1].tobytes() for frame in frames]
@@ -145,23 +145,23 @@ def measure(request: Request) -> dict[str, Any]:
     if is_volume(request):
         return segment_volume(request)
     folder, method = Path(request["case"]), request["method"]
-    case, _, _ = kept_files.read_case(folder / "kept")
+    case, _, _ = strain_cache.read_case(folder / "kept")
     parser, motion = configure(method), folder / "motion" / method
     moving = f"motion by {METHODS[method]}"
     steps = {} if (folder / "kept" / "lines.npy").is_file() else {"wall": "finding the wall"}
-    steps |= {} if (motion / kept_files.MOTION).is_file() else {moving: moving}
+    steps |= {} if (motion / strain_cache.MOTION).is_file() else {moving: moving}
     progress = Progress(request["folder"], {**steps, "strain": "strain"}, case.cine.shape[1], request.get("costs"))
     if "wall" in steps:
         with progress.step("wall"):
             frames = case.cine.as_tensor()[0]
             memberships = orient_segmentation(frames, content(parser, "segment"))[0](frames)
             found = extract_lines(memberships, source="the cine", required=False)  # else no wall could be placed
-            kept_files.write_segmented(folder / "kept", found)
+            strain_cache.write_segmented(folder / "kept", found)
     if moving in steps:
         with progress.step(moving):
             content(parser, "initialize")
             result = register(case.image, content(parser, "network"), content(parser, "inferer"), case.mask)
-            kept_files.write_motion(motion, result, METHODS[method])
+            strain_cache.write_motion(motion, result, METHODS[method])
             field = result.ddf[:, :, ARROWS // 2 :: ARROWS, ARROWS // 2 :: ARROWS]
             with write_whole(folder / "shown" / f"arrows_{method}.bin") as beside:
                 beside.write_bytes(field.permute(0, 2, 3, 1).contiguous().numpy().astype("<f4").tobytes())
@@ -209,10 +209,10 @@ def place_by_clicks(request: Request, edits: dict[str, Any]) -> dict[str, Any]:
     """The edits with a wall through three clicks, in place of what was drawn; its frame is taken for end-diastole
     where the measured beat does not hold it."""
     folder, frame = Path(request["case"]), int(request["clicks"]["frame"])
-    case, _, _ = kept_files.read_case(folder / "kept")
+    case, _, _ = strain_cache.read_case(folder / "kept")
     if not 0 <= frame < case.cine.shape[1]:
         raise InputError(f"frame {frame}: the cine has frames 0 to {case.cine.shape[1] - 1}")
-    found = kept_files.read_segmented(folder / "kept")
+    found = strain_cache.read_segmented(folder / "kept")
     wall = place_wall(request["clicks"]["points"], case.cine.as_tensor()[0, frame].numpy(), found.lines.shape[2])
     drawn = {str(frame): np.round(to_file_grid(wall, case.cine.meta), 3).tolist()}
     try:
@@ -229,8 +229,8 @@ def points(request: Request) -> dict[str, Any]:
     """Paths of ``points`` ((row, column) of the shown frames, in ``frame``): places, displacement from ``frame``
     and the distance of each from the point before it, in mm where the spacing is known."""
     folder = Path(request["case"])
-    case, _, _ = kept_files.read_case(folder / "kept")
-    ddf = kept_files.read_motion(folder / "motion" / request["method"]).ddf
+    case, _, _ = strain_cache.read_case(folder / "kept")
+    ddf = strain_cache.read_motion(folder / "motion" / request["method"]).ddf
     start = torch.tensor(request["points"], dtype=torch.float32)
     frame = int(request["frame"])
     if start.dim() != 2 or start.shape[1] != 2 or not 0 <= frame <= len(ddf) or len(start) > MOST_POINTS:
@@ -248,7 +248,7 @@ def points(request: Request) -> dict[str, Any]:
 def line_of(request: Request) -> dict[str, Any]:
     """M-mode along a line of two ``points``, time from left to right, as a WebP, and the line's length over time."""
     found = points(request)
-    case, _, _ = kept_files.read_case(Path(request["case"]) / "kept")
+    case, _, _ = strain_cache.read_case(Path(request["case"]) / "kept")
     ends = torch.tensor(request["points"], dtype=torch.float32)
     if len(ends) != 2:
         raise InputError("a line has two points")

@@ -1,7 +1,7 @@
-"""What of a measured cine takes long and is kept: a correction then needs contours, the Kalman filter and strain alone.
+"""Cached intermediates of a measured cine: a correction recomputes contours, Kalman filter and strain only.
 
 The fields and the segmentation don't depend on what a user says of a cine's wall, view, end-diastole or end-systole.
-They are written once, as plain arrays that are mapped into memory when they are read, and ``measure_kept`` is the one
+They are written once, as plain arrays that are mapped into memory when they are read, and ``measure_cached`` is the one
 way from them to numbers: for a bundle that has just found them, and for a program that goes on from their files.
 """
 
@@ -43,13 +43,13 @@ PER_PIXEL = ("inconsistency", "deviation")  # of ``RegistrationResult``
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class StrainCache:
     """What is known of a cine before anything is measured.
 
     Attributes:
         case: as it was read.
         probabilities: of the views.
-        found: the segmented wall.
+        segmented: the segmented wall.
         result: the fields.
         seen: the sector, ``[H, W]`` (``motion.widen_sector``).
         seconds: that the parts took.
@@ -58,15 +58,15 @@ class Kept:
 
     case: CineCase
     probabilities: ViewProbabilities
-    found: Segmented
+    segmented: Segmented
     result: RegistrationResult
     seen: NDArray[np.bool_]
     seconds: Mapping[str, float]
     drawn: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
 
 
-def measure_kept(
-    kept: Kept,
+def measure_cached(
+    cached: StrainCache,
     measures: StrainMeasures,
     fusion: Fusion | None = None,
     gate: Gate | None = None,
@@ -77,22 +77,22 @@ def measure_kept(
     Beats that fail a check are left out, with a warning.
 
     Args:
-        kept: the entry of its case says which view, contour, end-diastole and end-systole the user wants.
+        cached: the entry of its case says which view, contour, end-diastole and end-systole the user wants.
         measures, fusion, gate: as in ``StrainEvaluator``.
         track: carries a wall through its beats: ``motion.track_wall``, or one that keeps what it has tracked.
 
     Raises:
         InputError: no apical view, no wall, no beat, a contour that can't be used, or a check that fails.
     """
-    case, seconds, gate = kept.case, dict(kept.seconds), gate or Gate()
-    view = decide_view(case, kept.probabilities, gate.view_threshold, gate.ignore_checks)
-    checks: list[Check] = [view_check(view, gate.view_threshold), lead_check(view), energy_check(kept.probabilities)]
+    case, seconds, gate = cached.case, dict(cached.seconds), gate or Gate()
+    view = decide_view(case, cached.probabilities, gate.view_threshold, gate.ignore_checks)
+    checks: list[Check] = [view_check(view, gate.view_threshold), lead_check(view), energy_check(cached.probabilities)]
     with time_block(seconds, "contours"):
-        wall = wall_in(case, kept.found, kept.drawn)
-        checks += wall_checks(wall, kept.seen)
+        wall = wall_in(case, cached.segmented, cached.drawn)
+        checks += wall_checks(wall, cached.seen)
         gate.stop(checks, case.entry.image)
     with time_block(seconds, "tracking"):
-        tracked = track(case, wall, kept.result, fusion, kept.seen)
+        tracked = track(case, wall, cached.result, fusion, cached.seen)
     with time_block(seconds, "strain"):
         found = measures(tracked, case.meta, view.view, wall.lines[:, 0])
         trusted = case.meta.frame_time_source == "acquired"
@@ -107,7 +107,7 @@ def measure_kept(
     scores = found.scores | strain_truth_scores(case, found)
     return StrainCase(
         case,
-        kept.result,
+        cached.result,
         scores,
         Path(case.name),
         view,
@@ -120,12 +120,12 @@ def measure_kept(
     )
 
 
-def replace_entry(kept: Kept, **said: Any) -> Kept:
+def replace_entry(cached: StrainCache, **said: Any) -> StrainCache:
     """The same with something else said of the cine: ``contour``, ``ed``, ``es``, ``assumed_view``."""
-    return replace(kept, case=replace(kept.case, entry=replace(kept.case.entry, **said)))
+    return replace(cached, case=replace(cached.case, entry=replace(cached.case.entry, **said)))
 
 
-def write_cine_kept(folder: Path, case: CineCase, seen: NDArray[np.bool_], probabilities: ViewProbabilities) -> None:
+def write_cine_cache(folder: Path, case: CineCase, seen: NDArray[np.bool_], probabilities: ViewProbabilities) -> None:
     """Write what is known of a cine before its wall and its motion; ``folder`` exists."""
     frames = case.cine.as_tensor()[0].numpy()
     coarse = np.round(255 * frames).astype(np.uint8)
@@ -139,15 +139,15 @@ def write_cine_kept(folder: Path, case: CineCase, seen: NDArray[np.bool_], proba
         beside.write_text(json.dumps(finite(about)), encoding="utf-8")
 
 
-def write_segmented(folder: Path, found: Segmented) -> None:
+def write_segmented(folder: Path, segmented: Segmented) -> None:
     """Write a segmented wall; ``folder`` exists."""
-    np.save(folder / "labels.npy", found.labels.numpy())
-    np.save(folder / "areas.npy", found.areas)
-    reasons = {str(t): reason for t, reason in found.reasons.items()}
-    about = {"reasons": reasons, "grid": None if found.grid is None else asdict(found.grid)}
+    np.save(folder / "labels.npy", segmented.labels.numpy())
+    np.save(folder / "areas.npy", segmented.areas)
+    reasons = {str(t): reason for t, reason in segmented.reasons.items()}
+    about = {"reasons": reasons, "grid": None if segmented.grid is None else asdict(segmented.grid)}
     (folder / SEGMENTATION).write_text(json.dumps(about), encoding="utf-8")
     with write_whole(folder / "lines.npy") as beside:
-        np.save(beside, found.lines)
+        np.save(beside, segmented.lines)
 
 
 def write_motion(folder: Path, result: RegistrationResult, title: str) -> None:
@@ -167,7 +167,7 @@ def write_motion(folder: Path, result: RegistrationResult, title: str) -> None:
 
 
 def read_case(folder: Path) -> tuple[CineCase, ViewProbabilities, NDArray[np.bool_]]:
-    """A cine that ``write_cine_kept`` wrote, its views' probabilities and its sector; frames are mapped, not read.
+    """A cine that ``write_cine_cache`` wrote, its views' probabilities and its sector; frames are mapped, not read.
 
     Raises:
         InputError: it isn't there.
@@ -182,7 +182,7 @@ def read_case(folder: Path) -> tuple[CineCase, ViewProbabilities, NDArray[np.boo
         seen = np.load(folder / "seen.npy")
         mask = torch.from_numpy(np.load(folder / "mask.npy")) if (folder / "mask.npy").is_file() else None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder.name}: nothing is kept of this cine ({type(error).__name__})") from error
+        raise InputError(f"{folder.name}: no cached data of this cine ({type(error).__name__})") from error
     meta = about["meta"]
     for name in ("spacing", "zoom", "crop"):  # JSON has no tuples
         meta[name] = None if meta[name] is None else tuple(meta[name])
@@ -204,7 +204,7 @@ def read_segmented(folder: Path) -> Segmented:
         grid = about["grid"] and FrameGrid.from_dict(about["grid"])
         return Segmented(map_array(folder / "labels.npy"), areas, lines, reasons, grid)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder.name}: no wall is kept of this cine ({type(error).__name__})") from error
+        raise InputError(f"{folder.name}: no cached wall of this cine ({type(error).__name__})") from error
 
 
 def read_motion(folder: Path) -> RegistrationResult:
@@ -220,14 +220,14 @@ def read_motion(folder: Path) -> RegistrationResult:
         values: dict[str, Any] = {name: map_array(path) for name, path in paths.items() if path.is_file()}
         return RegistrationResult(map_array(folder / "ddf.npy"), **values, **about)
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder.name}: no motion is kept of this cine ({type(error).__name__})") from error
+        raise InputError(f"{folder.name}: no cached motion of this cine ({type(error).__name__})") from error
 
 
-def read_kept(folder: Path, motion: Path) -> Kept:
+def read_cache(folder: Path, motion: Path) -> StrainCache:
     """Everything of a cine and of one of its methods.
 
     Args:
-        folder: of ``write_cine_kept`` and ``write_segmented``.
+        folder: of ``write_cine_cache`` and ``write_segmented``.
         motion: of ``write_motion``.
 
     Raises:
@@ -235,7 +235,7 @@ def read_kept(folder: Path, motion: Path) -> Kept:
     """
     case, probabilities, seen = read_case(folder)
     result = read_motion(motion)
-    return Kept(case, probabilities, read_segmented(folder), result, seen, {"motion": result.seconds})
+    return StrainCache(case, probabilities, read_segmented(folder), result, seen, {"motion": result.seconds})
 
 
 def map_array(path: Path) -> Tensor:

@@ -23,7 +23,7 @@ from cardiac_motion.core.plots import check_figures
 from cardiac_motion.evaluation.case_evaluator import CaseEvaluator
 from cardiac_motion.registration.pairwise import SizedInferer
 from cardiac_motion.registration.result import RegistrationResult
-from cardiac_motion.strain_pipeline.cache import Kept, measure_kept, time_block
+from cardiac_motion.strain_pipeline.cache import StrainCache, measure_cached, time_block
 from cardiac_motion.strain_pipeline.measures.followup import read_earlier
 from cardiac_motion.strain_pipeline.measures.measures import SEGMENTS, StrainMeasures
 from cardiac_motion.strain_pipeline.measures.repeats import RepeatsResult
@@ -150,7 +150,7 @@ class StrainEvaluator(CaseEvaluator):
     def _looked_at(self, entry: Entry) -> Looked | None:
         return next((looked for looked in self._looked.values() if looked.entry == entry), None)
 
-    def journey(self, case: CineCase) -> StrainCase:
+    def process(self, case: CineCase) -> StrainCase:
         """From frames to a view, a wall, its motion, strain, and a report."""
         return write_strain_case(self.measure_case(case), self.weights, self.save_figures, self.options)
 
@@ -160,12 +160,12 @@ class StrainEvaluator(CaseEvaluator):
         Raises:
             InputError: no apical view, no left ventricle, or a failed check.
         """
-        study = add_changes(self.measure(self.compute_kept(case)), self.earlier)
+        study = add_changes(self.measure(self.compute_cache(case)), self.earlier)
         if self.repeats is not None:
             study = replace(study, repeats=self.repeats(study, self.track_known_wall, self.measures.gls))
         return study
 
-    def compute_kept(self, case: CineCase) -> Kept:
+    def compute_cache(self, case: CineCase) -> StrainCache:
         """What takes long: the view's probabilities, the segmented wall, the fields.
 
         Raises:
@@ -191,7 +191,7 @@ class StrainEvaluator(CaseEvaluator):
         del memberships
         result = self.motion_of(case, wall)
         seconds["motion"] = result.seconds
-        return Kept(case, probabilities, found, result, seen, seconds)
+        return StrainCache(case, probabilities, found, result, seen, seconds)
 
     def motion_of(self, case: CineCase, wall: Wall) -> RegistrationResult:
         """The fields of a case, of the region around its wall alone where that is asked for."""
@@ -207,7 +207,8 @@ class StrainEvaluator(CaseEvaluator):
         """A known wall of a cine carried through its beats by the cine's own motion; ``seen [H, W]`` is the sector."""
         return track_wall(case, wall, self.motion_of(case, wall), self.fusion, seen)
 
-    def measure(self, kept: Kept) -> StrainCase:
-        """What is measured of a cine whose fields are known: ``cardiac_motion.strain_pipeline.cache.measure_kept``."""
-        study = measure_kept(kept, self.measures, self.fusion, self.gate)
+    def measure(self, cached: StrainCache) -> StrainCase:
+        """What is measured of a cine whose fields are known:
+        ``cardiac_motion.strain_pipeline.cache.measure_cached``."""
+        study = measure_cached(cached, self.measures, self.fusion, self.gate)
         return replace(study, folder=self.folder_of(study.case))

@@ -340,7 +340,7 @@ class RenderedFlowPairs(_Pairs):
         length: pairs an epoch.
         gaps: distances between the two frames; all that are there where None.
         backward: either frame may be the fixed one; otherwise the later one is.
-        unmoved: share of pairs in which both images are the fixed one, whose motion is none.
+        identity: share of pairs in which both images are the fixed one, whose motion is none.
         visible: pixels count by ``visibility``.
         augmentation: fields of ``Augmentation``.
         seed: of everything.
@@ -356,13 +356,13 @@ class RenderedFlowPairs(_Pairs):
         length: int = 1000,
         gaps: Sequence[int] | None = None,
         backward: bool = True,
-        unmoved: float = 0.04,
+        identity: float = 0.04,
         visible: bool = False,
         augmentation: dict[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(length, seed, augmentation)
-        self.shards, self.unmoved, self.visible = Shards(folder, scenarios, gaps, backward), unmoved, visible
+        self.shards, self.identity, self.visible = Shards(folder, scenarios, gaps, backward), identity, visible
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other pairs, and of what has been rendered since."""
@@ -372,7 +372,7 @@ class RenderedFlowPairs(_Pairs):
     def _pair(self, index: int) -> Item:
         rng = np.random.default_rng([self.seed, self.epoch, index, 6])
         _, item = self.shards.draw(rng)
-        if rng.random() < self.unmoved:
+        if rng.random() < self.identity:
             both = item["image"][1:].expand(2, -1, -1)
             everywhere = torch.ones_like(item["mask"])
             item |= {"image": both, "field": torch.zeros_like(item["field"]), "mask": everywhere}

@@ -79,13 +79,13 @@ def test_a_training_reads_them_while_more_are_rendered(folder):
 
 
 def test_still_ground_counts_less_than_the_wall(folder):
-    item = RenderedFlowPairs(folder, {"static": 1.0}, 4, unmoved=0.0, augmentation={"ground": 0.25})[1]
+    item = RenderedFlowPairs(folder, {"static": 1.0}, 4, identity=0.0, augmentation={"ground": 0.25})[1]
     assert {round(float(v), 3) for v in item["mask"].unique()} == {0.0, 0.25, 1.0}
     assert item["field"][:, item["mask"][0] == 0.25].abs().max() < 1e-3
 
 
 def test_unmoved_pairs(folder):
-    item = RenderedFlowPairs(folder, None, 4, unmoved=1.0)[2]
+    item = RenderedFlowPairs(folder, None, 4, identity=1.0)[2]
     assert torch.equal(item["image"][0], item["image"][1]) and not item["field"].any() and item["mask"].all()
 
 
@@ -108,7 +108,7 @@ def test_gaps_and_directions_are_those_asked_for(tmp_path, gaps, backward, numbe
     }
     (tmp_path / "static").mkdir()
     np.savez(tmp_path / "static" / "0000_000000.npz", **arrays)
-    pairs = RenderedFlowPairs(tmp_path, {"static": 1.0}, 60, gaps, backward, unmoved=0.0)
+    pairs = RenderedFlowPairs(tmp_path, {"static": 1.0}, 60, gaps, backward, identity=0.0)
     assert {int(pairs[k]["field"].max()) for k in range(60)} == numbers
 
 
