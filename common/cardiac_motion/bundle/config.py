@@ -9,6 +9,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from cardiac_motion.bundle.option_values import check_values
 from cardiac_motion.bundle.options import bundle_of, check_files, check_known, override
 from cardiac_motion.core.errors import InputError, unwrap_errors
 
@@ -38,7 +39,7 @@ def read_json(path: str | Path) -> Any:
         InputError: it is not there, or no JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except (OSError, ValueError) as error:
@@ -84,6 +85,7 @@ def parse_config(files: Sequence[str | Path], options: Mapping[str, Any]) -> Con
     merged = merge_files(files)
     root = str(Path(files[0]).parents[1])
     check_known(merged, options, root)
+    check_values(merged, options)
     parser = ConfigParser(merged)
     override(parser, {"bundle_root": root, **options})
     return parser

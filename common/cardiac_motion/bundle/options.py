@@ -39,6 +39,8 @@ def check_options(resolved: MutableMapping[str, Any]) -> None:
     Raises:
         InputError: an option that the files don't have; or the bundle is not found from the current folder.
     """
+    from cardiac_motion.bundle.option_values import check_values  # which needs what is here
+
     words = monai_command(sys.argv)
     if words is None:
         return
@@ -49,6 +51,7 @@ def check_options(resolved: MutableMapping[str, Any]) -> None:
     known = ConfigParser.load_config_files(files)
     own = {key: value for key, value in given.items() if key in known or key not in arguments}
     check_known(known, own, str(bundle_of(files)), arguments)
+    check_values(known, own)
     check_place(own.get("bundle_root", known.get("bundle_root")), files)
     paths = {key: restore_path(key, value) for key, value in own.items() if not _is_numeric(known.get(key))}
     resolved.update({key: value for key, value in _paths_in(paths).items() if _is_literal(value)})

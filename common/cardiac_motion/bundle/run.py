@@ -21,8 +21,9 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 
 from cardiac_motion.bundle.config import merge_files, read_json
+from cardiac_motion.bundle.option_values import check_values
 from cardiac_motion.bundle.options import bundle_of, check_files, check_known, check_place, is_path, override
-from cardiac_motion.core.errors import InputError, input_error_in, install_error_hook
+from cardiac_motion.core.errors import InputError, input_error_in, install_error_hook, tolerate_terminal
 
 ABOUT = """usage: python -m cardiac_motion.bundle.run [RUN_ID] --config_file FILE [FILE …] [--option value …]
 
@@ -96,6 +97,7 @@ def workflow_of(given: dict[str, Any]) -> ConfigWorkflow:
         check_files([given["meta_file"]], str(bundle_of(files)))
     own = options_of(given)
     check_known(known, own, str(bundle_of(files)), ("config_file", "args_file", *MONAIS))
+    check_values(known, own)
     check_place(own.get("bundle_root", known.get("bundle_root")), files)
     monais = {key: given[key] for key in MONAIS if key in given}
     workflow = ConfigWorkflow(files, logging_file=False, workflow_type=None, **monais)
@@ -215,6 +217,7 @@ def run(words: Sequence[str]) -> None:
 
 def main(words: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
+    tolerate_terminal()
     words = sys.argv[1:] if words is None else words
     if not words or words[0] in ("-h", "--help"):
         print(ABOUT)

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from cardiac_motion.core.errors import tolerate_terminal
+
 
 def suggest_name(name: str, known: Iterable[str]) -> str:
     """``; did you mean …?`` with the nearest known name; nothing where none is near.
@@ -38,6 +40,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """What the words say; an unknown option is told before what is missing."""
+        tolerate_terminal()
         words = sys.argv[1:] if args is None else list(args)
         self._check(words)
         found, rest = self.parse_known_args(words, namespace)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
+
+NEAR = 0.8  # how alike a mistyped key is to a known one
 
 SUFFIXES = (
     *(".nii.gz", ".nii", ".igs.mha", ".igs.mhd", ".mha", ".mhd", ".seq.nrrd", ".nrrd", ".nhdr"),
@@ -68,7 +73,7 @@ def read_datalist(path: str | Path, fold: str, dataset_dir: str | Path = ".") ->
         InputError: no such file or fold, or not of this format, or two cases of one name.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))  # Windows' editors put a mark before it
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
@@ -81,6 +86,10 @@ def read_datalist(path: str | Path, fold: str, dataset_dir: str | Path = ".") ->
         entry = {"image": item} if isinstance(item, str) else item
         if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
             raise InputError(f"{path}: an entry of '{fold}' has no 'image': {item}")
+        try:
+            check_keys(entry)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
         entry = resolve_entry(entry, dataset_dir)
         entries.append(entry)
     names = [entry["case"] for entry in entries if "case" in entry]
@@ -105,7 +114,29 @@ def complete_entries(data: Sequence[Mapping[str, Any]], dataset_dir: str | Path 
     entries = [resolve_entry(entry, dataset_dir) for entry in data if isinstance(entry, Mapping)]
     if not entries or len(entries) < len(data) or not all(isinstance(entry.get("image"), str) for entry in entries):
         raise InputError("data: expected a list of entries, each with an 'image'")
+    for entry in entries:
+        check_keys(entry)
     return [{"case": case_name(entry["image"]), **entry} for entry in entries]
+
+
+def check_keys(entry: Mapping[str, Any]) -> None:
+    """See that no key of an entry is a known one mistyped; others, a patient's number say, mean nothing here.
+
+    Raises:
+        InputError: a key is nearly one of ``Entry``; the line names that.
+
+    Examples:
+        >>> check_keys({"image": "a.dcm", "patient": 3})
+        >>> check_keys({"image": "a.dcm", "spacings": 0.3})
+        Traceback (most recent call last):
+            ...
+        cardiac_motion.core.errors.InputError: the entry a.dcm has a key spacings; did you mean spacing?
+    """
+    known = [field.name for field in fields(Entry)]
+    for key in entry:
+        near = difflib.get_close_matches(str(key).lower().replace("-", "_"), known, 1, NEAR)
+        if key not in known and near:
+            raise InputError(f"the entry {entry.get('image')} has a key {key}; did you mean {near[0]}?")
 
 
 def check_one_source(input: object, datalist: object, data: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -36,11 +37,22 @@ def unwrap_errors() -> Iterator[None]:
         raise found from error
 
 
+def tolerate_terminal() -> None:
+    """Let what a terminal, or the file behind it, can't show be shown as ``?``, instead of ending the run.
+
+    Windows' ``> log.txt`` is cp1252, ``LANG=C`` is ASCII; notes have ×, µ and −, and names of files anything.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def install_error_hook() -> None:
     """Let an uncaught ``InputError`` print ``error: …`` alone; ``TRACEBACK=1`` in the environment keeps the rest.
 
     Named in a bundle's ``initialize``. Any other exception keeps its traceback: it is a defect, not bad input.
     """
+    tolerate_terminal()
     if os.environ.get("TRACEBACK"):
         return
     for engine in ("ignite", "monai"):  # ignite logs an engine's exception before it reaches us

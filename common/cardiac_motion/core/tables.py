@@ -88,7 +88,7 @@ def statistics(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, float]]:
 def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Rows of dictionaries as a table, whole or not at all; they are gone through twice, so no iterator."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with write_whole(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+    with write_whole(path) as beside, open(beside, "w", newline="", encoding="utf-8", errors="replace") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

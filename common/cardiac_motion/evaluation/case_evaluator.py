@@ -21,6 +21,7 @@ from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from cardiac_motion.core.devices import check_device
 from cardiac_motion.core.entry import Case, Keyed
 from cardiac_motion.core.errors import InputError, input_error_in
 from cardiac_motion.core.folders import case_names
@@ -94,6 +95,7 @@ class CaseEvaluator(Evaluator):
         postprocessing: Callable[[Any], Any] | None = None,
         val_handlers: Sequence[Any] | None = None,
     ) -> None:
+        check_device(device)
         self.dataset, self.output_dir, self.placed = dataset, Path(output_dir), False
         self.inferer = inferer or SimpleInferer()
         self.postprocessing = postprocessing
