@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -75,3 +76,25 @@ def test_cases_come_from_one_source(given):
     with pytest.raises(InputError, match=r"are given \((a|b)\): one of them"):
         check_one_source(*given)
     check_one_source(given[0], None, None)
+
+
+def test_a_byte_order_mark_before_a_list(tmp_path):
+    (tmp_path / "list.json").write_text('{"test": ["a.dcm"]}', encoding="utf-8-sig")
+    assert read_datalist(tmp_path / "list.json", "test")[0]["case"] == "a"
+
+
+@pytest.mark.parametrize(("key", "near"), [("spacings", "spacing"), ("Spacing", "spacing"), ("es-mask", "es_mask")])
+def test_a_mistyped_key_is_told(tmp_path, key, near):
+    (tmp_path / "list.json").write_text(json.dumps({"test": [{"image": "a.dcm", key: 1}]}), encoding="utf-8")
+    with pytest.raises(InputError, match=rf"list\.json: the entry a\.dcm has a key {key}; did you mean {near}\?"):
+        read_datalist(tmp_path / "list.json", "test")
+
+
+@pytest.mark.parametrize("key", ["patient", "age", "sex", "ef", "view", "id", "site"])
+def test_keys_of_others_mean_nothing(tmp_path, key):
+    (tmp_path / "list.json").write_text(json.dumps({"test": [{"image": "a.dcm", key: 1}]}), encoding="utf-8")
+    assert read_datalist(tmp_path / "list.json", "test")[0][key] == 1
+
+
+def test_bytes_of_a_name_that_are_no_utf_8():
+    assert case_name(os.fsdecode(b"M\xfcller.nii.gz")) == "M\ufffdller"

@@ -1,12 +1,13 @@
 """How an error ends a program: one line for what the user gave, a traceback for what the code did."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from cardiac_motion.core.errors import InputError, input_error_in
+from cardiac_motion.core.errors import InputError, input_error_in, tolerate_terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,3 +55,14 @@ def test_the_cause_is_looked_for_in_a_chain():
     assert input_error_in(ValueError("x")) is None and input_error_in(None) is None
     last.__cause__, last.__context__ = None, first
     assert input_error_in(last) is None
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_terminal_that_can_not_show_a_sign(encoding, stream, monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, stream, io.TextIOWrapper(written, encoding=encoding))
+    tolerate_terminal()
+    print("0.3 × 0.3 µm, 10⁻³ → M\udcfcller", file=getattr(sys, stream))
+    getattr(sys, stream).flush()
+    assert written.getvalue().startswith(b"0.3 ") and b"ller" in written.getvalue()

@@ -107,3 +107,10 @@ def test_tables_of_others(inputs, tmp_path, name, text):
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match="is there"):
         case_names(entries(inputs[0]), tmp_path)
+
+
+def test_results_of_another_method_are_not_replaced(inputs, tmp_path):
+    result(tmp_path / "out/a4c", inputs[0])
+    assert case_names(entries(inputs[0]), tmp_path / "out", "m") == ["a4c"]
+    with pytest.raises(InputError, match=r"a4c: has results of m, which those of other would replace"):
+        case_names(entries(inputs[0]), tmp_path / "out", "other")

@@ -2,12 +2,13 @@ import errno
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from cardiac_motion.core.errors import InputError, input_error_in
 from cardiac_motion.core.whole_files import PROGRAM as OURS
-from cardiac_motion.core.whole_files import write_whole
+from cardiac_motion.core.whole_files import check_writable, clear_unfinished, summary_of, write_whole
 
 
 def test_whole_or_not_at_all(tmp_path):
@@ -99,3 +100,27 @@ def test_one_line(raised, traceback, shown):
     )
     assert done.returncode == 1
     assert done.stderr.startswith(shown)
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path):
+    for name in (".0a1b2c3d.case", ".0a1b2c3e.file.txt", "case", ".hidden", ".0a1b2c3d", ".00000000.whole"):
+        (tmp_path / name).mkdir()
+    whole = {"program": OURS, "case": "whole", "method": "m"}
+    (tmp_path / ".00000000.whole/summary.json").write_text(json.dumps(whole), encoding="utf-8")
+    (tmp_path / ".0a1b2c3f.table.csv").touch()
+    clear_unfinished(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"case", ".hidden", ".0a1b2c3d", "whole"}
+    assert summary_of(tmp_path / "whole") == whole
+
+
+def test_a_folder_that_can_be_written_is_left_as_it_is(tmp_path):
+    check_writable(tmp_path / "not/there/yet")
+    check_writable(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_can_not_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file/below", Path("/proc/out")):
+        with pytest.raises(InputError, match="cannot be written"):
+            check_writable(folder)

@@ -19,7 +19,13 @@ class Still(nn.Module):
 
 def evaluator(folder, names=("a", "b"), handlers=(), **settings):
     dataset = CineCases([str(folder / f"{name}.nii.gz") for name in names])
-    given = {"inferer": PairwiseInferer(progress=False), "save_figures": False, "method": "still", **settings}
+    given = {
+        "device": "cpu",
+        "inferer": PairwiseInferer(progress=False),
+        "save_figures": False,
+        "method": "still",
+        **settings,
+    }
     return CineEvaluator(
-        device="cpu", dataset=dataset, network=Still(), output_dir=str(folder / "out"), val_handlers=handlers, **given
+        dataset=dataset, network=Still(), output_dir=str(folder / "out"), val_handlers=handlers, **given | settings
     )

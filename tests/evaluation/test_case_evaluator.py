@@ -1,6 +1,8 @@
 """A case's way through an evaluator: what handlers see, that MONAI's attach, and that a folder is whole or absent."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +12,11 @@ from monai.engines.utils import IterationEvents
 from monai.handlers import CheckpointSaver, MetricsSaver, StatsHandler, ValidationHandler
 
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.run_settings import note_settings
 from cardiac_motion.evaluation import cine as way
 from cardiac_motion.evaluation.case_evaluator import CaseEvents
 from cardiac_motion.evaluation.cine import CineReport
+from cardiac_motion.evaluation.writer import MetricsTable
 from tests.evaluation.made import Still, evaluator
 
 
@@ -85,3 +89,70 @@ def test_a_bad_case_does_not_stop_the_list(cines):
     with pytest.raises(InputError, match="1 of 2 cases failed"):
         engine.run()
     assert set(engine.state.failed) == {"a"} and (cines / "out/b/summary.json").is_file()
+
+
+def test_whatever_goes_wrong_is_the_case_s_own_and_the_table_is_written(cines, monkeypatch):
+    def fail(case, *rest):
+        if case.name == "a":
+            raise TypeError("a defect")
+        return measured(case, *rest)
+
+    measured = way.reconstruction_scores
+    monkeypatch.setattr(way, "reconstruction_scores", fail)
+    engine = evaluator(cines, handlers=[MetricsTable(show=False)])
+    with pytest.raises(InputError, match="1 of 2 cases failed: a: TypeError: a defect"):
+        engine.run()
+    assert (cines / "out/metrics.csv").read_text(encoding="utf-8").splitlines()[1].startswith("b,")
+    with pytest.raises(TypeError):
+        evaluator(cines, "a").run()
+
+
+def test_an_interrupted_list_is_taken_up(cines, monkeypatch, capsys):
+    config = cines / "configs/inference.json"
+    config.parent.mkdir()
+    config.write_text("{}", encoding="utf-8")
+
+    def run(options, stop=""):
+        done = []
+
+        def scores(case, *rest):
+            if case.name == stop:
+                raise KeyboardInterrupt
+            done.append(case.name)
+            return measured(case, *rest)
+
+        monkeypatch.setattr(way, "reconstruction_scores", scores)
+        note_settings([config], options)
+        try:
+            evaluator(cines, handlers=[MetricsTable(show=False)]).run()
+        except KeyboardInterrupt:
+            done.append("stopped")
+        return done
+
+    measured = way.reconstruction_scores
+    assert run({"levels": 3}, "b") == ["a", "stopped"] and (cines / "out/.unfinished.json").is_file()
+    (cines / "out/.0a1b2c3d.b").mkdir()
+    assert run({"levels": 3, "mlflow": False}) == ["b"] and "1 cases were finished" in capsys.readouterr().out
+    assert not [p for p in (cines / "out").iterdir() if p.name.startswith(".")]
+    rows = (cines / "out/metrics.csv").read_text(encoding="utf-8").splitlines()
+    assert [row.split(",")[0] for row in rows] == ["case", "a", "b"]
+    assert run({"levels": 3}) == ["a", "b"], "a list that was done is done again"
+    assert run({"levels": 3}, "b") == ["a", "stopped"]
+    assert run({"levels": 4}, "b") == ["a", "stopped"], "with other settings"
+    os.utime(next(cines.glob("a*.nii*")), (1, 1))
+    assert run({"levels": 4}) == ["a", "b"], "with another input"
+    monkeypatch.setattr("cardiac_motion.core.run_settings._noted", [])
+
+
+def test_a_read_only_folder_is_noticed_before_anything_is_computed(cines, monkeypatch):
+    monkeypatch.setattr(way, "reconstruction_scores", lambda *_: pytest.fail("computed"))
+    engine = evaluator(cines, "a")
+    engine.output_dir = Path("/proc/out")
+    with pytest.raises(InputError, match="/proc/out: cannot be written"):
+        engine.run()
+
+
+def test_a_device_that_is_not_there(cines, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="device cuda"):
+        evaluator(cines, "a", device="cuda")

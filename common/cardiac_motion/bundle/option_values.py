@@ -20,6 +20,7 @@ FROM_ONE = frozenset(
 )  # whole numbers of which there can't be none
 SHARES = frozenset(("dropout", "view_threshold"))  # from 0 to 1
 PERCENTAGES = frozenset(("overlap",))  # from 0 to 100
+FOR_EACH_SCALE = frozenset(("iterations", "mse_weight", "regularisation_weight", "steps"))  # a number, or one a scale
 FRAMES = frozenset(("ed", "es"))  # None, or a frame
 
 
@@ -80,6 +81,8 @@ def _expected(name: str, value: Any, default: Any) -> str | None:
         return None if value is None or (_is_number(value) and value > 0) else "frames a second, a positive number"
     if name in FRAMES:
         return None if value is None or (_is_whole(value) and value >= 0) else "the number of a frame, from 0 on"
+    if name in FOR_EACH_SCALE and isinstance(value, list | tuple) and value:
+        default, value = default[0] if isinstance(default, list) and default else default, min(value, key=_order)
     if _is_whole(default):
         least = 1 if name in FROM_ONE else 0
         return None if _is_whole(value) and value >= least else f"a whole number from {least} on"
@@ -88,11 +91,16 @@ def _expected(name: str, value: Any, default: Any) -> str | None:
         between = f"a number from 0 to {most}" if most < math.inf else "a number from 0 on"
         return None if _is_number(value) and 0 <= value <= most else between
     if isinstance(default, list) and default and all(_is_number(v) for v in default):
-        right = isinstance(value, list | tuple) and value and all(_is_number(v) for v in value)
+        values = value if isinstance(value, list | tuple) else [value] if name in FOR_EACH_SCALE else ["none"]
+        right = all(_is_number(v) and v >= 0 for v in values)
         return None if right else "a list of numbers, as in " + str(default).replace(" ", "")
     if isinstance(default, list):
         return None if value is None or isinstance(value, list | tuple) else "a list, as in [a,b]"
     return None
+
+
+def _order(value: Any) -> float:
+    return value if _is_number(value) else -math.inf
 
 
 def _is_whole(value: Any) -> bool:

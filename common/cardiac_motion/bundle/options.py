@@ -19,6 +19,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow, run
 
 from cardiac_motion.core.command import suggest_name
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.run_settings import note_settings
 
 PATHS = ("input", "label", "datalist", "contour", "split", "images", "checkpoint", "start", "weights", "simulated")
 PATH_ENDINGS = ("_dir", "_root", "_mask", "_weights", "_images", "_simulated")
@@ -52,6 +53,7 @@ def check_options(resolved: MutableMapping[str, Any]) -> None:
     own = {key: value for key, value in given.items() if key in known or key not in arguments}
     check_known(known, own, str(bundle_of(files)), arguments)
     check_values(known, own)
+    note_settings(files, own)
     check_place(own.get("bundle_root", known.get("bundle_root")), files)
     paths = {key: restore_path(key, value) for key, value in own.items() if not _is_numeric(known.get(key))}
     resolved.update({key: value for key, value in _paths_in(paths).items() if _is_literal(value)})

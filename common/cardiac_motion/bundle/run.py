@@ -24,6 +24,7 @@ from cardiac_motion.bundle.config import merge_files, read_json
 from cardiac_motion.bundle.option_values import check_values
 from cardiac_motion.bundle.options import bundle_of, check_files, check_known, check_place, is_path, override
 from cardiac_motion.core.errors import InputError, input_error_in, install_error_hook, tolerate_terminal
+from cardiac_motion.core.run_settings import note_settings
 
 ABOUT = """usage: python -m cardiac_motion.bundle.run [RUN_ID] --config_file FILE [FILE …] [--option value …]
 
@@ -98,6 +99,7 @@ def workflow_of(given: dict[str, Any]) -> ConfigWorkflow:
     own = options_of(given)
     check_known(known, own, str(bundle_of(files)), ("config_file", "args_file", *MONAIS))
     check_values(known, own)
+    note_settings(files, own)
     check_place(own.get("bundle_root", known.get("bundle_root")), files)
     monais = {key: given[key] for key in MONAIS if key in given}
     workflow = ConfigWorkflow(files, logging_file=False, workflow_type=None, **monais)

@@ -156,7 +156,10 @@ def read_two_frames(first: str | Path, last: str | Path, spacing: Sequence[float
 def _check_spacing(spacing: float | Sequence[float] | None) -> tuple[float, float] | None:
     if spacing is None:
         return None
-    values = np.atleast_1d(np.asarray(spacing, dtype=float))
+    try:
+        values = np.atleast_1d(np.asarray(spacing, dtype=float))
+    except (TypeError, ValueError):
+        values = np.empty(0)
     if values.size not in (1, 2) or not np.all(np.isfinite(values)) or np.any(values <= 0):
         raise InputError(f"spacing {spacing}: expected one or two positive numbers, (row, column) in mm/px")
     return float(values[0]), float(values[-1])

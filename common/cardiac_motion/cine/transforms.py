@@ -46,6 +46,8 @@ class ReadCined(MapTransform):
 
     def __init__(self, max_frames: int = 0, keys: str = "image") -> None:
         super().__init__(keys)
+        if not isinstance(max_frames, int) or max_frames < 0:
+            raise InputError(f"max_frames {max_frames}: expected a whole number, 0 for all frames")
         self.max_frames = max_frames
 
     def __call__(self, data: Item) -> dict[Any, Any]:

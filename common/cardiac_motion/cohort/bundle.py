@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from cardiac_motion.cohort.runner import Work
 from cardiac_motion.core import folders
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.extras import import_extra
+from cardiac_motion.core.run_settings import digest_of
 from cardiac_motion.core.tables import metrics_of, pair_rows, statistics_text, write_tables
 from cardiac_motion.core.whole_files import write_whole
 
@@ -32,7 +32,8 @@ def case_names(parser: ConfigParser) -> dict[str, str]:
         InputError: ``cardiac_motion.core.folders.case_names`` refuses one.
     """
     dataset = content(parser, "dataset")
-    names = folders.case_names(dataset.entries, str(parser["output_dir"]))
+    method = parser.config["evaluator"].get("method") or Path(str(parser["bundle_root"])).name
+    names = folders.case_names(dataset.entries, str(parser["output_dir"]), "" if method.startswith("@") else method)
     return {folders.identity(entry): name for entry, name in zip(dataset.entries, names, strict=True)}
 
 
@@ -98,18 +99,6 @@ def settings(files: Sequence[Path], options: dict[str, Any]) -> dict[str, Any]:
         **options,
         "digest": digest_of(files, key),
     }
-
-
-def digest_of(files: Sequence[Path], key: str) -> str:
-    """What tells results of these files, of the weights that they name, and of ``key`` from others."""
-    digest = hashlib.sha256(key.encode())
-    text = " ".join(path.read_text(encoding="utf-8") for path in files)
-    for path in files:
-        digest.update(json.dumps(json.loads(path.read_text(encoding="utf-8")), sort_keys=True).encode())
-    for path in sorted((files[0].parents[1] / "models").glob("*.pt")):
-        if path.name in text:
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def result(output_dir: Path, name: str) -> dict[str, Any] | None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import queue
-import re
-import shutil
 import time
 import uuid
 from collections import deque
@@ -27,13 +25,11 @@ from cardiac_motion.cohort.process import attempt, call_named
 from cardiac_motion.cohort.runner import CaseRunners, Limits, Work, run_case, stop_runners
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.locks import lock_folder
+from cardiac_motion.core.whole_files import check_writable, clear_unfinished
 
 log = logging.getLogger(__name__)
 
 JOURNAL = "cases.jsonl"
-UNFINISHED = re.compile(
-    r"\.[0-9a-f]{8}\."
-)  # as cardiac_motion.core.whole_files.write_whole names what it is still writing
 KIND = "case"  # how keys of tasks begin: the scheduler keeps statistics of each kind for ever
 AHEAD = 2  # cases at a thread: the one that it does, and the next
 ANSWER = 5.0  # seconds until the answer of a finished task counts as lost; asked again, a finished case is found
@@ -93,27 +89,15 @@ def hold_folder(output_dir: Path) -> Iterator[None]:
     """
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
-        probe = output_dir / f".{uuid.uuid4().hex[:8]}.probe"
-        probe.touch()
-        probe.unlink()
     except OSError as error:
         raise InputError(f"{output_dir}: cannot be written ({str(error.strerror).lower()})") from error
+    check_writable(output_dir)
     with lock_folder(output_dir) as held:
         if held:
-            clear(output_dir)
+            clear_unfinished(output_dir)
         yield
         if held:
-            clear(output_dir)
-
-
-def clear(output_dir: Path) -> None:
-    """Remove what was never moved into place."""
-    for path in output_dir.iterdir():
-        if UNFINISHED.match(path.name):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            clear_unfinished(output_dir)
 
 
 def reasons(outcomes: Mapping[str, Outcome]) -> dict[str, str]:

@@ -31,16 +31,17 @@ def identity(entry: Entry) -> str:
     return f"{entry['case']}: {source_of(entry['image'])}"
 
 
-def case_names(entries: Sequence[Entry], output_dir: str | Path) -> list[str]:
+def case_names(entries: Sequence[Entry], output_dir: str | Path, method: str = "") -> list[str]:
     """The names of the folders in ``output_dir`` that the cases' results go to; nothing is made.
 
     Args:
         entries: of a data set, with ``case`` and ``image`` and what else names files (``datalist.resolve_entry``).
         output_dir: where the folders are, or are to be.
+        method: that makes the results; those of another are not replaced.
 
     Raises:
         InputError: a case has no name that a folder can have; one input is given twice by one name; or a folder is,
-            holds or lies in an input, or was not made by this program.
+            holds or lies in an input, was not made by this program, or has results of another method.
     """
     output_dir = Path(output_dir)
     sources = [source_of(entry["image"]) for entry in entries]
@@ -67,7 +68,22 @@ def case_names(entries: Sequence[Entry], output_dir: str | Path) -> list[str]:
     inputs = (path for entry in entries for path in input_paths(entry))
     check_targets([output_dir / name for name in ordered], inputs)
     check_tables(output_dir)
+    check_method([output_dir / name for name in ordered], method)
     return ordered
+
+
+def check_method(folders: Iterable[Path], method: str) -> None:
+    """See that results of a method only take the place of its own.
+
+    Raises:
+        InputError: a folder has those of another method.
+    """
+    for folder in folders if method else ():
+        made = (summary_of(folder) or {}).get("method", method)
+        if made != method:
+            raise InputError(
+                f"{folder}: has results of {made}, which those of {method} would replace; take another output_dir"
+            )
 
 
 def _check_name(name: str, source: str) -> str:

@@ -50,6 +50,33 @@ def lock_folder(folder: Path) -> Iterator[bool]:
 
 
 @contextmanager
+def share_folder(folder: Path) -> Iterator[bool]:
+    """Be known to write in a folder, beside others that may.
+
+    Args:
+        folder: it exists and can be opened.
+
+    Yields:
+        whether nobody else is known to write there; False where that can't be told.
+    """
+    if fcntl is None:
+        yield False
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = True
+        except OSError:
+            alone = False
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield alone
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def _lock_file(folder: Path) -> Iterator[bool]:
     import msvcrt
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from cardiac_motion.core.errors import InputError
 
 PROGRAM = "cardiac-motion-bundles"
 SUMMARY = "summary.json"
+UNFINISHED = re.compile(r"\.[0-9a-f]{8}\.")  # how the names begin of what ``write_whole`` is still writing
 
 
 @contextmanager
@@ -52,6 +54,41 @@ def write_whole(path: str | Path) -> Iterator[Path]:
         else:
             with suppress(OSError):  # none was made, or the folder is none
                 beside.unlink()
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what a run that was killed left half written in a folder; nobody may be writing there.
+
+    A folder of results that was whole, but not yet in its place, is put there.
+    """
+    for path in folder.iterdir():
+        if not UNFINISHED.match(path.name):
+            continue
+        place = folder / path.name[len(".00000000.") :]
+        if path.is_dir() and not os.path.lexists(place) and (summary_of(path) or {}).get("case") == place.name:
+            os.replace(path, place)
+        elif path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """See that a folder, or one that is to be made, can be written; nothing is left in it, or made.
+
+    Raises:
+        InputError: it can't: it is read-only, a file is in its place, or the disk is full.
+    """
+    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(parent))
+    probe = there / f".{uuid.uuid4().hex[:8]}.probe"
+    try:
+        probe.write_bytes(b"0")
+        probe.unlink()
+    except OSError as error:
+        with suppress(OSError):
+            probe.unlink()
+        reason = os.strerror(error.errno).lower() if error.errno is not None else str(error)
+        raise InputError(f"{folder}: cannot be written ({reason})") from error
 
 
 def summary_of(folder: Path) -> dict[str, Any] | None:

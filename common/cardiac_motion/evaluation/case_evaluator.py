@@ -25,6 +25,9 @@ from cardiac_motion.core.devices import check_device
 from cardiac_motion.core.entry import Case, Keyed
 from cardiac_motion.core.errors import InputError, input_error_in
 from cardiac_motion.core.folders import case_names
+from cardiac_motion.core.locks import share_folder
+from cardiac_motion.core.whole_files import check_writable, clear_unfinished
+from cardiac_motion.evaluation.interrupted import ListProgress
 from cardiac_motion.evaluation.scores import Scores
 from cardiac_motion.registration.result import RegistrationInferer, RegistrationResult, register
 
@@ -69,7 +72,8 @@ class CaseEvaluator(Evaluator):
     """Takes each case of a data set along its ``process``.
 
     ``engine.state.output`` then holds the report, ``engine.state.metrics`` the means of its metrics over the cases so
-    far, ``engine.state.failed`` maps the cases that could not be done to the reason.
+    far, ``engine.state.failed`` maps the cases that could not be done to the reason, ``engine.state.taken`` those
+    that an interrupted run of the same list had finished to their folders.
 
     Args:
         device: where the network runs.
@@ -162,7 +166,7 @@ class CaseEvaluator(Evaluator):
         if self.placed and names is None:
             return
         entries = self.dataset.entries  # type: ignore[attr-defined]
-        for entry, name in zip(entries, names or case_names(entries, self.output_dir), strict=True):
+        for entry, name in zip(entries, names or case_names(entries, self.output_dir, self.method), strict=True):
             entry["case"] = name
         self.placed = True
 
@@ -173,7 +177,22 @@ class CaseEvaluator(Evaluator):
             InputError: results can't go where they are to; or a case failed, raised after the others are done.
         """
         self._begin()
-        super().run(global_epoch)
+        check_writable(self.output_dir)
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        with share_folder(self.output_dir) as alone:
+            if alone:
+                clear_unfinished(self.output_dir)
+            if len(self.data_loader) > 1:  # type: ignore[arg-type]
+                self._progress = ListProgress(self.output_dir, self.dataset.entries)  # type: ignore[attr-defined]
+                self.state.taken = self._progress.take_up()
+                if self.state.taken:
+                    left = len(self.data_loader) - len(self.state.taken)  # type: ignore[arg-type]
+                    print(
+                        f"{len(self.state.taken)} cases were finished before the run was interrupted; {left} are left"
+                    )
+            super().run(global_epoch)
+            if self._progress is not None:
+                self._progress.close()
         failed = self.state.failed
         if len(failed) == 1 and len(self.data_loader) == 1:  # type: ignore[arg-type]
             raise InputError(next(iter(failed.values())))
@@ -203,12 +222,16 @@ class CaseEvaluator(Evaluator):
 
     def _begin(self) -> None:
         self.place()
-        self.state.failed, self.state.metrics = {}, {}
+        self.state.failed, self.state.metrics, self.state.taken = {}, {}, {}
+        self._progress: ListProgress | None = None
         self._done: dict[str, list[float]] = {}
 
     def _iteration(self, engine: Any, index: int) -> Any:  # type: ignore[override]
-        name = str(self.dataset.entries[index]["case"])  # type: ignore[attr-defined]
+        entry = self.dataset.entries[index]  # type: ignore[attr-defined]
+        name = str(entry["case"])
         self.state.output = {"case": name}
+        if name in self.state.taken:
+            return self.state.output
         try:
             case = self.read_case(index)
             self.state.batch = case
@@ -222,11 +245,17 @@ class CaseEvaluator(Evaluator):
             self.fire_event(CaseEvents.CASE_DONE)
             if isinstance(self.inferer, RegistrationInferer):
                 self.inferer.forget()
+            if self._progress is not None:
+                self._progress.finish(name)
         except Exception as error:
             known = input_error_in(error)
-            if known is None:
+            several = len(self.data_loader) > 1  # type: ignore[arg-type]
+            if known is None and not several:
                 raise
-            self.state.failed[name] = str(known)
-            if len(self.data_loader) > 1:  # type: ignore[arg-type]
-                log.error("%s: %s", name, known)
+            reason = str(known) if known is not None else " ".join(f"{type(error).__name__}: {error}".split())[:500]
+            self.state.failed[name] = f"{name}: {reason}" if several and str(entry["image"]) not in reason else reason
+            if several:  # whatever goes wrong is this case's own: the others go on
+                log.error("%s: %s", name, reason)
+            if known is None:
+                log.info("%s", name, exc_info=error)
         return self.state.output

@@ -11,8 +11,9 @@ from typing import Any
 from ignite.engine import Events
 
 from cardiac_motion.core.memory import peak_memory
-from cardiac_motion.core.tables import statistics
+from cardiac_motion.core.tables import metrics_of, statistics
 from cardiac_motion.core.tracking import Record, rows_of, rows_of_columns, run_name, send_or_keep, versions
+from cardiac_motion.core.whole_files import summary_of
 from cardiac_motion.evaluation.case_evaluator import CaseEvaluator, CaseEvents
 
 TABLES = ("metrics.csv", "pairs.csv", "summary.json")
@@ -59,6 +60,11 @@ class RunRecord:
         self.cases: list[dict[str, Any]] = []
         self.parts: dict[str, Any] = {}
         self.files: list[str] = []
+        for name, folder in getattr(engine.state, "taken", {}).items():
+            metrics = metrics_of(summary_of(folder) or {})
+            self.parts[name] = rows_of(metrics, len(self.cases), "cases")
+            self.cases.append({"case": name, **metrics})
+            self._add_files(folder)
 
     def _case(self, engine: CaseEvaluator) -> None:
         case = engine.state.output
@@ -69,8 +75,11 @@ class RunRecord:
         else:
             self.parts[name] = rows_of(case["metrics"], step, "cases")
         if "folder" in case:
-            found = sorted(f for f in Path(case["folder"]).iterdir() if self.send_fields or f.name != "ddf.nii.gz")
-            self.files += [f.relative_to(self.output_dir).as_posix() for f in found]
+            self._add_files(Path(case["folder"]))
+
+    def _add_files(self, folder: Path) -> None:
+        found = sorted(f for f in folder.iterdir() if self.send_fields or f.name != "ddf.nii.gz")
+        self.files += [f.relative_to(self.output_dir).as_posix() for f in found]
 
     def _end(self, engine: CaseEvaluator) -> None:
         if self.cases:

@@ -1,0 +1,81 @@
+"""A list that was interrupted: which of its cases are finished, so that the same command goes on with the others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.folders import identity, input_paths
+from cardiac_motion.core.run_settings import noted_settings
+from cardiac_motion.core.whole_files import summary_of, write_whole
+
+UNFINISHED_LIST = ".unfinished.json"
+
+
+class ListProgress:
+    """How far a list is, in ``.unfinished.json`` of its output folder, which goes when the list is done.
+
+    Args:
+        output_dir: of the list.
+        entries: of the list, in its order, each ``case`` the name of its folder.
+    """
+
+    def __init__(self, output_dir: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+        self.path, self.entries = output_dir / UNFINISHED_LIST, entries
+        self.digest = _digest(entries)
+        self.done: list[str] = []
+
+    def take_up(self) -> dict[str, Path]:
+        """The folders of the cases that an interrupted run of the same list and settings finished, by name.
+
+        The last case of a list is always left to be done, so that the run that takes it up has a result of its own.
+        """
+        try:
+            before = json.loads(self.path.read_text(encoding="utf-8"))
+            finished = set(before["done"]) if self.digest and before["digest"] == self.digest else set()
+        except (OSError, ValueError, KeyError, TypeError):
+            finished = set()
+        names = [str(entry["case"]) for entry in self.entries]
+        found = {name: self.path.parent / name for name in names[:-1] if name in finished}
+        found = {name: folder for name, folder in found.items() if summary_of(folder) is not None}
+        self.done = list(found)
+        return found
+
+    def finish(self, name: str) -> None:
+        """Note that a case is finished; where the disk doesn't take it, it is done again."""
+        self.done.append(name)
+        if self.digest:
+            try:
+                with write_whole(self.path) as beside:
+                    content = json.dumps({"digest": self.digest, "done": self.done})
+                    beside.write_text(content, encoding="utf-8")
+            except InputError:
+                pass
+
+    def close(self) -> None:
+        """The list is done."""
+        self.path.unlink(missing_ok=True)
+
+
+def _digest(entries: Sequence[Mapping[str, Any]]) -> str | None:
+    """What the results of a list depend on: its settings, its entries and their files; None where nobody said."""
+    settings = noted_settings()
+    if settings is None:
+        return None
+    stamps = []
+    for entry in entries:
+        for path in input_paths(entry):
+            try:
+                stat = os.stat(path)
+                stamps.append((path, stat.st_size, stat.st_mtime_ns))
+            except OSError:
+                stamps.append((path, 0, 0))
+    key = json.dumps(
+        [settings, [identity(entry) for entry in entries], stamps, [dict(e) for e in entries]], default=str
+    )
+    return hashlib.sha256(key.encode()).hexdigest()
