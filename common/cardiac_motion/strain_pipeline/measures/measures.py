@@ -206,9 +206,11 @@ class StrainMeasures:
             SWITCHED_OFF if name in self.exclude_segments else why for name, why in zip(names, rejected, strict=True)
         ]
         kept = [k for k, reason in enumerate(rejected) if not reason]
+        enough = SEGMENTS - len(kept) <= self.max_rejected
+        middle = strain.segment_lengths(lines["mid-wall"], steps, SEGMENTS)
         raw = {
-            "gls": strain.lagrangian(lengths[kept].sum(0)) if SEGMENTS - len(kept) <= self.max_rejected else None,
-            "gls_mid_wall": strain.gls(lines["mid-wall"], steps),
+            "gls": strain.lagrangian(lengths[kept].sum(0)) if enough else None,
+            "gls_mid_wall": strain.lagrangian(middle[kept].sum(0)) if enough else None,
             "long_axis_strain": strain.long_axis_strain(endo, steps),
             **{name: strain.lagrangian(row) for name, row in zip(names, lengths, strict=True)},
         }
@@ -222,7 +224,7 @@ class StrainMeasures:
         numbers["gls"] = numbers.pop("gls_end_systolic")
         numbers["gls_uncompensated"] = None if raw["gls"] is None else 100 * float(raw["gls"][es])
         numbers["drift"] = 100 * strain.drift(raw["gls"], 0, end) if beat.complete and raw["gls"] is not None else None
-        numbers["gls_mid_wall"] = float(curves["gls_mid_wall"][es])
+        numbers["gls_mid_wall"] = float(curves["gls_mid_wall"][es]) if enough else None
         numbers["long_axis_strain"] = float(curves["long_axis_strain"][: es + 1].min())
         numbers |= measure_in_mm(endo, spacing, es, cavity)
         numbers["ejection_fraction"] = None if cavity is None else cavity.ejection_fraction  # a ratio: any unit will do
