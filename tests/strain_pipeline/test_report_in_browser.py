@@ -82,3 +82,13 @@ def test_it_prints_on_paper_with_its_banner(browser, reports, tmp_path, size):
     assert page.locator(".wide").count() > 2 and page.evaluate(cut) == 0, "no column of a table is cut off"
     assert page.locator(".forced").is_visible() and page.locator(".stills img").count() == 2
     assert not page.locator(".controls").first.is_visible()
+
+
+@pytest.mark.parametrize("name", ["plain", "forced"])
+def test_a_view_prints_on_two_pages_and_stills_stand_in_for_the_cine(browser, reports, name, tmp_path):
+    page = opened(browser, reports[name])
+    page.pdf(path=tmp_path / "report.pdf", format="A4")
+    pages = len(re.findall(rb"/Type\s*/Page[^s]", (tmp_path / "report.pdf").read_bytes()))
+    assert pages <= (2 if name == "forced" else 3)  # one more for the changes since the earlier study
+    page.emulate_media(media="print")
+    assert not page.locator("[data-player]").is_visible() and page.locator(".overview figure").count() == 2

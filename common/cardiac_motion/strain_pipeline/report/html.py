@@ -43,6 +43,7 @@ th,td{padding:3px 8px;text-align:right;border-bottom:1px solid #e8ebef}
 th:first-child,td:first-child{text-align:left}th{font-weight:600;color:#48525f}
 .out td,.out th{color:#68717d}.wide{overflow-x:auto}tbody th{font-weight:400;color:inherit}
 .legend{display:flex;flex-wrap:wrap;gap:2px 14px;margin:4px 0 10px;padding:0;list-style:none;font-size:13px}
+.screen [data-player]{max-width:720px;margin:0 auto}
 .stills{display:flex;gap:12px}.stills figure{margin:0;flex:1}figcaption{font-size:13px;color:#48525f}
 .dot{display:inline-block;width:10px;height:10px;border-radius:50%;margin-right:7px}
 .player{position:relative;background:#000;border-radius:6px;overflow:hidden}
@@ -52,9 +53,10 @@ th:first-child,td:first-child{text-align:left}th{font-weight:600;color:#48525f}
 button{font:inherit;padding:3px 12px}svg[data-seek]{cursor:crosshair}
 svg text{font:12px system-ui,sans-serif;fill:#3c4653}
 @media (max-width:600px){main{padding:8px}section{padding:12px 10px}th,td{padding:3px 4px}}
-@page{margin:12mm}
-@media print{body{background:#fff;font-size:12px}main{padding:0;max-width:none}figure,tr{break-inside:avoid}
-h2,h3{break-after:avoid}.wide{overflow:visible}table{font-size:10px}th,td{padding:2px 3px}
+@page{margin:10mm 12mm}
+@media print{body{background:#fff;font-size:11.5px;line-height:1.3}main{padding:0;max-width:none}
+figure,tr{break-inside:avoid}
+h2,h3{break-after:avoid}.wide{overflow:visible}table{font-size:8.5px;line-height:1.2}th,td{padding:0 3px}
 .controls,.screen{display:none}.caution{color:#7a1f1f;background:none;margin:2px 0}
 section{border:0;padding:4px 0;margin:4px 0}h1{font-size:17px}h2{font-size:15px;margin:0 0 4px}h3{margin:4px 0 2px}
 .overview,.columns>*{break-inside:avoid}.overview{break-after:page}ul{margin:2px 0;padding-left:16px}
@@ -79,8 +81,9 @@ function play(on){clearInterval(timer);timer=on?setInterval(next,data.step):null
 button.textContent=on?'Pause':'Play';}
 for(const jump of box.querySelectorAll('[data-frame]'))jump.onclick=()=>{play(false);show(+jump.dataset.frame);};
 button.onclick=()=>play(!timer);range.oninput=()=>{play(false);show(+range.value);};shown.onchange=()=>show(frame);
-const part=box.closest('section');
-for(const plot of part?part.querySelectorAll('[data-seek]'):[])plot.onclick=event=>{
+const part=box.closest('section'),before=part&&part.previousElementSibling,
+near=[part,before&&before.classList.contains('overview')?before:null].filter(Boolean);
+for(const plot of near.flatMap(place=>[...place.querySelectorAll('[data-seek]')]))plot.onclick=event=>{
 const [first,last,left,right]=plot.dataset.seek.split(' ').map(Number),area=plot.getBoundingClientRect(),
 along=((event.clientX-area.left)/area.width-left)/(right-left);
 play(false);show(Math.round(first+Math.min(1,Math.max(0,along))*(last-first)));};

@@ -37,7 +37,7 @@ function draw() {
       const canvas = element("canvas", { role: "img", ariaLabel: `${short} cine with its wall` }), link = element("button", { textContent: "Correct" });
       link.onclick = () => showCase(chosen);
       const row = main(members.find(one => one.id === chosen));
-      figure.append(canvas, element("figcaption", {}, `GLS ${text(row.gls)} % · EF ${text(row.ejection_fraction, 0)} %${row.blocked.length ? " · checks fail" : ""}`, link));
+      figure.append(canvas, element("figcaption", {}, `GLS ${text(row.gls)} % · EF ${text(row.ejection_fraction, 0)} %${row.blocked.length ? " · checks fail" : ""}${previewed(members.find(one => one.id === chosen)) ? ` · preview by ${row.title}` : ""}`, link));
       load(chosen, canvas);
     } else figure.append(element("p", { className: "sub", textContent: `No cine was measured as ${short}. Choose one above.` }));
     return figure;
@@ -46,6 +46,8 @@ function draw() {
   const interval = numbers.interval ? ` · 90 % interval ${text(numbers.interval[0])} to ${text(numbers.interval[1])}` : "";
   $("sbig").replaceChildren(element("div", { className: "big", id: "average", textContent: `${text(numbers.gls_average)} %` },
     element("small", { textContent: numbers.gls_average == null ? "No average: it needs all three apical views." : `average GLS of the three apical views${interval}` })));
+  const early = views.filter(([view]) => choices[view] && previewed(members.find(one => one.id === choices[view]))).map(([, short]) => short);
+  if (early.length) $("sbig").append(element("p", { className: "preview", textContent: `Preview: ${early.join(", ")} ${early.length > 1 ? "are" : "is"} not measured by ${state.settings.methods[state.settings.defaults.cine]} yet.` }));
   const rows = Object.entries(numbers.gls).map(([name, value]) => [`GLS ${name}, %`, text(value)]);
   const { biplane } = numbers;
   rows.push([`Ejection fraction, biplane${biplane ? "" : ", long axes taken as equal"}, %`, text(numbers.ejection_fraction, 0)]);
@@ -55,6 +57,7 @@ function draw() {
   $("sstamp").textContent = study.files && !study.files_current ? "Out of date: a view was changed since. Make the files again." : "";
   $("stake").disabled = !Object.keys(numbers.gls).length || Object.keys(numbers.blocked).length > 0;
 }
+const previewed = one => !one.methods[state.settings.defaults.cine];
 const main = one => one.methods[state.settings.defaults.cine] || Object.values(one.methods)[0];
 async function choose(view, id) {
   if (!id) return open(state.study.id);
