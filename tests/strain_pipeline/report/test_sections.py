@@ -128,10 +128,10 @@ def test_grades(row, grade):
 
 
 def test_tables_of_checks():
-    passed, none = check("systole", 0.6, beat=3), Check("view", None, 0.5, None, "probability", "the case")
+    passed, none = check("systole", 0.5, beat=3), Check("view", None, 0.5, None, "probability", "the case")
     head, first, second, third = rows(S.check_table([passed, check("systole", 0.61), none]))
-    assert head[0] == "Check" and first[:2] == ["systole, beat from frame 3", "0.6"]
-    assert first[3:5] == ["from 0.2 to 0.6", "passed"] and second[4] == "FAILED" and third[1] == "–"
+    assert head[0] == "Check" and first[:2] == ["systole, beat from frame 3", "0.5"]
+    assert first[3:5] == ["from 0.25 to 0.55", "passed"] and second[4] == "FAILED" and third[1] == "–"
 
 
 def test_notes():
