@@ -55,7 +55,7 @@ def summary_of(folder):
 
 def test_numbers_of_a_simulated_heart(report_folder, hearts):
     summary, truth = summary_of(report_folder), json.loads((hearts[0] / "summary.json").read_text(encoding="utf-8"))
-    means, (beat,) = summary["means"], summary["beats"]
+    means, (beat,) = summary["metrics"], summary["beats"]
     assert beat["ed"] == 0 and abs(beat["es"] - truth["end_systole_frame"]) <= 1 and beat["complete_beat"]
     assert means["gls"] == pytest.approx(100 * truth["strain"]["gls"], abs=6)
     assert means["gls_peak"] <= means["gls_peak_systolic"] <= means["gls"] < 0
@@ -135,7 +135,7 @@ def test_report_is_one_whole_page_that_needs_nothing_else(report_folder):
     assert all(link.startswith("data:image/jpeg;base64,") for link in page.links) and page.links
     assert not re.search(r"(https?:)?//[a-z]", re.sub(r"base64,[\w+/=]+|\"[\w+/=]{200,}\"", "", text))
     assert "Research use only, not for diagnosis." in page.text and "CAMUS" in page.text
-    gls = summary_of(report_folder)["means"]["gls"]
+    gls = summary_of(report_folder)["metrics"]["gls"]
     assert f"{gls:.1f}".replace("-", "−") in page.text
     player = json.loads(re.search(r'<script type="application/json">(.*?)</script>', text, re.DOTALL)[1])
     assert len(player["frames"]) == summary_of(report_folder)["frames"] and len(player["lines"]["0"]) == 8
@@ -158,7 +158,7 @@ def test_three_views_make_one_report(hearts, tmp_path):
     cines = [str(shutil.copy(heart / "cine.nii.gz", tmp_path / f"{k}.nii.gz")) for k, heart in enumerate(hearts)]
     measure(tmp_path / "out", hearts[0], cines, view=["A4C", "A2C", "ALAX"])
     study = json.loads((tmp_path / "out/study.json").read_text(encoding="utf-8"))
-    gls = [summary_of(tmp_path / f"out/{k}")["means"]["gls"] for k in range(3)]
+    gls = [summary_of(tmp_path / f"out/{k}")["metrics"]["gls"] for k in range(3)]
     assert study["gls_average"] == pytest.approx(np.mean(gls)) and len(study["segments"]) == 18
     assert study["biplane"]["ejection_fraction"] > 10
     text = (tmp_path / "out/report.html").read_text(encoding="utf-8")
@@ -223,8 +223,8 @@ def test_structured_report_of_a_dicom_cine(hearts, tmp_path):
         for item in items(report)
         if item.get("ValueType") == "NUM"
     }
-    assert numbers["130687"] == pytest.approx(summary["means"]["gls"], abs=0.01)
-    assert numbers["79993-2"] == pytest.approx(summary["means"]["ejection_fraction"], abs=0.01)
+    assert numbers["130687"] == pytest.approx(summary["metrics"]["gls"], abs=0.01)
+    assert numbers["79993-2"] == pytest.approx(summary["metrics"]["ejection_fraction"], abs=0.01)
     assert numbers["ES-B-IS"] == pytest.approx(summary["beats"][0]["segments"][0]["end_systolic"], abs=0.01)
     if shutil.which("dsrdump"):
         done = subprocess.run(
@@ -259,7 +259,7 @@ def test_unknown_spacing_gives_no_millimetres(hearts, tmp_path):
     image.header.set_intent(2001, allow_unknown=True)
     nibabel.save(image, tmp_path / "bare.nii.gz")
     measure(tmp_path / "out", hearts[0], tmp_path / "bare.nii.gz")
-    means = summary_of(tmp_path / "out/bare")["means"]
+    means = summary_of(tmp_path / "out/bare")["metrics"]
     nothing = ("mapse_mm", "end_diastolic_volume_ml", "heart_rate", "gls_time_to_peak_ms",
                "gls_systolic_rate", "mechanical_dispersion_ms")  # fmt: skip
     assert all(means[key] is None for key in nothing) and means["gls"] < 0 < means["ejection_fraction"]
@@ -270,7 +270,9 @@ def test_a_cine_cut_before_its_end_says_what_is_missing(hearts, tmp_path):
     measure(tmp_path / "out", hearts[0], max_frames=11, save_figures=False)
     summary = summary_of(tmp_path / "out/cine")
     assert not summary["beats"][0]["complete_beat"] and "not whole" in summary["warnings"][0]
-    assert all(summary["means"][key] is None for key in ("drift", "gls_peak", "gls_post_systolic_index", "heart_rate"))
+    assert all(
+        summary["metrics"][key] is None for key in ("drift", "gls_peak", "gls_post_systolic_index", "heart_rate")
+    )
 
 
 def test_a_segment_outside_the_sector_is_left_out_and_said_so(hearts, tmp_path):
@@ -379,8 +381,8 @@ def test_pixels_that_are_not_square_and_times_of_playback(report_folder, hearts,
     measure(tmp_path / "out", hearts[0], tmp_path / "wide.nii.gz")
     summary, whole = summary_of(tmp_path / "out/wide"), summary_of(report_folder)
     assert summary["size"] == [SIZE, SIZE // 2] and summary["zoom"] == [1, 2]
-    assert summary["means"]["gls"] == pytest.approx(whole["means"]["gls"], abs=1)
-    assert summary["means"]["mapse_mm"] == pytest.approx(whole["means"]["mapse_mm"], abs=1)
+    assert summary["metrics"]["gls"] == pytest.approx(whole["metrics"]["gls"], abs=1)
+    assert summary["metrics"]["mapse_mm"] == pytest.approx(whole["metrics"]["mapse_mm"], abs=1)
     lines = [
         json.loads((f / "contours.json").read_text(encoding="utf-8"))["endocardium"][0]
         for f in (tmp_path / "out/wide", report_folder)

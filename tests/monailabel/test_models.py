@@ -71,7 +71,7 @@ def test_strain_gives_labels_over_the_cine_numbers_and_a_report(server, strain):
     values = np.asarray(labels.dataobj)
     assert set(np.unique(values)) <= {0, 1, 2, 3}
     assert all((values == 1).any((0, 1))) and (values == 2).any()
-    assert -35 < params["means"]["gls"] < -5
+    assert -35 < params["metrics"]["gls"] < -5
     status, html = server.ask("GET", params["files"]["report.html"])
     assert status == 200 and b"Left ventricular strain" in html
     assert str(server.folder).encode() not in html and str(server.folder) not in json.dumps(params)
@@ -97,9 +97,9 @@ def test_saved_contour_is_used_by_the_next_strain_request(server, client, strain
     client.save_label("apical_4ch", str(thicker), "final")
     _, after = client.infer("strain_pipeline", "apical_4ch", {})
     assert after["contour"] and [beat["ed"] for beat in after["beats"]] == [ed]
-    assert after["means"]["gls"] != before["means"]["gls"]
+    assert after["metrics"]["gls"] != before["metrics"]["gls"]
     _, without = client.infer("strain_pipeline", "apical_4ch", {"contour": "none", "save_figures": False})
-    assert without["contour"] is None and without["means"]["gls"] == pytest.approx(before["means"]["gls"])
+    assert without["contour"] is None and without["metrics"]["gls"] == pytest.approx(before["metrics"]["gls"])
     assert server.json("DELETE", "/datastore/label?id=apical_4ch&tag=final")[0] == 200
     assert "final" not in client.datastore()["objects"]["apical_4ch"]["labels"]
 

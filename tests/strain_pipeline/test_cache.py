@@ -138,3 +138,10 @@ def test_ncc_in_a_box_is_that_of_the_whole_picture():
     whole = ncc_after_warp(image, ddf, 3)
     part = ncc_after_warp(image, ddf, 3, (slice(10, 50), slice(20, 65)))
     torch.testing.assert_close(part[..., 3:-3, 3:-3], whole[..., 13:47, 23:62], atol=1e-4, rtol=0)
+
+
+def test_a_cache_of_another_schema_is_refused(folder):
+    about = json.loads((folder / K.ABOUT).read_text(encoding="utf-8"))
+    (folder / K.ABOUT).write_text(json.dumps({**about, "schema": about["schema"] + 1}), encoding="utf-8")
+    with pytest.raises(InputError, match="no cached data of this cine"):
+        K.read_case(folder)

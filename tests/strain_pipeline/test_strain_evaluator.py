@@ -71,7 +71,7 @@ def evaluator(heart, tmp_path):  # noqa: F811
 def test_the_wall_may_have_an_odd_number_of_points_but_not_too_few(evaluator, tmp_path):
     evaluator(points=121).run()
     summary = json.loads((tmp_path / "out/heart/summary.json").read_text(encoding="utf-8"))
-    assert summary["means"]["gls"] == pytest.approx(-20, abs=0.8)
+    assert summary["metrics"]["gls"] == pytest.approx(-20, abs=0.8)
     with pytest.raises(InputError, match="points 6: a wall of 6 segments needs 7 points at least"):
         evaluator(points=6)
 
@@ -80,9 +80,9 @@ def test_a_cine_goes_its_way(evaluator, tmp_path):
     made = evaluator(options={"motion": "known"}, weights={"view": "none"})
     made.run()
     summary = json.loads((tmp_path / "out/heart/summary.json").read_text(encoding="utf-8"))
-    assert summary["means"]["gls"] == pytest.approx(-20, abs=0.8) and summary["view"] == "apical_4ch"
+    assert summary["metrics"]["gls"] == pytest.approx(-20, abs=0.8) and summary["view"] == "apical_4ch"
     assert summary["options"] == {"motion": "known"} and summary["weights"] == {"view": "none"}
-    assert made.state.metrics["gls"] == summary["means"]["gls"] and not made.state.failed
+    assert made.state.metrics["gls"] == summary["metrics"]["gls"] and not made.state.failed
     parts = [f"seconds_{part}" for part in ("view", "segmentation", "contours", "motion", "tracking", "strain")]
     assert all(summary["metrics"][part] > 0 for part in parts)
     assert summary["metrics"]["seconds"] == pytest.approx(sum(summary["metrics"][part] for part in parts))
@@ -112,7 +112,7 @@ def test_an_earlier_study_is_compared(evaluator, tmp_path):
     evaluator().run()
     (tmp_path / "out/heart").rename(tmp_path / "before")
     stored = json.loads((tmp_path / "before/summary.json").read_text(encoding="utf-8"))
-    stored["means"]["gls"] -= 2.0
+    stored["metrics"]["gls"] -= 2.0
     (tmp_path / "before/summary.json").write_text(json.dumps(stored), encoding="utf-8")
     evaluator(baseline=str(tmp_path / "before")).run()
     summary = json.loads((tmp_path / "out/heart/summary.json").read_text(encoding="utf-8"))

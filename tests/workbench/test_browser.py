@@ -122,7 +122,7 @@ def test_drop_drag_undo_take_away_and_the_command_line_says_the_same(bench, brow
     words += ["--mlflow", "False", "--save_figures", "False"]
     subprocess.run([sys.executable, *words[1:]], cwd=tmp_path, check=True, env=environment)
     (summary,) = tmp_path.glob("output/*/*/summary.json")
-    assert json.loads(summary.read_text(encoding="utf-8"))["means"]["gls"] == pytest.approx(corrected, abs=0.1)
+    assert json.loads(summary.read_text(encoding="utf-8"))["metrics"]["gls"] == pytest.approx(corrected, abs=0.1)
     assert not problems
 
 

@@ -17,6 +17,7 @@ from cardiac_motion.core.errors import InputError
 PROGRAM = "cardiac-motion-bundles"
 SUMMARY = "summary.json"
 UNFINISHED = re.compile(r"\.[0-9a-f]{8}\.")  # how the names begin of what ``write_whole`` is still writing
+SCHEMA = 2  # of result files that are read back; a change of their keys raises it
 
 
 @contextmanager

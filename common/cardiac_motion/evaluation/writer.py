@@ -21,7 +21,7 @@ from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.folders import source_of
 from cardiac_motion.core.memory import peak_memory
 from cardiac_motion.core.tables import finite, metrics_of, pair_rows, statistics_text, write_tables
-from cardiac_motion.core.whole_files import PROGRAM, SUMMARY, summary_of, write_whole
+from cardiac_motion.core.whole_files import PROGRAM, SCHEMA, SUMMARY, summary_of, write_whole
 from cardiac_motion.evaluation import figures as pictures
 from cardiac_motion.evaluation.case_evaluator import CaseEvaluator, CaseEvents, Report
 from cardiac_motion.evaluation.contour import TrackedContour, write_contour
@@ -48,8 +48,8 @@ def case_folder(folder: Path, entry: Entry, method: str) -> Iterator[tuple[Path,
     """
     with write_whole(folder) as beside:
         beside.mkdir()
-        summary: dict[str, Any] = {"program": PROGRAM, "input": source_of(entry.image), "case": entry.case}
-        summary["method"] = method
+        summary: dict[str, Any] = {"program": PROGRAM, "schema": SCHEMA, "input": source_of(entry.image)}
+        summary |= {"case": entry.case, "method": method}
         yield beside, summary
         (beside / SUMMARY).write_text(json.dumps(finite(summary), indent=1), encoding="utf-8")
 

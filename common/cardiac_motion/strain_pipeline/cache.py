@@ -26,7 +26,7 @@ from cardiac_motion.cine.square import FrameGrid
 from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.tables import finite
-from cardiac_motion.core.whole_files import write_whole
+from cardiac_motion.core.whole_files import SCHEMA, write_whole
 from cardiac_motion.registration.result import RegistrationResult
 from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures, strain_truth_scores
 from cardiac_motion.strain_pipeline.quality.checks import Check, Gate, remove_times, tracking_checks, wall_checks
@@ -134,7 +134,12 @@ def write_cine_cache(folder: Path, case: CineCase, seen: NDArray[np.bool_], prob
     np.save(folder / "seen.npy", seen)
     if case.mask is not None:
         np.save(folder / "mask.npy", case.mask.numpy())
-    about = {"entry": asdict(case.entry), "meta": asdict(case.meta), "probabilities": asdict(probabilities)}
+    about = {
+        "schema": SCHEMA,
+        "entry": asdict(case.entry),
+        "meta": asdict(case.meta),
+        "probabilities": asdict(probabilities),
+    }
     with write_whole(folder / ABOUT) as beside:
         beside.write_text(json.dumps(finite(about)), encoding="utf-8")
 
@@ -174,6 +179,8 @@ def read_case(folder: Path) -> tuple[CineCase, ViewProbabilities, NDArray[np.boo
     """
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        if about.get("schema") != SCHEMA:
+            raise ValueError("another version of this program wrote it")
         stored = about["probabilities"]
         energy = float("nan") if stored["energy"] is None else stored["energy"]  # JSON has no NaN
         probabilities = ViewProbabilities(stored["by_view"], energy)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.whole_files import SCHEMA
 from cardiac_motion.strain_pipeline.measures.followup import (
     change,
     changes,
@@ -27,7 +28,7 @@ def summary(gls=-20.0, view="apical_4ch", layer="endocardium", rejected=None, fo
         segments.append({"name": name, "rejected": rejected if out else None, "end_systolic": strain, "interval": held})
     return {
         "view": view, "source": "a.dcm", "layer": layer, "forced": forced, "options": {"motion": "NCC flow"},
-        "means": {"gls": gls, "long_axis_strain": None, "ejection_fraction": 60.0},
+        "schema": SCHEMA, "metrics": {"gls": gls, "long_axis_strain": None, "ejection_fraction": 60.0},
         "intervals": {"gls": interval(gls, 1.0, METHOD["gls"])}, "beats": [{"segments": segments}],
     }  # fmt: skip
 
@@ -103,3 +104,10 @@ def test_what_cannot_be_compared(folder, tmp_path):
     (folder / "b" / "summary.json").write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match="no readable result"):
         read_earlier(folder)
+
+
+@pytest.mark.parametrize("schema", [None, SCHEMA - 1, SCHEMA + 1])
+def test_a_result_of_another_schema_is_refused(tmp_path, schema):
+    (tmp_path / "summary.json").write_text(json.dumps({**summary(), "schema": schema}), encoding="utf-8")
+    with pytest.raises(InputError, match=r"summary\.json: was written by another version"):
+        read_earlier(tmp_path)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.whole_files import SCHEMA
 from cardiac_motion.strain_pipeline.measures.intervals import METHOD, QUANTILE, REPEAT, Interval, sampling_variance
 
 NAMES = {"gls": "GLS", "long_axis_strain": "Long-axis strain", "ejection_fraction": "Ejection fraction"}
@@ -179,8 +180,10 @@ def read_earlier(path: str | Path) -> dict[str, Earlier]:
 def _read(file: Path) -> tuple[str, Earlier] | None:
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))
-        if "view" not in stored or "beats" not in stored or "means" not in stored:
+        if "view" not in stored or "beats" not in stored or "metrics" not in stored:
             return None
+        if stored.get("schema") != SCHEMA:
+            raise InputError(f"{file}: was written by another version of this program; measure the earlier study again")
         rows: dict[str, list[tuple[float, Interval | None]]] = {}
         for beat in stored["beats"]:
             for row in beat["segments"]:
@@ -193,8 +196,10 @@ def _read(file: Path) -> tuple[str, Earlier] | None:
         segments = {name: _mean(values) for name, values in rows.items()}
         return stored["view"], Earlier(
             str(file), str(stored["source"]), stored["layer"], (stored.get("options") or {}).get("motion"),
-            bool(stored.get("forced")), stored["means"], intervals, segments,
+            bool(stored.get("forced")), stored["metrics"], intervals, segments,
         )  # fmt: skip
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file}: no readable result of strain_pipeline ({type(error).__name__})") from None
 

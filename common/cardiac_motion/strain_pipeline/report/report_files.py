@@ -97,7 +97,6 @@ def write_strain_case(
             "changed_by_hand": list(study.by_hand),
             "source_sha256": study.source_sha256 or None,
             "layer": measured.layer,
-            "means": measured.means,
             "intervals": measured.intervals,
             "smallest_detectable_change": detectable_changes(measured),
             "baseline": study.earlier and study.earlier.path,
