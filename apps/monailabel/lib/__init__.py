@@ -1,0 +1,1 @@
+"""Parts of the MONAI Label app: models, trainers, strategies and studies."""

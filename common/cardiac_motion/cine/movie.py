@@ -1,5 +1,6 @@
 """Movies in H.264 (MP4), encoded in memory by FFmpeg's libraries (PyAV), so that no program has to be found and no
-failure of one is missed; the file is written when the movie is whole."""
+failure of one is missed; the file is written when the movie is whole.
+"""
 
 from __future__ import annotations
 

@@ -101,10 +101,11 @@ class Runner:
         self.ready = False
 
     def case(self, name: str, limits: Limits, memory: int) -> dict[str, Any]:
-        """Do a case within its limits; what became of it, as ``process.attempt`` says it, or else ``status``:
+        """Run a case within its limits.
 
-        ``time`` and ``memory`` for what was killed past its limit, ``died`` for a process that ended by itself,
-        ``setup`` for one that could not be made, ``stopped`` for one that ``close`` ended.
+        Returns:
+            the result of ``process.attempt``, or ``status``: ``time`` or ``memory`` if the process was killed past that
+            limit, ``died`` if it ended by itself, ``setup`` if it could not be started, ``stopped`` if ``close`` ended it.
         """
         if not self.ready:
             found = self._answer(START, 0)

@@ -16,7 +16,8 @@ from cardiac_motion.core.tables import statistics
 
 def kind_of(methods: Sequence[Method]) -> Kind:
     """The kind of what the methods were run on, by the metrics of their cases; ``UNKNOWN`` where none of them is told
-    by truth."""
+    by truth.
+    """
     known = {
         metric
         for method in methods

@@ -36,7 +36,8 @@ log = logging.getLogger(__name__)
 
 class CaseEvents(EventEnum):
     """``CASE_READ`` fires with the case in ``engine.state.batch``, ``CASE_DONE`` with the report in
-    ``engine.state.output``, when its files are there; what a handler raises counts against the case."""
+    ``engine.state.output``, when its files are there; what a handler raises counts against the case.
+    """
 
     CASE_READ = "case_read"
     CASE_DONE = "case_done"

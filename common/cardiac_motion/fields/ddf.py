@@ -255,7 +255,8 @@ def _sum_shifted(x: Tensor, axis: int, weights: Sequence[float]) -> Tensor:
 
 def _edges(n: int, weights: Sequence[float]) -> Iterator[tuple[int, int, int, float]]:
     """For each neighbour outside of ``n`` pixels, on either side: the first pixel that has it, how many have, the edge
-    that it repeats, its weight."""
+    that it repeats, its weight.
+    """
     for shift, weight in enumerate(weights[1:], 1):
         count = min(shift, n)
         yield 0, count, 0, weight

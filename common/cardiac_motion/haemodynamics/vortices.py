@@ -183,7 +183,8 @@ def find_vortices(
 
 def _grow_region(spin: Tensor, core: Tensor) -> Tensor:
     """The connected region around a core in which ``spin``, positive where it turns alike, is a fifth of the core's
-    largest at least: ``[H, W]``."""
+    largest at least: ``[H, W]``.
+    """
     region = core | (spin > WHOLE * spin[core].max().clamp(min=0))
     pieces = torch.from_numpy(ndimage.label(region.numpy())[0])
     return pieces == pieces[core][0]

@@ -37,6 +37,7 @@ class Memberships(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """``image [B, N, *S]`` (axes of S divisible by 2 to the number of halvings) to ``[B, N, classes, *S]``,
-        memberships that sum to 1, background first."""
+        memberships that sum to 1, background first.
+        """
         found = self.unet(image.flatten(0, 1)[:, None])
         return found.softmax(1).unflatten(0, image.shape[:2])

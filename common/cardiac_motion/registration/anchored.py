@@ -105,7 +105,8 @@ class AnchoredInferer(RegistrationInferer):
         self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
     ) -> RegistrationResult:
         """Fields ``[N, 2, H, W]`` in pixels of the pairs of one cine, ``inputs [N, 2, H, W]``: pair t is its frames t,
-        t + 1. Pairs that do not follow each other are left as they are."""
+        t + 1. Pairs that do not follow each other are left as they are.
+        """
         near = register(inputs, network, self.inferer, mask, part)
         if not follow_each_other(inputs):
             return near

@@ -100,7 +100,8 @@ class GapsInferer(RegistrationInferer):
         self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
     ) -> RegistrationResult:
         """Fields ``[N, 2, H, W]`` in pixels of the pairs of one cine, ``inputs [N, 2, H, W]``: pair t is its frames t,
-        t + 1. Pairs that do not follow each other are left as they are."""
+        t + 1. Pairs that do not follow each other are left as they are.
+        """
         near = register(inputs, network, self.inferer, mask, f"{part}1")
         gaps = [gap for gap in self.gaps if gap <= len(inputs)]
         if len(gaps) == 1 or not follow_each_other(inputs):

@@ -317,7 +317,8 @@ class WallObjective:
 
     def derivatives(self, at: Windows) -> tuple[Array, Array, Array]:
         """Gradient ``[T, Ks, Kd, 2]``, and of each window its weights as a graph Laplacian ``[C, T, T]`` over frames
-        and its structure tensor ``[C, 2, 2]``."""
+        and its structure tensor ``[C, 2, 2]``.
+        """
         rho = at.rho.clamp(0, 1)
         pull = (1 - self.floor) * rho / (1 - (1 - self.floor) * rho.square()) * self._pairs
         g = -(pull @ at.samples.transpose(0, 1)).transpose(0, 1)

@@ -124,7 +124,8 @@ class SpannedInferer(RegistrationInferer):
         self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
     ) -> RegistrationResult:
         """Fields ``[N, 2, H, W]`` in pixels of the pairs of one cine, ``inputs [N, 2, H, W]``: pair t is its frames t,
-        t + 1. Pairs that do not follow each other, and fewer than ``frame_gap``, are left as they are."""
+        t + 1. Pairs that do not follow each other, and fewer than ``frame_gap``, are left as they are.
+        """
         result = register(inputs, network, self.inferer, mask, part)
         ddf, runs = result.ddf, len(inputs) - self.frame_gap + 1
         if self.frame_gap == 1 or runs < 1 or not follow_each_other(inputs):

@@ -52,7 +52,8 @@ Request = Mapping[str, Any]
 
 def open_workbench() -> Callable[[str], None]:
     """The function that does a request of the workbench: ``folder`` (absolute), ``task``, ``case`` (absolute) and what
-    else the function of the task's name says."""
+    else the function of the task's name says.
+    """
     return serve({"open": open_case, "measure": measure, "correct": correct, "points": points, "line": line_of,
                   "take": take, "study": combine_study, "take_study": take_study, "warm": warm})  # fmt: skip
 
@@ -207,7 +208,8 @@ def drag_wall(request: Request, edits: dict[str, Any]) -> dict[str, Any]:
 
 def place_by_clicks(request: Request, edits: dict[str, Any]) -> dict[str, Any]:
     """The edits with a wall through three clicks, in place of what was drawn; its frame is taken for end-diastole
-    where the measured beat does not hold it."""
+    where the measured beat does not hold it.
+    """
     folder, frame = Path(request["case"]), int(request["clicks"]["frame"])
     case, _, _ = strain_cache.read_case(folder / "kept")
     if not 0 <= frame < case.cine.shape[1]:
@@ -227,7 +229,8 @@ def place_by_clicks(request: Request, edits: dict[str, Any]) -> dict[str, Any]:
 
 def points(request: Request) -> dict[str, Any]:
     """Paths of ``points`` ((row, column) of the shown frames, in ``frame``): places, displacement from ``frame``
-    and the distance of each from the point before it, in mm where the spacing is known."""
+    and the distance of each from the point before it, in mm where the spacing is known.
+    """
     folder = Path(request["case"])
     case, _, _ = strain_cache.read_case(folder / "kept")
     ddf = strain_cache.read_motion(folder / "motion" / request["method"]).ddf

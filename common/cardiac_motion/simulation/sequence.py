@@ -148,7 +148,8 @@ class Simulation:
     def pair(self, fixed: int, moving: int) -> dict[str, Tensor]:
         """What a network trains on: ``image`` [2, H, W] (moving, fixed), ``ddf`` [2, H, W], ``mask`` [1, H, W],
         ``ground`` [1, H, W] (as ``mask``, of tissue that hardly moves) and ``spacing`` [2] in mm a pixel (row,
-        column)."""
+        column).
+        """
         first, second = sorted((fixed, moving))
         images = self.frames([first, second]) if first != second else self.frames([first]).expand(2, -1, -1)
         found = {key: value[0] for key, value in self.fields_and_ground(fixed, [moving]).items()}
@@ -178,7 +179,8 @@ class Simulation:
 
     def strains(self) -> dict[str, Any]:
         """Strain of the endocardium as fractions: ``global`` [T], of six stretches of equal numbers of points
-        ``segments`` [6, T], and ``gls`` at end-systole."""
+        ``segments`` [6, T], and ``gls`` at end-systole.
+        """
         inner = self.motion.contours(np.concatenate([[0.0], self.times]))[0]
         edges = np.linalg.norm(np.diff(inner, axis=1), axis=-1)
         parts = np.stack([part.sum(1) for part in np.array_split(edges, SEGMENTS, axis=1)])

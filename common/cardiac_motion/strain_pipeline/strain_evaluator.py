@@ -209,6 +209,7 @@ class StrainEvaluator(CaseEvaluator):
 
     def measure(self, cached: StrainCache) -> StrainCase:
         """What is measured of a cine whose fields are known:
-        ``cardiac_motion.strain_pipeline.cache.measure_cached``."""
+        ``cardiac_motion.strain_pipeline.cache.measure_cached``.
+        """
         study = measure_cached(cached, self.measures, self.fusion, self.gate)
         return replace(study, folder=self.folder_of(study.case))

@@ -101,7 +101,8 @@ class DeformedFrames(CinePairs):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """``image [2, *crop]`` (moving, fixed), ``field [2, *crop]`` in pixels and ``mask [1, *crop]``: where there is
-        something to see."""
+        something to see.
+        """
         item = super().__getitem__(index)
         moving, mask = item["image"][None, :1], item["mask"][None]
         rng = self._generator(-1 - index)

@@ -130,7 +130,8 @@ def refine_end_systole(beat: Beat, areas: ArrayLike) -> Beat:
 
 def _starts(smooth: Array, span: float, least_distance: int) -> list[int]:
     """End-diastoles: peaks of the area, each taken in the middle of its plateau; cines are cut at R waves, so the first
-    frame stands for a peak little above it, and the last one for a peak where ``WHOLE`` of the stroke has come back."""
+    frame stands for a peak little above it, and the last one for a peak where ``WHOLE`` of the stroke has come back.
+    """
     padded = np.pad(smooth, 1, constant_values=smooth.min() - 1)
     peaks, _ = find_peaks(padded, prominence=PROMINENCE * span, distance=least_distance, plateau_size=(1, None))
     found = {_middle(smooth, int(p) - 1, smooth[int(p) - 1] - PLATEAU * span) for p in peaks}
@@ -147,7 +148,8 @@ def _starts(smooth: Array, span: float, least_distance: int) -> list[int]:
 
 def _middle(smooth: Array, at: int, level: float) -> int:
     """The middle of the run around ``at`` in which the area stays above ``level``; where the run is cut off by the
-    cine's first or last frame, that frame: cines are cut at R waves."""
+    cine's first or last frame, that frame: cines are cut at R waves.
+    """
     first = last = at
     while first > 0 and smooth[first - 1] >= level:
         first -= 1

@@ -128,7 +128,8 @@ class Uploads:
 
     async def upload(self, request: Request) -> Response:
         """A case of a body: a file, or a folder of pictures (4 bytes, how long the list is; the list of [name, size];
-        the pictures)."""
+        the pictures).
+        """
         title = request.query_params.get("name", "").replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
         group = request.query_params.get("group") or None
         if group is not None:

@@ -78,7 +78,8 @@ class BloodCase:
 
     def fields(self) -> dict[str, Tensor]:
         """The truth of each pair: ``ddf`` [N, 2, H, W] in pixels, pulling back; ``mask`` [N, H, W], where blood of the
-        fixed frame was in the pool before; ``velocity`` [N, 2, H, W] in m/s at the middle of the interval."""
+        fixed frame was in the pool before; ``velocity`` [N, 2, H, W] in m/s at the middle of the interval.
+        """
         grid = self.scanner.grid
         points, shape = grid.points().numpy(), (2, *grid.shape)
         rows: dict[str, list[Tensor]] = {"ddf": [], "mask": [], "velocity": []}

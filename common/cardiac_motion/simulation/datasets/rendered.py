@@ -197,7 +197,8 @@ class Shards:
 
     def draw(self, rng: np.random.Generator) -> tuple[str, Item]:
         """A random pair, and its scenario: ``image`` [2, H, W], ``field`` [2, H, W], ``mask``, ``ground`` [1, H, W] and
-        ``spacing`` [2]."""
+        ``spacing`` [2].
+        """
         names = list(self.files)
         weights = np.array([self.weights[name] for name in names])
         scenario = names[int(rng.choice(len(names), p=weights / weights.sum()))]

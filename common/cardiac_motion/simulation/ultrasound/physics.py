@@ -90,7 +90,8 @@ def body_frames(
 
 def body_fields(body: Phantom, grid: ImageGrid, at: float, to: float) -> tuple[Tensor, Tensor]:
     """Displacement [2, H, W] in pixels, until ``to``, of what each pixel shows at ``at``; and the pixels [H, W] of the
-    body."""
+    body.
+    """
     points = grid.points().numpy()
     field = body.displacement(points, at, to) / grid.spacing
     covered = torch.from_numpy(body.covers(points, at)).view(grid.shape)

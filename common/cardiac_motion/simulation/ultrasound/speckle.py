@@ -199,7 +199,8 @@ class Speckle:
 
     def fields(self, fixed: int, moving: Sequence[int]) -> tuple[Tensor, Tensor]:
         """As ``sequence.Simulation.fields``: ddf [T, 2, H, W] in pixels, mask [T, H, W] where there is speckle whose
-        motion is known, in the sector in both frames."""
+        motion is known, in the sector in both frames.
+        """
         probe, grid = self.scanner.probe, self.grid
         points, start = grid.points(), float(self.phases[fixed])
         material = self.flow.inverse(points, start)

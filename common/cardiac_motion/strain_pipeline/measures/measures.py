@@ -38,7 +38,8 @@ SLOWEST_CINE = 30.0  # frames/s
 
 class BeatStrain(TypedDict):
     """What is measured of a beat: frames, ``numbers``, ``segments`` (a row each), ``curves`` (% from ``ed`` on) and the
-    90 % ``intervals`` of some numbers; a segment's row has its ``interval``."""
+    90 % ``intervals`` of some numbers; a segment's row has its ``interval``.
+    """
 
     ed: int
     es: int

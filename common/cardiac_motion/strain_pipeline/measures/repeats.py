@@ -77,7 +77,8 @@ class RepeatsResult:
     @property
     def interval(self) -> Interval | None:
         """90 % of the corrected number, from the spread of the repeats' errors and the method's error, of which repeats
-        know only a part: they have the wall that was found, in simulated pictures. None of fewer than three."""
+        know only a part: they have the wall that was found, in simulated pictures. None of fewer than three.
+        """
         if self.corrected is None or len(self.errors) < 3:
             return None
         spread = float(np.std(self.errors, ddof=1)) * float(np.sqrt(1 + 1 / len(self.errors)))
