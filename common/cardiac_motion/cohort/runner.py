@@ -105,7 +105,8 @@ class Runner:
 
         Returns:
             the result of ``process.attempt``, or ``status``: ``time`` or ``memory`` if the process was killed past that
-            limit, ``died`` if it ended by itself, ``setup`` if it could not be started, ``stopped`` if ``close`` ended it.
+            limit, ``died`` if it ended by itself, ``setup`` if it could not be started, ``stopped`` if ``close`` ended
+            it.
         """
         if not self.ready:
             found = self._answer(START, 0)
