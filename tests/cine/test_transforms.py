@@ -6,7 +6,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, ScaleIntensityd
 
-from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.cine.cine_case import CineCase, CineEntry
 from cardiac_motion.cine.transforms import (
     BloodPoold,
     FramePairsd,
@@ -19,7 +19,6 @@ from cardiac_motion.cine.transforms import (
     mask_pool,
 )
 from cardiac_motion.cine.write import write_cine
-from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from tests.conftest import moving_cine
 
@@ -33,7 +32,7 @@ def entry(tmp_path):
 def test_each_link_adds_what_it_says(entry):
     read = ReadCined(max_frames=3)(entry)
     assert read["cine"].shape == (1, 3, 64, 72) and read["cine"].meta["spacing"] == (0.5, 0.5)
-    assert read["entry"] == Entry.from_dict(entry) and read["image"] == entry["image"]
+    assert read["entry"] == CineEntry.from_dict(entry) and read["image"] == entry["image"]
     item = FramePairsd()(SectorMaskd()(read))
     assert item["mask"].shape == (1, 1, 64, 72) and item["mask"].dtype == torch.bool
     assert torch.equal(item["image"][:, 0], read["cine"].as_tensor()[0, :2])

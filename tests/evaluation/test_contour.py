@@ -10,8 +10,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from cardiac_motion.cine.cine_case import CineCase
-from cardiac_motion.core.entry import Entry
+from cardiac_motion.cine.cine_case import CineCase, CineEntry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation.contour import read_borders, read_contour, read_wall, track_contour, write_contour
 from cardiac_motion.fields.ddf import identity_grid
@@ -35,7 +34,7 @@ def shrinking(factor=0.97):
 
 def case(spacing=(0.5, 0.5)):
     cine = MetaTensor(torch.zeros(1, FRAMES, *SIZE), meta={"spacing": spacing, "frame_times": None})
-    return CineCase(Entry("a", "a.dcm"), torch.zeros(FRAMES - 1, 2, *SIZE), None, cine)
+    return CineCase(CineEntry("a", "a.dcm"), torch.zeros(FRAMES - 1, 2, *SIZE), None, cine)
 
 
 @pytest.fixture
@@ -82,7 +81,7 @@ def test_a_whole_beat_is_without_its_drift(file):
     middle = torch.tensor([(n - 1) / 2 for n in SIZE]).view(1, 2, 1, 1)
     ddf = torch.cat([(grid - middle) * (a / b - 1) for a, b in pairwise(share)])
     cine = MetaTensor(torch.zeros(1, 41, *SIZE), meta={"spacing": None, "frame_times": None})
-    item = CineCase(Entry("a", "a.dcm"), torch.zeros(40, 2, *SIZE), None, cine)
+    item = CineCase(CineEntry("a", "a.dcm"), torch.zeros(40, 2, *SIZE), None, cine)
     found = track_contour(item, ddf, file)
     metrics = found.scores.metrics
     assert found.beat.complete and abs(found.es - 20) <= 1 and found.beat.end == 40

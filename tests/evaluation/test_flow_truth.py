@@ -16,7 +16,7 @@ def with_truth(tmp_path, change=1.0):
     case, ddf = turning()
     found = velocity_of(ddf, case.blood_mask, (0.5, 0.5), case.meta.frame_times)
     save_cine_ddf(tmp_path / "velocity.nii.gz", change * found.values)
-    entry = dataclasses.replace(case.entry, velocity=str(tmp_path / "velocity.nii.gz"))
+    entry = dataclasses.replace(case.entry, further={"velocity": str(tmp_path / "velocity.nii.gz")})
     return dataclasses.replace(case, entry=entry), ddf, found
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from cardiac_motion.cine.cases import CineCases
+from cardiac_motion.cine.cine_case import CineEntry
 from cardiac_motion.cine.read import read_two_frames
-from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation.scores import Scores
 from cardiac_motion.evaluation.truth import contour_distances, label_scores, truth_scores
@@ -38,7 +38,7 @@ def case(tmp_path_factory):
 
 
 def test_the_truth_scores_nothing_wrong(case):
-    found = truth_scores(case, load_ddf(case.entry.ddf))
+    found = truth_scores(case, load_ddf(case.entry.further["ddf"]))
     metrics = found.metrics
     assert metrics["epe_mm"] < 1e-5 and len(found.pairs["epe_mm"]) == 15
     assert metrics["epe_ed_es_mm"] < 0.3 and metrics["mean_contour_distance_mm"] < 0.3
@@ -46,9 +46,9 @@ def test_the_truth_scores_nothing_wrong(case):
 
 
 def test_no_motion_at_all_is_as_wrong_as_the_motion_is_large(case):
-    truth = load_ddf(case.entry.ddf)
+    truth = load_ddf(case.entry.further["ddf"])
     metrics = truth_scores(case, torch.zeros_like(truth)).metrics
-    strain = json.loads(Path(case.entry.summary).read_text(encoding="utf-8"))["strain"]
+    strain = json.loads(Path(case.entry.further["summary"]).read_text(encoding="utf-8"))["strain"]
     assert metrics["gls_error"] == pytest.approx(-100 * min(strain["global"]), abs=0.6)
     assert metrics["epe_ed_es_mm"] > 1 and metrics["epe_mm"] > 0.05
     spacing = case.meta.spacing[0]
@@ -56,10 +56,10 @@ def test_no_motion_at_all_is_as_wrong_as_the_motion_is_large(case):
 
 
 def test_cases_without_truth_are_left_alone_and_wrong_sizes_refused(case):
-    assert truth_scores(replace(case, entry=Entry("x", "x")), torch.zeros(1)) == Scores()
+    assert truth_scores(replace(case, entry=CineEntry("x", "x")), torch.zeros(1)) == Scores()
     with pytest.raises(InputError, match=r"the true field is \(15, 2, 96, 96\)"):
         truth_scores(case, torch.zeros(15, 2, 40, 96))
-    broken = replace(case, entry=replace(case.entry, mask="none.nii.gz"))
+    broken = replace(case, entry=replace(case.entry, further={**case.entry.further, "mask": "none.nii.gz"}))
     with pytest.raises(InputError, match=r"none\.nii\.gz: no readable mask"):
         truth_scores(broken, torch.zeros(15, 2, 96, 96))
 
@@ -110,6 +110,8 @@ def test_two_frames_that_do_not_fit_are_refused(labelled_pair, tmp_path):
         read_two_frames(tmp_path / "ed.nii.gz", tmp_path / "small.nii.gz")
     with pytest.raises(InputError, match=r"none\.nii\.gz: no readable frame"):
         read_two_frames(tmp_path / "none.nii.gz", tmp_path / "ed.nii.gz")
-    entry = replace(labelled_pair.entry, es_label=str(tmp_path / "small.nii.gz"))
+    entry = replace(
+        labelled_pair.entry, further={**labelled_pair.entry.further, "es_label": str(tmp_path / "small.nii.gz")}
+    )
     with pytest.raises(InputError, match=r"the labels are \(50, 50\)"):
         carried(replace(labelled_pair, entry=entry), torch.zeros(1, 2, 120, 100))

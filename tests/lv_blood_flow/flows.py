@@ -5,9 +5,8 @@ import math
 import torch
 from monai.data import MetaTensor
 
-from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.cine.cine_case import CineCase, CineEntry
 from cardiac_motion.cine.transforms import mask_pool
-from cardiac_motion.core.entry import Entry
 
 SIZE, TURN = 72, 0.06
 
@@ -23,5 +22,5 @@ def turning(frames=4, spacing=(0.5, 0.5), times=True, bright=0.8):
     seconds = [0.01 * t for t in range(frames)] if times else None
     cine = MetaTensor(values[None], meta={"spacing": spacing, "frame_times": seconds, "source": "x", "aspect": 1.0})
     image = torch.stack([values[:-1], values[1:]], 1)
-    case = mask_pool(CineCase(Entry("turning", "turning"), image, None, cine), pool)
+    case = mask_pool(CineCase(CineEntry("turning", "turning"), image, None, cine), pool)
     return case, ddf

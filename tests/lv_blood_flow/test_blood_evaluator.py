@@ -6,8 +6,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from cardiac_motion.cine.cine_case import CineCase
-from cardiac_motion.core.entry import Entry
+from cardiac_motion.cine.cine_case import CineCase, CineEntry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.lv_blood_flow.blood_evaluator import BloodEvaluator, find_pool, smooth_in_time
 
@@ -21,7 +20,7 @@ def grey(frames=3, lit=None):
     """A cine that is grey where it is lit."""
     values = torch.full((frames, 64, 80), 0.5) * (1.0 if lit is None else lit)
     cine = MetaTensor(values[None], meta={"source": "a.nii.gz", "spacing": (0.5, 0.5)})
-    return CineCase(Entry("a", "a.nii.gz"), torch.stack([values[:-1], values[1:]], 1), None, cine)
+    return CineCase(CineEntry("a", "a.nii.gz"), torch.stack([values[:-1], values[1:]], 1), None, cine)
 
 
 def as_memberships(pool):

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from cardiac_motion.cine.cine_case import CineCase
-from cardiac_motion.core.entry import Entry
+from cardiac_motion.cine.cine_case import CineCase, CineEntry
 from cardiac_motion.registration.result import RegistrationResult
 from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures
 from cardiac_motion.strain_pipeline.quality.view import CineView
@@ -58,7 +57,9 @@ def strain_case(tracked=None, entry=None, found=None, measures=None, folder=Path
     """A measured cine; what is in ``more`` takes the place of an attribute."""
     loop = cine() if found is None else found
     frames = loop.as_tensor()[0]
-    case = CineCase(entry or Entry("known", "a/known.nii.gz"), torch.stack([frames[:-1], frames[1:]], 1), None, loop)
+    case = CineCase(
+        entry or CineEntry("known", "a/known.nii.gz"), torch.stack([frames[:-1], frames[1:]], 1), None, loop
+    )
     tracked = (tracked_beat(),) if tracked is None else tracked
     view = CineView(
         APICAL["apical_4ch"], ViewProbabilities({"apical_4ch": 0.9, "other": 0.08, "apical_2ch": 0.02}, 6.0), False

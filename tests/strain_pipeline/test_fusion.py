@@ -9,8 +9,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from cardiac_motion.cine.cine_case import CineCase
-from cardiac_motion.core.entry import Entry
+from cardiac_motion.cine.cine_case import CineCase, CineEntry
 from cardiac_motion.registration.result import RegistrationResult
 from cardiac_motion.strain_pipeline.tracking.motion import Fusion, track_wall
 from cardiac_motion.strain_pipeline.tracking.wall import Wall
@@ -52,7 +51,7 @@ def fused(missed, same, **settings):
     inconsistency = None if missed is None else torch.full((FRAMES - 1, 1, SIZE, SIZE), missed)
     result = RegistrationResult(field, inconsistency=inconsistency)
     fusion = Fusion(radius=6 / LENGTH, along=0, jerk=0.0, **settings)
-    return track_wall(CineCase(Entry("wall", "wall.dcm"), image, None, cine), segmented, result, fusion)[0]
+    return track_wall(CineCase(CineEntry("wall", "wall.dcm"), image, None, cine), segmented, result, fusion)[0]
 
 
 def rows_by_least_squares(sd_velocity):

@@ -8,8 +8,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from cardiac_motion.cine.cine_case import CineCase
-from cardiac_motion.core.entry import Entry
+from cardiac_motion.cine.cine_case import CineCase, CineEntry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation.contour import track_contour
 from cardiac_motion.fields.ddf import warp
@@ -61,7 +60,7 @@ def heart():
     walls, reasons = walls_of(labels, 120)
     assert not reasons
     wall = Wall(torch.from_numpy(labels), np.zeros(len(SHARE)), walls, (Beat(0, 10, 20, True),), ())
-    return CineCase(Entry("heart", "heart.dcm"), image, None, cine), wall
+    return CineCase(CineEntry("heart", "heart.dcm"), image, None, cine), wall
 
 
 def tracked(case, wall, **settings):

@@ -8,11 +8,10 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.cine.cine_case import CineCase, CineEntry
 from cardiac_motion.cine.read import frame_pairs
 from cardiac_motion.cine.sector import sector_mask
 from cardiac_motion.comparators.farneback import Farneback
-from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.registration.pairwise import PairwiseInferer
 from cardiac_motion.simulation.heart.anatomy import view
@@ -54,7 +53,7 @@ def patient():
         "frame_time_source": "acquired",
     }
     cine = MetaTensor(frames[None], meta=meta)
-    case = CineCase(Entry("p", "p.nii.gz"), frame_pairs(cine), sector_mask(cine)[None, None], cine)
+    case = CineCase(CineEntry("p", "p.nii.gz"), frame_pairs(cine), sector_mask(cine)[None, None], cine)
     lines = simulation.contours()
     es = int(np.argmin(np.abs(simulation.times - simulation.motion.end_systole_time)))
     walls = np.full((20, 3, 120, 2), np.nan)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from cardiac_motion.core.entry import Entry
+from cardiac_motion.cine.cine_case import CineEntry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.registration.pairwise import PairwiseInferer, SizedInferer
 from cardiac_motion.registration.result import RegistrationInferer, RegistrationResult
@@ -161,9 +161,7 @@ def test_motion_around_the_wall_alone(evaluator):
 def test_of_a_study_the_best_cine_of_a_view_is_measured(evaluator, heart, tmp_path, capsys):  # noqa: F811
     from dataclasses import replace
 
-    from cardiac_motion.core.entry import Entry
-
-    cases = [replace(heart[0], entry=Entry(name, f"{name}.dcm")) for name in ("one", "two", "three")]
+    cases = [replace(heart[0], entry=CineEntry(name, f"{name}.dcm")) for name in ("one", "two", "three")]
     dataset = Cases(*cases)
     dataset.study = True
     said = iter([
@@ -190,7 +188,7 @@ def test_the_cine_of_a_study_is_looked_at_once(evaluator, heart, monkeypatch, fe
 
         def __getitem__(self, index):
             reads.append(index)
-            return replace(case, entry=Entry.from_dict(self.entries[index]))
+            return replace(case, entry=CineEntry.from_dict(self.entries[index]))
 
     def classify(frames):
         asked.append(len(frames))

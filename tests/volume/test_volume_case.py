@@ -1,9 +1,8 @@
 import numpy as np
 
-from cardiac_motion.core.entry import Entry
 from cardiac_motion.volume.cases import VolumeCases
 from cardiac_motion.volume.transforms import volume_tensor
-from cardiac_motion.volume.volume_case import LABELS, VolumeCase
+from cardiac_motion.volume.volume_case import LABELS, VolumeCase, VolumeEntry
 from tests.volume.made import case_of, save
 
 
@@ -24,4 +23,5 @@ def test_the_keys_that_handlers_take():
     case = VolumeCases()[0]
     assert set(case) == {"case", "image", "mask", "entry", "volume", "label"} and case["case"] == case.name
     volume = volume_tensor(np.zeros((2, 2, 2)), np.eye(4))
-    assert "label" not in VolumeCase(Entry("a", "a"), volume[None], None, volume) and LABELS == {1: "head", 2: "body"}
+    assert "label" not in VolumeCase(VolumeEntry("a", "a"), volume[None], None, volume)
+    assert LABELS == {1: "head", 2: "body"}

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "cases": ["CineCases", "cine_entries", "demo_cine"],
-        "cine_case": ["CineCase", "CineMeta"],
+        "cine_case": ["CineCase", "CineEntry", "CineMeta"],
         "labels": ["read_labels", "read_mask"],
         "read": ["CINE_SUFFIXES", "frame_pairs", "read_cine", "read_two_frames"],
         "sector": ["sector_hull", "sector_mask"],

@@ -10,7 +10,7 @@ from monai.data import MetaTensor
 from torch import Tensor
 
 from cardiac_motion.cine.scale import file_size
-from cardiac_motion.core.entry import Case
+from cardiac_motion.core.entry import Case, Entry
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,35 @@ class CineMeta:
         return cls(**{"source": "", **{key: value for key, value in cine.meta.items() if key in known}})
 
 
+@dataclass(frozen=True)
+class CineEntry(Entry):
+    """A cine of a list.
+
+    Attributes:
+        files: one a frame, where ``image`` is the first of several.
+        es_image: frame at end-systole, where ``image`` is the one at end-diastole.
+        spacing: (row, column) in mm/px, over what the files say.
+        frame_rate: frames/s, over what the file says.
+        ed, es: frames of end-diastole and end-systole.
+        ed_mask, es_mask: cavity at those.
+        contour: of the endocardium or the wall, as the user draws it.
+        assumed_view: apical view that the user says it is.
+        blood_mask: label map of the blood in every frame, (X, Y, T), 1 is blood.
+    """
+
+    files: Sequence[str] | None = None
+    es_image: str | None = None
+    spacing: Sequence[float] | float | None = None
+    frame_rate: float | None = None
+    ed: int | None = None
+    es: int | None = None
+    ed_mask: str | None = None
+    es_mask: str | None = None
+    contour: str | None = None
+    assumed_view: str | None = None
+    blood_mask: str | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class CineCase(Case):
     """A cine and its frame pairs.
@@ -66,6 +95,7 @@ class CineCase(Case):
 
     KEYS: ClassVar[Mapping[str, str]] = {**Case.KEYS, "cine": "cine"}
 
+    entry: CineEntry
     cine: MetaTensor
     blood_mask: Tensor | None = None
 

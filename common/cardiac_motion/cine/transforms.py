@@ -16,12 +16,11 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, MapTransform, Transform
 
-from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.cine.cine_case import CineCase, CineEntry
 from cardiac_motion.cine.labels import read_labels, read_mask
 from cardiac_motion.cine.read import frame_pairs, read_cine, read_two_frames
 from cardiac_motion.cine.scale import replace_frame_rate, resample_square
 from cardiac_motion.cine.sector import sector_hull, sector_mask
-from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.ventricle.blood_pool import check_pool
 from cardiac_motion.ventricle.contours import blood_pool_masks
@@ -68,7 +67,7 @@ class ReadCined(MapTransform):
             times = cine.meta["frame_times"]
             cine = MetaTensor(cine[:, : max(self.max_frames, 2)], meta=cine.meta)
             cine.meta["frame_times"] = times and times[: cine.shape[1]]
-        return {**item, "entry": Entry.from_dict(item), "cine": cine, "cut": bool(self.max_frames)}
+        return {**item, "entry": CineEntry.from_dict(item), "cine": cine, "cut": bool(self.max_frames)}
 
 
 class GreyScaled(MapTransform):

@@ -5,11 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 
 NEAR = 0.8  # how alike a mistyped key is to a known one
@@ -19,7 +17,13 @@ SUFFIXES = (
     *(".dcm", ".dicom", ".ima", ".gif", ".ome.tif", ".ome.tiff", ".tif", ".tiff"),
     *(".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".ts"),
 )  # of the files that a case is read from
-# keys of an entry that name a file
+# keys of an entry that mean something to some package: CineEntry, VolumeEntry and CineTruth type them
+KEYS = (
+    *("case", "image", "files", "spacing", "frame_rate", "ed", "es", "contour", "assumed_view", "blood_mask"),
+    *("ed_mask", "es_mask", "es_image", "ed_label", "es_label", "label", "atlas", "phantom"),
+    *("ddf", "mask", "contours", "summary", "body", "velocity"),
+)
+# those that name a file
 PATHS = ("image", "label", "mask", "blood_mask", "ddf", "velocity", "contour", "contours", "summary")
 PATH_ENDINGS = ("_image", "_label", "_mask")  # and how others end that do
 
@@ -123,7 +127,7 @@ def check_keys(entry: Mapping[str, Any]) -> None:
     """See that no key of an entry is a known one mistyped; others, a patient's number say, mean nothing here.
 
     Raises:
-        InputError: a key is nearly one of ``Entry``; the line names that.
+        InputError: a key is nearly one of ``KEYS``; the line names that.
 
     Examples:
         >>> check_keys({"image": "a.dcm", "patient": 3})
@@ -132,10 +136,9 @@ def check_keys(entry: Mapping[str, Any]) -> None:
             ...
         cardiac_motion.core.errors.InputError: the entry a.dcm has a key spacings; did you mean spacing?
     """
-    known = [field.name for field in fields(Entry)]
     for key in entry:
-        near = difflib.get_close_matches(str(key).lower().replace("-", "_"), known, 1, NEAR)
-        if key not in known and near:
+        near = difflib.get_close_matches(str(key).lower().replace("-", "_"), KEYS, 1, NEAR)
+        if key not in KEYS and near:
             raise InputError(f"the entry {entry.get('image')} has a key {key}; did you mean {near[0]}?")
 
 

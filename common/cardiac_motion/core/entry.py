@@ -8,11 +8,19 @@ None has no key.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
 from operator import attrgetter
-from typing import Any, ClassVar
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor
+
+from cardiac_motion.core.errors import InputError
+
+E = TypeVar("E", bound="Entry")
+NUMBERS = {int: Integral, float: Real}
+WORDS = {int: "a whole number", float: "a number", str: "text"}
 
 
 class Keyed(Mapping[str, Any]):
@@ -35,57 +43,71 @@ class Keyed(Mapping[str, Any]):
 
 @dataclass(frozen=True)
 class Entry:
-    """A case of a list: its name, its files and what is said of it; paths are whole or start where the program runs.
+    """A case of a list: its name, its input, and what else the list says of it.
+
+    A package that knows more of its cases types their keys in a subclass (``CineEntry``, ``VolumeEntry``,
+    ``CineTruth``); ``read_as`` reads one kind from another. Paths are whole or start where the program runs.
 
     Attributes:
         case: name of the folder of its results.
         image: file or folder.
-        files: of a cine, one a frame, where ``image`` is the first of several.
-        label: of a volume.
-        atlas: name of the one atlas that is to be registered to a volume, where it isn't chosen.
-        es_image: frame at end-systole, where ``image`` is the one at end-diastole.
-        ed_label, es_label: labels of these two.
-        spacing: (row, column) in mm/px, over what the files say.
-        frame_rate: frames/s, over what the file says.
-        ed, es: frames of end-diastole and end-systole.
-        ed_mask, es_mask: cavity at those.
-        contour: of the endocardium or the wall, as the user draws it.
-        assumed_view: apical view that the user says it is.
-        blood_mask: label map of the blood in every frame, (X, Y, T), 1 is blood.
-        ddf, mask, contours, summary, body, velocity: truth of a simulated cine.
-        phantom: number of a synthetic volume.
+        further: what the list says that this kind does not type.
     """
 
     case: str
     image: str
-    files: Sequence[str] | None = None
-    label: str | None = None
-    atlas: str | None = None
-    es_image: str | None = None
-    ed_label: str | None = None
-    es_label: str | None = None
-    spacing: Sequence[float] | float | None = None
-    frame_rate: float | None = None
-    ed: int | None = None
-    es: int | None = None
-    ed_mask: str | None = None
-    es_mask: str | None = None
-    contour: str | None = None
-    assumed_view: str | None = None
-    blood_mask: str | None = None
-    ddf: str | None = None
-    mask: str | None = None
-    contours: str | None = None
-    summary: str | None = None
-    body: str | None = None
-    velocity: str | None = None
-    phantom: int | None = None
+    further: Mapping[str, Any] = field(default_factory=dict, kw_only=True, hash=False)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Entry:
-        """The entry of a datalist; keys that mean nothing here are left out."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{key: value for key, value in values.items() if key in known})
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The entry of a datalist.
+
+        Raises:
+            InputError: a value isn't of its key's type; the line names the input and the key.
+        """
+        hints = {name: hint for name, hint in get_type_hints(cls).items() if name != "further"}
+        for key, value in values.items():
+            if key in hints and not _fits(value, hints[key]):
+                raise InputError(f"{values['image']}: {key} is {value!r}, expected {_describe(hints[key])}")
+        own = {key: value for key, value in values.items() if key in hints}
+        return cls(**own, further={key: value for key, value in values.items() if key not in hints})
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``from_dict`` reads; keys of which nothing is said are not in it."""
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "further"}
+        return {**{key: value for key, value in own.items() if value is not None}, **self.further}
+
+    def read_as(self, kind: type[E]) -> E:
+        """The same entry as another kind.
+
+        Raises:
+            InputError: as ``from_dict``.
+
+        Examples:
+            >>> Entry("a", "a.nii").read_as(Entry)
+            Entry(case='a', image='a.nii', further={})
+        """
+        return kind.from_dict(self.to_dict())
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type, numbers by what they are and not by their class."""
+    parts = get_args(hint)
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if get_origin(hint) is Sequence:
+        return isinstance(value, Sequence) and not isinstance(value, str) and all(_fits(v, parts[0]) for v in value)
+    if hint in NUMBERS:
+        return isinstance(value, NUMBERS[hint]) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _describe(hint: Any) -> str:
+    """A type in words."""
+    parts = sorted((p for p in get_args(hint) if p is not NoneType), key=lambda p: bool(get_args(p)))
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(map(_describe, parts))
+    return f"a list, each {_describe(parts[0])}" if get_origin(hint) is Sequence else WORDS[hint]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,5 +128,5 @@ class Case(Keyed):
 
     @property
     def name(self) -> str:
-        """Of the case and of the folder of its results."""
+        """Case name; also the name of its result folder."""
         return self.entry.case

@@ -20,6 +20,7 @@ from cardiac_motion.cine.scale import from_file_grid
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.plots import plt
 from cardiac_motion.core.stored import NEARLY_WHOLE, load_nifti
+from cardiac_motion.evaluation.cine_truth import CineTruth
 from cardiac_motion.evaluation.scores import Scores
 from cardiac_motion.evaluation.truth import read_json
 from cardiac_motion.fields.points import track
@@ -329,8 +330,9 @@ def read_borders(case: CineCase, contour: str | None = None, ed: int = 0) -> tup
         length = float(np.linalg.norm(endo - endo[[0, -1]].mean(0), axis=1).max())
         lines = read_wall(path, ed, case.size, WALL_POINTS, THICKNESS * length)
         return lines[0], lines[2]
-    if case.entry.contours is not None:
-        truth = read_json(Path(case.entry.contours))
+    truth_path = case.entry.read_as(CineTruth).contours
+    if truth_path is not None:
+        truth = read_json(Path(truth_path))
         inner, outer = (np.asarray(truth[name][ed], dtype=np.float64) for name in ("endocardium", "epicardium"))
         return inner, outer
     return None

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.evaluation.cine_truth import CineTruth
 from cardiac_motion.evaluation.scores import Scores
 from cardiac_motion.fields.field_files import load_ddf
 from cardiac_motion.haemodynamics.derivatives import divergence
@@ -38,13 +39,12 @@ def flow_scores(case: CineCase, result: RegistrationResult) -> Scores:
     Raises:
         InputError: the truth can't be read or is another cine's; no pool, spacing or times to measure in.
     """
-    if case.entry.velocity is None:
+    velocity = case.entry.read_as(CineTruth).velocity
+    if velocity is None:
         return Scores()
-    truth, meta = load_ddf(case.entry.velocity)[: len(result.ddf)], case.meta
+    truth, meta = load_ddf(velocity)[: len(result.ddf)], case.meta
     if truth.shape != result.ddf.shape:
-        raise InputError(
-            f"{case.entry.velocity}: the true velocity is {tuple(truth.shape)}, the cine's {tuple(result.ddf.shape)}"
-        )
+        raise InputError(f"{velocity}: the true velocity is {tuple(truth.shape)}, the cine's {tuple(result.ddf.shape)}")
     if case.blood_mask is None or meta.spacing is None or meta.frame_times is None:
         raise InputError(f"{case.entry.image}: a true velocity needs a pool, spacing and frame times")
     true: list[list[Vortex]] = []

@@ -19,6 +19,7 @@ from torch import Tensor
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.stored import load_nifti
+from cardiac_motion.evaluation.cine_truth import CineTruth
 from cardiac_motion.evaluation.scores import Scores
 from cardiac_motion.fields.analytic import phantom_errors, probe_points
 from cardiac_motion.fields.ddf import warp
@@ -66,7 +67,7 @@ def truth_scores(case: CineCase, ddf: Tensor, radius: int = 10) -> Scores:
     Raises:
         InputError: the truth can't be read or is another cine's.
     """
-    entry = case.entry
+    entry = case.entry.read_as(CineTruth)
     if entry.ddf is None or entry.mask is None:
         return Scores()
     pairs = _pair_scores(case, ddf, Path(entry.ddf), Path(entry.mask), radius)
@@ -161,7 +162,7 @@ def label_scores(case: CineCase, ddf: Tensor) -> Scores:
     Raises:
         InputError: the labels can't be read or are another frame's.
     """
-    entry = case.entry
+    entry = case.entry.read_as(CineTruth)
     if entry.ed_label is None or entry.es_label is None:
         return Scores()
     ed, es = (_labels(path, ddf.shape[2:]) for path in (entry.ed_label, entry.es_label))

@@ -21,9 +21,8 @@ from monai.data import MetaTensor
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.cine.cine_case import CineCase, CineEntry
 from cardiac_motion.cine.square import FrameGrid
-from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.tables import finite
 from cardiac_motion.core.whole_files import SCHEMA, write_whole
@@ -136,7 +135,7 @@ def write_cine_cache(folder: Path, case: CineCase, seen: NDArray[np.bool_], prob
         np.save(folder / "mask.npy", case.mask.numpy())
     about = {
         "schema": SCHEMA,
-        "entry": asdict(case.entry),
+        "entry": case.entry.to_dict(),
         "meta": asdict(case.meta),
         "probabilities": asdict(probabilities),
     }
@@ -194,7 +193,7 @@ def read_case(folder: Path) -> tuple[CineCase, ViewProbabilities, NDArray[np.boo
     for name in ("spacing", "zoom", "crop"):  # JSON has no tuples
         meta[name] = None if meta[name] is None else tuple(meta[name])
     pairs = frames.unfold(0, 2, 1).movedim(-1, 1)  # ``cine.read.frame_pairs`` as a view, so that nothing is read
-    case = CineCase(Entry.from_dict(about["entry"]), pairs, mask, MetaTensor(frames[None], meta=meta))
+    case = CineCase(CineEntry.from_dict(about["entry"]), pairs, mask, MetaTensor(frames[None], meta=meta))
     return case, probabilities, seen
 
 

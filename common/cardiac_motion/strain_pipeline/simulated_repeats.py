@@ -22,12 +22,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.cine.cine_case import CineCase, CineEntry
 from cardiac_motion.cine.read import frame_pairs
 from cardiac_motion.cine.sector import sector_mask
 from cardiac_motion.core.arrays import bounding_box
 from cardiac_motion.core.bars import show_bar
-from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.grid import ImageGrid
 from cardiac_motion.simulation.heart.contraction import prescribe_end_systole, systole
@@ -134,7 +133,7 @@ class SimulatedRepeats:
         es, last = beat.beat.es - beat.beat.ed, len(times) - 1
         labels = torch.zeros((len(times), *frames.shape[1:]), dtype=torch.uint8)
         wall = Wall(labels, np.ones(len(times)), lines, (Beat(0, es, last, beat.beat.complete),), (), (0,))
-        case = CineCase(Entry("repeat", study.case.entry.image), frame_pairs(cine), mask, cine)
+        case = CineCase(CineEntry("repeat", study.case.entry.image), frame_pairs(cine), mask, cine)
         return case, wall, widen_sector(cine), grid.spacing
 
 

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cardiac_motion.cine.cine_case import CineCase
-from cardiac_motion.core.entry import Entry
+from cardiac_motion.cine.cine_case import CineCase, CineEntry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.plots import check_figures
 from cardiac_motion.evaluation.case_evaluator import CaseEvaluator
@@ -141,13 +140,13 @@ class StrainEvaluator(CaseEvaluator):
 
     def read_case(self, index: int) -> CineCase:
         """A case as it was read while the study was looked at, or from its file."""
-        looked = self._looked_at(Entry.from_dict(self.dataset.entries[index]))  # type: ignore[attr-defined]
+        looked = self._looked_at(CineEntry.from_dict(self.dataset.entries[index]))  # type: ignore[attr-defined]
         if looked is not None and looked.case is not None:
             return looked.case
         found: CineCase = super().read_case(index)
         return found
 
-    def _looked_at(self, entry: Entry) -> Looked | None:
+    def _looked_at(self, entry: CineEntry) -> Looked | None:
         return next((looked for looked in self._looked.values() if looked.entry == entry), None)
 
     def process(self, case: CineCase) -> StrainCase:

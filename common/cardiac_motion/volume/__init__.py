@@ -8,6 +8,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "cases": ["VolumeCases"],
         "read": ["read_label", "read_volume"],
         "transforms": ["normalise", "volume_tensor", "volume_transforms"],
-        "volume_case": ["LABELS", "VolumeCase"],
+        "volume_case": ["LABELS", "VolumeCase", "VolumeEntry"],
     },
 )

@@ -19,12 +19,11 @@ from monai.transforms import Compose, MapTransform, Orientation, Orientationd, R
 from nibabel.orientations import io_orientation
 from torch import Tensor
 
-from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import smooth
 from cardiac_motion.volume.phantom import phantom
 from cardiac_motion.volume.read import read_label, read_volume
-from cardiac_motion.volume.volume_case import LABELS, VolumeCase
+from cardiac_motion.volume.volume_case import LABELS, VolumeCase, VolumeEntry
 
 SIZE = (48, 64, 48)
 CLIP = 6.0  # standard deviations
@@ -67,7 +66,13 @@ class ReadVolumed(MapTransform):
         if self.labelled and label is None:
             raise InputError(f"{path}: has no label")
         image = volume_tensor(values, affine)
-        return {**item, "entry": Entry.from_dict(item), "image": image, "mask": torch.ones_like(image), "label": label}
+        return {
+            **item,
+            "entry": VolumeEntry.from_dict(item),
+            "image": image,
+            "mask": torch.ones_like(image),
+            "label": label,
+        }
 
 
 def extent_of(shape: Sequence[int], affine: np.ndarray) -> np.ndarray:

@@ -9,9 +9,24 @@ from typing import ClassVar
 import numpy as np
 from monai.data import MetaTensor
 
-from cardiac_motion.core.entry import Case
+from cardiac_motion.core.entry import Case, Entry
 
 LABELS = {1: "head", 2: "body"}
+
+
+@dataclass(frozen=True)
+class VolumeEntry(Entry):
+    """A volume of a list.
+
+    Attributes:
+        label: file of its structures.
+        atlas: name of the one atlas that is to be registered to it, where it isn't chosen.
+        phantom: number of a synthetic volume.
+    """
+
+    label: str | None = None
+    atlas: str | None = None
+    phantom: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +41,7 @@ class VolumeCase(Case):
 
     KEYS: ClassVar[Mapping[str, str]] = {**Case.KEYS, "volume": "volume", "label": "label"}
 
+    entry: VolumeEntry
     volume: MetaTensor
     label: np.ndarray | None = None
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from cardiac_motion.core.entry import Entry
+from cardiac_motion.cine.cine_case import CineEntry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.strain_pipeline.quality.checks import Gate
 from cardiac_motion.strain_pipeline.quality.choice import (
@@ -73,7 +73,7 @@ def cases(*views):
     """A data set of cines whose segmentation and view are known; the last can't be read."""
     labels = torch.from_numpy(np.stack([labels_at(s) for s in SHARE]))
     cine = MetaTensor(torch.rand(1, len(SHARE), SIZE, SIZE), meta={"spacing": None})
-    items = [SimpleNamespace(name=v, entry=Entry(v, f"{v}.dcm"), cine=cine) for v in views]
+    items = [SimpleNamespace(name=v, entry=CineEntry(v, f"{v}.dcm"), cine=cine) for v in views]
 
     class Cases:
         def __init__(self):

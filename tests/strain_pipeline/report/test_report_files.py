@@ -8,7 +8,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from cardiac_motion.core.entry import Entry
+from cardiac_motion.cine.cine_case import CineEntry
 from cardiac_motion.strain_pipeline.quality.checks import check
 from cardiac_motion.strain_pipeline.report import report_files as F
 from cardiac_motion.strain_pipeline.report.sections import grey_values
@@ -92,7 +92,7 @@ def test_a_case_is_one_whole_folder(tmp_path):
     image.parent.mkdir()
     image.write_bytes(b"a cine")
     loop = cine(zoom=(2.0, 1.0))
-    study = strain_case(found=loop, entry=Entry("known", str(image)), folder=tmp_path / "out" / "known")
+    study = strain_case(found=loop, entry=CineEntry("known", str(image)), folder=tmp_path / "out" / "known")
     done = F.write_strain_case(study, {"view": "ours"}, save_figures=True, options={"motion": "known"})
     assert sorted(path.name for path in study.folder.iterdir()) == [
         "contours.json", "movie.mp4", "report.html", "strain.csv", "summary.json",

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from cardiac_motion.core.entry import Entry
+from cardiac_motion.cine.cine_case import CineEntry
 from cardiac_motion.strain_pipeline.measures.followup import Change, Earlier
 from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures
 from cardiac_motion.strain_pipeline.measures.repeats import RepeatsResult, SimulatedRepeat
@@ -135,7 +135,7 @@ def test_tables_of_checks():
 
 
 def test_notes():
-    study = strain_case(found=cine(spacing=None, notes=["A note."]), entry=Entry("k", "k.mp4", contour="c.json"))
+    study = strain_case(found=cine(spacing=None, notes=["A note."]), entry=CineEntry("k", "k.mp4", contour="c.json"))
     said = S.notes_of(study)
     assert said == [
         "A note.",
@@ -208,7 +208,7 @@ def test_all_sections_of_a_cine():
 
 
 def test_what_was_changed_by_hand_is_said_and_fixed_texts_are_not():
-    entry = Entry("known", "known.nii.gz", ed=0, es=3, spacing=0.5)
+    entry = CineEntry("known", "known.nii.gz", ed=0, es=3, spacing=0.5)
     study = strain_case(entry=entry, measures=StrainMeasures(exclude_segments=["apical inferoseptal"]))
     study = replace(study, wall=replace(study.wall, drawn=(2,)))
     said = " ".join(study.by_hand)

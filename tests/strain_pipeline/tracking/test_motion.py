@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.cine.cine_case import CineCase, CineEntry
 from cardiac_motion.cine.sector import sector_mask
-from cardiac_motion.core.entry import Entry
 from cardiac_motion.fields.points import field_at
 from cardiac_motion.registration.result import RegistrationResult
 from cardiac_motion.strain_pipeline.tracking.motion import (
@@ -46,7 +45,7 @@ def field_at_all(picture, corner, size):
 def moving(es=None, contour=None, ed=0, count=5, seen_lines=True):
     frames, ddf = shifted(count)
     loop = cine(count)
-    case = CineCase(Entry("a", "a", es=es, contour=contour), torch.stack([frames[:-1], frames[1:]], 1), None, loop)
+    case = CineCase(CineEntry("a", "a", es=es, contour=contour), torch.stack([frames[:-1], frames[1:]], 1), None, loop)
     lines = np.stack([WALL + t * STEP for t in range(count)])
     if not seen_lines:
         lines[1:] = np.nan

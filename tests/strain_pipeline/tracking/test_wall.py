@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.cine.cine_case import CineCase, CineEntry
 from cardiac_motion.cine.square import FrameGrid
-from cardiac_motion.core.entry import Entry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.strain_pipeline.tracking.image_networks import HeartMemberships
 from cardiac_motion.strain_pipeline.tracking.wall import (
@@ -99,7 +98,7 @@ def test_a_cavity_of_few_pixels_is_none(pixels, stops):
 
 def case(areas=WAVE, contour=None, **said):
     loop = cine(len(areas), times=(0.04 * np.arange(len(areas))).tolist())
-    entry = Entry("a", "a.dcm", contour=contour, **said)
+    entry = CineEntry("a", "a.dcm", contour=contour, **said)
     return CineCase(entry, torch.zeros(len(areas) - 1, 2, *loop.shape[2:]), None, loop)
 
 
@@ -223,5 +222,5 @@ def test_the_region_holds_all_lines_and_its_margin():
 def test_lines_of_the_case_are_left_as_they_are(tmp_path):
     found = even(known())
     path = drawn(tmp_path, endocardium=(WALL[0] + 2).tolist())
-    wall_in(replace(case(), entry=Entry("a", "a.dcm", contour=path)), found)
+    wall_in(replace(case(), entry=CineEntry("a", "a.dcm", contour=path)), found)
     np.testing.assert_array_equal(found.lines, even(known()).lines)

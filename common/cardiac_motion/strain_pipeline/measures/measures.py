@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cardiac_motion.cine.cine_case import CineCase, CineMeta
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.evaluation.cine_truth import CineTruth
 from cardiac_motion.evaluation.scores import Scores
 from cardiac_motion.evaluation.truth import read_json
 from cardiac_motion.strain_pipeline.measures.cavity import CavityChange, measure_cavity
@@ -393,13 +394,14 @@ def strain_truth_scores(case: CineCase, measured: Measured) -> Scores:
     Raises:
         InputError: the truth can't be read.
     """
-    if case.entry.summary is None:
+    path = case.entry.read_as(CineTruth).summary
+    if path is None:
         return Scores()
-    truth = read_json(Path(case.entry.summary))
+    truth = read_json(Path(path))
     try:
         es, curve = int(truth["end_systole_frame"]), truth["strain"]["global"]
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{case.entry.summary}: no readable truth ({error})") from error
+        raise InputError(f"{path}: no readable truth ({error})") from error
     beat = measured.beats[0]
     found = beat["numbers"]["gls"]
     return Scores(

@@ -19,8 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from cardiac_motion.cine.cine_case import CineCase
-from cardiac_motion.core.entry import Entry
+from cardiac_motion.cine.cine_case import CineCase, CineEntry
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.strain_pipeline.quality.checks import Gate
 from cardiac_motion.strain_pipeline.quality.orientation import Segment, orient_segmentation, plausible_share
@@ -75,7 +74,7 @@ class Looked:
         segment: the segmentation, mirrored where that is needed.
     """
 
-    entry: Entry
+    entry: CineEntry
     case: CineCase | None
     listed: Listed
     probabilities: ViewProbabilities
