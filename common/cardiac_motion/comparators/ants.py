@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
+from cardiac_motion.comparators.classical import ClassicalMethod
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.extras import import_extra
 
@@ -29,7 +28,7 @@ PRESETS: dict[str, tuple[str, tuple[int, ...]]] = {
 MESH = 5
 
 
-class AntsRegistration(nn.Module):
+class AntsRegistration(ClassicalMethod):
     """Registers each pair of a batch with ANTs, on the CPU.
 
     Args:
@@ -44,6 +43,8 @@ class AntsRegistration(nn.Module):
     Raises:
         InputError: no such preset, or ANTsPy is not installed.
     """
+
+    axes = (2, 3)
 
     def __init__(
         self,
@@ -60,12 +61,8 @@ class AntsRegistration(nn.Module):
         import_extra("ants", NEEDS)
         self.iterations = tuple(iterations or PRESETS[preset][1])
 
-    def forward(self, image: Tensor) -> Tensor:
-        """``image [B, 2, *S]`` (moving, fixed; unit range) to ``ddf [B, d, *S]`` in voxels."""
-        pairs = image.detach().cpu().float().numpy()
-        return torch.stack([torch.from_numpy(self._register(*pair)) for pair in pairs]).to(image.device)
-
-    def _register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+        """The field ``[d, *S]`` in voxels."""
         ants = import_extra("ants", NEEDS)
         with tempfile.TemporaryDirectory() as folder, environment(self.threads, self.seed):
             prefix = str(Path(folder) / "ants")
@@ -79,7 +76,7 @@ class AntsRegistration(nn.Module):
                 found = [f"{prefix}0Warp.nii.gz"]
             composed = ants.apply_transforms(*images, found, compose=prefix)
             field = ants.image_read(composed).numpy()
-        return np.moveaxis(field, -1, 0).astype(np.float32)
+        return np.moveaxis(field, -1, 0)
 
     def _arguments(self, images: tuple[Any, Any], prefix: str) -> list[str]:
         """Of ``antsRegistration``: one deformable stage with local cross-correlation, from the identity."""

@@ -9,6 +9,26 @@ import torch
 from torch import Tensor, nn
 
 
+def to_bytes(image: np.ndarray) -> np.ndarray:
+    """Whole grey values 0 to 255, as OpenCV takes them, of an image in unit range.
+
+    Examples:
+        >>> to_bytes(np.array([-1, 0, 0.5, 2])).tolist()
+        [0, 0, 128, 255]
+    """
+    return (image.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def from_opencv(flow: np.ndarray) -> np.ndarray:
+    """The field ``[2, H, W]``, rows first, of OpenCV's flow ``[H, W, 2]``, columns first.
+
+    Examples:
+        >>> from_opencv(np.array([[[1.0, 2.0]]])).tolist()
+        [[[2.0]], [[1.0]]]
+    """
+    return flow[..., ::-1].transpose(2, 0, 1)
+
+
 class ClassicalMethod(nn.Module):
     """A function of two images as a network; a subclass gives ``register``.
 

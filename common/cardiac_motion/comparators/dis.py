@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cardiac_motion.comparators.classical import ClassicalMethod
+from cardiac_motion.comparators.classical import ClassicalMethod, from_opencv, to_bytes
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.extras import import_extra
 
@@ -46,6 +46,4 @@ class DenseInverseSearch(ClassicalMethod):
             search.setFinestScale(self.finest)
         if self.refinement is not None:
             search.setVariationalRefinementIterations(self.refinement)
-        bytes_of = [(image.clip(0, 1) * 255).round().astype(np.uint8) for image in (fixed, moving)]
-        flow = search.calc(*bytes_of, None)
-        return flow[..., ::-1].transpose(2, 0, 1)
+        return from_opencv(search.calc(to_bytes(fixed), to_bytes(moving), None))

@@ -7,14 +7,13 @@ here are our own choice on simulated ultrasound.
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
+from cardiac_motion.comparators.classical import ClassicalMethod, from_opencv, to_bytes
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.extras import import_extra
 
 
-class Farneback(nn.Module):
+class Farneback(ClassicalMethod):
     """Registers each pair of a batch by Farnebäck's method, on the CPU.
 
     Args:
@@ -50,22 +49,12 @@ class Farneback(nn.Module):
         cv2 = import_extra("cv2", "Farnebäck's method")
         self.flags = cv2.OPTFLOW_FARNEBACK_GAUSSIAN if gaussian else 0
 
-    def forward(self, image: Tensor) -> Tensor:
-        """``image [B, 2, H, W]`` (moving, fixed; unit range) to ``ddf [B, 2, H, W]`` in pixels.
-
-        Raises:
-            ValueError: another shape.
-        """
-        if image.dim() != 4 or image.shape[1] != 2:
-            raise ValueError(f"expected [B, 2, H, W], got {tuple(image.shape)}")
-        pairs = (image.detach().cpu().float().clamp(0, 1) * 255).round().byte().numpy()
-        return torch.stack([self._register(*pair) for pair in pairs]).to(image.device)
-
-    def _register(self, moving: np.ndarray, fixed: np.ndarray) -> Tensor:
+    def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+        """The field ``[2, H, W]`` in pixels."""
         cv2 = import_extra("cv2", "Farnebäck's method")
         flow = cv2.calcOpticalFlowFarneback(
-            fixed,
-            moving,
+            to_bytes(fixed),
+            to_bytes(moving),
             None,
             0.5,
             self.levels,
@@ -75,4 +64,4 @@ class Farneback(nn.Module):
             self.sigma,
             self.flags,
         )
-        return torch.from_numpy(np.ascontiguousarray(flow[..., ::-1].transpose(2, 0, 1)))
+        return from_opencv(flow)

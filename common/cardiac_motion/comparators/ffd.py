@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cardiac_motion.comparators.classical import ClassicalMethod
 from cardiac_motion.core.arrays import scale_size
 from cardiac_motion.core.bars import show_bar
 from cardiac_motion.core.errors import InputError
@@ -115,7 +116,7 @@ def _fit(field: Tensor, spacing: float) -> Tensor:
     return field
 
 
-class NiftyReg(nn.Module):
+class NiftyReg(ClassicalMethod):
     """NiftyReg's ``reg_f3d`` (Modat et al. 2010) as a network of the contract, on the CPU.
 
     Args:
@@ -129,6 +130,8 @@ class NiftyReg(nn.Module):
     Raises:
         InputError: the program isn't there.
     """
+
+    axes = (2, 3)
 
     def __init__(
         self,
@@ -151,12 +154,8 @@ class NiftyReg(nn.Module):
         self.options = ["-sx", f"-{spacing:g}", "-ln", str(levels), "-maxit", str(iterations)]
         self.options += ["--lncc", f"{-deviation:g}", "-omp", str(threads)]
 
-    def forward(self, image: Tensor) -> Tensor:
-        """``image [B, 2, *S]`` (moving, fixed; unit range) to ``ddf [B, d, *S]`` in voxels."""
-        pairs = image.detach().cpu().float().numpy()
-        return torch.stack([torch.from_numpy(self._register(*pair)) for pair in pairs]).to(image.device)
-
-    def _register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+        """The field ``[d, *S]`` in voxels."""
         axes = fixed.ndim
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -166,7 +165,7 @@ class NiftyReg(nn.Module):
             self._call(folder, self.program, *files, *self.options)
             self._call(folder, self.transform, "-ref", "fixed.nii", "-disp", "cpp.nii", "disp.nii")
             vectors = np.asarray(nibabel.load(folder / "disp.nii").dataobj, dtype=np.float32)  # type: ignore[attr-defined]
-        return np.moveaxis(vectors.reshape(*fixed.shape, -1)[..., :axes], -1, 0).copy()
+        return np.moveaxis(vectors.reshape(*fixed.shape, -1)[..., :axes], -1, 0)
 
     @staticmethod
     def _call(folder: Path, *command: str) -> None:

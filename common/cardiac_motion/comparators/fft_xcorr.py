@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 
 import numpy as np
-import torch
 from scipy.interpolate import RegularGridInterpolator
-from torch import Tensor, nn
 
+from cardiac_motion.comparators.classical import ClassicalMethod
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.extras import import_extra
 
@@ -23,7 +22,7 @@ NEEDS = "block matching"
 STEPS_OF_A_WINDOW = 4  # window positions along an axis that cubic interpolation to the next size needs
 
 
-class FFTXCorr(nn.Module):
+class FFTXCorr(ClassicalMethod):
     """Registers each pair of a batch by block matching, on the CPU; seconds for a frame of 256 × 256.
 
     ``sptrack`` tapers both windows by Hann's function, which draws the peak towards the whole-pixel displacement that
@@ -46,24 +45,10 @@ class FFTXCorr(nn.Module):
         import_extra("pymust", NEEDS)
         self.windows, self.overlap = tuple(int(w) for w in windows), float(overlap)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """``image [B, 2, H, W]`` (moving, fixed; unit range) to ``ddf [B, 2, H, W]`` in pixels.
-
-        Outside the outermost window centres the nearest one's displacement is taken.
-
-        Raises:
-            ValueError: another shape.
-        """
-        if image.dim() != 4 or image.shape[1] != 2:
-            raise ValueError(f"expected [B, 2, H, W], got {tuple(image.shape)}")
-        pairs = image.detach().cpu().double().numpy()
-        return torch.stack([self._register(*pair) for pair in pairs]).to(image.device, image.dtype)
-
-    def _register(self, moving: np.ndarray, fixed: np.ndarray) -> Tensor:
-        if np.ptp(moving) == 0 or np.ptp(fixed) == 0:  # sptrack finds half a window of motion in the dark
-            return torch.zeros(2, *fixed.shape)
+    def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+        """The field ``[2, H, W]`` in pixels; outside the outermost window centres that of the nearest one."""
         side = max(*fixed.shape, self._minimum_size())  # sptrack takes square images alone
-        both = np.stack([fixed, moving], -1)
+        both = np.stack([fixed, moving], -1).astype(np.float64)
         margin = [(0, side - n) for n in fixed.shape]
         pymust = import_extra("pymust", NEEDS)
         param = pymust.utils.Param()
@@ -76,7 +61,7 @@ class FFTXCorr(nn.Module):
         lookup = RegularGridInterpolator(centres, np.nan_to_num(field))
         at = [np.clip(np.arange(n), c[0], c[-1]) for n, c in zip(fixed.shape, centres, strict=True)]
         dense = lookup(np.stack(np.meshgrid(*at, indexing="ij"), -1))
-        return torch.from_numpy(np.ascontiguousarray(dense.transpose(2, 0, 1))).float()
+        return np.asarray(dense).transpose(2, 0, 1)
 
     def _minimum_size(self) -> int:
         step = int(np.ceil(self.windows[0] * (1 - self.overlap / 100)))
