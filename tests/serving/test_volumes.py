@@ -60,7 +60,7 @@ def test_a_volume_is_shown_in_the_axes_of_the_body(request_of):
     np.testing.assert_array_equal(shown(request_of, "label.bin", label.shape), label)
 
 
-def test_atlases_segment_it_and_a_label_gives_dice(request_of):
+def test_atlases_segment_it_and_a_label_gives_dice(request_of, monkeypatch):
     Path(request_of["label"]).rename(Path(request_of["source"]).with_name("label.nii.gz"))
     about = open_case({**request_of, "method": None})
     answer = V.segment_volume(request_of)
@@ -70,6 +70,9 @@ def test_atlases_segment_it_and_a_label_gives_dice(request_of):
     both = ((labels == 2) & (truth == 2)).sum()
     assert 2 * both / ((labels == 2).sum() + (truth == 2).sum()) == pytest.approx(answer["row"]["dice_body"], abs=1e-6)
     assert shown(request_of, "arrows_ssmsr.bin", (*(-(-n // V.EVERY) for n in about["shape"]), 3), "<f4").any()
+    monkeypatch.setattr(V, "infer", None)  # nothing is segmented again where a label comes later
+    again = V.segment_volume(request_of)
+    assert again["row"]["dice"] == pytest.approx(answer["row"]["dice"]) and again["result"]["atlases"]
     files = V.take_volume(request_of)["files"]
     assert {"segmentation.nii.gz", "ddf.nii.gz", "summary.json", "command.txt"} <= set(files)
     with zipfile.ZipFile(Path(request_of["case"]) / "take.zip") as archive:

@@ -6,6 +6,7 @@ labels and every ``EVERY``-th vector of the field, in voxels of that grid.
 
 from __future__ import annotations
 
+import json
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -21,9 +22,11 @@ from numpy.typing import NDArray
 from cardiac_motion.bundle.config import config_files
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.plots import cv2
-from cardiac_motion.core.whole_files import write_whole
+from cardiac_motion.core.tables import finite
+from cardiac_motion.core.whole_files import SUMMARY, write_whole
 from cardiac_motion.fields.ddf import sample
 from cardiac_motion.fields.field_files import load_ddf
+from cardiac_motion.registration.overlap import segmentation_scores
 from cardiac_motion.serving.requests import infer
 from cardiac_motion.serving.settings import VOLUME_METHODS
 from cardiac_motion.serving.validation import file_stem
@@ -83,6 +86,8 @@ def segment_volume(request: Mapping[str, Any]) -> dict[str, Any]:
     if not request.get("atlases"):
         raise InputError("there are no atlases to segment by: start the workbench with --atlases DIR")
     folder, method, label = Path(request["case"]), request["method"], label_of(request)
+    if label is not None and (folder / "motion" / method / SUMMARY).is_file():
+        return compare_with_label(folder / "motion" / method, method, label)
     report_progress(request["folder"], f"atlases by {VOLUME_METHODS[method]}", 0.1)
     options = {"input": request["source"], "atlas_dir": request["atlases"], "label": label}
     answer = infer({"folder": request["folder"], "files": files_of(method), "options": options})
@@ -94,7 +99,28 @@ def segment_volume(request: Mapping[str, Any]) -> dict[str, Any]:
     write_shown(folder, f"arrows_{method}.bin", sample_field(case / "ddf.nii.gz", shown))
     shutil.rmtree(kept, ignore_errors=True)
     shutil.copytree(case, kept)
-    summary = answer["summary"]
+    return answer_of(answer["summary"], method)
+
+
+def compare_with_label(kept: Path, method: str, label: str) -> dict[str, Any]:
+    """The answer of a volume that is segmented already, with its Dice and distances to a label that came later.
+
+    Raises:
+        InputError: the label doesn't fit the volume.
+    """
+    labels, affine = read_volume(kept / "segmentation.nii.gz")
+    truth = read_label(label, labels.shape, affine)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+    found, given = (torch.from_numpy(np.ascontiguousarray(values)).round().long() for values in (labels, truth))
+    summary = json.loads((kept / SUMMARY).read_text(encoding="utf-8"))
+    summary["metrics"] |= dict(segmentation_scores(found, given, LABELS, spacing))
+    with write_whole(kept / SUMMARY) as beside:
+        beside.write_text(json.dumps(finite(summary), indent=1), encoding="utf-8")
+    return answer_of(summary, method)
+
+
+def answer_of(summary: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """``result`` and ``row`` of a segmented volume's summary."""
     scores = {name: value for name, value in summary["metrics"].items() if isinstance(value, int | float)}
     result = {
         "method": method,
