@@ -13,7 +13,7 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation.contour import track_contour
 from cardiac_motion.fields.ddf import warp
 from cardiac_motion.registration.result import RegistrationResult
-from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures, mean, times_doubted, timing_warnings
+from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures, mean
 from cardiac_motion.strain_pipeline.tracking.motion import (
     Fusion,
     TrackedBeat,
@@ -208,40 +208,6 @@ def test_names_of_views_and_segments():
     with pytest.raises(InputError, match="expected one of"):
         StrainMeasures(layer="wall")
     assert mean([None, 1.0, 3.0]) == 2.0 and mean([None]) is None
-
-
-def beats_of(*rates, systole=15):
-    return [{"ed": 0, "es": systole, "numbers": {"heart_rate": rate}} for rate in rates]
-
-
-@pytest.mark.parametrize(
-    ("frame_time_source", "rates", "doubted"),
-    [
-        ("acquired", (None,), False), ("acquired", (400.0,), False), ("playback", (None,), True),
-        ("playback", (70.0,), True), ("playback", (70.0, 72.0), False), ("playback", (70.0, None), True),
-        ("playback", (20.0, 21.0), True), (None, (70.0,), False),
-    ],
-)  # fmt: skip
-def test_times_of_playback_are_doubted_without_two_possible_beats(frame_time_source, rates, doubted):
-    assert times_doubted(beats_of(*rates), frame_time_source) is doubted
-
-
-@pytest.mark.parametrize(
-    ("beats", "times", "doubted", "words"),
-    [
-        (beats_of(70.0), np.arange(50) / 50, False, []),
-        (beats_of(70.0), np.arange(50) / 50, True, ["file's playback"]),
-        (beats_of(28.0), np.arange(50) / 50, False, ["28 beats/min is hardly possible"]),
-        (beats_of(250.0), np.arange(50) / 50, False, ["250 beats/min is hardly possible"]),
-        (beats_of(70.0, systole=8), np.arange(50) / 50, False, ["only 9 frames in systole"]),
-        (beats_of(70.0, systole=9), np.arange(50) / 50, False, []),
-        (beats_of(70.0), np.arange(50) / 25, False, ["25 frames/s are few"]),
-        (beats_of(None), None, False, []),
-    ],
-)
-def test_what_a_reader_of_times_must_know(beats, times, doubted, words):
-    said = timing_warnings(beats, times, doubted)
-    assert len(said) == len(words) and all(word in text for word, text in zip(words, said, strict=True))
 
 
 def test_strain_of_pixels_that_are_not_square_without_millimetres():

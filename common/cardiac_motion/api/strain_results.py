@@ -9,8 +9,8 @@ from typing import Any
 
 from cardiac_motion.api.evaluators import make_evaluator, read_only_case
 from cardiac_motion.core.plots import check_figures
+from cardiac_motion.strain_pipeline.measures.beat_strain import BeatStrain
 from cardiac_motion.strain_pipeline.measures.intervals import Interval
-from cardiac_motion.strain_pipeline.measures.measures import BeatStrain
 from cardiac_motion.strain_pipeline.quality.checks import Check
 from cardiac_motion.strain_pipeline.report.report_files import write_strain_case
 from cardiac_motion.strain_pipeline.strain_case import StrainCase, mean_segments

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.evaluation.case_evaluator import Report
 from cardiac_motion.evaluation.scores import Scores
+from cardiac_motion.strain_pipeline.measures.beat_strain import BeatStrain, Numbers
 from cardiac_motion.strain_pipeline.measures.cavity import measure_cavity
 from cardiac_motion.strain_pipeline.measures.followup import Change, Earlier, changes
 from cardiac_motion.strain_pipeline.measures.intervals import METHOD, Interval, interval_of_mean
-from cardiac_motion.strain_pipeline.measures.measures import SWITCHED_OFF, BeatStrain, Measured, Numbers, mean
+from cardiac_motion.strain_pipeline.measures.measures import SWITCHED_OFF, Measured, mean
 from cardiac_motion.strain_pipeline.measures.repeats import RepeatsResult
 from cardiac_motion.strain_pipeline.quality.checks import Check, select_failed
 from cardiac_motion.strain_pipeline.quality.view import CineView

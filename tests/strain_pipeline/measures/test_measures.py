@@ -1,51 +1,12 @@
-"""Numbers of a strain curve whose every rate and peak is known."""
+"""Strain of walls whose every length is known."""
 
 import numpy as np
 import pytest
 
-from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures, timing
+from cardiac_motion.strain_pipeline.measures.measures import StrainMeasures
 from cardiac_motion.strain_pipeline.tracking.motion import TrackedBeat
 from cardiac_motion.ventricle.beats import Beat
 from cardiac_motion.ventricle.views import APICAL
-
-ES, END, STEP = 10, 30, 0.02
-SECONDS = STEP * np.arange(END + 1)
-# −15 % in 10 frames, on to −18 % in 2, back to −3 % in 6, then to −1.2 % in 12: 75, 75, 125 and 7.5 % a second
-CURVE = np.interp(np.arange(END + 1), [0, 10, 12, 18, 30], [0.0, -15.0, -18.0, -3.0, -1.2])
-
-
-def test_timing_of_a_curve_that_goes_on_after_end_systole():
-    found = timing(CURVE, ES, END, True, SECONDS)
-    assert found["end_systolic"] == pytest.approx(-15)
-    assert found["peak_systolic"] == pytest.approx(-15), "what comes after end-systole is not systolic"
-    assert found["peak"] == pytest.approx(-18)
-    assert found["post_systolic_index"] == pytest.approx(100 * 3 / 18)
-    assert found["time_to_peak_ms"] == pytest.approx(240)
-    assert found["systolic_rate"] == pytest.approx(-0.75), "1/s: a fraction of length a second"
-    assert found["early_diastolic_rate"] == pytest.approx(+1.25), "lengthening is positive"
-
-
-def test_a_peak_before_end_systole_is_the_systolic_one():
-    early = np.interp(np.arange(END + 1), [0, 5, 10, 30], [0.0, -20.0, -12.0, 0.0])
-    found = timing(early, ES, END, True, SECONDS)
-    assert found["peak_systolic"] == found["peak"] == pytest.approx(-20)
-    assert found["end_systolic"] == pytest.approx(-12) and found["time_to_peak_ms"] == pytest.approx(100)
-
-
-def test_a_fast_lengthening_in_systole_is_not_early_diastolic():
-    bounce = np.interp(np.arange(END + 1), [0, 4, 6, 10, 30], [0.0, -12.0, -4.0, -15.0, 0.0])
-    found = timing(bounce, ES, END, True, SECONDS)
-    assert found["early_diastolic_rate"] == pytest.approx(0.375)
-    later = np.interp(np.arange(END + 1), [0, 10, 25, 27, 30], [0.0, -10.0, -4.0, -12.0, 0.0])
-    assert timing(later, ES, END, True, SECONDS)["systolic_rate"] == pytest.approx(-0.5)
-
-
-def test_what_a_beat_that_is_cut_off_does_not_tell():
-    found = timing(CURVE, ES, END, False, SECONDS, "gls_")
-    known = {name for name, value in found.items() if value is not None}
-    assert known == {"gls_end_systolic", "gls_peak_systolic", "gls_systolic_rate"}
-    assert set(timing(None, ES, END, True, SECONDS).values()) == {None}
-    assert timing(CURVE, ES, END, True, None)["time_to_peak_ms"] is None
 
 
 @pytest.mark.parametrize(("drift_correction", "expected"), [(True, -0.15 - 0.3 * 0.06), (False, -0.15)])

@@ -5,8 +5,9 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
+        "beat_strain": ["BeatStrain"],
         "followup": ["Change", "Earlier", "read_earlier"],
-        "measures": ["BeatStrain", "Measured", "StrainMeasures"],
+        "measures": ["Measured", "StrainMeasures"],
         "repeats": ["RepeatsResult", "SimulatedRepeat"],
     },
 )

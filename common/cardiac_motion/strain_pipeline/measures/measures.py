@@ -7,10 +7,10 @@ that the cine does not carry (mm without spacing, times without frame times, dri
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,13 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.evaluation.cine_truth import CineTruth
 from cardiac_motion.evaluation.scores import Scores
 from cardiac_motion.evaluation.truth import read_json
+from cardiac_motion.strain_pipeline.measures.beat_strain import (
+    BeatStrain,
+    Numbers,
+    times_doubted,
+    timing,
+    timing_warnings,
+)
 from cardiac_motion.strain_pipeline.measures.cavity import CavityChange, measure_cavity
 from cardiac_motion.strain_pipeline.measures.intervals import METHOD, Interval, interval, interval_of_mean, intervals
 from cardiac_motion.strain_pipeline.tracking.motion import TrackedBeat
@@ -28,29 +35,8 @@ from cardiac_motion.ventricle.contours import LAYERS
 from cardiac_motion.ventricle.views import ApicalView
 
 Array = NDArray[np.float64]
-Numbers = dict[str, float | None]
-
 SEGMENTS = 6
 SWITCHED_OFF = "switched off by the user"
-SLOWEST_HEART, FASTEST_HEART = 35.0, 200.0  # beats/min
-FEWEST_SYSTOLIC = 10  # frames from end-diastole to end-systole
-SLOWEST_CINE = 30.0  # frames/s
-
-
-class BeatStrain(TypedDict):
-    """What is measured of a beat: frames, ``numbers``, ``segments`` (a row each), ``curves`` (% from ``ed`` on) and the
-    90 % ``intervals`` of some numbers; a segment's row has its ``interval``.
-    """
-
-    ed: int
-    es: int
-    end: int
-    complete_beat: bool
-    compensated: bool
-    numbers: Numbers
-    segments: list[dict[str, Any]]
-    curves: dict[str, list[float]]
-    intervals: dict[str, Interval]
 
 
 @dataclass(frozen=True)
@@ -191,62 +177,27 @@ class StrainMeasures:
             steps: size of a pixel (row, column) in any unit, where the spacing is unknown; None takes it as square.
             segmented: as in ``__call__``.
         """
-        steps = spacing or steps
-        cavity = (
-            None
-            if segmented is None
-            else measure_cavity(segmented[tracked.beat.ed : tracked.beat.end + 1], steps or (1.0, 1.0))
-        )
+        wall = _Wall.of(tracked, times, spacing, steps)
         beat = tracked.beat
-        es, end = beat.es - beat.ed, beat.end - beat.ed
-        seconds = None if times is None else np.asarray(times[beat.ed : beat.end + 1]) - times[beat.ed]
-        lines = dict(zip(LAYERS, tracked.lines.transpose(1, 0, 2, 3), strict=True))
-        main, endo = lines[self.layer], lines["endocardium"]
-        lengths = strain.segment_lengths(main, steps, SEGMENTS)
-        rejected = self._reject_segments(tracked, main[0])
-        rejected = [
-            SWITCHED_OFF if name in self.exclude_segments else why for name, why in zip(names, rejected, strict=True)
-        ]
-        kept = [k for k, reason in enumerate(rejected) if not reason]
-        enough = SEGMENTS - len(kept) <= self.max_rejected
-        middle = strain.segment_lengths(lines["mid-wall"], steps, SEGMENTS)
-        raw = {
-            "gls": strain.lagrangian(lengths[kept].sum(0)) if enough else None,
-            "gls_mid_wall": strain.lagrangian(middle[kept].sum(0)) if enough else None,
-            "long_axis_strain": strain.long_axis_strain(endo, steps),
-            **{name: strain.lagrangian(row) for name, row in zip(names, lengths, strict=True)},
-        }
+        cavity = None if segmented is None else measure_cavity(segmented[beat.ed : beat.end + 1], wall.steps)
+        rejected = self._reject_segments(tracked, wall.lines[self.layer][0], names)
+        raw = self._strains(wall, names, rejected)
         corrected = self.drift_correction and beat.complete
-        curves = {
-            name: 100 * (strain.remove_drift(curve, 0, end) if corrected else curve)
-            for name, curve in raw.items()
-            if curve is not None
+        curves = {n: 100 * (strain.remove_drift(c, 0, wall.end) if corrected else c) for n, c in raw.items()}
+        segments = self._measure_segments(wall, names, rejected, curves)
+        numbers = {
+            **_measure_gls(wall, raw.get("gls"), curves.get("gls")),
+            "gls_mid_wall": float(curves["gls_mid_wall"][wall.es]) if "gls_mid_wall" in curves else None,
+            "long_axis_strain": float(curves["long_axis_strain"][: wall.es + 1].min()),
+            **_measure_size(wall, spacing, cavity),
+            "heart_rate": wall.heart_rate,
+            "mechanical_dispersion_ms": _dispersion(segments),
         }
-        numbers = {"gls": None, **timing(curves.get("gls"), es, end, beat.complete, seconds, "gls_")}
-        numbers["gls"] = numbers.pop("gls_end_systolic")
-        numbers["gls_uncompensated"] = None if raw["gls"] is None else 100 * float(raw["gls"][es])
-        numbers["drift"] = 100 * strain.drift(raw["gls"], 0, end) if beat.complete and raw["gls"] is not None else None
-        numbers["gls_mid_wall"] = float(curves["gls_mid_wall"][es]) if enough else None
-        numbers["long_axis_strain"] = float(curves["long_axis_strain"][: es + 1].min())
-        numbers |= measure_in_mm(endo, spacing, es, cavity)
-        numbers["ejection_fraction"] = None if cavity is None else cavity.ejection_fraction  # a ratio: any unit will do
-        ends = [strain.disc_volume(endo[t], steps or (1.0, 1.0)) for t in (0, es)]
-        numbers["tracked_ejection_fraction"] = strain.ejection_fraction(*ends)
-        numbers["heart_rate"] = 60 / float(seconds[-1]) if seconds is not None and beat.complete else None
-        segments: list[dict[str, Any]] = []
-        for k, name in enumerate(names):
-            row = timing(None if rejected[k] else curves[name], es, end, beat.complete, seconds)
-            segments.append({"name": name, "rejected": rejected[k], **row, **self._quality(tracked, k)})
-        main_line = LAYERS.index(self.layer)
-        whole, parts = intervals(tracked, numbers, segments, main_line, steps or (1.0, 1.0), corrected)
-        for segment, part in zip(segments, parts, strict=True):
-            segment["interval"] = part
+        layer = LAYERS.index(self.layer)
+        whole, parts = intervals(tracked, numbers, segments, layer, wall.steps, corrected)
         if cavity is not None:
             error = METHOD["ejection_fraction"]
             whole["ejection_fraction"] = interval(cavity.ejection_fraction, cavity.deviation, error)
-        peaks = [s["time_to_peak_ms"] for s in segments if s["time_to_peak_ms"] is not None]
-        spread = strain.mechanical_dispersion(peaks)
-        numbers["mechanical_dispersion_ms"] = None if math.isnan(spread) else spread
         return {
             "ed": beat.ed,
             "es": beat.es,
@@ -254,10 +205,41 @@ class StrainMeasures:
             "complete_beat": beat.complete,
             "compensated": corrected,
             "numbers": numbers,
-            "segments": segments,
+            "segments": [{**row, "interval": part} for row, part in zip(segments, parts, strict=True)],
             "curves": {name: curve.tolist() for name, curve in curves.items()},
             "intervals": whole,
         }
+
+    def _strains(self, wall: _Wall, names: Sequence[str], rejected: Sequence[str | None]) -> dict[str, Array]:
+        """Strain curves of the beat as tracked, fractions; no GLS where too many segments are rejected."""
+        lengths = strain.segment_lengths(wall.lines[self.layer], wall.steps, SEGMENTS)
+        kept = [k for k, reason in enumerate(rejected) if not reason]
+        gls = {}
+        if SEGMENTS - len(kept) <= self.max_rejected:
+            middle = strain.segment_lengths(wall.lines["mid-wall"], wall.steps, SEGMENTS)
+            gls = {
+                "gls": strain.lagrangian(lengths[kept].sum(0)),
+                "gls_mid_wall": strain.lagrangian(middle[kept].sum(0)),
+            }
+        return {
+            **gls,
+            "long_axis_strain": strain.long_axis_strain(wall.lines["endocardium"], wall.steps),
+            **{name: strain.lagrangian(row) for name, row in zip(names, lengths, strict=True)},
+        }
+
+    def _measure_segments(
+        self, wall: _Wall, names: Sequence[str], rejected: Sequence[str | None], curves: Mapping[str, Array]
+    ) -> list[dict[str, Any]]:
+        """A row a segment: why it is rejected, its timing, and the quality of its motion."""
+        return [
+            {
+                "name": name,
+                "rejected": why,
+                **timing(None if why else curves[name], wall.es, wall.end, wall.complete, wall.seconds),
+                **self._quality(wall.tracked, k),
+            }
+            for k, (name, why) in enumerate(zip(names, rejected, strict=True))
+        ]
 
     def _quality(self, tracked: TrackedBeat, k: int) -> Numbers:
         part = self._part(tracked, k)
@@ -269,15 +251,17 @@ class StrainMeasures:
         first, last = strain.segment_bounds(len(tracked.lncc2), SEGMENTS)[[k, k + 1]]
         return slice(int(first), int(last) + 1)
 
-    def _reject_segments(self, tracked: TrackedBeat, line: Array) -> list[str | None]:
-        """Why each segment is left out, or None."""
+    def _reject_segments(self, tracked: TrackedBeat, line: Array, names: Sequence[str]) -> list[str | None]:
+        """Why each segment is rejected, or None; ``line [P, 2]`` is the measured layer's at end-diastole."""
         size = float(np.linalg.norm(line - line[[0, -1]].mean(0), axis=1).max())
         reasons: list[str | None] = []
-        for k in range(SEGMENTS):
+        for k, name in enumerate(names):
             quality, outside = self._quality(tracked, k), float(tracked.outside[self._part(tracked, k)].mean())
             lncc2, missed = quality["lncc2"], quality["fb_error_px"]
             assert lncc2 is not None
-            if outside > self.max_outside:
+            if name in self.exclude_segments:
+                reasons.append(SWITCHED_OFF)
+            elif outside > self.max_outside:
                 reasons.append(f"{outside:.0%} of it outside the sector")
             elif lncc2 < self.min_lncc2:
                 reasons.append(f"frames unlike after registration, LNCC² {lncc2:.2f}")
@@ -288,95 +272,90 @@ class StrainMeasures:
         return reasons
 
 
-def times_doubted(beats: Sequence[BeatStrain], frame_time_source: str | None) -> bool:
-    """Whether times rest on a file's playback alone, without two whole beats of a possible heart rate.
+@dataclass(frozen=True, eq=False)
+class _Wall:
+    """A tracked beat, with what of the cine belongs to it.
 
-    Args:
-        beats: as ``StrainMeasures.measure`` gives them.
-        frame_time_source: as a cine's ``meta`` says.
+    Attributes:
+        tracked: the tracked wall.
+        lines: of each layer, ``[n, P, 2]`` pixels.
+        steps: (row, column) size of a pixel, mm or any unit.
+        seconds: of the frames after end-diastole, or None.
     """
-    rates = [rate for beat in beats if (rate := beat["numbers"]["heart_rate"]) is not None]
-    return frame_time_source == "playback" and not (len(rates) > 1 and all(is_possible(rate) for rate in rates))
+
+    tracked: TrackedBeat
+    lines: Mapping[str, Array]
+    steps: Sequence[float]
+    seconds: Array | None
+
+    @classmethod
+    def of(
+        cls,
+        tracked: TrackedBeat,
+        times: Sequence[float] | None,
+        spacing: Sequence[float] | None,
+        steps: Sequence[float] | None,
+    ) -> _Wall:
+        """Of a beat and its cine; without spacing and size of a pixel, pixels are square."""
+        beat = tracked.beat
+        seconds = None if times is None else np.asarray(times[beat.ed : beat.end + 1]) - times[beat.ed]
+        lines = dict(zip(LAYERS, tracked.lines.transpose(1, 0, 2, 3), strict=True))
+        return cls(tracked, lines, spacing or steps or (1.0, 1.0), seconds)
+
+    @property
+    def es(self) -> int:
+        """End-systole, frames from end-diastole."""
+        return self.tracked.beat.es - self.tracked.beat.ed
+
+    @property
+    def end(self) -> int:
+        """The last frame, from end-diastole."""
+        return self.tracked.beat.end - self.tracked.beat.ed
+
+    @property
+    def complete(self) -> bool:
+        """Whether the beat goes to the next end-diastole."""
+        return self.tracked.beat.complete
+
+    @property
+    def heart_rate(self) -> float | None:
+        """Beats/min of a complete beat whose times are known."""
+        return 60 / float(self.seconds[-1]) if self.seconds is not None and self.complete else None
 
 
-def is_possible(heart_rate: float) -> bool:
-    """Whether a heart beats so often a minute."""
-    return SLOWEST_HEART <= heart_rate <= FASTEST_HEART
+def _measure_gls(wall: _Wall, raw: Array | None, curve: Array | None) -> Numbers:
+    """GLS, its timing, and its drift, of the curve as tracked (a fraction) and of the one that is reported (%)."""
+    found = timing(curve, wall.es, wall.end, wall.complete, wall.seconds, "gls_")
+    drift = 100 * strain.drift(raw, 0, wall.end) if raw is not None and wall.complete else None
+    return {
+        "gls": found.pop("gls_end_systolic"),
+        **found,
+        "gls_uncompensated": None if raw is None else 100 * float(raw[wall.es]),
+        "drift": drift,
+    }
 
 
-def timing_warnings(beats: Sequence[BeatStrain], times: Sequence[float] | None, doubted: bool) -> list[str]:
-    """What a reader of rates, times and peaks must know of the frames' times.
+def _measure_size(wall: _Wall, spacing: Sequence[float] | None, cavity: CavityChange | None) -> Numbers:
+    """MAPSE in mm of the tracked endocardium, volumes in ml of the segmented cavity, and the ejection fraction of both.
 
-    Args:
-        beats: as ``StrainMeasures.measure`` gives them.
-        times: of the cine's frames, s, or None.
-        doubted: as ``times_doubted`` says.
+    What has a unit is None without spacing; a ratio needs none.
     """
-    said = []
-    if doubted:
-        said.append(
-            "The frame times are those of the file's playback: heart rate, times to peak and strain rates are right "
-            "only if it plays as fast as it was acquired."
-        )
-    for beat in beats:
-        rate, frames = beat["numbers"]["heart_rate"], beat["es"] - beat["ed"] + 1
-        if rate is not None and not is_possible(rate):
-            said.append(
-                f"The beat from frame {beat['ed']}: a heart rate of {rate:.0f} beats/min is hardly possible; either "
-                "the frame times or the beat are wrong."
-            )
-        if frames < FEWEST_SYSTOLIC:
-            said.append(
-                f"The beat from frame {beat['ed']}: only {frames} frames in systole; a peak may lie between two."
-            )
-    if times is not None and len(times) > 1:
-        speed = (len(times) - 1) / (times[-1] - times[0])
-        if speed < SLOWEST_CINE:
-            said.append(f"{speed:.0f} frames/s are few: peaks may be missed, and rates are too small.")
-    return said
+    endo = wall.lines["endocardium"]
+    ends = [strain.disc_volume(endo[t], wall.steps) for t in (0, wall.es)]
+    in_ml = cavity if spacing is not None else None
+    return {
+        "mapse_mm": None if spacing is None else float(strain.mapse_mm(endo, spacing)[: wall.es + 1].max()),
+        "end_diastolic_volume_ml": None if in_ml is None else in_ml.end_diastolic,
+        "end_systolic_volume_ml": None if in_ml is None else in_ml.end_systolic,
+        "ejection_fraction": None if cavity is None else cavity.ejection_fraction,
+        "tracked_ejection_fraction": strain.ejection_fraction(*ends),
+    }
 
 
-def timing(curve: Array | None, es: int, end: int, complete: bool, seconds: Array | None, prefix: str = "") -> Numbers:
-    """End-systolic, peak-systolic and peak strain, post-systolic index, time to peak and strain rates of a curve in %.
-
-    Args:
-        curve: of one beat, %; None gives None everywhere.
-        es, end: frames from end-diastole.
-        complete: whether the beat goes to its end; what comes after systole is None otherwise.
-        seconds: of the frames from end-diastole, or None.
-        prefix: of the names.
-    """
-    names = (
-        "end_systolic", "peak_systolic", "peak", "post_systolic_index", "time_to_peak_ms", "systolic_rate",
-        "early_diastolic_rate",
-    )  # fmt: skip
-    found: Numbers = dict.fromkeys(names)
-    if curve is not None:
-        found["end_systolic"] = float(curve[es])
-        found["peak_systolic"] = strain.peak_systolic(curve, 0, es)
-        rate = None if seconds is None else strain.strain_rate(curve / 100, seconds.tolist())
-        if rate is not None:
-            found["systolic_rate"] = float(rate[: es + 1].min())
-        if complete:
-            lowest, frame = strain.peak(curve, 0, end)
-            index = strain.post_systolic_index(float(curve[es]), lowest)
-            found["peak"] = lowest
-            found["post_systolic_index"] = None if math.isnan(index) else index
-            if seconds is not None and rate is not None:
-                found["time_to_peak_ms"] = 1000 * float(seconds[frame])
-                found["early_diastolic_rate"] = float(rate[es:].max())
-    return {prefix + name: value for name, value in found.items()}
-
-
-def measure_in_mm(endo: Array, spacing: Sequence[float] | None, es: int, cavity: CavityChange | None) -> Numbers:
-    """MAPSE in mm of a tracked endocardium ``[n, P, 2]``, volumes in ml of a segmented cavity; None without spacing."""
-    found: Numbers = dict.fromkeys(("mapse_mm", "end_diastolic_volume_ml", "end_systolic_volume_ml"))
-    if spacing is not None:
-        found["mapse_mm"] = float(strain.mapse_mm(endo, spacing)[: es + 1].max())
-        if cavity is not None:
-            found["end_diastolic_volume_ml"] = cavity.end_diastolic
-            found["end_systolic_volume_ml"] = cavity.end_systolic
-    return found
+def _dispersion(segments: Sequence[Mapping[str, Any]]) -> float | None:
+    """Mechanical dispersion of the segments that are kept, ms; None where fewer than two have a peak."""
+    spread = strain.mechanical_dispersion([s["time_to_peak_ms"] for s in segments if s["time_to_peak_ms"] is not None])
+    return None if math.isnan(spread) else spread
 
 
 def mean(values: Sequence[float | None]) -> float | None:

@@ -17,14 +17,8 @@ from numpy.typing import NDArray
 from skimage.draw import polygon2mask
 
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.strain_pipeline.measures.measures import (
-    FASTEST_HEART,
-    SLOWEST_HEART,
-    BeatStrain,
-    Measured,
-    Numbers,
-    mean,
-)
+from cardiac_motion.strain_pipeline.measures.beat_strain import FASTEST_HEART, SLOWEST_HEART, BeatStrain, Numbers
+from cardiac_motion.strain_pipeline.measures.measures import Measured, mean
 from cardiac_motion.strain_pipeline.tracking.motion import TrackedBeat
 from cardiac_motion.strain_pipeline.tracking.wall import Wall
 from cardiac_motion.ventricle.mesh import intersect_lines

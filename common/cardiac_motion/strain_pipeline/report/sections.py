@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from skimage.morphology import convex_hull_image
 
 from cardiac_motion.cine.cine_case import CineCase
+from cardiac_motion.strain_pipeline.measures.beat_strain import BeatStrain
 from cardiac_motion.strain_pipeline.measures.followup import NAMES, smallest_detectable_change
-from cardiac_motion.strain_pipeline.measures.measures import SEGMENTS, BeatStrain, Measured
+from cardiac_motion.strain_pipeline.measures.measures import SEGMENTS, Measured
 from cardiac_motion.strain_pipeline.quality.check_words import say_check
 from cardiac_motion.strain_pipeline.quality.checks import Check
 from cardiac_motion.strain_pipeline.report import html as report
