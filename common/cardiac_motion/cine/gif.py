@@ -19,6 +19,10 @@ def read_gif(path: Path) -> Loop:
 
     data = path.read_bytes()
     whole, aspect = _blocks(data)
+    if data[:4] != b"GIF8":
+        raise InputError(f"{path}: not a readable GIF, it doesn't begin as one")
+    if not whole:
+        raise InputError(f"{path}: the GIF ends early, or is damaged")
     loop, channel = Loop(aspect=aspect, frame_time_source="playback"), FirstChannel()
     frames, durations = [], []
     try:
@@ -33,8 +37,6 @@ def read_gif(path: Path) -> Loop:
         raise
     except Exception as error:
         raise InputError(f"{path}: not a readable GIF, or a truncated one: {format_error(error)}") from error
-    if not whole:
-        raise InputError(f"{path}: the GIF ends early, after {len(frames)} frames")
     loop.frames = unit_range(np.stack(frames), loop.notes)
     channel.tell(loop)
     if all(step > 0 for step in durations):

@@ -46,7 +46,7 @@ def encode_movie(frames: Iterable[np.ndarray], rate: float, crf: int = 25, aspec
                     stream.height, stream.width = frame.shape[:2]
                     even = frame.shape[0] % 2 == 0 and frame.shape[1] % 2 == 0
                     stream.pix_fmt = "yuv420p" if even or stream.codec_context.name == "mpeg4" else "yuv444p"
-                    stream.options = {"crf": str(crf)}
+                    stream.options = {"crf": str(crf), "preset": "veryfast"}
                     if aspect != 1:
                         stream.codec_context.sample_aspect_ratio = Fraction(1 / aspect).limit_denominator(255)
                 kind = "gray" if frame.ndim == 2 else "rgb24"

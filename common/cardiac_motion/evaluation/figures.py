@@ -13,6 +13,8 @@ from cardiac_motion.cine.movie import write_movie
 from cardiac_motion.core.bars import show_bar
 from cardiac_motion.core.plots import cv2, plt
 
+LONGEST_MOVIE = 500  # frames
+
 
 def arrows(
     frame: Tensor,
@@ -140,7 +142,8 @@ def draw_movie(
     """
     across = max(1, round(640 / cine.shape[2]))
     zoom = (across * aspect, float(across))
-    frames = show_bar(range(len(cine)), "movie", "frame")
+    stride = -(-len(cine) // LONGEST_MOVIE)
+    frames = show_bar(range(0, len(cine), stride), "movie", "frame")
     drawn = (draw_frame(cine, points, t, trail, zoom) for t in frames)
     if str(path).endswith(".gif"):
         iio.imwrite(path, list(drawn), duration=1000 / rate, loop=0)
