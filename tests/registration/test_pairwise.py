@@ -67,6 +67,16 @@ def test_a_small_cine_is_made_larger_where_that_is_asked_for():
     torch.testing.assert_close(ddf[0, :, 10, 10], torch.tensor([0.5, 1.0]))
 
 
+def test_a_zoomed_picture_is_registered_larger_and_its_field_is_in_its_own_pixels():
+    for region in (None, ((10, 50), (20, 80))):
+        network = Shift([1.0, 2.0], [-1.0, -2.0])
+        inferer = SizedInferer(PairwiseInferer(composition=True, progress=False), 320, zoom=2.0).restrict(region)
+        ddf = inferer(pairs(), network).ddf
+        assert set(network.sizes) == ({(120, 200)} if region is None else {(80, 120)})
+        assert ddf.shape == (3, 2, 60, 100)
+        torch.testing.assert_close(ddf[0, :, 10, 10], torch.tensor([0.5, 1.0]))
+
+
 class Rows(nn.Module):
     """Says of each pixel how bright the moving image is there."""
 

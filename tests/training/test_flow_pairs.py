@@ -15,9 +15,11 @@ LITTLE = {"scatterers": 3000, "shape": [64, 64], "artefact": 0.0, "probes": ["re
 PARTS = {
     "flip": {"flip": True},
     "scale": {"scale": 0.3},
+    "zoom": {"zoom": 2.0},
     "translation": {"translation": 5},
     "crop": {"crop": (40, 56)},
     "larger crop": {"crop": (80, 72)},
+    "zoomed crop": {"zoom": 2.0, "scale": 0.1, "crop": (56, 64)},
     "all": {"flip": True, "scale": 0.1, "translation": 3, "crop": (48, 48)},
 }
 
@@ -176,3 +178,27 @@ def test_a_margin_widens_the_mask_alone():
     item["mask"][0, 4, 4], item["spacing"] = 1, torch.ones(2)
     wide = Augmentation(margin=2)(item, np.random.default_rng(0))
     assert wide["mask"].sum() == 25 and torch.equal(wide["field"], item["field"])
+
+
+def test_a_zoomed_pair_is_twice_as_large_in_pixels_and_the_same_in_mm():
+    pair = smooth_pair()
+    item = Augmentation(zoom=2.0)(pair, np.random.default_rng(0))
+    assert item["image"].shape == (2, 128, 128) and torch.allclose(item["spacing"], pair["spacing"] / 2)
+    middle = (slice(None), slice(40, 88), slice(40, 88))
+    mm = [
+        (p["field"] * p["spacing"][:, None, None])[at].mean()
+        for p, at in ((item, middle), (pair, (slice(None), slice(20, 44), slice(20, 44))))
+    ]
+    assert float(mm[0]) == pytest.approx(float(mm[1]), rel=1e-3)
+
+
+def test_a_crop_fits_into_the_window_that_is_cut_for_it():
+    assert Augmentation().window is None
+    augmentation = Augmentation(crop=(64, 96), zoom=2.0, scale=0.2, margin=2)
+    rows, columns = augmentation.window
+    assert 32 * 1.3 < rows < 32 * 1.5 + 8 and columns > rows
+    whole = smooth_pair(128)
+    whole["mask"] = torch.ones_like(whole["mask"])
+    piece = {k: v[..., :rows, :columns] if k != "spacing" else v for k, v in whole.items()}
+    filled = [augmentation(piece, np.random.default_rng(seed))["mask"].mean() for seed in range(40)]
+    assert np.mean([f > 0.99 for f in filled]) > 0.85

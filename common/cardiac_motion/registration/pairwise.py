@@ -155,6 +155,7 @@ class SizedInferer(RegistrationInferer):
         margin: pixels that the box has around the mask.
         region: first and last (exclusive) row and column of what is wanted: the pixels keep their size, and of the box
             that part alone is registered; None is all of it.
+        zoom: factor by which the images are enlarged after that, for a network whose finest estimate is coarse.
     """
 
     inferer: Inferer
@@ -166,14 +167,15 @@ class SizedInferer(RegistrationInferer):
         shortest: int = 0,
         margin: int = 0,
         region: Sequence[Sequence[int]] | None = None,
+        zoom: float = 1.0,
     ) -> None:
         super().__init__()
         self.inferer, self.longest, self.shortest = inferer, longest, shortest
-        self.margin, self.region = margin, region
+        self.margin, self.region, self.zoom = margin, region, zoom
 
     def restrict(self, region: Sequence[Sequence[int]]) -> SizedInferer:
         """The same for a region of the picture."""
-        return SizedInferer(self.inferer, self.longest, self.shortest, self.margin, region)
+        return SizedInferer(self.inferer, self.longest, self.shortest, self.margin, region, self.zoom)
 
     def __call__(  # type: ignore[override]
         self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
@@ -189,7 +191,7 @@ class SizedInferer(RegistrationInferer):
         """
         box = bounding_box(mask, inputs.shape[2:], self.margin)
         side = max(stop - start for start, stop in box)
-        factor = max(min(1.0, self.longest / side), self.shortest / side)
+        factor = max(min(1.0, self.longest / side), self.shortest / side) * self.zoom
         if self.region is not None:
             parts = [(max(a, c), min(b, d)) for (a, b), (c, d) in zip(box, self.region, strict=True)]
             box = tuple(parts) if all(b - a >= LEAST_SIDE for a, b in parts) else box

@@ -74,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pairs.add_argument("--seed", type=int, default=0)
     pairs.add_argument("--settings", type=Path, help="JSON of fields of cardiac_motion.simulation.sequence.Settings")
     pairs.add_argument("--clean", action="store_true", help="as the scanner shows them, not as a file does")
+    pairs.add_argument("--beat", type=int, help="frames per beat (default: 15 to 90 frames/s)")
     prior = commands.add_parser("prior", help="the prior of ventricles that comes with the project, made anew")
     prior.add_argument("--contours", type=Path, required=True, help="npz of expert contours [P, 2, n, 2], (x, y)")
     prior.add_argument("--output", type=Path, required=True, help="JSON file")
@@ -160,8 +161,9 @@ def _write_pairs(options: argparse.Namespace) -> None:
     settings = settings_from(_json(options.settings) if options.settings else None)
     recording = None if options.clean else RecordingChain()
     source = TemplateSource(options.templates, names, prior=options.prior)
-    write_recipe(options.output_dir, options.scenarios, options.seed, settings, recording)
-    lost = write_pairs(options.output_dir, source, options.scenarios, options.count, options.seed, settings, recording)
+    drawn_from = (options.seed, settings, recording, options.beat)
+    write_recipe(options.output_dir, options.scenarios, *drawn_from)
+    lost = write_pairs(options.output_dir, source, options.scenarios, options.count, *drawn_from)
     if lost:
         logging.warning("%d of %d patients could not be made", lost, options.count * len(options.scenarios))
 

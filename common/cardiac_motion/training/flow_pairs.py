@@ -30,6 +30,7 @@ from cardiac_motion.training.items import RandomItems
 from cardiac_motion.training.visibility import visibility
 
 Item = dict[str, Tensor]
+_WIDEST = 1.5  # standard deviations of the scale for which a window is large enough
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Augmentation:
         noise: greatest standard deviation of Gaussian noise, drawn anew for either image.
         flip: mirror along either axis, each in half of the pairs.
         scale: standard deviation of the logarithm of a common enlargement.
+        zoom: median of that enlargement; 2 for a network that registers images at twice their size.
         translation: greatest shift of the moving image against the fixed one along either axis, whole pixels.
         margin: pixels by which the mask is widened first. A contour on the wall's border takes its motion from the
             pixels on either side, and the simulated field goes on smoothly beyond the wall.
@@ -59,6 +61,16 @@ class Augmentation:
     translation: int = 0
     margin: int = 0
     ground: float = 0.2
+    zoom: float = 1.0
+
+    @property
+    def window(self) -> tuple[int, int] | None:
+        """(Rows, columns) of the part of a frame that a crop needs, up to 1.5 SD of the scale; None without a crop."""
+        if self.crop is None:
+            return None
+        edge = 2 * (self.margin + self.translation) + 2
+        rows, columns = (math.ceil(n / self.zoom * math.exp(_WIDEST * self.scale)) + edge for n in self.crop)
+        return rows, columns
 
     def __call__(self, item: Item, rng: np.random.Generator) -> Item:
         """A changed copy of ``item``."""
@@ -68,8 +80,9 @@ class Augmentation:
             mask = functional.max_pool2d(mask, 2 * self.margin + 1, 1, self.margin)
         if "ground" in item:
             mask = torch.cat([mask, item["ground"]])
-        if self.scale:
-            image, field, mask, spacing = _enlarge(image, field, mask, spacing, math.exp(rng.normal(0, self.scale)))
+        if self.scale or self.zoom != 1:
+            factor = self.zoom * (math.exp(rng.normal(0, self.scale)) if self.scale else 1.0)
+            image, field, mask, spacing = _enlarge(image, field, mask, spacing, factor)
         if self.translation:
             shift = rng.integers(-self.translation, self.translation + 1, 2)
             image, field, mask = _shift(image, field, mask, (int(shift[0]), int(shift[1])))
@@ -371,7 +384,7 @@ class RenderedFlowPairs(_Pairs):
 
     def _pair(self, index: int) -> Item:
         rng = np.random.default_rng([self.seed, self.epoch, index, 6])
-        _, item = self.shards.draw(rng)
+        _, item = self.shards.draw(rng, self.augmentation.window)
         if rng.random() < self.identity:
             both = item["image"][1:].expand(2, -1, -1)
             everywhere = torch.ones_like(item["mask"])

@@ -6,7 +6,7 @@ import torch
 
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.datasets.dataset import TemplateSource
-from cardiac_motion.simulation.datasets.rendered import SCENARIOS, Shards, read_pair, render, write_pairs
+from cardiac_motion.simulation.datasets.rendered import SCENARIOS, Shards, map_arrays, read_pair, render, write_pairs
 from cardiac_motion.simulation.sequence import Settings
 from cardiac_motion.simulation.ultrasound.recording import RecordingChain
 from cardiac_motion.training.flow_pairs import RenderedFlowPairs
@@ -129,3 +129,48 @@ def test_a_folder_without_pairs_and_a_broken_file_are_refused(tmp_path):
     (tmp_path / "broken.npz").write_bytes(b"PK nothing")
     with pytest.raises(InputError, match=r"broken\.npz"):
         read_pair(tmp_path / "broken.npz", 0)
+
+
+def test_mapped_arrays_are_those_of_the_file(folder, tmp_path):
+    for scenario in ("static", "speckle"):
+        path = next((folder / scenario).glob("*.npz"))
+        mapped = map_arrays(path)
+        with np.load(path) as stored:
+            assert set(mapped) == set(stored.files)
+            assert all(np.array_equal(mapped[key], stored[key]) for key in stored.files)
+    with np.load(path) as stored:
+        np.savez_compressed(tmp_path / "small.npz", **stored)
+    with pytest.raises(ValueError, match="compressed"):
+        map_arrays(tmp_path / "small.npz")
+    with pytest.raises(InputError, match="no readable file of rendered pairs"):
+        read_pair(tmp_path / "small.npz", 0)
+
+
+def test_a_window_is_a_piece_of_the_pair_around_known_motion(folder):
+    (path,) = (folder / "coupled").glob("*.npz")
+    wholes = [read_pair(path, number) for number in range(len(map_arrays(path)["pairs"]))]
+    for seed in range(8):
+        piece = read_pair(path, np.random.default_rng(seed), window=(24, 20))
+        assert piece["image"].shape == (2, 24, 20) and piece["field"].shape == (2, 24, 20) and piece["mask"].any()
+        places = [
+            (r, c) for whole in wholes for r in range(41) for c in range(45)
+            if torch.equal(whole["image"][:, r, c : c + 20], piece["image"][:, 0])
+            and torch.equal(whole["field"][..., r : r + 24, c : c + 20], piece["field"])
+            and torch.equal(whole["mask"][..., r : r + 24, c : c + 20], piece["mask"])
+        ]  # fmt: skip
+        assert places
+    whole = read_pair(path, np.random.default_rng(0), window=(200, 200))
+    assert whole["image"].shape == (2, 64, 64), "a window larger than the frames is all of them"
+
+
+def test_a_beat_of_more_frames_moves_less_between_them():
+    moved = []
+    for beat in (16, 64):
+        far = []
+        for number in range(4):
+            arrays = render(TemplateSource(), "coupled", 5, number, SMALL, None, beat)
+            known = np.unpackbits(arrays["mask"], axis=-1)[:, None]
+            length = np.linalg.norm(arrays["ddf"].astype(float), axis=1, keepdims=True)
+            far.append((length * known).sum() / known.sum())
+        moved.append(np.mean(far))
+    assert moved[1] < 0.6 * moved[0]

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +43,13 @@ Item = dict[str, Tensor]
 
 
 def render(
-    source: TemplateSource, scenario: str, seed: int, number: int, settings: Settings, recording: RecordingChain | None
+    source: TemplateSource,
+    scenario: str,
+    seed: int,
+    number: int,
+    settings: Settings,
+    recording: RecordingChain | None,
+    beat: int | None = None,
 ) -> dict[str, np.ndarray]:
     """The file's arrays of one patient.
 
@@ -50,6 +59,7 @@ def render(
         seed, number: of what is drawn.
         settings: what to draw from; ``scenarios`` is not looked at.
         recording: what a file does to the pictures, or None.
+        beat: frames per beat; None draws a frame rate between 15 and 90 frames/s.
 
     Raises:
         InputError: an unknown scenario, or a template that no drawn motion fits.
@@ -67,7 +77,7 @@ def render(
     else:
         settings = replace(settings, artefact=artefact, scenarios={scenario: 1.0})
         rate, heart_rate = float(rng.uniform(*RATES)), 0.5 * sum(settings.heart_rate)
-        count = max(_BEFORE + _STEPS[-1] + 2, round(rate * 60 / heart_rate))
+        count = max(_BEFORE + _STEPS[-1] + 2, round(rate * 60 / heart_rate) if beat is None else beat)
         template = source(int(rng.integers(2**20)), key)
         cine, _ = draw(template, key, settings, count)
         start = int(rng.integers(_BEFORE, count - _STEPS[-1]))
@@ -131,8 +141,9 @@ def write_pairs(
     seed: int = 0,
     settings: Settings | None = None,
     recording: RecordingChain | None = None,
+    beat: int | None = None,
 ) -> int:
-    """Render ``count`` patients of each scenario, in turn; files that are there are kept.
+    """Render ``count`` patients of each scenario, in turn, as ``render`` does; files that are there are kept.
 
     Returns:
         how many could not be drawn (each is logged and left out).
@@ -149,7 +160,7 @@ def write_pairs(
         if path.exists():
             continue
         try:
-            arrays = render(source, scenario, seed, number, settings, recording)
+            arrays = render(source, scenario, seed, number, settings, recording, beat)
         except InputError as error:
             logging.warning("%s %d: %s", scenario, number, error)
             lost += 1
@@ -195,23 +206,62 @@ class Shards:
         if not self.files:
             raise InputError(f"{self.folder}: no rendered pairs of {', '.join(self.weights)} in it")
 
-    def draw(self, rng: np.random.Generator) -> tuple[str, Item]:
-        """A random pair, and its scenario: ``image`` [2, H, W], ``field`` [2, H, W], ``mask``, ``ground`` [1, H, W] and
-        ``spacing`` [2].
+    def draw(self, rng: np.random.Generator, window: Sequence[int] | None = None) -> tuple[str, Item]:
+        """Draw a random pair and its scenario.
+
+        Args:
+            rng: NumPy random generator.
+            window: (rows, columns) of a crop, as in ``read_pair``; None returns whole frames.
+
+        Returns:
+            The scenario, and ``image`` [2, H, W], ``field`` [2, H, W], ``mask``, ``ground`` [1, H, W] and
+            ``spacing`` [2].
+
+        Raises:
+            InputError: no pair with these gaps was found.
         """
         names = list(self.files)
         weights = np.array([self.weights[name] for name in names])
         scenario = names[int(rng.choice(len(names), p=weights / weights.sum()))]
         files = self.files[scenario]
         for _ in range(_TRIES):
-            item = read_pair(files[int(rng.integers(len(files)))], rng, self.gaps, self.backward)
+            item = read_pair(files[int(rng.integers(len(files)))], rng, self.gaps, self.backward, window)
             if item is not None:
                 return scenario, item
         raise InputError(f"{self.folder}: no pair of gaps {self.gaps} in {_TRIES} files of {scenario}")
 
 
+@lru_cache(maxsize=8192)
+def map_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Map the arrays of an uncompressed npz into memory, so that only the parts that are used are read from disk.
+
+    Raises:
+        ValueError: the file is compressed or damaged.
+    """
+    whole, arrays = np.memmap(path, mode="r"), {}
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{member.filename} is compressed")
+            # lengths of name and extra field
+            lengths = whole[member.header_offset + 26 : member.header_offset + 30].view("<u2")
+            start = member.header_offset + 30 + int(lengths.sum())
+            with archive.open(member) as stream:
+                version = np.lib.format.read_magic(stream)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(stream)
+                start += stream.tell()
+            stop = start + math.prod(shape) * dtype.itemsize
+            arrays[member.filename.removesuffix(".npy")] = whole[start:stop].view(dtype).reshape(shape)
+    return arrays
+
+
 def read_pair(
-    path: Path, which: np.random.Generator | int, gaps: Sequence[int] | None = None, backward: bool = True
+    path: Path,
+    which: np.random.Generator | int,
+    gaps: Sequence[int] | None = None,
+    backward: bool = True,
+    window: Sequence[int] | None = None,
 ) -> Item | None:
     """A pair of a file, by number or at random (the nearer in time, the likelier), as ``Shards.draw`` gives it.
 
@@ -219,6 +269,8 @@ def read_pair(
         path: of the file.
         which: the pair's number, or what draws it.
         gaps, backward: of the pairs that are drawn, as in ``Shards``.
+        window: (rows, columns) of a crop around a random pixel of the mask, clipped to the frame. None, or a pair given
+            by number, returns whole frames.
 
     Returns:
         the pair; None where the file has none to draw.
@@ -227,27 +279,31 @@ def read_pair(
         InputError: the file is not one of these.
     """
     try:
-        with np.load(path) as stored:
-            pairs = stored["pairs"]
-            if isinstance(which, int):
-                chosen = which
-            else:
-                nearness = 1 / stored["gaps"]
-                if gaps is not None:
-                    nearness = nearness * np.isin(stored["gaps"], gaps)
-                if not backward:
-                    nearness = nearness * (pairs[:, 0] < pairs[:, 1])
-                if not nearness.any():
-                    return None
-                chosen = which.choice(len(pairs), p=nearness / nearness.sum())
-            number = int(chosen) % len(pairs)
-            image = stored["frames"][pairs[number]].astype(np.float32) / 255
-            width = image.shape[-1]
-            bits = [stored[key][number] for key in ("mask", "ground")]
-            free = np.unpackbits(stored["free"], axis=-1, count=width)
-            mask, ground = (np.unpackbits(b, axis=-1, count=width) * free for b in bits)
-            field, spacing = stored["ddf"][number].astype(np.float32), stored["spacing"]
-    except (OSError, ValueError, KeyError) as error:
+        stored = map_arrays(path)
+        pairs = stored["pairs"]
+        if isinstance(which, int):
+            chosen = which
+        else:
+            nearness = 1 / stored["gaps"]
+            if gaps is not None:
+                nearness = nearness * np.isin(stored["gaps"], gaps)
+            if not backward:
+                nearness = nearness * (pairs[:, 0] < pairs[:, 1])
+            if not nearness.any():
+                return None
+            chosen = which.choice(len(pairs), p=nearness / nearness.sum())
+        number = int(chosen) % len(pairs)
+        height, width = stored["frames"].shape[1:]
+        bits = [stored[key][number] for key in ("mask", "ground")]
+        free = np.unpackbits(stored["free"], axis=-1, count=width)
+        mask, ground = (np.unpackbits(b, axis=-1, count=width) * free for b in bits)
+        rows, columns = slice(0, height), slice(0, width)
+        if window is not None and not isinstance(which, int):
+            rows, columns = _place_window(mask, window, which)
+        image = stored["frames"][pairs[number], rows, columns].astype(np.float32) / 255
+        field = stored["ddf"][number, :, rows, columns].astype(np.float32)
+        mask, ground, spacing = mask[rows, columns], ground[rows, columns], np.array(stored["spacing"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: no readable file of rendered pairs ({type(error).__name__})") from None
     return {
         "image": torch.from_numpy(image),
@@ -258,8 +314,22 @@ def read_pair(
     }
 
 
+def _place_window(mask: np.ndarray, window: Sequence[int], rng: np.random.Generator) -> tuple[slice, slice]:
+    """Return the rows and columns of a window around a random pixel of ``mask`` [H, W] (or of the frame)."""
+    valid = np.flatnonzero(mask)
+    middle = divmod(int(rng.choice(valid)) if len(valid) else int(rng.integers(mask.size)), mask.shape[1])
+    starts = [min(max(m - w // 2, 0), max(0, n - w)) for m, w, n in zip(middle, window, mask.shape, strict=True)]
+    rows, columns = (slice(start, start + w) for start, w in zip(starts, window, strict=True))
+    return rows, columns
+
+
 def write_recipe(
-    output_dir: str | Path, scenarios: Sequence[str], seed: int, settings: Settings, recording: RecordingChain | None
+    output_dir: str | Path,
+    scenarios: Sequence[str],
+    seed: int,
+    settings: Settings,
+    recording: RecordingChain | None,
+    beat: int | None = None,
 ) -> None:
     """Say beside the pairs what they are rendered from, in ``seed_<seed>.json``.
 
@@ -267,7 +337,8 @@ def write_recipe(
         InputError: the folder has pairs of that seed that were rendered from something else.
     """
     path = Path(output_dir) / f"seed_{seed:04d}.json"
-    made = {"settings": asdict(settings), "recording": None if recording is None else asdict(recording)}
+    made: dict[str, Any] = {"settings": asdict(settings), "recording": None if recording is None else asdict(recording)}
+    made |= {} if beat is None else {"beat": beat}
     made = json.loads(json.dumps(made))
     if (
         path.exists()
