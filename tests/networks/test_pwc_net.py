@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import warp
-from cardiac_motion.networks.pwc_net import PWCNet, PyramidInferer, cost_volume, normalise_features
+from cardiac_motion.networks.pwc_net import FeatureInferer, PWCNet, PyramidInferer, cost_volume, normalise_features
 from cardiac_motion.registration.flow_loss import MultiScaleFlowLoss, endpoint_error
 
 SMALL = {"pyramid": (8, 12, 16), "estimator": (16, 16, 12, 8, 8), "context": (12, 12, 12, 8, 8, 8), "unit": 1.0}
@@ -145,3 +145,26 @@ def test_options_that_do_not_fit(options, words):
 def test_ill_shaped(shape):
     with pytest.raises(ValueError, match=r"expected \[B, 2, H, W\]"):
         PWCNet(**SMALL)(torch.zeros(shape))
+
+
+def test_the_evidence_is_what_the_estimates_were_made_from():
+    torch.manual_seed(0)
+    network = PWCNet(**SMALL).eval()
+    with torch.no_grad():
+        for up in network.ups.values():
+            up[0].weight *= 20  # so that the warping counts
+    image = torch.rand(2, 2, 32, 48)
+    with torch.no_grad():
+        plain, fields = network(image, pyramid=True), PyramidInferer(evidence=True)(image, network)
+        maps = network.feature_maps(image)
+        costs = (2 * network.radius + 1) ** 2
+        for number, (field, alone) in enumerate(zip(fields, plain, strict=True)):
+            level = network.levels - number
+            assert field.shape[1] == 4 + costs and torch.equal(field[:, :2], alone)
+            moving, fixed = maps[level - 1]
+            start = field[:, 2:4]
+            assert bool(start.abs().max() > 0) == (number > 0)
+            moving = warp(moving, start / 2**level, padding="zeros")
+            assert torch.allclose(network._cost(fixed, moving), field[:, 4:], atol=1e-5)
+    features = FeatureInferer(2)(image, network)
+    assert len(features) == 2 and torch.equal(features[1], torch.cat(maps[1], 1))

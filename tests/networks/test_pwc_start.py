@@ -28,6 +28,21 @@ def test_coarse_levels_say_the_same_after_a_level_is_added(tmp_path):
     assert after[-1].shape[2:] == (16, 16)
 
 
+def test_a_copied_level_finds_in_its_own_pixels_what_the_other_found_in_its():
+    """The same costs and a flow half as large in pixels give features as before and half of the flow."""
+    coarse, fine = network(finest=2, contexts=[2, 3]), network(1, finest=1, contexts=[1, 2, 3])
+    fine.load_state_dict(start_weights(fine, coarse, coarse.state_dict()))
+    costs, flow, seen = torch.rand(1, 25, 8, 8), torch.rand(1, 2, 8, 8), torch.rand(1, 2, 8, 8)
+    features = [torch.zeros(1, 6, 8, 8), torch.rand(1, 4, 8, 8)]  # of levels 2 and 1
+    found = []
+    with torch.no_grad():
+        for net, level, fixed, scale in ((coarse, "2", features[0], 1.0), (fine, "1", features[1], 0.5)):
+            inner, field = net.estimators[level](torch.cat([costs, fixed, flow * scale, seen], 1))
+            found.append((inner[:, :14], field + net.contexts[level](inner)))
+    assert torch.allclose(found[0][0], found[1][0], atol=1e-6) and found[0][0].abs().max() > 0.1
+    assert torch.allclose(found[0][1], 2 * found[1][1], atol=1e-5) and found[0][1].abs().max() > 0.01
+
+
 def test_what_a_network_has_more_counts_nothing_at_first():
     plain = network(finest=1, contexts=[1], warping=False)
     more = network(1, finest=1, contexts=[1], warping=False, propagate=True)

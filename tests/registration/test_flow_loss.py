@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from cardiac_motion.registration.flow_loss import MultiScaleFlowLoss, PassesFlowLoss, endpoint_error, endpoint_error_mm
+from cardiac_motion.registration.flow_loss import (
+    MatchingLoss,
+    MultiScaleFlowLoss,
+    PassesFlowLoss,
+    endpoint_error,
+    endpoint_error_mm,
+    matching_loss,
+)
 
 
 def levels(field, *factors):
@@ -229,3 +236,77 @@ def test_the_endpoint_error_is_of_the_difference_where_the_mask_is():
     spacing = torch.tensor([[0.5, 0.25]], dtype=torch.float64)
     found = endpoint_error_mm(ddf, truth, mask, spacing)
     assert found.dtype == torch.float32 and found.tolist() == pytest.approx([(1.5**2 + 1) ** 0.5])
+
+
+def test_each_pair_counts_by_its_own_motion():
+    """Errors of a tenth of the motion in both pairs, of which one moves ten times as far, are the same loss."""
+    field = torch.ones(2, 2, 32, 32)
+    field[1] *= 10
+    estimate = field * 1.1
+    alone = [MultiScaleFlowLoss([1.0], relative=0.5)([avg], field[k : k + 1]) for k, avg in enumerate(
+        estimate[k : k + 1, :, ::4, ::4] for k in range(2)
+    )]  # fmt: skip
+    length = 2**0.5
+    assert float(alone[0]) == pytest.approx(0.1 * length / (0.5 + length), rel=1e-3)
+    assert float(alone[1]) == pytest.approx(length / (0.5 + 10 * length), rel=1e-3)
+    both = MultiScaleFlowLoss([1.0], relative=0.5)([estimate[..., ::4, ::4]], field)
+    assert float(both) == pytest.approx(float(sum(alone)) / 2, rel=1e-4)
+    mask = torch.zeros(2, 1, 32, 32)
+    mask[0], mask[1, :, :4, :4] = 1, 1  # each pair counts alike, however little of it is known
+    assert float(MultiScaleFlowLoss([1.0], relative=0.5)([estimate[..., ::4, ::4]], field, mask)) == pytest.approx(
+        float(both), rel=1e-4
+    )
+
+
+def costs(shift, size=(2, 3)):
+    """A volume whose softmax is the four neighbours' shares of a shift exactly."""
+    volume = torch.full((1, 81, *size), -50.0)
+    row, column = (math.floor(s) for s in shift)
+    for r in (0, 1):
+        for c in (0, 1):
+            share = abs(1 - r - shift[0] + row) * abs(1 - c - shift[1] + column)
+            if share:
+                volume[:, (row + r + 4) * 9 + column + c + 4] = 0.12 * math.log(share)
+    return volume
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (1.25, -2.5), (-3.75, 3.5), (4.0, -4.0)])
+def test_matching_is_best_where_costs_tell_the_shift(shift):
+    valid = torch.ones(1, 1, 2, 3)
+    truth = torch.tensor(shift).view(1, 2, 1, 1).expand(1, 2, 2, 3)
+    parts = [s - math.floor(s) for s in shift]
+    entropy = -sum(p * math.log(p) for part in parts for p in (part, 1 - part) if p > 0)
+    assert float(matching_loss(costs(shift), truth, valid)) == pytest.approx(entropy, abs=1e-3)
+    other = costs((0.5, 0.5))
+    assert float(matching_loss(other, truth, valid)) > entropy + 0.3
+
+
+def test_matching_leaves_out_what_lies_beyond_the_search_or_is_unknown():
+    shift = torch.zeros(1, 2, 2, 3)
+    shift[..., 0] = 9.0
+    valid = torch.ones(1, 1, 2, 3)
+    valid[..., 1] = 0.4
+    volume = costs((0.0, 0.0))
+    volume[..., :2] = 0.0  # tells nothing there
+    assert float(matching_loss(volume, shift, valid)) == pytest.approx(0, abs=1e-3)
+
+
+def test_levels_learn_from_their_evidence_as_well():
+    field = torch.full((1, 2, 32, 32), 2.0)
+    start = torch.full((1, 2, 8, 8), 1.0)  # a quarter of a pixel of the level is missing along each axis
+    estimate = field[..., ::4, ::4]
+    told, silent = costs((0.25, 0.25), (8, 8)), torch.zeros(1, 81, 8, 8)
+    loss = MultiScaleFlowLoss([1.0], relative=0.1, matching=0.5)
+    at = [float(loss([torch.cat([estimate, start, volume], 1)], field)) for volume in (told, silent)]
+    assert at[1] == pytest.approx(0.5 * math.log(81), rel=1e-3) and at[0] < 0.6
+
+
+def test_features_of_the_same_place_match_better_than_others():
+    torch.manual_seed(0)
+    fixed = torch.nn.functional.avg_pool2d(torch.randn(2, 8, 34, 34), 3, 1)
+    field = torch.zeros(2, 2, 128, 128)
+    found = []
+    for moving in (fixed, torch.randn_like(fixed)):
+        torch.manual_seed(1)
+        found.append(float(MatchingLoss(levels=[2])([torch.zeros(0), torch.cat([moving, fixed], 1)], field)))
+    assert found[0] < 0.6 * found[1]

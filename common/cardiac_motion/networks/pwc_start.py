@@ -1,7 +1,9 @@
 """Start weights of a PWC-Net from those of another: by what each channel means, not by where it stands.
 
 So a network that was trained down to level 3, at a quarter of the cost, goes on at level 2, and PWC-Net and EchoPWC-Net
-go on from c-PWC-Net. A level that the other network has not begins as a copy of its finest one.
+go on from c-PWC-Net. A level that the other network lacks starts as a copy of its finest level, rescaled to
+its own pixels: input flow is multiplied and output flow divided by the ratio of the grids. Its weights on the fixed
+image's features start at zero, because the channels of another level mean something else.
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ import torch
 from torch import Tensor
 
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.networks.pwc_net import PWCNet
+from cardiac_motion.networks.pwc_net import DILATIONS, PWCNet
 from cardiac_motion.networks.weights import read_weights
 
 Channel = tuple[str, int]
+_LAST = str(len(DILATIONS))  # of a contextual sub-network: the layer that gives flow
 
 
 def estimator_channels(network: PWCNet, level: int, layers: int) -> list[Channel]:
@@ -79,16 +82,32 @@ def start_weights(network: PWCNet, other: PWCNet, state: Mapping[str, Tensor]) -
             layers = int(inner.split(".")[1]) if inner.startswith("layers") else _count(network)
             want, have = (estimator_channels(n, k, layers) for n, k in where)
             old = rearrange(old, have, want, 1)
+            old = _rescale_inputs(old, want, source - level, 1)
         elif part == "contexts" and inner == "0.0.weight":
             want, have = (estimator_channels(n, k, _count(network)) for n, k in where)
             old = rearrange(old, have, want, 1)
+            old = _rescale_inputs(old, want, source - level, 1)
         elif part == "ups" and inner == "1.weight":
             want, have = (estimator_channels(n, k + 1, _count(network)) for n, k in where)
             old = rearrange(old, have, want, 0)
+            old = _rescale_inputs(old, want, source - level, 0)
+        if inner.startswith("flow.") or (part == "contexts" and inner.split(".")[0] == _LAST):
+            old = old / 2 ** (source - level)
         if old.shape != value.shape:
             raise InputError(f"{key}: {tuple(old.shape)} there, {tuple(value.shape)} here; the widths must be the same")
         made[key] = old
     return made
+
+
+def _rescale_inputs(weight: Tensor, channels: Sequence[Channel], finer: int, axis: int) -> Tensor:
+    """Rescale a layer's weight, inputs along ``axis``, to a level that is ``finer`` levels finer."""
+    if not finer:
+        return weight
+    factor = {"flow": 2.0**finer, "fixed": 0.0}
+    factors = weight.new_tensor([factor.get(name, 1.0) for name, _ in channels])
+    shape = [1] * weight.dim()
+    shape[axis] = -1
+    return weight * factors.view(shape)
 
 
 def start_from(network: PWCNet, other: PWCNet, path: str | Path) -> PWCNet:
