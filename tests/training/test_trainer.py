@@ -149,11 +149,12 @@ def test_the_running_mean_of_the_weights_is_written(tmp_path):
     engine.add_event_handler(
         Events.ITERATION_COMPLETED, lambda e: seen.append([p.detach().clone() for p in e.network.parameters()])
     )
-    Weights(str(tmp_path / "mean.pt"), mean=0.8).attach(engine)
+    Weights(str(tmp_path / "mean.pt"), mean=0.25).attach(engine)
     engine.run()
     mean = seen[0]
-    for step in seen[1:]:
-        mean = [0.8 * m + 0.2 * s for m, s in zip(mean, step, strict=True)]
+    for count, step in enumerate(seen[1:], 1):
+        share = min(0.25, (1 + count) / (10 + count))
+        mean = [share * m + (1 - share) * s for m, s in zip(mean, step, strict=True)]
     stored = list(torch.load(tmp_path / "mean.pt", weights_only=True).values())
     assert len(seen) > 2
     for m, s in zip(mean, stored, strict=True):
@@ -178,3 +179,21 @@ def test_a_key_metric_tells_the_best_validation(lower, best):
     for epoch in range(1, 5):
         validator.run(epoch)
     assert validator.state.best_metric == best and validator.state.metrics["error"] == 0.75
+
+
+def test_a_running_mean_in_the_checkpoint_goes_on(tmp_path):
+    def run(folder, epochs):
+        weights = Weights(str(folder / "mean.pt"), mean=0.9)
+        engine = trainer(folder, epochs, handlers=[weights])
+        engine.add_event_handler(Events.STARTED, lambda e: None)
+        TrainingCheckpoint(str(folder / "whole.pt"), also={"mean": weights}).attach(engine)
+        engine.run()
+        return weights
+
+    whole = run(tmp_path / "whole", 4).network().state_dict()
+    run(tmp_path / "parts", 2)
+    (tmp_path / "parts/checkpoint.pt").unlink()
+    parts = run(tmp_path / "parts", 4).network().state_dict()
+    assert all(torch.allclose(whole[key], parts[key], atol=1e-6) for key in whole)
+    with pytest.raises(RuntimeError, match="attached"):
+        Weights("model.pt").network()

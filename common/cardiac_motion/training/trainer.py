@@ -147,6 +147,7 @@ class RegistrationValidator(Evaluator):
             ``state.best_metric_epoch`` tell, as for MONAI's evaluators.
         lower_is_better: whether a lower value of it is better.
         val_handlers: further handlers, attached in this order.
+        progress: show a bar.
     """
 
     def __init__(
@@ -161,6 +162,7 @@ class RegistrationValidator(Evaluator):
         bfloat16: bool = False,
         key_val_metric: dict[str, Metric] | None = None,
         lower_is_better: bool = False,
+        progress: bool = True,
     ) -> None:
         self.network, self.loss_function, self.inferer = network, loss_function, inferer or SimpleInferer()
         self.measures, self.bfloat16 = measures or {}, bfloat16
@@ -174,7 +176,8 @@ class RegistrationValidator(Evaluator):
         for name in {"loss", *self.measures} - set(key_val_metric or ()):
             Average(output_transform=lambda output, name=name: output[name]).attach(self, name)
         self._register_handlers(list(val_handlers or ()))
-        ProgressBar(desc="Validation", mininterval=1).attach(self)
+        if progress:
+            ProgressBar(desc="Validation", mininterval=1).attach(self)
 
     def _iteration(self, engine: Any, batchdata: Batch) -> dict[str, Any]:
         self.network.eval()
@@ -235,10 +238,11 @@ class TrainingCheckpoint:
     Args:
         path: of the checkpoint; one that is there when training starts is resumed.
         interval: in epochs.
+        also: further objects to save, by name; each has ``state_dict`` and ``load_state_dict``.
     """
 
-    def __init__(self, path: str, interval: int = 1) -> None:
-        self.path, self.interval = Path(path), interval
+    def __init__(self, path: str, interval: int = 1, also: dict[str, Any] | None = None) -> None:
+        self.path, self.interval, self.also = Path(path), interval, dict(also or {})
 
     def attach(self, engine: RegistrationTrainer) -> None:
         saver = DiskSaver(str(self.path.parent), create_dir=True, require_empty=False)
@@ -247,9 +251,8 @@ class TrainingCheckpoint:
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), save)
         engine.add_event_handler(Events.COMPLETED, save)
 
-    @staticmethod
-    def _parts(engine: RegistrationTrainer) -> dict[str, Any]:
-        parts = {"trainer": engine, "network": engine.network, "optimizer": engine.optimizer}
+    def _parts(self, engine: RegistrationTrainer) -> dict[str, Any]:
+        parts = {"trainer": engine, "network": engine.network, "optimizer": engine.optimizer, **self.also}
         return parts | ({"lr_scheduler": engine.lr_scheduler} if engine.lr_scheduler is not None else {})
 
     def _resume(self, engine: RegistrationTrainer) -> None:
@@ -265,24 +268,57 @@ class Weights:
     Args:
         path: of the file.
         interval: in epochs.
-        mean: of this share a step, the running mean of the weights is written instead: what a schedule's end would
-            give, at any time. A training that is resumed begins a new mean.
+        mean: decay of an exponential moving average (EMA) of the weights, which is written instead; 0 writes the
+            weights themselves. After n steps the decay is at most (1 + n) / (10 + n), so that the average soon forgets
+            the start weights. A resumed training starts a new average unless the checkpoint holds this handler
+            (``TrainingCheckpoint(also=…)``).
     """
 
     def __init__(self, path: str, interval: int = 1, mean: float = 0.0) -> None:
         if not 0 <= mean < 1:
             raise ValueError(f"mean {mean}: expected 0 to below 1")
         self.path, self.interval, self.mean = Path(path), interval, mean
+        self._network: nn.Module | None = None
         self._averaged: torch.optim.swa_utils.AveragedModel | None = None
 
+    def network(self) -> nn.Module:
+        """Return the network whose weights are written.
+
+        Raises:
+            RuntimeError: the handler is not attached to a training.
+        """
+        if self._network is None:
+            raise RuntimeError("the weights are not attached to a training")
+        return self._network if self._averaged is None else self._averaged.module
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the moving average for a checkpoint; empty if there is none yet."""
+        return {} if self._averaged is None else self._averaged.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Resume the moving average of a checkpoint."""
+        if state and self.mean:
+            self._begin()
+            assert self._averaged is not None
+            self._averaged.load_state_dict(state)
+
+    def _begin(self) -> None:
+        def average(mean: Any, weights: Any, steps: Tensor | int) -> None:
+            share = min(self.mean, (1 + float(steps)) / (10 + float(steps)))
+            torch.optim.swa_utils.get_ema_multi_avg_fn(share)(mean, weights, steps)
+
+        assert self._network is not None
+        self._averaged = torch.optim.swa_utils.AveragedModel(self._network, multi_avg_fn=average, use_buffers=True)
+
     def _average(self, engine: RegistrationTrainer) -> None:
-        network = getattr(engine.network, "module", engine.network)
+        assert self._network is not None
         if self._averaged is None:
-            every = torch.optim.swa_utils.get_ema_multi_avg_fn(self.mean)
-            self._averaged = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=every, use_buffers=True)
-        self._averaged.update_parameters(network)
+            self._begin()
+        assert self._averaged is not None
+        self._averaged.update_parameters(self._network)
 
     def attach(self, engine: RegistrationTrainer) -> None:
+        self._network = getattr(engine.network, "module", engine.network)
         if self.mean:
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._average)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._save)
@@ -291,7 +327,7 @@ class Weights:
     def _save(self, engine: RegistrationTrainer) -> None:
         if idist.get_rank():
             return
-        save_weights(engine.network if self._averaged is None else self._averaged.module, self.path)
+        save_weights(self.network(), self.path)
 
 
 class Validate(ValidationHandler):
