@@ -216,3 +216,51 @@ def test_bad_input_is_one_clear_line(tmp_path, weights, cine):
             )  # fmt: skip
         assert words in str(input_error_in(caught.value)), given
         assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rendered")
+    settings = Settings(scatterers=2000, shape=(64, 64), probes=("reference",), artefact=0.0)
+    write_pairs(folder / "pairs", TemplateSource(), ["static", "speckle"], 1, 0, settings, RecordingChain())
+    write_pairs(folder / "valid/clean", TemplateSource(), ["static"], 1, 1, settings, beat=30)
+    return folder
+
+
+def test_features_learn_first_and_a_long_training_goes_on_with_them(tmp_path, rendered):
+    network = {"pyramid": [6, 8, 8], "estimator": [6, 6, 6, 6, 6], "context": [6] * 6, "contexts": [2, 3], "finest": 2}
+    given = {
+        "pairs": str(rendered / "pairs"), "scenarios": {"static": 1.0, "speckle": 1.0}, "pairs_per_epoch": 4,
+        "batch_size": 2, "validation_pairs": 2, "mlflow": False, **network,
+    }  # fmt: skip
+    files = ["cpwc_echo/configs/scenarios.json", "cpwc_echo/configs/c_pwc_net.json"]
+    run_here(
+        TRAIN, *files, "cpwc_echo/configs/features.json", output_dir=str(tmp_path / "features"), epochs=2, levels=3,
+        loss={"_target_": "cardiac_motion.registration.flow_loss.MatchingLoss", "levels": [2, 3]}, zoom=2.0,
+        settings=SIMULATION, **given,
+    )  # fmt: skip
+    first = torch.load(tmp_path / "features/model.pt", weights_only=True)
+    assert len((tmp_path / "features/training.csv").read_text().splitlines()) == 3
+
+    def train(epochs):
+        run_here(
+            TRAIN, *files, "cpwc_echo/configs/long.json", output_dir=str(tmp_path / "long"), epochs=epochs,
+            start=str(tmp_path / "features/model.pt"), validation_sets=str(rendered / "valid"), loss_weights=[1.0, 0.5],
+            **{**given, "pairs_per_epoch": 2},
+        )  # fmt: skip
+        with open(tmp_path / "long/scenarios.csv", encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    rows = train(10)
+    assert [row["method"] for row in rows] == [
+        "identity", "Farnebäck", "DIS, full resolution", "NCC flow", "network",
+    ]  # fmt: skip
+    assert rows[-1]["step"] == "10" and float(rows[0]["clean/static mm"]) > 0
+    best = torch.load(tmp_path / "long/best.pt", weights_only=True)
+    moved = [key for key in best if not torch.equal(best[key], first[key])]
+    assert any("features" in key for key in moved) and any("contexts" in key for key in moved)
+    kept = torch.load(tmp_path / "long/checkpoint.pt", weights_only=True)
+    assert set(kept) == {"trainer", "network", "optimizer", "lr_scheduler", "mean"}
+    rows = train(20)
+    assert [row["step"] for row in rows[4:]] == ["10", "20"]
+    assert len((tmp_path / "long/training.csv").read_text().splitlines()) == 21
