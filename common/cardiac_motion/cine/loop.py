@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 BLOCK = 4  # pixels whose mean colour is looked at: the grey of a palette may be dithered of colours
 COLOURED = 0.2  # spread of the channels, as a part of the largest value
@@ -54,10 +52,10 @@ class FirstChannel:
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """The first channel ``[H, W]`` of ``[H, W, C]``, of integers."""
-        tall, wide = (max(n // BLOCK, 1) for n in frame.shape[:2])
-        blocks = frame[: tall * BLOCK, : wide * BLOCK, :3].astype(np.float32).transpose(2, 0, 1)
-        means = functional.interpolate(torch.from_numpy(blocks)[None], (tall, wide), mode="area")
-        colour = means[0].permute(1, 2, 0).numpy() / np.iinfo(frame.dtype).max
+        high, wide = (min(BLOCK, n) for n in frame.shape[:2])
+        blocks = frame[: frame.shape[0] // high * high, : frame.shape[1] // wide * wide, :3].astype(np.uint32)
+        rows = sum(blocks[k::high] for k in range(high))
+        colour = sum(rows[:, k::wide] for k in range(wide)) / (high * wide * np.iinfo(frame.dtype).max)
         coloured, lit = np.ptp(colour, axis=-1) > COLOURED, colour.max(-1) > LIT
         self.pixels += coloured.size
         self.coloured += int(coloured.sum())
