@@ -53,9 +53,14 @@ class FirstChannel:
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """The first channel ``[H, W]`` of ``[H, W, C]``, of integers."""
         high, wide = (min(BLOCK, n) for n in frame.shape[:2])
-        blocks = frame[: frame.shape[0] // high * high, : frame.shape[1] // wide * wide, :3].astype(np.uint32)
-        rows = sum(blocks[k::high] for k in range(high))
-        colour = sum(rows[:, k::wide] for k in range(wide)) / (high * wide * np.iinfo(frame.dtype).max)
+        blocks = frame[: frame.shape[0] // high * high, : frame.shape[1] // wide * wide, :3]
+        rows = np.zeros((len(blocks) // high, *blocks.shape[1:]), dtype=np.uint32)
+        for k in range(high):
+            rows += blocks[k::high]
+        total = np.zeros((len(rows), rows.shape[1] // wide, rows.shape[2]), dtype=np.uint32)
+        for k in range(wide):
+            total += rows[:, k::wide]
+        colour = total / (high * wide * np.iinfo(frame.dtype).max)
         coloured, lit = np.ptp(colour, axis=-1) > COLOURED, colour.max(-1) > LIT
         self.pixels += coloured.size
         self.coloured += int(coloured.sum())
