@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def merge_files(files: Sequence[str | Path]) -> dict[str, Any]:
 
 
 def list_options(files: Sequence[str | Path]) -> dict[str, Any]:
-    """Return the options of a configuration and their defaults: what stands before its ``imports``, but its parts.
+    """Return the options of a configuration and their defaults: what stands before ``imports`` of a file, but parts.
 
     A default that is an expression or refers to another option is text that begins with ``$`` or ``@``.
 
@@ -68,11 +69,11 @@ def list_options(files: Sequence[str | Path]) -> dict[str, Any]:
         InputError: a file is missing, or no JSON.
     """
     found: dict[str, Any] = {}
-    for name, value in merge_files(files).items():
-        if name == "imports":
-            break
-        if name != "bundle_root" and not isinstance(value, Mapping):
-            found[name] = value
+    merged = merge_files(files)
+    for path in files:
+        for name in takewhile(lambda key: key != "imports", read_json(path)):
+            if name in merged and name != "bundle_root" and not isinstance(merged[name], Mapping):
+                found[name] = merged[name]
     return found
 
 

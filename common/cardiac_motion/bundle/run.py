@@ -62,7 +62,7 @@ def arguments(words: Sequence[str]) -> dict[str, Any]:
         elif key in given:
             raise InputError(f"{name}: is given twice")
         else:
-            given[key] = _read(key, values[0])
+            given[key] = read_value(key, values[0])
     return given
 
 
@@ -72,7 +72,8 @@ def _files(value: str) -> list[str]:
     return [str(file) for file in found] if isinstance(found, list | tuple) else [value]
 
 
-def _read(name: str, value: str) -> Any:
+def read_value(name: str, value: str) -> Any:
+    """The value of an option that a command line gives: text of a path, else what Python reads."""
     if not is_path(name):
         return _parse_literal(value)
     found = _parse_literal(value)  # a list of paths, or none

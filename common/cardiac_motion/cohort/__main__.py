@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cardiac_motion.bundle.config import config_files, parse_config
+from cardiac_motion.bundle.find import find_bundle
 from cardiac_motion.cohort import bundle as bundles
 from cardiac_motion.cohort.cluster import make_job_cluster
 from cardiac_motion.cohort.engine import Journal, hold_folder, reasons, run_cases
@@ -28,12 +29,12 @@ ABOUT = """A bundle over a list of cases, on this machine or a cluster. The same
 what is missing or failed is done. Options of the bundle follow as for `monai.bundle run`: --save_figures False."""
 
 
-def arguments(words: Sequence[str] | None = None) -> tuple[argparse.Namespace, dict[str, Any]]:
-    """The command line, and the options of the bundle in it."""
-    parser = CommandParser(prog="python -m cardiac_motion.cohort", description=ABOUT)
+def make_parser(prog: str = "python -m cardiac_motion.cohort") -> CommandParser:
+    """The command line, without the options of a bundle."""
+    parser = CommandParser(prog=prog, description=ABOUT)
     what = parser.add_argument_group("what")
     what.add_argument("--bundle", help="its name, or its folder")
-    what.add_argument("--bundle_dir", default="bundles", help="where bundles are (default: bundles)")
+    what.add_argument("--bundle_dir", help="folder that holds bundles (default: where they are found)")
     what.add_argument("--evaluate", action="store_true", help="evaluate.json too: score against labels or truth")
     what.add_argument("--config", nargs="+", default=[], help="further configuration files, motion.json say")
     what.add_argument("--datalist", help="JSON datalist of the decathlon's format")
@@ -46,6 +47,14 @@ def arguments(words: Sequence[str] | None = None) -> tuple[argparse.Namespace, d
     further.add_argument("--dry-run", "--dry_run", action="store_true", help="only print the job of a batch system")
     further.add_argument("--sync", action="store_true", help="only send MLflow what it missed")
     further.add_argument("--mlflow", default="True", choices=["True", "False"], help="keep a record (default: True)")
+    return parser
+
+
+def arguments(
+    words: Sequence[str] | None = None, prog: str = "python -m cardiac_motion.cohort"
+) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """The command line, and the options of the bundle in it."""
+    parser = make_parser(prog)
     options, rest = parser.parse_known_args(words)
     if not options.sync and not options.dry_run and not (options.bundle and options.datalist):
         parser.error("--bundle and --datalist are needed")
@@ -71,8 +80,7 @@ def run(options: argparse.Namespace, own: dict[str, Any]) -> int:
         InputError: nothing can be done.
     """
     output_dir = Path(options.output_dir)
-    folder = Path(options.bundle_dir) / options.bundle
-    files = config_files(folder if folder.is_dir() else options.bundle, options.evaluate, options.config)
+    files = config_files(find_bundle(options.bundle, options.bundle_dir), options.evaluate, options.config)
     given = {"datalist": str(Path(options.datalist).resolve()), "dataset_dir": str(Path(options.dataset_dir).resolve())}
     given |= {"fold": options.fold} if options.fold else {}
     given |= {"output_dir": str(output_dir.resolve()), **own}
@@ -171,9 +179,9 @@ def dry_run(options: argparse.Namespace) -> None:
         print(f"# {jobs} of this job\n{cluster.job_script()}")
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None, prog: str = "python -m cardiac_motion.cohort") -> int:
     """The command line; returns the exit code."""
-    options, own = arguments(words)
+    options, own = arguments(words, prog)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         if options.sync:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cardiac_motion.bundle.config import parse_config
+from cardiac_motion.bundle.find import find_bundle
 from cardiac_motion.cohort.bundle import uses_gpu
 from cardiac_motion.cohort.options import FAILED, add_options, machines
 from cardiac_motion.compare.figures import box_plot, profile_plot, truth_plot
@@ -65,7 +66,7 @@ def compare_fold(arguments: argparse.Namespace, fold: str, output_dir: Path) -> 
     methods = [
         method
         for bundle in arguments.bundles
-        for method in methods_of(Path(arguments.bundle_dir) / bundle, output_dir, key, variants)
+        for method in methods_of(find_bundle(bundle, arguments.bundle_dir), output_dir, key, variants)
         if not arguments.methods or method.title in arguments.methods
     ]
     if not methods:
@@ -111,9 +112,9 @@ def write_tables(methods: Sequence[Method], output_dir: Path, about: str) -> lis
     return table
 
 
-def parser() -> argparse.ArgumentParser:
+def make_parser(prog: str = "python -m cardiac_motion.compare") -> CommandParser:
     """The command line."""
-    found = CommandParser(prog="python -m cardiac_motion.compare", description=(__doc__ or "").splitlines()[0])
+    found = CommandParser(prog=prog, description=(__doc__ or "").splitlines()[0])
     found.add_argument("--datalist", required=True)
     found.add_argument("--dataset_dir", required=True)
     found.add_argument("--fold", default="validation")
@@ -125,16 +126,16 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--methods", nargs="+", default=[], metavar="TITLE", help="these variants alone (default: all)")
     found.add_argument("--bundles", nargs="+", required=True)
-    found.add_argument("--bundle_dir", default="bundles")
+    found.add_argument("--bundle_dir", help="folder that holds bundles (default: where they are found)")
     found.add_argument("--output_dir", default="output/compare")
     add_options(found)
     return found
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(words: Sequence[str] | None = None, prog: str = "python -m cardiac_motion.compare") -> None:
     """Compare; exit code 3 when some cases failed."""
     try:
-        table = compare(parser().parse_args(words))
+        table = compare(make_parser(prog).parse_args(words))
     except InputError as error:
         raise SystemExit(f"error: {error}") from None
     if any(row["failed"] for row in table):

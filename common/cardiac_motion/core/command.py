@@ -16,10 +16,15 @@ def suggest_name(name: str, known: Iterable[str]) -> str:
 
     >>> suggest_name("--inptu", ["--input", "--output_dir"])
     '; did you mean --input?'
+    >>> suggest_name("--out", ["--input", "--output_dir"])
+    '; did you mean --output_dir?'
     >>> suggest_name("--xyzzy", ["--input", "--output_dir"])
     ''
     """
-    found = difflib.get_close_matches(name, list(known), 1, 0.6)
+    names = list(known)
+    found = difflib.get_close_matches(name, names, 1, 0.6)
+    if not found and len(name.lstrip("-")) > 1:  # cut short
+        found = sorted((full for full in names if full.startswith(name)), key=len)
     return f"; did you mean {found[0]}?" if found else ""
 
 

@@ -26,15 +26,20 @@ PARTS: Mapping[str, tuple[Sequence[Method], Measure]] = {
 }
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Read the command line, measure, and write the tables."""
-    parser = CommandParser(prog="python -m cardiac_motion.prove", description=(__doc__ or "").splitlines()[0])
+def make_parser(prog: str = "python -m cardiac_motion.prove") -> CommandParser:
+    """The command line."""
+    parser = CommandParser(prog=prog, description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the cloned repositories (docs/proof.md)")
     parser.add_argument("--output_dir", type=Path, default=Path("output/proof"), help="folder of the tables")
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS), help="what to measure")
     parser.add_argument("--methods", nargs="+", help="titles of the methods to run (default: all)")
     parser.add_argument("--bundles", type=Path, default=Path("bundles"), help="folder of the bundles")
-    options = parser.parse_args(words)
+    return parser
+
+
+def main(words: Sequence[str] | None = None, prog: str = "python -m cardiac_motion.prove") -> None:
+    """Read the command line, measure, and write the tables."""
+    options = make_parser(prog).parse_args(words)
     try:
         if not options.data.is_dir():
             raise InputError(f"--data {options.data}: no such folder")

@@ -27,13 +27,9 @@ from cardiac_motion.simulation.ultrasound.recording import RecordingChain
 from cardiac_motion.ventricle.views import VIEWS
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command.
-
-    Raises:
-        InputError: of the command, or when some patients could not be made (the others are written).
-    """
-    parser = CommandParser(prog="python -m cardiac_motion.simulation", description=__doc__)
+def make_parser(prog: str = "python -m cardiac_motion.simulation") -> CommandParser:
+    """The command line."""
+    parser = CommandParser(prog=prog, description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     write = commands.add_parser("write", help="virtual patients as NIfTI cines with fields, contours and masks")
     write.add_argument("--output_dir", type=Path, required=True)
@@ -87,7 +83,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     physics.add_argument("--seeds", type=int, nargs="+", default=[0], help="a case of each body for each")
     figures = commands.add_parser("figures", help="the pictures of docs/simulation.md")
     figures.add_argument("--output_dir", type=Path, default=Path("docs/images"))
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m cardiac_motion.simulation") -> None:
+    """Run a command.
+
+    Raises:
+        InputError: of the command, or when some patients could not be made (the others are written).
+    """
+    options = make_parser(prog).parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if options.command == "figures":
         from cardiac_motion.simulation.figures import write_figures

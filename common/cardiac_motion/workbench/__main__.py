@@ -12,6 +12,7 @@ import uvicorn
 from filelock import FileLock, Timeout
 from pydicom import examples
 
+from cardiac_motion.bundle.find import find_bundle, is_bundle
 from cardiac_motion.core.command import CommandParser
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.serving.workers import Workers
@@ -19,15 +20,14 @@ from cardiac_motion.workbench.guard import read_passwords
 from cardiac_motion.workbench.server import make_server
 from cardiac_motion.workbench.store import Lanes, Store
 
-ROOT = Path(__file__).resolve().parents[3]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAKE = "cardiac_motion.serving.workbench:open_workbench"
 USES = 2000  # corrections of a process: another one would have to read and track again what this one keeps
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Read the command line and serve until stopped."""
-    parser = CommandParser(prog="cardiac-workbench", description=__doc__)
+def make_parser(prog: str = "python -m cardiac_motion.workbench") -> CommandParser:
+    """The command line."""
+    parser = CommandParser(prog=prog, description=__doc__)
     parser.add_argument("--workspace", type=Path, default=Path("output/workbench"), help="folder of the cases")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
     parser.add_argument("--port", type=int, default=8765)
@@ -36,14 +36,20 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--studies", type=Path, help="MONAI Label's folder of studies; its labels are shared")
     parser.add_argument("--upload", type=int, default=2048, help="MiB of an upload at most")
     parser.add_argument("--timeout", type=float, default=3600, help="seconds that a measurement may take")
-    parser.add_argument("--root", type=Path, default=ROOT, help="folder that holds bundles/")
-    given = parser.parse_args(words)
+    parser.add_argument("--root", type=Path, help="folder that holds bundles/ (default: where they are found)")
+    return parser
+
+
+def main(words: Sequence[str] | None = None, prog: str = "python -m cardiac_motion.workbench") -> None:
+    """Read the command line and serve until stopped."""
+    given = make_parser(prog).parse_args(words)
     try:
         if given.host not in LOOPBACK and not given.password_file:
             raise InputError(f"--host {given.host}: others could come in; give --password-file too")
         passwords = read_passwords(given.password_file) if given.password_file else None
-        if not (given.root / "bundles" / "strain_pipeline").is_dir():
-            raise InputError(f"{given.root}: holds no bundles/strain_pipeline; name the repository's folder by --root")
+        root = (given.root or find_bundle("strain_pipeline").resolve().parents[1]).resolve()
+        if not is_bundle(root / "bundles" / "strain_pipeline"):
+            raise InputError(f"{root}: holds no bundles/strain_pipeline; name the repository's folder by --root")
         for name in ("atlases", "studies"):
             if getattr(given, name) and not getattr(given, name).is_dir():
                 raise InputError(f"--{name} {getattr(given, name)}: no such folder")
@@ -51,7 +57,6 @@ def main(words: Sequence[str] | None = None) -> None:
     except InputError as error:
         sys.exit(f"error: {error}")
     memory = psutil.virtual_memory().total // 2
-    root = given.root.resolve()
     lanes = Lanes(
         work=Workers(1, given.timeout, memory, 64, root, MAKE),
         quick=Workers(1, given.timeout, memory, 256, root, MAKE),

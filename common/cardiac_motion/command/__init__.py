@@ -1,0 +1,10 @@
+"""The command ``cardiac-motion``: a verb for each thing that the project does."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "main": ["COMMANDS", "Command", "run_command"],
+    },
+)
