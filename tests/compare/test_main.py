@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from cardiac_motion.compare.__main__ import compare, parser, write_tables
+from cardiac_motion.compare.__main__ import compare, make_parser, write_tables
 from cardiac_motion.compare.methods import Method
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.blood.contrast_cine import write_blood
@@ -60,7 +60,9 @@ def test_several_folds_give_a_table_each_and_the_worst(synthetic_list, tmp_path,
     content["other"] = content["validation"][::-1]
     synthetic_list.write_text(json.dumps(content), encoding="utf-8")
     words = f"--datalist {synthetic_list} --dataset_dir {tmp_path} --bundles voxelmorph --output_dir {tmp_path / 'out'}"
-    arguments = parser().parse_args([*words.split(), "--here", "--folds", "validation", "other", "--max_cases", "1"])
+    arguments = make_parser().parse_args(
+        [*words.split(), "--here", "--folds", "validation", "other", "--max_cases", "1"]
+    )
     table = compare(arguments)
     assert [row["n"] for row in table] == [1, 1]
     assert (tmp_path / "out/validation/table.md").is_file() and (tmp_path / "out/other/table.md").is_file()
@@ -85,7 +87,9 @@ def test_some_frames_of_cines_and_another_file_of_lines(tmp_path, monkeypatch):
     path.write_text(json.dumps({"recipe": shared, "still": [entry]}), encoding="utf-8")
     write_blood(path, tmp_path, progress=False)
     words = f"--datalist {path} --dataset_dir {tmp_path} --fold still --bundles dis --here --variants compare_cine.json"
-    table = compare(parser().parse_args([*words.split(), "--max_frames", "3", "--output_dir", str(tmp_path / "out")]))
+    table = compare(
+        make_parser().parse_args([*words.split(), "--max_frames", "3", "--output_dir", str(tmp_path / "out")])
+    )
     lines = json.loads((ROOT / "bundles/dis/configs/compare_cine.json").read_text(encoding="utf-8"))
     assert [row["method"] for row in table] == list(lines) and all(0 < row["velocity_error"] < 1 for row in table)
     assert all(row["processor_seconds_per_pair"] >= 0 for row in table)
@@ -97,7 +101,7 @@ def test_some_frames_of_cines_and_another_file_of_lines(tmp_path, monkeypatch):
 def test_a_comparison_goes_on_where_it_was_and_a_bad_case_leaves_a_row(synthetic_list, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     words = f"--datalist {synthetic_list} --dataset_dir {tmp_path} --bundles voxelmorph --output_dir {tmp_path / 'out'}"
-    arguments = parser().parse_args([*words.split(), "--workers", "1"])
+    arguments = make_parser().parse_args([*words.split(), "--workers", "1"])
     (row,) = compare(arguments)
     assert row["n"] == 2 and row["failed"] == 1
     assert "labels must be 0, 1, 2" in row["reason"]

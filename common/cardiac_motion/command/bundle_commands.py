@@ -64,7 +64,7 @@ def split_nested(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def look_ahead(words: Sequence[str], **defaults: Any) -> argparse.Namespace:
     """What decides which configuration a command line is about: ``--bundles``, ``--config`` and ``--method``."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # the whole command line is checked later
+    parser = CommandParser(add_help=False)  # the whole command line is checked later
     parser.add_argument("--bundles")
     parser.add_argument("--config", nargs="+", default=[])
     parser.add_argument("--method")
