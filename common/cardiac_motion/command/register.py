@@ -45,7 +45,7 @@ OF_FILES = (
     ),
     *("ed_mask", "es_mask", "blood_mask", "contour", "max_frames", "save_figures", "save_fields", "save_warped"),
     *("mlflow", "experiment", "resume", "labelled", "preset", "choice", "candidates", "refined_candidates", "margin"),
-    *("n_atlases", "fusion", "window", "selector_weights", "midwall_fit"),
+    *("n_atlases", "fusion", "window", "selector_weights", "wall_motion"),
 )
 """Options of a bundle that say what to do with files and atlases, not how to register."""
 
