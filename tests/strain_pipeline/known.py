@@ -39,7 +39,7 @@ def tracked_beat(beat=BEAT, share=SHARE, **more):
     """The wall in a beat."""
     lines = APEX + np.asarray(share)[:, None, None, None] * (WALL - APEX)
     settings = {
-        "lncc2": np.full(POINTS, 0.8), "missed": None, "outside": np.zeros(POINTS, bool), **more,
+        "lncc2": np.full(POINTS, 0.8), "fb_error": None, "outside": np.zeros(POINTS, bool), **more,
     }  # fmt: skip
     return TrackedBeat(beat, lines, **settings)
 

@@ -78,7 +78,7 @@ def rows_by_least_squares(sd_velocity):
 def test_a_poor_registration_counts_less(missed, same, wider):
     found = fused(missed, same, position_sd=PLACE, velocity_noise=VELOCITY)
     assert found.lncc2 == pytest.approx(same, abs=1e-3)
-    assert found.missed is None if missed is None else found.missed == pytest.approx(missed)
+    assert found.fb_error is None if missed is None else found.fb_error == pytest.approx(missed)
     expected = rows_by_least_squares(wider(VELOCITY * LENGTH))
     assert expected[-1] > 0.3, "the field counts at all"
     moved = found.lines - wall()

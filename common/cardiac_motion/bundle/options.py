@@ -107,13 +107,13 @@ def bundle_of(files: Sequence[str | Path]) -> Path:
     return folder.parent if folder.name == "configs" else folder
 
 
-def check_known(config: Mapping[str, Any], names: Iterable[str], of: str, further: Collection[str] = ()) -> None:
+def check_known(config: Mapping[str, Any], names: Iterable[str], source: str, further: Collection[str] = ()) -> None:
     """See that options change what a configuration has.
 
     Args:
         config: merged, without the options.
         names: of the options; ``a#b`` and ``a::b`` are below ``a``.
-        of: what they are options of, for the message.
+        source: what they are options of, for the message.
         further: known names that are none of the configuration.
 
     Raises:
@@ -124,12 +124,12 @@ def check_known(config: Mapping[str, Any], names: Iterable[str], of: str, furthe
         node: Any = config
         for depth, part in enumerate(above):
             if not _has_part(node, part):
-                raise _unknown_option_error(of, name, above[:depth], part, node, further)
+                raise _unknown_option_error(source, name, above[:depth], part, node, further)
             node = node[int(part)] if isinstance(node, list) else node[part]
         if not (
             _has_part(node, last) or (isinstance(node, Mapping) and (last in _list_arguments(node) or _is_open(node)))
         ):
-            raise _unknown_option_error(of, name, above, last, node, further)
+            raise _unknown_option_error(source, name, above, last, node, further)
 
 
 def _has_part(node: Any, part: str) -> bool:
@@ -139,11 +139,11 @@ def _has_part(node: Any, part: str) -> bool:
 
 
 def _unknown_option_error(
-    of: str, name: str, above: Sequence[str], part: str, node: Any, further: Iterable[str]
+    source: str, name: str, above: Sequence[str], part: str, node: Any, further: Iterable[str]
 ) -> InputError:
     known = [*node, *_list_arguments(node)] if isinstance(node, Mapping) else []
     options = ["--" + "#".join([*above, key]) for key in known] + ([] if above else [f"--{key}" for key in further])
-    return InputError(f"{of}: has no option --{name}{suggest_name('--' + '#'.join([*above, part]), options)}")
+    return InputError(f"{source}: has no option --{name}{suggest_name('--' + '#'.join([*above, part]), options)}")
 
 
 def _is_open(node: Mapping[str, Any]) -> bool:
@@ -243,7 +243,7 @@ def _is_literal(value: Any) -> bool:
     return isinstance(value, str | Path) and (not str(value).startswith(SIGNS) or Path(value).exists())
 
 
-def check_files(files: Iterable[str | Path], of: str) -> None:
+def check_files(files: Iterable[str | Path], source: str) -> None:
     """See that configuration files are there.
 
     Raises:
@@ -254,4 +254,6 @@ def check_files(files: Iterable[str | Path], of: str) -> None:
             there = path.parent.glob("*.json")
             if not path.parent.is_dir() and path.parent.name == "configs":  # another bundle, then
                 there = path.parents[2].glob(f"*/configs/{path.name}")
-            raise InputError(f"{of}: cannot be run, missing {path}{suggest_name(str(path), sorted(map(str, there)))}")
+            raise InputError(
+                f"{source}: cannot be run, missing {path}{suggest_name(str(path), sorted(map(str, there)))}"
+            )

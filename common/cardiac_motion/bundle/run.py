@@ -178,12 +178,12 @@ def names_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
-def write_log(kept: MemoryHandler, folder: Path) -> None:
+def write_log(handler: MemoryHandler, folder: Path) -> None:
     """Put what was logged into ``run.log`` of a folder, after what an earlier run left; no folder is made for it."""
-    if folder.is_dir() and kept.buffer:
+    if folder.is_dir() and handler.buffer:
         with open(folder / LOG, "a", encoding="utf-8") as file:
-            file.writelines(f"{kept.format(record)}\n" for record in kept.buffer)
-    kept.buffer.clear()
+            file.writelines(f"{handler.format(record)}\n" for record in handler.buffer)
+    handler.buffer.clear()
 
 
 def run(words: Sequence[str]) -> None:

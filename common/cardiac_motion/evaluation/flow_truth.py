@@ -66,21 +66,21 @@ def vortices_of(values: Tensor, like: Velocity) -> list[list[Vortex]]:
     ]
 
 
-def velocity_scores(found: Velocity, truth: Tensor) -> dict[str, float]:
+def velocity_scores(measured: Velocity, truth: Tensor) -> dict[str, float]:
     """``velocity_error``, ``velocity_nrmse``, ``direction_error``, ``divergence`` (``flow_scores`` says of what).
 
     Args:
-        found: measured.
+        measured: the measured velocity.
         truth: ``[N, 2, H, W]`` in the same unit.
     """
-    there, true = (v.movedim(1, -1)[found.mask].double() for v in (found.values, truth))
+    there, true = (v.movedim(1, -1)[measured.mask].double() for v in (measured.values, truth))
     speed = true.norm(dim=1)
     off, peak = (there - true).norm(dim=1).square().mean().sqrt(), speed.max()
     swift = speed > SLOW * peak
     cross = there[:, 0] * true[:, 1] - there[:, 1] * true[:, 0]
     angle = torch.atan2(cross.abs(), (there * true).sum(1))
     angle = torch.where(there.norm(dim=1) > 0, angle, 0.5 * math.pi)[swift]  # what stands still has no direction
-    apart = divergence(found.values, found.steps, found.mask) * found.per_second
+    apart = divergence(measured.values, measured.steps, measured.mask) * measured.per_second
     return {
         "velocity_error": float(off / peak),
         "velocity_nrmse": float(off / speed.square().mean().sqrt()),
@@ -90,17 +90,17 @@ def velocity_scores(found: Velocity, truth: Tensor) -> dict[str, float]:
 
 
 def vortex_scores(
-    found: Sequence[Sequence[Vortex]], truth: Sequence[Sequence[Vortex]], steps: Sequence[float]
+    measured: Sequence[Sequence[Vortex]], truth: Sequence[Sequence[Vortex]], steps: Sequence[float]
 ) -> dict[str, float]:
     """``vortex_f1`` over all frames; ``circulation_error``, that of whole vortices and ``centre_mm`` of what was found
     (NaN of nothing).
 
     Args:
-        found, truth: vortices of each frame; the weak ones of either don't count.
+        measured, truth: vortices of each frame; the weak ones of either don't count.
         steps: mm between pixels, (row, column).
     """
     strongest = max((abs(v.circulation) for frame in truth for v in frame), default=0.0)
-    counted = [[[v for v in f if abs(v.circulation) >= WEAK * strongest] for f in part] for part in (found, truth)]
+    counted = [[[v for v in f if abs(v.circulation) >= WEAK * strongest] for f in part] for part in (measured, truth)]
     pairs = [pair for here, true in zip(*counted, strict=True) for pair in pair_vortices(here, true, steps, WITHIN)]
     total = sum(len(frame) for part in counted for frame in part)
     off = [abs(a.circulation - b.circulation) / abs(b.circulation) for a, b in pairs]

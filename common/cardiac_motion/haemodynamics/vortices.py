@@ -191,7 +191,7 @@ def _grow_region(spin: Tensor, core: Tensor) -> Tensor:
 
 
 def pair_vortices(
-    found: Sequence[Vortex], truth: Sequence[Vortex], steps: Sequence[float], within: float = 10.0
+    measured: Sequence[Vortex], truth: Sequence[Vortex], steps: Sequence[float], within: float = 10.0
 ) -> list[tuple[Vortex, Vortex]]:
     """(found, true) vortices that turn alike and whose centres are nearest to each other, each once.
 
@@ -205,14 +205,14 @@ def pair_vortices(
     """
     distances = sorted(
         (centre_distance(a, b, steps), i, j)
-        for i, a in enumerate(found)
+        for i, a in enumerate(measured)
         for j, b in enumerate(truth)
         if a.turn == b.turn
     )
     pairs, used_found, used_truth = [], set(), set()
     for distance, i, j in distances:
         if distance <= within and i not in used_found and j not in used_truth:
-            pairs.append((found[i], truth[j]))
+            pairs.append((measured[i], truth[j]))
             used_found.add(i)
             used_truth.add(j)
     return pairs

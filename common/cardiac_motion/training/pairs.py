@@ -92,9 +92,9 @@ class SubjectPairs(RandomItems):
             pair["label"] = torch.cat([sides[0][2], sides[1][2]])
         return pair
 
-    def _side(self, of: Subjects, i: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
-        image, mask = of.image[i : i + 1], of.mask[i : i + 1].float()
-        label = of.label[i : i + 1] if self.labelled and of.label is not None else None
+    def _side(self, subjects: Subjects, i: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
+        image, mask = subjects.image[i : i + 1], subjects.mask[i : i + 1].float()
+        label = subjects.label[i : i + 1] if self.labelled and subjects.label is not None else None
         if self.gamma:
             image = image.clamp(0, 1) ** float(torch.exp(self.gamma * torch.randn(1, generator=rng)))
         if self.deformation:

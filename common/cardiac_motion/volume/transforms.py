@@ -136,9 +136,9 @@ def normalise(values: np.ndarray) -> np.ndarray:
     return ((clipped - low) / (high - low)).astype(np.float32)
 
 
-def keep_place(values: Tensor, of: MetaTensor) -> MetaTensor:
-    """Other values at the place of ``of``, with what was done to it."""
-    return MetaTensor(values, meta=of.meta, applied_operations=of.applied_operations)
+def keep_place(values: Tensor, reference: MetaTensor) -> MetaTensor:
+    """Other values at the place of ``reference``, with what was done to it."""
+    return MetaTensor(values, meta=reference.meta, applied_operations=reference.applied_operations)
 
 
 class AntiAliasd(MapTransform):

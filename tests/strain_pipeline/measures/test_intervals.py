@@ -25,7 +25,7 @@ def beat(deviation=0.0, off=0.0):
     found = beat_with()
     shape = found.lines.shape[:3]
     grows = np.linspace(0, 1, shape[0])[:, None, None]
-    return replace(found, deviation=deviation * grows * np.ones(shape), off=np.full(shape[1:], off))
+    return replace(found, deviation=deviation * grows * np.ones(shape), line_sd=np.full(shape[1:], off))
 
 
 def test_without_errors_the_frames_and_the_method_are_left():

@@ -81,7 +81,7 @@ def test_facts_that_a_cine_does_not_tell():
 
 
 def test_the_smallest_change_is_said():
-    beat = tracked_beat(deviation=np.zeros((6, 3, POINTS)), off=np.zeros((3, POINTS)))
+    beat = tracked_beat(deviation=np.zeros((6, 3, POINTS)), line_sd=np.zeros((3, POINTS)))
     study = strain_case([beat])
     found = S.detectable_changes(study.measured)
     assert set(found) == {"gls", "long_axis_strain", "ejection_fraction"}

@@ -66,8 +66,8 @@ def test_a_shifted_wall_is_followed(position_sd):
         and found.lncc2.mean() > 0.93
         and not found.outside.any()
     )
-    assert found.missed is None and found.deviation.shape == (5, 3, POINTS)
-    np.testing.assert_allclose(found.off, 0, atol=0.05)
+    assert found.fb_error is None and found.deviation.shape == (5, 3, POINTS)
+    np.testing.assert_allclose(found.line_sd, 0, atol=0.05)
 
 
 def test_a_wall_seen_once_is_followed_by_motion_alone():
@@ -94,7 +94,7 @@ def test_how_far_the_directions_miss_each_other_is_the_mean_over_the_beat():
     (found,) = track_wall(
         case, wall, RegistrationResult(result.ddf, inconsistency=missed), Fusion(wall_motion="none"), SEEN
     )
-    np.testing.assert_allclose(found.missed, 0.3, atol=1e-6)
+    np.testing.assert_allclose(found.fb_error, 0.3, atol=1e-6)
 
 
 def test_points_beyond_the_sector_are_outside():

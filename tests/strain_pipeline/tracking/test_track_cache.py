@@ -90,9 +90,9 @@ def test_only_the_latest_are_kept(tmp_path):
 
 def test_a_tracked_beat_comes_back_with_all_its_parts(tmp_path):
     size = (6, 3, 121)
-    beat = tracked_beat(missed=np.full(121, 0.5), deviation=np.full(size, 0.25), off=np.full(size[1:], 0.125))
+    beat = tracked_beat(fb_error=np.full(121, 0.5), deviation=np.full(size, 0.25), line_sd=np.full(size[1:], 0.125))
     write_tracked(tmp_path / "beat.npz", beat)
     found = read_tracked(tmp_path / "beat.npz")
     assert found.beat == beat.beat
-    for name in ("lines", "lncc2", "missed", "outside", "deviation", "off"):
+    for name in ("lines", "lncc2", "fb_error", "outside", "deviation", "line_sd"):
         np.testing.assert_array_equal(getattr(found, name), getattr(beat, name))

@@ -2,9 +2,9 @@
 
 A sample moves the tracked lines by errors that are alike along the wall: of the track, as large as the filter says
 (``TrackedBeat.deviation``), which grow from end-diastole on; of the wall, as large as segmented lines lie across the
-tracked ones (``off``), the same in every frame; and it takes end-diastole up to a frame later, end-systole up to one to
-either side. What no sampling shows, that the motion falls short or goes too far on a whole heart, is ``METHOD``: the
-root mean square error on simulated patients whose motion is known. Both add as variances; intervals hold 90 %.
+tracked ones (``line_sd``), the same in every frame; and it takes end-diastole up to a frame later, end-systole up to
+one to either side. What no sampling shows, that the motion falls short or goes too far on a whole heart, is ``METHOD``:
+the root mean square error on simulated patients whose motion is known. Both add as variances; intervals hold 90 %.
 """
 
 from __future__ import annotations
@@ -63,18 +63,18 @@ def sample_lines(tracked: TrackedBeat, layer: int, frames: Sequence[int], count:
     """Samples of one line at some frames of a beat: ``[count, len(frames), P, 2]`` pixels.
 
     Args:
-        tracked: with ``deviation`` and ``off``.
+        tracked: with ``deviation`` and ``line_sd``.
         layer: 0 endocardium, 1 mid-wall, 2 epicardium.
         frames: from end-diastole.
         count: of samples.
         seed: of the errors.
     """
-    assert tracked.deviation is not None and tracked.off is not None
+    assert tracked.deviation is not None and tracked.line_sd is not None
     rng, points = np.random.default_rng(seed), tracked.lines.shape[2]
     track, wall = (errors_along(points, count, rng) for _ in range(2))
     deviation = SHARE * tracked.deviation[list(frames), layer][None, :, :, None]
     moved = tracked.lines[list(frames), layer][None] + deviation * track[:, None]
-    return np.asarray(moved + SHARE * tracked.off[layer][None, None, :, None] * wall[:, None])
+    return np.asarray(moved + SHARE * tracked.line_sd[layer][None, None, :, None] * wall[:, None])
 
 
 def intervals(
@@ -89,7 +89,7 @@ def intervals(
     """The 90 % intervals of a beat's end-systolic numbers and segments, %.
 
     Args:
-        tracked: the beat, with ``deviation`` and ``off``; without them there are no intervals.
+        tracked: the beat, with ``deviation`` and ``line_sd``; without them there are no intervals.
         numbers: ``gls`` and ``long_axis_strain`` as measured; None has no interval.
         segments: rows with ``name``, ``rejected`` and ``end_systolic``.
         layer: whose strain ``gls`` and the segments are.
@@ -97,7 +97,7 @@ def intervals(
         compensated: whether an even drift was taken away.
         count: of samples.
     """
-    if tracked.deviation is None or tracked.off is None:
+    if tracked.deviation is None or tracked.line_sd is None:
         return {}, [None] * len(segments)
     beat, last = tracked.beat, len(tracked.lines) - 1
     es, end = beat.es - beat.ed, beat.end - beat.ed

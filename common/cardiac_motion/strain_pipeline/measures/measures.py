@@ -243,7 +243,7 @@ class StrainMeasures:
 
     def _quality(self, tracked: TrackedBeat, k: int) -> Numbers:
         part = self._part(tracked, k)
-        missed = None if tracked.missed is None else float(tracked.missed[part].mean())
+        missed = None if tracked.fb_error is None else float(tracked.fb_error[part].mean())
         return {"lncc2": float(tracked.lncc2[part].mean()), "fb_error_px": missed}
 
     @staticmethod

@@ -20,12 +20,12 @@ class SimulatedRepeat:
 
     Attributes:
         true, measured: GLS, %; measured is None where the pipeline gives none.
-        alike: NCC² of its registered frames.
+        lncc2: NCC² of its registered frames.
     """
 
     true: float
     measured: float | None
-    alike: float
+    lncc2: float
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,18 @@ class RepeatsResult:
     """A measurement and its repeats.
 
     Attributes:
-        found: GLS of the patient's beat, %.
+        gls: GLS of the patient's beat, %.
         repeats: of it.
         surroundings: of the wall, as they were simulated.
         decorrelation: strength of the speckle's own changes.
-        alike: NCC² of the patient's registered frames.
+        lncc2: NCC² of the patient's registered frames.
     """
 
-    found: float
+    gls: float
     repeats: Sequence[SimulatedRepeat]
     surroundings: str
     decorrelation: float
-    alike: float
+    lncc2: float
 
     @property
     def errors(self) -> list[float]:
@@ -72,7 +72,7 @@ class RepeatsResult:
             return None
         centre = float(np.mean([repeat.true for repeat in self.repeats if repeat.measured is not None]))
         slope = self.slope
-        return (self.found - self.bias + slope * centre) / (1 + slope)
+        return (self.gls - self.bias + slope * centre) / (1 + slope)
 
     @property
     def interval(self) -> Interval | None:
@@ -87,9 +87,9 @@ class RepeatsResult:
     def row(self) -> Mapping[str, Any]:
         """For ``summary.json``."""
         return {
-            "gls": self.found, "gls_corrected": self.corrected, "interval": self.interval, "bias": self.bias,
-            "surroundings": self.surroundings, "decorrelation": self.decorrelation, "alike": self.alike,
-            "repeats": [{"true": r.true, "measured": r.measured, "alike": r.alike} for r in self.repeats],
+            "gls": self.gls, "gls_corrected": self.corrected, "interval": self.interval, "bias": self.bias,
+            "surroundings": self.surroundings, "decorrelation": self.decorrelation, "lncc2": self.lncc2,
+            "repeats": [{"true": r.true, "measured": r.measured, "lncc2": r.lncc2} for r in self.repeats],
         }  # fmt: skip
 
     def describe(self) -> str:

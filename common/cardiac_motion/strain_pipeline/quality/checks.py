@@ -182,19 +182,19 @@ class Gate:
         return said
 
 
-def remove_times(found: Measured, checks: Sequence[Check]) -> Measured:
+def remove_times(measured: Measured, checks: Sequence[Check]) -> Measured:
     """The same without heart rate and times of the beats whose heart rate is impossible."""
     out = {c.beat for c in select_failed(checks, TIMES)}
     if not out:
-        return found
+        return measured
     beats = []
-    for beat in found.beats:
+    for beat in measured.beats:
         if beat["ed"] in out:
             segments = [{**row, **_blank_timed(row)} for row in beat["segments"]]
             beat = cast(BeatStrain, {**beat, "numbers": _blank_timed(beat["numbers"]), "segments": segments})
         beats.append(beat)
-    means = {key: mean([beat["numbers"][key] for beat in beats]) for key in found.means}
-    return replace(found, beats=tuple(beats), means=means)
+    means = {key: mean([beat["numbers"][key] for beat in beats]) for key in measured.means}
+    return replace(measured, beats=tuple(beats), means=means)
 
 
 def _blank_timed(numbers: Mapping[str, Any]) -> Numbers:

@@ -240,12 +240,12 @@ def repeat_sections(study: StrainCase) -> list[str]:
     rows = [[f"repeat {k}", number(t.true), number(t.measured), number(t.measured and t.measured - t.true)]
             for k, t in enumerate(result.repeats, 1)]  # fmt: skip
     caption = (
-        f"GLS corrected for it, first beat (plain {number(result.found)} %){report.format_interval(result.interval)}"
+        f"GLS corrected for it, first beat (plain {number(result.gls)} %){report.format_interval(result.interval)}"
     )
     notes = [
         f"Simulated again from its own frame, wall and frame rate, {result.describe()}.",
-        f"Around the wall: {result.surroundings}. Registered frames' NCC² {number(result.alike, 2)} in the patient, "
-        f"{number(float(np.mean([t.alike for t in result.repeats])), 2)} in the repeats.",
+        f"Around the wall: {result.surroundings}. Registered frames' NCC² {number(result.lncc2, 2)} in the patient, "
+        f"{number(float(np.mean([t.lncc2 for t in result.repeats])), 2)} in the repeats.",
         "Simulated repeats do not know how far the segmented wall is off, nor what the simulator doesn't draw.",
     ]
     table = report.table(["", "true GLS, %", "measured, %", "off, points"], rows)

@@ -69,22 +69,22 @@ class TrackedBeat:
         lines: ``[n, 3, P, 2]`` from ``beat.ed`` to ``beat.end``: endocardium, mid-wall, epicardium, pixels.
         lncc2: ``[P]``, NCC² of neighbouring frames around the mid-wall's points after registration, mean over the
             beat, in [0, 1].
-        missed: ``[P]`` pixels that the two directions of registration miss each other by, mean over the beat; None
+        fb_error: ``[P]`` pixels that the two directions of registration miss each other by, mean over the beat; None
             where the motion registers one way only.
         outside: ``[P]`` bool, where the wall leaves the sector or the picture.
         deviation: ``[n, 3, P]`` pixels, standard deviation of the points along an axis that the filter tells; None
             where it was not kept.
-        off: ``[3, P]`` pixels, standard deviation over the frames of what the segmented lines lie across the tracked
-            ones; None where it was not kept.
+        line_sd: ``[3, P]`` pixels, standard deviation over the frames of what the segmented lines lie across the
+            tracked ones; None where it was not kept.
     """
 
     beat: Beat
     lines: Array
     lncc2: Array
-    missed: Array | None
+    fb_error: Array | None
     outside: NDArray[np.bool_]
     deviation: Array | None = None
-    off: Array | None = None
+    line_sd: Array | None = None
 
 
 def track_wall(

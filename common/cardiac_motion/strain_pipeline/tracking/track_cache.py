@@ -146,7 +146,7 @@ def write_tracked(path: Path, tracked: TrackedBeat) -> None:
     beat = tracked.beat
     arrays: dict[str, Any] = {
         name: value
-        for name in ("lines", "lncc2", "missed", "outside", "deviation", "off")
+        for name in ("lines", "lncc2", "fb_error", "outside", "deviation", "line_sd")
         if (value := getattr(tracked, name)) is not None
     }
     np.savez(path, beat=np.array([beat.ed, beat.es, beat.end, beat.complete]), **arrays)
@@ -155,7 +155,7 @@ def write_tracked(path: Path, tracked: TrackedBeat) -> None:
 def read_tracked(path: Path) -> TrackedBeat:
     """What ``write_tracked`` wrote."""
     with np.load(path) as stored:
-        ed, es, end, whole = (int(value) for value in stored["beat"])
-        arrays = {name: stored[name] if name in stored else None for name in ("missed", "deviation", "off")}
-        return TrackedBeat(Beat(ed, es, end, bool(whole)), stored["lines"], stored["lncc2"], outside=stored["outside"],
-                           **arrays)  # fmt: skip
+        ed, es, end, complete = (int(value) for value in stored["beat"])
+        arrays = {name: stored[name] if name in stored else None for name in ("fb_error", "deviation", "line_sd")}
+        beat = Beat(ed, es, end, bool(complete))
+        return TrackedBeat(beat, stored["lines"], stored["lncc2"], outside=stored["outside"], **arrays)

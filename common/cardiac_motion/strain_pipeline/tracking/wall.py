@@ -105,7 +105,7 @@ def parts_of(memberships: Memberships) -> tuple[Iterable[Tensor], FrameGrid | No
     return [memberships] if isinstance(memberships, Tensor) else memberships, None
 
 
-def wall_in(case: CineCase, found: Segmented, drawn: Mapping[int, Array] | None = None) -> Wall:
+def wall_in(case: CineCase, segmented: Segmented, drawn: Mapping[int, Array] | None = None) -> Wall:
     """The wall and the beats of a cine.
 
     A contour that the user gives takes the place of the lines at its end-diastole, or at the frames that it was drawn
@@ -113,14 +113,14 @@ def wall_in(case: CineCase, found: Segmented, drawn: Mapping[int, Array] | None 
 
     Args:
         case: the cine; its entry may name ``ed``, ``es`` and ``contour``.
-        found: what was segmented.
+        segmented: the segmented wall.
         drawn: frame to the lines ``[3, P, 2]`` that the user drew in it, pixels; they take the place of a contour's.
 
     Raises:
         InputError: no wall in any systole, or a contour that can't be used.
     """
     entry, meta, source = case.entry, case.meta, case.entry.image
-    labels, areas, lines, reasons = found.labels, found.areas, found.lines.copy(), found.reasons
+    labels, areas, lines, reasons = segmented.labels, segmented.areas, segmented.lines.copy(), segmented.reasons
     points = lines.shape[2]
     drawn = dict(drawn or {})
     beats = find_beats(areas, meta.frame_times, meta.r_waves, entry.ed, entry.es, source)
@@ -163,7 +163,7 @@ def wall_in(case: CineCase, found: Segmented, drawn: Mapping[int, Array] | None 
                 f"The beat from frame {beat.ed} is not whole: its drift is not known, and its peak strain, "
                 "post-systolic index and times to peak are not given."
             )
-    return Wall(labels, areas, lines, kept, tuple(warnings), tuple(sorted(drawn)), found.grid)
+    return Wall(labels, areas, lines, kept, tuple(warnings), tuple(sorted(drawn)), segmented.grid)
 
 
 def walls_of(labels: NDArray[np.uint8], points: int, steady: bool = True) -> tuple[Array, dict[int, str]]:

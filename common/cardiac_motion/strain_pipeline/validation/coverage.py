@@ -37,21 +37,21 @@ class Held:
     Attributes:
         case, scenario: of the cine.
         name: ``gls``, ``long_axis_strain``, ``ejection_fraction`` or ``segment``.
-        found, true: %.
+        measured, true: %.
         interval: 90 %.
     """
 
     case: str
     scenario: str
     name: str
-    found: float
+    measured: float
     true: float
     interval: Interval
 
     @property
     def error(self) -> float:
         """Found less true."""
-        return self.found - self.true
+        return self.measured - self.true
 
     @property
     def holds(self) -> bool:
