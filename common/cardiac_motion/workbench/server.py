@@ -51,7 +51,7 @@ ALL = "all.zip"
 SHOWN_FILES = {"frames": "frames.webps", "thumbnail": "thumbnail.webp", "volume": "volume.bin", "label": "label.bin"}
 SHOWN_FILES |= {f"{kind}_{name}": f"{kind}_{name}.bin" for kind in ("arrows", "labels")
                 for name in (*METHODS, *VOLUME_METHODS)}  # fmt: skip
-REPORT = {"Content-Security-Policy": "sandbox allow-scripts allow-modals; default-src 'none'; img-src data:; "
+REPORT = {"Content-Security-Policy": "sandbox allow-scripts; default-src 'none'; img-src data:; "
           "style-src 'unsafe-inline'; script-src 'unsafe-inline'"}  # fmt: skip
 LONGEST_HEADER = 2**20  # bytes of the list of a folder's pictures
 BLOCK = 2**20
