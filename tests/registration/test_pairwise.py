@@ -384,3 +384,23 @@ def test_a_region_of_32_pixels_is_registered_by_itself_and_one_of_31_is_not():
         assert tuple(inner.inputs.shape[2:]) == size
     again = SizedInferer(inner, 100, 50, 7).restrict(((0, 40), (0, 40)))
     assert (again.inferer, again.longest, again.shortest, again.margin) == (inner, 100, 50, 7)
+
+
+@pytest.mark.parametrize(
+    ("enlarge", "longest", "size"), [(0.5, 320, (40, 60)), (2.0, 320, (80, 120)), (3.0, 120, (80, 120))]
+)
+def test_a_region_is_enlarged_as_far_as_it_may(enlarge, longest, size):
+    """A translation keeps its length in the picture's pixels."""
+    seen = []
+
+    class OnePixelDown(nn.Module):
+        def forward(self, image):
+            seen.append(tuple(image.shape[2:]))
+            return torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(len(image), 2, *image.shape[2:])
+
+    image = torch.rand(2, 2, 80, 100)
+    region = ((20, 60), (30, 90))
+    inferer = SizedInferer(PairwiseInferer(progress=False), longest).restrict(region, enlarge)
+    ddf = inferer(image, OnePixelDown()).ddf
+    assert set(seen) == {size} and ddf.shape == (2, 2, 80, 100)
+    torch.testing.assert_close(ddf[:, 0], torch.full((2, 80, 100), 40 / size[0]))

@@ -135,27 +135,40 @@ def test_repeats_know_the_endocardium_alone(evaluator):
     assert given == [("heart", pytest.approx(-20, abs=0.8))]
 
 
-def test_motion_around_the_wall_alone(evaluator):
-    sizes = []
+class Still(RegistrationInferer):
+    """Says that nothing moves, and keeps the size of what it is asked of."""
 
-    class Still(RegistrationInferer):
-        """Says that nothing moves, and keeps the size of what it is asked of."""
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
 
-        def __call__(self, inputs, network, mask=None, part=""):
-            sizes.append(tuple(inputs.shape[2:]))
-            return RegistrationResult(torch.zeros_like(inputs))
+    def __call__(self, inputs, network, mask=None, part=""):
+        self.sizes.append(tuple(inputs.shape[2:]))
+        return RegistrationResult(torch.zeros_like(inputs))
 
-    whole = SizedInferer(Still())
+
+def test_motion_around_the_wall_alone(evaluator, monkeypatch):
+    monkeypatch.setattr("cardiac_motion.strain_pipeline.strain_evaluator.LEAST_THICKNESS", 1.0)
+    still = Still()
+    whole = SizedInferer(still)
     for around in (None, 0.2):
         made = evaluator(inferer=whole, roi_margin=around, gate=Gate(ignore_checks=True))
         made.run()
         assert made.inferer is whole, "the next cine has another region"
     rows, columns = np.nonzero(np.isin(LABELS.max(0), (1, 2)))
     length = 0.2 * 58 * 1.15  # of a ventricle of 58 rows, as its lines are drawn
-    found = sizes[1]
-    assert sizes[0] == (SIZE, SIZE)
+    found = still.sizes[1]
+    assert still.sizes[0] == (SIZE, SIZE)
     assert np.ptp(rows) < found[0] <= np.ptp(rows) + 2 * length + 4
     assert np.ptp(columns) < found[1] <= np.ptp(columns) + 2 * length + 4
+
+
+def test_a_thin_wall_is_registered_enlarged(evaluator, heart, monkeypatch):  # noqa: F811
+    still = Still()
+    thickness = float(np.nanmedian(np.linalg.norm(heart[1].lines[:, 2] - heart[1].lines[:, 0], axis=-1)))
+    monkeypatch.setattr("cardiac_motion.strain_pipeline.strain_evaluator.LEAST_THICKNESS", 1.5 * thickness)
+    evaluator(inferer=SizedInferer(still), gate=Gate(ignore_checks=True)).run()
+    assert still.sizes[0] == (round(1.5 * SIZE),) * 2
 
 
 def test_of_a_study_the_best_cine_of_a_view_is_measured(evaluator, heart, tmp_path, capsys):  # noqa: F811

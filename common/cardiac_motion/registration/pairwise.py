@@ -156,6 +156,7 @@ class SizedInferer(RegistrationInferer):
         region: first and last (exclusive) row and column of what is wanted: the pixels keep their size, and of the box
             that part alone is registered; None is all of it.
         zoom: factor by which the images are enlarged after that, for a network whose finest estimate is coarse.
+        enlarge: what is registered is made so many times as large, up to ``longest``; of 1 and less nothing is changed.
     """
 
     inferer: Inferer
@@ -168,14 +169,15 @@ class SizedInferer(RegistrationInferer):
         margin: int = 0,
         region: Sequence[Sequence[int]] | None = None,
         zoom: float = 1.0,
+        enlarge: float = 1.0,
     ) -> None:
         super().__init__()
         self.inferer, self.longest, self.shortest = inferer, longest, shortest
-        self.margin, self.region, self.zoom = margin, region, zoom
+        self.margin, self.region, self.zoom, self.enlarge = margin, region, zoom, enlarge
 
-    def restrict(self, region: Sequence[Sequence[int]]) -> SizedInferer:
-        """The same for a region of the picture."""
-        return SizedInferer(self.inferer, self.longest, self.shortest, self.margin, region, self.zoom)
+    def restrict(self, region: Sequence[Sequence[int]] | None, enlarge: float = 1.0) -> SizedInferer:
+        """The same for a region of the picture, which may be enlarged."""
+        return SizedInferer(self.inferer, self.longest, self.shortest, self.margin, region, self.zoom, enlarge)
 
     def __call__(  # type: ignore[override]
         self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
@@ -197,6 +199,8 @@ class SizedInferer(RegistrationInferer):
             box = tuple(parts) if all(b - a >= LEAST_SIDE for a, b in parts) else box
         crop: Any = (..., *(slice(*edges) for edges in box))
         inner = [stop - start for start, stop in box]
+        if self.enlarge > 1:
+            factor = max(factor, min(self.enlarge, self.longest / max(inner)))
         size = scale_size(inner, factor)
         small = inputs[crop].float()
         if factor > 1:

@@ -44,6 +44,8 @@ from cardiac_motion.strain_pipeline.tracking.image_networks import ViewProbabili
 from cardiac_motion.strain_pipeline.tracking.motion import Fusion, TrackedBeat, track_wall, widen_sector
 from cardiac_motion.strain_pipeline.tracking.wall import Wall, extract_lines, region_around, wall_in
 
+LEAST_THICKNESS = 14.0  # pixels of a wall that is registered; in thinner ones the motion falls short
+
 
 class StrainEvaluator(CaseEvaluator):
     """Measures the strain of each cine, and writes its report.
@@ -193,10 +195,12 @@ class StrainEvaluator(CaseEvaluator):
         return StrainCache(case, probabilities, found, result, seen, seconds)
 
     def motion_of(self, case: CineCase, wall: Wall) -> RegistrationResult:
-        """The fields of a case, of the region around its wall alone where that is asked for."""
+        """The fields of a case, of the region around its wall, enlarged where the wall is thin."""
         whole = self.inferer
-        if self.roi_margin is not None and isinstance(whole, SizedInferer):
-            self.inferer = whole.restrict(region_around(wall.lines, self.roi_margin))
+        if isinstance(whole, SizedInferer):
+            region = None if self.roi_margin is None else region_around(wall.lines, self.roi_margin)
+            thickness = float(np.nanmedian(np.linalg.norm(wall.lines[:, 2] - wall.lines[:, 0], axis=-1)))
+            self.inferer = whole.restrict(region, LEAST_THICKNESS / max(thickness, 1.0))
         try:
             return self.fields_of(case)
         finally:
