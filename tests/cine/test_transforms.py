@@ -72,3 +72,13 @@ def test_outside_the_blood_all_is_black(entry):
     assert torch.equal(blood.image[..., 20:40, 20:40], case.image[..., 20:40, 20:40])
     assert not blood.image[..., ~pool[0]].any() and torch.equal(blood.mask, pool[1:, None])
     assert np.array_equal(blood.blood_mask, pool)
+
+
+def test_where_only_the_heart_moves_the_mask_is_all_of_the_sector():
+    """Windows and networks then see what lies beside the wall."""
+    random = np.random.default_rng(0)
+    frames = np.repeat(random.uniform(0.1, 0.6, (1, 90, 90)), 6, axis=0)
+    frames[:, 30:60, 30:60] = random.uniform(0.1, 0.9, (6, 30, 30))
+    cine = MetaTensor(torch.from_numpy(frames).float()[None])
+    moving, whole = (SectorMaskd(still)({"cine": cine})["mask"] for still in (False, True))
+    assert moving.float().mean() < 0.6 and whole.float().mean() > 0.95

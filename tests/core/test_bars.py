@@ -5,7 +5,7 @@ import io
 import pytest
 
 from cardiac_motion.core import bars
-from cardiac_motion.core.bars import count_bytes, show_bar
+from cardiac_motion.core.bars import count_bytes, show_bar, show_case_bar, show_step
 
 
 @pytest.mark.parametrize(("after", "shown"), [(2.0, False), (0.0, True)])
@@ -30,3 +30,27 @@ def test_bytes_are_counted_and_arrive(monkeypatch, capsys):
         file.write(b"defgh")
     errors = capsys.readouterr().err
     assert packed.getvalue() == b"abcdefgh" and "writing a.nii.gz: 100%" in errors and "8.00/8.00" in errors
+
+
+def test_a_case_has_one_bar_that_names_its_step(monkeypatch, capsys):
+    monkeypatch.setattr(bars, "BAR_AFTER", 0.0)
+    places = []
+    with show_case_bar("heart", {"wall": 1.0, "motion": 3.0}) as bar:
+        for step, items in (("wall", range(2)), ("motion", range(4)), ("motion", range(2)), ("unknown", iter("ab"))):
+            with show_step(step):
+                for _ in show_bar(items, "a loop", "batch"):
+                    places.append(bar.done)
+                bar.bar.refresh()
+    errors = capsys.readouterr().err
+    assert places == sorted(places) and bar.done == pytest.approx(4.0) and bar.bar.n == pytest.approx(4.0)
+    assert places[:4] == [0.0, 0.25, 1.0, 1.375], "a loop goes half of the way that its step has left"
+    assert "heart, wall" in errors and "heart, motion" in errors and "a loop" not in errors
+    assert list(show_bar([1], "after", "batch")) == [1]
+    assert "after" in capsys.readouterr().err, "the next loop has its own again"
+
+
+def test_a_hidden_bar_silences_the_loops_in_it(monkeypatch, capsys):
+    monkeypatch.setattr(bars, "BAR_AFTER", 0.0)
+    with show_case_bar("heart", {}, hidden=True):
+        assert list(show_bar([1, 2], "a loop", "batch")) == [1, 2]
+    assert capsys.readouterr().err == ""

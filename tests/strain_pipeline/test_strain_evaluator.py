@@ -148,17 +148,17 @@ class Still(RegistrationInferer):
 
 
 def test_motion_around_the_wall_alone(evaluator, monkeypatch):
-    monkeypatch.setattr("cardiac_motion.strain_pipeline.strain_evaluator.LEAST_THICKNESS", 1.0)
+    monkeypatch.setattr("cardiac_motion.strain_pipeline.tracking.region.LEAST_THICKNESS", 1.0)
     still = Still()
     whole = SizedInferer(still)
-    for around in (None, 0.2):
+    for around in (None, 0.2, 9):
         made = evaluator(inferer=whole, roi_margin=around, gate=Gate(ignore_checks=True))
         made.run()
         assert made.inferer is whole, "the next cine has another region"
     rows, columns = np.nonzero(np.isin(LABELS.max(0), (1, 2)))
     length = 0.2 * 58 * 1.15  # of a ventricle of 58 rows, as its lines are drawn
     found = still.sizes[1]
-    assert still.sizes[0] == (SIZE, SIZE)
+    assert still.sizes[0] == still.sizes[2] == (SIZE, SIZE)
     assert np.ptp(rows) < found[0] <= np.ptp(rows) + 2 * length + 4
     assert np.ptp(columns) < found[1] <= np.ptp(columns) + 2 * length + 4
 
@@ -166,7 +166,7 @@ def test_motion_around_the_wall_alone(evaluator, monkeypatch):
 def test_a_thin_wall_is_registered_enlarged(evaluator, heart, monkeypatch):  # noqa: F811
     still = Still()
     thickness = float(np.nanmedian(np.linalg.norm(heart[1].lines[:, 2] - heart[1].lines[:, 0], axis=-1)))
-    monkeypatch.setattr("cardiac_motion.strain_pipeline.strain_evaluator.LEAST_THICKNESS", 1.5 * thickness)
+    monkeypatch.setattr("cardiac_motion.strain_pipeline.tracking.region.LEAST_THICKNESS", 1.5 * thickness)
     evaluator(inferer=SizedInferer(still), gate=Gate(ignore_checks=True)).run()
     assert still.sizes[0] == (round(1.5 * SIZE),) * 2
 

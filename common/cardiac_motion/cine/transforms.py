@@ -97,13 +97,20 @@ class SquarePixelsd(MapTransform):
 
 
 class SectorMaskd(MapTransform):
-    """The ultrasound sector of a cine, as ``mask [1, 1, H, W]``: where to register."""
+    """The ultrasound sector of a cine, as ``mask [1, 1, H, W]``: where to register.
 
-    def __init__(self, keys: str = "cine") -> None:
+    Args:
+        still: where more than a fifth of the echo stands still, all of the sector (``sector_mask``). A network that
+            registers sees the mask's box alone, and beside still tissue that box would be little more than the wall.
+        keys: of the cine.
+    """
+
+    def __init__(self, still: bool = False, keys: str = "cine") -> None:
         super().__init__(keys)
+        self.still = still
 
     def __call__(self, data: Item) -> dict[Any, Any]:
-        return {**data, "mask": sector_mask(data[self.keys[0]])[None, None]}
+        return {**data, "mask": sector_mask(data[self.keys[0]], still=self.still)[None, None]}
 
 
 class FramePairsd(MapTransform):
@@ -181,13 +188,14 @@ class ToCineCase(Transform):
         return CineCase(data["entry"], data["image"], data.get("mask"), data["cine"], blood)
 
 
-def cine_transforms(max_frames: int = 0, square: bool = False, grey: bool = False) -> Compose:
+def cine_transforms(max_frames: int = 0, square: bool = False, grey: bool = False, still: bool = False) -> Compose:
     """The chain as the bundles have it.
 
     Args:
         max_frames: as in ``ReadCined``.
         square: with ``SquarePixelsd``.
         grey: with ``GreyScaled``.
+        still: as in ``SectorMaskd``.
     """
     before = [ReadCined(max_frames), *([GreyScaled()] if grey else []), *([SquarePixelsd()] if square else [])]
-    return Compose([*before, SectorMaskd(), FramePairsd(), BloodPoold(), ToCineCase()])
+    return Compose([*before, SectorMaskd(still), FramePairsd(), BloodPoold(), ToCineCase()])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -27,7 +28,80 @@ def show_bar(items: Iterable[T], name: str, unit: str, total: int | None = None)
         >>> sum(show_bar([1, 2, 3], "adding", "number"))
         6
     """
+    case = _CASE.get()
+    if case is not None:
+        return case.follow(items, total)
     return tqdm(items, desc=name, unit=unit, total=total, delay=BAR_AFTER, mininterval=0.5)
+
+
+class CaseBar:
+    """One bar for all steps of a case, with the step's name; loops inside of a step move it on.
+
+    Args:
+        name: of the case.
+        shares: of the time that the steps take, by name, in their order; others have none.
+        hidden: nothing is shown.
+    """
+
+    def __init__(self, name: str, shares: Mapping[str, float], hidden: bool = False) -> None:
+        self.name, self.shares = name, dict(shares)
+        self.done, self.end = 0.0, 0.0
+        shape = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+        self.bar = tqdm(total=sum(shares.values()), delay=BAR_AFTER, mininterval=0.5, bar_format=shape, disable=hidden)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Show a step until it ends."""
+        share = self.shares.pop(name, 0.0)
+        self.end = self.done + share
+        self.bar.set_description(f"{self.name}, {name}", refresh=False)
+        yield
+        self._move_to(self.end)
+
+    def follow(self, items: Iterable[T], total: int | None = None) -> Iterator[T]:
+        """``items``, one after the other; as a step may hold several loops, each goes half of the way that is left."""
+        count = total if total is not None else len(items) if isinstance(items, Sized) else 0
+        start, way = self.done, (self.end - self.done) / 2
+        for k, item in enumerate(items, 1):
+            yield item
+            self._move_to(start + way * min(1.0, k / count) if count else start)
+
+    def _move_to(self, place: float) -> None:
+        self.bar.update(max(0.0, place - self.done))
+        self.done = max(place, self.done)
+
+
+_CASE: ContextVar[CaseBar | None] = ContextVar("case bar", default=None)
+
+
+@contextmanager
+def show_case_bar(name: str, shares: Mapping[str, float], hidden: bool = False) -> Iterator[CaseBar]:
+    """Until the block ends one bar takes the place of those of the loops in it (``CaseBar``).
+
+    Examples:
+        >>> with show_case_bar("heart", {"wall": 1.0, "motion": 3.0}) as bar:
+        ...     with show_step("wall"):
+        ...         found = sum(show_bar([1, 2, 3], "adding", "number"))
+        ...     with show_step("motion"):
+        ...         pass
+        >>> found, bar.done
+        (6, 4.0)
+    """
+    bar = CaseBar(name, shares, hidden)
+    token = _CASE.set(bar)
+    try:
+        yield bar
+    finally:
+        _CASE.reset(token)
+        bar.bar.close()
+
+
+@contextmanager
+def show_step(name: str) -> Iterator[None]:
+    """Name a step of the case whose bar is shown, if one is, until the block ends."""
+    case = _CASE.get()
+    with nullcontext() if case is None else case.step(name):
+        yield
 
 
 @contextmanager

@@ -9,9 +9,9 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm
 
 from cardiac_motion.core.arrays import bounding_box, scale_size
+from cardiac_motion.core.bars import show_bar
 from cardiac_motion.fields.ddf import compose, downsample, rescale, warp
 from cardiac_motion.registration.result import (
     RegistrationInferer,
@@ -77,9 +77,9 @@ class PairwiseInferer(RegistrationInferer):
         found, missed, deviations = [], [], []
         forward_with_deviation = getattr(network, "forward_with_deviation", None)
         name = f"{self.name}{part}".replace(".", " over a ")
-        progress = tqdm(total=len(inputs), desc=name, unit="pair", disable=not self.progress, mininterval=0.5)
-        with torch.no_grad(), progress as bar:
-            for batch in inputs.split(self.batch_size):
+        batches = inputs.split(self.batch_size)
+        with torch.no_grad():
+            for batch in show_bar(batches, name, "batch") if self.progress else batches:
                 batch = batch.to(device).float()
                 if forward_with_deviation is None:
                     ddf = network(batch)
@@ -91,7 +91,6 @@ class PairwiseInferer(RegistrationInferer):
                     missed.append((ddf + warp(back, ddf)).norm(dim=1, keepdim=True).float().cpu())
                     ddf = make_consistent(ddf, back)
                 found.append(ddf.float().cpu())
-                bar.update(len(batch))
         return RegistrationResult(
             torch.cat(found),
             inconsistency=torch.cat(missed) if missed else None,

@@ -32,6 +32,8 @@ from cardiac_motion.strain_pipeline.report.dicom_sr import study_date
 from cardiac_motion.strain_pipeline.report.report_files import write_strain_case
 from cardiac_motion.strain_pipeline.report.sections import version
 
+WHOLE_SECTOR = 9  # lengths of a ventricle around the wall: more than a picture holds
+
 STEPS = {"strain": "strain", "report and movie": "report and movie", "fields and masks": "fields and labels"}
 
 
@@ -119,6 +121,7 @@ def command(source: str, method: str, edits: Mapping[str, Any], name: str, label
         words.append(f"--contour {name}/contour.json")
     elif label:
         words.append(f"--contour {name}/contour.nii.gz")
+    words.append(f"--roi_margin {WHOLE_SECTOR}")  # as the workbench registers, where a wall may be placed anywhere
     return " ".join([*words, f"--output_dir output/{name}"])
 
 

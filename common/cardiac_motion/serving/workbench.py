@@ -42,6 +42,7 @@ from cardiac_motion.strain_pipeline.quality.view import energy_check, is_certain
 from cardiac_motion.strain_pipeline.report.sections import grey_values
 from cardiac_motion.strain_pipeline.strain_case import lines_by_frame
 from cardiac_motion.strain_pipeline.tracking.motion import widen_sector
+from cardiac_motion.strain_pipeline.tracking.region import fit_inferer
 from cardiac_motion.strain_pipeline.tracking.wall import extract_lines, wall_in
 from cardiac_motion.ventricle.views import APICAL
 
@@ -103,7 +104,7 @@ def open_cine(request: Request) -> dict[str, Any]:
     folder = Path(request["case"])
     progress = Progress(request["folder"], OPENING, int(request.get("frames") or 60), request.get("costs"))
     with progress.step("reading"):
-        data = CineCases(request["source"], transform=cine_transforms(square=True, grey=True))
+        data = CineCases(request["source"], transform=cine_transforms(square=True, grey=True, still=True))
         data.entries[0]["case"] = "case"
         case = data[0]
     progress.frames = len(case.image) + 1
@@ -161,7 +162,9 @@ def measure(request: Request) -> dict[str, Any]:
     if moving in steps:
         with progress.step(moving):
             content(parser, "initialize")
-            result = register(case.image, content(parser, "network"), content(parser, "inferer"), case.mask)
+            # of the whole sector: the user may place another wall than the one that was found
+            inferer = fit_inferer(content(parser, "inferer"), strain_cache.read_segmented(folder / "kept").lines, None)
+            result = register(case.image, content(parser, "network"), inferer, case.mask)
             strain_cache.write_motion(motion, result, METHODS[method])
             field = result.ddf[:, :, ARROWS // 2 :: ARROWS, ARROWS // 2 :: ARROWS]
             with write_whole(folder / "shown" / f"arrows_{method}.bin") as beside:

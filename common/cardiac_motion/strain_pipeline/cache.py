@@ -23,6 +23,7 @@ from torch import Tensor
 
 from cardiac_motion.cine.cine_case import CineCase, CineEntry
 from cardiac_motion.cine.square import FrameGrid
+from cardiac_motion.core.bars import show_step
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.tables import finite
 from cardiac_motion.core.whole_files import SCHEMA, write_whole
@@ -251,7 +252,8 @@ def map_array(path: Path) -> Tensor:
 
 @contextmanager
 def time_block(seconds: dict[str, float], part: str) -> Iterator[None]:
-    """Add the seconds that the block takes to those of a part."""
+    """Add the seconds that the block takes to those of a part, which the case's bar names."""
     start = time.perf_counter()
-    yield
+    with show_step(part):
+        yield
     seconds[part] = seconds.get(part, 0.0) + time.perf_counter() - start

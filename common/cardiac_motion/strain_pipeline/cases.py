@@ -48,7 +48,7 @@ class StudyCases(CineCases):
         transform: Callable[[dict[str, Any]], CineCase] | None = None,
         data: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
-        transform = transform or cine_transforms(square=True, grey=True)
+        transform = transform or cine_transforms(square=True, grey=True, still=True)
         super().__init__(input, datalist, fold, dataset_dir, spacing, transform=transform, data=data)
         self.study = not datalist and data is None and (isinstance(input, list | tuple) or len(self.entries) > 1)
         said: dict[str, Any] = {"view": view, "ed": ed, "es": es, "contour": contour, "frame_rate": frame_rate}

@@ -124,7 +124,7 @@ class SimulatedRepeats:
         chunks = show_bar(simulation.chunks(CHUNK), f"repeat {number}", "batch", math.ceil(len(times) / CHUNK))
         frames = torch.cat([chunk.cpu() for chunk in chunks])
         cine = MetaTensor(frames[None], meta={"spacing": grid.spacing, "frame_times": times.tolist()})
-        mask = sector_mask(cine)[None, None]
+        mask = sector_mask(cine, still=True)[None, None]
         ratio = np.asarray(steps) / np.asarray(grid.spacing)
         origin = np.asarray(template.grid.origin) - np.asarray(grid.origin)
         drawn = beat.lines[0] * ratio + origin / np.asarray(grid.spacing)

@@ -11,12 +11,12 @@ from cardiac_motion.cine.cine_case import CineCase, CineEntry
 from cardiac_motion.cine.square import FrameGrid
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.strain_pipeline.tracking.image_networks import HeartMemberships
+from cardiac_motion.strain_pipeline.tracking.region import region_around
 from cardiac_motion.strain_pipeline.tracking.wall import (
     Segmented,
     extract_lines,
     find_nearest_frame,
     join_pieces,
-    region_around,
     wall_in,
     walls_of,
 )

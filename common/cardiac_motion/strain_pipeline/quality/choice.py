@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from cardiac_motion.cine.cine_case import CineCase, CineEntry
+from cardiac_motion.core.bars import show_case_bar
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.strain_pipeline.quality.checks import Gate
 from cardiac_motion.strain_pipeline.quality.orientation import Segment, orient_segmentation, plausible_share
@@ -138,7 +139,8 @@ def examine_all(dataset: Dataset, look: Callable[[CineCase], Listed]) -> list[Li
     for index in tqdm(range(len(dataset)), unit="cine", desc="looking at the study", mininterval=1):  # type: ignore[arg-type]
         entry = dataset.entries[index]  # type: ignore[attr-defined]
         try:
-            found.append(look(dataset[index]))
+            with show_case_bar(str(entry["case"]), {}, hidden=True):
+                found.append(look(dataset[index]))
         except InputError as error:
             found.append(Listed(str(entry["case"]), str(entry["image"]), why=str(error)))
     return found

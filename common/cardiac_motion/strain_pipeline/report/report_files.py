@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from cardiac_motion.cine.scale import to_file_grid
 from cardiac_motion.core.memory import peak_memory
 from cardiac_motion.core.plots import cv2
 from cardiac_motion.evaluation.writer import case_folder
+from cardiac_motion.strain_pipeline.cache import time_block
 from cardiac_motion.strain_pipeline.report import html as report
 from cardiac_motion.strain_pipeline.report.dicom_sr import is_dicom, write_sr
 from cardiac_motion.strain_pipeline.report.html import number
@@ -61,17 +61,18 @@ def write_strain_case(
             contours[name] = [np.round(to_file_grid(lines[t][k], case.cine.meta), 2).tolist() for t in sorted(lines)]
         (beside / "contours.json").write_text(json.dumps(contours), encoding="utf-8")
         if save_figures:
-            start = time.perf_counter()
-            study = replace(study, options=dict(options or {}))
-            grey = grey_values(case, covered=True)
-            study = replace(study, sections=tuple(case_sections(study, grey)))
-            heading = f"{study.view.view.title} · {study.called}"
-            html = report.page(
-                "Left ventricular strain", heading, [*study.sections, provenance(weights, options)], study.banner
-            )
-            (beside / "report.html").write_text(html, encoding="utf-8")
-            write_wall_movie(beside / "movie.mp4", study, grey)
-            study = replace(study, seconds={**study.seconds, "report": time.perf_counter() - start})
+            seconds = dict(study.seconds)
+            with time_block(seconds, "report"):
+                study = replace(study, options=dict(options or {}))
+                grey = grey_values(case, covered=True)
+                study = replace(study, sections=tuple(case_sections(study, grey)))
+                heading = f"{study.view.view.title} · {study.called}"
+                html = report.page(
+                    "Left ventricular strain", heading, [*study.sections, provenance(weights, options)], study.banner
+                )
+                (beside / "report.html").write_text(html, encoding="utf-8")
+                write_wall_movie(beside / "movie.mp4", study, grey)
+            study = replace(study, seconds=seconds)
         if is_dicom(source):
             write_sr(beside / "sr.dcm", [study_view(study)])
         study = replace(add_seconds(study), text=text_of(study))

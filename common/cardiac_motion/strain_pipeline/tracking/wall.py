@@ -218,23 +218,3 @@ def join_pieces(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def find_nearest_frame(seen: NDArray[np.bool_], beat: Beat) -> int:
     """The frame of a beat's systole nearest to its end-diastole at which the wall is seen."""
     return beat.ed + int(np.argmax(seen[beat.ed : beat.es + 1]))
-
-
-def region_around(lines: Array, margin: float) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Rows and columns, first and last (exclusive), that hold the lines of all frames and a margin.
-
-    Args:
-        lines: ``[T, L, P, 2]`` pixels, NaN where a frame has none; some frame has.
-        margin: part of the ventricle's length.
-
-    Examples:
-        >>> wedge = np.array([[60.0, 20.0], [10.0, 40.0], [60.0, 60.0]])
-        >>> region_around(np.stack([wedge, wedge + np.nan])[:, None], 0.2)
-        ((0, 71), (10, 71))
-    """
-    known = lines[np.isfinite(lines).all((1, 2, 3))]
-    endo = known[:, 0]
-    margin = margin * float(np.linalg.norm(endo - endo[:, [0, -1]].mean(1)[:, None], axis=-1).max())
-    low, high = np.floor(known.min((0, 1, 2)) - margin), np.ceil(known.max((0, 1, 2)) + margin) + 1
-    (top, left), (bottom, right) = (np.maximum(edge, 0).astype(int).tolist() for edge in (low, high))
-    return (top, bottom), (left, right)
