@@ -282,30 +282,19 @@ def test_the_deviation_of_a_composed_field_is_that_of_its_first_direction():
     assert PairwiseInferer(progress=False)(numbered(3), Rows()).deviation is None
 
 
-class Bar:
-    """Stands for a bar, and keeps what it is told."""
-
-    def __init__(self, **settings):
-        Bar.settings, Bar.steps = settings, []
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *gone):
-        pass
-
-    def update(self, count):
-        self.steps.append(count)
-
-
 @pytest.mark.parametrize("part, name", [("", "motion"), (".span", "motion over a span")])
-def test_a_bar_counts_the_pairs(monkeypatch, part, name):
-    monkeypatch.setattr("cardiac_motion.registration.pairwise.tqdm", Bar)
+def test_a_bar_counts_the_batches(monkeypatch, part, name):
+    shown = []
+
+    def show(items, *said):
+        shown.append(([len(item) for item in items], *said))
+        return items
+
+    monkeypatch.setattr("cardiac_motion.registration.pairwise.show_bar", show)
     PairwiseInferer(2)(numbered(), Tells(), part=part)
-    assert Bar.steps == [2, 2, 1]
-    assert Bar.settings == {"total": 5, "desc": name, "unit": "pair", "disable": False, "mininterval": 0.5}
+    assert shown == [([2, 2, 1], name, "batch")]
     PairwiseInferer(2, progress=False, name="blood")(numbered(), Tells())
-    assert Bar.settings["disable"] is True and Bar.settings["desc"] == "blood"
+    assert len(shown) == 1
 
 
 class Fields(Records):
