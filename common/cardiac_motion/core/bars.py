@@ -47,7 +47,8 @@ class CaseBar:
         self.name, self.shares = name, dict(shares)
         self.done, self.end = 0.0, 0.0
         shape = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
-        self.bar = tqdm(total=sum(shares.values()), delay=BAR_AFTER, mininterval=0.5, bar_format=shape, disable=hidden)
+        settings: dict[str, Any] = {"delay": BAR_AFTER, "mininterval": 0.5, "bar_format": shape, "disable": hidden}
+        self.bar = tqdm(desc=name, total=sum(shares.values()), **settings)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
