@@ -46,7 +46,7 @@ LIMITS: Mapping[str, tuple[float | None, float | None, str, str]] = {
     DRIFT: (None, 0.4, "of GLS before compensation", BEAT),
     "cavity carried against segmented": (0.75, None, "Dice at end-systole", BEAT),
     BASE: (None, 0.2, "of the length, at end-systole", BEAT),
-    EMPTIED: (None, 12.0, "percentage points apart", BEAT),
+    EMPTIED: (None, 16.0, "percentage points apart", BEAT),
     "systole": (0.25, 0.55, "of the beat", BEAT),
     "frames in systole": (4.0, None, "", BEAT),
     "heart rate": (SLOWEST_HEART, FASTEST_HEART, "beats/min", TIMES),
