@@ -1,4 +1,4 @@
-"""What everything else stands on: errors, whole files, tables, datalists, the tracking store."""
+"""Shared foundations: errors, atomic files, tables, case lists, the tracking store."""
 
 import lazy_loader as lazy
 

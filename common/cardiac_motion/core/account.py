@@ -7,7 +7,7 @@ import os
 
 
 def ensure_user_name() -> None:
-    """Give a user without a name one in the environment: a container's user often has no line in /etc/passwd.
+    """Set a user name in the environment if the user has none, as in a container without an entry in /etc/passwd.
 
     MONAI asks for the name when it is imported, and PyTorch when it makes a cache; both would end in a ``KeyError``.
     """

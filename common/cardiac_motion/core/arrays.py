@@ -1,4 +1,4 @@
-"""Sizes, boxes and pieces of arrays."""
+"""Array helpers: sizes, bounding boxes, connected components."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def scale_size(size: Sequence[int], scale: float) -> tuple[int, ...]:
 def bounding_box(
     mask: Tensor | None, size: Sequence[int], margin: int = 0, least: int = 0
 ) -> tuple[tuple[int, int], ...]:
-    """First and last (exclusive) index along each axis of what is true in ``mask [N, 1, *S]``, and ``margin`` around.
+    """Return first and last (exclusive) index along each axis of the true region of ``mask [N, 1, *S]``, plus
+    ``margin``.
 
     Args:
         mask: None is everywhere.
@@ -58,7 +59,7 @@ def bounding_box(
 
 
 def largest_component(mask: ArrayLike) -> Mask:
-    """The largest connected piece of a mask of any dimension; pixels that share a side are connected.
+    """Return the largest connected component of a mask of any dimension (pixels that share a side are connected).
 
     Of two equal ones the first in the array's order stays; an empty mask stays empty.
 
@@ -75,7 +76,7 @@ def largest_component(mask: ArrayLike) -> Mask:
 
 
 def close_mask(mask: ArrayLike, radius: int) -> Mask:
-    """The morphological closing of a mask by a disc or ball of ``radius`` pixels, over the picture's edge too.
+    """Close a mask morphologically with a disc or ball of ``radius`` pixels, across the image edge too.
 
     Examples:
         >>> close_mask([[1, 1, 1], [1, 0, 1], [1, 1, 1]], 1).all()

@@ -1,4 +1,4 @@
-"""Progress bars: each step that may take more than two seconds has one, with its name."""
+"""Progress bars for steps that may take more than two seconds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def show_bar(items: Iterable[T], name: str, unit: str, total: int | None = None) -> Iterable[T]:
-    """``items``, one after the other, with a bar that shows after two seconds and stays.
+    """Iterate over ``items`` with a progress bar that appears after two seconds and stays.
 
     Args:
         items: of a known length, or of ``total``.
@@ -107,7 +107,7 @@ def show_step(name: str) -> Iterator[None]:
 
 @contextmanager
 def count_bytes(file: Any, name: str, total: int) -> Iterator[Any]:
-    """``file`` for writing, with a bar of the bytes that are written into it.
+    """Wrap a writable ``file`` in a progress bar of the bytes written.
 
     Args:
         file: open, binary.

@@ -1,4 +1,4 @@
-"""Command lines of ours: options as they are written in full, and a mistake in one line that names the nearest."""
+"""Command-line parsing without abbreviations; errors are one line that suggests the nearest option."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cardiac_motion.core.errors import tolerate_terminal
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:
-    """``; did you mean …?`` with the nearest known name; nothing where none is near.
+    """Return ``; did you mean …?`` with the nearest known name, or an empty string if none is near.
 
     >>> suggest_name("--inptu", ["--input", "--output_dir"])
     '; did you mean --input?'
@@ -29,7 +29,7 @@ def suggest_name(name: str, known: Iterable[str]) -> str:
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An ``ArgumentParser`` that takes no abbreviations, whose mistakes end in one line and exit code 2.
+    """``ArgumentParser`` without abbreviations; errors are one line with exit code 2.
 
     ``argparse`` would take ``--output`` for ``--output_dir``, and say of a mistyped option that it is needed, not that
     it is mistyped. Options below commands (``add_subparsers``) are checked against those of their command.
@@ -44,7 +44,7 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(**settings, allow_abbrev=False)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """What the words say; an unknown option is told before what is missing."""
+        """Parse the arguments; an unknown option is reported before missing ones."""
         tolerate_terminal()
         words = sys.argv[1:] if args is None else list(args)
         self._check(words)
@@ -54,7 +54,7 @@ class CommandParser(argparse.ArgumentParser):
         return found
 
     def error(self, message: str) -> NoReturn:
-        """End with the message as one line."""
+        """Exit with a one-line message."""
         self._end(f"{message}; {self.prog} --help shows what there is")
 
     def _check(self, words: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Lists of cases in the decathlon's JSON format, and the name that a case has by its file."""
+"""Case lists in the JSON format of the Medical Segmentation Decathlon, and case names derived from file names."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ PATH_ENDINGS = ("_image", "_label", "_mask")  # and how others end that do
 
 
 def printable_name(name: str) -> str:
-    """A name as it can be written anywhere: bytes of a file's name that are no UTF-8 become U+FFFD."""
+    """Return a name that can be written anywhere: bytes that are not UTF-8 become U+FFFD."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def case_name(path: str | Path) -> str:
-    """The file's name without its format: ``a/b.nii.gz`` is ``b``."""
+    """Return the file name without its format suffix: ``a/b.nii.gz`` gives ``b``."""
     name = printable_name(Path(path).name)
     for suffix in SUFFIXES:
         if name.lower().endswith(suffix):
@@ -48,7 +48,7 @@ def is_path(key: str) -> bool:
 
 
 def resolve_entry(entry: Mapping[str, Any], dataset_dir: str | Path) -> dict[str, Any]:
-    """The entry with its paths joined to the folder that they start from; absolute ones stay.
+    """Return the entry with its relative paths resolved against a folder; absolute paths stay.
 
     Args:
         entry: of a datalist. Paths are ``image``, ``label``, ``mask``, ``ddf``, ``contour``, ``contours``, ``summary``
@@ -62,7 +62,7 @@ def resolve_entry(entry: Mapping[str, Any], dataset_dir: str | Path) -> dict[str
 
 
 def read_datalist(path: str | Path, fold: str, dataset_dir: str | Path = ".") -> list[dict[str, Any]]:
-    """One fold of a datalist in the decathlon's JSON format.
+    """Read one fold of a datalist in the Decathlon's JSON format.
 
     Args:
         path: of the datalist: ``{"training": [{"image": …}, …], "validation": […], "test": […]}``.
@@ -106,7 +106,7 @@ def read_datalist(path: str | Path, fold: str, dataset_dir: str | Path = ".") ->
 
 
 def complete_entries(data: Sequence[Mapping[str, Any]], dataset_dir: str | Path = ".") -> list[dict[str, Any]]:
-    """Entries given as they are, not by a file, with the ``case`` and the paths that ``read_datalist`` would give them.
+    """Complete entries given directly with the ``case`` and the paths that ``read_datalist`` would give them.
 
     Raises:
         InputError: no entry, or one without an ``image``.
@@ -124,7 +124,7 @@ def complete_entries(data: Sequence[Mapping[str, Any]], dataset_dir: str | Path 
 
 
 def check_keys(entry: Mapping[str, Any]) -> None:
-    """See that no key of an entry is a known one mistyped; others, a patient's number say, mean nothing here.
+    """Refuse keys of an entry that look like mistyped known keys; unrelated keys are ignored.
 
     Raises:
         InputError: a key is nearly one of ``KEYS``; the line names that.

@@ -1,4 +1,4 @@
-"""Devices that a computation is asked to run on: one that isn't there is refused, not replaced by the CPU."""
+"""Device checks: a missing device is an error, never silently replaced by the CPU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cardiac_motion.core.errors import InputError
 
 
 def check_device(device: Any) -> None:
-    """See that a device is there.
+    """Raise InputError if a device is not available.
 
     Args:
         device: a name (``cpu``, ``cuda``, ``cuda:1``, ``mps``) or a ``torch.device``.

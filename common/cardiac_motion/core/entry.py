@@ -1,4 +1,4 @@
-"""A case as it begins its way: the entry of a list that names it, and what a data set reads of it.
+"""Entries of case lists, and the cases that a data set reads from them.
 
 What goes from one step to the next are frozen values with typed fields. They are mappings too, of the keys that MONAI's
 and ignite's handlers take (``image``, ``pred``, ``label``, …), so that such handlers attach to an evaluator; what is
@@ -24,7 +24,7 @@ WORDS = {int: "a whole number", float: "a number", str: "text"}
 
 
 class Keyed(Mapping[str, Any]):
-    """A value that is a mapping too: ``KEYS`` says which attribute a key stands for."""
+    """Base of values that are also mappings: ``KEYS`` maps each key to an attribute."""
 
     KEYS: ClassVar[Mapping[str, str]] = {}
 
@@ -43,7 +43,7 @@ class Keyed(Mapping[str, Any]):
 
 @dataclass(frozen=True)
 class Entry:
-    """A case of a list: its name, its input, and what else the list says of it.
+    """Entry of a case list: name, input and the list's further information.
 
     A package that knows more of its cases types their keys in a subclass (``CineEntry``, ``VolumeEntry``,
     ``CineTruth``); ``read_as`` reads one kind from another. Paths are whole or start where the program runs.
@@ -60,7 +60,7 @@ class Entry:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The entry of a datalist.
+        """Build an entry from a datalist's dictionary.
 
         Raises:
             InputError: a value isn't of its key's type; the line names the input and the key.
@@ -73,12 +73,12 @@ class Entry:
         return cls(**own, further={key: value for key, value in values.items() if key not in hints})
 
     def to_dict(self) -> dict[str, Any]:
-        """What ``from_dict`` reads; keys of which nothing is said are not in it."""
+        """Return the dictionary that ``from_dict`` reads, without unset keys."""
         own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "further"}
         return {**{key: value for key, value in own.items() if value is not None}, **self.further}
 
     def read_as(self, kind: type[E]) -> E:
-        """The same entry as another kind.
+        """Convert the entry to another entry class.
 
         Raises:
             InputError: as ``from_dict``.
@@ -112,7 +112,7 @@ def _describe(hint: Any) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Case(Keyed):
-    """What a data set reads of an entry.
+    """Case read from an entry by a data set.
 
     Attributes:
         entry: where it came from.

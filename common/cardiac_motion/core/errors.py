@@ -1,4 +1,4 @@
-"""How bad input ends: one line that names the file and what is wrong with it, exit code 1, no traceback."""
+"""User-facing input errors: one line that names the file and the problem, exit code 1, no traceback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import TracebackType
 
 
 class InputError(ValueError):
-    """What the user gave can't be used; the message is one line that names it and says what is wrong."""
+    """Unusable user input; the message is one line that names it and says what is wrong."""
 
 
 def input_error_in(error: BaseException | None) -> InputError | None:
@@ -27,7 +27,7 @@ def input_error_in(error: BaseException | None) -> InputError | None:
 
 @contextmanager
 def unwrap_errors() -> Iterator[None]:
-    """Let an ``InputError`` out as it is, without what MONAI wraps around what its transforms and parsers raise."""
+    """Re-raise an ``InputError`` without the exceptions that MONAI's transforms and parsers wrap around it."""
     try:
         yield
     except Exception as error:
@@ -38,7 +38,7 @@ def unwrap_errors() -> Iterator[None]:
 
 
 def tolerate_terminal() -> None:
-    """Let what a terminal, or the file behind it, can't show be shown as ``?``, instead of ending the run.
+    """Print characters that the terminal cannot show as ``?`` instead of failing.
 
     Windows' ``> log.txt`` is cp1252, ``LANG=C`` is ASCII; notes have ×, µ and −, and names of files anything.
     """
@@ -48,7 +48,7 @@ def tolerate_terminal() -> None:
 
 
 def install_error_hook() -> None:
-    """Let an uncaught ``InputError`` print ``error: …`` alone; ``TRACEBACK=1`` in the environment keeps the rest.
+    """Print only ``error: …`` for an uncaught ``InputError``; ``TRACEBACK=1`` in the environment shows the traceback.
 
     Named in a bundle's ``initialize``. Any other exception keeps its traceback: it is a defect, not bad input.
     """

@@ -1,4 +1,4 @@
-"""Packages that only a part of the project needs: its optional extras, each asked for where it is used."""
+"""Optional dependencies (extras), imported where they are used."""
 
 from __future__ import annotations
 

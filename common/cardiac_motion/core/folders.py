@@ -1,4 +1,4 @@
-"""Which folder the results of a case go to, so that no input and no other case's results are ever replaced.
+"""Result folders of cases, chosen so that no input and no other case's results are overwritten.
 
 A case's folder has the case's name. Where two inputs have one name, the folders that they lie in go before it
 (``a/a4c.dcm`` and ``b/a4c.dcm`` are ``a_a4c`` and ``b_a4c``), in one run and over several.
@@ -22,17 +22,17 @@ TABLES = ("metrics.csv", "pairs.csv")  # of a list, beside its cases' folders
 
 
 def source_of(image: str) -> str:
-    """What tells an input from another of the same name: its whole path, or its name where there is no file."""
+    """Return the identity of an input: its full path, or its name if there is no file."""
     return os.path.realpath(image) if os.path.lexists(image) else image
 
 
 def identity(entry: Entry) -> str:
-    """The name and the input of an entry, which no other entry of a list has."""
+    """Return the name and input of an entry, unique within a list."""
     return f"{entry['case']}: {source_of(entry['image'])}"
 
 
 def case_names(entries: Sequence[Entry], output_dir: str | Path, method: str = "") -> list[str]:
-    """The names of the folders in ``output_dir`` that the cases' results go to; nothing is made.
+    """Return the names of the cases' result folders in ``output_dir``; nothing is created.
 
     Args:
         entries: of a data set, with ``case`` and ``image`` and what else names files (``datalist.resolve_entry``).
@@ -73,7 +73,7 @@ def case_names(entries: Sequence[Entry], output_dir: str | Path, method: str = "
 
 
 def check_method(folders: Iterable[Path], method: str) -> None:
-    """See that results of a method only take the place of its own.
+    """Refuse to replace results of another method.
 
     Raises:
         InputError: a folder has those of another method.
@@ -119,20 +119,20 @@ def _is_of_another(folder: Path, source: str) -> bool:
 
 
 def is_finished(output_dir: str | Path, entry: Entry) -> bool:
-    """Whether the results of an entry's input are there."""
+    """Return whether the results of an entry's input exist."""
     source = source_of(entry["image"])
     return any(_is_made_from(Path(output_dir) / name, source) for name in _choices(str(entry["case"]), source))
 
 
 def input_paths(entry: Entry) -> Iterator[str]:
-    """The files and folders that an entry names."""
+    """Return the files and folders that an entry names."""
     for key, value in entry.items():
         if isinstance(value, str) and is_path(key):
             yield value
 
 
 def check_targets(targets: Sequence[Path], inputs: Iterable[str | Path]) -> None:
-    """See that folders may be written and replaced.
+    """Check that folders may be written and replaced.
 
     Args:
         targets: folders of results.
@@ -160,7 +160,7 @@ def check_targets(targets: Sequence[Path], inputs: Iterable[str | Path]) -> None
 
 
 def check_tables(output_dir: Path) -> None:
-    """See that the tables of a list may be replaced.
+    """Check that the tables of a list may be replaced.
 
     Raises:
         InputError: one is there that this program did not write.

@@ -1,4 +1,4 @@
-"""A folder that one process writes at a time: ``flock`` on Linux and macOS, a locked byte of a file on Windows."""
+"""Folder locks between processes: ``flock`` on Linux and macOS, a locked byte of a file on Windows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOCK = ".lock"  # the file, where a folder itself can't be locked
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[bool]:
-    """Hold a folder against every other process that asks for it.
+    """Lock a folder against other processes.
 
     Args:
         folder: it exists and can be written.
@@ -51,7 +51,7 @@ def lock_folder(folder: Path) -> Iterator[bool]:
 
 @contextmanager
 def share_folder(folder: Path) -> Iterator[bool]:
-    """Be known to write in a folder, beside others that may.
+    """Hold a shared lock of a folder, as other writers may.
 
     Args:
         folder: it exists and can be opened.

@@ -1,4 +1,4 @@
-"""What a run takes of the machine's memory."""
+"""Peak-memory helpers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ except ImportError:  # Windows
 
 
 def peak_memory() -> int:
-    """Largest resident memory of this process so far, in bytes."""
+    """Return the peak resident memory of this process, in bytes."""
     if resource is None:
         return int(psutil.Process().memory_info().peak_wset)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -24,7 +24,7 @@ def peak_memory() -> int:
 
 @cache
 def keep_freed_memory() -> None:
-    """Let the C library of this process keep what is freed for what comes next, where it is glibc's.
+    """Make glibc keep freed memory for reuse; no effect with another C library.
 
     It gives large blocks back at once, so that a network's every step is given pages anew, each zeroed first: of the
     time of a U-Net's steps on a cine's pairs that was 29 % (57 s, and 41 s without), nearly all of it the system's.

@@ -1,4 +1,4 @@
-"""Matplotlib's pyplot for files: no window is opened, whatever the machine has; and what figures need."""
+"""Matplotlib's pyplot for figures in files, without a display; and the check of what figures need."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ cv2: Any = LazyExtra("cv2", "a figure")
 
 
 def check_figures() -> None:
-    """See that figures and movies can be made, before anything that takes long.
+    """Check that figures and movies can be written, before a long computation.
 
     Raises:
         InputError: a package is missing; the line names it.

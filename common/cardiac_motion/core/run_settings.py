@@ -1,4 +1,4 @@
-"""What the results of the run under way depend on: its configuration and options, as one digest.
+"""Digest of the configuration and options that the results of the current run depend on.
 
 The command that starts a bundle notes it; the evaluator, which is built from the configuration and knows only its own
 part of it, asks for it to tell whether an interrupted list may be taken up.
@@ -17,7 +17,7 @@ _noted: list[str] = []
 
 
 def digest_of(files: Sequence[Path], key: str) -> str:
-    """What tells results of these files, of the weights that they name, and of ``key`` from others."""
+    """Digest of configuration files, the weights that they name and ``key``."""
     digest = hashlib.sha256(key.encode())
     text = " ".join(path.read_text(encoding="utf-8") for path in files)
     for path in files:
@@ -29,7 +29,7 @@ def digest_of(files: Sequence[Path], key: str) -> str:
 
 
 def note_settings(files: Sequence[str | Path], options: Mapping[str, Any]) -> None:
-    """Note the configuration files of the run that begins, and its options.
+    """Record the configuration files and options of the run.
 
     Args:
         files: of the configuration, in their order.
@@ -40,5 +40,5 @@ def note_settings(files: Sequence[str | Path], options: Mapping[str, Any]) -> No
 
 
 def noted_settings() -> str | None:
-    """The digest that was noted, or None where nobody did."""
+    """Return the recorded digest, or None."""
     return _noted[0] if _noted else None

@@ -1,4 +1,4 @@
-"""Arrays from files, never larger than the file and this machine can hold: a header may claim anything."""
+"""Arrays read from files, with size checks against the file and the available memory before allocation."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def unpack(data: bytes, needed: int, wbits: int = zlib.MAX_WBITS) -> bytes:
 
 
 def load_nifti(path: str | Path) -> tuple[Any, np.ndarray]:
-    """An image as nibabel loads it, and its values.
+    """Load a NIfTI image with nibabel; return the image and its values.
 
     Raises:
         InputError: colours or complex values, or a header that claims more than the file can hold.

@@ -1,4 +1,4 @@
-"""Tables of cases and of their frame pairs: as CSV, as statistics and as lines for the terminal.
+"""Tables of cases and frame pairs, as CSV, summary statistics and terminal output.
 
 The rows are gone through one by one and never all kept, since the pairs of a large cohort don't fit into memory: that
 is why the standard library's ``csv`` and columns of plain numbers stand here, not pandas.
@@ -22,7 +22,7 @@ from cardiac_motion.core.whole_files import PROGRAM, write_whole
 def write_tables(
     output_dir: Path, rows: Sequence[dict[str, Any]], pairs: Iterable[dict[str, Any]], failed: dict[str, str]
 ) -> None:
-    """``metrics.csv``, ``pairs.csv`` and ``summary.json`` of a list of cases.
+    """Write ``metrics.csv``, ``pairs.csv`` and ``summary.json`` of a list of cases.
 
     Args:
         output_dir: made if missing.
@@ -41,14 +41,14 @@ def write_tables(
 
 
 def statistics_text(rows: Sequence[dict[str, Any]]) -> str:
-    """Mean and sd of each column as lines for the terminal."""
+    """Format mean and sd of each column for the terminal."""
     lines = [f"\n{len(rows)} cases, mean ± sd:"]
     lines += [f"  {name:<20} {found['mean']:.4g} ± {found['sd']:.2g}" for name, found in statistics(rows).items()]
     return "\n".join(lines)
 
 
 def metrics_of(summary: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a case's ``summary.json``; what was not finite is NaN."""
+    """Return the metrics of a case's ``summary.json``; values that were not finite are NaN."""
     return {key: float("nan") if value is None else value for key, value in (summary.get("metrics") or {}).items()}
 
 
@@ -60,7 +60,7 @@ def pair_rows(case: str, columns: Mapping[str, Sequence[float]] | None) -> list[
 
 
 def table_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of ``stage``, ``mse``, ``lncc2``, ``seconds`` as lines for the terminal."""
+    """Format rows of ``stage``, ``mse``, ``lncc2``, ``seconds`` for the terminal."""
     lines = [f"  {'':<12}{'MSE ·10⁻³':>10}{'LNCC²':>8}{'seconds':>9}"]
     for row in rows:
         seconds = f"{row['seconds']:.1f}" if row["seconds"] else ""
@@ -69,7 +69,7 @@ def table_text(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def statistics(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Mean, sd (of a sample) and n of each column of numbers, leaving out what isn't finite."""
+    """Return mean, sample sd and n of each numeric column, over finite values."""
     columns: dict[str, array[float]] = {}
     for row in rows:
         for column, value in row.items():
@@ -86,7 +86,7 @@ def statistics(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 
 def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Rows of dictionaries as a table, whole or not at all; they are gone through twice, so no iterator."""
+    """Write dictionaries as a CSV table, atomically; ``rows`` is iterated twice, so it must not be an iterator."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     with write_whole(path) as beside, open(beside, "w", newline="", encoding="utf-8", errors="replace") as file:
         writer = csv.DictWriter(file, columns)
@@ -95,7 +95,7 @@ def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def finite(value: Any) -> Any:
-    """The same for JSON: tensors to lists, NaN and infinities to null."""
+    """Convert a value for JSON: tensors to lists, NaN and infinities to null."""
     if isinstance(value, Mapping):
         return {key: finite(v) for key, v in value.items()}
     if hasattr(value, "tolist"):  # of NumPy or torch

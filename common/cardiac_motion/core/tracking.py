@@ -1,4 +1,4 @@
-"""The record of a run in MLflow, which never costs a result. Nothing else imports MLflow.
+"""MLflow records of runs; a failing store never loses a result. No other module imports MLflow.
 
 A run goes to the tracking store of ``MLFLOW_TRACKING_URI``, or to ``output/mlruns.db`` in the current folder, which all
 methods share so that they can be compared. A record has an id, which is a tag of its MLflow run: whatever is sent
@@ -49,7 +49,7 @@ Row = tuple[str, float, int]  # metric, value, step
 
 @dataclass
 class Record:
-    """What MLflow is told of a run.
+    """MLflow record of a run.
 
     Attributes:
         id: the same id is the same run, in every store.
@@ -82,12 +82,12 @@ class Record:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Record:
-        """The record that ``dataclasses.asdict`` made ``content`` of."""
+        """Build a record from the dictionary of ``dataclasses.asdict``."""
         return cls(**{**content, "children": [cls.from_dict(child) for child in content.get("children", ())]})
 
 
 def run_name(*parts: str | None) -> str:
-    """The name of a run: the method, the preset, the case or the list; what is said before is left out."""
+    """Return a run's name from method, preset and case or list, without repetitions."""
     return " · ".join(dict.fromkeys(str(part) for part in parts if part))
 
 
@@ -98,7 +98,7 @@ def metric_name(column: str) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Tags of a run: Python, machine and the versions of what computes."""
+    """Return tags of a run: Python, machine and library versions."""
     found = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
     for name in PACKAGES:
         try:
@@ -109,18 +109,18 @@ def versions() -> dict[str, str]:
 
 
 def tracking_store() -> str:
-    """URI of the tracking store: ``MLFLOW_TRACKING_URI``, or a SQLite file below the current folder."""
+    """Return the URI of the tracking store: ``MLFLOW_TRACKING_URI``, or a SQLite file below the current folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE.resolve().as_posix()}"
 
 
 def viewing_command() -> str:
-    """The command that shows the runs in a browser."""
+    """Return the command that shows the runs in a browser."""
     store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE.as_posix()}"
     return f"python -m mlflow ui --backend-store-uri {shlex.quote(store)}"
 
 
 def record_id(folder: Path, new: bool = False) -> str:
-    """The id of the one record of a folder, drawn where it has none yet, or where it is a new one."""
+    """Return the id of a folder's record; a new id is drawn if it has none or is new."""
     kept = _read_sent(folder)
     if new or "id" not in kept:
         kept["id"] = os.urandom(8).hex()
@@ -129,7 +129,7 @@ def record_id(folder: Path, new: bool = False) -> str:
 
 
 def keep(folder: Path, record: Record) -> None:
-    """Write a record to ``record.json``, beside those there that no store has yet."""
+    """Append a record to ``record.json``, with those not yet sent."""
     stores = _read_sent(folder).get("stores", {}).values()
     sent = {name for store in stores for name, state in store.items() if state.get("all")}
     others = [r for r in read_records(folder) if r.id != record.id and r.id not in sent]
@@ -138,7 +138,7 @@ def keep(folder: Path, record: Record) -> None:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """The records in ``record.json``, oldest first; none where there is no such file.
+    """Return the records in ``record.json``, oldest first; an empty list if it is missing.
 
     Raises:
         InputError: the file isn't a list of records.
@@ -153,7 +153,7 @@ def read_records(folder: Path) -> list[Record]:
 
 
 def send_or_keep(folder: Path, record: Record) -> bool:
-    """Keep a record and send it; where that fails, say how to send it later. Returns whether it was sent."""
+    """Store and send a record; on failure print how to send it later. Return whether it was sent."""
     try:
         keep(folder, record)
         send(folder, record)
@@ -165,7 +165,7 @@ def send_or_keep(folder: Path, record: Record) -> bool:
 
 
 def send(folder: Path, record: Record, last: bool = True) -> str:
-    """Send what the tracking store doesn't have yet of a record; returns the run's id.
+    """Send the parts of a record that the tracking store lacks; return the run's id.
 
     Args:
         folder: where its files lie and what is sent is remembered.

@@ -1,4 +1,4 @@
-"""Files of the Visualization Toolkit that ParaView opens: images (.vti), lines (.vtp) and a series of them (.pvd).
+"""VTK files for ParaView: images (.vti), polylines (.vtp) and time series (.pvd).
 
 XML with the values inline in base64, each array after its length in bytes (VTK File Formats, "XML file formats"). The
 picture's rows run downwards and VTK's y upwards: y is minus the row, so that ParaView shows the picture as it is.
@@ -20,7 +20,7 @@ _TYPES = {"f4": "Float32", "u1": "UInt8", "i8": "Int64"}
 
 
 def write_vti(path: str | Path, arrays: Mapping[str, NDArray[np.generic]], steps: Sequence[float]) -> None:
-    """An image of point data.
+    """Write an image of point data (.vti).
 
     Args:
         path: ``….vti``; written whole or not at all.
@@ -55,7 +55,7 @@ def write_vtp(
     steps: Sequence[float],
     values: Mapping[str, Sequence[NDArray[np.floating]]] | None = None,
 ) -> None:
-    """Polylines.
+    """Write polylines (.vtp).
 
     Args:
         path: ``….vtp``; written whole or not at all.
@@ -80,7 +80,7 @@ def write_vtp(
 
 
 def write_pvd(path: str | Path, files: Mapping[str, float]) -> None:
-    """A series: file names, beside the ``….pvd``, to their times."""
+    """Write a time series (.pvd) of files beside it, file name to time."""
     parts = "".join(
         f'<DataSet timestep="{time:.9g}" group="" part="0" file={quoteattr(name)}/>' for name, time in files.items()
     )

@@ -1,4 +1,4 @@
-"""Outputs are written beside their place and moved into it when whole, and never over what is not this program's."""
+"""Atomic outputs: written beside their target, moved when complete, and never over files of other programs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCHEMA = 2  # of result files that are read back; a change of their keys raises 
 
 @contextmanager
 def write_whole(path: str | Path) -> Iterator[Path]:
-    """A temporary path of the same suffix beside ``path``, moved over it when the block ends without an exception.
+    """Yield a temporary path beside ``path`` (same suffix), moved over it if the block ends without an exception.
 
     Works for a file and, where the block makes a directory of it, for a folder. An older folder is replaced only where
     this program made it or it is empty (``is_replaceable``).
@@ -58,7 +58,7 @@ def write_whole(path: str | Path) -> Iterator[Path]:
 
 
 def clear_unfinished(folder: Path) -> None:
-    """Remove what a run that was killed left half written in a folder; nobody may be writing there.
+    """Remove partial outputs of a killed run from a folder; no other process may be writing there.
 
     A folder of results that was whole, but not yet in its place, is put there.
     """
@@ -75,7 +75,7 @@ def clear_unfinished(folder: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """See that a folder, or one that is to be made, can be written; nothing is left in it, or made.
+    """Check that a folder, existing or to be created, is writable; nothing is created.
 
     Raises:
         InputError: it can't: it is read-only, a file is in its place, or the disk is full.
@@ -93,7 +93,7 @@ def check_writable(folder: Path) -> None:
 
 
 def summary_of(folder: Path) -> dict[str, Any] | None:
-    """``summary.json`` of a folder that this program made; None where there is none or another wrote it."""
+    """Return ``summary.json`` of a folder written by this program, or None."""
     try:
         found = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -105,5 +105,5 @@ def summary_of(folder: Path) -> dict[str, Any] | None:
 
 
 def is_replaceable(folder: Path) -> bool:
-    """Whether nothing of others is lost with a folder: this program made it, or it is empty."""
+    """Return whether a folder may be replaced: this program wrote it, or it is empty."""
     return summary_of(folder) is not None or not any(folder.iterdir())
