@@ -14,7 +14,7 @@ from pydicom.fileset import FileSet
 
 from cardiac_motion.cine.cases import CineCases
 from cardiac_motion.cine.read import read_cine
-from cardiac_motion.cine.study import cines_of, format_listing, match_view
+from cardiac_motion.cine.study import cines_of, format_listing
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.whole_files import PROGRAM
@@ -145,17 +145,6 @@ def test_a_folder_of_videos_and_of_folders_of_images(tmp_path: Path) -> None:
     cases = CineCases(str(tmp_path))
     assert [entry["case"] for entry in cases.entries] == ["a", "b", "c"]
     assert [cases[i]["cine"].shape[1] for i in range(3)] == [T] * 3
-
-
-@pytest.mark.parametrize(
-    ("words", "view"),
-    [
-        ("A4C", "apical_4ch"), ("Apical four chamber", "apical_4ch"), ("AP4 zoom", "apical_4ch"), ("A2C", "apical_2ch"),
-        ("Apical long axis", "apical_long_axis"), ("PLAX", "parasternal_long_axis"), ("Vascular", None), (None, None),
-    ],
-)  # fmt: skip
-def test_views_in_the_words_of_headers(words: str | None, view: str | None) -> None:
-    assert match_view(words) == view
 
 
 def avi(path: Path, values: np.ndarray) -> None:

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from cardiac_motion.haemodynamics.derivatives import divergence, q_criterion, strain_rate, velocity_gradient, vorticity
+from cardiac_motion.haemodynamics.derivatives import divergence, strain_rate, velocity_gradient, vorticity
 from tests.haemodynamics.flows import grid, hill, lamb_oseen, lamb_oseen_vorticity, taylor_green
 
 STEP = 0.25
@@ -22,7 +22,7 @@ def test_what_lies_outside_the_mask_changes_nothing():
     mask = torch.hypot(Y, X) < 8
     velocity = lamb_oseen(Y, X)
     spoilt = torch.where(mask, velocity, 1e6)
-    for measure in (vorticity, divergence, q_criterion):
+    for measure in (vorticity, divergence):
         assert (
             measure(velocity[None], (1, 1), mask[None]).equal(measure(spoilt[None], (1, 1), mask[None]))
             or (measure(velocity[None], (1, 1), mask[None]) - measure(spoilt[None], (1, 1), mask[None]))
@@ -59,12 +59,6 @@ def test_strain_rate_of_shear_and_rows_of_another_height():
     rate = strain_rate(velocity, (2.0, 1.0))
     assert rate[0, 0, 1].allclose(torch.tensor(0.75, dtype=torch.float64))
     assert rate[0, 0, 0].abs().max() == 0
-
-
-def test_q_is_positive_in_the_core_and_negative_outside():
-    found = q_criterion(lamb_oseen(Y, X, core=4.0)[None], (STEP, STEP))[0]
-    radius = torch.hypot(Y, X)
-    assert (found[radius < 3.9] > 0).all() and (found[(radius > 5.0) & (radius < 15)] < 0).all()
 
 
 def test_a_pixel_alone_has_no_derivative():

@@ -15,7 +15,6 @@ from cardiac_motion.ventricle.contours import _signed_area as signed_area
 from cardiac_motion.ventricle.contours import (
     blood_pool_masks,
     fit_contour,
-    mask_contour,
     smooth_boundary,
     wall_contours,
     wall_lines,
@@ -50,23 +49,6 @@ def test_signed_area_of_a_corner_is_exact() -> None:
     """Two squares above each other and one beside the upper: three, clockwise as displayed."""
     corner = np.array([[0, 0], [0, 2], [1, 2], [1, 1], [2, 1], [2, 0]], float)
     assert signed_area(corner) == 3 and signed_area(corner[::-1]) == -3 and signed_area(corner + [5, -9]) == 3
-
-
-@pytest.mark.parametrize("as_tensor", [False, True])
-def test_contour_of_a_disc(as_tensor: bool) -> None:
-    mask: Any = torch.from_numpy(disc(30)) if as_tensor else disc(30)
-    contour = mask_contour(mask)
-    distance = np.hypot(contour[:, 0] - 50, contour[:, 1] - 60)
-    assert np.abs(distance - 30).max() < 1
-    assert clockwise(contour) and contour[0, 0] == contour[:, 0].min()
-
-
-def test_contour_is_that_of_the_largest_piece_even_at_the_border() -> None:
-    mask = disc(30, centre=(10, 10)) | disc(5, centre=(90, 110))
-    mask[15, 15] = False
-    contour = mask_contour(mask)
-    assert contour.max() < 45
-    assert dice(polygon2mask(mask.shape, contour), disc(30, centre=(10, 10))) > 0.99
 
 
 @pytest.mark.parametrize(
@@ -165,10 +147,9 @@ def test_bad_input(change: dict[str, Any], match: str) -> None:
         blood_pool_masks(**arguments)
 
 
-@pytest.mark.parametrize("function", [mask_contour, fit_contour])
-def test_an_empty_mask_has_no_contour(function: Any) -> None:
+def test_an_empty_mask_has_no_contour() -> None:
     with pytest.raises(InputError, match="the mask is empty"):
-        function(np.zeros((10, 10), dtype=bool))
+        fit_contour(np.zeros((10, 10), dtype=bool))
 
 
 @pytest.fixture
@@ -212,21 +193,6 @@ def test_wall_of_a_ventricle() -> None:
 def test_no_wall() -> None:
     with pytest.raises(InputError, match="cine 3: no myocardium"):
         wall_contours(disc(30).astype(int), name="cine 3")
-
-
-def test_contour_of_a_square_to_the_half_pixel() -> None:
-    """The boundary lies half-way between the pixels' centres; the longest of its curves is taken, holes are none."""
-    mask = np.zeros((20, 30))
-    mask[4:12, 6:20] = 0.1
-    mask[7:9, 9:12] = 0
-    contour = mask_contour(mask)
-    assert contour.min(0).tolist() == [3.5, 5.5] and contour.max(0).tolist() == [11.5, 19.5]
-    assert contour[0, 0] == 3.5 and clockwise(contour)
-    steps = np.linalg.norm(contour - np.roll(contour, 1, axis=0), axis=1)
-    assert steps.max() <= 1 and len(np.unique(contour, axis=0)) == len(contour), "closed, and no point twice"
-    row, column = contour.T
-    area = 0.5 * abs(np.sum(column * np.roll(row, -1) - np.roll(column, -1) * row))
-    assert area == pytest.approx(8 * 14 - 4 / 8), "less the four corners that are cut"
 
 
 def horseshoe(row: int, column: int, size: tuple[int, int]) -> np.ndarray:

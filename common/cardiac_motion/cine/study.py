@@ -34,14 +34,6 @@ ALIKE = 0.8  # least correlation of neighbouring pictures that are a cine among 
 DAY = 86400.0  # s
 CLOCKS = ("AcquisitionDateTime", "AcquisitionTime", "ContentTime", "InstanceCreationTime")
 MULTI_FRAME = "1.2.840.10008.5.1.4.1.1.3"  # ultrasound multi-frame, the retired one and the present one
-VIEWS = (
-    ("apical_4ch", r"\b(a4c|4ch|ap ?4|apical[ -]?4|apical four|4[ -]chamber|four[ -]chamber)"),
-    ("apical_2ch", r"\b(a2c|2ch|ap ?2|apical[ -]?2|apical two|2[ -]chamber|two[ -]chamber)"),
-    ("apical_long_axis", r"\b(alax|aplax|a3c|3ch|ap ?3|apical[ -]?3|apical long|apical three|3[ -]chamber)"),
-    ("parasternal_long_axis", r"\b(plax|parasternal long)"),
-    ("parasternal_short_axis", r"\b(psax|sax|parasternal short|short axis)"),
-    ("subcostal", r"\bsubcostal"),
-)
 
 
 @dataclass
@@ -142,11 +134,6 @@ def format_listing(cines: Sequence[StudyCine]) -> str:
     ]
     widths = [max(len(row[k]) for row in rows) for k in range(5)]
     return "\n".join("  " + "  ".join(f"{w:<{n}}" for w, n in zip(row, widths, strict=True)).rstrip() for row in rows)
-
-
-def match_view(words: str | None) -> str | None:
-    """The project's name of a view that a header names in its own words, or None."""
-    return next((name for name, pattern in VIEWS if words and re.search(pattern, words.lower())), None)
 
 
 def _walk(root: Path) -> list[_Folder]:

@@ -93,20 +93,3 @@ def strain_rate(velocity: Tensor, steps: Sequence[float] = (1.0, 1.0), mask: Ten
     """
     gradient = velocity_gradient(velocity, steps, mask)
     return 0.5 * (gradient + gradient.transpose(1, 2))
-
-
-def q_criterion(velocity: Tensor, steps: Sequence[float] = (1.0, 1.0), mask: Tensor | None = None) -> Tensor:
-    """Q = ½(‖Ω‖² − ‖S‖²) ``[T, H, W]`` (Hunt, Wray and Moin 1988): positive where turning outweighs straining.
-
-    In a plane S² + Ω² has the one eigenvalue −Q but for divergence, so that λ₂ < 0 (Jeong and Hussain 1995,
-    10.1017/S0022112095000462) finds the same vortices.
-
-    Examples:
-        >>> row, column = torch.meshgrid(torch.arange(5.0) - 2, torch.arange(5.0) - 2, indexing="ij")
-        >>> q_criterion(torch.stack([-column, row])[None]).unique().tolist()  # rigid: ω²/4
-        [1.0]
-        >>> q_criterion(torch.stack([row, -column])[None]).unique().tolist()  # a saddle
-        [-1.0]
-    """
-    gradient = velocity_gradient(velocity, steps, mask)
-    return -0.5 * torch.einsum("tijhw,tjihw->thw", gradient, gradient)

@@ -17,7 +17,6 @@ from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
 from cardiac_motion.fields.points import field_at, step_forward
-from cardiac_motion.haemodynamics.derivatives import velocity_gradient
 
 Array = NDArray[np.float64]
 
@@ -70,32 +69,18 @@ def stream_function(velocity: Tensor, steps: Sequence[float], mask: Tensor) -> T
     return found
 
 
-def stream_line(
-    velocity: Tensor, start: Sequence[float], mask: Tensor, step: float = 0.5, length: int = 400, back: bool = False
-) -> Tensor:
-    """Points ``[P, 2]`` (row, column; pixels) of the stream line from a point until it leaves the pool or stops.
+def stream_lines(
+    velocity: Tensor, starts: Tensor, mask: Tensor, step: float = 0.5, length: int = 400, back: bool = False
+) -> list[Tensor]:
+    """Points ``[P, 2]`` (row, column; pixels) of the stream lines of points until they leave the pool or stop.
 
     Args:
         velocity: ``[2, H, W]`` in pixels a unit of time (only its direction counts).
-        start: (row, column).
+        starts: ``[S, 2]`` (row, column).
         mask: ``[H, W]`` bool.
         step: pixels, by the classical Runge-Kutta method.
         length: steps at most.
         back: against the flow.
-
-    Examples:
-        >>> right = torch.zeros(2, 8, 8)
-        >>> right[1] = 3.0
-        >>> stream_line(right, (2.0, 1.0), torch.ones(8, 8, dtype=torch.bool), step=1.0, length=3).tolist()
-        [[2.0, 1.0], [2.0, 2.0], [2.0, 3.0], [2.0, 4.0]]
-    """
-    return stream_lines(velocity, torch.tensor([list(start)]), mask, step, length, back)[0]
-
-
-def stream_lines(
-    velocity: Tensor, starts: Tensor, mask: Tensor, step: float = 0.5, length: int = 400, back: bool = False
-) -> list[Tensor]:
-    """``stream_line`` of several points ``[S, 2]`` at once.
 
     Examples:
         >>> right = torch.zeros(2, 8, 8)
@@ -125,18 +110,6 @@ def stream_lines(
         counts = counts + alive.long()
     path = torch.stack(way)
     return [path[: int(n), i] for i, n in enumerate(counts)]
-
-
-def curl_of(psi: Tensor, steps: Sequence[float]) -> Tensor:
-    """The velocity ``[2, H, W]`` of a stream function ``[H, W]``: (−∂ψ/∂column, ∂ψ/∂row), NaN where ψ isn't known.
-
-    Examples:
-        >>> psi = torch.arange(4.0).expand(4, 4)  # grows by 1 a column: all goes up
-        >>> curl_of(psi, (1.0, 1.0))[:, 1, 1].tolist()
-        [-1.0, 0.0]
-    """
-    gradient = velocity_gradient(psi.nan_to_num()[None, None].expand(1, 2, -1, -1), steps, ~psi.isnan()[None])[0, 0]
-    return torch.stack([-gradient[1], gradient[0]])
 
 
 def is_inside(points: Tensor, mask: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike
 from scipy import ndimage
 from scipy.interpolate import RBFInterpolator
 from skimage.draw import polygon, polygon2mask
-from skimage.measure import find_contours
 from skimage.segmentation import active_contour
 
 from cardiac_motion.core.arrays import largest_component
@@ -29,31 +28,6 @@ LAYERS = ("endocardium", "mid-wall", "epicardium")  # of a wall, in the order of
 BOUNDARY_POINTS = 400
 RBF_SMOOTHING = 1e-2
 SMALLEST_MASK = 9
-
-
-def mask_contour(mask: ArrayLike) -> np.ndarray:
-    """The outer boundary of the mask's largest connected component, half-way between its pixels and the others.
-
-    Args:
-        mask: ``[H, W]``, true or non-zero inside.
-
-    Returns:
-        ``[N, 2]`` points, about one a boundary pixel, without repeating the first; they start at the top.
-
-    Raises:
-        InputError: the mask is empty, or not two-dimensional.
-
-    Examples:
-        >>> mask = np.zeros((9, 9))
-        >>> mask[3:6, 3:6] = 1
-        >>> mask_contour(mask).min(axis=0).tolist(), mask_contour(mask).max(axis=0).tolist()
-        ([2.5, 2.5], [5.5, 5.5])
-    """
-    component = np.pad(ndimage.binary_fill_holes(largest_component(_plane(mask))), 1)
-    contour = max(find_contours(component.astype(float), 0.5), key=len)[:-1] - 1
-    if _signed_area(contour) < 0:
-        contour = contour[::-1]
-    return np.roll(contour, -int(np.argmin(contour[:, 0])), axis=0)
 
 
 def fit_contour(mask: ArrayLike, points: int = 100) -> np.ndarray:

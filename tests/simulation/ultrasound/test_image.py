@@ -113,7 +113,7 @@ def test_the_sector_has_its_shape_and_nothing_lies_beyond(scanner, speckle):
     assert frame.min() >= 0 and frame.max() <= 1
     assert (frame[~scanner.sector] == 0).all()
     area = float(scanner.sector.sum()) * scanner.grid.spacing[0] * scanner.grid.spacing[1]
-    assert area == pytest.approx(PROBE.sector_area, rel=0.01)
+    assert area == pytest.approx(PROBE.half_angle * PROBE.depth**2, rel=0.01)
     assert scanner.grid.spacing[0] == scanner.grid.spacing[1]
 
 

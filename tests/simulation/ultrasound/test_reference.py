@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cardiac_motion.simulation.ultrasound.image import Probe, Scanner
-from cardiac_motion.simulation.ultrasound.reference import pymust_echoes, speckle_size
+from cardiac_motion.simulation.ultrasound.reference import pymust_echoes
 
 needs_pymust = pytest.mark.skipif(importlib.util.find_spec("pymust") is None, reason="needs PyMUST")
 NEAR, FAR, SIDE = 44.0, 66.0, 0.25  # mm, mm, sine: the region that is compared
@@ -32,6 +32,26 @@ def both(points, amplitudes, density, probe, side=SIDE):
     columns = scanner.sines.abs() < side
     reference = pymust_echoes(points, amplitudes, probe, scanner.ranges[rows], scanner.sines[columns])
     return reference, scanner.echoes(points[None], amplitudes, density)[0][rows][:, columns]
+
+
+def speckle_size(envelope):
+    """Full width at half height of an envelope's autocovariance along rows and columns, in samples.
+
+    Args:
+        envelope: [R, U] of uniform scatterers.
+    """
+    centred = envelope.double() - envelope.double().mean()
+    padded = [2 * n for n in envelope.shape]
+    covariance, overlap = (
+        torch.fft.irfft2(torch.fft.rfft2(x, s=padded).abs() ** 2, s=padded) for x in (centred, torch.ones_like(centred))
+    )
+    covariance = covariance / overlap.clamp_min(0.5)
+    found = []
+    for line in (covariance[: envelope.shape[0] // 2, 0], covariance[0, : envelope.shape[1] // 2]):
+        line = line / line[0]
+        first = int((line < 0.5).double().argmax())
+        found.append(2 * (first - 1 + float((line[first - 1] - 0.5) / (line[first - 1] - line[first]))))
+    return found[0], found[1]
 
 
 def test_speckle_size_is_the_width_of_the_autocovariance():

@@ -114,11 +114,6 @@ class Probe:
         """mm."""
         return self.elements * self.pitch
 
-    @property
-    def sector_area(self) -> float:
-        """mm²."""
-        return self.half_angle * self.depth**2
-
     def element_positions(self) -> np.ndarray:
         """Centres of the elements along the array, mm, [elements]."""
         return (np.arange(self.elements) - (self.elements - 1) / 2) * self.pitch

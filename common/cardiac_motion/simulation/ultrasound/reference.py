@@ -81,26 +81,6 @@ def pymust_echoes(
     return torch.from_numpy(echoes)
 
 
-def speckle_size(envelope: Tensor) -> tuple[float, float]:
-    """Full width at half height of an envelope's autocovariance along rows and columns, in samples.
-
-    Args:
-        envelope: [R, U] of uniform scatterers.
-    """
-    centred = envelope.double() - envelope.double().mean()
-    padded = [2 * n for n in envelope.shape]
-    covariance, overlap = (
-        torch.fft.irfft2(torch.fft.rfft2(x, s=padded).abs() ** 2, s=padded) for x in (centred, torch.ones_like(centred))
-    )
-    covariance = covariance / overlap.clamp_min(0.5)
-    found = []
-    for line in (covariance[: envelope.shape[0] // 2, 0], covariance[0, : envelope.shape[1] // 2]):
-        line = line / line[0]
-        first = int((line < 0.5).double().argmax())
-        found.append(2 * (first - 1 + float((line[first - 1] - 0.5) / (line[first - 1] - line[first]))))
-    return found[0], found[1]
-
-
 def _parameters(pymust: Any, probe: Probe) -> Any:
     param = pymust.utils.Param()
     param.fc = probe.frequency
