@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import rescale, warp
+from cardiac_motion.networks.weights import unwrap
 
 SLOPE = 0.1  # of every LeakyReLU
 DILATIONS = (1, 2, 4, 8, 16, 1)
@@ -307,6 +308,6 @@ class FeatureInferer(Inferer):
 
     def __call__(self, inputs: Tensor, network: nn.Module) -> list[Tensor]:  # type: ignore[override]
         """Features of the moving and the fixed image ``[B, 2C, h, w]`` at levels 1, 2, … of ``inputs [B, 2, H, W]``."""
-        whole: Any = getattr(network, "module", network)  # what a ``DistributedDataParallel`` wraps
+        whole: Any = unwrap(network)
         maps = whole.feature_maps(inputs)
         return [torch.cat(pair, 1) for pair in maps[: self.levels or None]]

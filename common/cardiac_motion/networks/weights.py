@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -11,9 +12,27 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.whole_files import write_whole
 
 
+@runtime_checkable
+class Wraps(Protocol):
+    """What holds a network as its ``module``: ``DistributedDataParallel``, ``AveragedModel``."""
+
+    module: nn.Module
+
+
+def unwrap(network: nn.Module) -> nn.Module:
+    """Return the network itself, of what wraps it.
+
+    Examples:
+        >>> network = nn.Identity()
+        >>> unwrap(nn.DataParallel(network)) is unwrap(network) is network
+        True
+    """
+    return network.module if isinstance(network, Wraps) else network
+
+
 def save_weights(network: nn.Module, path: str | Path) -> None:
     """Write the state of ``network`` (of what a ``DistributedDataParallel`` wraps), floating point in fp16."""
-    state = getattr(network, "module", network).state_dict()
+    state = unwrap(network).state_dict()
     half = {k: (v.half() if v.is_floating_point() else v).cpu() for k, v in state.items()}
     with write_whole(path) as beside:
         torch.save(half, beside)

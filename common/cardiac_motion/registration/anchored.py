@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from cardiac_motion.core.bars import show_bar
 from cardiac_motion.fields.ddf import compose, warp
 from cardiac_motion.registration.midwall import accumulate_fields, correct_step
+from cardiac_motion.registration.network_kinds import RefinesField
 from cardiac_motion.registration.result import RegistrationInferer, RegistrationResult, follow_each_other, register
 
 
@@ -65,10 +66,8 @@ def refine_field(network: nn.Module, image: Tensor, ddf: Tensor) -> Tensor:
         >>> refine_field(nn.Identity(), torch.zeros(1, 2, 4, 4), torch.ones(1, 2, 4, 4)).unique().tolist()
         [1.0]
     """
-    refine = getattr(network, "refine", None)
-    if refine is not None:
-        better: Tensor = refine(image, ddf)
-        return better
+    if isinstance(network, RefinesField):
+        return network.refine(image, ddf)
     return compose(ddf, network(torch.cat([warp(image[:, :1], ddf), image[:, 1:]], 1)))
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 from cardiac_motion.core.arrays import bounding_box, scale_size
 from cardiac_motion.core.bars import show_bar
 from cardiac_motion.fields.ddf import compose, downsample, rescale, warp
+from cardiac_motion.registration.network_kinds import TellsDeviation
 from cardiac_motion.registration.result import (
     RegistrationInferer,
     RegistrationResult,
@@ -75,17 +76,16 @@ class PairwiseInferer(RegistrationInferer):
         network.eval()
         device = next((p.device for p in network.parameters()), inputs.device)
         found, missed, deviations = [], [], []
-        forward_with_deviation = getattr(network, "forward_with_deviation", None)
         name = f"{self.name}{part}".replace(".", " over a ")
         batches = inputs.split(self.batch_size)
         with torch.no_grad():
             for batch in show_bar(batches, name, "batch") if self.progress else batches:
                 batch = batch.to(device).float()
-                if forward_with_deviation is None:
-                    ddf = network(batch)
-                else:
-                    ddf, deviation = forward_with_deviation(batch)
+                if isinstance(network, TellsDeviation):
+                    ddf, deviation = network.forward_with_deviation(batch)
                     deviations.append(deviation.float().cpu())
+                else:
+                    ddf = network(batch)
                 if self.composition:
                     back = network(batch.flip(1))
                     missed.append((ddf + warp(back, ddf)).norm(dim=1, keepdim=True).float().cpu())

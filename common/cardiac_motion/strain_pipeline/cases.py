@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from cardiac_motion.cine.cases import CineCases
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.cine.transforms import cine_transforms
 from cardiac_motion.core.errors import InputError
+
+
+@runtime_checkable
+class OneStudy(Protocol):
+    """A data set that says whether its cines are those of one study."""
+
+    study: bool
 
 
 class StudyCases(CineCases):

@@ -23,6 +23,7 @@ from cardiac_motion.core.plots import check_figures
 from cardiac_motion.evaluation.case_evaluator import CaseEvaluator
 from cardiac_motion.registration.result import RegistrationResult
 from cardiac_motion.strain_pipeline.cache import StrainCache, measure_cached, time_block
+from cardiac_motion.strain_pipeline.cases import OneStudy
 from cardiac_motion.strain_pipeline.measures.followup import read_earlier
 from cardiac_motion.strain_pipeline.measures.measures import SEGMENTS, StrainMeasures
 from cardiac_motion.strain_pipeline.measures.repeats import RepeatsResult
@@ -118,7 +119,7 @@ class StrainEvaluator(CaseEvaluator):
         Raises:
             InputError: as ``CaseEvaluator.run``, or no cine of a study shows an apical view.
         """
-        if getattr(self.dataset, "study", False) and not self.listed:
+        if isinstance(self.dataset, OneStudy) and self.dataset.study and not self.listed:
             self.choose()
         super().run(global_epoch)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.evaluation import figures
+from cardiac_motion.networks.weights import unwrap
 from cardiac_motion.training.trainer import RegistrationTrainer
 
 HALVINGS = (0.4, 0.6, 0.8)
@@ -53,7 +54,7 @@ class FlowExamples:
         if idist.get_rank():
             return
         self.pairs = self.pairs or [self.dataset[i] for i in self.indices if i < len(self.dataset)]
-        network = getattr(engine.network, "module", engine.network)
+        network = unwrap(engine.network)
         network.eval()
         with torch.no_grad():
             found = [network(pair["image"][None].to(engine.state.device)).float().cpu()[0] for pair in self.pairs]

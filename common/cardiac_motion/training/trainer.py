@@ -11,7 +11,7 @@ import logging
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import ignite.distributed as idist
 import torch
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.networks.weights import save_weights
+from cardiac_motion.networks.weights import save_weights, unwrap
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,14 @@ def batch_loss(engine: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         return fields[-1], engine.loss_function(fields, **batch)
     ddf = ddf.float()
     return ddf, engine.loss_function(ddf, **batch)
+
+
+@runtime_checkable
+class ChangesByEpoch(Protocol):
+    """A data set or sampler whose items are others in each epoch."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the items of this epoch."""
 
 
 class RegistrationTrainer(SupervisedTrainer):
@@ -104,9 +112,9 @@ class RegistrationTrainer(SupervisedTrainer):
 
     def _begin_epoch(self, engine: Engine) -> None:
         torch.manual_seed((self.seed + 100_003 * self.state.epoch) % 2**63)
-        dataset = getattr(self.loader, "dataset", None)
-        for part in (dataset, getattr(self.loader, "sampler", None)):
-            getattr(part, "set_epoch", lambda epoch: None)(self.state.epoch)
+        for part in (getattr(self.loader, name, None) for name in ("dataset", "sampler")):
+            if isinstance(part, ChangesByEpoch):
+                part.set_epoch(self.state.epoch)
 
     def _iteration(self, engine: Any, batchdata: Batch) -> dict[str, Any]:
         self.network.train()
@@ -227,7 +235,7 @@ class StartWeights:
     def __call__(self, engine: RegistrationTrainer) -> None:
         if engine.state.epoch:
             return
-        network = getattr(engine.network, "module", engine.network)
+        network = unwrap(engine.network)
         _load(CheckpointLoader(self.path, {"model": network}, map_location=engine.state.device), engine)  # type: ignore
 
 
@@ -318,7 +326,7 @@ class Weights:
         self._averaged.update_parameters(self._network)
 
     def attach(self, engine: RegistrationTrainer) -> None:
-        self._network = getattr(engine.network, "module", engine.network)
+        self._network = unwrap(engine.network)
         if self.mean:
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._average)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._save)
