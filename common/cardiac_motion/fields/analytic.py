@@ -49,7 +49,7 @@ class Phantom:
         return self.moved(self.rest(points, at), to) - points
 
     def covers(self, points: Array, at: float) -> NDArray[np.bool_]:
-        """Which of ``points`` [N, 2] the body covers at ``at``: [N]."""
+        """Return which of ``points`` [N, 2] lie in the body at ``at``: [N]."""
         return self.inside(self.rest(points, at))
 
 

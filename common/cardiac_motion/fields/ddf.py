@@ -66,7 +66,7 @@ class _Normalised(torch.autograd.Function):
 
 
 def sample(image: Tensor, points: Tensor, mode: str = "bilinear", padding: str = "border") -> Tensor:
-    """Values of an image at points.
+    """Sample an image at points.
 
     Args:
         image: ``[B, C, *S]``.
@@ -110,7 +110,7 @@ def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear", padding: str = "bor
 
 
 def compose(first: Tensor, second: Tensor) -> Tensor:
-    """The one field that does what ``first`` and then ``second`` do: ``second(p) + first(p + second(p))``.
+    """Compose two fields, ``first`` then ``second``: ``second(p) + first(p + second(p))``.
 
     ``warp(warp(image, first), second)`` is ``warp(image, compose(first, second))`` up to interpolation. It is
     φ¹∘φ², the first line of SSMSR eq. 5. The expanded lines there, and NMSR eq. 4, exchange the two fields under the
@@ -162,7 +162,7 @@ def downsample(image: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def invert(ddf: Tensor, iterations: int = 50, tolerance: float = 1e-3) -> Tensor:
-    """The inverse field by fixed-point iteration, ``v ← −u(p + v(p))`` (Chen et al. 2008).
+    """Invert a field by fixed-point iteration, ``v ← −u(p + v(p))`` (Chen et al. 2008).
 
     Args:
         ddf: ``[B, d, *S]`` in voxels, without folding.
@@ -304,7 +304,7 @@ def smooth(ddf: Tensor, sigma: float) -> Tensor:
 
 
 def change_grids(ddf: Tensor, fixed_affine: np.ndarray, moving_affine: np.ndarray) -> Tensor:
-    """The same mapping for a moving image that lies elsewhere: from its voxels to millimetres, and to fixed voxels.
+    """Express the same mapping for a moving image with another affine: its voxels to millimetres to fixed voxels.
 
     ``ddf [B, 3, *S]`` leads from voxel p of the fixed grid to voxel p + u of a moving grid of the same size. What comes
     back is v, in voxels of the fixed grid, with ``fixed_affine(p + v) = moving_affine(p + u)`` in millimetres.

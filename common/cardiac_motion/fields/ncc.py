@@ -99,7 +99,7 @@ def _spread(windows: Tensor, radius: int, stride: int, size: Sequence[int]) -> T
 
 
 def box_sum(x: Tensor, width: int) -> Tensor:
-    """Sums over the windows of ``width`` pixels a side that lie inside ``x [B, C, *S]``; ``width`` is odd.
+    """Return the sums over the windows of ``width`` pixels a side that lie inside ``x [B, C, *S]``; ``width`` is odd.
 
     Examples:
         >>> box_sum(torch.arange(5.0).view(1, 1, 1, 5).expand(1, 1, 3, 5), 3).tolist()  # 3 × 3 windows

@@ -14,7 +14,7 @@ from cardiac_motion.fields.ddf import sample
 
 
 def field_at(ddf: Tensor, points: Tensor) -> Tensor:
-    """The vectors of ``ddf [2, H, W]`` at ``points [P, 2]`` (row, column, pixels): ``[P, 2]``.
+    """Return the vectors of ``ddf [2, H, W]`` at ``points [P, 2]`` (row, column, pixels): ``[P, 2]``.
 
     Examples:
         >>> ddf = torch.zeros(2, 4, 4)
@@ -26,7 +26,7 @@ def field_at(ddf: Tensor, points: Tensor) -> Tensor:
 
 
 def step_forward(points: Tensor, ddf: Tensor, iterations: int = 30, tolerance: float = 1e-3) -> Tensor:
-    """Where the points of frame t lie in frame t+1.
+    """Return the positions in frame t+1 of the points of frame t.
 
     Args:
         points: ``[P, 2]`` in frame t (row, column; pixels).
@@ -48,7 +48,8 @@ def step_forward(points: Tensor, ddf: Tensor, iterations: int = 30, tolerance: f
 
 
 def step_backward(points: Tensor, ddf: Tensor) -> Tensor:
-    """Where the points ``[P, 2]`` of frame t+1 lay in frame t: exactly what the contract's ``ddf [2, H, W]`` says.
+    """Return the positions in frame t of the points ``[P, 2]`` of frame t+1: exactly what the contract's ``ddf [2, H,
+    W]`` says.
 
     Examples:
         >>> ddf = torch.zeros(2, 8, 8)

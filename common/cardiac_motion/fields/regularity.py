@@ -1,4 +1,4 @@
-"""How regular a field is: its gradient, the determinant of its Jacobian, folding."""
+"""Regularity of displacement fields: gradient, Jacobian determinant, folding."""
 
 from __future__ import annotations
 
