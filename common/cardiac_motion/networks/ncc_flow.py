@@ -184,7 +184,7 @@ class Stage(nn.Module):
     def forward(
         self, image: Tensor, standard: Tensor, flow: Tensor, before: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The next flow and the trunk's features.
+        """Return the next flow and the trunk's features.
 
         Args:
             image: ``[B, 2, H, W]``.
@@ -262,7 +262,7 @@ class NCCFlow(nn.Module):
         nn.init.constant_(self.spread.bias, math.log(START))  # type: ignore[arg-type]
 
     def forward(self, image: Tensor, pyramid: bool = False) -> Tensor | list[Tensor]:
-        """The field of a pair.
+        """Return the field of a pair.
 
         Args:
             image: ``[B, 2, H, W]``, moving and fixed, unit range.

@@ -197,7 +197,7 @@ class PWCNet(nn.Module):
                 )
 
     def forward(self, image: Tensor, pyramid: bool = False, evidence: bool = False) -> Tensor | list[Tensor]:
-        """The field of a pair.
+        """Return the field of a pair.
 
         Args:
             image: ``[B, 2, H, W]``, moving and fixed, unit range.

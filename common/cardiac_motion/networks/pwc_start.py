@@ -23,7 +23,7 @@ _LAST = str(len(DILATIONS))  # of a contextual sub-network: the layer that gives
 
 
 def estimator_channels(network: PWCNet, level: int, layers: int) -> list[Channel]:
-    """What the channels are that follow ``layers`` convolutions of a level's estimator, in order.
+    """Describe the channels that follow ``layers`` convolutions of a level's estimator, in order.
 
     Args:
         network: of skip-concatenated estimators.
@@ -46,7 +46,7 @@ def estimator_channels(network: PWCNet, level: int, layers: int) -> list[Channel
 
 
 def rearrange(weight: Tensor, have: Sequence[Channel], want: Sequence[Channel], axis: int) -> Tensor:
-    """A layer's weight with its inputs in another order; 0 for those it never had.
+    """Reorder the inputs of a layer's weight; inputs that it never had get 0.
 
     Examples:
         >>> rearrange(torch.tensor([[1.0, 2.0]]), [("a", 0), ("b", 0)], [("b", 0), ("c", 0)], 1).tolist()
@@ -61,7 +61,7 @@ def start_weights(network: PWCNet, other: PWCNet, state: Mapping[str, Tensor]) -
     """A state for ``network`` from that of ``other``, whose pyramid, estimators and contexts are as wide.
 
     Raises:
-        InputError: they are not.
+        InputError: their widths differ.
     """
     finest = other.finest
     contexts = sorted(int(k) for k in other.contexts)
@@ -111,7 +111,7 @@ def _rescale_inputs(weight: Tensor, channels: Sequence[Channel], finer: int, axi
 
 
 def start_from(network: PWCNet, other: PWCNet, path: str | Path) -> PWCNet:
-    """``network`` with start weights from those of ``other`` in a file.
+    """Initialise ``network`` from the weights of ``other`` in a file.
 
     Raises:
         InputError: no such file, or another network's.

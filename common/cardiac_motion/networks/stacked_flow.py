@@ -143,7 +143,7 @@ class StackedFlow(nn.Module):
             getattr(self, name).requires_grad_(name == stage)
 
     def forward(self, image: Tensor, pyramid: bool = False) -> Tensor | list[Tensor]:
-        """The field of a pair.
+        """Return the field of a pair.
 
         Args:
             image: ``[B, 2, H, W]``, moving and fixed, unit range.
@@ -180,13 +180,13 @@ class StackedFlow(nn.Module):
 
 
 def enlarge(field: Tensor, image: Tensor) -> Tensor:
-    """A field in pixels of ``image`` on a coarser grid, on the image's own grid."""
+    """Resample a coarse flow (in pixels of ``image``) to the image grid."""
     ratio = field.new_tensor([n / m for n, m in zip(image.shape[2:], field.shape[2:], strict=True)])
     return rescale(field / ratio.view(1, 2, 1, 1), image.shape[2:])
 
 
 def measure_fit(pair: Tensor, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """A field, its length, and the brightness error ``[B, 1, H, W]`` that it leaves."""
+    """Return a field, its length, and the brightness error ``[B, 1, H, W]`` that it leaves."""
     error = (pair[:, 1:] - warp(pair[:, :1], field)).abs()
     return field, field.norm(dim=1, keepdim=True), error
 

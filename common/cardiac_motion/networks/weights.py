@@ -39,7 +39,7 @@ def save_weights(network: nn.Module, path: str | Path) -> None:
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """The state that ``save_weights`` wrote.
+    """Read the state that ``save_weights`` wrote.
 
     Raises:
         InputError: no such file, or no weights.
@@ -75,7 +75,7 @@ def load_weights(network: nn.Module, path: str | Path | None, device: torch.devi
 
 
 def require_weights(path: str | Path | None, config: str = "train.json", option: str = "--checkpoint") -> None:
-    """Refuse to run a network that nobody trained.
+    """Raise InputError for a network without trained weights.
 
     Args:
         path: of the weights.
