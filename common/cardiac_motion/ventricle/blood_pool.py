@@ -1,4 +1,4 @@
-"""The pool that blood is in: its long axis, and what is wrong with one before anything is computed."""
+"""Blood pool masks: their long axis, and validation before anything is computed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LongAxis:
 
     @property
     def length(self) -> float:
-        """Of the pool."""
+        """Long-axis length, base to apex, in pixels."""
         return float(np.linalg.norm(self.apex - self.base))
 
     def axial_distance(self, places: Array) -> Array:

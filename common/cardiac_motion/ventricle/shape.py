@@ -1,4 +1,4 @@
-"""How plausible a wall's shape is: principal components of expert endocardial contours, and a distance to them.
+"""Plausibility of a wall's shape: principal components of expert endocardial contours, and a distance to them.
 
 A contour is resampled to as many points on either side of the apex, laid along its own long axis and measured in its
 length; mean and leading components over many patients, at end-diastole and at end-systole, are the prior (Cootes et al.
