@@ -1,4 +1,4 @@
-"""What registers: test-time training, pairwise inference, losses, atlases."""
+"""Registration: test-time optimisation, pairwise inference, losses, atlases."""
 
 import lazy_loader as lazy
 

@@ -1,4 +1,4 @@
-"""State of a registration that takes long, kept after each scale, so that what was killed goes on where it was."""
+"""Checkpoints of a multi-scale registration after each scale, so that an interrupted run resumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Motion from frame to frame that agrees with motion over several frames: least squares over all gaps.
+"""Frame-to-frame motion consistent with motion over several frames: least squares over all gaps.
 
 Fields between neighbours add up their errors over a beat; a field over eight frames has one error, if a larger one.
 Each field found over a gap of g frames is a measurement of g steps composed; the steps are corrected so that the

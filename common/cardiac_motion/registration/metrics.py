@@ -1,4 +1,4 @@
-"""How well a field registers: the papers' reconstruction measures, and its regularity."""
+"""Registration metrics: the papers' reconstruction measures and the regularity of the field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The motion of a wall from its inside: what lies on its borders and ends follows the wall, whatever is beside it.
+"""Mid-wall affine regularisation: the borders and ends of the wall take motion fitted inside it.
 
 A field is found from windows, and a window on the border of a wall sees both the wall and what it slides along, the
 blood or the tissue around; the motion found there is a mean of both, and at the two ends of the wall, where it moves

@@ -1,4 +1,4 @@
-"""One scale of a registration at test time, as an optimisation problem: its images, its loss, and how many steps."""
+"""One scale of test-time registration as an optimisation problem: images, loss, number of steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well labels overlap: Dice, soft and hard, and the 95 % Hausdorff distance."""
+"""Label overlap: soft and hard Dice, and the 95 % Hausdorff distance."""
 
 from __future__ import annotations
 

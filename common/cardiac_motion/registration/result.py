@@ -1,4 +1,4 @@
-"""What a registration gives, and what every inferer of the bundles is."""
+"""Result of a registration, and the base class of the bundles' inferers."""
 
 from __future__ import annotations
 
