@@ -30,7 +30,7 @@ class LongAxis:
 
     @property
     def length(self) -> float:
-        """Long-axis length, base to apex, in pixels."""
+        """Long-axis length, base to apex, in the unit of the steps."""
         return float(np.linalg.norm(self.apex - self.base))
 
     def axial_distance(self, places: Array) -> Array:
