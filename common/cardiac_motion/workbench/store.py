@@ -10,6 +10,7 @@ import shutil
 import threading
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from cardiac_motion.workbench.messages import say_plainly
 ID = re.compile(r"[0-9a-f]{32}")
 LOOK = 0.3  # seconds between two looks at how far the jobs are
 CANCELLED = 499
+IN_MEMORY = 64  # results that the server remembers
 MOST_RESULTS = 400  # of a case that are kept, so that undo and redo need no worker
 
 Change = Callable[[Edits, Mapping[str, Any], Mapping[str, Any] | None], dict[str, Any]]
@@ -78,6 +80,8 @@ class Store:
         self.lock = threading.RLock()
         self.locks: dict[str, threading.Lock] = {}
         self.jobs: dict[str, tuple[Job, Path, dict[str, Any]]] = {}  # and how far they are
+        self.logs: dict[str, list[dict[str, Any]]] = {}
+        self.found: OrderedDict[str, dict[str, Any]] = OrderedDict()  # the latest results, by digest
         self.watchers: set[Callable[[], object]] = set()
         self.closed = threading.Event()
         self.costs = self._read_costs()
@@ -188,7 +192,8 @@ class Store:
         done, undone = history(log)
         results = self.results(name)
         return {
-            **case, "progress": self.progress(name), "results": results, "log": log, "revision": len(log),
+            **case, "progress": self.progress(name), "results": results, "revision": len(log),
+            "log": [{key: value for key, value in entry.items() if key != "edits"} for entry in log],
             "edits": state_of(log), "can": {"undo": bool(done), "redo": bool(undone)},
             "methods": {method: found["row"] for method, found in self._current(name).items()},
             "manual": describe_changes(log), "files_current": self.files_current(name),
@@ -363,6 +368,7 @@ class Store:
         self.cancel(name)
         with self.lock:
             self.known.pop(name, None)
+            self.logs.pop(name, None)
             shutil.rmtree(place, ignore_errors=True)
         self._tell()
 
@@ -389,12 +395,21 @@ class Store:
 
     def find(self, name: str, method: str, edits: Mapping[str, Any]) -> dict[str, Any] | None:
         """``result`` and ``row`` of a method with these edits; None where it was not measured so."""
-        path = self.place(name) / "results" / f"{self.digest(name, method, edits)}.json.gz"
+        key = self.digest(name, method, edits)
+        path = self.place(name) / "results" / f"{key}.json.gz"
+        with self.lock:
+            known = self.found.get(f"{name} {key}")
+        if known is not None:
+            return known
         try:
             found: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
-            return found
         except (OSError, ValueError, EOFError):
             return None
+        with self.lock:
+            self.found[f"{name} {key}"] = found
+            while len(self.found) > IN_MEMORY:
+                self.found.popitem(last=False)
+        return found
 
     def methods_of(self, name: str) -> list[str]:
         """The methods whose fields are kept."""
@@ -418,8 +433,9 @@ class Store:
     def log(self, name: str) -> list[dict[str, Any]]:
         """All steps of a case."""
         path = self.place(name) / "log.json"
-        found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-        return found
+        if name not in self.logs:
+            self.logs[name] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        return self.logs[name]
 
     def has_motion(self, name: str, method: str) -> bool:
         """Whether the fields of a method are kept."""
@@ -483,6 +499,7 @@ class Store:
             entry |= {"when": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "who": who, "method": method, "edits": edits}
             with write_whole(self.cases / name / "log.json") as beside:
                 beside.write_text(json.dumps([*log, entry]), encoding="utf-8")
+            self.logs[name] = [*log, entry]
             status = "measured" if measured else self.known[name]["status"]
             self.update(name, failed=None, revision=len(log) + 1, methods=self._rows(name), status=status)
             answer = self.show(name)
