@@ -12,7 +12,7 @@ if __name__ == "__main__":
     known = sorted(
         f.stem
         for f in Path(__file__).parent.glob("*.py")
-        if f.stem not in ("__init__", "__main__", "results", "fields")
+        if f.stem not in ("__init__", "__main__", "results", "fields", "fuzz_readers")
     )
     names = sys.argv[1:] or known
     if set(names) - set(known):
