@@ -58,3 +58,10 @@ def test_pixels_that_are_not_square_are_shown_as_they_are(tmp_path, frames, aspe
     figures.arrows(frames[0], [torch.ones(2, 60, 90)], ["s"], mask, tmp_path / "a.png", aspect=aspect)
     tall, wide = iio.imread(tmp_path / "a.png").shape[:2]
     assert (tall - 0.3 * 110) / wide == pytest.approx(aspect * 60 / 90, rel=0.05)
+
+
+def test_of_a_long_cine_every_nth_frame_is_in_the_movie(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "LONGEST_MOVIE", 5)
+    cine, points = torch.rand(12, 24, 32), torch.full((12, 1, 2), 10.0)
+    figures.draw_movie(cine, points, tmp_path / "m.mp4", tmp_path / "m.png")
+    assert len(iio.imread(tmp_path / "m.mp4")) == 4 and (tmp_path / "m.png").is_file()
