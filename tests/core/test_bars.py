@@ -44,7 +44,7 @@ def test_a_case_has_one_bar_that_names_its_step(monkeypatch, capsys):
     errors = capsys.readouterr().err
     assert places == sorted(places) and bar.done == pytest.approx(4.0) and bar.bar.n == pytest.approx(4.0)
     assert places[:4] == [0.0, 0.25, 1.0, 1.375], "a loop goes half of the way that its step has left"
-    assert "heart, wall" in errors and "heart, motion" in errors and "a loop" not in errors
+    assert "heart, wall: " in errors and "heart, motion: " in errors and "a loop" not in errors and ": :" not in errors
     assert list(show_bar([1], "after", "batch")) == [1]
     assert "after" in capsys.readouterr().err, "the next loop has its own again"
 

@@ -55,7 +55,7 @@ class CaseBar:
         """Show a step until it ends."""
         share = self.shares.pop(name, 0.0)
         self.end = self.done + share
-        self.bar.set_description(f"{self.name}, {name}", refresh=False)
+        self.bar.set_description_str(f"{self.name}, {name}", refresh=False)
         yield
         self._move_to(self.end)
 
