@@ -88,7 +88,7 @@ class Store:
         self.known = {path.parent.name: json.loads(path.read_text(encoding="utf-8"))
                       for path in self.cases.glob("*/case.json") if ID.fullmatch(path.parent.name)}  # fmt: skip
         self.pool = ThreadPoolExecutor(8, "jobs")
-        for workers in (lanes.hands, lanes.work):
+        for workers in (lanes.quick, lanes.work, lanes.hands):
             self.pool.submit(self._warm, workers)
         threading.Thread(target=self._poll_jobs, name="progress", daemon=True).start()
         for name, case in list(self.known.items()):
