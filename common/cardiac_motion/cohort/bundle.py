@@ -32,7 +32,8 @@ def case_names(parser: ConfigParser) -> dict[str, str]:
         InputError: ``cardiac_motion.core.folders.case_names`` refuses one.
     """
     dataset = content(parser, "dataset")
-    method = parser["evaluator"].get("method") or Path(str(parser["bundle_root"])).name
+    config: Any = parser.config
+    method = config["evaluator"].get("method") or Path(str(parser["bundle_root"])).name
     names = folders.case_names(dataset.entries, str(parser["output_dir"]), "" if method.startswith("@") else method)
     return {folders.identity(entry): name for entry, name in zip(dataset.entries, names, strict=True)}
 

@@ -89,6 +89,7 @@ class CaseEvaluator(Evaluator):
     """
 
     method = ""  # that writes its results
+    _progress: ListProgress | None = None
 
     def __init__(
         self,
@@ -224,7 +225,7 @@ class CaseEvaluator(Evaluator):
     def _begin(self) -> None:
         self.place()
         self.state.failed, self.state.metrics, self.state.taken = {}, {}, {}
-        self._progress: ListProgress | None = None
+        self._progress = None
         self._done: dict[str, list[float]] = {}
 
     def _iteration(self, engine: Any, index: int) -> Any:  # type: ignore[override]
