@@ -9,9 +9,9 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from cardiac_motion.cine.wall_files import read_contour
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.evaluation.contour import read_contour
 from cardiac_motion.serving.requests import ANSWER, convert_to_nrrd, open_requests, uncertainty, wall_labels
 from tests.bundles.running import ROOT
 from tests.conftest import moving_cine

@@ -11,8 +11,8 @@ from monai.data import MetaTensor
 
 from cardiac_motion.cine.cine_case import CineMeta
 from cardiac_motion.cine.square import FrameGrid
+from cardiac_motion.cine.wall_files import read_drawn_walls
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.evaluation.contour import read_drawn_walls
 from cardiac_motion.registration.result import RegistrationResult
 from cardiac_motion.strain_pipeline import cache as K
 from cardiac_motion.strain_pipeline.measures.measures import SWITCHED_OFF, StrainMeasures

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "sector": ["sector_hull", "sector_mask"],
         "study": ["cines_of"],
         "transforms": ["cine_transforms"],
+        "wall_files": ["read_contour", "read_wall"],
         "write": ["write_cine"],
     },
 )

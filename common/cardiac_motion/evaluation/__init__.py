@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "agreement": ["bland_altman"],
         "case_evaluator": ["CaseEvaluator", "CaseEvents", "Report"],
         "cine": ["CineEvaluator", "CineReport"],
-        "contour": ["read_contour", "read_wall"],
+        "contour": ["TrackedContour", "track_contour"],
         "scores": ["Scores"],
         "tracked_evaluation": ["RunRecord"],
         "volume": ["VolumeEvaluator", "VolumeReport"],

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from cardiac_motion.bundle.config import config_files, content, parse_config
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.cine.scale import replace_frame_rate, replace_spacing
+from cardiac_motion.cine.wall_files import check_drawn_walls
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.evaluation.contour import check_drawn_walls
 from cardiac_motion.serving.drawing import contour_content
 from cardiac_motion.serving.requests import find_labelled_frame
 from cardiac_motion.serving.settings import METHODS

@@ -145,7 +145,7 @@ def offset_wall(contour: Array, points: int, thickness: float) -> Array:
 
 
 def contour_content(drawn: Mapping[str, Any]) -> dict[str, Any]:
-    """Drawn walls as the file that ``--contour`` takes (``cardiac_motion.evaluation.contour.read_drawn_walls``).
+    """Drawn walls as the file that ``--contour`` takes (``cardiac_motion.cine.wall_files.read_drawn_walls``).
 
     Args:
         drawn: frame, as text, to the wall's lines in pixels of the file.

@@ -26,7 +26,7 @@ class StudyCases(CineCases):
         view: apical view to take a cine for, over the classifier's word (``apical_4ch`` or ``A4C``, …).
         ed, es: frames of end-diastole and end-systole.
         frame_rate: frames/s, over what the files say: of pictures, and of videos that play slower than acquired.
-        contour: file of the wall at end-diastole (``contour.read_wall``).
+        contour: file of the wall at end-diastole (``wall_files.read_wall``).
         transform: from an entry to its case; None is that of cines in grey, brought to square pixels.
         data: as in ``CineCases``.
 

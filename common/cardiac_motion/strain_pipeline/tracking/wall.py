@@ -14,10 +14,10 @@ from torch import Tensor
 
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.cine.square import FrameGrid
+from cardiac_motion.cine.wall_files import read_drawn_walls, read_wall
 from cardiac_motion.core.arrays import close_mask
 from cardiac_motion.core.bars import show_bar
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.evaluation.contour import read_drawn_walls, read_wall
 from cardiac_motion.strain_pipeline.tracking.image_networks import HeartMemberships
 from cardiac_motion.ventricle.beats import Beat, find_beats
 from cardiac_motion.ventricle.contours import wall_contours
