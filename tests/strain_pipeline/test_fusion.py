@@ -50,7 +50,7 @@ def fused(missed, same, **settings):
     segmented = Wall(labels, np.zeros(FRAMES), lines, (Beat(0, 3, FRAMES - 1, True),), ())
     inconsistency = None if missed is None else torch.full((FRAMES - 1, 1, SIZE, SIZE), missed)
     result = RegistrationResult(field, inconsistency=inconsistency)
-    fusion = Fusion(radius=6 / LENGTH, along=0, jerk=0.0, **settings)
+    fusion = Fusion(radius=6 / LENGTH, along=0, jerk=0.0, wall_motion="none", **settings)
     return track_wall(CineCase(CineEntry("wall", "wall.dcm"), image, None, cine), segmented, result, fusion)[0]
 
 

@@ -64,7 +64,7 @@ def heart():
 
 
 def tracked(case, wall, **settings):
-    (found,) = track_wall(case, wall, RegistrationResult(fields()), Fusion(**settings))
+    (found,) = track_wall(case, wall, RegistrationResult(fields()), Fusion(wall_motion="midwall", **settings))
     return found
 
 
@@ -97,7 +97,7 @@ def test_a_given_contour_is_measured_as_the_registration_bundles_do(heart, tmp_p
     given = replace(case, entry=replace(case.entry, contour=str(path)))
     areas = np.array([(labels_at(s) == 1).sum() for s in SHARE], dtype=float)
     drawn = wall_in(given, Segmented(wall.labels, areas, wall.lines, {}))
-    (found,) = track_wall(given, drawn, RegistrationResult(fields()))
+    (found,) = track_wall(given, drawn, RegistrationResult(fields()), Fusion(wall_motion="midwall"))
     (beat,) = StrainMeasures(min_lncc2=0.0)([found], case.meta, APICAL["apical_4ch"]).beats
     other = track_contour(given, fields())
     metrics, numbers = other.scores.metrics, beat["numbers"]

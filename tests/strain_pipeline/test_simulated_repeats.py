@@ -24,7 +24,7 @@ from cardiac_motion.strain_pipeline.simulated_repeats import (
     surroundings,
     template_of,
 )
-from cardiac_motion.strain_pipeline.tracking.motion import track_wall, widen_sector
+from cardiac_motion.strain_pipeline.tracking.motion import Fusion, track_wall, widen_sector
 from cardiac_motion.strain_pipeline.tracking.wall import Wall
 from cardiac_motion.ventricle.beats import Beat
 from cardiac_motion.ventricle.contours import wall_lines
@@ -35,7 +35,7 @@ MEASURES = StrainMeasures(min_lncc2=0.0, max_fb_error=1.0, max_outside=1.0)
 
 def track(case, wall, seen):
     result = PairwiseInferer(composition=True, progress=False)(case.image, Farneback())
-    return track_wall(case, wall, replace(result, ddf=SHARE * result.ddf), seen=seen)
+    return track_wall(case, wall, replace(result, ddf=SHARE * result.ddf), Fusion(wall_motion="midwall"), seen)
 
 
 @pytest.fixture(scope="module")

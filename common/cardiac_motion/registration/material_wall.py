@@ -53,6 +53,7 @@ _NOISE = 2e-4  # variance of a window that speckle must exceed, unit range squar
 _DEEPEST = 40  # samples across the wall
 _ROOM = 8  # pixels around the wall where its points may go
 _HALVINGS = 5  # of a step that does not lower the sum
+_CELLS = 10  # across the wall, of the grid on which its motion is laid down; none is smaller than a pixel
 _BEYOND = 0.3  # of the thickness: how far outside the wall its own motion is continued before it fades
 
 
@@ -313,7 +314,7 @@ class WallObjective:
         """
         pull = (1 - self.floor) / self.floor * float(self._pairs.sum())
         windows = float((self.centres**2).sum(1) @ np.trace(tensor, axis1=1, axis2=2))
-        return pull * windows / (2 * self.centres.shape[1] * len(self._pairs)) + 1e-12
+        return float(pull * windows / (2 * self.centres.shape[1] * len(self._pairs)) + 1e-12)
 
     def derivatives(self, at: Windows) -> tuple[Array, Array, Array]:
         """Gradient ``[T, Ks, Kd, 2]``, and of each window its weights as a graph Laplacian ``[C, T, T]`` over frames
@@ -394,10 +395,10 @@ class WallPrior:
 
     def __call__(self, u: Array) -> Array:
         """``[T, Ks, Kd, 2]`` of u, m left out."""
-        return np.asarray(
-            np.einsum("ij,jkdn->ikdn", self._over_time, u) + np.einsum("ij,tjdn->tidn", self._along, u)
-            + np.einsum("ij,tkjn->tkin", self._across, u) + self._size * u
-        )  # fmt: skip
+        over_time = (self._over_time @ u.reshape(len(u), -1)).reshape(u.shape)
+        along = (self._along @ u.reshape(*u.shape[:2], -1)).reshape(u.shape)
+        across = (u.swapaxes(2, 3) @ self._across).swapaxes(2, 3)
+        return np.asarray(over_time + along + across + self._size * u)
 
 
 def _square_of_differences(count: int, order: int) -> Array:
@@ -477,26 +478,29 @@ def write_fields(motion: WallMotion, ddf: Tensor) -> Tensor:
         ``[T − 1, 2, H, W]``.
     """
     wall = motion.wall
-    ends = _BEYOND * wall.thickness / wall.length
-    s = np.linspace(-ends, 1 + ends, math.ceil(1.5 * wall.length * (1 + 2 * ends)))
-    d = np.linspace(-_BEYOND, 1 + _BEYOND, math.ceil(1.5 * wall.thickness * (1 + 2 * _BEYOND)))
+    ends, cell = _BEYOND * wall.thickness / wall.length, max(1.0, wall.thickness / _CELLS)
+    s = np.linspace(-ends, 1 + ends, math.ceil(1.5 * wall.length / cell * (1 + 2 * ends)))
+    d = np.linspace(-_BEYOND, 1 + _BEYOND, math.ceil(1.5 * wall.thickness / cell * (1 + 2 * _BEYOND)))
     path = motion.path(s, d).reshape(len(ddf) + 1, -1, 2)
     size, margin = np.array(ddf.shape[2:]), math.ceil(wall.thickness) + 2
-    low = np.clip(np.floor(path.min((0, 1))).astype(int) - margin, 0, size - 1)
-    high = np.clip(np.ceil(path.max((0, 1))).astype(int) + margin + 1, low + 1, size)
+    low = np.clip(np.floor(path.min((0, 1))).astype(int) - margin, 0, size - 2)
+    high = np.clip(np.ceil(path.max((0, 1))).astype(int) + margin + 1, low + 2, size)
+    cells = np.ceil((high - low - 1) / cell).astype(int)
+    scale = cells / (high - low - 1)
     made = ddf.clone()
     for t in range(len(ddf)):
         part = made[t, :, low[0] : high[0], low[1] : high[1]]
-        field, near = _raster(path[t + 1] - low, path[t] - path[t + 1], (part.shape[1], part.shape[2]), wall.thickness)
-        part += near * (field - part)
+        maps = _raster((path[t + 1] - low) * scale, path[t] - path[t + 1], cells + 1, wall.thickness / cell)
+        *field, near = functional.interpolate(maps[None], part.shape[1:], mode="bilinear", align_corners=True)[0]
+        part += near * (torch.stack(field) - part)
     return made
 
 
-def _raster(points: Array, values: Array, size: tuple[int, int], reach: float) -> tuple[Tensor, Tensor]:
-    """Values ``[P, 2]`` at points on a grid, ``[2, *size]``, continued outwards, and 1 there to 0 at ``reach`` away."""
+def _raster(points: Array, values: Array, size: NDArray[np.int64], reach: float) -> Tensor:
+    """``[3, *size]``: values ``[P, 2]`` at points on a grid, continued outwards, and 1 there to 0 at ``reach`` away."""
     corner = np.floor(points).astype(int)
     share = points - corner
-    sums = np.zeros((3, size[0] * size[1]))
+    sums = np.zeros((3, int(size.prod())))
     for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
         at = corner + [row, column]
         weight = np.abs(1 - row - share[:, 0]) * np.abs(1 - column - share[:, 1])
@@ -506,11 +510,10 @@ def _raster(points: Array, values: Array, size: tuple[int, int], reach: float) -
             sums[k] += np.bincount(flat, weight * value, sums.shape[1])
     maps = sums.reshape(3, *size)
     covered = maps[2] > 0.5
-    wide = ndimage.gaussian_filter(maps.astype(np.float32), (0, reach / 3, reach / 3), mode="constant")
+    wide = ndimage.gaussian_filter(maps.astype(np.float32), (0, reach / 3, reach / 3), mode="constant", truncate=3)
     field = np.where(covered, maps[:2] / np.maximum(maps[2], 0.5), wide[:2] / np.maximum(wide[2], 1e-9))
-    off = ndimage.distance_transform_edt(~covered)
-    near = np.clip(1 - off / reach, 0, 1)
-    return torch.from_numpy(field).float(), torch.from_numpy(near**2 * (3 - 2 * near)).float()
+    near = np.clip(1 - ndimage.distance_transform_edt(~covered) / reach, 0, 1)
+    return torch.from_numpy(np.concatenate([field, (near**2 * (3 - 2 * near))[None]])).float()
 
 
 def follow_wall(
