@@ -107,7 +107,7 @@ BAD = {
     "a dollar": (["--config_file", FARNEBACK, "--input", "$none/x.dcm"], "$none/x.dcm: no such file"),
     "an at": (["--config_file", FARNEBACK, "--input", "@none.dcm"], "@none.dcm: no such file"),
     "a percent": (["--config_file", FARNEBACK, "--input", "%none.dcm"], "%none.dcm: no such file"),
-    "a value": (["--config_file", FARNEBACK, "--levels", "three"], "can't be used (TypeError"),
+    "a value": (["--config_file", FARNEBACK, "--levels", "three"], "--levels three: expected a whole number from 1 on"),
     "what to run": (["train", "--config_file", FARNEBACK], "has no train to run"),
     "arguments": (["--args_file", "none.json", "--config_file", FARNEBACK], "none.json: no such file"),
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -67,6 +68,12 @@ class Report(Keyed):
     def lines(self) -> str:
         """For the terminal."""
         return f"{self.case.name}: {len(self.result.ddf)} pairs"
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder in which nothing was left."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 class CaseEvaluator(Evaluator):
@@ -180,8 +187,12 @@ class CaseEvaluator(Evaluator):
         """
         self._begin()
         check_writable(self.output_dir)
+        made = not self.output_dir.is_dir()
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        with share_folder(self.output_dir) as alone:
+        with ExitStack() as stack:
+            if made:
+                stack.callback(_remove_empty, self.output_dir)
+            alone = stack.enter_context(share_folder(self.output_dir))
             if alone:
                 clear_unfinished(self.output_dir)
             if len(self.data_loader) > 1:  # type: ignore[arg-type]
