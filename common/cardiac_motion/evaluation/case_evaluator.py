@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -189,10 +189,7 @@ class CaseEvaluator(Evaluator):
         check_writable(self.output_dir)
         made = not self.output_dir.is_dir()
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            if made:
-                stack.callback(_remove_empty, self.output_dir)
-            alone = stack.enter_context(share_folder(self.output_dir))
+        with share_folder(self.output_dir) as alone:
             if alone:
                 clear_unfinished(self.output_dir)
             if len(self.data_loader) > 1:  # type: ignore[arg-type]
@@ -207,6 +204,8 @@ class CaseEvaluator(Evaluator):
             if self._progress is not None:
                 self._progress.close()
         failed = self.state.failed
+        if made and failed:
+            _remove_empty(self.output_dir)
         if len(failed) == 1 and len(self.data_loader) == 1:  # type: ignore[arg-type]
             raise InputError(next(iter(failed.values())))
         if failed:
