@@ -53,7 +53,8 @@ def on_config(config: Any) -> Any:
     for entry in config.nav:
         for title, target in entry.items():
             entry[title] = made.get(target, target) if isinstance(target, str) else target
-    config.nav.append({"Project": [{"Changes": "changelog.md"}, {"Contributing": "contributing.md"}]})
+    pages = [("Changes", "changelog.md"), ("Contributing", "contributing.md"), ("Mutation testing", "mutation.md")]
+    config.nav.append({"Project": [{title: page} for title, page in pages]})
     for page in TRAININGS.values():
         config.nav[-3]["Bundles"].append({page.removeprefix("bundles/").replace("_training.md", ": training"): page})
     return config
