@@ -81,7 +81,16 @@ def test_the_two_first_commands_are_toxs():
 
 def test_demo_of_tox(folder, tmp_path):
     out = run(tox_commands("demo"), folder, tmp_path)
-    assert (out / "examples_ybr_color/ddf.nii.gz").is_file()
+    assert (out / "examples_ybr_color/summary.json").is_file()
+
+
+def test_the_command_measures_strain(tmp_path):
+    line = next(c for c in commands("README.md") if c.startswith("cardiac-motion strain"))
+    words = [sys.executable, "-m", "cardiac_motion.command", *shlex.split(line.replace("FILE", demo_cine()))[1:]]
+    words += ["--output_dir", str(tmp_path), "--save_figures", "False", "--mlflow", "False"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0 and "GLS" in done.stdout, done.stdout[-1000:] + done.stderr[-2000:]
+    assert (tmp_path / "examples_ybr_color/summary.json").is_file()
 
 
 @pytest.mark.parametrize(
@@ -107,7 +116,7 @@ def test_the_examples_of_a_page_do_what_they_say(page, least, monkeypatch):
 
 
 def test_no_command_is_left_out():
-    known = ("tox run", "pip install", "monai.bundle run")
+    known = ("tox run", "pip install", "monai.bundle run", "cardiac-motion strain")
     assert not [c for page in PAGES for c in commands(page) if not any(k in c for k in known)]
 
 
