@@ -73,7 +73,7 @@ def test_a_training_has_the_optional_parts_of_a_validation(file):
     if "validate" not in content:
         pytest.skip("changes another training's configuration")
     evaluator, (metric,) = content["validate"]["evaluator"], content["validate"]["key_metric"].values()
-    assert evaluator["val_handlers"] == "@validate#handlers" and evaluator["key_val_metric"] == "@validate#key_metric"
+    assert evaluator["val_handlers"] == "@validate::handlers" and evaluator["key_val_metric"] == "@validate::key_metric"
     assert metric["name"] in {"loss", *evaluator.get("measures", {})} and isinstance(evaluator["lower_is_better"], bool)
     handlers = [h for h in content["train"]["handlers"] if str(h.get("_target_")).endswith("trainer.Validate")]
     assert [h["interval"] for h in handlers] == ["@val_interval"] and content["val_interval"] >= 1
