@@ -134,7 +134,7 @@ def test_half_a_beat_is_told():
     assert wall.beats == (Beat(0, 12, 16, False),) and "is not whole: its drift is not known" in wall.warnings[0]
     wall = wall_in(case(WAVE[:12]), known(WAVE[:12]))
     (beat,) = wall.beats
-    assert beat.es == beat.end == 11 and "ends while the cavity still shrinks" in wall.warnings[0]
+    assert beat.es == beat.end == 11 and "The cine ends before end-systole" in wall.warnings[0]
 
 
 def test_frames_that_the_user_names():

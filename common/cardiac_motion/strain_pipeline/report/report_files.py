@@ -174,9 +174,11 @@ def strip(text: str, width: int, ground: tuple[int, int, int]) -> NDArray[np.uin
 def text_of(study: StrainCase) -> str:
     """A few lines for the terminal."""
     means, measured = study.measured.means, study.measured
+    interval = measured.intervals.get("gls")
+    within = "" if interval is None else f", 90 % interval {number(interval[0])} to {number(interval[1])}"
     lines = [
         f"{study.case.name}: {study.view.view.title}, {len(measured.beats)} beat(s)",
-        f"  GLS {number(means['gls'])} % ({measured.layer}), mid-wall {number(means['gls_mid_wall'])} %, "
+        f"  GLS {number(means['gls'])} % ({measured.layer}{within}), mid-wall {number(means['gls_mid_wall'])} %, "
         f"long-axis strain {number(means['long_axis_strain'])} %, drift {number(means['drift'])} %, "
         f"EF {number(means['ejection_fraction'])} %",
         *(f"  warning: {text}" for text in study.warnings),

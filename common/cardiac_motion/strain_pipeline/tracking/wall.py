@@ -155,8 +155,8 @@ def wall_in(case: CineCase, segmented: Segmented, drawn: Mapping[int, Array] | N
             )
         if beat.es == beat.end:
             warnings.append(
-                f"The beat from frame {beat.ed} ends while the cavity still shrinks: the last frame counts as "
-                "end-systole, and strain may be greater than it says."
+                f"The cine ends before end-systole of the beat from frame {beat.ed}: its last frame is used as "
+                "end-systole, and the magnitude of GLS may be underestimated."
             )
         elif not beat.complete:
             warnings.append(
