@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from cardiac_motion.fields.ddf import smooth
+from cardiac_motion.fields.ddf import rescale, smooth
 from cardiac_motion.fields.points import track
+from cardiac_motion.registration import midwall
 from cardiac_motion.registration.midwall import accumulate_fields, correct_step, fit_affine, follow_midwall
 
 SIZE, TOP, LEFT, WIDTH, HEIGHT = (80, 72), 20.0, 28.0, 14.0, 40.0
@@ -96,3 +97,21 @@ def test_steps_lead_to_every_frame_and_back():
 def test_bars_are_named(bar_names):
     follow_midwall(blurred_steps(), in_strip(origin(grid(), 0)))
     assert bar_names == ["inverse fields", "corrected fields"]
+
+
+def test_a_thick_wall_is_corrected_on_a_coarser_grid_to_the_same_strain(monkeypatch):
+    """Of a strip 42 pixels thick; its long side shortens by what the correction makes of it."""
+    larger = [3 * n for n in SIZE]
+    steps = rescale(blurred_steps(), larger)
+    wall = torch.kron(in_strip(grid()).float(), torch.ones(3, 3)) > 0
+    sides = torch.tensor([[TOP, LEFT + 2], [TOP + HEIGHT, LEFT + 2]]) * 3 + 1.0
+
+    def shorten(found):
+        ends = track(sides, found, 0)
+        lengths = (ends[:, 1] - ends[:, 0]).norm(dim=-1)
+        return 100 * float(lengths[-1] / lengths[0] - 1)
+
+    coarse = shorten(follow_midwall(steps, wall))
+    monkeypatch.setattr(midwall, "_ACROSS", 1e9)
+    fine = shorten(follow_midwall(steps, wall))
+    assert fine < shorten(steps) - 1 and abs(coarse - fine) < 0.2  # percentage points of about 10

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from cardiac_motion.core.arrays import bounding_box
 from cardiac_motion.core.bars import show_bar
-from cardiac_motion.fields.ddf import compose, invert, smooth, warp
+from cardiac_motion.fields.ddf import compose, downsample, invert, rescale, smooth, warp
 
 _WIDTH = 0.35  # standard deviation of the Gaussian around a place, of the wall's thickness
 _REACH = 1.0  # of the wall's thickness, outside: from the wall on, what follows it fades away until there
 _ROOM = 0.5  # of the wall's extent, on every side: where its points may go
 _RIDGE = 0.02  # of the affine part: where there is no depth to tell a gradient from, there is none
+_ACROSS = 16.0  # pixels across the wall of the grid on which corrections are computed: they are smooth
 _ROUNDS = 4  # of the search for a corrected point; corrections are small beside the distance in which they change
 
 
@@ -115,7 +116,8 @@ def follow_midwall(steps: Tensor, wall: Tensor, anchor: int = 0) -> Tensor:
     """The steps of a cine with the motion of a wall, and of what is near it, made anew from the wall's inside.
 
     A material point's place in any frame is where the affine motion since the anchor, fitted around it inside the wall,
-    takes it; away from the wall that fades into what was found there, over the wall's thickness.
+    takes it; away from the wall that fades into what was found there, over the wall's thickness. The correction is
+    computed on a grid on which the wall is ``_ACROSS`` to twice as many pixels thick, and added to the steps.
 
     Args:
         steps: ``[T − 1, 2, H, W]`` in pixels, pair t with moving = frame t, fixed = frame t + 1.
@@ -141,20 +143,38 @@ def follow_midwall(steps: Tensor, wall: Tensor, anchor: int = 0) -> Tensor:
     depth = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
     ridge = inside & (depth == ndimage.maximum_filter(depth, 5))
     thickness = 2 * float(np.median(depth[ridge]))
-    off = torch.from_numpy(ndimage.distance_transform_edt(~inside)).to(steps)
-    near = (1 - off / (_REACH * thickness)).clamp(0, 1)
+    off = ndimage.distance_transform_edt(~inside)
+    stride = max(1, int(thickness / _ACROSS))
+    size = [-(-n // stride) for n in part.shape[2:]]
+    ratio = part.new_tensor([n / m for n, m in zip(size, part.shape[2:], strict=True)]).view(1, 2, 1, 1)
+    steps_there = downsample(part, size) * ratio
+    near = torch.from_numpy(off / (_REACH * thickness)).sub(1).neg().clamp(0, 1)
     near = near.square() * (3 - 2 * near)
-    led, back = accumulate_fields(part, anchor)
-    fitted = fit_affine(led, torch.from_numpy(depth**2), _WIDTH * thickness)
-    corrections = (near * (fitted - led)).split(1)
+    deep, near = (downsample(x[None, None].to(part), size)[0, 0] for x in (torch.from_numpy(depth), near))
+    corrected = _correct_steps(steps_there, deep.square(), near, _WIDTH * thickness / stride, anchor)
     made = steps.clone()
-    made[:, :, rows, columns] = torch.cat(
+    made[:, :, rows, columns] += rescale(corrected - steps_there, part.shape[2:])
+    return made
+
+
+def _correct_steps(steps: Tensor, weight: Tensor, near: Tensor, sigma: float, anchor: int) -> Tensor:
+    """The steps with the fitted motion in and near the wall, all in pixels of one grid.
+
+    Args:
+        steps: ``[T − 1, 2, h, w]``.
+        weight: ``[h, w]``, what a pixel counts in a fit.
+        near: ``[h, w]``, the share of the fitted motion: 1 in the wall, 0 far from it.
+        sigma: of the Gaussian around a place, pixels.
+        anchor: frame in which the wall is known.
+    """
+    led, back = accumulate_fields(steps, anchor)
+    corrections = (near * (fit_affine(led, weight, sigma) - led)).split(1)
+    return torch.cat(
         [
-            correct_step(part[t : t + 1], back[t + 1 : t + 2], corrections[t], corrections[t + 1])
-            for t in show_bar(range(len(part)), "corrected fields", "pair")
+            correct_step(steps[t : t + 1], back[t + 1 : t + 2], corrections[t], corrections[t + 1])
+            for t in show_bar(range(len(steps)), "corrected fields", "pair")
         ]
     )
-    return made
 
 
 def _room(wall: Tensor) -> tuple[slice, slice]:
