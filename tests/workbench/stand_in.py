@@ -9,8 +9,9 @@ from starlette.testclient import TestClient
 
 from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.serving.validation import Refused
+from cardiac_motion.workbench.jobs import Lanes
 from cardiac_motion.workbench.server import make_server
-from cardiac_motion.workbench.store import Lanes, Store
+from cardiac_motion.workbench.store import Store
 
 SEGMENTS = ["basal inferoseptal", "mid inferoseptal", "apical inferoseptal",
             "apical anterolateral", "mid anterolateral", "basal anterolateral"]  # fmt: skip

@@ -154,7 +154,7 @@ def test_a_server_that_starts_again_finds_results_and_log(bench, tmp_path):
 
 def test_results_of_another_program_are_not_shown_as_this_ones(bench, monkeypatch):
     case = bench.measured()
-    monkeypatch.setattr("cardiac_motion.workbench.store.code_stamp", lambda: "another")
+    monkeypatch.setattr("cardiac_motion.workbench.results.code_stamp", lambda: "another")
     assert bench.case(case["id"])["results"] == {}
 
 

@@ -17,8 +17,9 @@ from cardiac_motion.core.command import CommandParser
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.serving.workers import Workers
 from cardiac_motion.workbench.guard import read_passwords
+from cardiac_motion.workbench.jobs import Lanes
 from cardiac_motion.workbench.server import make_server
-from cardiac_motion.workbench.store import Lanes, Store
+from cardiac_motion.workbench.store import Store
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAKE = "cardiac_motion.serving.workbench:open_workbench"

@@ -16,8 +16,9 @@ from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.serving.settings import KINDS
 from cardiac_motion.serving.validation import Refused
 from cardiac_motion.ventricle.views import APICAL
+from cardiac_motion.workbench.cases import ID
 from cardiac_motion.workbench.log import describe_changes, state_of
-from cardiac_motion.workbench.store import ID, Store
+from cardiac_motion.workbench.store import Store
 
 
 class Studies:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,13 @@ class Listed:
     def row(self) -> dict[str, Any]:
         """For ``study.json``."""
         return asdict(self)
+
+
+@runtime_checkable
+class ListsCines(Protocol):
+    """An evaluator that has looked at all cines of a study, and tells which of them it measures."""
+
+    listed: list[Listed]
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.evaluation.case_evaluator import CaseEvaluator, CaseEvents
 from cardiac_motion.strain_pipeline.measures.intervals import METHOD, interval_of_mean
 from cardiac_motion.strain_pipeline.measures.measures import mean
-from cardiac_motion.strain_pipeline.quality.choice import Listed, rows
+from cardiac_motion.strain_pipeline.quality.choice import Listed, ListsCines, rows
 from cardiac_motion.strain_pipeline.report import html as report
 from cardiac_motion.strain_pipeline.report.bullseye import bullseye
 from cardiac_motion.strain_pipeline.report.dicom_sr import is_dicom, write_sr
@@ -64,7 +64,7 @@ class StudyReport:
         if not self.studies:
             return
         names = [study.view.short for study in self.studies]
-        self.listed = getattr(engine, "listed", [])
+        self.listed = engine.listed if isinstance(engine, ListsCines) else ()
         result = self.combine(dict(engine.state.failed))
         with write_whole(self.output_dir / "study.json") as beside:
             beside.write_text(json.dumps(finite(result), indent=1), encoding="utf-8")
