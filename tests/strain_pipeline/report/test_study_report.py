@@ -1,10 +1,13 @@
 """The numbers of several views together."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ignite.engine import Events
 
+from cardiac_motion.strain_pipeline.quality.choice import Listed
 from cardiac_motion.strain_pipeline.report.study_report import StudyReport, biplane
 from cardiac_motion.ventricle.views import APICAL
 
@@ -52,6 +55,22 @@ def test_no_average_of_fewer(tmp_path, studies):
     found = combined(tmp_path, *studies)
     assert found["gls_average"] is None
     assert found["gls"][studies[0].view.short] == studies[0].means["gls"], "each view's own is told all the same"
+
+
+CINES = [Listed("a", "a.mp4", taken=True), Listed("b", "b.mp4", why="short")]
+
+
+@pytest.mark.parametrize("more", [{}, {"listed": CINES}], ids=["no list", "two cines"])
+def test_the_cines_that_an_evaluator_lists_are_in_the_file(tmp_path, more):
+    handlers, report = {}, StudyReport()
+    engine = SimpleNamespace(
+        output_dir=tmp_path, state=SimpleNamespace(failed={}), add_event_handler=handlers.__setitem__, **more
+    )
+    report.attach(engine)
+    report.studies = [SimpleNamespace(**vars(FOUR), sections=(), source="a.mp4")]
+    handlers[Events.COMPLETED](engine)
+    written = json.loads((tmp_path / "study.json").read_text(encoding="utf-8"))
+    assert [(cine["name"], cine["taken"]) for cine in written["cines"]] == ([("a", True), ("b", False)] if more else [])
 
 
 def test_biplane_fraction_is_a_ratio_that_needs_no_spacing():
