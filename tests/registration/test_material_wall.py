@@ -8,16 +8,8 @@ import torch
 from scipy import ndimage
 
 from cardiac_motion.fields.points import track
-from cardiac_motion.registration.material_wall import (
-    StraightWall,
-    WallObjective,
-    WallSettings,
-    affine_smoother,
-    begin,
-    follow_wall,
-    refine,
-    write_fields,
-)
+from cardiac_motion.registration.material_wall import WallObjective, follow_wall, refine
+from cardiac_motion.registration.straight_wall import StraightWall, WallSettings, affine_smoother, begin, write_fields
 
 SIZE, CENTRE, MIDDLE, THICK = (150, 170), np.array([118.0, 85.0]), 60.0, 16.0
 BEAT = 12  # frames

@@ -49,6 +49,11 @@ def regularise_wall(
 
     Raises:
         InputError: no such name.
+
+    Examples:
+        >>> ddf = torch.ones(1, 2, 8, 8)
+        >>> regularise_wall("none", torch.zeros(1, 2, 8, 8), ddf, np.zeros((3, 2)), np.ones((3, 2))) is ddf
+        True
     """
     if check_wall_motion(name) == "none":
         return ddf
