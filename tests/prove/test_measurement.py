@@ -3,18 +3,20 @@
 import torch
 
 from cardiac_motion.prove import hippocampus, planar
-from cardiac_motion.prove.measurement import Method, load_methods
+from cardiac_motion.prove.measurement import BundleMethod, load_methods
 from tests.bundles.running import ROOT
 
 
 def test_a_bundle_registers_a_pair():
     image = torch.rand(32, 40, generator=torch.Generator().manual_seed(0))
-    result = Method("identity", "dis", options=planar.METHODS[0].options).load(ROOT / "bundles").run(image, image)
+    result = BundleMethod("identity", "dis", options=planar.METHODS[0].options).load(ROOT / "bundles").run(image, image)
     assert result.ddf.shape == (1, 2, 32, 40) and result.ddf.abs().max() == 0 and result.processor_seconds >= 0
 
 
 def test_what_cannot_be_loaded_has_a_reason():
-    ready, reasons = load_methods([Method("a", "no_such_bundle"), Method("b", "farneback")], ROOT / "bundles")
+    ready, reasons = load_methods(
+        [BundleMethod("a", "no_such_bundle"), BundleMethod("b", "farneback")], ROOT / "bundles"
+    )
     assert list(ready) == ["b"] and "no_such_bundle" in reasons["a"]
 
 

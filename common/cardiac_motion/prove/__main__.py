@@ -16,11 +16,11 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.tables import write_csv
 from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.prove import hippocampus, planar
-from cardiac_motion.prove.measurement import Method, Registration, Row, load_methods
+from cardiac_motion.prove.measurement import BundleMethod, Registration, Row, load_methods
 from cardiac_motion.prove.report import to_markdown
 
 Measure = Callable[[Path, Mapping[str, Registration], Mapping[str, str]], list[Row]]
-PARTS: Mapping[str, tuple[Sequence[Method], Measure]] = {
+PARTS: Mapping[str, tuple[Sequence[BundleMethod], Measure]] = {
     "planar": (planar.METHODS, planar.measure_pairs),
     "hippocampus": (hippocampus.METHODS, hippocampus.measure_scans),
 }

@@ -18,14 +18,14 @@ from torch import Tensor
 from cardiac_motion.core.bars import show_bar
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import warp
-from cardiac_motion.prove.measurement import Method, Registration, Row, describe_failure
+from cardiac_motion.prove.measurement import BundleMethod, Registration, Row, describe_failure
 from cardiac_motion.prove.sources import TUTORIALS, VOXELMORPH
 from cardiac_motion.volume.transforms import SIZE, normalise
 
 DATA, MEASURE = "hippocampus, other scans", "Dice"
 SIDES = {"left": 17, "right": 53}  # FreeSurfer's labels
 METHODS = tuple(
-    Method(title, bundle, configs, inferer="registration", needs=needs)
+    BundleMethod(title, bundle, configs, inferer="registration", needs=needs)
     for title, bundle, configs, needs in (
         ("SSMSR", "ssmsr_hippocampus", (), ""),
         ("ANTs SyN, CC", "ants_syn", (), "ants"),

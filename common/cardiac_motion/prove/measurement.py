@@ -20,7 +20,7 @@ from cardiac_motion.registration.result import RegistrationInferer, Registration
 
 
 @dataclass(frozen=True)
-class Method:
+class BundleMethod:
     """A registration method as it is run here.
 
     Attributes:
@@ -109,7 +109,7 @@ def describe_failure(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def load_methods(methods: Sequence[Method], bundles: Path) -> tuple[dict[str, Registration], dict[str, str]]:
+def load_methods(methods: Sequence[BundleMethod], bundles: Path) -> tuple[dict[str, Registration], dict[str, str]]:
     """Load all methods that can be loaded.
 
     Returns:

@@ -18,23 +18,25 @@ from torch import Tensor
 from cardiac_motion.core.bars import show_bar
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.prove.flow_files import read_flow
-from cardiac_motion.prove.measurement import Method, Registration, Row, describe_failure
+from cardiac_motion.prove.measurement import BundleMethod, Registration, Row, describe_failure
 from cardiac_motion.prove.sources import DIMETRODON, LITEFLOWNET, PIV_PAIRS, UNLITEFLOWNET
 
 BORDER = 8  # pixels
 RMS, MEAN = "RMS error, px", "endpoint error, px"
 PARTICLES = "particle images"
 METHODS = (
-    Method("identity", "dis", options={"network_def": {"_target_": "cardiac_motion.comparators.identity.NoMotion"}}),
-    Method("nmsr_echo, blood.json", "nmsr_echo", ("blood.json",)),
-    Method("nmsr_echo, default", "nmsr_echo"),
-    Method("NCC flow", "cpwc_echo"),
-    Method("openpiv", "fft_xcorr", ("piv.json",), needs="openpiv"),
-    Method("PyMUST block matching", "fft_xcorr", needs="pymust"),
-    Method("DIS, full resolution", "dis", ("full.json",)),
-    Method("Farnebäck", "farneback"),
-    Method("ILK", "ilk"),
-    Method("TV-L1", "tvl1"),
+    BundleMethod(
+        "identity", "dis", options={"network_def": {"_target_": "cardiac_motion.comparators.identity.NoMotion"}}
+    ),
+    BundleMethod("nmsr_echo, blood.json", "nmsr_echo", ("blood.json",)),
+    BundleMethod("nmsr_echo, default", "nmsr_echo"),
+    BundleMethod("NCC flow", "cpwc_echo"),
+    BundleMethod("openpiv", "fft_xcorr", ("piv.json",), needs="openpiv"),
+    BundleMethod("PyMUST block matching", "fft_xcorr", needs="pymust"),
+    BundleMethod("DIS, full resolution", "dis", ("full.json",)),
+    BundleMethod("Farnebäck", "farneback"),
+    BundleMethod("ILK", "ilk"),
+    BundleMethod("TV-L1", "tvl1"),
 )
 
 
