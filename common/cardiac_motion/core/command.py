@@ -22,9 +22,9 @@ def suggest_name(name: str, known: Iterable[str]) -> str:
     ''
     """
     names = list(known)
-    found = difflib.get_close_matches(name, names, 1, 0.6)
-    if not found and len(name.lstrip("-")) > 1:  # cut short
-        found = sorted((full for full in names if full.startswith(name)), key=len)
+    abbreviated = len(name.lstrip("-")) > 1
+    found = sorted((full for full in names if abbreviated and full.startswith(name)), key=len)
+    found = found or difflib.get_close_matches(name, names, 1, 0.6)
     return f"; did you mean {found[0]}?" if found else ""
 
 
