@@ -37,8 +37,9 @@ def test_its_folder_does_too_and_files_and_options_change_it(tmp_path):
 
 def test_another_part_of_a_bundle():
     segment = load("strain_pipeline", "segment")
-    (memberships,) = segment(torch.rand(2, 64, 64))
-    assert memberships.shape == (2, 4, 64, 64)
+    found = segment(torch.rand(2, 64, 64))
+    memberships = torch.cat(list(found.parts))
+    assert memberships.shape == (2, 4, *found.grid.size) and torch.allclose(memberships.sum(1), torch.ones(()))
 
 
 @pytest.mark.parametrize(

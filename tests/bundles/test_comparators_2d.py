@@ -50,7 +50,7 @@ def test_a_real_cine_as_a_user_runs_it(tmp_path):
     case = tmp_path / "examples_ybr_color"
     assert {f.name for f in case.iterdir()} >= {"ddf.nii.gz", "summary.json", "arrows.png", "tracked.mp4"}
     assert json.loads((case / "summary.json").read_text(encoding="utf-8"))["method"] == "farneback"
-    assert (tmp_path / "mlflow.json").exists() and "pair" in done.stderr, "MLflow, and a progress bar"
+    assert (tmp_path / "mlflow.json").exists()
 
 
 @pytest.mark.parametrize("bundle", BUNDLES)

@@ -80,9 +80,11 @@ def test_a_forced_case_says_so_on_its_page_and_in_every_frame_of_its_movie(heart
     measure(tmp_path, hearts[0], says=says, ignore_checks=True)
     folder = tmp_path / "cine"
     summary = summary_of(folder)
-    assert summary["forced"] and [c["name"] for c in summary["checks"] if not c["passed"]] == ["view"]
+    assert summary["forced"] and [c["name"] for c in summary["checks"] if not c["passed"]] == [
+        "view", "lead of the view",
+    ]  # fmt: skip
     text = Page((folder / "report.html").read_text(encoding="utf-8")).text
-    assert "measured by force though it fails 1 check" in text
+    assert "measured by force though it fails 2 check" in text
     movie, plain = iio.imread(folder / "movie.mp4"), iio.imread(report_folder / "movie.mp4")
     assert len(movie) == len(plain) and movie.shape[1] == plain.shape[1] + 26
     red = movie[:, 2:24, -40:].reshape(len(movie), -1, 3).astype(float).mean(1)
@@ -156,7 +158,7 @@ def test_report_in_a_browser(report_folder):
 
 def test_three_views_make_one_report(hearts, tmp_path):
     cines = [str(shutil.copy(heart / "cine.nii.gz", tmp_path / f"{k}.nii.gz")) for k, heart in enumerate(hearts)]
-    measure(tmp_path / "out", hearts[0], cines, view=["A4C", "A2C", "ALAX"])
+    measure(tmp_path / "out", hearts[0], cines, view=["A4C", "A2C", "ALAX"], ignore_checks=True)
     study = json.loads((tmp_path / "out/study.json").read_text(encoding="utf-8"))
     gls = [summary_of(tmp_path / f"out/{k}")["metrics"]["gls"] for k in range(3)]
     assert study["gls_average"] == pytest.approx(np.mean(gls)) and len(study["segments"]) == 18
@@ -164,7 +166,8 @@ def test_three_views_make_one_report(hearts, tmp_path):
     text = (tmp_path / "out/report.html").read_text(encoding="utf-8")
     eye = re.search(r'<svg role="img" class="bullseye".*?</svg>', text, re.DOTALL)[0]
     assert eye.count("<path") == 18 and text.count("data-player") == 4
-    measure(tmp_path / "twice", hearts[0], cines[:2], view=["A4C", "A4C"], select_cine={"A4C": "1"}, save_figures=False)
+    measure(tmp_path / "twice", hearts[0], cines[:2], view=["A4C", "A4C"], select_cine={"A4C": "1"}, save_figures=False,
+            ignore_checks=True)  # fmt: skip
     study = json.loads((tmp_path / "twice/study.json").read_text(encoding="utf-8"))
     assert [(cine["name"], cine["taken"]) for cine in study["cines"]] == [("0", False), ("1", True)]
     assert not (tmp_path / "twice/0").exists() and study["ejection_fraction"] is None
@@ -327,7 +330,7 @@ def bad_cine(kind, folder, heart):
     ("kind", "settings", "words"),
     [
         ("plain", {"says": {"view": "parasternal_short_axis"}}, "looks like parasternal short axis (0.97), not"),
-        ("plain", {"says": {"probability": 0.45}}, "the view is not certain"),
+        ("plain", {"says": {"probability": 0.4}}, "the view is not certain"),
         ("plain", {"view": "PLAX"}, "view 'PLAX': strain is measured in"),
         ("plain", {"view": ["A4C", "A2C"]}, "--view has 2 values for 1 cines"),
         ("plain", {"empty": True}, "no left ventricle found"),

@@ -8,6 +8,7 @@ import torch
 
 from cardiac_motion.cine.cases import CineCases
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.evaluation.cine_truth import CineTruth
 from cardiac_motion.fields.analytic import get_phantom
 from cardiac_motion.fields.ddf import warp
 from cardiac_motion.fields.field_files import load_ddf
@@ -27,7 +28,7 @@ def folder(tmp_path_factory):
 
 def test_the_field_explains_the_frames(folder):
     case = CineCases(datalist=str(folder / "datalist.json"), dataset_dir=str(folder))[0]
-    image, ddf = case["image"], load_ddf(case["entry"].ddf)
+    image, ddf = case["image"], load_ddf(case["entry"].read_as(CineTruth).ddf)
     assert image.shape == (1, 2, 64, 64) and ddf.shape == (1, 2, 64, 64)
     covered = ddf.norm(dim=1, keepdim=True) > 0
     assert 0.1 < covered.float().mean() < 0.5

@@ -138,7 +138,7 @@ def test_bundles_give_their_motion(tmp_path):
     motion = motion_of(ROOT / "bundles/dis", ["ultrafast.json"], {"speed": "medium"})
     found = metamorphic(cine, motion, ["mirrored"])
     assert found["gls"] == pytest.approx(truth, abs=1)
-    with pytest.raises(InputError, match=r"no bundle with motion, missing .*nothing"):
+    with pytest.raises(InputError, match=r"nothing: cannot be run, missing .*inference.json"):
         motion_of(tmp_path / "nothing")
 
 
