@@ -21,7 +21,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -216,15 +216,17 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    from cardiac_motion.core.command import CommandParser
+
+    parser = CommandParser(prog="python -m benchmarks.fuzz_readers", description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--files", type=int, default=10**9, help="stop after so many")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--coverage", action="store_true", help="tell the lines and branches that were run")
     parser.add_argument("--output_dir", default="output/fuzz")
-    found = run(parser.parse_args())
+    found = run(parser.parse_args(words))
     print({key: value for key, value in found.items() if key != "faults"}, len(found["faults"]), "faults")
     return 1 if found["faults"] else 0
 

@@ -244,7 +244,7 @@ def test_features_learn_first_and_a_long_training_goes_on_with_them(tmp_path, re
         settings=SIMULATION, **given,
     )  # fmt: skip
     first = torch.load(tmp_path / "features/model.pt", weights_only=True)
-    assert len((tmp_path / "features/training.csv").read_text().splitlines()) == 3
+    assert len((tmp_path / "features/training.csv").read_text(encoding="utf-8").splitlines()) == 3
 
     def train(epochs):
         run_here(
@@ -267,4 +267,4 @@ def test_features_learn_first_and_a_long_training_goes_on_with_them(tmp_path, re
     assert set(kept) == {"trainer", "network", "optimizer", "lr_scheduler", "mean"}
     rows = train(20)
     assert [row["step"] for row in rows[4:]] == ["10", "20"]
-    assert len((tmp_path / "long/training.csv").read_text().splitlines()) == 21
+    assert len((tmp_path / "long/training.csv").read_text(encoding="utf-8").splitlines()) == 21

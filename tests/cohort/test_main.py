@@ -104,7 +104,7 @@ def test_bad_options(cines, tmp_path, more, reason):
 
 
 def test_no_such_bundle_or_list(cines, tmp_path):
-    with pytest.raises(InputError, match="nonsense: cannot be run"):
+    with pytest.raises(InputError, match="nonsense: no bundle of this name"):
         run(*arguments(words(cines, tmp_path / "out", bundle="nonsense")))
     (cines / "list.json").unlink()
     with pytest.raises(InputError, match=r"list\.json: cannot be read"):

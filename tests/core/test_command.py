@@ -20,6 +20,7 @@ COMMANDS = {  # module: words of which the first is mistyped or cut short, and t
     "cardiac_motion.simulation.__main__": (["write", "--output", "a"], "--output_dir"),
     "cardiac_motion.prove.__main__": (["--dta", "a"], "--data"),
     "cardiac_motion.workbench.__main__": (["--work", "a"], "--workspace"),
+    "benchmarks.fuzz_readers": (["--minuts", "1"], "--minutes"),
     "benchmarks.simulation": (["--patient", "1"], "--patients"),
     "benchmarks.cohort": (["--halp"], "--help"),
 }

@@ -16,6 +16,7 @@ def as_elsewhere(name, globals=None, *rest, **named):
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     return real(name, globals, *rest, **named)
 builtins.__import__ = as_elsewhere
+os.environ["USERNAME"] = "user"  # as on Windows, where there is no ``getuid`` to ask for it
 for name in ("killpg", "setsid", "getpgid", "setpgid", "getuid", "geteuid", "sched_getaffinity", "fork"):
     if hasattr(os, name):
         delattr(os, name)

@@ -181,7 +181,7 @@ class RegistrationValidator(Evaluator):
             key_val_metric=key_val_metric,
             metric_cmp_fn=operator.lt if lower_is_better else operator.gt,
         )
-        for name in {"loss", *self.measures} - set(key_val_metric or ()):
+        for name in (name for name in ("loss", *self.measures) if name not in (key_val_metric or ())):
             Average(output_transform=lambda output, name=name: output[name]).attach(self, name)
         self._register_handlers(list(val_handlers or ()))
         if progress:

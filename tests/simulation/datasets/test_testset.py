@@ -47,6 +47,6 @@ def test_some_cases_of_some_scenarios(tmp_path, data_dir):
     found = {p.parent.parent.name: json.loads(p.read_text(encoding="utf-8")) for p in tmp_path.glob("*/*/summary.json")}
     assert set(found) == {"static", "coupled"}
     assert found["static"]["strain"] == found["coupled"]["strain"], "one patient in both scenarios"
-    assert (tmp_path / "still/0000_patient0200/cine.nii.gz").is_file()
+    assert (tmp_path / "static/0000_patient0200/cine.nii.gz").is_file()
     with pytest.raises(InputError, match="its recipe has no fold flying"):
         write_testset(path, folder, tmp_path, folds=["flying"])
