@@ -7,19 +7,19 @@ the mask that it gives says so.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
 import torch
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 from torch.nn import functional
 
+from cardiac_motion.cine.movie import encode_movie
+from cardiac_motion.cine.video import decode_video
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.plots import cv2
 
@@ -63,21 +63,8 @@ def jpeg(frames: Tensor, quality: int) -> Tensor:
 
 def h264(frames: Tensor, crf: int, rate: float = 30.0) -> Tensor:
     """Frames through a movie in H.264 of constant rate factor ``crf`` (about 18 to 35), later ones predicted."""
-    height, width = frames.shape[1:]
-    even = functional.pad(frames[:, None], (0, width % 2, 0, height % 2), mode="replicate")[:, 0]
-    movie = io.BytesIO()
-    pictures = np.stack([np.repeat(_bytes(x)[..., None], 3, -1) for x in even.numpy()])
-    options: dict[str, Any] = {
-        "codec": "libx264",
-        "macro_block_size": 1,
-        "output_params": ["-crf", str(crf)],
-        "quality": None,
-    }
-    iio.imwrite(movie, pictures, extension=".mp4", plugin="FFMPEG", fps=rate, **options)
-    shown = iio.imread(movie.getvalue(), extension=".mp4", plugin="FFMPEG")
-    if len(shown) < len(pictures):
-        shown = np.concatenate([shown, pictures[len(shown) :]])
-    return torch.from_numpy(_unit(shown[: len(pictures), :height, :width].mean(-1)))
+    movie = encode_movie((_bytes(frame) for frame in frames.numpy()), rate, crf)
+    return torch.from_numpy(decode_video(Path("movie.mp4"), movie, len(movie)).frames)
 
 
 def resample_frames(frames: Tensor, factor: float) -> Tensor:
