@@ -116,7 +116,7 @@ def test_a_pool_that_leaves_the_sector_is_one_line(tmp_path):
     path = save_pool(tmp_path / "pool.nii.gz", disc(26, shift=22))
     with pytest.raises(RuntimeError) as caught:
         run_on(tmp_path, frames, blood_mask=path)
-    assert "pool.nii.gz: the blood pool leaves the sector in frame 0" in str(input_error_in(caught.value))
+    assert "of the blood pool lies outside the sector in frame 0" in str(input_error_in(caught.value))
 
 
 @pytest.mark.parametrize("key", ["ed_mask", "es_mask"])

@@ -80,7 +80,7 @@ def test_evaluation_needs_labels(tmp_path):
     folders = {"input": str(tmp_path / "v.nii.gz"), "atlas_dir": str(tmp_path), "output_dir": str(tmp_path / "out")}
     with pytest.raises(Exception, match="") as error:
         run_here(*configs, **folders, mlflow=False)
-    assert "v.nii.gz: has no label" in str(input_error_in(error.value))
+    assert "v.nii.gz: a label map is required" in str(input_error_in(error.value))
 
 
 def test_a_pair_of_a_list_is_registered_without_a_choice(tmp_path):

@@ -22,7 +22,7 @@ def test_contract_at_any_size():
         ({"refinement": -1}, "at least 0; got None, -1"),
     ],
 )
-def test_options_that_cannot_be(options, words):
+def test_invalid_options_are_rejected(options, words):
     with pytest.raises(InputError, match=words):
         DenseInverseSearch(**options)
 

@@ -35,9 +35,9 @@ def test_it_prints_nothing_and_leaves_the_log_alone(capfd):
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({"scales": ()}, "scales fall"),
-        ({"scales": (1, 2, 4)}, "scales fall"),
-        ({"iterations": (5,)}, "as many iterations"),
+        ({"scales": ()}, "scales must decrease"),
+        ({"scales": (1, 2, 4)}, "scales must decrease"),
+        ({"iterations": (5,)}, "one iteration count each"),
         ({"iterations": (5, 5, 0)}, "at least 1"),
         ({"window": 0}, "at least 1"),
         ({"learning_rate": 0}, "positive"),
@@ -45,12 +45,12 @@ def test_it_prints_nothing_and_leaves_the_log_alone(capfd):
         ({"total": -1}, "at least 0"),
     ],
 )
-def test_options_that_cannot_be(options, words):
+def test_invalid_options_are_rejected(options, words):
     with pytest.raises(InputError, match=words):
         FireAnts(**options)
 
 
-def test_fireants_that_is_not_installed_is_one_line(monkeypatch):
+def test_fireants_that_is_not_installed_is_reported_in_one_line(monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "fireants"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "fireants", None)

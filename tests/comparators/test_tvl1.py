@@ -21,6 +21,6 @@ def test_contract_at_any_size():
         ({"iterations": 0}, "at least 1"),
     ],
 )
-def test_options_that_cannot_be(options, words):
+def test_invalid_options_are_rejected(options, words):
     with pytest.raises(InputError, match=words):
         TotalVariationFlow(**options)

@@ -79,11 +79,11 @@ def test_what_is_given_is_taken():
 @pytest.mark.parametrize(
     ("part", "given", "words"),
     [
-        ((ES, FRAMES), {}, "half a beat"),
-        ((0, ES - 9), {}, "half a beat"),
-        ((0, FRAMES), {"ed": 20, "es": 20}, "end-systole comes after end-diastole"),
-        ((0, FRAMES), {"ed": 30, "es": 10}, "end-systole comes after end-diastole"),
-        ((0, FRAMES), {"ed": 90}, "ED at frame 90, the cine has frames 0 to 50"),
+        ((ES, FRAMES), {}, "no complete systole"),
+        ((0, ES - 9), {}, "no complete systole"),
+        ((0, FRAMES), {"ed": 20, "es": 20}, "end-systole must follow end-diastole"),
+        ((0, FRAMES), {"ed": 30, "es": 10}, "end-systole must follow end-diastole"),
+        ((0, FRAMES), {"ed": 90}, "ED at frame 90 is outside the cine, frames 0 to 50"),
         ((0, FRAMES), {"es": -1}, "ES at frame -1"),
         ((ES, FRAMES), {"es": 2}, "no end-diastole before the given ES"),
     ],
@@ -94,7 +94,7 @@ def test_what_holds_no_beat(part, given, words):
 
 
 def test_a_cavity_that_does_not_change():
-    with pytest.raises(InputError, match="no beat is seen"):
+    with pytest.raises(InputError, match="too little for a beat"):
         find_beats(1000 + np.random.default_rng(0).normal(0, 5, 40))
 
 
@@ -125,7 +125,7 @@ def test_end_systole_on_an_end_diastole_belongs_to_the_beat_before():
     area, times = areas(0, 3 * FRAMES)
     (beat,) = find_beats(area, times, es=2 * FRAMES + ES)
     assert abs(beat.ed - 2 * FRAMES) <= 1, "the last end-diastole before it, not the second"
-    with pytest.raises(InputError, match=r"^a\.dcm: no end-systole after the given ED, frame 70: half a beat"):
+    with pytest.raises(InputError, match=r"^a\.dcm: no end-systole after the given ED, frame 70; give --es as well"):
         find_beats(area[:72], times[:72], ed=70, name="a.dcm")
 
 
@@ -188,10 +188,13 @@ def test_least_change_and_given_frames():
     flat = (100, 99, 97.5, 99, 100)
     with pytest.raises(InputError) as caught:
         find_beats(*coarse(*flat), name="a.dcm")
-    assert str(caught.value) == "a.dcm: the cavity's area changes by 2% only, no beat is seen; give --ed and --es"
+    assert (
+        str(caught.value)
+        == "a.dcm: the cavity's area changes by only 2%, too little for a beat; give the frames with --ed and --es"
+    )
     assert find_beats(*coarse(*flat), ed=0, es=2) == [Beat(0, 2, 4, True)]
     assert find_beats(*coarse(100, 98, 96, 98, 100)) == [Beat(0, 2, 4, True)]
     for given, words in (({"ed": 5}, "ED at frame 5"), ({"es": -1}, "ES at frame -1")):
         with pytest.raises(InputError) as caught:
             find_beats(*coarse(100, 80, 60, 80, 100), name="b.dcm", **given)
-        assert str(caught.value) == f"b.dcm: {words}, the cine has frames 0 to 4"
+        assert str(caught.value) == f"b.dcm: {words} is outside the cine, frames 0 to 4"

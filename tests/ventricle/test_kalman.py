@@ -116,7 +116,7 @@ def test_what_cannot_be():
     places, velocities = motion(4)
     with pytest.raises(InputError, match=r"\[T, P, 2\]"):
         smooth_points(places, velocities[:3], 1, 1, 1)
-    with pytest.raises(InputError, match="rising times"):
+    with pytest.raises(InputError, match="increasing times"):
         smooth_points(places, velocities, 1, 1, 1, times=[0, 1, 1, 2])
     with pytest.raises(InputError, match="first frame"):
         smooth_points(places, velocities, np.inf, 1, 1)

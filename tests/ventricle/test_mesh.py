@@ -103,7 +103,7 @@ def test_bad_masks_say_what_is_wrong(ventricle):
     rows, columns = np.mgrid[:80, :80] - 40
     distance = np.hypot(rows, columns)
     around = np.where(distance < 20, 1, np.where(distance < 30, 2, 0))
-    with pytest.raises(InputError, match="does not go around the cavity with a base open"):
+    with pytest.raises(InputError, match="does not surround the cavity up to an open base"):
         myocardial_contours(around)
 
 
@@ -111,7 +111,7 @@ def test_contours_that_cross_are_refused(ventricle):
     endo, epi = ventricle
     with pytest.raises(InputError, match="p2: the endocardium and the epicardium cross"):
         myocardial_mesh(endo + [0, 12], epi, name="p2")
-    with pytest.raises(InputError, match="exchanged"):
+    with pytest.raises(InputError, match="swapped"):
         myocardial_mesh(epi, endo)
     with pytest.raises(InputError, match="endocardium must be"):
         myocardial_mesh(endo[:3], epi)
@@ -203,10 +203,10 @@ def test_a_mesh_is_made_as_it_is_asked_for():
     assert (mesh.columns, mesh.layers, len(mesh.nodes), len(mesh.triangles)) == (12, 3, 36, 44)
     with pytest.raises(InputError) as caught:
         myocardial_mesh(arch(20.0), arch(10.0), name="p.nii")
-    assert str(caught.value) == "p.nii: the endocardium does not lie within the epicardium; are they exchanged?"
+    assert str(caught.value) == "p.nii: the endocardium does not lie within the epicardium; are the two swapped?"
     line = np.stack([np.zeros(5), np.arange(5.0)], axis=1)
     crossed = line + np.array([1.0, 1.0, 1.0, -1.0, -1.0])[:, None] * [1.0, 0.0]
-    with pytest.raises(InputError, match=r"^w: the inner and the outer contour cross \(\d+ triangles turned over\)$"):
+    with pytest.raises(InputError, match=r"^w: the inner and the outer contour cross \(\d+ inverted triangles\)$"):
         wall_mesh(line, crossed, 2, name="w")
     with pytest.raises(InputError, match=r"^contours: the inner and the outer contour cross \(\d triangles"):
         wall_mesh(line, line + np.array([0.0, 1.0, 1.0, 1.0, 1.0])[:, None] * [1.0, 0.0], 2)

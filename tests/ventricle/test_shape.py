@@ -102,5 +102,5 @@ def test_what_cannot_be_a_prior(tmp_path):
     with pytest.raises(InputError, match="more than 8"):
         fit_shape_prior(np.zeros((3, 21, 2)))
     (tmp_path / "x.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(InputError, match="no readable prior of shapes"):
+    with pytest.raises(InputError, match="cannot be read as a shape prior"):
         read_shape_prior(tmp_path / "x.json")

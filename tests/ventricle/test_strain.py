@@ -84,7 +84,7 @@ def test_end_systole_is_the_smallest_cavity():
 def test_what_cannot_be():
     with pytest.raises(InputError, match="end-diastole at frame 2"):
         gls(np.stack([ventricle()] * 2), ed=2)
-    with pytest.raises(InputError, match="no length"):
+    with pytest.raises(InputError, match="length at end-diastole is 0"):
         lagrangian([0.0, 1.0])
     with pytest.raises(InputError, match="spacing"):
         mapse_mm(np.stack([ventricle()] * 2), None)
@@ -154,7 +154,7 @@ def test_volume_does_not_change_as_the_heart_turns():
         disc_volume(shape, None)
 
 
-NO_SPACING = "a volume needs the pixels' spacing, which this cine does not tell"
+NO_SPACING = "a volume needs the pixel spacing, which this cine does not provide"
 SQUARE = np.array([[0.0, 0.0], [0.0, 4.0], [3.0, 4.0], [3.0, 0.0]])  # rows 0 to 3, columns 0 to 4, open at column 0
 
 
@@ -223,14 +223,14 @@ def test_measures_are_computed_in_double_precision():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: lagrangian([1.0, 2.0], 2), "end-diastole at frame 2: the cine has frames 0 to 1"),
-        (lambda: lagrangian([1.0, 2.0], -1), "end-diastole at frame -1: the cine has frames 0 to 1"),
-        (lambda: lagrangian([0.0, 1.0]), "the contour has no length at end-diastole"),
-        (lambda: mapse_mm([SQUARE], None), "MAPSE in mm needs the pixels' spacing, which this cine does not tell"),
-        (lambda: disc_volume(SQUARE, None), "a volume needs the pixels' spacing, which this cine does not tell"),
+        (lambda: lagrangian([1.0, 2.0], 2), "end-diastole at frame 2 is outside the cine, frames 0 to 1"),
+        (lambda: lagrangian([1.0, 2.0], -1), "end-diastole at frame -1 is outside the cine, frames 0 to 1"),
+        (lambda: lagrangian([0.0, 1.0]), "the contour's length at end-diastole is 0"),
+        (lambda: mapse_mm([SQUARE], None), "MAPSE in mm needs the pixel spacing, which this cine does not provide"),
+        (lambda: disc_volume(SQUARE, None), "a volume needs the pixel spacing, which this cine does not provide"),
         (
             lambda: disc_volume(SQUARE, (1, 1), SQUARE),
-            "a volume needs the pixels' spacing, which this cine does not tell",
+            "a volume needs the pixel spacing, which this cine does not provide",
         ),
     ],
 )

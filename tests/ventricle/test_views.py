@@ -36,5 +36,5 @@ def test_another_view_is_refused_by_name():
     with pytest.raises(InputError) as caught:
         apical_view("PLAX")
     assert str(caught.value) == (
-        "view 'PLAX': strain is measured in apical_4ch (A4C), apical_2ch (A2C), apical_long_axis (ALAX)"
+        "view 'PLAX': strain can be measured in apical_4ch (A4C), apical_2ch (A2C), apical_long_axis (ALAX)"
     )

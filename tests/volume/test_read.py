@@ -1,4 +1,4 @@
-"""Volumes and labels that can't be used end in one line that names the file."""
+"""Volumes and labels that can't be used are rejected in one line that names the file."""
 
 from pathlib import Path
 
@@ -11,16 +11,16 @@ from tests.volume.made import case_of, save
 
 BAD = {
     "missing": (lambda d: str(d / "none.nii.gz"), "no such file"),
-    "no volume": (lambda d: _text(d / "text.nii.gz"), "no readable volume"),
+    "no volume": (lambda d: _text(d / "text.nii.gz"), "cannot be read as a volume"),
     "two axes": (lambda d: save(d / "flat.nii.gz", np.zeros((5, 5), np.float32)), "expected a volume"),
     "not finite": (lambda d: save(d / "nan.nii.gz", np.full((5, 5, 5), np.nan, np.float32)), "not finite"),
     "too large": (
         lambda d: save(d / "big.nii.gz", np.zeros((60, 40, 40), np.float32)),
-        "60×40×40 mm is larger than the 48×64×48 mm",
+        "60×40×40 mm is larger than the atlases' 48×64×48 mm",
     ),
     "colours": (lambda d: save(d / "rgb.nii.gz", np.zeros((5, 5, 5), [(c, "u1") for c in "RGB"])), "holds colours"),
     "complex": (lambda d: save(d / "z.nii.gz", np.zeros((5, 5, 5), np.complex64)), "holds complex values"),
-    "constant": (lambda d: save(d / "flat3.nii.gz", np.ones((9, 9, 9), np.float32)), "constant"),
+    "constant": (lambda d: save(d / "flat3.nii.gz", np.ones((9, 9, 9), np.float32)), "same value"),
 }
 
 
@@ -30,7 +30,7 @@ def _text(path):
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_volumes_end_in_one_line_that_names_the_file(tmp_path, name):
+def test_bad_volumes_are_rejected_in_one_line_that_names_the_file(tmp_path, name):
     make, message = BAD[name]
     path = make(tmp_path)
     with pytest.raises(InputError, match=message) as error:
@@ -39,15 +39,15 @@ def test_bad_volumes_end_in_one_line_that_names_the_file(tmp_path, name):
 
 
 BAD_LABELS = {
-    "other size": (np.ones((4, 5, 6), np.uint8), None, r"the label is \(4, 5, 6\), its volume is \(9, 9, 9\)"),
-    "other labels": (np.full((9, 9, 9), 3, np.uint8), None, r"labels must be 0, 1, 2; found \[3.0\]"),
-    "empty": (np.zeros((9, 9, 9), np.uint8), None, "the label is empty"),
-    "elsewhere": (np.ones((9, 9, 9), np.uint8), np.diag([2.0, 1, 1, 1]), "lies elsewhere"),
+    "other size": (np.ones((4, 5, 6), np.uint8), None, r"the label map has shape \(4, 5, 6\), its volume \(9, 9, 9\)"),
+    "other labels": (np.full((9, 9, 9), 3, np.uint8), None, r"labels must be 0, 1, 2; got \[3.0\]"),
+    "empty": (np.zeros((9, 9, 9), np.uint8), None, "label map is empty"),
+    "elsewhere": (np.ones((9, 9, 9), np.uint8), np.diag([2.0, 1, 1, 1]), "affine differs"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_LABELS)
-def test_bad_labels_end_in_one_line_that_names_the_file(tmp_path, name):
+def test_bad_labels_are_rejected_in_one_line_that_names_the_file(tmp_path, name):
     values, affine, message = BAD_LABELS[name]
     path = save(tmp_path / "label.nii.gz", values, affine)
     with pytest.raises(InputError, match=message) as error:
@@ -63,8 +63,8 @@ def test_labels_that_are_nearly_whole_are_rounded(tmp_path):
         read_label(save(tmp_path / "label.nii.gz", np.where(values > 0, values + 0.1, 0)), (9, 9, 9), np.eye(4))
 
 
-def test_a_label_is_missed_only_where_it_is_needed(tmp_path, volume):
+def test_a_missing_label_is_an_error_only_where_one_is_required(tmp_path, volume):
     path = save(tmp_path / "v.nii.gz", volume[0])
     assert "label" not in case_of(path)
-    with pytest.raises(InputError, match="has no label"):
+    with pytest.raises(InputError, match="a label map is required"):
         case_of(path, labelled=True)

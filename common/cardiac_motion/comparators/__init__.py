@@ -1,4 +1,4 @@
-"""Other methods as networks of the same contract: ``image [B, 2, *S]`` to ``ddf [B, d, *S]`` in voxels."""
+"""Comparison methods with the networks' interface: ``image [B, 2, *S]`` to ``ddf [B, d, *S]`` in voxels."""
 
 import lazy_loader as lazy
 

@@ -1,4 +1,4 @@
-"""Symmetric normalisation by ANTs (Avants et al. 2008), through ANTsPy, as a network of the contract, in 2D and 3D."""
+"""Symmetric normalisation by ANTs (Avants et al. 2008), through ANTsPy, with the networks' interface, in 2D and 3D."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cardiac_motion.core.extras import import_extra
 
 THREADS = "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"
 SEED = "ANTS_RANDOM_SEED"
-NEEDS = "ANTs' registration"
+FEATURE = "ANTs' registration"
 
 
 PRESETS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -29,19 +29,19 @@ MESH = 5
 
 
 class AntsRegistration(ClassicalMethod):
-    """Registers each pair of a batch with ANTs, on the CPU.
+    """Register each pair of a batch with ANTs, on the CPU.
 
     Args:
         preset: ``quick`` is ANTsPy's ``SyN`` (affine, then SyN with mutual information, 40×20×0 iterations); ``cc`` is
-            SSMSR's and VoxelMorph's: B-spline SyN of step 0.25 and mesh 5, local cross-correlation, three scales of 200
-            iterations; ``syn_cc`` is SyN with local cross-correlation, 100×70×50 iterations.
-        radius: of the cross-correlation window in voxels.
-        iterations: a level, coarse to fine, over the preset's.
-        seed: of ANTs' sampling.
-        threads: of ITK; with one thread the same seed gives the same field.
+            the setting of SSMSR and VoxelMorph: B-spline SyN with step 0.25 and mesh 5, local cross-correlation, three
+            scales of 200 iterations; ``syn_cc`` is SyN with local cross-correlation, 100×70×50 iterations.
+        radius: radius of the cross-correlation window in voxels.
+        iterations: iterations per level, coarse to fine; None uses the preset's.
+        seed: seed of ANTs' sampling.
+        threads: number of ITK's threads; with one thread, equal seeds give equal fields.
 
     Raises:
-        InputError: no such preset, or ANTsPy is not installed.
+        InputError: unknown preset, or ANTsPy is not installed.
     """
 
     axes = (2, 3)
@@ -58,30 +58,30 @@ class AntsRegistration(ClassicalMethod):
         if preset not in PRESETS:
             raise InputError(f"ANTs preset must be one of {', '.join(PRESETS)}; got {preset}")
         self.preset, self.radius, self.seed, self.threads = preset, radius, seed, threads
-        import_extra("ants", NEEDS)
+        import_extra("ants", FEATURE)
         self.iterations = tuple(iterations or PRESETS[preset][1])
 
     def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-        """The field ``[d, *S]`` in voxels."""
-        ants = import_extra("ants", NEEDS)
+        """Return the field ``[d, *S]`` in voxels."""
+        ants = import_extra("ants", FEATURE)
         with tempfile.TemporaryDirectory() as folder, environment(self.threads, self.seed):
             prefix = str(Path(folder) / "ants")
             images = ants.from_numpy(fixed), ants.from_numpy(moving)
             if self.preset == "quick":
-                found = ants.registration(*images, "SyN", outprefix=prefix, reg_iterations=self.iterations)[
+                transforms = ants.registration(*images, "SyN", outprefix=prefix, reg_iterations=self.iterations)[
                     "fwdtransforms"
                 ]
             else:
                 ants.registration(self._arguments(images, prefix), None)
-                found = [f"{prefix}0Warp.nii.gz"]
-            composed = ants.apply_transforms(*images, found, compose=prefix)
+                transforms = [f"{prefix}0Warp.nii.gz"]
+            composed = ants.apply_transforms(*images, transforms, compose=prefix)
             field = ants.image_read(composed).numpy()
         return np.moveaxis(field, -1, 0)
 
     def _arguments(self, images: tuple[Any, Any], prefix: str) -> list[str]:
-        """Of ``antsRegistration``: one deformable stage with local cross-correlation, from the identity."""
+        """Arguments of ``antsRegistration``: one deformable stage with local cross-correlation, from the identity."""
         axes, levels = images[0].dimension, len(self.iterations)
-        fixed, moving = map(import_extra("ants.internal", NEEDS).get_pointer_string, images)
+        fixed, moving = map(import_extra("ants.internal", FEATURE).get_pointer_string, images)
         return [
             "--dimensionality", str(axes), "--float", "1", "--random-seed", str(self.seed), "--output", prefix,
             "--use-histogram-matching", "0",
@@ -95,7 +95,7 @@ class AntsRegistration(ClassicalMethod):
 
 @contextlib.contextmanager
 def environment(threads: int, seed: int) -> Iterator[None]:
-    """ITK uses ``threads`` threads and ANTs the random ``seed`` inside the block (ITK settles its threads once)."""
+    """Set ITK's thread count and ANTs' random seed inside the block (ITK reads its thread count only once)."""
     before = {name: os.environ.get(name) for name in (THREADS, SEED)}
     os.environ |= {THREADS: str(threads), SEED: str(seed)}
     try:

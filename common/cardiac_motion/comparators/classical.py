@@ -1,4 +1,4 @@
-"""What classical methods have in common as networks of the contract: each pair of a batch for itself, on the CPU."""
+"""Base class that gives classical methods the networks' interface; pairs are registered one by one, on the CPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def to_bytes(image: np.ndarray) -> np.ndarray:
-    """Whole grey values 0 to 255, as OpenCV takes them, of an image in unit range.
+    """Convert an image in unit range to whole grey values 0 to 255, as OpenCV expects.
 
     Examples:
         >>> to_bytes(np.array([-1, 0, 0.5, 2])).tolist()
@@ -20,7 +20,7 @@ def to_bytes(image: np.ndarray) -> np.ndarray:
 
 
 def from_opencv(flow: np.ndarray) -> np.ndarray:
-    """The field ``[2, H, W]``, rows first, of OpenCV's flow ``[H, W, 2]``, columns first.
+    """Convert OpenCV's flow ``[H, W, 2]`` (column, row) to a field ``[2, H, W]`` (row, column).
 
     Examples:
         >>> from_opencv(np.array([[[1.0, 2.0]]])).tolist()
@@ -30,19 +30,19 @@ def from_opencv(flow: np.ndarray) -> np.ndarray:
 
 
 class ClassicalMethod(nn.Module):
-    """A function of two images as a network; a subclass gives ``register``.
+    """A registration of two images as a network; subclasses implement ``register``.
 
     Attributes:
-        axes: numbers of image axes that it takes.
+        axes: supported numbers of image axes.
     """
 
     axes: Sequence[int] = (2,)
 
     def forward(self, image: Tensor) -> Tensor:
-        """``image [B, 2, *S]`` (moving, fixed; unit range) to ``ddf [B, d, *S]`` in voxels.
+        """Map ``image [B, 2, *S]`` (moving, fixed; unit range) to ``ddf [B, d, *S]`` in voxels.
 
         Raises:
-            ValueError: another shape.
+            ValueError: ``image`` has another shape.
         """
         if image.dim() - 2 not in self.axes or image.shape[1] != 2:
             expected = " or ".join("[B, 2, " + "DHW"[3 - n :].replace("", ", ")[2:-2] + "]" for n in self.axes)
@@ -56,5 +56,5 @@ class ClassicalMethod(nn.Module):
         return np.ascontiguousarray(self.register(moving, fixed), dtype=np.float32)
 
     def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-        """The field ``[d, *S]`` in voxels of two images ``[*S]`` float32, neither of them of one grey value."""
+        """Return the field ``[d, *S]`` in voxels of two images ``[*S]``, float32, neither of them constant."""
         raise NotImplementedError

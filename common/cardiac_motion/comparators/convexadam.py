@@ -1,7 +1,8 @@
 """ConvexAdam (Siebert, Großbröhmer, Hansen, Heinrich 2021, 10.1007/978-3-030-97281-3_19), its package, on the CPU.
 
-A coarse search over all displacements by coupled convex optimisation on MIND-SSC features, made inverse-consistent,
-then Adam on a field of splines. Needs ``pip install 'cardiac-motion-bundles[convexadam]'``: convexAdam (Apache-2.0).
+Coupled convex optimisation searches all displacements on a coarse grid with MIND-SSC features, is made
+inverse-consistent, and is followed by Adam on a spline field. Needs
+``pip install 'cardiac-motion-bundles[convexadam]'``: convexAdam (Apache-2.0).
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ from cardiac_motion.core.extras import import_extra
 
 
 class ConvexAdam(ClassicalMethod):
-    """Registers each pair of volumes of a batch with convexAdam, from the identity; the defaults are the package's.
+    """Register each pair of volumes of a batch with convexAdam, from the identity; the defaults are the package's.
 
     Args:
-        grid: of the coarse search, voxels a cell.
-        search: displacements looked at, cells to either side.
-        fine_grid: of the field that Adam moves, voxels a cell.
-        steps: of Adam.
-        regularisation_weight: weight of its diffusion term.
-        radius: of the patches of MIND-SSC in voxels.
-        dilation: between them, voxels.
+        grid: spacing of the coarse search's grid in voxels.
+        search: search radius in grid cells.
+        fine_grid: grid spacing of the field that Adam optimises, in voxels.
+        steps: number of Adam's steps.
+        regularisation_weight: weight of the diffusion regulariser.
+        radius: radius of the MIND-SSC patches in voxels.
+        dilation: distance between the patches in voxels.
 
     Raises:
-        InputError: convexAdam is not installed, or a number that can't be.
+        InputError: convexAdam is not installed, or an argument is out of range.
     """
 
     axes = (3,)
@@ -48,11 +49,11 @@ class ConvexAdam(ClassicalMethod):
         super().__init__()
         if min(grid, search, fine_grid, steps, radius, dilation) < 1 or regularisation_weight <= 0:
             raise InputError(
-                "convexAdam: grid, search, fine_grid, steps, radius and dilation are at least 1, "
-                f"regularisation_weight is positive; got {grid}, {search}, {fine_grid}, {steps}, {radius}, {dilation}, "
+                "convexAdam: grid, search, fine_grid, steps, radius and dilation must be at least 1, "
+                f"regularisation_weight positive; got {grid}, {search}, {fine_grid}, {steps}, {radius}, {dilation}, "
                 f"{regularisation_weight}"
             )
-        with warnings.catch_warnings():  # the package silences all warnings where it is imported
+        with warnings.catch_warnings():  # importing the package silences all warnings
             self._package = import_extra("convexAdam.convex_adam_MIND", "convexAdam")
         self.multiple = math.lcm(grid, fine_grid)
         self.options = {
@@ -66,15 +67,15 @@ class ConvexAdam(ClassicalMethod):
         }
 
     def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-        """The field ``[3, *S]`` in voxels.
+        """Return the field ``[3, *S]`` in voxels.
 
-        Both volumes are padded by their edge to a multiple of the grids, which would otherwise be stretched to fit.
+        Both volumes are edge-padded to a multiple of both grids; otherwise the package would stretch them to fit.
         """
         inside = (slice(None), *map(slice, fixed.shape))
         pad = [(0, -n % self.multiple) for n in fixed.shape]
         pair = (np.pad(volume, pad, mode="edge") for volume in (fixed, moving))
         with torch.enable_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch's about align_corners
+            warnings.simplefilter("ignore")  # torch's warnings about align_corners
             vectors = self._package.convex_adam_pt(
                 *pair, **self.options, dtype=torch.float32, device=torch.device("cpu")
             )

@@ -1,7 +1,7 @@
-"""Dense optical flow by polynomial expansion (Farnebäck 2003, 10.1007/3-540-45103-X_50), OpenCV's, as a network.
+"""Dense optical flow by polynomial expansion (Farnebäck 2003, 10.1007/3-540-45103-X_50): OpenCV's, as a network.
 
-A baseline of c-PWC-Net (Evain et al. 2022, section III-B.2), which takes its figures from another paper; the settings
-here are our own choice on simulated ultrasound.
+A baseline of c-PWC-Net (Evain et al. 2022, section III-B.2), which quotes its results from another paper; the settings
+here were chosen on simulated ultrasound.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from cardiac_motion.core.extras import import_extra
 
 
 class Farneback(ClassicalMethod):
-    """Registers each pair of a batch by Farnebäck's method, on the CPU.
+    """Register each pair of a batch by Farnebäck's method, on the CPU.
 
     Args:
-        levels: of the pyramid, the full image included; each halves it.
-        window: of the averaging, pixels a side.
-        iterations: a level.
-        neighbourhood: in which a polynomial is fitted, pixels a side.
-        sigma: of the Gaussian weights of that fit, pixels.
-        gaussian: average by a Gaussian instead of a box.
+        levels: pyramid levels, including the full image; each halves the size.
+        window: side of the averaging window in pixels.
+        iterations: iterations per level.
+        neighbourhood: side in pixels of the neighbourhood to which a polynomial is fitted.
+        sigma: standard deviation of that fit's Gaussian weights in pixels.
+        gaussian: use a Gaussian averaging window instead of a box.
 
     Raises:
-        InputError: a number that can't be.
+        InputError: an argument is out of range.
     """
 
     def __init__(
@@ -40,9 +40,8 @@ class Farneback(ClassicalMethod):
         super().__init__()
         if min(levels, window, iterations) < 1 or neighbourhood < 3 or neighbourhood % 2 == 0 or sigma <= 0:
             raise InputError(
-                "levels, window and iterations are at least 1, neighbourhood is odd and at least 3, sigma is positive; "
-                "got "
-                f"{levels}, {window}, {iterations}, {neighbourhood}, {sigma}"
+                "levels, window and iterations must be at least 1, neighbourhood odd and at least 3, sigma positive; "
+                f"got {levels}, {window}, {iterations}, {neighbourhood}, {sigma}"
             )
         self.levels, self.window, self.iterations = levels, window, iterations
         self.neighbourhood, self.sigma = neighbourhood, sigma
@@ -50,7 +49,7 @@ class Farneback(ClassicalMethod):
         self.flags = cv2.OPTFLOW_FARNEBACK_GAUSSIAN if gaussian else 0
 
     def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-        """The field ``[2, H, W]`` in pixels."""
+        """Return the field ``[2, H, W]`` in pixels."""
         cv2 = import_extra("cv2", "Farnebäck's method")
         flow = cv2.calcOpticalFlowFarneback(
             to_bytes(fixed),

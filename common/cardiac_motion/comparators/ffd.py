@@ -1,7 +1,7 @@
 """Free-form deformation by cubic B-splines (Rueckert et al. 1999; Modat et al. 2010), in 2D and 3D.
 
-``BSplineRegistration`` is our own, in torch, with the local NCC of the other methods: it is not NiftyReg.
-``NiftyReg`` runs that program where it is installed.
+``BSplineRegistration`` is an implementation in torch with the local NCC of the other methods; it is not NiftyReg.
+``NiftyReg`` runs NiftyReg's program if it is installed.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from cardiac_motion.fields.ncc import LocalNCCLoss
 
 @lru_cache(maxsize=64)
 def basis(size: int, spacing: float) -> Tensor:
-    """Cubic B-spline weights ``[size, controls]`` of voxels 0 … size − 1, with a control every ``spacing`` voxels.
+    """Return cubic B-spline weights ``[size, controls]`` of voxels 0 … size − 1, for controls every ``spacing`` voxels.
 
-    The controls begin one spacing before voxel 0 and end behind the last; each row sums to 1.
+    The first control lies one spacing before voxel 0, the last one beyond the last voxel; each row sums to 1.
     """
     at = torch.arange(size, dtype=torch.float64) / spacing
     controls = int(at[-1].floor()) + 4
@@ -41,7 +41,7 @@ def basis(size: int, spacing: float) -> Tensor:
 
 
 def spline_field(controls: Tensor, size: Sequence[int], spacing: float) -> Tensor:
-    """The field of control points ``[B, d, *C]``: ``[B, d, *size]``, in the controls' unit."""
+    """Evaluate the field ``[B, d, *size]`` of control points ``[B, d, *C]``, in the controls' unit."""
     field = controls
     for n in size:
         field = torch.tensordot(field, basis(n, spacing).to(field), dims=([2], [1]))  # the new axis comes last
@@ -49,7 +49,7 @@ def spline_field(controls: Tensor, size: Sequence[int], spacing: float) -> Tenso
 
 
 def bending_energy(controls: Tensor) -> Tensor:
-    """Mean square of the second differences of control points ``[B, d, *C]``, mixed ones twice."""
+    """Mean square of the second differences of control points ``[B, d, *C]``; mixed differences count twice."""
     axes = range(2, controls.dim())
     first = {a: controls.diff(dim=a) for a in axes}
     pure = sum((first[a].diff(dim=a).square().mean() for a in axes), torch.zeros(()))
@@ -58,15 +58,15 @@ def bending_energy(controls: Tensor) -> Tensor:
 
 
 class BSplineRegistration(nn.Module):
-    """Free-form deformation with local NCC by Adam, coarse to fine, as a network of the contract.
+    """Free-form deformation with local NCC, optimised by Adam from coarse to fine, with the networks' interface.
 
     Args:
-        spacing: of the control points in voxels of each level (the papers: 5).
-        levels: each halves the image; the papers take 3.
-        steps: a level.
-        radius: of the NCC window in voxels.
-        bending: weight of the bending energy (of the displacement in voxels of the level).
-        learning_rate: of Adam, in voxels.
+        spacing: spacing of the control points in voxels of each level (5 in the papers).
+        levels: number of levels, each at half the size of the next (3 in the papers).
+        steps: steps per level.
+        radius: radius of the NCC window in voxels.
+        bending: weight of the bending energy (displacement in voxels of the level).
+        learning_rate: Adam's learning rate in voxels.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class BSplineRegistration(nn.Module):
     ) -> None:
         super().__init__()
         if levels < 1 or spacing < 1 or steps < 1:
-            raise InputError(f"levels, spacing and steps are at least 1; got {levels}, {spacing}, {steps}")
+            raise InputError(f"levels, spacing and steps must be at least 1; got {levels}, {spacing}, {steps}")
         self.spacing, self.levels, self.steps = spacing, levels, steps
         self.loss, self.bending, self.learning_rate = LocalNCCLoss(radius, eps=1e-6), bending, learning_rate
 
     def forward(self, image: Tensor) -> Tensor:
-        """``image [B, 2, *S]`` (moving, fixed; unit range) to ``ddf [B, d, *S]`` in voxels."""
+        """Map ``image [B, 2, *S]`` (moving, fixed; unit range) to ``ddf [B, d, *S]`` in voxels."""
         return torch.cat([self._register(pair) for pair in image.split(1)])
 
     def _register(self, image: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ class BSplineRegistration(nn.Module):
 
 
 def _fit(field: Tensor, spacing: float) -> Tensor:
-    """Control points whose splines are nearest to ``field [B, d, *S]`` in the least-squares sense."""
+    """Fit control points to ``field [B, d, *S]`` by least squares."""
     for size in field.shape[2:]:
         inverse = torch.linalg.pinv(basis(size, spacing).double()).to(field)
         field = torch.tensordot(field, inverse, dims=([2], [1]))
@@ -117,18 +117,18 @@ def _fit(field: Tensor, spacing: float) -> Tensor:
 
 
 class NiftyReg(ClassicalMethod):
-    """NiftyReg's ``reg_f3d`` (Modat et al. 2010) as a network of the contract, on the CPU.
+    """NiftyReg's ``reg_f3d`` (Modat et al. 2010) with the networks' interface, on the CPU.
 
     Args:
-        program: path of ``reg_f3d``; by default the one on PATH. ``reg_transform`` must lie beside it.
-        spacing: of the control points in voxels.
-        levels: scales.
-        iterations: at most, a scale.
-        deviation: of the Gaussian window of the local NCC in voxels.
-        threads: of OpenMP.
+        program: path of ``reg_f3d``; by default the one on PATH. ``reg_transform`` must be in the same folder.
+        spacing: spacing of the control points in voxels.
+        levels: number of scales.
+        iterations: maximum number of iterations per scale.
+        deviation: standard deviation of the local NCC's Gaussian window in voxels.
+        threads: number of OpenMP threads.
 
     Raises:
-        InputError: the program isn't there.
+        InputError: the program is not installed.
     """
 
     axes = (2, 3)
@@ -143,19 +143,19 @@ class NiftyReg(ClassicalMethod):
         threads: int = 1,
     ) -> None:
         super().__init__()
-        found = shutil.which(program or "reg_f3d")
-        transform = found and shutil.which(str(Path(found).with_name("reg_transform")))
-        if not found or not transform:
+        reg_f3d = shutil.which(program or "reg_f3d")
+        transform = reg_f3d and shutil.which(str(Path(reg_f3d).with_name("reg_transform")))
+        if not reg_f3d or not transform:
             raise InputError(
-                f"{program or 'reg_f3d'}: NiftyReg is not installed (reg_f3d and reg_transform on PATH, or a path in "
-                "the option 'program'); the B-spline registration in torch needs no program"
+                f"{program or 'reg_f3d'}: NiftyReg is not installed; put reg_f3d and reg_transform on PATH, or give a "
+                "path as the option 'program'. The B-spline registration in torch needs no program"
             )
-        self.program, self.transform = found, transform
+        self.program, self.transform = reg_f3d, transform
         self.options = ["-sx", f"-{spacing:g}", "-ln", str(levels), "-maxit", str(iterations)]
         self.options += ["--lncc", f"{-deviation:g}", "-omp", str(threads)]
 
     def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-        """The field ``[d, *S]`` in voxels."""
+        """Return the field ``[d, *S]`` in voxels."""
         axes = fixed.ndim
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -172,4 +172,4 @@ class NiftyReg(ClassicalMethod):
         done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", errors="replace")
         if done.returncode:
             lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
-            raise InputError(f"{command[0]} ended with status {done.returncode}: {lines[-1]}")
+            raise InputError(f"{command[0]} failed with exit status {done.returncode}: {lines[-1]}")

@@ -1,7 +1,7 @@
 """FireANTs' greedy registration (Jena, Chaudhari, Gee 2024, arXiv 2404.01249), its package without the CUDA parts.
 
-A dense field by Adam on the group of diffeomorphisms, each step composed, coarse to fine, with local NCC. Needs
-``pip install 'cardiac-motion-bundles[fireants]'``: fireants (its own licence), whose wheel asks for an old SimpleITK.
+Adam on the group of diffeomorphisms: a dense field updated by composition, coarse to fine, with local NCC. Needs
+``pip install 'cardiac-motion-bundles[fireants]'``: fireants (own licence), whose wheel requires an old SimpleITK.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from cardiac_motion.comparators.classical import ClassicalMethod
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.extras import import_extra
 
-NEEDS = "FireANTs"
-SHORTEST = 32  # voxels a side that the package takes
+FEATURE = "FireANTs"
+SHORTEST = 32  # shortest side in voxels that the package accepts
 
 
 class FireAnts(ClassicalMethod):
-    """Registers each pair of a batch with FireANTs' greedy method, from the identity, on the CPU.
+    """Register each pair of a batch with FireANTs' greedy method, from the identity, on the CPU.
 
-    The defaults are those of the package's tutorial, and where that names none, of its class.
+    The defaults are those of the package's tutorial or, where it names none, of its class.
 
     Args:
-        scales: by which the image is divided, coarse to fine.
-        iterations: at most, a scale.
-        window: of local NCC, voxels a side.
-        learning_rate: of Adam.
-        gradient_sigma: standard deviation of the Gaussian over each gradient, voxels of a scale.
-        total: the same, over the whole field.
+        scales: downsampling factors, coarse to fine.
+        iterations: maximum number of iterations per scale.
+        window: side of the local NCC's window in voxels.
+        learning_rate: Adam's learning rate.
+        gradient_sigma: standard deviation of the Gaussian that smooths each gradient, in voxels of a scale.
+        total: standard deviation of the Gaussian that smooths the total field, in voxels of a scale.
 
     Raises:
-        InputError: fireants is not installed, or an option that can't be.
+        InputError: fireants is not installed, or an argument is out of range.
     """
 
     axes = (2, 3)
@@ -53,17 +53,17 @@ class FireAnts(ClassicalMethod):
         super().__init__()
         if not scales or len(scales) != len(iterations) or list(scales) != sorted(set(scales), reverse=True):
             raise InputError(
-                f"FireANTs: scales fall, and there are as many iterations; got {list(scales)} and {list(iterations)}"
+                f"FireANTs: scales must decrease, with one iteration count each; got {list(scales)}, {list(iterations)}"
             )
         if min(*scales, *iterations, window) < 1 or learning_rate <= 0 or min(gradient_sigma, total) < 0:
             raise InputError(
-                "FireANTs: scales, iterations and window are at least 1, learning_rate is positive, gradient_sigma and "
-                f"total at least 0; got {list(scales)}, {list(iterations)}, {window}, {learning_rate}, "
+                "FireANTs: scales, iterations and window must be at least 1, learning_rate positive, gradient_sigma "
+                f"and total at least 0; got {list(scales)}, {list(iterations)}, {window}, {learning_rate}, "
                 f"{gradient_sigma}, {total}"
             )
         with silence():
-            self._images = import_extra("fireants.io.image", NEEDS)
-            self._greedy = import_extra("fireants.registration.greedy", NEEDS)
+            self._images = import_extra("fireants.io.image", FEATURE)
+            self._greedy = import_extra("fireants.registration.greedy", FEATURE)
         self.scales, self.iterations = list(scales), list(iterations)
         self.options = {
             "cc_kernel_size": window,
@@ -73,7 +73,7 @@ class FireAnts(ClassicalMethod):
         }
 
     def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-        """The field ``[d, *S]`` in voxels; an image that is too small for the package is padded by its edge."""
+        """Return the field ``[d, *S]`` in voxels; images too small for the package are edge-padded."""
         import SimpleITK as sitk
 
         inside = (slice(None), *map(slice, fixed.shape))
@@ -96,7 +96,7 @@ class FireAnts(ClassicalMethod):
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Nothing is printed or logged inside the block, and the root logger stays as it was."""
+    """Suppress printing and logging inside the block, and restore the root logger afterwards."""
     root = logging.getLogger()
     handlers, level, before = list(root.handlers), root.level, root.manager.disable
     logging.disable(logging.WARNING)

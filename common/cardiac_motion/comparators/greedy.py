@@ -18,20 +18,20 @@ METRICS = ("NCC", "WNCC", "SSD", "NMI")
 
 
 class GreedyRegistration(ClassicalMethod):
-    """Registers each pair of a batch with greedy, deformably, from the identity.
+    """Register each pair of a batch with greedy, deformably, from the identity.
 
     Args:
-        metric: ``NCC`` (local), ``WNCC`` (the same, weighted by its mask), ``SSD`` or ``NMI``.
-        radius: of the window of local NCC in voxels.
-        iterations: a level, coarse to fine; each level halves the image, and those at which the window would not fit
-            are left out.
-        gradient_sigma: standard deviation of the Gaussian over each step of the field, voxels of a level.
-        total: the same, over the whole field.
-        step: largest move of a voxel in an iteration, voxels of a level.
-        threads: of the program.
+        metric: ``NCC`` (local), ``WNCC`` (local, weighted by its mask), ``SSD`` or ``NMI``.
+        radius: radius of the local NCC's window in voxels.
+        iterations: iterations per level, coarse to fine; each level halves the image. Levels too small for the window
+            are skipped.
+        gradient_sigma: standard deviation of the Gaussian that smooths each update of the field, in voxels of a level.
+        total: standard deviation of the Gaussian that smooths the total field, in voxels of a level.
+        step: largest displacement of a voxel per iteration, in voxels of a level.
+        threads: number of the program's threads.
 
     Raises:
-        InputError: picsl_greedy is not installed, or an option that can't be.
+        InputError: picsl_greedy is not installed, or an argument is out of range.
     """
 
     axes = (2, 3)
@@ -51,7 +51,7 @@ class GreedyRegistration(ClassicalMethod):
             raise InputError(f"greedy's metric must be one of {', '.join(METRICS)}; got {metric}")
         if not iterations or min(radius, *iterations) < 0 or radius < 1 or min(gradient_sigma, total, step) < 0:
             raise InputError(
-                "greedy: radius is at least 1, iterations, gradient_sigma, total and step at least 0; got "
+                "greedy: radius must be at least 1, iterations, gradient_sigma, total and step at least 0; got "
                 f"{radius}, {list(iterations)}, {gradient_sigma}, {total}, {step}"
             )
         picsl_greedy = import_extra("picsl_greedy", "greedy")
@@ -60,7 +60,7 @@ class GreedyRegistration(ClassicalMethod):
         self.gradient_sigma, self.total, self.step, self.threads = gradient_sigma, total, step, threads
 
     def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-        """The field ``[d, *S]`` in voxels."""
+        """Return the field ``[d, *S]`` in voxels."""
         import SimpleITK as sitk
 
         axes = fixed.ndim

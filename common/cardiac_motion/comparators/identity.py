@@ -1,4 +1,4 @@
-"""No motion at all: what every method has to be better than."""
+"""Identity baseline: no motion."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from cardiac_motion.comparators.classical import ClassicalMethod
 
 
 class NoMotion(ClassicalMethod):
-    """Takes every pair for aligned as it is."""
+    """Return the identity (a zero field) for every pair."""
 
     axes = (2, 3)
 
     def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-        """The field ``[d, *S]`` in voxels: zero."""
+        """Return the field ``[d, *S]`` in voxels: zero."""
         return np.zeros((fixed.ndim, *fixed.shape), dtype=np.float32)

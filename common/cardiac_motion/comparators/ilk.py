@@ -10,16 +10,16 @@ from cardiac_motion.core.errors import InputError
 
 
 class IterativeLucasKanade(ClassicalMethod):
-    """Registers each pair of a batch by iterative Lucas-Kanade flow, in 2D and 3D.
+    """Register each pair of a batch by iterative Lucas-Kanade flow, in 2D and 3D.
 
     Args:
-        radius: of the window in voxels.
-        warps: of the moving image, a level of the pyramid.
-        gaussian: weights of the window; even ones otherwise.
-        prefilter: a median of the field before each warp.
+        radius: radius of the window in voxels.
+        warps: warps of the moving image per pyramid level.
+        gaussian: use a Gaussian window instead of a uniform one.
+        prefilter: median-filter the field before each warp.
 
     Raises:
-        InputError: a number that can't be.
+        InputError: an argument is out of range.
     """
 
     axes = (2, 3)
@@ -27,11 +27,11 @@ class IterativeLucasKanade(ClassicalMethod):
     def __init__(self, radius: int = 7, warps: int = 10, gaussian: bool = False, prefilter: bool = False) -> None:
         super().__init__()
         if min(radius, warps) < 1:
-            raise InputError(f"radius and warps are at least 1; got {radius}, {warps}")
+            raise InputError(f"radius and warps must be at least 1; got {radius}, {warps}")
         self.radius, self.warps, self.gaussian, self.prefilter = radius, warps, gaussian, prefilter
 
     def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-        """The field ``[d, *S]`` in voxels."""
+        """Return the field ``[d, *S]`` in voxels."""
         return optical_flow_ilk(
             fixed,
             moving,

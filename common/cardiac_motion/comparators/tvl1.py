@@ -10,18 +10,18 @@ from cardiac_motion.core.errors import InputError
 
 
 class TotalVariationFlow(ClassicalMethod):
-    """Registers each pair of a batch by TV-L1 flow, in 2D and 3D.
+    """Register each pair of a batch by TV-L1 flow, in 2D and 3D.
 
     Args:
-        attachment: weight of the likeness; smaller is smoother.
-        tightness: of the step that joins likeness and smoothness.
-        warps: of the moving image, a level of the pyramid.
-        iterations: a warp.
-        tolerance: mean square of the field's change at which a warp ends.
-        prefilter: a median of the field before each warp.
+        attachment: weight of the data term; smaller values give smoother fields.
+        tightness: coupling between the data term and the smoothness term.
+        warps: warps of the moving image per pyramid level.
+        iterations: iterations per warp.
+        tolerance: mean squared change of the field at which a warp's iterations stop.
+        prefilter: median-filter the field before each warp.
 
     Raises:
-        InputError: a number that can't be.
+        InputError: an argument is out of range.
     """
 
     axes = (2, 3)
@@ -39,13 +39,13 @@ class TotalVariationFlow(ClassicalMethod):
         if min(warps, iterations) < 1 or min(attachment, tightness, tolerance) <= 0:
             given = f"{attachment}, {tightness}, {tolerance}, {warps}, {iterations}"
             raise InputError(
-                f"attachment, tightness and tolerance are positive, warps and iterations at least 1; got {given}"
+                f"attachment, tightness and tolerance must be positive, warps and iterations at least 1; got {given}"
             )
         self.attachment, self.tightness, self.tolerance = attachment, tightness, tolerance
         self.warps, self.iterations, self.prefilter = warps, iterations, prefilter
 
     def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-        """The field ``[d, *S]`` in voxels."""
+        """Return the field ``[d, *S]`` in voxels."""
         return optical_flow_tvl1(
             fixed,
             moving,

@@ -1,8 +1,8 @@
-"""End-diastole, end-systole and beats of a cine, from the cavity's area, from R waves, or as they are given.
+"""End-diastole, end-systole and beats of a cine, from the cavity's area, from R waves, or as given by the user.
 
-End-diastole is the largest cavity (a surrogate of mitral-valve closure) or the R wave, end-systole the smallest one (a
-surrogate of aortic-valve closure), as Voigt et al. 2015 (10.1093/ehjci/jeu184) name them. A beat goes from one
-end-diastole to the next, or to the last frame where the cine ends before.
+End-diastole is the frame of the largest cavity (a surrogate of mitral-valve closure) or the R wave, end-systole that of
+the smallest cavity (a surrogate of aortic-valve closure), as in Voigt et al. 2015 (10.1093/ehjci/jeu184). A beat lasts
+from one end-diastole to the next, or to the last frame of the cine.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from cardiac_motion.core.errors import InputError
 
 Array = NDArray[np.float64]
 
-SHORTEST = 0.35  # s from one end-diastole to the next
-SHORTEST_FRAMES = 8  # the same where times are unknown
-PROMINENCE = 0.35  # of the range of the area: smaller bumps are no beat
-LEAST_CHANGE = 0.03  # of the largest area: less is no contraction
-PLATEAU = 0.015  # of the range: areas so near to the largest are as large
-WHOLE = 0.65  # of what was ejected has come back by the last frame of a whole beat
-FIRST = 0.1  # of the range: a first frame so near to the largest area that follows is end-diastole
-NEARLY = 0.7  # of the range of the area: so much ejected by the last frame is near end-systole
-SLOW = 0.5  # of the fastest ejection: a cavity that shrinks no faster in the last frames is near end-systole
+SHORTEST = 0.35  # shortest beat in seconds
+SHORTEST_FRAMES = 8  # shortest beat in frames where times are unknown
+PROMINENCE = 0.35  # fraction of the area's range: smaller peaks are not end-diastoles
+MIN_CHANGE = 0.03  # fraction of the largest area: smaller changes are not a contraction
+PLATEAU = 0.015  # fraction of the range: areas this close to the maximum belong to its plateau
+REFILLED = 0.65  # fraction of the stroke that has refilled by the last frame of a complete beat
+FIRST = 0.1  # fraction of the range: a first frame this close to the next peak is end-diastole
+NEARLY = 0.7  # fraction of the range: with this much ejected by the last frame, the cine ends near end-systole
+SLOW = 0.5  # fraction of the fastest ejection: slower ejection in the last frames means near end-systole
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Beat:
     """One beat, in frames.
 
     Attributes:
-        ed, es: end-diastole and end-systole; ``es`` is ``end`` where the cine ends a little before end-systole.
-        end: last frame; the next end-diastole where the beat is whole.
-        complete: whether the cine holds the beat to its end.
+        ed, es: end-diastole and end-systole; ``es`` equals ``end`` if the cine ends shortly before end-systole.
+        end: last frame; the next end-diastole if the beat is complete.
+        complete: whether the cine contains the whole beat.
     """
 
     ed: int
@@ -54,17 +54,17 @@ def find_beats(
     es: int | None = None,
     name: str = "cine",
 ) -> list[Beat]:
-    """The beats of a cine, in order of time.
+    """Find the beats of a cine, in order of time.
 
     Args:
-        areas: of the cavity in each frame, any unit, ``[T]``.
-        times: of the frames, s.
-        r_waves: times of R waves, s from the first frame; each is an end-diastole.
-        ed, es: given by the user; there is one beat then.
-        name: what an error calls the cine.
+        areas: area of the cavity in each frame ``[T]``, in any unit.
+        times: times of the frames in s.
+        r_waves: times of R waves in s from the first frame; each is an end-diastole.
+        ed, es: frames given by the user; one beat is then returned.
+        name: name of the cine in error messages.
 
     Raises:
-        InputError: ``ed`` and ``es`` contradict each other or the cine, or no whole systole is in it.
+        InputError: ``ed`` and ``es`` are inconsistent or outside the cine, or the cine contains no complete systole.
 
     Examples:
         >>> areas = 1000 - 200 * (1 - np.cos(2 * np.pi * np.arange(51) / 25))  # two beats of 25 frames
@@ -73,17 +73,18 @@ def find_beats(
     """
     values = np.asarray(areas, dtype=np.float64)
     last = len(values) - 1
-    for word, frame in (("ED", ed), ("ES", es)):
+    for phase, frame in (("ED", ed), ("ES", es)):
         if frame is not None and not 0 <= frame <= last:
-            raise InputError(f"{name}: {word} at frame {frame}, the cine has frames 0 to {last}")
+            raise InputError(f"{name}: {phase} at frame {frame} is outside the cine, frames 0 to {last}")
     if ed is not None and es is not None and es <= ed:
-        raise InputError(f"{name}: ED at frame {ed} and ES at frame {es}; end-systole comes after end-diastole")
+        raise InputError(f"{name}: ED at frame {ed}, ES at frame {es}; end-systole must follow end-diastole")
     step = (times[-1] - times[0]) / last if times else None
     smooth = gaussian_filter1d(values, 0.02 / step if step else 1.0, mode="nearest")
     span = float(np.ptp(smooth))
-    if span < LEAST_CHANGE * smooth.max() and (ed is None or es is None):
+    if span < MIN_CHANGE * smooth.max() and (ed is None or es is None):
         raise InputError(
-            f"{name}: the cavity's area changes by {span / smooth.max():.0%} only, no beat is seen; give --ed and --es"
+            f"{name}: the cavity's area changes by only {span / smooth.max():.0%}, too little for a beat; "
+            "give the frames with --ed and --es"
         )
     least_distance = max(2, round(SHORTEST / step)) if step else SHORTEST_FRAMES
     starts = _starts(smooth, span, least_distance)
@@ -94,26 +95,26 @@ def find_beats(
         return [_find_given_beat(smooth, span, starts, least_distance, ed, es, name)]
     beats = []
     for start, following in zip(starts, [*starts[1:], None], strict=True):
-        found = _beat(smooth, span, start, following, es=None)
-        if found is not None:
-            beats.append(found)
+        beat = _beat(smooth, span, start, following, es=None)
+        if beat is not None:
+            beats.append(beat)
     if not beats:
         raise InputError(
-            f"{name}: holds no whole systole (end-diastole, then end-systole): half a beat; give --ed and --es"
+            f"{name}: contains no complete systole (end-diastole followed by end-systole); give --ed and --es"
         )
     return beats
 
 
 def refine_end_systole(beat: Beat, areas: ArrayLike) -> Beat:
-    """The beat with its end-systole at the smallest cavity inside the tracked endocardium.
+    """Move the end-systole of a beat to the smallest cavity inside the tracked endocardium.
 
-    What is segmented anew in each frame jumps about where the base is hardly seen; what is tracked does not. Of a whole
-    beat, whose cavity ends as it began, an even drift is taken away first. A beat that ends before its end-systole
-    stays as it is.
+    Frame-by-frame segmentation is unstable where the base is poorly visible; tracking is not. In a complete beat, whose
+    cavity ends at its initial size, linear drift is removed first. A beat that ends before its end-systole is returned
+    unchanged.
 
     Args:
-        beat: as found before it was tracked.
-        areas: inside the tracked endocardium, of the frames from ``beat.ed`` to ``beat.end``.
+        beat: beat as found before tracking.
+        areas: area inside the tracked endocardium in the frames from ``beat.ed`` to ``beat.end``.
 
     Examples:
         >>> refine_end_systole(Beat(0, 2, 4, True), [100.0, 80.0, 70.0, 60.0, 100.0])
@@ -129,26 +130,29 @@ def refine_end_systole(beat: Beat, areas: ArrayLike) -> Beat:
 
 
 def _starts(smooth: Array, span: float, least_distance: int) -> list[int]:
-    """End-diastoles: peaks of the area, each taken in the middle of its plateau; cines are cut at R waves, so the first
-    frame stands for a peak little above it, and the last one for a peak where ``WHOLE`` of the stroke has come back.
+    """Find end-diastoles: peaks of the area, each at the middle of its plateau.
+
+    Cines are often cut at R waves: the first frame replaces a first peak that is hardly larger, and a peak at the last
+    frame counts only if ``REFILLED`` of the stroke has refilled.
     """
     padded = np.pad(smooth, 1, constant_values=smooth.min() - 1)
     peaks, _ = find_peaks(padded, prominence=PROMINENCE * span, distance=least_distance, plateau_size=(1, None))
-    found = {_middle(smooth, int(p) - 1, smooth[int(p) - 1] - PLATEAU * span) for p in peaks}
-    first = min(found, default=0)
+    peaks_at = {_middle(smooth, int(p) - 1, smooth[int(p) - 1] - PLATEAU * span) for p in peaks}
+    first = min(peaks_at, default=0)
     if first and smooth[:first].min() >= smooth[first] - FIRST * span:
-        found = found - {first} | {0}
-    starts = sorted(found)
+        peaks_at = peaks_at - {first} | {0}
+    starts = sorted(peaks_at)
     if len(starts) > 1 and starts[-1] == len(smooth) - 1:
-        least = smooth[starts[-2] :].min()
-        if smooth[-1] - least < WHOLE * (smooth[starts[-2]] - least):
+        smallest = smooth[starts[-2] :].min()
+        if smooth[-1] - smallest < REFILLED * (smooth[starts[-2]] - smallest):
             starts.pop()
     return starts
 
 
 def _middle(smooth: Array, at: int, level: float) -> int:
-    """The middle of the run around ``at`` in which the area stays above ``level``; where the run is cut off by the
-    cine's first or last frame, that frame: cines are cut at R waves.
+    """Return the middle of the run around ``at`` in which the area stays above ``level``.
+
+    If the run reaches the cine's first or last frame, return that frame: cines are often cut at R waves.
     """
     first = last = at
     while first > 0 and smooth[first - 1] >= level:
@@ -161,7 +165,7 @@ def _middle(smooth: Array, at: int, level: float) -> int:
 
 
 def _beat(smooth: Array, span: float, start: int, following: int | None, es: int | None) -> Beat | None:
-    """The beat that begins at ``start``, or None where the cine ends before its end-systole."""
+    """Return the beat that begins at ``start``, or None if the cine ends before its end-systole."""
     end = len(smooth) - 1 if following is None else following
     if end - start < 2:
         return None
@@ -176,21 +180,21 @@ def _beat(smooth: Array, span: float, start: int, following: int | None, es: int
             es = end
     ejected = smooth[start] - smooth[es]
     back = smooth[end] - smooth[es : end + 1].min()
-    return Beat(start, es, end, following is not None or bool(back >= WHOLE * ejected > 0))
+    return Beat(start, es, end, following is not None or bool(back >= REFILLED * ejected > 0))
 
 
 def _find_given_beat(
     smooth: Array, span: float, starts: Sequence[int], least_distance: int, ed: int | None, es: int | None, name: str
 ) -> Beat:
-    """The one beat that a given end-diastole or end-systole belongs to."""
+    """Return the beat that contains the given end-diastole or end-systole."""
     if ed is None:
         assert es is not None
         before = [s for s in starts if s < es]
         if not before:
-            raise InputError(f"{name}: no end-diastole before the given ES, frame {es}; give --ed too")
+            raise InputError(f"{name}: no end-diastole before the given ES, frame {es}; give --ed as well")
         ed = before[-1]
     following = min((s for s in starts if s >= ed + least_distance and (es is None or s > es)), default=None)
-    found = _beat(smooth, span, ed, following, es)
-    if found is None:
-        raise InputError(f"{name}: no end-systole after the given ED, frame {ed}: half a beat; give --es too")
-    return found
+    beat = _beat(smooth, span, ed, following, es)
+    if beat is None:
+        raise InputError(f"{name}: no end-systole after the given ED, frame {ed}; give --es as well")
+    return beat

@@ -1,4 +1,4 @@
-"""Blood pool masks: their long axis, and validation before anything is computed."""
+"""Blood-pool masks: validation, and their long axis."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import Tensor
 from cardiac_motion.core.errors import InputError
 
 Array = NDArray[np.float64]
-LEAST_PIXELS = 100  # of a pool in a frame
-LEAST_INSIDE = 0.9  # of a pool's pixels that must lie in the sector
+MIN_PIXELS = 100  # of a blood pool in a frame
+MIN_INSIDE = 0.9  # fraction of a blood pool's pixels that must lie in the sector
 
 
 @dataclass(frozen=True, eq=False)
 class LongAxis:
-    """From the middle of the base to the apex, in the unit of the steps it was found with.
+    """Long axis from the middle of the base to the apex, in the unit of the given steps.
 
     Attributes:
         base: (row, column).
-        apex: (row, column); in an apical view it is the end nearer to the probe, above.
+        apex: (row, column); in an apical view the end nearer to the probe, at the top.
     """
 
     base: Array
@@ -34,18 +34,26 @@ class LongAxis:
         return float(np.linalg.norm(self.apex - self.base))
 
     def axial_distance(self, places: Array) -> Array:
-        """Distance ``[P]`` of ``places [P, 2]`` from the base along the axis, of its length: 0 base, 1 apex."""
+        """Return the distance ``[P]`` of points ``[P, 2]`` from the base along the axis, relative to its length."""
         return np.asarray((places - self.base) @ (self.apex - self.base) / self.length**2)
 
     def lateral_distance(self, places: Array) -> Array:
-        """Distance ``[P]`` from the axis, of its length; to the right on the picture positive where the apex is up."""
+        """Return the distance ``[P]`` from the axis relative to its length; positive to the right, with the apex up."""
         row, column = (self.apex - self.base) / self.length**2
         return np.asarray((places - self.base) @ np.array([column, -row]))
 
     def shape_of(self, centre: Array, core: Array, steps: Sequence[float]) -> dict[str, float]:
-        """Depth, transverse position, length, width and sphericity of a core ``[P, 2]`` in pixels (Hong et al. 2008).
+        """Measure depth, transverse position, length, width and sphericity of a vortex core (Hong et al. 2008).
 
-        Length and width are the core's reach along and across the axis, a pixel's size included.
+        Args:
+            centre: centre of the core (row, column) in pixels.
+            core: pixels of the core ``[P, 2]``.
+            steps: size of a pixel (row, column).
+
+        Returns:
+            Relative to the long axis's length: ``depth`` of the centre from the base, ``transverse`` position of the
+            centre, ``length`` along and ``width`` across the axis (pixel size included), and length / width as
+            ``sphericity``.
         """
         scale = np.asarray(steps)
         along, across = self.axial_distance(core * scale), self.lateral_distance(core * scale)
@@ -61,14 +69,14 @@ class LongAxis:
 
 
 def long_axis(mask: Tensor, steps: Sequence[float]) -> LongAxis:
-    """The line through the middle of a pool along which it is longest, between its two ends.
+    """Return the long axis of a blood pool: the principal axis through its centroid, between the pool's two ends.
 
     Args:
         mask: ``[H, W]`` bool, of an apical view: the apex is the upper end.
-        steps: (row, column) between pixels.
+        steps: size of a pixel (row, column).
 
     Raises:
-        InputError: fewer than three pixels.
+        InputError: the mask has fewer than three pixels.
 
     Examples:
         >>> import torch
@@ -80,39 +88,40 @@ def long_axis(mask: Tensor, steps: Sequence[float]) -> LongAxis:
     """
     places = mask.nonzero().double().numpy() * np.asarray(steps)
     if len(places) < 3:
-        raise InputError("the blood pool is empty: there is no flow to measure")
+        raise InputError("the blood pool is empty; blood flow cannot be measured")
     middle = places.mean(0)
     _, _, directions = np.linalg.svd(places - middle, full_matrices=False)
     axis = directions[0] if directions[0][0] < 0 else -directions[0]
-    way = (places - middle) @ axis
-    return LongAxis(middle + way.min() * axis, middle + way.max() * axis)
+    along = (places - middle) @ axis
+    return LongAxis(middle + along.min() * axis, middle + along.max() * axis)
 
 
 def check_pool(pool: Tensor, size: Sequence[int], frames: int, sector: Tensor, name: str) -> None:
-    """Refuse a pool that can't be one.
+    """Validate a blood-pool mask.
 
     Args:
         pool: ``[T, H, W]`` bool.
-        size, frames: of the cine.
-        sector: ``[H, W]`` bool, where the cine shows anything.
-        name: what an error calls the file.
+        size, frames: size (H, W) and number of frames of the cine.
+        sector: ``[H, W]`` bool, the imaged sector.
+        name: name of the file in error messages.
 
     Raises:
-        InputError: another size or number of frames, a frame without a pool, or one that leaves the sector.
+        InputError: the mask differs from the cine in size or number of frames, is empty in a frame, or leaves the
+            sector.
 
     Examples:
         >>> import torch
         >>> check_pool(torch.ones(2, 20, 20), (20, 20), 2, torch.ones(20, 20), "mask.nii.gz")
     """
     if tuple(pool.shape) != (frames, *size):
-        there = f"{pool.shape[2]} × {pool.shape[1]} pixels in {pool.shape[0]} frames"
-        raise InputError(f"{name}: the blood pool is {there}, the cine {size[1]} × {size[0]} in {frames}")
+        actual = f"{pool.shape[2]} × {pool.shape[1]} pixels in {pool.shape[0]} frames"
+        raise InputError(f"{name}: the blood pool has {actual}, the cine {size[1]} × {size[0]} in {frames}")
     counts = pool.bool().sum((1, 2))
-    if int(counts.min()) < LEAST_PIXELS:
+    if int(counts.min()) < MIN_PIXELS:
         frame = int(counts.argmin())
         raise InputError(f"{name}: no blood pool in frame {frame} ({int(counts[frame])} pixels)")
     share = (pool.bool() & sector.bool()).sum((1, 2)) / counts
-    if float(share.min()) < LEAST_INSIDE:
+    if float(share.min()) < MIN_INSIDE:
         frame = int(share.argmin())
         part = 100 * (1 - float(share[frame]))
-        raise InputError(f"{name}: the blood pool leaves the sector in frame {frame} ({part:.0f} % of it)")
+        raise InputError(f"{name}: {part:.0f} % of the blood pool lies outside the sector in frame {frame}")

@@ -1,9 +1,9 @@
-"""Masks to contours: the wall of the left ventricle, and the moving blood-pool mask of the papers.
+"""Masks to contours: the wall of the left ventricle, and the moving blood-pool mask of the blood-flow papers.
 
-To track blood alone, the papers mask out the myocardium (Li et al., arXiv 1906.10510, section 3; its extension,
-section III-A): an active contour (Kass et al., 10.1007/BF00133570) of 100 points, uniform along a circle, is fitted to
-the cavity's mask at end-diastole (ED) and at end-systole (ES), the points are interpolated linearly over the frames,
-and a radial-basis interpolation through them gives each frame's smooth boundary.
+To track blood only, the papers mask out the myocardium (Li et al., arXiv 1906.10510, section 3; its extension, section
+III-A): an active contour (Kass et al., 10.1007/BF00133570) of 100 points, initially uniform along a circle, is fitted
+to the cavity's mask at end-diastole (ED) and at end-systole (ES); the points are interpolated linearly over the frames,
+and radial-basis interpolation through them gives each frame's smooth boundary.
 
 Points are (row, column) in pixels, pixel centres at whole numbers, clockwise as displayed.
 """
@@ -24,27 +24,27 @@ from cardiac_motion.core.arrays import largest_component
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.ventricle.mesh import myocardial_contours, pair_contours
 
-LAYERS = ("endocardium", "mid-wall", "epicardium")  # of a wall, in the order of ``wall_lines``
+LAYERS = ("endocardium", "mid-wall", "epicardium")  # layers of a wall, in the order of ``wall_lines``
 BOUNDARY_POINTS = 400
 RBF_SMOOTHING = 1e-2
 SMALLEST_MASK = 9
 
 
 def fit_contour(mask: ArrayLike, points: int = 100) -> np.ndarray:
-    """Fit an active contour, a circle at first, to the boundary of the mask's largest component.
+    """Fit an active contour to the boundary of the mask's largest component, starting from a circle.
 
-    The circle surrounds the mask, about its centre: one inside it would be cut short by a narrow apex. The contour
-    falls into the valley of the distance to the boundary, its points are spread evenly along it, and it falls again.
+    The circle encloses the mask and is centred on it; a circle inside the mask would cut off a narrow apex. The contour
+    moves to the minimum of the distance to the boundary, its points are redistributed evenly, and it is fitted again.
 
     Args:
         mask: ``[H, W]``, true or non-zero inside.
-        points: how many.
+        points: number of points.
 
     Returns:
-        ``[points, 2]``; the first lies straight above the centre, so that points of alike shapes correspond.
+        ``[points, 2]``; the first point lies straight above the centre, so that points of similar shapes correspond.
 
     Raises:
-        InputError: the mask is empty or smaller than 9 pixels, or not two-dimensional.
+        InputError: the mask is empty, smaller than 9 pixels, or not two-dimensional.
 
     Examples:
         >>> row, column = np.mgrid[:64, :64]
@@ -64,7 +64,7 @@ def fit_contour(mask: ArrayLike, points: int = 100) -> np.ndarray:
     box = np.zeros((side, side), dtype=bool)
     box[rows - corner[0], columns - corner[1]] = True
 
-    # the edge lies half a pixel from the pixels' centres; the filter calms its steps
+    # the edge lies half a pixel from the pixels' centres; the filter smooths its staircase
     inside, outside = ndimage.distance_transform_edt(box) - 0.5, ndimage.distance_transform_edt(~box) - 0.5
     distance = ndimage.gaussian_filter(np.where(box, inside, -outside), sigma=1)
     angle = np.linspace(0, 2 * np.pi, points, endpoint=False)
@@ -86,41 +86,41 @@ def fit_contour(mask: ArrayLike, points: int = 100) -> np.ndarray:
 
 
 def wall_contours(labels: ArrayLike, points: int = 120, name: str = "mask") -> np.ndarray:
-    """Endocardium, mid-wall and epicardium of the left ventricle, in points that correspond across the wall.
+    """Return endocardium, mid-wall and epicardium of the left ventricle, in points that correspond across the wall.
 
-    Østvik et al. 2018, section 2.2: a mid-wall of 120 points between the borders. They are paired as in the
-    myocardial mesh (``mesh.pair_contours``): as many on either side of the apex, from the base in the lower columns
-    to the other base, evenly along the epicardium.
+    Østvik et al. 2018, section 2.2: a mid-wall contour of 120 points between the borders. They are paired as in the
+    myocardial mesh (``mesh.pair_contours``): equal numbers on either side of the apex, from the base on the left (lower
+    columns) to the base on the right, evenly along the epicardium.
 
     Args:
         labels: ``[H, W]``, 1 the cavity and 2 the myocardium.
-        points: along the wall.
-        name: what an error calls the labels.
+        points: points along the wall.
+        name: name of the labels in error messages.
 
     Returns:
         ``[3, points, 2]``.
 
     Raises:
-        InputError: a label is missing, the wall does not go around the cavity, or its borders cross.
+        InputError: a label is missing, the wall does not surround the cavity, or its borders cross.
 
     Examples:
         >>> row, column = np.mgrid[:80, :80]
         >>> across = np.hypot((row - 60) / 2, column - 40)  # half an ellipse, its base at row 60
         >>> labels = np.where(across < 18, 1, np.where(across < 24, 2, 0)) * (row <= 60)
         >>> endo, centre, epi = wall_contours(labels)
-        >>> endo.shape, bool(endo[0, 1] < 40 < endo[-1, 1])  # from the base in the lower columns to the other
+        >>> endo.shape, bool(endo[0, 1] < 40 < endo[-1, 1])  # from the left base to the right one
         ((120, 2), True)
     """
     plane = np.asarray(labels)
-    seen = [np.flatnonzero(((plane == 1) | (plane == 2)).any(axis)) for axis in (1, 0)]
-    corner = [max(int(found[0]) - 2, 0) if len(found) else 0 for found in seen]
-    box = tuple(slice(low, int(found[-1]) + 3 if len(found) else None) for low, found in zip(corner, seen, strict=True))
+    occupied = [np.flatnonzero(((plane == 1) | (plane == 2)).any(axis)) for axis in (1, 0)]
+    corner = [max(int(at[0]) - 2, 0) if len(at) else 0 for at in occupied]
+    box = tuple(slice(low, int(at[-1]) + 3 if len(at) else None) for low, at in zip(corner, occupied, strict=True))
     endo, epi = (curve + corner for curve in myocardial_contours(plane[box], name=name))
     return wall_lines(endo, epi, points, name)
 
 
 def wall_lines(endo: np.ndarray, epi: np.ndarray, points: int = 120, name: str = "contours") -> np.ndarray:
-    """The same ``[3, points, 2]`` of an endocardium and an epicardium, ``[n, 2]`` each.
+    """Return the layers ``[3, points, 2]`` of ``wall_contours`` from an endocardium and an epicardium, ``[n, 2]`` each.
 
     Examples:
         >>> angle = np.linspace(0, np.pi, 101)
@@ -134,7 +134,7 @@ def wall_lines(endo: np.ndarray, epi: np.ndarray, points: int = 120, name: str =
 
 
 def wall_mask(inner: np.ndarray, outer: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
-    """The pixels between an endocardium and an epicardium, ``[n, 2]`` each from one base to the other: bool ``size``.
+    """Return the pixels between endocardium and epicardium, ``[n, 2]`` each from base to base, as bool ``[H, W]``.
 
     Examples:
         >>> angle = np.linspace(0, np.pi, 101)
@@ -155,34 +155,34 @@ def blood_pool_masks(
     *,
     beyond: Literal["periodic", "held"] = "periodic",
 ) -> torch.Tensor:
-    """The cavity's mask in every frame, from its masks at ED and ES.
+    """Return the cavity's mask in every frame, from its masks at ED and ES.
 
     Args:
         ed_mask: ``[H, W]``, the cavity at frame ``ed``.
         es_mask: ``[H, W]``, the cavity at frame ``es``.
         ed: index of the end-diastolic frame, from 0.
         es: index of the end-systolic frame.
-        frames: T, how many frames the cine has.
-        beyond: what happens outside the interval from ED to ES, of which the papers say nothing: ``periodic`` takes
-            the cine for one beat and goes back linearly over the rest of the loop; ``held`` keeps the nearer contour.
+        frames: number T of the cine's frames.
+        beyond: extrapolation outside the interval from ED to ES, which the papers do not specify: ``periodic`` treats
+            the cine as one beat and returns linearly over the rest of the loop; ``held`` keeps the nearer contour.
 
     Returns:
         Boolean ``[T, H, W]``.
 
     Raises:
-        InputError: a mask is empty or not two-dimensional, the masks differ in size, ``ed`` and ``es`` are the same
+        InputError: a mask is empty or not two-dimensional, the masks differ in size, or ``ed`` and ``es`` are the same
             frame or outside the cine.
 
     Examples:
         >>> row, column = np.mgrid[:64, :64]
         >>> ed, es = (np.hypot(row - 32, column - 32) < radius for radius in (20, 10))
         >>> areas = blood_pool_masks(ed, es, ed=0, es=2, frames=4).sum((1, 2))
-        >>> bool(areas[0] > areas[1] > areas[2]), bool(areas[1] == areas[3])  # one beat: it fills as it emptied
+        >>> bool(areas[0] > areas[1] > areas[2]), bool(areas[1] == areas[3])  # one beat: it fills as it has emptied
         (True, True)
     """
     ed_array, es_array = _plane(ed_mask, "the ED mask"), _plane(es_mask, "the ES mask")
     if ed_array.shape != es_array.shape:
-        raise InputError(f"the ED mask is {_size(ed_array)} pixels but the ES mask is {_size(es_array)}")
+        raise InputError(f"the ED mask has {_size(ed_array)} pixels but the ES mask {_size(es_array)}")
     for name, index in (("ED", ed), ("ES", es)):
         if not 0 <= index < frames:
             raise InputError(f"the {name} frame {index} is outside the cine, frames 0 to {frames - 1}")
@@ -202,14 +202,14 @@ def blood_pool_masks(
 
 
 def smooth_boundary(contours: np.ndarray, samples: int = BOUNDARY_POINTS) -> np.ndarray:
-    """Smooth closed curves by radial-basis (thin-plate) interpolation, with the points' place along a circle as input.
+    """Smooth closed curves by radial-basis (thin-plate) interpolation over the points' positions on a unit circle.
 
     Args:
         contours: ``[T, N, 2]``, closed, the first point not repeated.
         samples: points of each smoothed curve.
 
     Returns:
-        ``[T, samples, 2]``. A circle comes back exactly.
+        ``[T, samples, 2]``. A circle is reproduced exactly.
 
     Examples:
         >>> angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
@@ -242,13 +242,13 @@ def _size(mask: np.ndarray) -> str:
 
 
 def _signed_area(contour: np.ndarray) -> float:
-    """Positive where the points run clockwise as displayed (rows downwards)."""
+    """Return the signed area: positive if the points run clockwise as displayed (rows downwards)."""
     row, column = contour.T
     return 0.5 * float(np.sum(column * np.roll(row, -1) - np.roll(column, -1) * row))
 
 
 def _resample_evenly(contour: np.ndarray, points: int) -> np.ndarray:
-    """Points at equal distances along a closed contour, clockwise from the point straight above its centre."""
+    """Resample a closed contour at equal distances, clockwise from the point straight above its centre."""
     if _signed_area(contour) < 0:
         contour = contour[::-1]
     row, column = contour.T
@@ -266,7 +266,7 @@ def _resample_evenly(contour: np.ndarray, points: int) -> np.ndarray:
 
 
 def _align_numbering(contour: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Turn the numbering of ``contour`` so that its points lie nearest to the reference's, both about their centres."""
+    """Rotate the numbering of ``contour`` so that its points are closest to the reference's, both centred."""
     centred, target = contour - contour.mean(axis=0), reference - reference.mean(axis=0)
     cost = [np.sum((np.roll(centred, -shift, axis=0) - target) ** 2) for shift in range(len(contour))]
     return np.roll(contour, -int(np.argmin(cost)), axis=0)

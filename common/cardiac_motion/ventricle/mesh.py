@@ -1,9 +1,9 @@
 """Contours of the left ventricle from a segmentation, and the myocardial mesh of the c-PWC-Net paper.
 
 Evain et al. 2022 (10.1109/TMI.2022.3151606), section II-A.3 and Fig. 1: the base is the segment between the two
-extreme endocardial points, the apex the epicardial point furthest from it; 36 points are spread evenly along the
-epicardium, 18 a wall, and each is joined to the endocardium by a perpendicular segment of 5 points: 180 points, 280
-triangles. All points are ``(row, column)`` in the unit of the contours, mm by habit.
+extreme endocardial points, the apex the epicardial point farthest from it; 36 points are spread evenly along the
+epicardium, 18 per wall, and each is joined to the endocardium by a perpendicular segment of 5 points: 180 points, 280
+triangles. All points are ``(row, column)`` in the unit of the contours, usually mm.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from cardiac_motion.core.errors import InputError
 
 Array = NDArray[np.float64]
 
-_SMOOTHING = 1.5  # px, of a mask before its outline is taken: less than a pixel of shift, no staircase
+_SMOOTHING = 1.5  # px; smooths a mask before its outline is extracted: shifts it by less than a pixel
 _CONTOUR_POINTS = 200
-_PERPENDICULAR = 0.7  # share of the perpendicular in the pairing of epicardium and endocardium, the rest is arc length
-_FURTHEST = 0.12  # of the endocardium: a perpendicular that lands further from its place by arc length has missed
+_PERPENDICULAR = 0.7  # weight of the perpendicular in pairing epicardium and endocardium; the rest is arc length
+_FURTHEST = 0.12  # fraction of the endocardium's length: a perpendicular further from its arc-length place is rejected
 
 
 @dataclass(frozen=True)
 class Mesh:
-    """A wall in layers.
+    """A wall as a layered mesh.
 
     Attributes:
         nodes: [columns * layers, 2]; node ``column * layers + layer``, layer 0 on the inner contour. Columns of an open
-            wall run from one base to the apex and on to the other base; of a closed one, around.
-        triangles: [M, 3] indices into ``nodes``, all turning the same way.
-        columns: points along the wall.
-        layers: points across it.
-        closed: whether the last column is joined to the first (a ring, the short axis).
+            wall run from one base over the apex to the other base; those of a closed one run around it.
+        triangles: [M, 3] indices into ``nodes``, all with the same orientation.
+        columns: number of points along the wall.
+        layers: number of points across the wall.
+        closed: whether the last column is joined to the first (a ring, as in the short axis).
     """
 
     nodes: Array
@@ -57,7 +57,7 @@ class Mesh:
         return self.nodes[self.layers - 1 :: self.layers]
 
     def outlines(self) -> list[NDArray[np.int64]]:
-        """The closed outlines of the wall as node indices: one for an open wall, inner and outer for a ring."""
+        """Return the closed outlines as node indices: one for an open wall, inner and outer for a ring."""
         index = np.arange(self.columns * self.layers).reshape(self.columns, self.layers)
         if self.closed:
             return [index[:, 0], index[:, -1]]
@@ -65,7 +65,7 @@ class Mesh:
 
 
 def signed_areas(nodes: Array, triangles: NDArray[np.int64]) -> Array:
-    """Signed areas [..., M] of triangles [M, 3] over nodes [..., N, 2], in the unit of the nodes squared.
+    """Return signed areas [..., M] of triangles [M, 3] over nodes [..., N, 2], in the nodes' unit squared.
 
     Examples:
         >>> signed_areas(np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 3.0]]), np.array([[0, 1, 2], [0, 2, 1]])).tolist()
@@ -76,7 +76,7 @@ def signed_areas(nodes: Array, triangles: NDArray[np.int64]) -> Array:
 
 
 def arc_length(points: Array) -> Array:
-    """Length along a polyline [n, 2] up to each point, [n].
+    """Return the length along a polyline [n, 2] up to each point, [n].
 
     Examples:
         >>> arc_length(np.array([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0]])).tolist()
@@ -86,7 +86,7 @@ def arc_length(points: Array) -> Array:
 
 
 def interpolate_fractions(points: Array, fractions: Array) -> Array:
-    """Points [k, 2] at fractions (0 to 1) of a polyline's length.
+    """Return points [k, 2] at fractions (0 to 1) of a polyline's length.
 
     Examples:
         >>> interpolate_fractions(np.array([[0.0, 0.0], [0.0, 4.0], [6.0, 4.0]]), np.array([0.0, 0.5, 1.0])).tolist()
@@ -97,7 +97,7 @@ def interpolate_fractions(points: Array, fractions: Array) -> Array:
 
 
 def column_fractions(apex: float, columns: int) -> Array:
-    """Fractions of a contour's length at which ``columns`` points lie, as many on either side of the apex.
+    """Return the fractions of a contour's length of ``columns`` points, with equal numbers on either side of the apex.
 
     Examples:
         >>> column_fractions(0.6, 4).round(3).tolist(), column_fractions(0.6, 5).round(3).tolist()
@@ -108,7 +108,7 @@ def column_fractions(apex: float, columns: int) -> Array:
 
 
 def is_inside_outlines(points: Array, outlines: Sequence[Array]) -> NDArray[np.bool_]:
-    """Whether points [P, 2] lie inside closed polylines, counted even-odd (a ring's hole is outside).
+    """Return whether points [P, 2] lie inside closed polylines, by the even-odd rule (a ring's hole is outside).
 
     Examples:
         >>> square = np.array([[0.0, 0.0], [0.0, 4.0], [4.0, 4.0], [4.0, 0.0]])
@@ -124,9 +124,9 @@ def is_inside_outlines(points: Array, outlines: Sequence[Array]) -> NDArray[np.b
             if y0 != y1:
                 spans = slice(*np.searchsorted(rows, sorted((y0, y1))))
                 inside[spans] ^= columns[spans] < x0 + (rows[spans] - y0) * (x1 - x0) / (y1 - y0)
-    found = np.empty_like(inside)
-    found[order] = inside
-    return found
+    result = np.empty_like(inside)
+    result[order] = inside
+    return result
 
 
 def myocardial_contours(
@@ -136,20 +136,20 @@ def myocardial_contours(
     myocardium: int = 2,
     name: str = "mask",
 ) -> tuple[Array, Array]:
-    """Endocardium and epicardium as open curves from the base in the lower columns over the apex to the other base.
+    """Extract endocardium and epicardium as open curves from the left base (lower columns) over the apex to the right.
 
     Args:
         mask: labels [H, W].
-        spacing: mm a pixel, (row, column).
+        spacing: pixel size in mm, (row, column).
         cavity: label of the cavity.
         myocardium: label of the wall around it.
-        name: what an error calls the mask.
+        name: name of the mask in error messages.
 
     Returns:
-        endocardium and epicardium, each [200, 2], (row, column) in mm from the first pixel's centre.
+        Endocardium and epicardium, each [200, 2], (row, column) in mm from the first pixel's centre.
 
     Raises:
-        InputError: a label is missing, or the wall does not go around the cavity.
+        InputError: a label is missing, or the wall does not surround the cavity.
 
     Examples:
         >>> row, column = np.mgrid[:80, :80]
@@ -160,15 +160,16 @@ def myocardial_contours(
         ((200, 2), True)
     """
     if mask.ndim != 2:
-        raise InputError(f"{name}: a mask [H, W] is expected, not one of shape {tuple(mask.shape)}")
-    for label, what in ((cavity, "cavity"), (myocardium, "myocardium")):
+        raise InputError(f"{name}: expected a mask [H, W], got shape {tuple(mask.shape)}")
+    for label, structure in ((cavity, "cavity"), (myocardium, "myocardium")):
         if not (mask == label).any():
-            raise InputError(f"{name}: no {what} (label {label}) in the mask; labels found: {np.unique(mask).tolist()}")
+            present = np.unique(mask).tolist()
+            raise InputError(f"{name}: no {structure} (label {label}); labels present: {present}")
     inside, wall = largest_component(mask == cavity), largest_component(mask == myocardium)
     contour = _outline(inside)
     touching = ndimage.map_coordinates(ndimage.distance_transform_edt(~np.pad(wall, 8)), (contour + 8).T, order=1) < 2.5
     if touching.mean() < 0.3 or touching.all():
-        raise InputError(f"{name}: the myocardium (label {myocardium}) does not go around the cavity with a base open")
+        raise InputError(f"{name}: the myocardium (label {myocardium}) does not surround the cavity up to an open base")
     endo = _longest_run(contour, touching)
     centre = endo[[0, -1]].mean(0)
     hull = _outline(ndimage.binary_fill_holes(inside | wall | ndimage.binary_closing(inside | wall, iterations=2)))
@@ -185,14 +186,14 @@ def myocardial_contours(
 
 
 def myocardial_mesh(endo: Array, epi: Array, columns: int = 36, layers: int = 5, name: str = "contours") -> Mesh:
-    """The paper's mesh between two open contours.
+    """Build the paper's mesh between two open contours.
 
     Args:
         endo, epi, columns, name: as in ``pair_contours``.
         layers: points across the wall.
 
     Raises:
-        InputError: the contours cross, or leave no wall between them.
+        InputError: the contours cross, or there is no wall between them.
 
     Examples:
         >>> angle = np.linspace(0, np.pi, 101)
@@ -205,16 +206,16 @@ def myocardial_mesh(endo: Array, epi: Array, columns: int = 36, layers: int = 5,
 
 
 def pair_contours(endo: Array, epi: Array, columns: int = 36, name: str = "contours") -> tuple[Array, Array]:
-    """Points of two open contours that face each other across the wall, ``[columns, 2]`` each.
+    """Pair points of two open contours across the wall, ``[columns, 2]`` each.
 
-    The perpendicular from an epicardial point is followed where it meets the endocardium in order; where two of them
-    would cross, the order along the wall wins.
+    Each epicardial point is paired with the point where its perpendicular meets the endocardium; where perpendiculars
+    would cross, the order along the wall takes precedence.
 
     Args:
         endo: endocardium [n, 2] from base to base.
         epi: epicardium [m, 2], likewise, starting on the same side.
-        columns: points along the wall, half of them to each side of the apex; of an odd number the middle one is it.
-        name: what an error calls the contours.
+        columns: points along the wall, half of them on each side of the apex; if odd, the middle one is the apex.
+        name: name of the contours in error messages.
 
     Raises:
         InputError: the contours cross.
@@ -223,25 +224,25 @@ def pair_contours(endo: Array, epi: Array, columns: int = 36, name: str = "conto
         >>> angle = np.linspace(0, np.pi, 101)
         >>> endo, epi = (np.stack([60 - 2 * r * np.sin(angle), 40 - r * np.cos(angle)], -1) for r in (18, 24))
         >>> inner, outer = pair_contours(endo, epi)
-        >>> bool(np.allclose(inner[:, 1] + inner[::-1, 1], 80))  # alike on both sides of the apex
+        >>> bool(np.allclose(inner[:, 1] + inner[::-1, 1], 80))  # symmetric about the apex
         True
     """
     _check_open_contours(endo, epi, name)
     base = endo[[0, -1]].mean(0)
     outer = interpolate_fractions(epi, column_fractions(_apex_fraction(epi, base), columns))
     even = column_fractions(_apex_fraction(endo, base), columns)
-    met = _perpendiculars(outer, endo, even)
-    ordered = 0.5 * (np.maximum.accumulate(met) + np.minimum.accumulate(met[::-1])[::-1])
+    hits = _perpendiculars(outer, endo, even)
+    ordered = 0.5 * (np.maximum.accumulate(hits) + np.minimum.accumulate(hits[::-1])[::-1])
     paired = ndimage.gaussian_filter1d(_PERPENDICULAR * ordered + (1 - _PERPENDICULAR) * even, 1.0, mode="nearest")
     paired[0], paired[-1] = 0.0, 1.0
     return interpolate_fractions(endo, np.sort(paired)), outer
 
 
 def wall_mesh(inner: Array, outer: Array, layers: int = 5, closed: bool = False, name: str = "contours") -> Mesh:
-    """The mesh between paired points of two contours, [columns, 2] each.
+    """Build the mesh between paired points of two contours, [columns, 2] each.
 
     Raises:
-        InputError: some triangle is empty or turned over: the contours cross.
+        InputError: a triangle is empty or inverted, which means that the contours cross.
 
     Examples:
         >>> inner = np.stack([np.zeros(4), np.arange(4.0)], -1)
@@ -261,7 +262,7 @@ def wall_mesh(inner: Array, outer: Array, layers: int = 5, closed: bool = False,
     if np.sign(areas).sum() < 0:
         triangles, areas = triangles[:, ::-1].copy(), -areas
     if (areas <= 0).any():
-        raise InputError(f"{name}: the inner and the outer contour cross ({(areas <= 0).sum()} triangles turned over)")
+        raise InputError(f"{name}: the inner and the outer contour cross ({(areas <= 0).sum()} inverted triangles)")
     return Mesh(nodes, triangles, columns, layers, closed)
 
 
@@ -293,9 +294,9 @@ def _apex_fraction(points: Array, base: Array) -> float:
 
 
 def intersect_lines(start: Array, step: Array, other: Array, other_step: Array) -> tuple[Array, Array]:
-    """Where each line ``[N, 2]`` meets each other one ``[M, 2]``, in its own steps and in the other's: ``[N, M]`` both.
+    """Intersect each line ``[N, 2]`` with each other line ``[M, 2]``: positions in units of the two steps, ``[N, M]``.
 
-    Not finite where they are parallel.
+    Not finite where the lines are parallel.
 
     Examples:
         >>> one, across = np.array([[0.0, 0.0]]), np.array([[2.0, -1.0]])
@@ -311,7 +312,7 @@ def intersect_lines(start: Array, step: Array, other: Array, other_step: Array) 
 
 
 def _perpendiculars(outer: Array, endo: Array, fallback: Array) -> Array:
-    """Fraction of the endocardium that the perpendicular at each outer point meets first; ``fallback`` where none."""
+    """Return the fraction of the endocardium that each outer point's perpendicular meets first, else ``fallback``."""
     tangent = np.gradient(outer, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
     normal = np.stack([-tangent[:, 1], tangent[:, 0]], axis=1)
@@ -327,9 +328,9 @@ def _perpendiculars(outer: Array, endo: Array, fallback: Array) -> Array:
 
 
 def _check_open_contours(endo: Array, epi: Array, name: str) -> None:
-    for what, contour in (("endocardium", endo), ("epicardium", epi)):
+    for layer, contour in (("endocardium", endo), ("epicardium", epi)):
         if contour.ndim != 2 or contour.shape[1] != 2 or len(contour) < 8 or not np.isfinite(contour).all():
-            raise InputError(f"{name}: the {what} must be [n >= 8, 2] finite points, not of shape {contour.shape}")
+            raise InputError(f"{name}: the {layer} must be [n >= 8, 2] finite points, got shape {contour.shape}")
     start, end = endo[:-1, None], endo[1:, None]
     first, last = epi[None, :-1], epi[None, 1:]
 
@@ -342,4 +343,4 @@ def _check_open_contours(endo: Array, epi: Array, name: str) -> None:
     if crossing.any():
         raise InputError(f"{name}: the endocardium and the epicardium cross ({int(crossing.sum())} times)")
     if is_inside_outlines(endo, [epi]).mean() < 0.8:
-        raise InputError(f"{name}: the endocardium does not lie within the epicardium; are they exchanged?")
+        raise InputError(f"{name}: the endocardium does not lie within the epicardium; are the two swapped?")

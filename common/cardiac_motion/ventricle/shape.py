@@ -1,14 +1,14 @@
 """Plausibility of a wall's shape: principal components of expert endocardial contours, and a distance to them.
 
-A contour is resampled to as many points on either side of the apex, laid along its own long axis and measured in its
-length; mean and leading components over many patients, at end-diastole and at end-systole, are the prior (Cootes et al.
-1995, 10.1006/cviu.1995.1004). Left and right are alike, so a mirrored heart is as near. The distance is that of the
-component which is furthest off, in its standard deviations, or of what all of them leave over, in units of its own
-spread (Moghaddam and Pentland 1997, 10.1109/34.598227), whichever is greater: a slit is wrong in one component alone,
-and a mean over all of them would hide it.
+A contour is resampled to equal numbers of points on either side of the apex, aligned with its own long axis and scaled
+by its length; mean and leading components over many patients, at end-diastole and end-systole, are the prior (Cootes et
+al. 1995, 10.1006/cviu.1995.1004). Mirrored contours are included, so a mirrored heart has the same distance. The
+distance is the larger of two values: the largest component score in standard deviations, and the residual of all
+components in units of its own standard deviation (Moghaddam and Pentland 1997, 10.1109/34.598227). A slit, for example,
+is implausible in one component only, which a mean over all components would hide.
 
-With the components of one half of the patients, the contours of the other half (800) have a median of 1.9, 99 % of
-them less than 3.8 and all less than 4.9; a slit a tenth as wide as long has 4.5, a round vessel 5.3 and more.
+With the components of one half of the patients, the 800 contours of the other half have a median of 1.9; 99 % are below
+3.8 and all below 4.9. A slit a tenth as wide as long has 4.5, a round vessel 5.3 and more.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from cardiac_motion.ventricle.mesh import arc_length, interpolate_fractions
 Array = NDArray[np.float64]
 
 FILE = Path(__file__).with_name("shape_prior.json")
-POINTS = 21  # of a contour, the apex in the middle
-RARE = 2.0  # what is left over is as rarely twice its spread as a component is four times its own
+POINTS = 21  # points of a contour, the apex in the middle
+RESIDUAL_WEIGHT = 2.0  # a residual of twice its standard deviation is as rare as a component score of 4
 LICENCE = (
     "Derived from the CAMUS data set (Leclerc et al. 2019, 10.1109/TMI.2019.2900516): CC BY-NC-SA 4.0. Mean and "
     "principal components of expert contours; no contour of a patient is part of it."
@@ -38,12 +38,12 @@ LICENCE = (
 
 @dataclass(frozen=True)
 class ShapePrior:
-    """A Gaussian over contours.
+    """Gaussian distribution of contours.
 
     Attributes:
         mean: ``[21, 2]``, (along, across) in lengths of the long axis from the middle of the base; the apex is at −1.
         components: ``[K, 21, 2]``, each of one standard deviation.
-        rest: standard deviation, over all coordinates, of what the components leave.
+        rest: standard deviation of the residual, over all coordinates.
     """
 
     mean: Array
@@ -51,7 +51,7 @@ class ShapePrior:
     rest: float
 
     def distances(self, contours: ArrayLike) -> Array:
-        """Distance ``[...]`` of contours ``[..., P, 2]`` (row, column; base over apex to base), standard deviations.
+        """Return the distance ``[...]`` of contours ``[..., P, 2]`` (row, column; base to base), in sd.
 
         Examples:
             >>> angle = np.linspace(0, np.pi, 61)
@@ -69,20 +69,20 @@ class ShapePrior:
         left = flat.reshape(len(flat), -1) - weights @ (basis / scale[:, None])
         spread = np.sqrt((left**2).sum(1) / (flat[0].size - len(scale))) / self.rest
         furthest = np.abs(weights / scale).max(1)
-        return np.asarray(np.maximum(furthest, RARE * spread)).reshape(lines.shape[:-2])
+        return np.asarray(np.maximum(furthest, RESIDUAL_WEIGHT * spread)).reshape(lines.shape[:-2])
 
 
 def align_to_axis(contours: Array) -> Array:
-    """Contours ``[N, P, 2]`` as ``ShapePrior.mean`` has them: ``[N, 21, 2]``.
+    """Normalise contours ``[N, P, 2]`` to the frame of ``ShapePrior.mean``: ``[N, 21, 2]``.
 
-    The apex is the point furthest from the middle of the base; (across) grows from the first base to the last.
+    The apex is the point farthest from the middle of the base; (across) increases from the first base to the last.
 
     Examples:
         >>> wedge = np.array([[[80.0, 40.0], [0.0, 60.0], [80.0, 80.0]]])
         >>> (align_to_axis(wedge)[0, [0, 10, 20]].round(2) + 0.0).tolist()
         [[0.0, -0.25], [-1.0, 0.0], [0.0, 0.25]]
     """
-    found = []
+    aligned = []
     for contour in contours:
         base = contour[[0, -1]].mean(0)
         apex = int(np.clip(np.linalg.norm(contour - base, axis=1).argmax(), 1, len(contour) - 2))
@@ -94,15 +94,15 @@ def align_to_axis(contours: Array) -> Array:
         axis = axis / size
         across = np.array([-axis[1], axis[0]])
         across *= np.sign((contour[-1] - contour[0]) @ across) or 1.0
-        found.append(np.stack([(line - base) @ axis, (line - base) @ across], -1) / size)
-    return np.stack(found)
+        aligned.append(np.stack([(line - base) @ axis, (line - base) @ across], -1) / size)
+    return np.stack(aligned)
 
 
 def fit_shape_prior(contours: ArrayLike, components: int = 8) -> ShapePrior:
-    """The prior of contours ``[N, P, 2]`` (any unit, (row, column) of square pixels), and of their mirrors.
+    """Fit the prior to contours ``[N, P, 2]`` (any unit, (row, column) of square pixels) and their mirror images.
 
     Raises:
-        InputError: fewer contours than components.
+        InputError: there are no more contours than components.
 
     Examples:
         >>> wedges = [[[80.0, 60.0 - w], [0.0, 60.0], [80.0, 60.0 + w]] for w in (30.0, 40.0, 50.0)]
@@ -112,9 +112,9 @@ def fit_shape_prior(contours: ArrayLike, components: int = 8) -> ShapePrior:
     """
     lines = np.asarray(contours, dtype=np.float64)
     if lines.ndim != 3 or lines.shape[-1] != 2 or len(lines) <= components:
-        raise InputError(f"contours {lines.shape}: more than {components} of [P, 2] are needed")
-    one = align_to_axis(lines)
-    both = np.concatenate([one, one[:, ::-1] * [1.0, -1.0]])
+        raise InputError(f"contours {lines.shape}: expected more than {components} contours [P, 2]")
+    aligned = align_to_axis(lines)
+    both = np.concatenate([aligned, aligned[:, ::-1] * [1.0, -1.0]])
     mean = both.mean(0)
     flat = (both - mean).reshape(len(both), -1)
     _, spread, directions = np.linalg.svd(flat, full_matrices=False)
@@ -124,7 +124,7 @@ def fit_shape_prior(contours: ArrayLike, components: int = 8) -> ShapePrior:
 
 
 def write_shape_prior(prior: ShapePrior, path: str | Path = FILE) -> None:
-    """Store a prior, to five digits, with its licence.
+    """Write a prior to a file, rounded to five digits, with its licence.
 
     Examples:
         >>> import tempfile
@@ -143,10 +143,10 @@ def write_shape_prior(prior: ShapePrior, path: str | Path = FILE) -> None:
 
 @cache
 def read_shape_prior(path: str | Path = FILE) -> ShapePrior:
-    """The prior that comes with the project.
+    """Read a prior; by default, the one that comes with the project.
 
     Raises:
-        InputError: the file is missing or of another kind.
+        InputError: the file is missing or cannot be read as a prior.
 
     Examples:
         >>> read_shape_prior().mean.shape
@@ -156,4 +156,4 @@ def read_shape_prior(path: str | Path = FILE) -> ShapePrior:
         stored = json.loads(Path(path).read_text(encoding="utf-8"))
         return ShapePrior(np.asarray(stored["mean"]), np.asarray(stored["components"]), float(stored["rest"]))
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: no readable prior of shapes ({type(error).__name__})") from None
+        raise InputError(f"{path}: cannot be read as a shape prior ({type(error).__name__})") from None

@@ -1,12 +1,12 @@
-"""Length, strain and excursion of the left ventricle from a contour followed through a cine.
+"""Length, strain and excursion of the left ventricle from a contour tracked through a cine.
 
 Evain et al. 2022, section III-D.2: the endocardial contour's length gives the global longitudinal strain (GLS), the
 distance from the apex to the middle of the base the mitral annular plane systolic excursion (MAPSE), both as Lagrangian
-strain against end-diastole (eq. 2). Contours are open polylines ``[T, P, 2]`` (row, column) in pixels, from one base
-over the apex to the other; ``spacing`` is mm a pixel (row, column), or None where unknown.
+strain relative to end-diastole (eq. 2). Contours are open polylines ``[T, P, 2]`` (row, column) in pixels, from one
+base over the apex to the other; ``spacing`` is the pixel size in mm (row, column), or None if unknown.
 
-Segments, strain rate, timing and drift are those of Voigt et al. 2015 (10.1093/ehjci/jeu184), the volume is that of the
-method of discs (Lang et al. 2015, 10.1093/ehjci/jev014).
+Segments, strain rate, timing and drift follow Voigt et al. 2015 (10.1093/ehjci/jeu184), the volume is by the method of
+discs (Lang et al. 2015, 10.1093/ehjci/jev014).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 
 def scale_to_mm(contours: ArrayLike, spacing: Sequence[float] | None) -> Array:
-    """Contours ``[..., P, 2]`` in mm, or in pixels where the spacing is unknown.
+    """Scale contours ``[..., P, 2]`` to mm, or leave them in pixels if the spacing is unknown.
 
     Examples:
         >>> scale_to_mm([[2.0, 3.0]], (0.5, 2.0)).tolist()
@@ -45,8 +45,8 @@ def length(contours: ArrayLike, spacing: Sequence[float] | None = None) -> Array
 def long_axis(contours: ArrayLike, spacing: Sequence[float] | None = None, ed: int = 0) -> Array:
     """Distance from the apex to the middle of the base in each frame, mm (pixels without spacing): ``[T]``.
 
-    The apex is the contour's point that lies furthest from the middle of the base at frame ``ed``; the same material
-    point is the apex in every frame.
+    The apex is the contour's point farthest from the middle of the base at frame ``ed``; the same material point is the
+    apex in every frame.
 
     Examples:
         >>> wall = np.array([[60.0, 20.0], [0.0, 40.0], [60.0, 60.0]])  # base, apex, base
@@ -63,7 +63,7 @@ def lagrangian(lengths: ArrayLike, ed: int = 0) -> Array:
     """(L − L_ED) / L_ED as a fraction (eq. 2): ``[T]`` of lengths ``[T]``.
 
     Raises:
-        InputError: no such frame, or a length of 0 at end-diastole.
+        InputError: no such frame, or the length at end-diastole is 0.
 
     Examples:
         >>> lagrangian([100.0, 75.0, 125.0]).tolist()
@@ -71,16 +71,16 @@ def lagrangian(lengths: ArrayLike, ed: int = 0) -> Array:
     """
     values = np.asarray(lengths, dtype=np.float64)
     if not 0 <= ed < len(values):
-        raise InputError(f"end-diastole at frame {ed}: the cine has frames 0 to {len(values) - 1}")
+        raise InputError(f"end-diastole at frame {ed} is outside the cine, frames 0 to {len(values) - 1}")
     if not values[ed] > 0:
-        raise InputError("the contour has no length at end-diastole")
+        raise InputError("the contour's length at end-diastole is 0")
     return np.asarray(values / values[ed] - 1)
 
 
 def gls(contours: ArrayLike, spacing: Sequence[float] | None = None, ed: int = 0) -> Array:
-    """Global longitudinal strain of the whole line as a fraction, negative where it shortens: ``[T]``.
+    """Global longitudinal strain of the whole contour as a fraction, negative for shortening: ``[T]``.
 
-    Pixels that aren't square need the spacing; with square ones it does not matter.
+    Non-square pixels need the spacing; for square ones it makes no difference.
 
     Examples:
         >>> line = np.array([[0.0, 0.0], [0.0, 10.0]])
@@ -91,7 +91,7 @@ def gls(contours: ArrayLike, spacing: Sequence[float] | None = None, ed: int = 0
 
 
 def long_axis_strain(contours: ArrayLike, spacing: Sequence[float] | None = None, ed: int = 0) -> Array:
-    """MAPSE as the paper takes it: the long axis's strain, a fraction, negative where it shortens: ``[T]``.
+    """Strain of the long axis, the paper's MAPSE, as a fraction, negative for shortening: ``[T]``.
 
     Examples:
         >>> wall = np.array([[60.0, 20.0], [0.0, 40.0], [60.0, 60.0]])
@@ -113,17 +113,17 @@ def mapse_mm(contours: ArrayLike, spacing: Sequence[float] | None, ed: int = 0) 
         [0.0, 7.5]
     """
     if spacing is None:
-        raise InputError("MAPSE in mm needs the pixels' spacing, which this cine does not tell")
+        raise InputError("MAPSE in mm needs the pixel spacing, which this cine does not provide")
     axis = long_axis(contours, spacing, ed)
     return np.asarray(axis[ed] - axis)
 
 
 def peak_systolic(strain: ArrayLike, ed: int, es: int) -> float:
-    """The least strain from end-diastole to end-systole, a fraction (section III-D.2).
+    """Return the minimum strain from end-diastole to end-systole, a fraction (section III-D.2).
 
     Args:
         strain: ``[T]``.
-        ed, es: frames; where ES comes first in the cine, the frames between them count all the same.
+        ed, es: frames; if ES comes first in the cine, the frames between the two are used as well.
 
     Examples:
         >>> peak_systolic([0.0, -0.10, -0.15, -0.20], ed=0, es=2)
@@ -134,7 +134,7 @@ def peak_systolic(strain: ArrayLike, ed: int, es: int) -> float:
 
 
 def cavity_areas(contours: ArrayLike, spacing: Sequence[float] | None = None) -> NDArray[np.float64]:
-    """Areas ``[T]`` between contours ``[T, P, 2]`` and the line across their base, mm² or, without spacing, pixels².
+    """Areas ``[T]`` enclosed by contours ``[T, P, 2]`` and the straight base, mm² or, without spacing, pixels².
 
     Examples:
         >>> cavity_areas([[[0.0, 0.0], [0.0, 4.0], [3.0, 4.0], [3.0, 0.0]]], (0.5, 0.5)).tolist()
@@ -146,7 +146,7 @@ def cavity_areas(contours: ArrayLike, spacing: Sequence[float] | None = None) ->
 
 
 def end_systole(contours: ArrayLike, spacing: Sequence[float] | None = None) -> int:
-    """Frame at which the area between the contour and its base is smallest: a surrogate of aortic-valve closure.
+    """Frame of the smallest area between contour and base, a surrogate of aortic-valve closure.
 
     Examples:
         >>> square = np.array([[0.0, 0.0], [0.0, 4.0], [4.0, 4.0], [4.0, 0.0]])
@@ -157,7 +157,7 @@ def end_systole(contours: ArrayLike, spacing: Sequence[float] | None = None) -> 
 
 
 def segment_bounds(points: int, count: int = 6) -> NDArray[np.int64]:
-    """First points of ``count`` segments of a line of ``points``, and its last point: ``[count + 1]``.
+    """Return the first points of ``count`` segments of a contour of ``points``, and its last point: ``[count + 1]``.
 
     Examples:
         >>> segment_bounds(121).tolist()
@@ -169,8 +169,8 @@ def segment_bounds(points: int, count: int = 6) -> NDArray[np.int64]:
 def segment_lengths(contours: ArrayLike, spacing: Sequence[float] | None = None, count: int = 6) -> Array:
     """Lengths ``[count, T]`` of the segments of contours ``[T, P, 2]``, mm (pixels without spacing), from base to base.
 
-    With as many points on either side of the apex (``contours.wall_contours``), the first half of the segments are
-    basal, mid and apical on one wall, the others apical, mid and basal on the other.
+    With equal numbers of points on either side of the apex (``contours.wall_contours``), the first half of the segments
+    are basal, mid and apical on one wall, the others apical, mid and basal on the other.
 
     Examples:
         >>> line = np.stack([np.zeros(7), np.arange(7.0)], -1)
@@ -186,7 +186,8 @@ def strain_rate(curve: ArrayLike, times: Sequence[float]) -> Array:
     """Derivative of a strain curve ``[T]`` by central differences, 1/s.
 
     Args:
-        times: of the frames, s.
+        curve: strain ``[T]`` as a fraction.
+        times: times of the frames in s.
 
     Examples:
         >>> strain_rate([0.0, -0.125, -0.25], [0.0, 0.25, 0.5]).tolist()
@@ -197,7 +198,7 @@ def strain_rate(curve: ArrayLike, times: Sequence[float]) -> Array:
 
 
 def drift(curve: ArrayLike, ed: int, end: int) -> float:
-    """What a strain curve ``[T]`` has not come back to at ``end``, the end-diastole after ``ed``: a fraction.
+    """Drift of a strain curve ``[T]`` at ``end``, the end-diastole after ``ed``: its residual strain, a fraction.
 
     Examples:
         >>> drift([0.0, -0.2, 0.03], ed=0, end=2)
@@ -208,7 +209,7 @@ def drift(curve: ArrayLike, ed: int, end: int) -> float:
 
 
 def remove_drift(curve: ArrayLike, ed: int, end: int) -> Array:
-    """A strain curve ``[T]`` less a drift that grows evenly from ``ed`` to ``end``.
+    """Subtract linear drift from ``ed`` to ``end`` from a strain curve ``[T]``.
 
     Examples:
         >>> remove_drift([0.0, -0.25, 0.5], ed=0, end=2).tolist()
@@ -219,7 +220,7 @@ def remove_drift(curve: ArrayLike, ed: int, end: int) -> Array:
 
 
 def peak(curve: ArrayLike, ed: int, end: int) -> tuple[float, int]:
-    """The least strain of a whole beat, a fraction, and its frame.
+    """Return the minimum strain of a whole beat, a fraction, and its frame.
 
     Examples:
         >>> peak([0.0, -0.15, -0.18, -0.05], ed=0, end=3)
@@ -230,7 +231,7 @@ def peak(curve: ArrayLike, ed: int, end: int) -> tuple[float, int]:
 
 
 def post_systolic_index(end_systolic: float, peak: float) -> float:
-    """100 · (peak − end-systolic) / peak, in %; NaN where the segment never shortens.
+    """100 · (peak − end-systolic) / peak, in %; NaN if the segment never shortens.
 
     Examples:
         >>> post_systolic_index(end_systolic=-15.0, peak=-20.0)
@@ -240,7 +241,7 @@ def post_systolic_index(end_systolic: float, peak: float) -> float:
 
 
 def mechanical_dispersion(times_to_peak: ArrayLike) -> float:
-    """Standard deviation (of a sample) of the segments' times to peak strain, in their unit; NaN of fewer than two.
+    """Sample standard deviation of the segments' times to peak strain, in their unit; NaN for fewer than two.
 
     Examples:
         >>> mechanical_dispersion([380.0, 400.0, 420.0])
@@ -252,15 +253,15 @@ def mechanical_dispersion(times_to_peak: ArrayLike) -> float:
 
 
 def disc_diameters(contour: ArrayLike, spacing: Sequence[float], discs: int = 20) -> tuple[Array, float]:
-    """Widths of a cavity across its long axis, from the base to the apex.
+    """Measure the widths of a cavity across its long axis, from the base to the apex.
 
     Args:
         contour: endocardium ``[P, 2]``, closed by a straight base.
-        spacing: mm a pixel (row, column).
-        discs: of equal height; each is measured in its middle.
+        spacing: pixel size in mm (row, column).
+        discs: number of discs of equal height; each is measured at mid-height.
 
     Returns:
-        ``[discs]`` and the long axis's length, mm.
+        Diameters ``[discs]`` and length of the long axis, in mm.
 
     Examples:
         >>> widths, height = disc_diameters([[10.0, 0.0], [0.0, 5.0], [10.0, 10.0]], (1.0, 1.0), discs=2)
@@ -290,13 +291,13 @@ def disc_volume(
     other_spacing: Sequence[float] | None = None,
     discs: int = 20,
 ) -> float:
-    """Volume of the cavity in ml by the method of discs, from one view or from two at a right angle (biplane).
+    """Volume of the cavity in ml by the method of discs, from one view or from two perpendicular ones (biplane).
 
     Args:
         contour: endocardium ``[P, 2]`` in pixels.
-        spacing: mm a pixel (row, column).
-        other, other_spacing: of the second view; the longer axis of the two counts.
-        discs: how many.
+        spacing: pixel size in mm (row, column).
+        other, other_spacing: endocardium and pixel size of the second view; the longer of the two axes is used.
+        discs: number of discs.
 
     Raises:
         InputError: the spacing is unknown.
@@ -308,7 +309,7 @@ def disc_volume(
         (113, 113)
     """
     if spacing is None or (other is not None and other_spacing is None):
-        raise InputError("a volume needs the pixels' spacing, which this cine does not tell")
+        raise InputError("a volume needs the pixel spacing, which this cine does not provide")
     widths, height = disc_diameters(contour, spacing, discs)
     across = widths
     if other is not None and other_spacing is not None:
@@ -318,7 +319,7 @@ def disc_volume(
 
 
 def ejection_fraction(end_diastolic: float, end_systolic: float) -> float:
-    """Part of the end-diastolic volume that is ejected, in %; NaN where there is no volume.
+    """Fraction of the end-diastolic volume that is ejected, in %; NaN if that volume is 0.
 
     Examples:
         >>> ejection_fraction(end_diastolic=120.0, end_systolic=48.0)

@@ -1,7 +1,7 @@
-"""Views of the heart; of the three apical ones the walls that they cut and the segments of the 18-segment model.
+"""Views of the heart; for the three apical views, the walls shown and the segments of the 18-segment model.
 
-Voigt et al. 2015 (10.1093/ehjci/jeu184), Fig. 5: each view shows two walls, each wall a basal, a mid and an apical
-segment. In the usual orientation the first of the two walls is on the left of the picture.
+Voigt et al. 2015 (10.1093/ehjci/jeu184), Fig. 5: each view shows two walls, each with a basal, a mid and an apical
+segment. In the usual orientation the first of the two walls is on the left of the image.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ VIEWS = (
     "inferior_vena_cava",
     "other",
 )
-"""The eight classes of Østvik et al. 2018 in the order of the classifier's outputs; ``other`` is their unknown."""
+"""The eight classes of Østvik et al. 2018 in the order of the classifier's outputs; ``other`` is "unknown" there."""
 LEVELS = ("basal", "mid", "apical")
-RING = ("anterior", "anteroseptal", "inferoseptal", "inferior", "inferolateral", "anterolateral")  # of a bull's-eye
+RING = ("anterior", "anteroseptal", "inferoseptal", "inferior", "inferolateral", "anterolateral")  # bull's-eye order
 
 
 @dataclass(frozen=True)
 class ApicalView:
-    """A view and its walls, left and right in the usual orientation.
+    """An apical view and its two walls, left and right in the usual orientation.
 
     Examples:
         >>> APICAL["apical_4ch"].segments()[:3]
@@ -40,7 +40,7 @@ class ApicalView:
     walls: tuple[str, str]
 
     def segments(self, mirrored: bool = False) -> list[str]:
-        """The six segments from the base on the picture's left over the apex to the other base."""
+        """Return the six segments from the left base over the apex to the right base."""
         left, right = self.walls[::-1] if mirrored else self.walls
         return [f"{level} {left}" for level in LEVELS] + [f"{level} {right}" for level in LEVELS[::-1]]
 
@@ -56,7 +56,7 @@ APICAL = {
 
 
 def apical_view(name: str) -> ApicalView:
-    """The view of a name (``apical_4ch``) or of its abbreviation (``A4C``).
+    """Return the apical view of that name (``apical_4ch``) or abbreviation (``A4C``).
 
     Raises:
         InputError: no apical view has this name.
@@ -69,4 +69,4 @@ def apical_view(name: str) -> ApicalView:
         if name.lower() in (view.name, view.short.lower()):
             return view
     known = ", ".join(f"{view.name} ({view.short})" for view in APICAL.values())
-    raise InputError(f"view {name!r}: strain is measured in {known}")
+    raise InputError(f"view {name!r}: strain can be measured in {known}")

@@ -1,4 +1,4 @@
-"""Volumes as cases on a common grid."""
+"""Volumes as cases on a common grid: readers, preprocessing transforms and a synthetic phantom."""
 
 import lazy_loader as lazy
 

@@ -1,4 +1,4 @@
-"""The volumes that one run of a bundle goes through, as cases on the atlases' grid."""
+"""Input volumes of one bundle run, as cases resampled to the atlases' grid."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ from cardiac_motion.volume.volume_case import VolumeCase
 
 
 def task04(dataset_dir: str | Path, download: bool = False) -> Path:
-    """Folder of Task04_Hippocampus (``imagesTr``, ``labelsTr``): ``dataset_dir`` itself, or the one in it.
+    """Return the folder of Task04_Hippocampus (with ``imagesTr``, ``labelsTr``): ``dataset_dir`` or its subfolder.
 
     Args:
-        dataset_dir: where it is, or is to be.
-        download: fetch it from the decathlon's server if it isn't there (28 MB; CC BY-SA 4.0).
+        dataset_dir: folder that contains the data set, or to which it is downloaded.
+        download: download the data set from the Medical Segmentation Decathlon's server if it is missing (28 MB; CC
+            BY-SA 4.0).
+
+    Raises:
+        InputError: the download failed.
     """
     here = Path(dataset_dir)
     inside = here / "Task04_Hippocampus"
@@ -36,17 +40,17 @@ def task04(dataset_dir: str | Path, download: bool = False) -> Path:
 
 
 class VolumeCases(Dataset):
-    """Volumes as cases on the common grid.
+    """Data set of volumes resampled to the common grid.
 
     Args:
-        input: one volume; None with no datalist takes three synthetic ones (``volume.phantom``), of other shapes
-            than the synthetic atlases.
-        label: of ``input``, if any.
-        datalist, fold, dataset_dir: a list of volumes instead, in the decathlon's format.
-        download: fetch Task04_Hippocampus into ``dataset_dir``.
-        done_dir: leave out cases whose results are there.
-        transform: from an entry to its case; None is ``transforms.volume_transforms()``.
-        data: entries in place of ``input`` and ``datalist``, as a datalist holds them (``image``, …).
+        input: path of one volume; with neither ``input`` nor ``datalist``, three synthetic volumes
+            (``volume.phantom``) whose shapes differ from those of the synthetic atlases.
+        label: path of the label map of ``input``, optional.
+        datalist, fold, dataset_dir: list of volumes in the decathlon's format, its fold, and the folder of its paths.
+        download: download Task04_Hippocampus into ``dataset_dir`` if it is missing.
+        done_dir: skip cases whose results are already in this folder.
+        transform: maps an entry to its case; None is ``transforms.volume_transforms()``.
+        data: entries in the datalist's format (``image``, …), instead of ``input`` and ``datalist``.
     """
 
     def __init__(
@@ -78,17 +82,17 @@ class VolumeCases(Dataset):
         return len(self.entries)
 
     def __getitem__(self, index: int) -> VolumeCase:
-        """The case of one entry.
+        """Return the case of entry ``index``.
 
         Raises:
-            InputError: the volume or its label can't be used; the line names the file.
+            InputError: the volume or its label cannot be used; the message names the file.
         """
         with unwrap_errors():
             return self.transform(self.entries[index])
 
 
 def phantom_entries(name: str, count: int) -> list[dict[str, Any]]:
-    """Entries of ``count`` synthetic volumes; another ``name`` gives other volumes."""
+    """Return entries of ``count`` synthetic volumes; each ``name`` yields a different set."""
     first = sum(map(ord, name)) * 1000
     cases = [f"synthetic_{name}_{i}" for i in range(count)]
     return [{"case": case, "image": case, "phantom": first + i} for i, case in enumerate(cases)]

@@ -1,4 +1,4 @@
-"""A synthetic hippocampus-like volume, made by code: for a first run and for tests. It is no medical image."""
+"""Synthetic volume that resembles a hippocampus, for a first run and for tests; not a medical image."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ SHAPE = (36, 50, 36)
 
 
 def phantom(seed: int, shape: tuple[int, int, int] = SHAPE) -> tuple[np.ndarray, np.ndarray]:
-    """A curved, tapering body in two parts among other tissue, with noise; each seed bends it in its own way.
+    """Return a noisy volume with a curved, tapering structure in two parts; its bending depends on the seed.
 
     Args:
-        seed: of the shape, the intensities and the noise.
-        shape: in voxels of 1 mm, RAS.
+        seed: seed of the shape, the intensities and the noise.
+        shape: size in voxels of 1 mm, RAS axes.
 
     Returns:
-        The volume (float32, arbitrary units) and its labels (uint8: 1 head, in front, and 2 body).
+        The volume (float32, arbitrary units) and its label map (uint8: 1 the anterior part, head; 2 the body).
     """
     rng = torch.Generator().manual_seed(seed)
     x, y, z = (g - (n - 1) / 2 for g, n in zip(identity_grid(shape, torch.zeros(1))[0], shape, strict=True))

@@ -1,4 +1,4 @@
-"""Volumes and their labels as files hold them: values, voxels and place; each refused in one line that names it."""
+"""Readers of volumes and label maps, with validation: errors name the file and the reason."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from cardiac_motion.volume.volume_case import LABELS
 
 
 def read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Values and affine of a 3D NIfTI (or what else nibabel reads).
+    """Read the values and the affine of a 3D NIfTI file (or of another format that nibabel reads).
 
     Raises:
-        InputError: it can't be read, isn't 3D, is in colour or complex, claims more than its file can hold,
-            holds values that aren't finite, or has no usable affine.
+        InputError: the file is missing or unreadable, is not 3D, holds colour or complex values, declares a size that
+            the file cannot hold, contains non-finite values, or has an unusable affine.
     """
     try:
         image, values = load_nifti(path)
@@ -27,44 +27,45 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except Exception as error:
-        raise InputError(f"{path}: no readable volume ({error})") from error
+        raise InputError(f"{path}: cannot be read as a volume ({error})") from error
     while values.ndim > 3 and values.shape[-1] == 1:
         values = values[..., 0]
     if values.ndim != 3 or min(values.shape) < 2:
-        raise InputError(f"{path}: expected a volume (X, Y, Z), this is {values.shape}")
+        raise InputError(f"{path}: expected a volume (X, Y, Z), got shape {values.shape}")
     if not np.isfinite(values).all():
-        raise InputError(f"{path}: holds values that are not finite")
+        raise InputError(f"{path}: contains values that are not finite")
     try:
-        turned = not np.isnan(io_orientation(affine)).any() and abs(np.linalg.det(affine[:3, :3])) > 1e-6
+        invertible = not np.isnan(io_orientation(affine)).any() and abs(np.linalg.det(affine[:3, :3])) > 1e-6
     except (OrientationError, ValueError, np.linalg.LinAlgError):
-        turned = False
-    if not turned:
-        raise InputError(f"{path}: the affine is no map of voxels to millimetres: {affine[:3].round(3).tolist()}")
+        invertible = False
+    if not invertible:
+        raise InputError(f"{path}: the affine does not map voxels to millimetres: {affine[:3].round(3).tolist()}")
     return values, affine
 
 
 def read_label(path: str | Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    """The label map of a volume, uint8 on the volume's own voxels: 0, 1 = head, 2 = body.
+    """Read the label map of a volume: uint8 on the volume's voxels, 0 background, 1 head, 2 body.
 
     Args:
-        path: of the label.
-        shape, affine: of the volume's file.
+        path: file of the label map.
+        shape, affine: shape and affine of the volume's file.
 
     Raises:
-        InputError: unreadable, another size or place than the volume, other labels, or nothing labelled.
+        InputError: the file is unreadable, its size or affine differs from the volume's, it contains other labels, or
+            it is empty.
     """
-    values, own = read_volume(path)
+    values, label_affine = read_volume(path)
     if values.shape != shape:
-        raise InputError(f"{path}: the label is {values.shape}, its volume is {shape}")
-    if not np.allclose(own, affine, atol=1e-2):
-        raise InputError(f"{path}: the label lies elsewhere than its volume (another affine)")
+        raise InputError(f"{path}: the label map has shape {values.shape}, its volume {shape}")
+    if not np.allclose(label_affine, affine, atol=1e-2):
+        raise InputError(f"{path}: the label map's affine differs from the volume's")
     whole = np.round(values)
     if np.abs(values - whole).max() <= NEARLY_WHOLE:
         values = whole
-    found = np.unique(values)
-    other = [float(v) for v in found if v not in (0, *LABELS)]
+    present = np.unique(values)
+    other = [float(v) for v in present if v not in (0, *LABELS)]
     if other:
-        raise InputError(f"{path}: labels must be 0, {', '.join(map(str, LABELS))}; found {other[:5]}")
+        raise InputError(f"{path}: labels must be 0, {', '.join(map(str, LABELS))}; got {other[:5]}")
     if not values.any():
-        raise InputError(f"{path}: the label is empty")
+        raise InputError(f"{path}: the label map is empty")
     return values.astype(np.uint8)

@@ -1,9 +1,10 @@
-"""Map transforms that make a case of a volume: the ``preprocessing`` of a bundle that segments by atlases.
+"""Map transforms that turn a volume into a case: the ``preprocessing`` of a bundle that segments by atlases.
 
 Preprocessing as in SSMSR section III-A: intensities clipped at six standard deviations and scaled to [0, 1], 1 mm
-voxels, padded to 48×64×48; axes in RAS order. Geometry is MONAI's (``Orientationd``, ``Spacingd``,
-``ResizeWithPadOrCropd``), so that ``Invertd`` brings a result back to the file's voxels; around it ours read the
-volume, scale it, smooth what becomes coarser, and end in a ``VolumeCase``. Arrays are ``[C, *S]`` MetaTensors.
+voxels, padded to 48×64×48; axes in RAS order. MONAI's transforms handle the geometry (``Orientationd``, ``Spacingd``,
+``ResizeWithPadOrCropd``), so that ``Invertd`` maps a result back to the file's voxels; the transforms defined here read
+the volume, scale its intensities, smooth it before downsampling, and return a ``VolumeCase``. Arrays are ``[C, *S]``
+MetaTensors.
 """
 
 from __future__ import annotations
@@ -27,23 +28,23 @@ from cardiac_motion.volume.volume_case import LABELS, VolumeCase, VolumeEntry
 
 SIZE = (48, 64, 48)
 CLIP = 6.0  # standard deviations
-COARSER = 0.75  # voxels of a file that are shorter than so many of the grid's are smoothed first
+COARSER = 0.75  # an axis is smoothed first if the file's voxels are shorter than this fraction of the grid's
 
-Item = Mapping[Any, Any]  # an entry's keys are texts, MONAI's type says any
+Item = Mapping[Any, Any]  # an entry's keys are str; MONAI's type is Any
 
 
 class ReadVolumed(MapTransform):
-    """Reads the volume of an entry and its label, where it has one.
+    """Read the volume of an entry and, if given, its label map.
 
-    ``image`` and ``mask`` (all ones: what the volume covers) become ``[1, *shape]``, ``label`` ``[*shape]`` uint8.
+    ``image`` and ``mask`` (all ones: the volume's extent) become ``[1, *shape]``, ``label`` ``[*shape]`` uint8.
 
     Args:
-        labelled: a label is needed.
-        size: of the common grid in mm, into which the volume must fit.
-        keys: of the path; an entry with ``phantom``, a number, is that synthetic volume.
+        labelled: require a label map.
+        size: size of the common grid in mm; the volume must fit into it.
+        keys: key of the path; an entry with the key ``phantom``, a seed, yields that synthetic volume.
 
     Raises:
-        InputError: the volume or its label can't be used; the line names the file.
+        InputError: the volume or its label map cannot be used; the message names the file.
     """
 
     def __init__(self, labelled: bool = False, size: Sequence[int] = SIZE, keys: str = "image") -> None:
@@ -59,12 +60,12 @@ class ReadVolumed(MapTransform):
             values, affine = read_volume(path)
         extent = extent_of(values.shape, affine)
         if (np.round(extent) > self.size).any():
-            own, most = ("×".join(f"{n:.0f}" for n in x) for x in (extent, self.size))
-            raise InputError(f"{path}: {own} mm is larger than the {most} mm of the atlases: crop it to the structure")
+            actual, limit = ("×".join(f"{n:.0f}" for n in x) for x in (extent, self.size))
+            raise InputError(f"{path}: {actual} mm is larger than the atlases' {limit} mm; crop it to the structure")
         if "label" in item:
             label = read_label(item["label"], values.shape, affine)
         if self.labelled and label is None:
-            raise InputError(f"{path}: has no label")
+            raise InputError(f"{path}: a label map is required")
         image = volume_tensor(values, affine)
         return {
             **item,
@@ -76,7 +77,7 @@ class ReadVolumed(MapTransform):
 
 
 def extent_of(shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
-    """Size in mm of a file's volume along the axes right, anterior, superior.
+    """Return the extent in mm of a file's volume along the axes right, anterior, superior.
 
     Examples:
         >>> extent_of((10, 20, 30), np.array([[0, 2.0, 0, 0], [1, 0, 0, 0], [0, 0, -1, 0], [0, 0, 0, 1]]))
@@ -89,19 +90,19 @@ def extent_of(shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
 
 
 def reorient_to_ras(values: np.ndarray, affine: np.ndarray) -> MetaTensor:
-    """A file's values with their axes in RAS order, ``[1, X, Y, Z]`` with their affine and ``pixdim``."""
+    """Return a file's values with axes in RAS order: ``[1, X, Y, Z]``, with the matching affine and ``pixdim``."""
     return Orientation("RAS", labels=None)(volume_tensor(values, affine))  # type: ignore[return-value]
 
 
 def volume_tensor(values: np.ndarray, affine: np.ndarray) -> MetaTensor:
-    """Values ``[*shape]`` of a file as MONAI's transforms take them: ``[1, *shape]`` float32, with their affine."""
+    """Convert values ``[*shape]`` of a file for MONAI's transforms: ``[1, *shape]`` float32, with the affine."""
     tensor = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None]
-    place = torch.as_tensor(affine, dtype=torch.float64)
-    return MetaTensor(tensor, affine=place, meta={"original_affine": place.clone(), "spatial_shape": values.shape})
+    matrix = torch.as_tensor(affine, dtype=torch.float64)
+    return MetaTensor(tensor, affine=matrix, meta={"original_affine": matrix.clone(), "spatial_shape": values.shape})
 
 
 class NormaliseIntensityd(MapTransform):
-    """``normalise`` of each key.
+    """Apply ``normalise`` to each key.
 
     Raises:
         InputError: the volume is constant.
@@ -117,12 +118,12 @@ class NormaliseIntensityd(MapTransform):
                 values = normalise(item[key].numpy())
             except InputError as error:
                 raise InputError(f"{item['entry'].image}: {error}") from error
-            item[key] = keep_place(torch.from_numpy(values), item[key])
+            item[key] = copy_metadata(torch.from_numpy(values), item[key])
         return item
 
 
 def normalise(values: np.ndarray) -> np.ndarray:
-    """Intensities clipped at six standard deviations around the mean, then scaled to [0, 1]; float32, from float64.
+    """Clip intensities at six standard deviations around the mean and scale to [0, 1]; float32, computed in float64.
 
     Raises:
         InputError: the volume is constant.
@@ -132,21 +133,21 @@ def normalise(values: np.ndarray) -> np.ndarray:
     clipped = values.clip(mean - CLIP * sd, mean + CLIP * sd)
     low, high = clipped.min(), clipped.max()
     if high - low <= 0:
-        raise InputError("the volume is constant: nothing to register")
+        raise InputError("all voxels have the same value; there is nothing to register")
     return ((clipped - low) / (high - low)).astype(np.float32)
 
 
-def keep_place(values: Tensor, reference: MetaTensor) -> MetaTensor:
-    """Other values at the place of ``reference``, with what was done to it."""
+def copy_metadata(values: Tensor, reference: MetaTensor) -> MetaTensor:
+    """Return ``values`` with the affine and the applied operations of ``reference``."""
     return MetaTensor(values, meta=reference.meta, applied_operations=reference.applied_operations)
 
 
 class AntiAliasd(MapTransform):
-    """Smooths along the axes that ``Spacingd``, which follows it, makes coarser.
+    """Smooth along the axes that the following ``Spacingd`` downsamples.
 
     Args:
-        keys: of what is interpolated linearly.
-        pixdim: voxel size in mm that it is brought to.
+        keys: keys that are interpolated linearly.
+        pixdim: target voxel size in mm.
     """
 
     def __init__(self, keys: KeysCollection = "image", pixdim: float = 1.0) -> None:
@@ -156,7 +157,7 @@ class AntiAliasd(MapTransform):
     def __call__(self, data: Item) -> dict[Any, Any]:
         item = dict(data)
         for key in self.keys:
-            item[key] = keep_place(self._smooth(item[key]), item[key])
+            item[key] = copy_metadata(self._smooth(item[key]), item[key])
         return item
 
     def _smooth(self, image: MetaTensor) -> Tensor:
@@ -171,7 +172,7 @@ class AntiAliasd(MapTransform):
 
 
 class ToVolumeCase(Transform):
-    """The end of the chain: the typed case."""
+    """Build the typed case; last transform of the chain."""
 
     def __call__(self, data: Item) -> VolumeCase:
         image, mask = data["image"], data["mask"]
@@ -181,13 +182,13 @@ class ToVolumeCase(Transform):
 def to_common_grid(
     keys: Sequence[str], modes: Sequence[str], paddings: Sequence[str], size: Sequence[int] = SIZE
 ) -> list[Transform]:
-    """RAS axes, 1 mm, and the grid's size around the volume's centre.
+    """Return the transforms to RAS axes, 1 mm voxels, and a grid of ``size`` centred on the volume.
 
     Args:
-        keys: of ``[C, *S]``.
-        modes: of interpolation, ``bilinear`` or ``nearest``.
-        paddings: ``edge`` or ``constant``.
-        size: of the grid.
+        keys: keys of arrays ``[C, *S]``.
+        modes: interpolation of each key, ``bilinear`` or ``nearest``.
+        paddings: padding of each key, ``edge`` or ``constant``.
+        size: size of the grid in voxels.
     """
     linear = [key for key, mode in zip(keys, modes, strict=True) if mode == "bilinear"]
     return [
@@ -199,21 +200,24 @@ def to_common_grid(
 
 
 def volume_transforms(size: Sequence[int] = SIZE, labelled: bool = False) -> Callable[[dict[str, Any]], VolumeCase]:
-    """The chain as the bundles have it; ``size`` and ``labelled`` as in ``ReadVolumed``."""
+    """Return the bundles' preprocessing; ``size`` and ``labelled`` as in ``ReadVolumed``."""
     grid = to_common_grid(["image", "mask"], ["bilinear", "nearest"], ["edge", "constant"], size)
     return Compose([ReadVolumed(labelled, size), NormaliseIntensityd(), *grid, ToVolumeCase()])
 
 
 def one_hot(case: VolumeCase) -> Tensor:
-    """The label map of a case as memberships on the common grid: ``[1, 1 + labels, *size]``, background first.
+    """Return a case's label map as memberships on the common grid: ``[1, 1 + labels, *size]``, background first.
 
-    The memberships are interpolated linearly; outside the volume all is background.
+    Memberships are interpolated linearly; everything outside the volume is background.
+
+    Raises:
+        InputError: the case has no label map.
     """
     if case.label is None:
-        raise InputError(f"{case.entry.image}: has no label")
+        raise InputError(f"{case.entry.image}: a label map is required")
     parts = np.stack([case.label == value for value in LABELS]).astype(np.float32)
     affine = torch.as_tensor(case.affine, dtype=torch.float64)
     grid = Compose(to_common_grid(["label"], ["bilinear"], ["constant"], case.image.shape[2:]))
-    found = grid({"label": MetaTensor(torch.from_numpy(parts), affine=affine)})["label"].as_tensor()[None]
-    found = found * case.mask
-    return torch.cat([1 - found.sum(1, keepdim=True), found], 1)
+    resampled = grid({"label": MetaTensor(torch.from_numpy(parts), affine=affine)})["label"].as_tensor()[None]
+    resampled = resampled * case.mask
+    return torch.cat([1 - resampled.sum(1, keepdim=True), resampled], 1)

@@ -1,4 +1,4 @@
-"""A volume as a case: on the atlases' grid, and what leads back to its file."""
+"""A volume as a case: resampled to the atlases' grid, with what is needed to map results back to its file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ LABELS = {1: "head", 2: "body"}
 
 @dataclass(frozen=True)
 class VolumeEntry(Entry):
-    """A volume of a list.
+    """Entry of a list of volumes.
 
     Attributes:
-        label: file of its structures.
-        atlas: name of the one atlas that is to be registered to it, where it isn't chosen.
-        phantom: number of a synthetic volume.
+        label: file of the label map.
+        atlas: name of the one atlas to register; None selects atlases automatically.
+        phantom: seed of a synthetic volume.
     """
 
     label: str | None = None
@@ -34,9 +34,9 @@ class VolumeCase(Case):
     """A volume on the common grid (``cardiac_motion.volume.transforms``).
 
     Attributes:
-        image, mask: ``[1, 1, *size]``; the mask is what the volume covers.
-        volume: ``[1, *size]``, the image with its affine and what was done to it, which ``Invertd`` undoes.
-        label: ``[*shape]`` uint8 on the file's voxels, where there is one.
+        image, mask: ``[1, 1, *size]``; the mask is true where the file's volume has voxels.
+        volume: ``[1, *size]``, the image with its affine and the applied operations, which ``Invertd`` undoes.
+        label: ``[*shape]`` uint8 on the file's voxels, or None.
     """
 
     KEYS: ClassVar[Mapping[str, str]] = {**Case.KEYS, "volume": "volume", "label": "label"}
@@ -47,10 +47,10 @@ class VolumeCase(Case):
 
     @property
     def affine(self) -> np.ndarray:
-        """Voxels of the file to RAS mm."""
+        """Affine from the file's voxels to RAS mm."""
         return np.asarray(self.volume.meta["original_affine"])
 
     @property
     def common_affine(self) -> np.ndarray:
-        """Voxels of the common grid to RAS mm."""
+        """Affine from the common grid's voxels to RAS mm."""
         return np.asarray(self.volume.affine)
