@@ -133,7 +133,7 @@ def test_frames_beyond_ed_and_es(ed: int, es: int, beyond: Any, radii: list[floa
     [
         ({"ed_mask": np.zeros((100, 120))}, "the ED mask is empty"),
         ({"es_mask": np.zeros((100, 120))}, "the ES mask is empty"),
-        ({"es_mask": disc(20)[:-2]}, "ED mask is 100 × 120 pixels but the ES mask is 98 × 120"),
+        ({"es_mask": disc(20)[:-2]}, "ED mask has 100 × 120 pixels but the ES mask 98 × 120"),
         ({"ed_mask": disc(20)[None]}, r"the ED mask has shape \(1, 100, 120\); expected \[H, W\]"),
         ({"es_mask": disc(1.2)}, "the mask has only 5 connected pixels"),
         ({"ed": 4}, "ED and ES are the same frame, 4"),

@@ -98,7 +98,7 @@ def test_bad_masks_say_what_is_wrong(ventricle):
         myocardial_contours(np.where(mask == 2, 0, mask), name="p1")
     with pytest.raises(InputError, match="no cavity"):
         myocardial_contours(np.where(mask == 1, 0, mask))
-    with pytest.raises(InputError, match="a mask \\[H, W\\] is expected"):
+    with pytest.raises(InputError, match="expected a mask \\[H, W\\]"):
         myocardial_contours(mask[None])
     rows, columns = np.mgrid[:80, :80] - 40
     distance = np.hypot(rows, columns)
@@ -208,7 +208,7 @@ def test_a_mesh_is_made_as_it_is_asked_for():
     crossed = line + np.array([1.0, 1.0, 1.0, -1.0, -1.0])[:, None] * [1.0, 0.0]
     with pytest.raises(InputError, match=r"^w: the inner and the outer contour cross \(\d+ inverted triangles\)$"):
         wall_mesh(line, crossed, 2, name="w")
-    with pytest.raises(InputError, match=r"^contours: the inner and the outer contour cross \(\d triangles"):
+    with pytest.raises(InputError, match=r"^contours: the inner and the outer contour cross \(\d inverted triangles"):
         wall_mesh(line, line + np.array([0.0, 1.0, 1.0, 1.0, 1.0])[:, None] * [1.0, 0.0], 2)
     with pytest.raises(InputError, match=r"^q: the epicardium must be \[n >= 8, 2\] finite points, not of"):
         pair_contours(arch(10.0), arch(20.0, points=7), name="q")
