@@ -164,7 +164,7 @@ def test_points_are_normalised_with_their_gradient(size):
 
 @pytest.mark.parametrize("shape", [(1, 3, 8, 8), (1, 2, 8, 9), (1, 2, 8, 8, 8)])
 def test_field_must_fit_the_image(shape):
-    with pytest.raises(ValueError, match="a field for an image"):
+    with pytest.raises(ValueError, match="needs a field with"):
         fields.warp(torch.zeros(1, 1, 8, 8), torch.zeros(shape))
 
 

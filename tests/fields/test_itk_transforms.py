@@ -170,12 +170,12 @@ def test_what_ants_registers_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("ddf", "name", "place", "words"),
     [
-        (torch.zeros(4, 2, 8, 8), "a.nii.gz", {"spacing": (1, 1)}, r"one field \[d, \*S\], this is \(4, 2, 8, 8\)"),
+        (torch.zeros(4, 2, 8, 8), "a.nii.gz", {"spacing": (1, 1)}, r"one field \[d, \*S\], got shape \(4, 2, 8, 8\)"),
         (torch.zeros(2, 8, 8), "a.mha", {"spacing": (1, 1)}, "written as NIfTI"),
         (torch.zeros(2, 8, 8), "a.nii.gz", {}, "give the spacing"),
-        (torch.zeros(2, 8, 8), "a.nii.gz", {"spacing": (1, 0)}, "no 3×3 map"),
+        (torch.zeros(2, 8, 8), "a.nii.gz", {"spacing": (1, 0)}, "invertible 3×3 map"),
         (torch.zeros(3, 8, 8, 8), "a.nii.gz", {}, "needs the affine"),
-        (torch.zeros(3, 8, 8, 8), "a.nii.gz", {"affine": np.zeros((4, 4))}, "no 4×4 map"),
+        (torch.zeros(3, 8, 8, 8), "a.nii.gz", {"affine": np.zeros((4, 4))}, "invertible 4×4 map"),
     ],
 )
 def test_what_is_no_transform_is_refused(ddf, name, place, words, tmp_path):
@@ -189,10 +189,10 @@ def test_files_that_hold_no_transform_are_refused(tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4)), np.eye(4)), tmp_path / "volume.nii.gz")
     (tmp_path / "text.nii.gz").write_text("no image", encoding="utf-8")
     for name, words in (
-        ("cine", "load_ddf reads them"),
-        ("volume", "this is"),
-        ("text", "no readable"),
-        ("no", "no readable"),
+        ("cine", "use load_ddf"),
+        ("volume", "got shape"),
+        ("text", "cannot be read as"),
+        ("no", "cannot be read as"),
     ):
         with pytest.raises(InputError, match=words):
             load_itk_transform(tmp_path / f"{name}.nii.gz")

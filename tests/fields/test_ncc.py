@@ -104,7 +104,7 @@ def test_box_sum(width):
 @pytest.mark.parametrize(
     "fixed, warped, radius, reason",
     [
-        ((1, 1, 9, 9), (1, 1, 9, 8), 2, "one shape"),
+        ((1, 1, 9, 9), (1, 1, 9, 8), 2, "same shape"),
         ((1, 1, 9), (1, 1, 9), 2, "2D or 3D"),
         ((1, 1, 9, 9), (1, 1, 9, 9), 5, "do not fit"),
         ((1, 1, 9, 9), (1, 1, 9, 9), 0, "do not fit"),

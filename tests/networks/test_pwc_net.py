@@ -132,7 +132,7 @@ def test_learns_translations_in_a_few_steps():
     [
         ({"finest": 0}, "finest level 0"),
         ({"finest": 7}, "levels 1 to 6"),
-        ({"contexts": [1]}, "levels 2 to 6"),
+        ({"contexts": [1]}, "flow levels, 2 to 6"),
         ({"context": (8, 8)}, "expected 6"),
     ],
 )

@@ -41,7 +41,7 @@ def test_ill_shaped(shape):
 def test_ill_built():
     with pytest.raises(ValueError, match="2 or 3"):
         RegistrationUNet(4)
-    with pytest.raises(ValueError, match="as many"):
+    with pytest.raises(ValueError, match="equal numbers"):
         RegistrationUNet(2, encoder=(8, 8), decoder=(8,))
 
 

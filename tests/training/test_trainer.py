@@ -115,10 +115,10 @@ def test_bad_weights_end_in_one_line(tmp_path):
     with pytest.raises(InputError, match=r"none.pt: no such weights; train them"):
         load_weights(RegistrationUNet(2), tmp_path / "none.pt")
     (tmp_path / "text.pt").write_text("no weights", encoding="utf-8")
-    with pytest.raises(InputError, match=r"text.pt: no readable weights"):
+    with pytest.raises(InputError, match=r"text.pt: cannot be read as weights"):
         load_weights(RegistrationUNet(2), tmp_path / "text.pt")
     save_weights(RegistrationUNet(3), tmp_path / "other.pt")
-    with pytest.raises(InputError, match=r"other.pt: these are weights of another network"):
+    with pytest.raises(InputError, match=r"other.pt: contains weights of another network"):
         load_weights(RegistrationUNet(2), tmp_path / "other.pt")
     network = RegistrationUNet(2)
     assert load_weights(network, None) is network

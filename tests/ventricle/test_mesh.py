@@ -210,7 +210,7 @@ def test_a_mesh_is_made_as_it_is_asked_for():
         wall_mesh(line, crossed, 2, name="w")
     with pytest.raises(InputError, match=r"^contours: the inner and the outer contour cross \(\d inverted triangles"):
         wall_mesh(line, line + np.array([0.0, 1.0, 1.0, 1.0, 1.0])[:, None] * [1.0, 0.0], 2)
-    with pytest.raises(InputError, match=r"^q: the epicardium must be \[n >= 8, 2\] finite points, not of"):
+    with pytest.raises(InputError, match=r"^q: the epicardium must be \[n >= 8, 2\] finite points, got shape"):
         pair_contours(arch(10.0), arch(20.0, points=7), name="q")
     with pytest.raises(InputError, match="endocardium and the epicardium cross"):
         myocardial_mesh(arch(10.0) + [0.0, 15.0], arch(20.0))

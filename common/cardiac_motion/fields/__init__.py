@@ -1,4 +1,4 @@
-"""Displacement fields: warp, compose, invert; local NCC; points carried by fields."""
+"""Displacement fields: warp, compose, invert, regularity, local NCC, point tracking, files."""
 
 import lazy_loader as lazy
 

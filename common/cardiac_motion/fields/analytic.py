@@ -2,7 +2,7 @@
 
 Points are (depth, lateral) in mm, float64, and time is the fraction of the motion, from 0 to 1. A phantom maps its
 material forward and backward in closed form, so fields are exact. Methods are scored by the quantities that matter for
-a heart: the rotation of the disc and the strains of the block and of the ring.
+the heart: the rotation of the disc and the strains of the block and of the ring.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from cardiac_motion.core.errors import InputError
 
 Array = NDArray[np.float64]
 
-CENTRE = (70.0, 0.0)  # mm, of every body
+CENTRE = (70.0, 0.0)  # mm, centre of every phantom
 DISC_RADIUS, DISC_ANGLE = 30.0, 12.0  # mm, degrees from depth towards lateral
-BLOCK_HALF, BLOCK_SQUEEZE = (20.0, 28.0), 0.12  # mm (depth, lateral), share of the depth that is lost
+BLOCK_HALF, BLOCK_SQUEEZE = (20.0, 28.0), 0.12  # half size in mm (depth, lateral), fraction by which the depth shrinks
 RING_INNER, RING_OUTER, RING_CONTRACTED = 18.0, 28.0, 14.0  # mm: radii at rest, and the inner one at the end
-MARGIN = 0.1  # share of the body along its border that measures leave out
-_RAYS, _LATTICE = 72, 2.0  # of the ring's measures; mm between the points of the others'
+MARGIN = 0.1  # fraction of the phantom along its border that is excluded from measurements
+_RAYS, _LATTICE = 72, 2.0  # rays of the ring's probe points; mm between the probe points of the other phantoms
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Phantom:
     """A shape and its motion.
 
     Attributes:
-        name: of the body.
-        inside: bool [N] of points [N, 2] at rest.
-        moved: points [N, 2] of the material that rests at points [N, 2], when a share of the motion is done.
-        rest: the opposite way.
-        reach: mm from the centre that the body never leaves, (depth, lateral).
+        name: name of the phantom.
+        inside: maps points [N, 2] at rest to bool [N].
+        moved: maps points [N, 2] at rest to their positions [N, 2] at a fraction of the motion.
+        rest: inverse of ``moved``.
+        reach: half size in mm of a box around the centre that the phantom never leaves, (depth, lateral).
     """
 
     name: str
@@ -84,7 +84,7 @@ def _block() -> Phantom:
 
 def _ring() -> Phantom:
     def shrink(points: Array, share: float) -> Array:
-        """Every circle keeps the area between it and the inner border."""
+        """Shrink radially so that the area between each circle and the inner border is preserved."""
         lost = share * (RING_INNER**2 - RING_CONTRACTED**2)
         away = points - CENTRE
         radius = np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9)
@@ -141,9 +141,9 @@ def phantom_errors(name: str, tracked: Array) -> dict[str, float]:
         tracked: positions [N, 2] in mm of ``probe_points(name)`` at the end of the motion, as tracked.
 
     Returns:
-        ``track_mm``, the mean distance from where they are; of the disc ``rotation`` (tracked less true angle, % of the
-        true one) and ``disc_strain``; of the block ``block_depth`` and ``block_lateral``; of the ring ``ring_radial``
-        and ``ring_circumferential``: tracked − true strain, percentage points.
+        ``track_mm``, the mean distance from the true positions; for the disc ``rotation`` (tracked − true angle, % of
+        the true one) and ``disc_strain``; for the block ``block_depth`` and ``block_lateral``; for the ring
+        ``ring_radial`` and ``ring_circumferential``: tracked − true strain, percentage points.
 
     Examples:
         >>> points = probe_points("disc")
@@ -157,21 +157,21 @@ def phantom_errors(name: str, tracked: Array) -> dict[str, float]:
         strains = [_ring_strains(start, end) for end in (tracked, truth)]
         names = ("ring_radial", "ring_circumferential")
         return result | {n: 100 * (a - b) for n, a, b in zip(names, *strains, strict=True)}
-    there, true = _affine(start, tracked), _affine(start, truth)
+    fit, true = _affine(start, tracked), _affine(start, truth)
     if name == "disc":
-        angles = [math.atan2(f[1, 0] - f[0, 1], f[0, 0] + f[1, 1]) for f in (there, true)]
-        size = math.sqrt(max(float(np.linalg.det(there)), 0.0)) - 1
+        angles = [math.atan2(f[1, 0] - f[0, 1], f[0, 0] + f[1, 1]) for f in (fit, true)]
+        size = math.sqrt(max(float(np.linalg.det(fit)), 0.0)) - 1
         return result | {"rotation": 100 * (angles[0] / angles[1] - 1), "disc_strain": 100 * size}
-    return result | {f"block_{n}": 100 * float(there[k, k] - true[k, k]) for k, n in enumerate(("depth", "lateral"))}
+    return result | {f"block_{n}": 100 * float(fit[k, k] - true[k, k]) for k, n in enumerate(("depth", "lateral"))}
 
 
 def _affine(start: Array, end: Array) -> Array:
-    """The matrix [2, 2] that takes points [N, 2] to others best, about their means."""
+    """Fit the matrix [2, 2] that maps points [N, 2] to others by least squares, both centred."""
     return np.asarray(np.linalg.lstsq(start - start.mean(0), end - end.mean(0), rcond=None)[0].T)
 
 
 def _ring_strains(start: Array, end: Array) -> tuple[float, float]:
-    """Radial strain across the wall, mean over the rays, and circumferential strain of its middle, as fractions."""
+    """Return radial strain across the wall, mean over the rays, and circumferential mid-wall strain, as fractions."""
 
     def lengths(points: Array) -> tuple[Array, float]:
         inner, middle, outer = np.split(points, 3)

@@ -2,8 +2,9 @@
 
 A field ``ddf [B, d, *S]`` is in voxels, in array axis order, on the fixed image's grid, and pulls back:
 ``warped(p) = moving(p + ddf(p))``. Pixel centres lie at whole numbers; resampling keeps the image's edges in place
-(``align_corners=False``), so a length scales by the ratio of the sizes. Warp and scaling-and-squaring are written here
-because MONAI's ``Warp`` and ``DVF2DDF`` rebuild their grid at every call and neither sample points nor compose fields.
+(``align_corners=False``), so a length scales by the ratio of the sizes. Warp and scaling-and-squaring are implemented
+here because MONAI's ``Warp`` and ``DVF2DDF`` rebuild their grid at every call and neither samples points nor composes
+fields.
 """
 
 from __future__ import annotations
@@ -29,22 +30,21 @@ def _identity(size: tuple[int, ...], device: torch.device, dtype: torch.dtype) -
 
 
 def identity_grid(size: Sequence[int], like: Tensor) -> Tensor:
-    """Coordinates of the pixel centres, ``[1, d, *S]`` in pixels, on the device and in the type of ``like``.
+    """Return the coordinates of the pixel centres, ``[1, d, *S]`` in pixels, with device and type of ``like``.
 
     Examples:
         >>> identity_grid((2, 3), torch.zeros(1))[0].tolist()
         [[[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]], [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]]
     """
-    made = (
-        _identity.__wrapped__ if torch.compiler.is_compiling() else _identity
-    )  # an export's tensors aren't to be kept
-    return made(tuple(size), like.device, like.dtype)
+    # an export must not cache its tensors
+    build = _identity.__wrapped__ if torch.compiler.is_compiling() else _identity
+    return build(tuple(size), like.device, like.dtype)
 
 
 class _Normalised(torch.autograd.Function):
-    """Points ``[B, d, *P]`` in pixels as ``grid_sample`` takes them: ``[B, *P, d]`` from −1 to 1, last axis first.
+    """Points ``[B, d, *P]`` in pixels to the grid of ``grid_sample``: ``[B, *P, d]`` from −1 to 1, last axis first.
 
-    As plain operations the same costs a step of registration 10 to 20 % more.
+    Plain operations would make a registration step 10 to 20 % slower.
     """
 
     @staticmethod
@@ -83,7 +83,7 @@ def sample(image: Tensor, points: Tensor, mode: str = "bilinear", padding: str =
         [[[[1.5, 2.0]]]]
     """
     size = tuple(image.shape[2:])
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():  # an export knows no function of Python's
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():  # a custom autograd function cannot be exported
         scale = points.new_tensor([2 / max(n - 1, 1) for n in size])
         grid = (points.movedim(1, -1) * scale - 1).flip(-1)
     else:
@@ -92,10 +92,10 @@ def sample(image: Tensor, points: Tensor, mode: str = "bilinear", padding: str =
 
 
 def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear", padding: str = "border") -> Tensor:
-    """``image(p + ddf(p))`` for ``image [B, C, *S]`` and ``ddf [B, d, *S]``: ``[B, C, *S]``.
+    """Warp an image: ``image(p + ddf(p))`` for ``image [B, C, *S]`` and ``ddf [B, d, *S]``, ``[B, C, *S]``.
 
     Raises:
-        ValueError: batch, dimension or size don't fit.
+        ValueError: batch, dimension or size do not match.
 
     Examples:
         >>> image = torch.arange(5.0).view(1, 1, 1, 5)
@@ -105,16 +105,18 @@ def warp(image: Tensor, ddf: Tensor, mode: str = "bilinear", padding: str = "bor
         [1.0, 2.0, 3.0, 4.0, 4.0]
     """
     if ddf.dim() != image.dim() or ddf.shape[1] != image.dim() - 2 or ddf.shape[2:] != image.shape[2:]:
-        raise ValueError(f"a field for an image {tuple(image.shape)} has d={image.dim() - 2}, got {tuple(ddf.shape)}")
+        raise ValueError(
+            f"an image {tuple(image.shape)} needs a field with {image.dim() - 2} channels, got {tuple(ddf.shape)}"
+        )
     return sample(image, identity_grid(ddf.shape[2:], ddf) + ddf, mode, padding)
 
 
 def compose(first: Tensor, second: Tensor) -> Tensor:
     """Compose two fields, ``first`` then ``second``: ``second(p) + first(p + second(p))``.
 
-    ``warp(warp(image, first), second)`` is ``warp(image, compose(first, second))`` up to interpolation. It is
-    φ¹∘φ², the first line of SSMSR eq. 5. The expanded lines there, and NMSR eq. 4, exchange the two fields under the
-    sum, which does not pull back the image that the next scale was registered to.
+    ``warp(warp(image, first), second)`` equals ``warp(image, compose(first, second))`` up to interpolation: φ¹∘φ², the
+    first line of SSMSR eq. 5. The expanded lines there, and NMSR eq. 4, swap the two fields in the sum; that field does
+    not pull back the image to which the next scale was registered.
 
     Args:
         first, second: ``[B, d, *S]`` in voxels.
@@ -128,7 +130,7 @@ def compose(first: Tensor, second: Tensor) -> Tensor:
 
 
 def rescale(ddf: Tensor, size: Sequence[int]) -> Tensor:
-    """P₂ of NMSR eq. 4: the field on a grid of ``size``, its vectors in the new grid's voxels.
+    """Resample a field to a grid of ``size``, with vectors in the new grid's voxels (P₂ of NMSR eq. 4).
 
     Args:
         ddf: ``[B, d, *S]``.
@@ -142,7 +144,7 @@ def rescale(ddf: Tensor, size: Sequence[int]) -> Tensor:
     if tuple(size) == tuple(old):
         return ddf
     ratio = ddf.new_tensor([n / o for n, o in zip(size, old, strict=True)]).view(1, -1, *(1,) * len(old))
-    larger = math.prod(size) > math.prod(old)  # multiplied where there are fewer
+    larger = math.prod(size) > math.prod(old)  # multiply on the smaller of the two grids
     ddf = functional.interpolate(
         ddf * ratio if larger else ddf, size=tuple(size), mode=LINEAR[len(old)], align_corners=False
     )
@@ -150,7 +152,7 @@ def rescale(ddf: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def downsample(image: Tensor, size: Sequence[int]) -> Tensor:
-    """P₁ of NMSR eq. 1: ``image [B, C, *S]`` averaged onto a smaller grid (area means: no aliasing).
+    """Average ``image [B, C, *S]`` onto a smaller grid by area means, without aliasing (P₁ of NMSR eq. 1).
 
     Examples:
         >>> downsample(torch.tensor([[[[0.0, 2.0, 4.0, 6.0]]]]), (1, 2)).tolist()
@@ -166,11 +168,11 @@ def invert(ddf: Tensor, iterations: int = 50, tolerance: float = 1e-3) -> Tensor
 
     Args:
         ddf: ``[B, d, *S]`` in voxels, without folding.
-        iterations: at most.
-        tolerance: largest change of a vector, in voxels, at which the iteration stops.
+        iterations: maximum number of iterations.
+        tolerance: largest change of a vector in voxels at which the iteration stops.
 
     Returns:
-        ``v [B, d, *S]`` with ``compose(u, v) ≈ 0``; outside the image the edge's field is taken.
+        ``v [B, d, *S]`` with ``compose(u, v) ≈ 0``; outside the image the field at the edge is used.
 
     Examples:
         >>> invert(torch.full((1, 2, 4, 4), 1.5)).allclose(torch.tensor(-1.5))
@@ -185,14 +187,14 @@ def invert(ddf: Tensor, iterations: int = 50, tolerance: float = 1e-3) -> Tensor
 
 
 def exponentiate(velocity: Tensor, squarings: int = 7) -> Tensor:
-    """Displacement of a stationary velocity field after unit time, by scaling and squaring (Arsigny et al. 2006).
+    """Integrate a stationary velocity field over unit time by scaling and squaring (Arsigny et al. 2006).
 
     Args:
         velocity: ``[B, d, *S]`` in voxels per unit time.
-        squarings: the field is halved and composed with itself so many times.
+        squarings: number of times that the field is halved at first and then composed with itself.
 
     Examples:
-        >>> exponentiate(torch.full((1, 2, 4, 4), 1.5)).unique().tolist()  # a translation takes its own time
+        >>> exponentiate(torch.full((1, 2, 4, 4), 1.5)).unique().tolist()  # a translation is unchanged
         [1.5]
     """
     ddf = velocity / float(2**squarings)
@@ -215,15 +217,16 @@ class _Transported(torch.autograd.Function):
 
 
 def exponentiate_quickly(velocity: Tensor, squarings: int = 7) -> Tensor:
-    """``exponentiate`` with as few squarings as the largest velocity needs, and a gradient that is carried back.
+    """Run ``exponentiate`` with as few squarings as the largest velocity needs, and with an approximate gradient.
 
-    A change δv of the velocity moves the end of a path by the integral of δv along it, so a gradient at the end
-    belongs to the places on the way: here to two of them, at 1/4 and 3/4, without what neighbouring paths stretch.
-    That is exact for an even velocity, and at a fifth of the cost as good a descent where neighbours move alike.
+    A change δv of the velocity moves the end of a path by the integral of δv along the path, so the gradient at the end
+    is distributed along the path: here at two positions, 1/4 and 3/4, ignoring the stretching between neighbouring
+    paths. This is exact for a uniform velocity; where neighbours move similarly it descends as well as the exact
+    gradient, at a fifth of the cost.
 
     Args:
         velocity: ``[B, d, *S]`` in voxels per unit time.
-        squarings: at most; the first step is kept under half a voxel otherwise.
+        squarings: maximum number; fewer are used as long as the first step is below half a voxel.
 
     Examples:
         >>> velocity = torch.full((1, 2, 9, 9), 1.5, requires_grad=True)
@@ -238,14 +241,14 @@ def exponentiate_quickly(velocity: Tensor, squarings: int = 7) -> Tensor:
 
 
 def _gaussian(sigma: float) -> list[float]:
-    """Weights of the neighbours 0, 1, … to either side."""
+    """Return the weights of the neighbours 0, 1, … to either side."""
     weights = [math.exp(-(i**2) / (2 * sigma**2)) for i in range(max(1, round(3 * sigma)) + 1)]
     total = weights[0] + 2 * sum(weights[1:])
     return [weight / total for weight in weights]
 
 
 def _sum_shifted(x: Tensor, axis: int, weights: Sequence[float]) -> Tensor:
-    """The sum of ``x`` and its neighbours in it along an axis, weighted: what is its own adjoint."""
+    """Return the weighted sum of ``x`` and its neighbours along an axis, inside ``x`` only; the map is self-adjoint."""
     result, n = x * weights[0], x.shape[axis]
     for shift, weight in enumerate(weights[1:n], 1):
         for target, source in ((shift, 0), (0, shift)):
@@ -254,8 +257,9 @@ def _sum_shifted(x: Tensor, axis: int, weights: Sequence[float]) -> Tensor:
 
 
 def _edges(n: int, weights: Sequence[float]) -> Iterator[tuple[int, int, int, float]]:
-    """For each neighbour outside of ``n`` pixels, on either side: the first pixel that has it, how many have, the edge
-    that it repeats, its weight.
+    """Iterate over the neighbours outside of ``n`` pixels, on either side.
+
+    Yields the first pixel that has such a neighbour, how many have it, the repeated edge pixel, and the weight.
     """
     for shift, weight in enumerate(weights[1:], 1):
         count = min(shift, n)
@@ -264,7 +268,7 @@ def _edges(n: int, weights: Sequence[float]) -> Iterator[tuple[int, int, int, fl
 
 
 class _Smooth(torch.autograd.Function):
-    """A Gaussian along one axis as shifted sums in place, and its adjoint; what lies outside counts for the edge."""
+    """Gaussian along one axis as in-place shifted sums, and its adjoint; outside the image the edge is repeated."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, axis: int, weights: Sequence[float]) -> Tensor:
@@ -286,13 +290,13 @@ class _Smooth(torch.autograd.Function):
 
 
 def smooth(ddf: Tensor, sigma: float) -> Tensor:
-    """``ddf [B, d, *S]`` convolved with a Gaussian of ``sigma`` voxels (cut at 3σ; the edge is repeated).
+    """Convolve ``ddf [B, d, *S]`` with a Gaussian of ``sigma`` voxels (cut off at 3σ; the edge is repeated).
 
-    As sums of shifted views: a product with a banded matrix took nine times as long, the gradient of a single-channel
-    convolution 40 % of a step of registration.
+    Computed as sums of shifted views: a product with a banded matrix took nine times as long, and the gradient of a
+    single-channel convolution 40 % of a registration step.
 
     Examples:
-        >>> smooth(torch.full((1, 2, 5, 5), 3.0), 2.0).allclose(torch.tensor(3.0))  # what is even stays
+        >>> smooth(torch.full((1, 2, 5, 5), 3.0), 2.0).allclose(torch.tensor(3.0))  # a constant is unchanged
         True
     """
     if sigma <= 0:
@@ -304,15 +308,15 @@ def smooth(ddf: Tensor, sigma: float) -> Tensor:
 
 
 def change_grids(ddf: Tensor, fixed_affine: np.ndarray, moving_affine: np.ndarray) -> Tensor:
-    """Express the same mapping for a moving image with another affine: its voxels to millimetres to fixed voxels.
+    """Express a mapping to a moving image with another affine as a field on the fixed grid.
 
-    ``ddf [B, 3, *S]`` leads from voxel p of the fixed grid to voxel p + u of a moving grid of the same size. What comes
-    back is v, in voxels of the fixed grid, with ``fixed_affine(p + v) = moving_affine(p + u)`` in millimetres.
-    Places are taken in double precision and never added to ``ddf``, which would round it as a number of the size of p.
+    ``ddf [B, 3, *S]`` maps voxel p of the fixed grid to voxel p + u of a moving grid of the same size. Returns v, in
+    voxels of the fixed grid, with ``fixed_affine(p + v) = moving_affine(p + u)`` in millimetres. Positions are computed
+    in double precision and never added to ``ddf``, which would lose precision.
 
     Examples:
         >>> fixed, moving = np.diag([2.0, 2.0, 2.0, 1.0]), np.diag([2.0, 2.0, 2.0, 1.0])
-        >>> moving[:3, 3] = 6.0  # mm: the moving image begins three voxels further
+        >>> moving[:3, 3] = 6.0  # mm: the moving image begins three voxels further on
         >>> change_grids(torch.zeros(1, 3, 2, 2, 2), fixed, moving).unique().tolist()
         [3.0]
     """

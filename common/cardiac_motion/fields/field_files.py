@@ -1,4 +1,4 @@
-"""Displacement fields in files, as ITK and ANTs read them: NIfTI vectors, intent 1007."""
+"""Displacement fields in files that ITK and ANTs can read: NIfTI vectors, intent 1007."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ VECTOR_INTENT = 1007
 
 
 def save_volume_ddf(path: str | Path, ddf: Tensor, affine: np.ndarray) -> None:
-    """Write a volume's field as ITK and ANTs apply it: NIfTI vector (X, Y, Z, 1, 3), mm, LPS.
+    """Write a volume's field for ITK and ANTs: NIfTI vector (X, Y, Z, 1, 3), mm, LPS.
 
     Args:
-        path: ``….nii.gz``; written whole or not at all.
+        path: ``….nii.gz``; written completely or not at all.
         ddf: ``[3, X, Y, Z]`` in voxels of the fixed grid.
-        affine: 4×4, voxel to RAS mm, of the fixed grid.
+        affine: affine of the fixed grid, 4×4, voxel to RAS mm.
 
     Examples:
         >>> import tempfile
@@ -41,7 +41,7 @@ def save_cine_ddf(path: str | Path, ddf: Tensor) -> None:
     """Write the fields of a cine: NIfTI vector (X, Y, T−1, 1, 2), components (x, y) in pixels.
 
     Args:
-        path: ``….nii.gz``; written whole or not at all.
+        path: ``….nii.gz``; written completely or not at all.
         ddf: ``[T−1, 2, H, W]`` in pixels, (row, column).
 
     Examples:
@@ -65,7 +65,7 @@ def load_ddf(path: str | Path) -> Tensor:
     """Read a field as it was saved: a cine's ``[T−1, 2, H, W]`` in pixels, a volume's ``[1, 3, X, Y, Z]`` in voxels.
 
     Raises:
-        InputError: the file is missing, is no NIfTI, or holds no vector field.
+        InputError: the file is missing, is not a NIfTI file, or contains no vector field.
 
     Examples:
         >>> import tempfile
@@ -80,9 +80,9 @@ def load_ddf(path: str | Path) -> Tensor:
         check_packed(path, math.prod(image.shape) * image.get_data_dtype().itemsize)  # type: ignore[attr-defined]
         vectors = np.asarray(image.dataobj, dtype=np.float32)  # type: ignore[attr-defined]
     except Exception as error:
-        raise InputError(f"{path}: no readable displacement field ({error})") from error
+        raise InputError(f"{path}: cannot be read as a displacement field ({error})") from error
     if vectors.ndim != 5 or vectors.shape[3] != 1 or vectors.shape[4] not in (2, 3):
-        raise InputError(f"{path}: a field is (X, Y, Z, 1, 3) or (X, Y, T−1, 1, 2), this is {vectors.shape}")
+        raise InputError(f"{path}: expected a field (X, Y, Z, 1, 3) or (X, Y, T−1, 1, 2), got shape {vectors.shape}")
     vectors = vectors[:, :, :, 0]
     if vectors.shape[-1] == 2:
         return torch.from_numpy(np.ascontiguousarray(vectors.transpose(2, 3, 1, 0)[:, ::-1]))

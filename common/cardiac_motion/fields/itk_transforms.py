@@ -1,16 +1,17 @@
 """Displacement fields as transforms of ITK and ANTs, and back.
 
-ITK's displacement field transform takes a point x of the fixed image, in millimetres, to the point x + u(x) of the
-moving image: it pulls back, as our fields do (``warped(p) = moving(p + ddf(p))``), so nothing is inverted, and the file
-that ``save_itk_transform`` writes is given to ``antsApplyTransforms -r fixed -i moving -t FILE`` or to
-``SimpleITK.DisplacementFieldTransform`` as it is. What differs is the unit (millimetres, not voxels) and the axes:
-components are along ITK's physical axes, LPS (left, posterior, superior), while affines here are nibabel's, RAS. The
-file is a NIfTI vector image (intent 1007) whose components are LPS already; ITK does not turn vectors of that intent.
+ITK's displacement field transform maps a point x of the fixed image, in millimetres, to the point x + u(x) of the
+moving image. It pulls back, like the fields of this package (``warped(p) = moving(p + ddf(p))``), so nothing is
+inverted, and the file that ``save_itk_transform`` writes can be passed as it is to
+``antsApplyTransforms -r fixed -i moving -t FILE`` or to ``SimpleITK.DisplacementFieldTransform``. The differences are
+the unit (millimetres instead of voxels) and the axes: components are along ITK's physical axes, LPS (left, posterior,
+superior), while affines here are nibabel's, RAS. The file is a NIfTI vector image (intent 1007) whose components are
+already LPS; ITK does not reorient vectors of that intent.
 
 Frames have no anatomical axes. Their transform is in ITK's plane: x along columns, y along rows, times the spacing,
-as ``SimpleITK.GetImageFromArray(frame)`` with ``SetSpacing((column, row))`` has them; an affine may turn that.
+as in ``SimpleITK.GetImageFromArray(frame)`` with ``SetSpacing((column, row))``; an affine may rotate that plane.
 
-Outside the field's grid ITK moves nothing, whereas ``warp`` goes on with the field of the edge.
+Outside the field's grid ITK applies no displacement, whereas ``warp`` extends the field from the edge.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ def save_itk_transform(
     """Write one displacement field as a transform that ITK, SimpleITK and ANTs apply.
 
     Args:
-        path: ``….nii.gz`` or ``….nii``; written whole or not at all.
+        path: ``….nii.gz`` or ``….nii``; written completely or not at all.
         ddf: ``[d, *S]`` or ``[1, d, *S]`` in voxels of the fixed grid, array axis order.
-        affine: of a volume 4×4, voxel to RAS mm (``read_volume(…).affine``, nibabel's ``image.affine``). Of a frame
+        affine: for a volume 4×4, voxel to RAS mm (``read_volume(…).affine``, nibabel's ``image.affine``); for a frame
             3×3, from (row, column) to ITK's (x, y) in mm.
-        spacing: of a frame (row, column) in mm, where no affine is given.
+        spacing: pixel size of a frame (row, column) in mm, if no affine is given.
 
     Raises:
-        InputError: several fields, a suffix that isn't NIfTI's, or a place that isn't given or isn't one.
+        InputError: ``ddf`` holds several fields, the suffix is not NIfTI's, or affine or spacing is missing or invalid.
 
     Examples:
         >>> import tempfile
@@ -62,17 +63,17 @@ def save_itk_transform(
     field = ddf[0] if ddf.dim() > 3 and ddf.shape[0] == 1 and ddf.shape[1] == ddf.dim() - 2 else ddf
     dimensions = field.dim() - 1
     if dimensions not in (2, 3) or field.shape[0] != dimensions:
-        raise InputError(f"{path}: a transform is one field [d, *S], this is {tuple(ddf.shape)}")
+        raise InputError(f"{path}: expected one field [d, *S], got shape {tuple(ddf.shape)}")
     if not str(path).lower().endswith(SUFFIXES):
-        raise InputError(f"{path}: a transform is written as NIfTI, {' or '.join(SUFFIXES)}")
+        raise InputError(f"{path}: transforms are written as NIfTI; use the suffix {' or '.join(SUFFIXES)}")
     if dimensions == 3:
         if affine is None:
-            raise InputError(f"{path}: a volume's transform needs the affine of the fixed image")
+            raise InputError(f"{path}: the transform of a volume needs the affine of the fixed image")
         save_volume_ddf(path, field, _check_affine(path, affine, 4))
         return
-    place = _plane_affine(path, affine, spacing)
-    vectors = np.einsum("ij,jrc->cri", place[:2, :2], field.double().numpy(force=True))
-    image = nibabel.Nifti1Image(vectors[:, :, None, None].astype(np.float32), _nifti_affine(place))
+    to_mm = _plane_affine(path, affine, spacing)
+    vectors = np.einsum("ij,jrc->cri", to_mm[:2, :2], field.double().numpy(force=True))
+    image = nibabel.Nifti1Image(vectors[:, :, None, None].astype(np.float32), _nifti_affine(to_mm))
     image.header.set_intent(VECTOR_INTENT)
     with write_whole(path) as beside:
         save_nifti(image, beside, f"writing {Path(path).name}")
@@ -82,11 +83,11 @@ def load_itk_transform(path: str | Path) -> tuple[Tensor, np.ndarray]:
     """Read a displacement field that ITK, ANTs (``…1Warp.nii.gz``) or ``save_itk_transform`` wrote as NIfTI.
 
     Returns:
-        ``ddf [1, d, *S]`` in voxels of the field's grid, array axis order, and its affine: of a volume 4×4, voxel to
-        RAS mm; of a frame 3×3, (row, column) to ITK's (x, y) in mm.
+        ``ddf [1, d, *S]`` in voxels of the field's grid, array axis order, and its affine: for a volume 4×4, voxel to
+        RAS mm; for a frame 3×3, (row, column) to ITK's (x, y) in mm.
 
     Raises:
-        InputError: the file is missing, is no NIfTI, or holds no displacement field.
+        InputError: the file is missing, is not a NIfTI file, or contains no displacement field.
 
     Examples:
         >>> import tempfile
@@ -101,46 +102,46 @@ def load_itk_transform(path: str | Path) -> tuple[Tensor, np.ndarray]:
         vectors = np.asarray(image.dataobj, dtype=np.float64)  # type: ignore[attr-defined]
         affine = np.asarray(image.affine, dtype=np.float64)  # type: ignore[attr-defined]
     except Exception as error:
-        raise InputError(f"{path}: no readable displacement field ({error})") from error
+        raise InputError(f"{path}: cannot be read as a displacement field ({error})") from error
     if vectors.ndim != 5 or vectors.shape[3] != 1 or vectors.shape[4] not in (2, 3):
-        raise InputError(f"{path}: a transform is (X, Y, Z, 1, 3) or (X, Y, 1, 1, 2), this is {vectors.shape}")
+        raise InputError(f"{path}: expected a transform (X, Y, Z, 1, 3) or (X, Y, 1, 1, 2), got shape {vectors.shape}")
     if vectors.shape[4] == 3:
         to_voxels = np.linalg.inv((RAS_TO_LPS @ affine)[:3, :3])
         return torch.from_numpy(np.einsum("ij,xyzj->ixyz", to_voxels, vectors[:, :, :, 0])[None]).float(), affine
     if vectors.shape[2] != 1:
-        raise InputError(f"{path}: {vectors.shape[2]} fields of a cine, in pixels; load_ddf reads them")
-    place = _from_nifti_affine(affine)
-    ddf = np.einsum("ij,crj->irc", np.linalg.inv(place[:2, :2]), vectors[:, :, 0, 0])
-    return torch.from_numpy(ddf[None]).float(), place
+        raise InputError(f"{path}: contains the {vectors.shape[2]} fields of a cine, in pixels; use load_ddf")
+    to_mm = _from_nifti_affine(affine)
+    ddf = np.einsum("ij,crj->irc", np.linalg.inv(to_mm[:2, :2]), vectors[:, :, 0, 0])
+    return torch.from_numpy(ddf[None]).float(), to_mm
 
 
 def _check_affine(path: str | Path, affine: np.ndarray | Tensor, size: int) -> np.ndarray:
     values = np.asarray(affine, dtype=np.float64)
     if values.shape != (size, size) or not np.isfinite(values).all() or abs(np.linalg.det(values)) < 1e-12:
-        raise InputError(f"{path}: the affine is no {size}×{size} map of voxels to millimetres")
+        raise InputError(f"{path}: the affine must be an invertible {size}×{size} map of voxels to millimetres")
     return values
 
 
 def _plane_affine(path: str | Path, affine: np.ndarray | Tensor | None, spacing: Sequence[float] | None) -> np.ndarray:
-    """3×3, (row, column) to ITK's (x, y) in mm."""
+    """Return the affine 3×3 from (row, column) to ITK's (x, y) in mm."""
     if affine is not None:
         return _check_affine(path, affine, 3)
     if spacing is None:
-        raise InputError(f"{path}: a transform is in mm: give the spacing (row, column), or an affine")
+        raise InputError(f"{path}: a transform is in mm; give the spacing (row, column) or an affine")
     row, column = (float(step) for step in spacing)
     return _check_affine(path, np.array([[0.0, column, 0.0], [row, 0.0, 0.0], [0.0, 0.0, 1.0]]), 3)
 
 
-def _nifti_affine(place: np.ndarray) -> np.ndarray:
-    """4×4 of a NIfTI (X, Y): from (column, row) to RAS."""
+def _nifti_affine(to_mm: np.ndarray) -> np.ndarray:
+    """Return the affine 4×4 of a NIfTI (X, Y), from (column, row) to RAS."""
     lps = np.eye(4)
-    lps[:2, :2], lps[:2, 3] = place[:2, [1, 0]], place[:2, 2]
+    lps[:2, :2], lps[:2, 3] = to_mm[:2, [1, 0]], to_mm[:2, 2]
     return RAS_TO_LPS @ lps
 
 
 def _from_nifti_affine(affine: np.ndarray) -> np.ndarray:
-    """The inverse of ``_nifti_affine``."""
+    """Inverse of ``_nifti_affine``."""
     lps = RAS_TO_LPS @ affine
-    place = np.eye(3)
-    place[:2, :2], place[:2, 2] = lps[:2, [1, 0]], lps[:2, 3]
-    return place
+    to_mm = np.eye(3)
+    to_mm[:2, :2], to_mm[:2, 2] = lps[:2, [1, 0]], lps[:2, 3]
+    return to_mm

@@ -1,14 +1,14 @@
-"""Local normalised cross-correlation (LNCC²): the papers' similarity, as map, metric and loss.
+"""Squared local normalised cross-correlation (LNCC²), the papers' image similarity, as map, metric and loss.
 
 Over the window of ``2·radius + 1`` pixels a side centred at p (eq. 3 of NMSR, eq. 2 of SSMSR)::
 
     NCC²(p) = cov(F, W)² / ((var F + eps) (var W + eps))        in [0, 1]
 
-for the fixed image F and the warped image W, in 2D and 3D. Only windows that lie inside the image count, so a map is
-``2·radius`` shorter along each axis. The moments are built by merging those of ever wider windows, with the pairwise
-update of Chan, Golub and LeVeque (1983): no cancellation, hence float32 is enough on flat and black regions, in
+for the fixed image F and the warped image W, in 2D and 3D. Only windows that lie inside the image are used, so a map is
+``2·radius`` shorter along each axis. Moments are computed by merging those of ever wider windows, with the pairwise
+update of Chan, Golub and LeVeque (1983): without cancellation, so that float32 suffices on flat and black regions, in
 ``O(log radius)`` passes over the image. The gradient is analytic: three box sums instead of a recorded graph.
-Written here because it is 6 to 15 times faster than MONAI's loss, whose float32 sums cancel on flat regions.
+Implemented here because it is 6 to 15 times faster than MONAI's loss, whose float32 sums cancel on flat regions.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.nn.modules.loss import _Loss
 
-EPS = 1e-9  # variance, of an image in [0, 1], under which a window counts as flat; one grey level of 255 is 1.5e-5
+EPS = 1e-9  # variance, for an image in [0, 1], below which a window is flat; one grey level of 255 is 1.5e-5
 
 Maps = tuple[Tensor, ...]
 
 
 def _merge_moments(a: Maps, b: Maps, share: float) -> Maps:
-    """Means, variances and covariance of two disjoint windows together; ``share`` of their pixels lie in ``a``."""
+    """Combine means, variances and covariance of two disjoint windows; ``share`` of their pixels lie in ``a``."""
     rest, spread = 1 - share, share * (1 - share)
     df, dw = a[0] - b[0], a[1] - b[1]
     return (
@@ -49,7 +49,7 @@ def _merge_along(maps: Maps, axis: int, width: int, merge: Callable[[Maps, Maps,
     done, have, double, size = maps, 0, maps, 1
     while have < width:
         if size & width:
-            if have:  # added to the larger window: rounded least
+            if have:  # adding to the larger window rounds least
                 larger, smaller = _align_windows(double, done, axis, size)
                 done = merge(smaller, larger, have / (have + size))
             else:
@@ -64,8 +64,8 @@ def _merge_along(maps: Maps, axis: int, width: int, merge: Callable[[Maps, Maps,
 def _widen(pixels: Maps, width: int, merge: Callable[[Maps, Maps, float], Maps], stride: int = 1) -> Maps:
     """Merge ``pixels`` over windows of an odd ``width`` along every spatial axis.
 
-    Windows begin at every pixel, or, with ``stride`` 2, at every second one: of pairs and one pixel more, at half the
-    places along each axis.
+    Windows begin at every pixel or, with ``stride`` 2, at every second one. The latter are merged from pairs of pixels
+    and one more pixel, at half the positions along each axis.
     """
     for axis in range(2, pixels[0].dim()):
         if stride == 1:
@@ -79,13 +79,13 @@ def _widen(pixels: Maps, width: int, merge: Callable[[Maps, Maps, float], Maps],
 
 
 def _align_windows(a: Maps, b: Maps, axis: int, shift: int) -> tuple[Maps, Maps]:
-    """Windows of ``a``, and those of ``b`` that begin ``shift`` places after them."""
+    """Return windows of ``a``, and those of ``b`` that begin ``shift`` positions after them."""
     n = min(a[0].shape[axis], b[0].shape[axis] - shift)
     return tuple(m.narrow(axis, 0, n) for m in a), tuple(m.narrow(axis, shift, n) for m in b)
 
 
 def _spread(windows: Tensor, radius: int, stride: int, size: Sequence[int]) -> Tensor:
-    """For each pixel of an image of ``size`` the sum of the windows that it lies in: the adjoint of ``_widen``."""
+    """Sum, for each pixel of an image of ``size``, the windows that contain it: the adjoint of ``_widen``."""
     if stride == 1:
         return box_sum(functional.pad(windows, (2 * radius,) * (2 * len(size))), 2 * radius + 1)
     for axis, length in enumerate(size, 2):
@@ -93,7 +93,7 @@ def _spread(windows: Tensor, radius: int, stride: int, size: Sequence[int]) -> T
         padded = functional.pad(windows, margin)
         odd = _merge_along((padded,), axis, radius, _merge_sums)[0]
         odd = odd.narrow(axis, 1, odd.shape[axis] - 1)
-        even = odd + padded.narrow(axis, 0, odd.shape[axis])  # an even pixel ends one window more
+        even = odd + padded.narrow(axis, 0, odd.shape[axis])  # an even pixel is in one more window
         windows = torch.stack([even, odd], axis + 1).flatten(axis, axis + 1).narrow(axis, 0, length)
     return windows
 
@@ -153,39 +153,39 @@ def local_ncc(fixed: Tensor, warped: Tensor, radius: int, eps: float = EPS, stri
     """Squared local normalised cross-correlation around each pixel.
 
     Args:
-        fixed: image ``[B, C, *S]``, 2D or 3D, of unit intensity range.
+        fixed: image ``[B, C, *S]``, 2D or 3D, with intensities in [0, 1].
         warped: image of the same shape; the measure is symmetric in the two.
-        radius: of the window in pixels; 6 means 13 pixels a side.
-        eps: variance that counts as flat.
-        stride: 1, or 2: the windows around every second pixel along each axis alone, the same values in a third of the
-            time in 2D.
+        radius: radius of the window in pixels; 6 means 13 pixels a side.
+        eps: variance below which a window is flat.
+        stride: 1, or 2 for the windows around every second pixel along each axis only: the same values in a third of
+            the time in 2D.
 
     Returns:
         ``[B, C, *(S − 2·radius)]`` (or every second of these), each value in [0, 1]; 0 where a window is flat.
 
     Raises:
-        ValueError: shapes differ, are neither 2D nor 3D, or are smaller than a window; another ``stride``.
+        ValueError: shapes differ, are neither 2D nor 3D, or are smaller than a window; ``stride`` is neither 1 nor 2.
 
     Examples:
         >>> image = torch.rand(1, 1, 16, 16)
-        >>> alike = local_ncc(image, 0.5 * image + 0.1, radius=2)  # another gain and offset
-        >>> tuple(alike.shape), alike.allclose(torch.tensor(1.0), atol=1e-3)
+        >>> ncc = local_ncc(image, 0.5 * image + 0.1, radius=2)  # invariant to gain and offset
+        >>> tuple(ncc.shape), ncc.allclose(torch.tensor(1.0), atol=1e-3)
         ((1, 1, 12, 12), True)
     """
     if fixed.shape != warped.shape:
-        raise ValueError(f"fixed {tuple(fixed.shape)} and warped {tuple(warped.shape)} must have one shape")
+        raise ValueError(f"fixed {tuple(fixed.shape)} and warped {tuple(warped.shape)} must have the same shape")
     if fixed.dim() not in (4, 5):
         raise ValueError(f"expected [B, C, *S] in 2D or 3D, got {tuple(fixed.shape)}")
     if radius < 1 or min(fixed.shape[2:]) < 2 * radius + 1:
         raise ValueError(f"windows of radius {radius} do not fit into an image of {tuple(fixed.shape[2:])}")
     if stride not in (1, 2):
-        raise ValueError(f"windows at every pixel or every second one (1 or 2), not {stride}")
+        raise ValueError(f"stride must be 1 or 2, got {stride}")
     ncc: Tensor = _LocalNCC.apply(fixed, warped, radius, eps, stride)  # type: ignore[no-untyped-call]
     return ncc
 
 
 def window_mask(mask: Tensor, radius: int, stride: int = 1) -> Tensor:
-    """The part of ``mask [B, C, *S]`` that a map of ``local_ncc`` covers, at the pixels where it has windows.
+    """Crop ``mask [B, C, *S]`` to the window centres of a ``local_ncc`` map.
 
     Examples:
         >>> window_mask(torch.ones(1, 1, 9, 8), 2).shape
@@ -197,26 +197,26 @@ def window_mask(mask: Tensor, radius: int, stride: int = 1) -> Tensor:
 
 
 def lncc2(fixed: Tensor, warped: Tensor, radius: int = 10, mask: Tensor | None = None) -> Tensor:
-    """Mean NCC² of each item over the mask (NMSR Table 1, SSMSR Table II: radius 10).
+    """Mean LNCC² of each item over the mask (NMSR Table 1, SSMSR Table II: radius 10).
 
     Args:
         fixed, warped: ``[B, C, *S]``.
-        radius: of the window in pixels.
-        mask: bool or weights ``[B or 1, 1, *S]``; the window's centre decides.
+        radius: radius of the window in pixels.
+        mask: bool or weights ``[B or 1, 1, *S]``; a window counts by the value at its centre.
 
     Returns:
         ``[B]`` in [0, 1]; NaN where the mask is empty.
 
     Examples:
         >>> image = torch.rand(2, 1, 32, 32)
-        >>> lncc2(image, 1 - image, radius=4).allclose(torch.ones(2), atol=1e-3)  # squared: a negative is as alike
+        >>> lncc2(image, 1 - image, radius=4).allclose(torch.ones(2), atol=1e-3)  # squared: blind to inverted contrast
         True
     """
     return masked_mean(local_ncc(fixed, warped, radius), None if mask is None else window_mask(mask, radius))
 
 
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean of ``values [B, C, *S]`` a batch item over ``mask [B or 1, 1, *S]``: ``[B]``; NaN where it is empty.
+    """Mean of ``values [B, C, *S]`` per batch item over ``mask [B or 1, 1, *S]``: ``[B]``; NaN if the mask is empty.
 
     Examples:
         >>> values = torch.tensor([[[[1.0, 2.0, 9.0]]]])
@@ -232,12 +232,12 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
 class LocalNCCLoss(_Loss):
     """``−NCC²`` averaged over the windows, or over a mask of their centres: in [−1, 0] (eq. 3 of NMSR).
 
-    Args:
-        radius: of the window in pixels; the papers take 6 for echo and 2 (5³ voxels) for the hippocampus.
-        eps: variance that counts as flat.
-        stride: 2 looks at the windows around every second pixel along each axis alone.
+    An item whose mask contains no window centre (a small mask at the image's edge, at a coarse scale) counts as 0.
 
-    An item whose mask covers no window's centre (a small mask at the picture's edge, at a coarse scale) counts as 0.
+    Args:
+        radius: radius of the window in pixels; the papers use 6 for echo and 2 (5³ voxels) for the hippocampus.
+        eps: variance below which a window is flat.
+        stride: 2 uses only the windows around every second pixel along each axis.
 
     Examples:
         >>> image = torch.rand(1, 1, 16, 16)
@@ -250,13 +250,15 @@ class LocalNCCLoss(_Loss):
         self.radius, self.eps, self.stride = radius, eps, stride
 
     def extra_repr(self) -> str:
+        """Return the arguments, for ``repr``."""
         return f"radius={self.radius}, eps={self.eps}, stride={self.stride}"
 
     def forward(self, warped: Tensor, fixed: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar, of ``warped`` and ``fixed [B, C, *S]``, over ``mask [B or 1, 1, *S]`` if given."""
         ncc = local_ncc(fixed, warped, self.radius, self.eps, self.stride)
         if mask is None:
             return -ncc.flatten(1).mean(1).mean()
         weight = window_mask(mask, self.radius, self.stride).to(ncc.dtype).expand_as(ncc)
         total = weight.flatten(1).sum(1)
-        seen = (total > 0).to(ncc.dtype)
-        return -((ncc * weight).flatten(1).sum(1) * seen / (total + (1 - seen))).mean()
+        covered = (total > 0).to(ncc.dtype)
+        return -((ncc * weight).flatten(1).sum(1) * covered / (total + (1 - covered))).mean()

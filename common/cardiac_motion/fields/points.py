@@ -1,8 +1,8 @@
-"""Material points carried through a cine.
+"""Tracking of material points through a cine.
 
-The contract's field of pair t lies on the grid of frame t+1 and points back into frame t: ``x_t = q + ddf(q)`` for the
-pixel q of frame t+1. A material point goes the other way, from p in frame t to the q that solves ``q + ddf(q) = p``.
-It is found at the points themselves, by fixed point; no field is inverted.
+The field of pair t lies on the grid of frame t+1 and points back into frame t: ``x_t = q + ddf(q)`` for the pixel q of
+frame t+1. A material point moves the other way, from p in frame t to the q that solves ``q + ddf(q) = p``. This is
+solved at the points themselves by fixed-point iteration; no field is inverted.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def step_forward(points: Tensor, ddf: Tensor, iterations: int = 30, tolerance: f
     Args:
         points: ``[P, 2]`` in frame t (row, column; pixels).
         ddf: ``[2, H, W]``, moving = frame t, fixed = frame t+1.
-        iterations, tolerance: of the fixed point; pixels.
+        iterations, tolerance: maximum number of fixed-point iterations, and change in pixels at which they stop.
 
     Examples:
         >>> ddf = torch.zeros(2, 8, 8)
-        >>> ddf[0] = -1.0  # frame t+1 shows at q what frame t showed a row above: all has moved one row down
+        >>> ddf[0] = -1.0  # frame t+1 shows at q what frame t showed one row above: everything has moved one row down
         >>> step_forward(torch.tensor([[3.0, 4.0]]), ddf).tolist()
         [[4.0, 4.0]]
     """
@@ -48,8 +48,7 @@ def step_forward(points: Tensor, ddf: Tensor, iterations: int = 30, tolerance: f
 
 
 def step_backward(points: Tensor, ddf: Tensor) -> Tensor:
-    """Return the positions in frame t of the points ``[P, 2]`` of frame t+1: exactly what the contract's ``ddf [2, H,
-    W]`` says.
+    """Return the positions in frame t of points ``[P, 2]`` of frame t+1, by ``ddf [2, H, W]`` directly.
 
     Examples:
         >>> ddf = torch.zeros(2, 8, 8)
@@ -61,19 +60,19 @@ def step_backward(points: Tensor, ddf: Tensor) -> Tensor:
 
 
 def track(points: Tensor, ddf: Tensor, start: int = 0) -> Tensor:
-    """Carry points through a whole cine, forward and backward from one frame.
+    """Track points through a whole cine, forward and backward from one frame.
 
     Args:
         points: ``[P, 2]`` in frame ``start`` (row, column; pixels).
         ddf: ``[T−1, 2, H, W]``, pair t with moving = frame t, fixed = frame t+1.
-        start: the frame in which the points are known.
+        start: index of the frame in which the points are given.
 
     Returns:
         ``[T, P, 2]``.
 
     Examples:
         >>> ddf = torch.zeros(3, 2, 16, 16)
-        >>> ddf[:, 1] = -2.0  # two columns to the right a frame
+        >>> ddf[:, 1] = -2.0  # moves two columns to the right per frame
         >>> track(torch.tensor([[8.0, 8.0]]), ddf, start=1)[:, 0, 1].tolist()
         [6.0, 8.0, 10.0, 12.0]
     """
@@ -86,7 +85,7 @@ def track(points: Tensor, ddf: Tensor, start: int = 0) -> Tensor:
 
 
 def grid_points(mask: Tensor, spacing: int = 12) -> Tensor:
-    """Points of a regular grid, ``spacing`` pixels apart, inside ``mask [H, W]``: ``[P, 2]`` (row, column).
+    """Return the points of a regular grid, ``spacing`` pixels apart, inside ``mask [H, W]``: ``[P, 2]`` (row, column).
 
     Examples:
         >>> grid_points(torch.ones(8, 8), spacing=4).tolist()

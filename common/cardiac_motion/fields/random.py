@@ -11,13 +11,13 @@ from cardiac_motion.fields.ddf import rescale
 
 
 def random_field(size: tuple[int, ...], amplitude: float, spacing: int, generator: torch.Generator) -> torch.Tensor:
-    """A smooth random displacement ``[1, d, *size]`` in voxels.
+    """Draw a smooth random displacement ``[1, d, *size]`` in voxels.
 
     Args:
-        size: of the grid.
+        size: size of the grid.
         amplitude: standard deviation in voxels at the control points.
-        spacing: of the control points in voxels; between them the field is linear.
-        generator: of the random numbers.
+        spacing: spacing of the control points in voxels; the field is linear between them.
+        generator: random number generator.
 
     Examples:
         >>> generator = torch.Generator().manual_seed(0)
@@ -32,10 +32,10 @@ def random_field(size: tuple[int, ...], amplitude: float, spacing: int, generato
 
 
 def random_deformation(size: Sequence[int], deviation: float, generator: torch.Generator) -> Tensor:
-    """A random smooth field ``[1, d, *size]`` of ``deviation`` voxels: a shift, a slow and a faster part together.
+    """Draw a random smooth field ``[1, d, *size]`` of ``deviation`` voxels: a shift, a coarse and a finer part.
 
     Examples:
-        >>> random_deformation((16, 16, 16), 0.0, torch.Generator()).abs().max().item()  # no deviation, no motion
+        >>> random_deformation((16, 16, 16), 0.0, torch.Generator()).abs().max().item()
         0.0
     """
     size = tuple(size)

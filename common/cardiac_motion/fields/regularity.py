@@ -9,7 +9,7 @@ from cardiac_motion.fields.ncc import masked_mean
 
 
 def gradient(ddf: Tensor) -> Tensor:
-    """∂u_i/∂x_j by central differences (one-sided at the edges): ``[B, d, d, *S]``, i before j, per voxel.
+    """Gradient ∂u_i/∂x_j by central differences (one-sided at the edges): ``[B, d, d, *S]``, i before j, per voxel.
 
     Examples:
         >>> ddf = torch.zeros(1, 2, 4, 4)
@@ -22,7 +22,7 @@ def gradient(ddf: Tensor) -> Tensor:
 
 
 def jacobian_determinant(ddf: Tensor) -> Tensor:
-    """det(I + ∇u) of ``ddf [B, d, *S]``: ``[B, *S]``, the local change of area or volume; ≤ 0 where it folds.
+    """Determinant det(I + ∇u) of ``ddf [B, d, *S]``: ``[B, *S]``, the local change of area or volume; ≤ 0 where folded.
 
     Examples:
         >>> ddf = 0.1 * torch.stack(torch.meshgrid(torch.arange(4.0), torch.arange(4.0), indexing="ij"))[None]
@@ -37,11 +37,11 @@ def jacobian_determinant(ddf: Tensor) -> Tensor:
 
 
 def folding_fraction(ddf: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Part of the voxels, in [0, 1], at which each field ``[B, d, *S]`` folds: ``[B]``; ``mask [1 or B, 1, *S]``.
+    """Fraction of the voxels, in [0, 1], at which each field ``[B, d, *S]`` folds: ``[B]``; ``mask [1 or B, 1, *S]``.
 
     Examples:
         >>> ddf = torch.zeros(1, 2, 4, 4)
-        >>> ddf[0, 0] = -2 * torch.arange(4.0)[:, None]  # rows in the opposite order
+        >>> ddf[0, 0] = -2 * torch.arange(4.0)[:, None]  # reverses the order of the rows
         >>> folding_fraction(ddf).tolist()
         [1.0]
     """
@@ -49,12 +49,12 @@ def folding_fraction(ddf: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def log_jacobian_sd(ddf: Tensor, mask: Tensor | None = None, offset: float = 0.0) -> Tensor:
-    """Standard deviation of ln det(I + ∇u) of each field ``[N, d, *S]`` over the mask, ``[N]``; folds count as 10⁻³.
+    """Standard deviation of ln det(I + ∇u) of each field ``[N, d, *S]`` over the mask, ``[N]``; clamped at 10⁻³.
 
     Args:
-        ddf: in voxels.
+        ddf: fields in voxels.
         mask: ``[1 or N, 1, *S]``.
-        offset: added to the determinant; Learn2Reg's evaluation, which calls it SDlogJ, adds 3.
+        offset: added to the determinant; Learn2Reg's evaluation (SDlogJ) adds 3.
 
     Examples:
         >>> log_jacobian_sd(torch.zeros(2, 2, 8, 8)).tolist()

@@ -1,8 +1,7 @@
-"""Warping and rescaling of 2D fields in the part of Python that ``torch.jit.script`` compiles.
+"""Warping and rescaling of 2D fields in the subset of Python that ``torch.jit.script`` compiles.
 
-They give what ``warp`` and ``rescale`` of ``fields.ddf`` give, which keep their grids between calls and take any
-number of dimensions; that, and a shape in an error's text, is what TorchScript doesn't take. Networks that are exported
-use these.
+Equivalent to ``warp`` and ``rescale`` of ``fields.ddf``, which TorchScript cannot compile because they cache grids,
+support any number of dimensions and format shapes in error messages. Exported networks use these functions.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from torch.nn import functional
 
 
 def warp_plane(image: Tensor, ddf: Tensor) -> Tensor:
-    """``image(p + ddf(p))`` for ``image [B, C, H, W]`` and ``ddf [B, 2, H, W]`` in pixels: ``[B, C, H, W]``.
+    """Warp an image: ``image(p + ddf(p))`` for ``image [B, C, H, W]`` and ``ddf [B, 2, H, W]`` in pixels.
 
-    Linear; the edge is repeated.
+    Linear interpolation; the edge is repeated.
 
     Examples:
         >>> image = torch.arange(5.0).view(1, 1, 1, 5)
@@ -34,7 +33,7 @@ def warp_plane(image: Tensor, ddf: Tensor) -> Tensor:
 
 
 def rescale_plane(ddf: Tensor, height: int, width: int) -> Tensor:
-    """``ddf [B, 2, H, W]`` on a grid of ``height`` × ``width``, its vectors in that grid's pixels.
+    """Resample ``ddf [B, 2, H, W]`` to a grid of ``height`` × ``width``, with vectors in that grid's pixels.
 
     Examples:
         >>> rescale_plane(torch.full((1, 2, 4, 4), 1.0), 8, 8).unique().tolist()

@@ -1,4 +1,4 @@
-"""Networks of one contract: ``image [B, 2, *S]`` (moving, fixed) to ``ddf [B, d, *S]`` in voxels."""
+"""Networks that map ``image [B, 2, *S]`` (moving, fixed) to ``ddf [B, d, *S]`` in voxels; segmentation; views."""
 
 import lazy_loader as lazy
 

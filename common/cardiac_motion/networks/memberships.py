@@ -1,7 +1,7 @@
-"""Memberships of structures, predicted by what labels taught a network: beyond SSMSR, where labels may supervise.
+"""Network that predicts memberships of structures, trained with labels: an addition to SSMSR, which uses none.
 
-The test-time training then registers an atlas's labels to the memberships predicted of the target, beside the
-intensities (``MembershipRegistrationLoss``), with the same smoothness and without folding.
+Test-time training then registers an atlas's labels to the memberships predicted for the target, in addition to the
+intensities (``MembershipRegistrationLoss``), with the same smoothness and folding penalties.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 
 class Memberships(nn.Module):
-    """A residual U-Net (MONAI's) for each image of a pair, with the same weights.
+    """Residual U-Net (MONAI's), applied to each image of a pair with shared weights.
 
     Args:
         spatial_dims: 2 or 3.
-        classes: background and structures.
-        channels: at 1/2, 1/4, … of the size.
-        units: residual convolutions a level.
+        classes: number of classes, background included.
+        channels: channels at 1/2, 1/4, … of the size.
+        units: residual units per level.
     """
 
     def __init__(
@@ -36,8 +36,9 @@ class Memberships(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """``image [B, N, *S]`` (axes of S divisible by 2 to the number of halvings) to ``[B, N, classes, *S]``,
-        memberships that sum to 1, background first.
+        """Map ``image [B, N, *S]`` to memberships ``[B, N, classes, *S]`` that sum to 1, background first.
+
+        The axes of S must be divisible by 2 to the number of halvings.
         """
-        found = self.unet(image.flatten(0, 1)[:, None])
-        return found.softmax(1).unflatten(0, image.shape[:2])
+        logits = self.unet(image.flatten(0, 1)[:, None])
+        return logits.softmax(1).unflatten(0, image.shape[:2])

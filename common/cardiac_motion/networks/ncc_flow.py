@@ -1,12 +1,12 @@
-"""Flow from local normalised cross-correlation: block matching's evidence, weighed by a network that knows hearts.
+"""Flow from local normalised cross-correlation: block matching interpreted by a network trained on cardiac motion.
 
-PWC-Net (``pwc_net``) has to learn from its flow loss what makes two patches alike, which takes natural images and days.
-Speckle tracking knows: local NCC. Here the cost volume is the local NCC of the images themselves at full resolution,
-for all shifts of a few pixels, so that its peak is sub-pixel evidence from the first step on; what is learned is what
-block matching lacks: where the wall is, which peaks to believe, how a wall moves between them, and what around it
-stands still. Coarse to fine, the moving image warped by what is known so far, as in PWC-Net; the later stages run more
-than once, with the same weights. Large motion is searched for at half the size, in wide windows on a coarse grid: on
-images of an eighth there is no speckle left to know a place by.
+PWC-Net (``pwc_net``) must learn from its flow loss which patches match, which takes natural images and days. Speckle
+tracking has such a measure: local NCC. Here the cost volume is the local NCC of the images themselves at full
+resolution, for all shifts of a few pixels, so that its peak gives sub-pixel evidence from the first step on. The
+network learns what block matching lacks: where the wall is, which peaks to trust, how the wall moves between them, and
+which surroundings are static. As in PWC-Net, estimation is coarse to fine and the moving image is warped by the current
+flow; the later stages run more than once with the same weights. Large motion is searched at half size in wide windows
+on a coarse grid, because images of an eighth of the size show no speckle.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from cardiac_motion.networks.pwc_net import convolution, flow_layer
 
 DILATIONS = (1, 2, 4, 8, 4, 2, 1)
 CONTEXT = (1, 2, 4)
-START = 0.1  # pixels: the scale of the error that training begins with
+START = 0.1  # pixels: initial scale of the predicted error
 
 
 def _window_sums(image: Tensor, axis: int, radius: int) -> Tensor:
-    """Sums over ``2·radius + 1`` neighbours of ``image [B, 1, H, W]`` along an axis (2 or 3), 0 outside of it.
+    """Sum ``2·radius + 1`` neighbours of ``image [B, 1, H, W]`` along an axis (2 or 3), with zeros outside.
 
-    By doubling: windows of 1, 2, 4, … neighbours, of which those that make up the width are added.
+    Windows of 1, 2, 4, … neighbours are built by doubling; those that make up the width are added.
     """
     margin = [0, 0, radius, radius] if axis == 2 else [radius, radius, 0, 0]
     window = functional.pad(image, margin)
@@ -47,38 +47,38 @@ def _window_sums(image: Tensor, axis: int, radius: int) -> Tensor:
 
 
 def _box(image: Tensor, radius: int) -> Tensor:
-    """Means over windows of ``2·radius + 1`` of ``image [B, 1, H, W]``, of what of them lies in it."""
+    """Mean of ``image [B, 1, H, W]`` over windows of ``2·radius + 1``, over the part of a window inside the image."""
     for axis in (2, 3):
         size = image.shape[axis]
-        place = torch.arange(size, device=image.device)
-        count = (place + radius).clamp(max=size - 1) - (place - radius).clamp(min=0) + 1
+        index = torch.arange(size, device=image.device)
+        count = (index + radius).clamp(max=size - 1) - (index - radius).clamp(min=0) + 1
         shape = [1, 1, size, 1] if axis == 2 else [1, 1, 1, size]
         image = _window_sums(image, axis, radius) / count.to(image.dtype).view(shape)
     return image
 
 
 def standardise(image: Tensor, radius: int = 4, eps: float = 1e-4) -> Tensor:
-    """``image [B, 1, H, W]`` less its local mean, over its local standard deviation (window of ``2·radius + 1``)."""
+    """Subtract the local mean of ``image [B, 1, H, W]`` and divide by the local sd (windows of ``2·radius + 1``)."""
     centred = image - _box(image, radius)
     return centred / (_box(centred.square(), radius) + eps).sqrt()
 
 
 def _standardise_pair(image: Tensor) -> Tensor:
-    """Both images of a pair ``[B, 2, H, W]`` standardised, in single precision under autocast too."""
-    if torch.jit.is_scripting():  # knows no autocast of a device that it is told; an export runs in float32
+    """Standardise both images of a pair ``[B, 2, H, W]``, in single precision even under autocast."""
+    if torch.jit.is_scripting():  # no autocast by run-time device in TorchScript; exports run in float32
         return standardise(image.flatten(0, 1)[:, None]).view_as(image)
-    with torch.no_grad(), torch.autocast(image.device.type, enabled=False):  # half precision has no sub-pixels
+    with torch.no_grad(), torch.autocast(image.device.type, enabled=False):  # half precision is too coarse
         return standardise(image.flatten(0, 1)[:, None]).view_as(image)
 
 
 def ncc_volume(fixed: Tensor, moving: Tensor, search: int, stride: int = 4, radius: int = 4) -> Tensor:
-    """Local NCC of two images for every shift of ``search`` pixels at most, on a grid ``stride`` times coarser.
+    """Compute the local NCC of two images for all shifts up to ``search`` pixels, on a grid ``stride`` times coarser.
 
     Args:
         fixed, moving: ``[B, 1, H, W]``, H and W multiples of ``stride``.
-        search: greatest shift in pixels along either axis.
-        stride: of the grid in pixels, even; each of its places looks at a window of twice that size.
-        radius: of the window of the local mean and deviation.
+        search: largest shift in pixels along either axis.
+        stride: spacing of the grid in pixels, even; the window at each grid point is twice as wide.
+        radius: radius of the window of the local mean and standard deviation.
 
     Returns:
         ``[B, (2·search + 1)², H / stride, W / stride]``, about −1 to 1, shifts by rows from (−search, −search).
@@ -87,10 +87,10 @@ def ncc_volume(fixed: Tensor, moving: Tensor, search: int, stride: int = 4, radi
 
 
 def _volume(fixed: Tensor, moving: Tensor, search: int, stride: int) -> Tensor:
-    """``ncc_volume`` of standardised images: sums over blocks first, since each window is made of four of them.
+    """Compute ``ncc_volume`` of standardised images from sums over blocks; each window consists of four blocks.
 
-    A block's sums for all shifts are one small convolution of what lies around it with the block itself, which is three
-    to fifteen times as fast as a product of the whole images for each shift.
+    A block's sums for all shifts are one small convolution of its surroundings with the block, which is three to
+    fifteen times faster than multiplying the whole images for each shift.
     """
     half, side = stride // 2, stride + 2 * search
     margin, further = [half] * 4, [half + search] * 4
@@ -110,13 +110,13 @@ def _volume(fixed: Tensor, moving: Tensor, search: int, stride: int) -> Tensor:
 
 
 def _join_blocks(sums: Tensor) -> Tensor:
-    """Sums over windows of two by two blocks."""
+    """Sum over windows of two by two blocks."""
     sums = sums[:, :, 1:] + sums[:, :, :-1]
     return sums[..., 1:] + sums[..., :-1]
 
 
 def _zero_convolution(inputs: int, outputs: int) -> nn.Conv2d:
-    """A 1×1 convolution that gives nothing until it is trained."""
+    """Build a 1×1 convolution with zero weights, whose output is zero until trained."""
     layer = nn.Conv2d(inputs, outputs, 1)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -124,11 +124,11 @@ def _zero_convolution(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 class Context(nn.Module):
-    """What lies around each place, from a half and a quarter of the grid; nothing until it is trained.
+    """Context from a half and a quarter of the grid; its output is zero until trained.
 
     Args:
-        width: channels that it reads and adds to.
-        deep: its own.
+        width: input and output channels.
+        deep: internal channels.
     """
 
     def __init__(self, width: int, deep: int) -> None:
@@ -142,7 +142,7 @@ class Context(nn.Module):
                 layer[0].weight *= 0.3
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, width, h, w]`` to what is added to it."""
+        """Return the context ``[B, width, h, w]`` to be added to ``x [B, width, h, w]``."""
         near = self.down(x)
         far = self.further(near)
         for layer in self.far:
@@ -154,14 +154,14 @@ class Context(nn.Module):
 
 
 class Stage(nn.Module):
-    """One estimate: NCC volume, appearance and the flow so far, to a better flow, all on a grid of 1 / ``stride``.
+    """One estimation stage: NCC volume, appearance and current flow to an improved flow, on a grid of 1 / ``stride``.
 
     Args:
-        search: of the NCC volume, pixels of this stage's images.
+        search: search radius of the NCC volume in pixels of this stage's images.
         width: channels of the trunk.
-        stride: of its grid.
-        deep: channels of ``Context``; 0 for none, and nothing from the pass before.
-        before: channels of the pass before.
+        stride: grid spacing in pixels of this stage's images.
+        deep: channels of ``Context``; with 0 there is no context and no input from the previous pass.
+        before: channels of the previous pass.
     """
 
     def __init__(self, search: int, width: int, stride: int = 4, deep: int = 0, before: int = 0) -> None:
@@ -178,8 +178,8 @@ class Stage(nn.Module):
         self.before = _zero_convolution(before, width) if deep and before else None
         with torch.no_grad():
             for layer in self.trunk:
-                layer[0].weight *= 0.3  # type: ignore[index]  # a residual adds little at first
-            nn.init.normal_(self.flow.weight, std=1e-3)  # training begins at no motion
+                layer[0].weight *= 0.3  # type: ignore[index]  # residuals are small at first
+            nn.init.normal_(self.flow.weight, std=1e-3)  # training starts near zero motion
 
     def forward(
         self, image: Tensor, standard: Tensor, flow: Tensor, before: Tensor | None = None
@@ -188,20 +188,20 @@ class Stage(nn.Module):
 
         Args:
             image: ``[B, 2, H, W]``.
-            standard: the same standardised, in single precision.
-            flow: so far, ``[B, 2, H / stride, W / stride]`` in pixels of the image.
-            before: features of the pass before, on any grid.
+            standard: the standardised pair, in single precision.
+            flow: current flow, ``[B, 2, H / stride, W / stride]`` in pixels of the image.
+            before: features of the previous pass, on any grid.
         """
         moving, fixed = image[:, :1], image[:, 1:]
-        flow = flow.float().detach()  # each pass answers for what it adds: later errors say nothing of earlier ones
-        if torch.jit.is_scripting():  # knows no autocast of a device that it is told; an export runs in float32
+        flow = flow.float().detach()  # each pass is trained on its own update; no gradient flows to earlier passes
+        if torch.jit.is_scripting():  # no autocast by run-time device in TorchScript; exports run in float32
             volume, unmoved, moving = self._evidence(moving, standard, flow)
         else:
-            with torch.no_grad(), torch.autocast(image.device.type, enabled=False):  # half precision has no sub-pixels
+            with torch.no_grad(), torch.autocast(image.device.type, enabled=False):  # half precision is too coarse
                 volume, unmoved, moving = self._evidence(moving, standard, flow)
-        seen = self.appearance(torch.cat([moving, fixed], 1) - 0.5)
-        x = torch.cat([volume, seen, flow], 1)
-        if not x.is_cuda:  # dilated convolutions of a processor are three times as fast this way
+        appearance = self.appearance(torch.cat([moving, fixed], 1) - 0.5)
+        x = torch.cat([volume, appearance, flow], 1)
+        if not x.is_cuda:  # dilated convolutions on a CPU are three times faster in this layout
             x = x.contiguous(memory_format=torch.channels_last)
         x = self.begin(x)
         if self.still is not None:
@@ -217,7 +217,7 @@ class Stage(nn.Module):
         return flow + self.flow(x).float(), x
 
     def _evidence(self, moving: Tensor, standard: Tensor, flow: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """NCC of all shifts around the flow so far, of no motion at all, and the moving image warped by the flow."""
+        """Return the NCC of all shifts around the current flow, that of zero motion, and the warped moving image."""
         target = standard[:, 1:]
         unmoved = target[:, :0]
         if self.still is not None:
@@ -227,16 +227,16 @@ class Stage(nn.Module):
 
 
 class NCCFlow(nn.Module):
-    """A displacement field from an image pair (contract network), and how far it may be wrong.
+    """Network that estimates the displacement field of an image pair, and the scale of its error.
 
-    Any size is taken: the pair is padded by its edge, and the field cropped.
+    Images may have any size: the pair is edge-padded, and the field cropped.
 
     Args:
-        scales: halvings of the images at each stage, coarse to fine.
-        searches: of each stage, in its pixels.
-        widths: of each stage.
-        passes: runs of each stage.
-        stride: of the flow's grid in pixels of a stage; one for all, or each stage's.
+        scales: number of halvings of the images at each stage, coarse to fine.
+        searches: search radius of each stage in its pixels.
+        widths: channels of each stage.
+        passes: number of passes of each stage.
+        stride: grid spacing in pixels of a stage; one for all, or one per stage.
         deep: channels of each stage's ``Context``; 0 for none.
     """
 
@@ -266,14 +266,14 @@ class NCCFlow(nn.Module):
 
         Args:
             image: ``[B, 2, H, W]``, moving and fixed, unit range.
-            pyramid: give the estimates of all passes instead, for a loss.
+            pyramid: return the estimates of all passes instead, for a loss.
 
         Returns:
-            ``ddf [B, 2, H, W]`` in pixels; or a list of such fields, the last the best and with two channels more: the
-            logarithm of the scale, in pixels, of a Laplace distribution of its error along rows and columns.
+            ``ddf [B, 2, H, W]`` in pixels; with ``pyramid``, a list of such fields. The last one is the best and has
+            two more channels: the log scale, in pixels, of a Laplace distribution of its error along rows and columns.
 
         Raises:
-            ValueError: another shape.
+            ValueError: ``image`` has another shape.
         """
         fields, scale = self._estimates(image)
         if pyramid:
@@ -281,12 +281,12 @@ class NCCFlow(nn.Module):
         return fields[-1]
 
     def forward_with_deviation(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The field ``[B, 2, H, W]`` of a pair and the standard deviation of its error, likewise, in pixels."""
+        """Return the field ``[B, 2, H, W]`` of a pair and the standard deviation of its error, both in pixels."""
         fields, scale = self._estimates(image)
         return fields[-1], math.sqrt(2) * scale.exp()
 
     def refine(self, image: Tensor, ddf: Tensor) -> Tensor:
-        """The field ``[B, 2, H, W]`` of a pair from one that is nearly right, likewise, by the finest stage alone."""
+        """Refine a nearly correct field ``[B, 2, H, W]`` of a pair with the finest stage only."""
         return self._estimates(image, ddf)[0][-1]
 
     def _estimates(self, image: Tensor, start: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
@@ -305,10 +305,10 @@ class NCCFlow(nn.Module):
             whole = functional.pad(start, [0, beside, 0, below], mode="replicate")
         number, size_of_standard = 0, -1
         standard = image
-        for stage, halvings, stride, passes in zip(self.stages, self.scales, self.strides, self.passes):  # noqa: B905, TorchScript has no strict
+        for stage, halvings, stride, passes in zip(self.stages, self.scales, self.strides, self.passes):  # noqa: B905, no strict in TorchScript
             scaled = functional.avg_pool2d(image, 1 << halvings) if halvings > 0 else image
             size = [scaled.shape[2] // stride, scaled.shape[3] // stride]
-            if number >= first and size_of_standard != halvings:  # once for all passes at this size
+            if number >= first and size_of_standard != halvings:  # once for all passes at one size
                 standard, size_of_standard = _standardise_pair(scaled), halvings
             for _ in range(passes if number >= first else 0):
                 flow = functional.interpolate(whole, size, mode="bilinear", align_corners=False) / (1 << halvings)

@@ -1,11 +1,10 @@
-"""PWC-Net and what the echo papers made of it: a pyramid of features, warped, compared and refined, coarse to fine.
+"""PWC-Net and its variants for echocardiography: a feature pyramid, warped, compared and refined from coarse to fine.
 
 PWC-Net (Sun et al. 2018, 10.1109/CVPR.2018.00931); the customised c-PWC-Net (Evain et al. 2022,
-10.1109/TMI.2022.3151606, section II-B, Fig. 3 and 4): a contextual sub-network at every level and estimators whose
-convolutions see all that came before them; and the changes of EchoPWC-Net (Østvik et al. 2021,
-10.1109/TMI.2021.3054566) as that paper retells them: no warping of features, features of the first image propagated,
-finer levels. Level l is the grid of 1 / 2^l; the first image of the flow literature is the fixed one here, and its flow
-into the second is the pull-back field.
+10.1109/TMI.2022.3151606, section II-B, Fig. 3 and 4): a contextual sub-network at every level and densely connected
+estimators; and the changes of EchoPWC-Net (Østvik et al. 2021, 10.1109/TMI.2021.3054566) as that paper describes them:
+no warping of features, features of the first image propagated, finer levels. Level l is the grid of 1 / 2^l. The first
+image of the optical-flow literature is the fixed one here, and its flow into the second is the pull-back field.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import rescale, warp
 from cardiac_motion.networks.weights import unwrap
 
-SLOPE = 0.1  # of every LeakyReLU
+SLOPE = 0.1  # negative slope of every LeakyReLU
 DILATIONS = (1, 2, 4, 8, 16, 1)
-_TILE = 8  # pixels: places that are multiplied with all around them at once, two to eighteen times as fast as by offset
+_TILE = 8  # pixels: tiles multiplied with their surroundings at once, two to eighteen times faster than by offset
 
 
 def normalise_features(features: Tensor, radius: int = 4, eps: float = 1e-6) -> Tensor:
-    """Features ``[B, C, H, W]`` less their mean over the search window, of unit length over the channels at each place.
+    """Subtract the mean of features ``[B, C, H, W]`` over the search window, and normalise over the channels.
 
-    The mean is the window's and not the map's: beside a dark cavity, all tissue would else look alike.
+    The mean is the window's, not the map's: otherwise all tissue next to a dark cavity would look the same.
     """
     mean = functional.avg_pool2d(features, 2 * radius + 1, 1, radius, count_include_pad=False)
     centred = features - mean
@@ -39,38 +38,38 @@ def normalise_features(features: Tensor, radius: int = 4, eps: float = 1e-6) -> 
 
 
 def cost_volume(fixed: Tensor, moving: Tensor, radius: int = 4) -> Tensor:
-    """How alike each place of one feature map is to the places around it in the other (PWC-Net eq. 2).
+    """Correlate each position of one feature map with its surroundings in the other (PWC-Net eq. 2).
 
     Args:
         fixed, moving: features ``[B, C, H, W]``.
-        radius: of the search in pixels of this level.
+        radius: search radius in pixels of this level.
 
     Returns:
-        ``[B, (2·radius + 1)², H, W]``: the mean over the channels of ``fixed(p) · moving(p + o)``, the offsets o by
-        rows, from (−radius, −radius); places outside the map count 0.
+        ``[B, (2·radius + 1)², H, W]``: the mean over the channels of ``fixed(p) · moving(p + o)``, with offsets o by
+        rows, from (−radius, −radius); positions outside the map count 0.
     """
     batch, channels, height, width = fixed.shape
-    side, across = _TILE + 2 * radius, 2 * radius + 1  # of a tile's surroundings, of the search
+    side, across = _TILE + 2 * radius, 2 * radius + 1  # widths of a tile's surroundings and of the search window
     below, beside = -height % _TILE, -width % _TILE
     tiles = functional.pad(fixed, (0, beside, 0, below)).unfold(2, _TILE, _TILE).unfold(3, _TILE, _TILE)
     rows, columns = tiles.shape[2:4]
     around = functional.pad(moving, (radius, radius + beside, radius, radius + below))
     around = around.unfold(2, side, _TILE).unfold(3, side, _TILE)
-    alike = torch.bmm(
+    products = torch.bmm(
         tiles.permute(0, 2, 3, 4, 5, 1).reshape(-1, _TILE**2, channels),
         around.permute(0, 2, 3, 1, 4, 5).reshape(-1, channels, side**2),
     )
-    place, offset = (
+    position, offset = (
         (torch.arange(n, device=fixed.device)[:, None] * side + torch.arange(n, device=fixed.device)).flatten()
         for n in (_TILE, across)
     )
-    cost = alike.gather(2, (place[:, None] + offset).expand(len(alike), -1, -1)) / channels
+    cost = products.gather(2, (position[:, None] + offset).expand(len(products), -1, -1)) / channels
     cost = cost.view(batch, rows, columns, _TILE, _TILE, across**2).permute(0, 5, 1, 3, 2, 4)
     return cost.reshape(batch, across**2, rows * _TILE, columns * _TILE)[:, :, :height, :width]
 
 
 def convolution(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    """3×3 convolution of He's initialisation, and LeakyReLU."""
+    """Build a 3×3 convolution with He initialisation, followed by LeakyReLU."""
     layer = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=dilation, dilation=dilation)
     nn.init.kaiming_normal_(layer.weight, a=SLOPE)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -78,7 +77,7 @@ def convolution(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -
 
 
 def flow_layer(inputs: int) -> nn.Conv2d:
-    """3×3 convolution to a flow; He's weights made 10 times smaller, so that training begins near no motion."""
+    """Build a 3×3 convolution to a flow; its He weights are divided by 10, so that training starts near zero motion."""
     layer = nn.Conv2d(inputs, 2, 3, padding=1)
     nn.init.kaiming_normal_(layer.weight, a=1.0)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -88,7 +87,7 @@ def flow_layer(inputs: int) -> nn.Conv2d:
 
 
 def upsampling_layer(channels: int) -> nn.ConvTranspose2d:
-    """Transposed convolution of two channels to the grid of twice the size."""
+    """Build a transposed convolution to two channels at twice the size."""
     layer = nn.ConvTranspose2d(channels, 2, 4, stride=2, padding=1)
     nn.init.kaiming_normal_(layer.weight, a=1.0)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -96,12 +95,12 @@ def upsampling_layer(channels: int) -> nn.ConvTranspose2d:
 
 
 def fix_traced_size(image: Tensor) -> Tensor:
-    """``image``; but a trace (TorchScript) refuses other sizes than its own, for which its constants would be wrong."""
+    """Return ``image``; when traced (TorchScript), fix its size, for which alone the trace's constants hold."""
     return image.expand([int(n) for n in image.shape]) if torch.jit.is_tracing() else image
 
 
 class Estimator(nn.Module):
-    """Five convolutions and a flow; with ``dense``, each is concatenated with what it was computed from (Fig. 4)."""
+    """Five convolutions and a flow layer; if ``dense``, each output is concatenated with its input (Fig. 4)."""
 
     def __init__(self, inputs: int, widths: Sequence[int], dense: bool) -> None:
         super().__init__()
@@ -114,37 +113,37 @@ class Estimator(nn.Module):
         self.flow = flow_layer(self.channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Features ``[B, channels, H, W]`` and flow ``[B, 2, H, W]`` of ``x [B, inputs, H, W]``."""
+        """Return features ``[B, channels, H, W]`` and flow ``[B, 2, H, W]`` of ``x [B, inputs, H, W]``."""
         for layer in self.layers:
             x = torch.cat([layer(x), x], 1) if self.dense else layer(x)
         return x, self.flow(x)
 
 
 class PWCNet(nn.Module):
-    """A displacement field from an image pair by pyramid, warping and cost volume.
+    """Network that estimates the displacement field of an image pair by pyramid, warping and cost volume.
 
-    Any size is taken: the pair is padded by its edge to a multiple of ``2 ** len(pyramid)``, and the field cropped.
+    Images may have any size: the pair is edge-padded to a multiple of ``2 ** len(pyramid)``, and the field cropped.
 
     Args:
-        pyramid: channels of the features at levels 1, 2, …, the halving convolution and two more a level.
+        pyramid: channels of the features at levels 1, 2, …; each level has a strided convolution and two more.
         estimator: channels of the convolutions of each level's estimator.
         context: channels of the contextual sub-network, dilated by 1, 2, 4, 8, 16, 1; a flow layer follows.
-        dense: estimators are skip-concatenated (PWC-Net as released, and c-PWC-Net).
-        contexts: levels that have a contextual sub-network; ``None`` is the finest alone, PWC-Net's way. c-PWC-Net has
-            one at every level.
+        dense: densely connected estimators (PWC-Net as released, and c-PWC-Net).
+        contexts: levels with a contextual sub-network; None is the finest only, as in PWC-Net. c-PWC-Net has one at
+            every level.
         finest: level of the last estimate; 2 is a quarter of the size.
-        warping: features of the moving image are warped by the coarser flow; EchoPWC-Net does without.
-        propagate: the features of the fixed image at the coarser level, enlarged, enter the estimator too, and the
-            coarsest estimator has its own: our reading of EchoPWC-Net's propagated features.
-        radius: of the cost volume, pixels of a level.
-        normalise: the cost volume is a normalised cross-correlation of the features, as c-PWC-Net has it, from −1 to 1;
-            otherwise PWC-Net's mean product, with which a small network from random weights had not begun to learn the
-            translations of the tests after 200 steps; with it, 50 are enough.
-        unit: a flow of 1 inside the network is so many pixels of the image; 20 for natural images.
-        width: every channel count is multiplied by it, for a small variant.
+        warping: warp the features of the moving image by the coarser flow; EchoPWC-Net does not.
+        propagate: feed the upsampled fixed features of the coarser level to the estimator as well, and the fixed
+            features to the coarsest estimator: an interpretation of EchoPWC-Net's propagated features.
+        radius: search radius of the cost volume in pixels of a level.
+        normalise: use normalised cross-correlation of the features, from −1 to 1, as in c-PWC-Net; otherwise the mean
+            product, as in PWC-Net. With the latter, a small randomly initialised network had not begun to learn the
+            tests' translations after 200 steps; with the former, 50 steps suffice.
+        unit: pixels of the image per unit of flow inside the network; 20 for natural images.
+        width: factor on every channel count, for a small variant.
 
     Raises:
-        InputError: a level that isn't there, or channel counts that don't fit.
+        InputError: a level is not in the pyramid, or the numbers of channels do not match.
     """
 
     def __init__(
@@ -168,7 +167,7 @@ class PWCNet(nn.Module):
             raise InputError(f"finest level {finest}: the pyramid has levels 1 to {levels}")
         contexts = [finest] if contexts is None else list(contexts)
         if not set(contexts) <= set(range(finest, levels + 1)):
-            raise InputError(f"contexts {contexts}: flow is estimated at levels {finest} to {levels}")
+            raise InputError(f"contexts {contexts}: must be within the flow levels, {finest} to {levels}")
         if len(context) != len(DILATIONS):
             raise InputError(f"context {list(context)}: expected {len(DILATIONS)} channel counts")
         pyramid, estimator, context = ([max(2, round(n * width)) for n in c] for c in (pyramid, estimator, context))
@@ -201,16 +200,16 @@ class PWCNet(nn.Module):
 
         Args:
             image: ``[B, 2, H, W]``, moving and fixed, unit range.
-            pyramid: give the estimates of all levels instead, for a multi-scale loss.
+            pyramid: return the estimates of all levels instead, for a multi-scale loss.
             evidence: with ``pyramid``, also return the initial flow and the cost volume of each level.
 
         Returns:
-            ``ddf [B, 2, H, W]`` in pixels; or a list of fields from the coarsest to the finest level, ``[B, 2, h, w]``
-            on the grid of 1 / 2^l of the padded image, in pixels of the image. With ``evidence``, two more channels are
-            the flow that warped the moving features, in the same unit, and the others the cost volume.
+            ``ddf [B, 2, H, W]`` in pixels; with ``pyramid``, a list of fields from the coarsest to the finest level,
+            ``[B, 2, h, w]`` on the grid of 1 / 2^l of the padded image, in pixels of the image. With ``evidence``, two
+            more channels are the flow that warped the moving features, in the same unit, and the rest the cost volume.
 
         Raises:
-            ValueError: another shape.
+            ValueError: ``image`` has another shape.
         """
         if image.dim() != 4 or image.shape[1] != 2:
             raise ValueError(f"expected [B, 2, H, W], got {tuple(image.shape)}")
@@ -251,36 +250,37 @@ class PWCNet(nn.Module):
     def _estimate(self, image: Tensor, evidence: bool = False) -> list[Tensor]:
         maps = self.feature_maps(image)
         fields: list[Tensor] = []
-        flow = seen = torch.empty(0)
+        flow = features = torch.empty(0)
         for level in range(self.levels, self.finest - 1, -1):
             moving, fixed = maps[level - 1]
             inputs = []
             start = moving.new_zeros(len(moving), 2, *moving.shape[2:])
             if level < self.levels:
-                flow, seen = (
+                flow, features = (
                     up(x)
-                    for up, x in zip(self.ups[str(level)], (flow, seen), strict=True)  # type: ignore[call-overload]
+                    for up, x in zip(self.ups[str(level)], (flow, features), strict=True)  # type: ignore[call-overload]
                 )
                 if self.warping:
                     scaled = flow.float() * (self.unit / 2**level)
                     moving = warp(moving.float(), scaled, padding="zeros").to(moving.dtype)
                     start = scaled * 2**level
-                inputs = [fixed, flow, seen]
+                inputs = [fixed, flow, features]
             elif self.propagate:
                 inputs = [fixed]
             if self.propagate and level < self.levels:
                 inputs.append(functional.interpolate(maps[level][1], scale_factor=2.0, mode="bilinear"))
-            alike = self._cost(fixed, moving)
-            cost = functional.leaky_relu(alike, SLOPE)
-            seen, flow = self.estimators[str(level)](torch.cat([cost, *inputs], 1))
+            correlation = self._cost(fixed, moving)
+            cost = functional.leaky_relu(correlation, SLOPE)
+            features, flow = self.estimators[str(level)](torch.cat([cost, *inputs], 1))
             if str(level) in self.contexts:
-                flow = flow + self.contexts[str(level)](seen)
-            fields.append(torch.cat([flow * self.unit, start.detach(), alike], 1) if evidence else flow * self.unit)
+                flow = flow + self.contexts[str(level)](features)
+            field = flow * self.unit
+            fields.append(torch.cat([field, start.detach(), correlation], 1) if evidence else field)
         return fields
 
 
 class PyramidInferer(Inferer):
-    """MONAI inferer for training: the fields of all levels, through ``forward`` as distributed training needs it.
+    """MONAI inferer for training: returns the fields of all levels by calling ``forward``, for distributed training.
 
     Args:
         evidence: also return the initial flow and cost volume of each level, for ``MultiScaleFlowLoss(matching=…)``.
@@ -291,12 +291,12 @@ class PyramidInferer(Inferer):
         self.options = {"evidence": True} if evidence else {}
 
     def __call__(self, inputs: Tensor, network: nn.Module) -> list[Tensor]:  # type: ignore[override]
-        """Fields ``[B, 2, h, w]`` from coarse to fine of ``inputs [B, 2, H, W]``."""
+        """Return the fields ``[B, 2, h, w]``, coarse to fine, of ``inputs [B, 2, H, W]``."""
         return network(inputs, pyramid=True, **self.options)
 
 
 class FeatureInferer(Inferer):
-    """MONAI inferer that returns the features of a PWC-Net, to train them alone (``MatchingLoss``).
+    """MONAI inferer that returns the features of a PWC-Net, to train them on their own (``MatchingLoss``).
 
     Args:
         levels: number of levels, from the finest; 0 for all.
@@ -307,7 +307,7 @@ class FeatureInferer(Inferer):
         self.levels = levels
 
     def __call__(self, inputs: Tensor, network: nn.Module) -> list[Tensor]:  # type: ignore[override]
-        """Features of the moving and the fixed image ``[B, 2C, h, w]`` at levels 1, 2, … of ``inputs [B, 2, H, W]``."""
+        """Return the pair's features ``[B, 2C, h, w]`` at levels 1, 2, … of ``inputs [B, 2, H, W]``."""
         whole: Any = unwrap(network)
         maps = whole.feature_maps(inputs)
         return [torch.cat(pair, 1) for pair in maps[: self.levels or None]]

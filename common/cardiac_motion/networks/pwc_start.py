@@ -1,9 +1,9 @@
-"""Start weights of a PWC-Net from those of another: by what each channel means, not by where it stands.
+"""Initial weights of a PWC-Net from another one: channels are matched by meaning, not by position.
 
-So a network that was trained down to level 3, at a quarter of the cost, goes on at level 2, and PWC-Net and EchoPWC-Net
-go on from c-PWC-Net. A level that the other network lacks starts as a copy of its finest level, rescaled to
-its own pixels: input flow is multiplied and output flow divided by the ratio of the grids. Its weights on the fixed
-image's features start at zero, because the channels of another level mean something else.
+A network that was trained down to level 3, at a quarter of the cost, can thus be trained further at level 2, and
+PWC-Net and EchoPWC-Net can start from c-PWC-Net. A level that the other network lacks starts as a copy of its finest
+level, rescaled to its pixels: input flow is multiplied and output flow divided by the ratio of the grids. Weights on
+the fixed image's features start at zero there, because the features of another level differ in meaning.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from cardiac_motion.networks.pwc_net import DILATIONS, PWCNet
 from cardiac_motion.networks.weights import read_weights
 
 Channel = tuple[str, int]
-_LAST = str(len(DILATIONS))  # of a contextual sub-network: the layer that gives flow
+_LAST = str(len(DILATIONS))  # index of the flow layer of a contextual sub-network
 
 
 def estimator_channels(network: PWCNet, level: int, layers: int) -> list[Channel]:
-    """Describe the channels that follow ``layers`` convolutions of a level's estimator, in order.
+    """Return the channels, in order, after ``layers`` convolutions of a level's estimator.
 
     Args:
-        network: of skip-concatenated estimators.
-        level: of the pyramid.
-        layers: how many of the estimator's convolutions were done.
+        network: network with densely connected estimators.
+        level: level of the pyramid.
+        layers: number of the estimator's convolutions that precede.
     """
     widths = [int(stage[0][0].out_channels) for stage in network.features]  # type: ignore[index]
     counts = {"cost": (2 * network.radius + 1) ** 2}
@@ -46,30 +46,30 @@ def estimator_channels(network: PWCNet, level: int, layers: int) -> list[Channel
 
 
 def rearrange(weight: Tensor, have: Sequence[Channel], want: Sequence[Channel], axis: int) -> Tensor:
-    """Reorder the inputs of a layer's weight; inputs that it never had get 0.
+    """Reorder the input channels of a layer's weight from ``have`` to ``want``; new channels get 0.
 
     Examples:
         >>> rearrange(torch.tensor([[1.0, 2.0]]), [("a", 0), ("b", 0)], [("b", 0), ("c", 0)], 1).tolist()
         [[2.0, 0.0]]
     """
-    place = {channel: k for k, channel in enumerate(have)}
+    position = {channel: k for k, channel in enumerate(have)}
     empty = torch.zeros_like(weight.select(axis, 0))
-    return torch.stack([weight.select(axis, place[c]) if c in place else empty for c in want], axis)
+    return torch.stack([weight.select(axis, position[c]) if c in position else empty for c in want], axis)
 
 
 def start_weights(network: PWCNet, other: PWCNet, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state for ``network`` from that of ``other``, whose pyramid, estimators and contexts are as wide.
+    """Build a state for ``network`` from the state of ``other``, whose pyramid, estimators and contexts are as wide.
 
     Raises:
-        InputError: their widths differ.
+        InputError: the widths differ.
     """
     finest = other.finest
     contexts = sorted(int(k) for k in other.contexts)
-    made = {}
+    result = {}
     for key, value in network.state_dict().items():
         part, _, rest = key.partition(".")
         if part == "features":
-            made[key] = state[key].to(value)
+            result[key] = state[key].to(value)
             continue
         name, _, inner = rest.partition(".")
         level = int(name)
@@ -77,30 +77,30 @@ def start_weights(network: PWCNet, other: PWCNet, state: Mapping[str, Tensor]) -
         if part == "contexts":
             source = source if source in contexts else contexts[0]
         old = state[f"{part}.{source}.{inner}"].to(value)
-        where = (network, level), (other, source)
+        networks = (network, level), (other, source)
         if part == "estimators" and value.dim() == 4:
             layers = int(inner.split(".")[1]) if inner.startswith("layers") else _count(network)
-            want, have = (estimator_channels(n, k, layers) for n, k in where)
+            want, have = (estimator_channels(n, k, layers) for n, k in networks)
             old = rearrange(old, have, want, 1)
             old = _rescale_inputs(old, want, source - level, 1)
         elif part == "contexts" and inner == "0.0.weight":
-            want, have = (estimator_channels(n, k, _count(network)) for n, k in where)
+            want, have = (estimator_channels(n, k, _count(network)) for n, k in networks)
             old = rearrange(old, have, want, 1)
             old = _rescale_inputs(old, want, source - level, 1)
         elif part == "ups" and inner == "1.weight":
-            want, have = (estimator_channels(n, k + 1, _count(network)) for n, k in where)
+            want, have = (estimator_channels(n, k + 1, _count(network)) for n, k in networks)
             old = rearrange(old, have, want, 0)
             old = _rescale_inputs(old, want, source - level, 0)
         if inner.startswith("flow.") or (part == "contexts" and inner.split(".")[0] == _LAST):
             old = old / 2 ** (source - level)
         if old.shape != value.shape:
-            raise InputError(f"{key}: {tuple(old.shape)} there, {tuple(value.shape)} here; the widths must be the same")
-        made[key] = old
-    return made
+            raise InputError(f"{key}: shapes {tuple(old.shape)} and {tuple(value.shape)}; both widths must be the same")
+        result[key] = old
+    return result
 
 
 def _rescale_inputs(weight: Tensor, channels: Sequence[Channel], finer: int, axis: int) -> Tensor:
-    """Rescale a layer's weight, inputs along ``axis``, to a level that is ``finer`` levels finer."""
+    """Rescale a layer's weight, inputs along ``axis``, for a level that is ``finer`` levels finer."""
     if not finer:
         return weight
     factor = {"flow": 2.0**finer, "fixed": 0.0}
@@ -114,13 +114,13 @@ def start_from(network: PWCNet, other: PWCNet, path: str | Path) -> PWCNet:
     """Initialise ``network`` from the weights of ``other`` in a file.
 
     Raises:
-        InputError: no such file, or another network's.
+        InputError: the file is missing, or contains weights of another network.
     """
     state = read_weights(path)
     try:
         other.load_state_dict(state)
     except RuntimeError as error:
-        raise InputError(f"{path}: these are weights of another network ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{path}: contains weights of another network ({str(error).splitlines()[0]})") from error
     network.load_state_dict(start_weights(network, other, state))
     return network
 

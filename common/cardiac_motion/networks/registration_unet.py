@@ -1,6 +1,6 @@
 """The registration U-Net of NMSR and SSMSR: VoxelMorph's (Balakrishnan et al. 2019), in 2D and 3D.
 
-Written here because MONAI's ``VoxelMorph`` with a field at half resolution scales it the wrong way and fails in 2D.
+Implemented here because MONAI's ``VoxelMorph`` scales a field of half resolution the wrong way and fails in 2D.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class RegistrationUNet(nn.Module):
-    """A displacement field from an image pair.
+    """Network that estimates the displacement field of an image pair.
 
     Encoder of stride-2 convolutions, decoder with skip connections, then convolutions at full size; LeakyReLU 0.2. The
-    last layer begins near zero, so an untrained network returns the identity. Any size is taken: the pair is padded to
-    a multiple of ``2 ** len(encoder)`` by its edge, and the field cropped.
+    last layer starts near zero, so an untrained network returns the identity. Images may have any size: the pair is
+    edge-padded to a multiple of ``2 ** len(encoder)``, and the field cropped.
 
     Args:
         spatial_dims: 2 or 3.
         encoder: channels at 1/2, 1/4, …
-        decoder: channels on the way back up, one a level.
+        decoder: channels of the decoder, one per level.
         full: channels of the convolutions at full size.
         squarings: 0 returns the network's output as displacement; n > 0 takes it as a stationary velocity field and
             integrates it by n squarings (a diffeomorphism). Only with 0 can it be scripted (TorchScript).
@@ -47,7 +47,7 @@ class RegistrationUNet(nn.Module):
         if spatial_dims not in CONVOLUTION:
             raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims}")
         if len(encoder) != len(decoder):
-            raise ValueError(f"as many decoder as encoder levels, got {len(decoder)} and {len(encoder)}")
+            raise ValueError(f"encoder and decoder need equal numbers of levels, got {len(encoder)} and {len(decoder)}")
         self.spatial_dims, self.squarings, self.integrates = spatial_dims, squarings, squarings > 0
 
         def block(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
@@ -70,7 +70,7 @@ class RegistrationUNet(nn.Module):
         nn.init.zeros_(self.flow.bias)  # type: ignore[arg-type]
 
     def forward(self, image: Tensor) -> Tensor:
-        """``image [B, 2, *S]`` (moving, fixed; unit range) to ``ddf [B, d, *S]`` in voxels."""
+        """Map ``image [B, 2, *S]`` (moving, fixed; unit range) to ``ddf [B, d, *S]`` in voxels."""
         if image.dim() != self.spatial_dims + 2 or image.shape[1] != 2:
             raise ValueError(f"expected [B, 2, *S] with {self.spatial_dims} spatial axes, got {list(image.shape)}")
         size = image.shape[2:]

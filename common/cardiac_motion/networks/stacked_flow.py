@@ -1,10 +1,11 @@
-"""The stacked flow network of the automatic strain paper: two routes for large and small motion, and their fusion.
+"""The stacked flow network of the automatic strain paper: two branches for large and small motion, and their fusion.
 
 Østvik et al. 2018 (10.1007/978-3-030-00889-5_35), section 2.3, after FlowNet 2.0 (Ilg et al. 2017,
-10.1109/CVPR.2017.179): large displacements by three U-Nets in a row, the first with an explicit correlation of feature
-maps, the other two given the moving image warped by the flow so far and the brightness error that is left; small ones
-by one U-Net whose first layer has a smaller kernel and no stride; a small network fuses both. The networks are trained
-one after the other (``STAGES``). The fixed image is the first of the flow literature, the field pulls back.
+10.1109/CVPR.2017.179): large displacements by three consecutive U-Nets, the first with an explicit correlation of
+feature maps, the other two given the moving image warped by the current flow and the remaining brightness error; small
+ones by one U-Net whose first layer has a smaller kernel and no stride; a small network fuses both. The networks are
+trained one after the other (``STAGES``). The fixed image is the first one of the optical-flow literature; the field
+pulls back.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from cardiac_motion.networks.pwc_net import (
 )
 
 STAGES = ("correlation", "second", "third", "small", "fusion")
-WIDTHS = (64, 128, 256, 512, 512, 1024)  # of FlowNet's six levels
+WIDTHS = (64, 128, 256, 512, 512, 1024)  # channels of FlowNet's six levels
 KERNELS = (7, 5, 5, 3, 3, 3)
-FINEST = 2  # level of the finest flow of a U-Net: a quarter of the size
+FINEST = 2  # level of a U-Net's finest flow: a quarter of the size
 
 
 def convolution(before: int, after: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution of He's initialisation and LeakyReLU."""
+    """Build a convolution with He initialisation, followed by LeakyReLU."""
     layer = nn.Conv2d(before, after, kernel, stride, kernel // 2)
     nn.init.kaiming_normal_(layer.weight, a=SLOPE)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -41,14 +42,15 @@ def convolution(before: int, after: int, kernel: int = 3, stride: int = 1) -> nn
 
 
 class FlowUNet(nn.Module):
-    """FlowNet's U-Net: features down to 1/64, flows on the way back up to a quarter of the size.
+    """FlowNet's U-Net: features down to 1/64, flows from there up to a quarter of the size.
 
     Args:
-        inputs: channels.
+        inputs: number of input channels.
         widths: channels of the levels.
-        first: (kernel, stride) of the first layer; the next level makes up for a stride of 1.
-        correlate: the input is a pair, whose features are computed apart for two levels and correlated on the third.
-        radius: of the correlation, pixels of the third level.
+        first: (kernel, stride) of the first layer; with a stride of 1, another strided layer follows.
+        correlate: the input is a pair, whose features are computed separately for two levels and correlated at the
+            third.
+        radius: search radius of the correlation in pixels of the third level.
     """
 
     def __init__(
@@ -88,7 +90,7 @@ class FlowUNet(nn.Module):
         self.flows.append(flow_layer(channels))
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Flows ``[B, 2, h, w]`` from 1/64 to 1/4 of ``image [B, inputs, H, W]``, in its pixels; 64 divides H and W."""
+        """Return flows ``[B, 2, h, w]`` from 1/64 to 1/4 of ``image [B, inputs, H, W]``, in pixels; 64 divides H, W."""
         maps: list[Tensor] = []
         x = torch.cat(image.chunk(2, 1)) if self.correlate else image
         for level, down in enumerate(self.down):
@@ -98,10 +100,10 @@ class FlowUNet(nn.Module):
                 continue
             if self.correlate and level == 2:
                 moving, fixed = x.chunk(2)
-                alike = cost_volume(
+                correlation = cost_volume(
                     normalise_features(fixed, self.radius), normalise_features(moving, self.radius), self.radius
                 )
-                cost = functional.leaky_relu(alike * fixed.shape[1], SLOPE)
+                cost = functional.leaky_relu(correlation * fixed.shape[1], SLOPE)
                 x = self.together(torch.cat([self.beside(fixed), cost], 1))
             maps.append(x)
         fields = [self.flows[0](x)]
@@ -112,14 +114,14 @@ class FlowUNet(nn.Module):
 
 
 class StackedFlow(nn.Module):
-    """A displacement field from an image pair by two routes and their fusion.
+    """Network that estimates the displacement field of an image pair by two branches and their fusion.
 
-    Any size is taken: the pair is padded by its edge to a multiple of 64, and the field cropped.
+    Images may have any size: the pair is edge-padded to a multiple of 64, and the field cropped.
 
     Args:
-        width: every channel count of FlowNet is multiplied by it; 1 is the original.
-        radius: of the correlation, eighths of the size; the original's is 20.
-        stage: the network of ``STAGES`` that is trained, the others stand still; None trains none.
+        width: factor on FlowNet's channel counts; 1 is the original.
+        radius: search radius of the correlation at an eighth of the size; 20 in the original.
+        stage: sub-network of ``STAGES`` to train; the others are frozen. None freezes all.
 
     Raises:
         InputError: an unknown stage.
@@ -147,14 +149,14 @@ class StackedFlow(nn.Module):
 
         Args:
             image: ``[B, 2, H, W]``, moving and fixed, unit range.
-            pyramid: give what the stage in training estimates instead, for a loss: the fields of all levels from the
-                coarsest to the finest, ``[B, 2, h, w]`` in pixels of the image; of the fusion the one of full size.
+            pyramid: return the estimates of the trained stage instead, for a loss: the fields of all levels from the
+                coarsest to the finest, ``[B, 2, h, w]`` in pixels of the image; for the fusion, the field at full size.
 
         Returns:
             ``ddf [B, 2, H, W]`` in pixels.
 
         Raises:
-            ValueError: another shape.
+            ValueError: ``image`` has another shape.
         """
         if image.dim() != 4 or image.shape[1] != 2:
             raise ValueError(f"expected [B, 2, H, W], got {tuple(image.shape)}")
@@ -172,7 +174,7 @@ class StackedFlow(nn.Module):
         small = self.small(pair)
         if pyramid and self.stage == "small":
             return small
-        large_field, small_field = (enlarge(found[-1], pair) for found in (fields, small))
+        large_field, small_field = (enlarge(estimates[-1], pair) for estimates in (fields, small))
         both = [x for field in (large_field, small_field) for x in measure_fit(pair, field)]
         choice = torch.cat([pair[:, 1:], *both], 1)
         mean = (large_field + small_field) / 2
@@ -186,12 +188,12 @@ def enlarge(field: Tensor, image: Tensor) -> Tensor:
 
 
 def measure_fit(pair: Tensor, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a field, its length, and the brightness error ``[B, 1, H, W]`` that it leaves."""
+    """Return a field, its magnitude, and the remaining brightness error ``[B, 1, H, W]``."""
     error = (pair[:, 1:] - warp(pair[:, :1], field)).abs()
     return field, field.norm(dim=1, keepdim=True), error
 
 
 def stack_inputs(pair: Tensor, field: Tensor) -> Tensor:
-    """What a U-Net further down the row is given: the pair, the warped image, the flow and the brightness error."""
+    """Stack the inputs of the second and third U-Net: the pair, the warped image, the flow and the brightness error."""
     warped = warp(pair[:, :1], field)
     return torch.cat([pair, warped, field, (pair[:, 1:] - warped).abs()], 1)

@@ -1,4 +1,4 @@
-"""Weights of networks on disk: kept in half precision, read without running code."""
+"""Weights of networks on disk: stored in half precision, read without executing code."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from cardiac_motion.core.whole_files import write_whole
 
 @runtime_checkable
 class Wraps(Protocol):
-    """What holds a network as its ``module``: ``DistributedDataParallel``, ``AveragedModel``."""
+    """A wrapper that holds a network as its ``module``: ``DistributedDataParallel``, ``AveragedModel``."""
 
     module: nn.Module
 
 
 def unwrap(network: nn.Module) -> nn.Module:
-    """Return the network itself, of what wraps it.
+    """Return the network inside a wrapper, or the network itself.
 
     Examples:
         >>> network = nn.Identity()
@@ -31,7 +31,7 @@ def unwrap(network: nn.Module) -> nn.Module:
 
 
 def save_weights(network: nn.Module, path: str | Path) -> None:
-    """Write the state of ``network`` (of what a ``DistributedDataParallel`` wraps), floating point in fp16."""
+    """Write the state of ``network`` (unwrapped if a ``DistributedDataParallel``), floating-point values as fp16."""
     state = unwrap(network).state_dict()
     half = {k: (v.half() if v.is_floating_point() else v).cpu() for k, v in state.items()}
     with write_whole(path) as beside:
@@ -42,27 +42,27 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """Read the state that ``save_weights`` wrote.
 
     Raises:
-        InputError: no such file, or no weights.
+        InputError: the file is missing or cannot be read as weights.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such weights; train them with the bundle's train.json") from error
     except Exception as error:
-        raise InputError(f"{path}: no readable weights ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{path}: cannot be read as weights ({str(error).splitlines()[0]})") from error
     return state
 
 
 def load_weights(network: nn.Module, path: str | Path | None, device: torch.device | str | None = None) -> nn.Module:
-    """``network`` with the weights of ``path`` (None leaves it as it is), in the network's own precision.
+    """Load weights from ``path`` into ``network`` (None leaves it as it is), in the network's own precision.
 
     Args:
-        network: of any weights.
-        path: of what ``save_weights`` wrote.
-        device: to bring it to; None leaves it where it is.
+        network: the network.
+        path: file that ``save_weights`` wrote.
+        device: device to move the network to; None leaves it where it is.
 
     Raises:
-        InputError: no such file, no weights, or those of another network.
+        InputError: the file is missing, is not a file of weights, or contains weights of another network.
     """
     if path is None:
         return network.to(device)
@@ -70,7 +70,7 @@ def load_weights(network: nn.Module, path: str | Path | None, device: torch.devi
     try:
         network.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: these are weights of another network ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{path}: contains weights of another network ({str(error).splitlines()[0]})") from error
     return network.to(device)
 
 
@@ -78,12 +78,12 @@ def require_weights(path: str | Path | None, config: str = "train.json", option:
     """Raise InputError for a network without trained weights.
 
     Args:
-        path: of the weights.
-        config: of the bundle, that trains them.
-        option: that names them on the command line.
+        path: file of the weights, or None.
+        config: the bundle's configuration that trains them.
+        option: command-line option that names them.
 
     Raises:
-        InputError: no weights are named.
+        InputError: ``path`` is None.
     """
     if path is None:
         raise InputError(f"no weights: train them with the bundle's {config} and name them with {option} FILE")
