@@ -78,3 +78,18 @@ def test_a_step_forward_is_looked_for_until_it_stands(monkeypatch):
     calls.clear()
     step_forward(points, ddf, iterations=3, tolerance=0.0)
     assert len(calls) == 3
+
+
+def test_a_place_between_which_and_itself_the_search_swings_is_found():
+    """Where a field grows by more than a pixel a pixel, whole steps go further and further from the place."""
+    rows = torch.arange(30.0)[:, None].expand(30, 30)
+    ddf = torch.stack([1.2 * (rows - 10), torch.zeros(30, 30)])
+    found = step_forward(torch.tensor([[14.0, 5.0], [11.0, 6.0]]), ddf)
+    torch.testing.assert_close(found[:, 0], torch.tensor([26 / 2.2, 23 / 2.2]), atol=2e-3, rtol=0)
+
+
+def test_a_search_may_begin_elsewhere():
+    ddf, points = rotating_ddf(0.1), torch.tensor([[30.0, 20.0], [20.0, 50.0]])
+    found = step_forward(points, ddf)
+    torch.testing.assert_close(step_forward(points, ddf, start=found + 1.0), found, atol=2e-3, rtol=0)
+    torch.testing.assert_close(step_forward(points, ddf, iterations=1, start=found), found, atol=2e-3, rtol=0)

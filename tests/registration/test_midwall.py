@@ -96,7 +96,7 @@ def test_steps_lead_to_every_frame_and_back():
 
 def test_bars_are_named(bar_names):
     follow_midwall(blurred_steps(), in_strip(origin(grid(), 0)))
-    assert bar_names == ["inverse fields", "corrected fields"]
+    assert bar_names == ["points near the wall", "corrected fields"]
 
 
 def test_a_thick_wall_is_corrected_on_a_coarser_grid_to_the_same_strain(monkeypatch):

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from cardiac_motion.fields.ddf import sample
 
+_WHOLE_STEPS = 8  # of the search for a point's next place, before they are halved
+
 
 def field_at(ddf: Tensor, points: Tensor) -> Tensor:
     """Return the vectors of ``ddf [2, H, W]`` at ``points [P, 2]`` (row, column, pixels): ``[P, 2]``.
@@ -25,13 +27,19 @@ def field_at(ddf: Tensor, points: Tensor) -> Tensor:
     return sample(ddf[None], points.t()[None, :, :, None])[0, :, :, 0].t()
 
 
-def step_forward(points: Tensor, ddf: Tensor, iterations: int = 30, tolerance: float = 1e-3) -> Tensor:
+def step_forward(
+    points: Tensor, ddf: Tensor, iterations: int = 40, tolerance: float = 1e-3, start: Tensor | None = None
+) -> Tensor:
     """Return the positions in frame t+1 of the points of frame t.
+
+    Each point is iterated until it has converged; after eight rounds by half of each step, since a point that does not
+    converge by then swings between two places on either side of where it belongs.
 
     Args:
         points: ``[P, 2]`` in frame t (row, column; pixels).
         ddf: ``[2, H, W]``, moving = frame t, fixed = frame t+1.
         iterations, tolerance: maximum number of fixed-point iterations, and change in pixels at which they stop.
+        start: initial positions ``[P, 2]``; ``points`` where None.
 
     Examples:
         >>> ddf = torch.zeros(2, 8, 8)
@@ -39,12 +47,23 @@ def step_forward(points: Tensor, ddf: Tensor, iterations: int = 30, tolerance: f
         >>> step_forward(torch.tensor([[3.0, 4.0]]), ddf).tolist()
         [[4.0, 4.0]]
     """
-    here = points
-    for _ in range(iterations):
-        previous, here = here, points - field_at(ddf, here)
-        if (here - previous).abs().amax() < tolerance:
+    here = points if start is None else start
+    left, found = torch.arange(len(points), device=points.device), []
+    for k in range(iterations):
+        step = points - field_at(ddf, here) - here
+        here = here + (step if k < _WHOLE_STEPS else step / 2)
+        off = step.detach().abs().amax(1) >= tolerance
+        count = int(off.sum())
+        if not count:
             break
-    return here
+        if count < len(left) / 2:
+            found.append((left[~off], here[~off]))
+            left, here, points = left[off], here[off], points[off]
+    if not found:
+        return here
+    found.append((left, here))
+    order = torch.cat([index for index, _ in found]).argsort()
+    return torch.cat([places for _, places in found])[order]
 
 
 def step_backward(points: Tensor, ddf: Tensor) -> Tensor:

@@ -8,21 +8,28 @@ around each place, what was found inside, where a place counts by the square of 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
+from torch.nn import functional
 
 from cardiac_motion.core.arrays import bounding_box
 from cardiac_motion.core.bars import show_bar
-from cardiac_motion.fields.ddf import compose, downsample, invert, rescale, smooth, warp
+from cardiac_motion.fields.ddf import compose, downsample, identity_grid, invert, rescale, warp
+from cardiac_motion.fields.points import field_at, step_forward
 
 _WIDTH = 0.35  # standard deviation of the Gaussian around a place, of the wall's thickness
 _REACH = 1.0  # of the wall's thickness, outside: from the wall on, what follows it fades away until there
 _ROOM = 0.5  # of the wall's extent, on every side: where its points may go
 _RIDGE = 0.02  # of the affine part: where there is no depth to tell a gradient from, there is none
 _ACROSS = 16.0  # pixels across the wall of the grid on which corrections are computed: they are smooth
-_ROUNDS = 4  # of the search for a corrected point; corrections are small beside the distance in which they change
+_STILL = 1e-3  # pixels: a corrected point that moves less is found
+_ROUNDS = (
+    4  # at most, of the search for a corrected point; corrections are small beside the distance in which they change
+)
 
 
 def fit_affine(field: Tensor, weight: Tensor, sigma: float) -> Tensor:
@@ -44,27 +51,39 @@ def fit_affine(field: Tensor, weight: Tensor, sigma: float) -> Tensor:
         >>> bool(off.max() < 0.2)
         True
     """
-    size, weight = weight.shape, weight.double()
-    row, column = ((torch.arange(n, dtype=torch.float64) - n / 2) / sigma for n in size)
-    row, column = row[:, None].expand(size), column[None].expand(size)
+    everywhere = torch.ones(weight.shape, dtype=torch.bool)
+    return _fit_at(field.flatten(0, 1), weight, sigma, everywhere).reshape(field.shape)
 
-    def mean(values: Tensor) -> Tensor:
-        found: Tensor = smooth(values[:, None], sigma)[:, 0]
-        return found
 
-    moments = mean(torch.stack([weight * x for x in (row**0, row, column, row**2, row * column, column**2)]))
-    m, r, c, rr, rc, cc = moments
-    r, c, rr, rc, cc = (
-        r - row * m, c - column * m, rr - 2 * row * r + row**2 * m, rc - row * c - column * r + row * column * m,
-        cc - 2 * column * c + column**2 * m,
-    )  # fmt: skip
+def _fit_at(values: Tensor, weight: Tensor, sigma: float, seen: Tensor) -> Tensor:
+    """``fit_affine`` of ``values [C, H, W]`` at the pixels ``seen [H, W]`` alone: ``[C, P]``.
+
+    Sums over the Gaussian's window, of values and of values times the distance from its middle, are products with a
+    banded matrix for each axis. Of the solution of the normal equations only the value in the middle is needed.
+    """
+    rows, columns = (_window_sums(n, sigma) for n in weight.shape)
+    heavy = weight.double()
+    m, r, c, rr, rc, cc = (
+        (rows[i] @ heavy @ columns[j].T)[seen] for i, j in ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))
+    )
     ridge = _RIDGE * m + 1e-12
-    normal = torch.stack([m + 1e-12, r, c, r, rr + ridge, rc, c, rc, cc + ridge], -1).reshape(*size, 3, 3)
-    values = field.double().flatten(0, 1) * weight
-    value, along, across = (mean(values * x) for x in (row**0, row, column))
-    right = torch.stack([value, along - row * value, across - column * value], -1)
-    fitted: Tensor = torch.linalg.solve(normal, right.permute(1, 2, 3, 0))[:, :, 0]
-    return fitted.permute(2, 0, 1).reshape(field.shape).to(field.dtype)
+    m, rr, cc = m + 1e-12, rr + ridge, cc + ridge
+    first = rr * cc - rc**2, rc * c - r * cc, r * rc - rr * c
+    share = [part / (m * first[0] + r * first[1] + c * first[2]) for part in first]
+    weighted = values * weight
+    across = [weighted @ columns[j].T.to(values) for j in (0, 1)]
+    sums = ((rows[i].to(values) @ across[j])[:, seen] for i, j in ((0, 0), (1, 0), (0, 1)))
+    return torch.stack([part.to(values) * total for part, total in zip(share, sums, strict=True)]).sum(0)
+
+
+def _window_sums(size: int, sigma: float) -> list[Tensor]:
+    """Matrices ``[n, n]`` that sum, around each of ``n`` places, by a Gaussian times its distance to the power of 0, 1
+    and 2.
+    """
+    apart = torch.arange(size, dtype=torch.float64) - torch.arange(size, dtype=torch.float64)[:, None]
+    kernel = torch.exp(-(apart**2) / (2 * sigma**2)) * (apart.abs() <= max(1, round(3 * sigma)))
+    kernel /= math.sqrt(2 * math.pi) * sigma
+    return [kernel * (apart / sigma) ** power for power in range(3)]
 
 
 def accumulate_fields(steps: Tensor, anchor: int) -> tuple[Tensor, Tensor]:
@@ -167,14 +186,74 @@ def _correct_steps(steps: Tensor, weight: Tensor, near: Tensor, sigma: float, an
         sigma: of the Gaussian around a place, pixels.
         anchor: frame in which the wall is known.
     """
-    led, back = accumulate_fields(steps, anchor)
-    corrections = (near * (fit_affine(led, weight, sigma) - led)).split(1)
-    return torch.cat(
-        [
-            correct_step(steps[t : t + 1], back[t + 1 : t + 2], corrections[t], corrections[t + 1])
-            for t in show_bar(range(len(steps)), "corrected fields", "pair")
-        ]
-    )
+    seen = near > 0
+    points = seen.nonzero().to(steps)
+    path = _lead(points, steps, anchor)
+    led = (path - points).transpose(1, 2)
+    own = _box(points[None], 1, near.shape)
+    dense = led.new_zeros(2 * len(led), *near[own].shape)
+    dense[:, seen[own]] = led.flatten(0, 1)
+    corrections = led.new_zeros(len(led), 2, *near.shape)
+    corrections[:, :, seen] = near[seen] * (_fit_at(dense, weight[own], sigma, seen[own]).reshape(led.shape) - led)
+    reach = math.ceil(float(corrections.abs().amax())) + 1
+    box = _box(path, reach + 1, near.shape)
+    part, corrections = steps[:, :, *box], corrections[:, :, *box]
+    wide = functional.max_pool2d(seen[box].to(steps)[None, None], 2 * reach + 1, 1, reach)
+    grid = identity_grid(part.shape[2:], part)
+    back = _lead_back(part, anchor)
+    found = steps.clone()
+    for t in show_bar(range(len(steps)), "corrected fields", "pair"):
+        near_wall = warp(wide, back[t + 1])[0, 0] > 0  # nothing changes elsewhere
+        here = grid[0][:, near_wall].T
+        moved = _correct_points(part[t], back[t + 1][0], corrections[t], corrections[t + 1], here)
+        found[t][:, *box][:, near_wall] += (moved - field_at(part[t], here)).T
+    return found
+
+
+def _lead(points: Tensor, steps: Tensor, anchor: int) -> Tensor:
+    """Places ``[T, P, 2]`` of the points of the anchor in every frame."""
+    path = {anchor: points}
+    speed = torch.zeros_like(points)
+    for t in show_bar(range(anchor, len(steps)), "points near the wall", "pair"):
+        path[t + 1] = step_forward(path[t], steps[t], start=path[t] + speed)
+        speed = path[t + 1] - path[t]
+    for t in range(anchor, 0, -1):
+        path[t - 1] = path[t] + field_at(steps[t - 1], path[t])
+    return torch.stack([path[t] for t in range(len(steps) + 1)])
+
+
+def _lead_back(steps: Tensor, anchor: int) -> list[Tensor]:
+    """Fields ``[1, 2, H, W]`` from each frame back to the anchor, on its own grid."""
+    still = torch.zeros_like(steps[:1])
+    back = [still] * (len(steps) + 1)
+    for t in range(anchor, len(steps)):
+        back[t + 1] = compose(back[t], steps[t : t + 1])
+    size = steps.shape[2:]
+    pixels = identity_grid(size, steps)[0].flatten(1).T
+    for t in range(anchor, 0, -1):
+        there = step_forward(pixels, steps[t - 1], start=pixels - field_at(steps[t - 1], pixels))
+        back[t - 1] = compose(back[t], (there - pixels).T.reshape(1, 2, *size))
+    return back
+
+
+def _correct_points(step: Tensor, back: Tensor, before: Tensor, after: Tensor, here: Tensor) -> Tensor:
+    """``correct_step`` at the places ``here [P, 2]`` alone; fields are ``[2, H, W]``."""
+    moved = torch.zeros_like(here)
+    for _ in range(_ROUNDS):
+        last, there = moved, here + moved
+        moved = -field_at(after, there + field_at(back, there))
+        if len(here) == 0 or (moved - last).abs().amax() < _STILL:
+            break
+    there = here + moved
+    return field_at(step, there) + field_at(before - after, there + field_at(back, there))
+
+
+def _box(places: Tensor, margin: int, size: torch.Size) -> tuple[slice, slice]:
+    """Rows and columns of a picture that hold places ``[T, P, 2]``, and some pixels more."""
+    low = (places.amin((0, 1)).floor() - margin).int().tolist()
+    high = (places.amax((0, 1)).ceil() + margin + 1).int().tolist()
+    edges = [slice(max(0, min(a, n - 1)), max(1, min(b, n))) for a, b, n in zip(low, high, size, strict=True)]
+    return edges[0], edges[1]
 
 
 def _room(wall: Tensor) -> tuple[slice, slice]:

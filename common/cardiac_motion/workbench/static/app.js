@@ -43,7 +43,8 @@ function listen() {
   socket.onmessage = event => list(JSON.parse(event.data));
   socket.onclose = () => { $("offline").hidden = false; setTimeout(listen, 1500); };
 }
-const seen = {};
+const seen = {}; // what the page shows of a case: where the server tells the same again, nothing is asked for
+const keyOf = one => JSON.stringify([one.status, one.methods, one.files, one.failed, one.about, one.revision, one.doing]);
 function about(one) {
   const found = one.about, row = one.methods[state.settings.defaults[found?.kind]] || Object.values(one.methods)[0];
   if (!found) return one.failed || (one.progress ? "" : one.status);
@@ -82,8 +83,7 @@ function list({ cases, studies }) {
   if (state.info && !now) close();
   if (coming && coming.id !== state.info?.id && (coming.about || coming.status === "failed")) open(coming.id);
   else if (now && !state.busy) {
-    const key = JSON.stringify([now.status, now.methods, now.files, now.failed, now.about, now.revision, now.doing]);
-    if (seen[now.id] !== key) { seen[now.id] = key; open(now.id, true); }
+    if (seen[now.id] !== keyOf(now)) open(now.id, true);
   }
   if (state.study) study.changed(cases);
 }
@@ -106,7 +106,7 @@ const open = guarded(async (name, again = false) => {
   const frames = cine && fresh ? await player.framesOf(name) : null;
   if (turn !== opening) return;
   if (fresh) { player.pause(); study.close(); state.hover = null; }
-  state.info = info;
+  state.info = info; seen[name] = keyOf(info);
   for (const button of document.querySelectorAll(".case")) button.classList.toggle("on", button.dataset.case === name);
   if (!info.about) { failed(); return place(); }
   const methods = state.settings.kinds[kind], main = state.settings.defaults[kind];
@@ -145,7 +145,7 @@ async function changed(call) {
   try {
     say("");
     const info = await call();
-    if (state.info?.id === id && info?.revision != null) { state.info = info; pick(); side(); compare.table(); taken(); player.clearPending(); player.overlay(); curves(); }
+    if (state.info?.id === id && info?.revision != null) { state.info = info; seen[id] = keyOf(info); pick(); side(); compare.table(); taken(); player.clearPending(); player.overlay(); curves(); }
     await new Promise(requestAnimationFrame);
     return true;
   } catch (error) {
