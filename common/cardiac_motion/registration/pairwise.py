@@ -88,7 +88,7 @@ class PairwiseInferer(RegistrationInferer):
                     ddf = network(batch)
                 if self.composition:
                     back = network(batch.flip(1))
-                    missed.append((ddf + warp(back, ddf)).norm(dim=1, keepdim=True).float().cpu())
+                    missed.append((ddf + warp(back, ddf)).square().sum(1, keepdim=True).sqrt().float().cpu())
                     ddf = make_consistent(ddf, back)
                 found.append(ddf.float().cpu())
         return RegistrationResult(

@@ -44,7 +44,7 @@ def walls_at(frames: Tensor, segment: Segment) -> NDArray[np.float64]:
     found = []
     for start in sorted(starts):
         parts, grid = parts_of(segment(frames[start : start + LOOKED_AT]))
-        labels = torch.cat([part.argmax(1) for part in parts])
+        labels = torch.cat([part.max(1).indices for part in parts])
         lines = walls_of(labels.numpy().astype(np.uint8), POINTS, steady=False)[0]
         found.append(lines if grid is None else grid.to_frame(lines))
     return np.concatenate(found)

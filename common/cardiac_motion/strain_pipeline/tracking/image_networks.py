@@ -127,7 +127,7 @@ def segment_heart(
     What it costs depends on neither the frames' size nor how much of them the heart fills. Arguments as there.
     """
     logits, square = _infer_cine(cine, network, size, batch, smooth, stride)
-    heart = torch.stack([(part.argmax(1) > 0).any(0) for part in logits.split(batch)]).any(0)
+    heart = torch.stack([(part.max(1).indices > 0).any(0) for part in logits.split(batch)]).any(0)
     if not heart.any():
         heart = ~heart
     (top, bottom), (left, right) = bounding_box(heart[None, None], heart.shape, _MARGIN)
@@ -174,7 +174,7 @@ def _logits(frames: Tensor, network: nn.Module, batch: int, stride: int) -> Tens
         return infer(list(range(count)))
     first = sorted({*range(0, count, stride), count - 1})
     logits = _interpolate(infer(first), first, count)
-    areas = (logits.argmax(1) == CAVITY).sum((1, 2)).float()
+    areas = (logits.max(1).indices == CAVITY).sum((1, 2)).float()
     large = areas >= areas.max() - (1 - NEAR_ED) * (areas.max() - areas.min())
     near = functional.max_pool1d(large.float()[None], 2 * BESIDE + 1, 1, BESIDE)[0] > 0
     more = sorted(set(torch.nonzero(near)[:, 0].tolist()) - set(first))
@@ -204,7 +204,7 @@ def keep_largest_pieces(memberships: Tensor) -> Tensor:
         memberships: ``[T, C, H, W]``, channel 0 the background.
     """
     kept = memberships.clone()
-    winner = memberships.argmax(1).numpy()
+    winner = memberships.max(1).indices.numpy()
     for frame, labels in zip(kept, winner, strict=True):
         for value in range(1, len(frame)):
             pieces, count = ndimage.label(labels == value)

@@ -88,7 +88,7 @@ def extract_lines(
         InputError: no left ventricle, where it is required.
     """
     parts, grid = parts_of(memberships)
-    found = [(part.argmax(1).to(torch.uint8), part[:, 1].double().sum((1, 2))) for part in parts]
+    found = [(part.max(1).indices.to(torch.uint8), part[:, 1].double().sum((1, 2))) for part in parts]
     labels, areas = torch.cat([part for part, _ in found]), torch.cat([part for _, part in found]).numpy()
     cell = 1.0 if grid is None else grid.step**2
     largest = int(cell * int((labels == 1).sum((1, 2)).max()))
