@@ -12,7 +12,7 @@ import pytest
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.serving import corrections as C
 from cardiac_motion.serving import workbench as W
-from cardiac_motion.serving.takeaway import command, source_digest, take
+from cardiac_motion.serving.takeaway import command, first_file, source_digest, take
 from cardiac_motion.strain_pipeline.quality.checks import check
 from tests.bundles.running import ROOT
 from tests.serving.known_case import case, heart, kept_folder, request  # noqa: F401
@@ -96,3 +96,11 @@ def test_the_digest_of_a_folder_is_that_of_its_files_in_order(tmp_path):
     assert (
         source_digest(tmp_path / "f") == source_digest(tmp_path / "one") == hashlib.sha256(bytes([0, 1, 2])).hexdigest()
     )
+
+
+def test_the_header_of_a_folder_is_that_of_its_first_dicom_file(tmp_path):
+    for name in ("00001.dcm", "00000.dcm"):
+        (tmp_path / name).write_bytes(b"x")
+    assert first_file(tmp_path) == tmp_path / "00000.dcm" and first_file(tmp_path / "a.mp4") == tmp_path / "a.mp4"
+    (tmp_path / "pictures").mkdir()
+    assert first_file(tmp_path / "pictures") == tmp_path / "pictures"

@@ -15,9 +15,12 @@ pytest.importorskip("httpx2")
 pytest.importorskip("uvicorn")
 
 import uvicorn
+from pydicom import Dataset
 
 from cardiac_motion.serving.settings import KINDS
 from cardiac_motion.workbench.server import make_server
+from tests.cine.made import write_dicom
+from tests.cine.test_study import write_frames
 from tests.workbench.stand_in import Bench, StandIn
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
@@ -267,3 +270,23 @@ def test_a_server_that_is_gone_is_told_at_once(browser, bench):
     page.wait_for_function("() => document.getElementById('offline').hidden")
     bench.server.should_exit = True
     page.wait_for_selector("#offline:not([hidden])", timeout=10_000)
+
+
+def test_dicom_files_of_one_frame_of_a_series_are_dropped_as_one_cine(browser, bench, tmp_path):
+    values = np.random.default_rng(0).integers(0, 255, (12, 20, 24), np.uint8)
+    write_frames(tmp_path / "study" / "A4C", values)
+    regions = Dataset()
+    regions.RegionDataType = 1  # a sequence before the number of frames
+    write_dicom(tmp_path / "study" / "still.dcm", values[:1], SeriesInstanceUID="1.2.9")
+    write_dicom(
+        tmp_path / "study" / "cine.dcm", values, SeriesInstanceUID="1.2.3", SequenceOfUltrasoundRegions=[regions]
+    )
+    page = opened(browser, bench)
+    page.set_input_files("#folder", tmp_path / "study")
+    page.wait_for_function("() => document.querySelectorAll('.case.study').length === 1 && "
+                           "document.querySelectorAll('.member').length === 2")  # fmt: skip
+    page.wait_for_function("() => document.getElementById('message').textContent.includes('1 file holds one still')")
+    cases = {case["title"]: case for case in bench.client.get("/api/cases").json()}
+    assert set(cases) == {"A4C", "cine.dcm"}
+    folder = bench.store.source(cases["A4C"]["id"])
+    assert len(list(folder.glob("*.dcm"))) == 12 and not page.problems

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
+from monai.bundle.config_item import ComponentLocator
 
 from cardiac_motion.bundle.option_values import check_values
 from cardiac_motion.bundle.options import bundle_of, check_files, check_known, override
@@ -88,8 +90,15 @@ def parse_config(files: Sequence[str | Path], options: Mapping[str, Any]) -> Con
     check_known(merged, options, root)
     check_values(merged, options)
     parser = ConfigParser(merged)
+    parser.locator = find_components()
     override(parser, {"bundle_root": root, **options})
     return parser
+
+
+@cache
+def find_components() -> ComponentLocator:
+    """Where MONAI finds classes by their bare names: its table takes a quarter of a second, and is the same for all."""
+    return ComponentLocator()
 
 
 def content(parser: ConfigParser, name: str) -> Any:

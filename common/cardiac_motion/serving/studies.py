@@ -14,7 +14,7 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.tables import finite
 from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.serving.corrections import Corrected, configure, measure_with_edits
-from cardiac_motion.serving.takeaway import source_digest, today, write_json
+from cardiac_motion.serving.takeaway import first_file, source_digest, today, write_json
 from cardiac_motion.serving.validation import file_stem
 from cardiac_motion.serving.volumes import TAKE
 from cardiac_motion.strain_pipeline.quality.check_words import say_check
@@ -63,14 +63,14 @@ def take_study(request: Mapping[str, Any]) -> dict[str, Any]:
     members = request["members"]
     if not members:
         raise InputError("no view of this study is measured yet")
-    name = file_stem(request["title"], "study", study_date(members[0]["source"]) or today())
+    name = file_stem(request["title"], "study", study_date(first_file(members[0]["source"])) or today())
     place, views, weights = Path(request["folder"]) / name, [], {}
     for member in members:
         corrected = _measure(member)
         if corrected.blocked:
             raise InputError(f"{member['title']}: no report while a check fails: {say_check(corrected.blocked[0])}")
         study, weights = corrected.study, content(configure(member["method"]), "weights")
-        entry = replace(study.case.entry, image=member["source"], case=study.view.view.short)
+        entry = replace(study.case.entry, image=str(first_file(member["source"])), case=study.view.view.short)
         study = replace(
             study, case=replace(study.case, entry=entry), folder=place / entry.case, title=member["title"],
             manual=tuple(member.get("manual") or ()), source_sha256=source_digest(member["source"]),

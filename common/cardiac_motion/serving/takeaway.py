@@ -57,10 +57,10 @@ def take(request: Mapping[str, Any]) -> dict[str, Any]:
             raise InputError(f"no report while a check fails: {words} Place the wall, or choose Show anyway")
     study, source = corrected.study, request["source"]
     digest = source_digest(source)
-    name = file_stem(request["title"], study.view.view.short, study_date(source) or today())
+    name = file_stem(request["title"], study.view.view.short, study_date(first_file(source)) or today())
     place = Path(request["folder"]) / name
     with progress.step("report and movie"):
-        entry = replace(study.case.entry, image=source, case=name)
+        entry = replace(study.case.entry, image=str(first_file(source)), case=name)
         study = replace(
             study, case=replace(study.case, entry=entry), folder=place, title=request["title"],
             manual=tuple(request.get("manual") or ()), source_sha256=digest,
@@ -123,6 +123,14 @@ def command(source: str, method: str, edits: Mapping[str, Any], name: str, label
         words.append(f"--contour {name}/contour.nii.gz")
     words.append(f"--roi_margin {WHOLE_SECTOR}")  # as the workbench registers, where a wall may be placed anywhere
     return " ".join([*words, f"--output_dir output/{name}"])
+
+
+def first_file(source: str | Path) -> Path:
+    """The file whose header tells of a cine: itself, or the first of a folder of DICOM files; a folder of pictures has
+    none and is given back.
+    """
+    path = Path(source)
+    return min(path.glob("*.dcm"), default=path) if path.is_dir() else path
 
 
 def today() -> str:

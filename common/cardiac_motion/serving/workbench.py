@@ -105,6 +105,7 @@ def open_cine(request: Request) -> dict[str, Any]:
     progress = Progress(request["folder"], OPENING, int(request.get("frames") or 60), request.get("costs"))
     with progress.step("reading"):
         data = CineCases(request["source"], transform=cine_transforms(square=True, grey=True, still=True))
+        data.entries = [max(data.entries, key=lambda entry: len(entry.get("files", ())))]  # of a folder, the longest
         data.entries[0]["case"] = "case"
         case = data[0]
     progress.frames = len(case.image) + 1

@@ -42,8 +42,8 @@ class Uploads:
         ]
 
     async def upload(self, request: Request) -> Response:
-        """A case of a body: a file, or a folder of pictures (4 bytes, how long the list is; the list of [name, size];
-        the pictures).
+        """A case of a body: a file, or a folder of pictures or of one-frame DICOM files (4 bytes, how long the list is;
+        the list of [name, size]; the files).
         """
         title = request.query_params.get("name", "").replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
         group = request.query_params.get("group") or None
@@ -92,7 +92,7 @@ class Uploads:
             raise Refused(400, f"a folder of pictures has 2 to {MOST_PICTURES} pictures")
         folder.mkdir()
         for k, (name, size) in enumerate(listed):
-            suffix = suffix_of(name, PICTURES, "picture")
+            suffix = suffix_of(name, (*PICTURES, ".dcm"), "picture")
             with open(folder / f"{k:05}{suffix}", "wb") as file:
                 left = size
                 while left:

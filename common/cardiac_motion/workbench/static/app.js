@@ -1,5 +1,5 @@
 // The page: the list of cases, what is measured of the one that is shown, and the steps that change it.
-import { $, ask, css, element, guarded, json, lengthOf, options, plot, post, say, send, state, takenLinks, text, viewName } from "./shared.js";
+import { $, ask, css, element, guarded, json, lengthOf, options, plot, post, quietly, say, send, state, takenLinks, text, viewName } from "./shared.js";
 import * as player from "./player.js";
 import * as compare from "./compare.js";
 import * as study from "./study.js";
@@ -12,10 +12,11 @@ $("who").onchange = () => localStorage.setItem("who", $("who").value);
 // Files and folders that are dropped or chosen. What is shown stays until the first of them can be shown.
 let wanted = null; // what is opened next: a case that is on its way, or one that was clicked
 const upload = guarded(async files => {
-  const { left, first, studyId } = await uploadAll(files, say);
+  const { left, stills, first, studyId } = await uploadAll(files, say);
   if (studyId) wanted = `study=${studyId}`;
   else if (first) wanted = first;
-  say(left ? `${left} file${left > 1 ? "s are" : " is"} of no known kind and ${left > 1 ? "were" : "was"} not taken` : "");
+  say([left && `${left} file${left > 1 ? "s are" : " is"} of no known kind and ${left > 1 ? "were" : "was"} not taken.`,
+    stills && `${stills} file${stills > 1 ? "s hold" : " holds"} one still picture and ${stills > 1 ? "were" : "was"} not taken.`].filter(Boolean).join(" "));
   if (studyId) study.open(studyId);
 });
 $("files").onchange = () => upload([...$("files").files].map(file => ({ file, path: file.name })));
@@ -59,7 +60,7 @@ function entry(one) {
   button.dataset.case = one.id; button.dataset.status = one.status;
   if (one.about) button.append(element("img", { alt: "", src: `/api/cases/${one.id}/shown/thumbnail` }));
   button.append(element("span", {}, one.title, element("div", { className: "sub", textContent: about(one) })));
-  button.onclick = () => { wanted = one.id; open(one.id); };
+  button.onclick = () => { say(""); wanted = one.id; open(one.id); };
   const item = element("div", { role: "listitem" }, button);
   if (one.progress) {
     const { what, share } = one.progress, stop = element("button", { textContent: "Cancel", ariaLabel: `cancel ${what} of ${one.title}` });
@@ -75,7 +76,7 @@ function list({ cases, studies }) {
   $("list").replaceChildren(...Object.entries(groups).flatMap(([name, members]) => {
     if (!studies[name]) return members.map(entry);
     const head = element("button", { className: `case study${state.study?.id === name ? " on" : ""}`, textContent: `Study ${studies[name].title}, ${members.length} cines` });
-    head.dataset.study = name; head.onclick = () => { wanted = `study=${name}`; study.open(name); };
+    head.dataset.study = name; head.onclick = () => { say(""); wanted = `study=${name}`; study.open(name); };
     return [element("div", { role: "listitem" }, head), ...members.reverse().map(one => { const node = entry(one); node.classList.add("member"); return node; })];
   }));
   if (focus) document.querySelector(`[data-case="${focus}"]`)?.focus();
@@ -99,7 +100,7 @@ study.onCase(id => { wanted = id; open(id); });
 const shownOnce = new Set();
 let opening = 0;
 const arrival = { id: null, frame: null }; // where the address says that one was
-const open = guarded(async (name, again = false) => {
+const open = quietly(async (name, again = false) => {
   const turn = ++opening, fresh = name !== state.info?.id, info = await json(`/api/cases/${name}`);
   const kind = info.about?.kind, cine = kind === "cine";
   if (turn !== opening || (again && fresh)) return; // another case was opened meanwhile

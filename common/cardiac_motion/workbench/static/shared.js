@@ -8,9 +8,11 @@ window.workbench = { times, state };
 export const css = name => getComputedStyle(document.documentElement).getPropertyValue(name);
 export const text = (value, digits = 1) => value == null ? "–" : (+value.toFixed(digits) || 0).toFixed(digits).replace("-", "−");
 export const say = words => { $("message").textContent = words || ""; };
-export const guarded = call => async (...given) => {
-  try { say(""); return await call(...given); } catch (error) { say(error.message); }
+const caught = clears => call => async (...given) => {
+  try { if (clears) say(""); return await call(...given); } catch (error) { say(error.message); }
 };
+export const guarded = caught(true); // what a person asks for clears the last message
+export const quietly = caught(false); // what the page does by itself leaves it
 export const viewName = name => (state.settings.views[name] || name || "").replaceAll("_", " ");
 
 export async function ask(path, options = {}) {

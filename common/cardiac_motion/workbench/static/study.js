@@ -1,5 +1,5 @@
 // A study: its apical views on one beat clock, one bull's-eye, the numbers of all views together.
-import { $, element, guarded, json, options, post, say, shownFile, state, takenLinks, text, ask } from "./shared.js";
+import { $, element, guarded, json, options, post, quietly, say, shownFile, state, takenLinks, text, ask } from "./shared.js";
 
 let opened = () => {}, showCase = () => {}, turn = 0, timer = null, phase = 0, seen = "";
 const players = new Map(); // case to { info, blob, offsets, images, canvas, result }
@@ -7,7 +7,7 @@ export const onOpen = call => { opened = call; };
 export const onCase = call => { showCase = call; };
 
 export function close() { clearTimeout(timer); timer = null; state.study = null; players.clear(); $("studypage").hidden = true; }
-export const open = guarded(async name => {
+export const open = quietly(async name => {
   const mine = ++turn;
   const study = await json(`/api/studies/${name}`);
   if (mine !== turn) return;
