@@ -2,8 +2,12 @@
 
 A table ``NAME`` is ``NAME.csv`` (a row a method; the first column names it) with ``NAME.json`` beside it: ``title``,
 ``command``, ``date``, ``commit``, ``machine``, ``selection`` (who chose what, with which data in sight), ``decimals``
-(one number, or one a column), ``best`` (``min``, ``max`` or null: which value of a column is bold) and, where
-a table quotes others, ``sources``. In a page it stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->``;
+(one number, or one a column) and ``best`` (``min``, ``max`` or null: which value of a column is bold). A table of
+others' figures has ``title`` and ``quoted`` instead: where they were published. A table of a benchmark has no CSV:
+``from`` names the ``file`` that the benchmark wrote (relative to the repository), ``rows`` (title: keys to a part of
+the file, joined by dots) and ``columns`` (title: key in that part, or ``[key, factor]``).
+
+In a page a table stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->``;
 ``<!-- table: NAME: COLUMN, COLUMN -->`` takes some columns alone and ``rows=A; B`` after them some rows.
 
 ``python docs/result_tables.py write`` generates all of them and the bundles' ``eval_metrics``; ``check`` fails
@@ -39,9 +43,31 @@ BLOCK = re.compile(r"(<!-- table: ([\w-]+)(?:: ([^>]*?))? -->\n)(.*?)(<!-- end o
 
 def read_table(name: str, folder: Path = RESULTS) -> tuple[list[dict[str, str]], dict[str, Any]]:
     """Return the rows of a table, by column, and what is said of it."""
+    about = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    if "from" in about:
+        return read_benchmark(about["from"]), about
     with open(folder / f"{name}.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return rows, json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    return rows, about
+
+
+def read_benchmark(origin: dict[str, Any], root: Path = ROOT) -> list[dict[str, str]]:
+    """Return the rows of a table that a benchmark wrote as JSON; a value that the file lacks is empty."""
+    results = json.loads((root / origin["file"]).read_text(encoding="utf-8"))
+    rows = []
+    for title, keys in origin["rows"].items():
+        part = results
+        for key in keys.split(".") if keys else ():
+            part = part[key]
+        row = {"method": title}
+        for column, entry in origin["columns"].items():
+            key, factor = entry if isinstance(entry, list) else (entry, 1)
+            value: Any = part
+            for step in key.split("."):
+                value = value.get(step) if isinstance(value, dict) else None
+            row[column] = "" if value is None else f"{value * factor:.10g}"
+        rows.append(row)
+    return rows
 
 
 def format_number(text: str, decimals: int | None) -> str:
@@ -94,6 +120,8 @@ def to_markdown(name: str, columns: str = "", folder: Path = RESULTS) -> str:
 
 def describe_origin(about: dict[str, Any]) -> str:
     """Return the line under a table: what it is, when and on which commit it was measured, and what was chosen."""
+    if "quoted" in about:
+        return f"{about['title']}. Quoted from {about['quoted']}."
     parts = [f"{about['title']}.", f"Measured {about['date']} at `{about['commit']}`, {about['machine']}."]
     return " ".join([*parts, about["selection"]])
 

@@ -11,7 +11,7 @@ from tests.bundles.running import ROOT
 spec = importlib.util.spec_from_file_location("result_tables", ROOT / "docs/result_tables.py")
 tables = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tables)
-NAMES = sorted(path.stem for path in tables.RESULTS.glob("*.csv"))
+NAMES = sorted(path.stem for path in tables.RESULTS.glob("*.json"))
 
 
 @pytest.mark.parametrize("page", tables.list_pages(), ids=lambda page: str(page.relative_to(ROOT)))
@@ -24,6 +24,9 @@ def test_tables_are_as_generated(page):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_table_says_where_it_comes_from(name):
     _, about = tables.read_table(name)
+    if "quoted" in about:
+        assert tables.describe_origin(about).endswith(f"Quoted from {about['quoted']}.")
+        return
     assert {"title", "command", "date", "commit", "machine", "selection"} <= set(about)
     assert re.fullmatch(r"20\d\d-\d\d-\d\d", about["date"]) and re.fullmatch(r"[0-9a-f]{7,40}", about["commit"])
 
@@ -45,6 +48,12 @@ def test_a_table_is_drawn(tmp_path):
     assert whole[5] == "Error, mm. Measured 2026-01-01 at `abcdef0`, two cores. Nothing."
     page = "<!-- table: t: b rows=y -->\nold\n<!-- end of table -->\n"
     assert tables.generate(page, tmp_path).splitlines()[3] == "| y | 3 of 5 |"
+
+
+def test_a_table_of_a_benchmark_is_read(tmp_path):
+    (tmp_path / "b.json").write_text(json.dumps({"x": {"y": {"seconds": 0.25}}}), encoding="utf-8")
+    origin = {"file": "b.json", "rows": {"X": "x.y"}, "columns": {"ms": ["seconds", 1000], "MB": "memory"}}
+    assert tables.read_benchmark(origin, tmp_path) == [{"method": "X", "ms": "250", "MB": ""}]
 
 
 def test_a_changed_number_is_noticed(tmp_path):

@@ -83,4 +83,29 @@ TUTORIALS = Source(
     "another T1 brain scan on the same grid, with the same labels",
     "4077710c372b048c4879db94e6459b57ffff88f7",
 )
-SOURCES = (UNLITEFLOWNET, LITEFLOWNET, DIMETRODON, VOXELMORPH, TUTORIALS)
+VORTICES = Source(
+    "alexlib/OpenOpticalFlow_PIV_v1",
+    tuple(f"I{k}_vortexpair_dt0p0{step}.tif" for step in (3, 5) for k in (1, 2)),
+    "MIT",
+    "particle images of a vortex pair at two time steps",
+    "f5aa9b8c59247291a4a620e4b354bd2a451b0aab",
+)
+CAMUS = Source(
+    "CAMUS_616um",
+    (),
+    "CC BY-NC-SA 4.0",
+    "CAMUS (Leclerc et al. 2019), apical four-chamber frames at end-diastole and end-systole, reduced to 0.616 mm",
+)
+TASK04 = Source(
+    "Task04_Hippocampus",
+    (),
+    "CC BY-SA 4.0",
+    "the Medical Segmentation Decathlon's hippocampi (Simpson et al. 2019), in the layout of the download",
+)
+CHAIRS = Source(
+    "FlyingChairs_release",
+    (),
+    "research only",
+    "FlyingChairs (Dosovitskiy et al. 2015): synthetic scenes with exact flow",
+)
+SOURCES = (UNLITEFLOWNET, LITEFLOWNET, VORTICES, DIMETRODON, VOXELMORPH, TUTORIALS, CAMUS, TASK04, CHAIRS)
