@@ -56,7 +56,7 @@ def draw_pipeline(path: Path) -> None:
     contours = json.loads((case / "contours.json").read_text(encoding="utf-8"))
     frames, beat = read_frames(), summary["beats"][0]
     field = cm.register(cm.read_cine(cm.demo_cine())[:, beat["ed"] + 4 : beat["ed"] + 6]).ddf[0].numpy()
-    figure, axes = plt.subplots(1, 5, figsize=(15, 3.1), width_ratios=[1, 1, 1, 1, 1.25])
+    figure, axes = plt.subplots(1, 5, figsize=(15, 2.7), width_ratios=[1, 1, 1, 1, 1.2])
     for axis in axes[:4]:
         axis.set_axis_off()
     probability = summary["view_probabilities"][summary["view"]]
@@ -105,22 +105,22 @@ def draw_ncc_flow(path: Path) -> None:
         volume = ncc_volume(half[:, 1:], half[:, :1], SEARCH, stride=16)
     row, column = 144, 208  # the lateral wall
     shifts = volume[0, :, row // 32, column // 32].view(2 * SEARCH + 1, 2 * SEARCH + 1).numpy()
-    figure, axes = plt.subplots(1, 5, figsize=(15, 3.1))
+    figure, axes = plt.subplots(1, 5, figsize=(15, 2.7))
     shown = pair[0, :, 20:220, 20:300].numpy()
     for axis, image, title in zip(axes[:2], shown, ("Moving frame", "Fixed frame"), strict=True):
         axis.imshow(image, cmap="gray")
         axis.set_title(title, fontsize=9)
         axis.plot(column - 20, row - 20, "+", color="#ffc20a", ms=12, mew=2)
     extent = (-2 * SEARCH - 1, 2 * SEARCH + 1, 2 * SEARCH + 1, -2 * SEARCH - 1)
-    axes[2].imshow(shifts, cmap="magma", extent=extent)
+    axes[2].imshow(shifts, cmap="magma", extent=extent, aspect="auto")
     axes[2].plot(float(ddf[0, 1, row, column]), float(ddf[0, 0, row, column]), "o", mfc="none", mec="white", ms=10)
     axes[2].set(xlabel="shift of columns, px", ylabel="shift of rows, px")
     axes[2].set_title("Local NCC at + (○: the network's answer)", fontsize=9)
     inner = slice(20, 220), slice(20, 300)
-    parts = ((ddf[0].norm(dim=0)[inner], "Length of the field, px", "viridis"),
-             (deviation[0].norm(dim=0)[inner], "Its standard deviation, px", "cividis"))  # fmt: skip
-    for axis, (values, title, colours) in zip(axes[3:], parts, strict=True):
-        picture = axis.imshow(values.numpy(), cmap=colours)
+    parts = ((ddf[0].norm(dim=0)[inner], "Length of the field, px", "viridis", None),
+             (deviation[0].norm(dim=0)[inner], "Its standard deviation, px", "cividis", 4.0))  # fmt: skip
+    for axis, (values, title, colours, highest) in zip(axes[3:], parts, strict=True):
+        picture = axis.imshow(values.numpy(), cmap=colours, vmax=highest)
         axis.set_title(title, fontsize=9)
         figure.colorbar(picture, ax=axis, fraction=0.035)
     for axis in (*axes[:2], *axes[3:]):
@@ -137,9 +137,9 @@ def draw_similarity(path: Path) -> None:
     for name, title in titles.items():
         values = found[name]
         axis.plot(values["lncc2"], values["epe_mm_per_frame"], "o", ms=8)
-        below = name == "diffeomorphic"
-        axis.annotate(title, (values["lncc2"], values["epe_mm_per_frame"]), xytext=(-6, -14 if below else 8),
-                      textcoords="offset points", ha="right" if values["lncc2"] > 0.85 else "left")  # fmt: skip
+        across, up = {"identity": (9, -4), "motion": (9, -4), "fast": (-4, 14)}.get(name, (-9, -4))
+        axis.annotate(title, (values["lncc2"], values["epe_mm_per_frame"]), xytext=(across, up),
+                      textcoords="offset points", ha="left" if across > 0 else "right")  # fmt: skip
     axis.set(xlabel="LNCC² of warped and fixed frame", ylabel="endpoint error, mm a frame", ylim=(0, 0.75))
     axis.set_title("Simulated cines with artefacts", fontsize=10)
     save(figure, path)
