@@ -21,7 +21,7 @@ def demo_cine() -> str:
     return str(examples.get_path("ybr_color"))
 
 
-class CineCases(Dataset):
+class CineCases(Dataset[CineCase]):
     """Cines as cases: all frame pairs of each, with the mask to register in.
 
     Args:

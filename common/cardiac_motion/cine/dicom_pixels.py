@@ -247,7 +247,7 @@ def _drop_overlay(stack: np.ndarray, layout: Layout, dataset: Any) -> np.ndarray
     overlay = any(tag.group & 0xFF01 == 0x6000 and tag.element == 0x0102 for tag in dataset.keys())
     plane = len(above) == 2 and above[0] == 0 and above[1] > 1 and above[1] & (above[1] - 1) == 0
     if above[-1] and (len(above) == 1 or overlay or plane):
-        return stack & (2**layout.declared_bits - 1)
+        return np.asarray(stack & (2**layout.declared_bits - 1))
     return stack
 
 

@@ -99,14 +99,14 @@ def is_disjoint(a: dict[str, Any], b: dict[str, Any]) -> bool:
     """Whether two regions share no more than their edges."""
     if None in [r[corner] for r in (a, b) for corner in CORNERS]:
         return False
-    return a["x1"] <= b["x0"] or b["x1"] <= a["x0"] or a["y1"] <= b["y0"] or b["y1"] <= a["y0"]
+    return bool(a["x1"] <= b["x0"] or b["x1"] <= a["x0"] or a["y1"] <= b["y0"] or b["y1"] <= a["y0"])
 
 
 def _is_inside(r: dict[str, Any], size: Sequence[int]) -> bool:
     """Whether a region has a place inside the frames; some makers count the last pixel, others the one after it."""
     if None in [r[corner] for corner in CORNERS]:
         return False
-    return 0 <= r["x0"] < r["x1"] <= size[1] and 0 <= r["y0"] < r["y1"] <= size[0]
+    return bool(0 <= r["x0"] < r["x1"] <= size[1] and 0 <= r["y0"] < r["y1"] <= size[0])
 
 
 def _area(r: dict[str, Any]) -> int:
@@ -141,7 +141,8 @@ def dicom_spacing(
         if any(not np.allclose(r["spacing"], largest["spacing"], rtol=0.01) for r in tissue):
             used = millimetres(largest["spacing"])
             notes.append(f"{len(tissue)} image regions differ in spacing: {used} is the largest's.")
-        return largest["spacing"]
+        spacing: tuple[float, float] | None = largest["spacing"]
+        return spacing
     pixel_spacing = Header(dataset, notes).numbers("PixelSpacing", 2)
     if pixel_spacing and min(pixel_spacing) > 0:
         return pixel_spacing[0], pixel_spacing[1]

@@ -66,7 +66,7 @@ def keep_possible(loop: Loop) -> None:
 
 def _depth(loop: Loop) -> float:
     assert loop.spacing is not None
-    return loop.spacing[0] * loop.frames.shape[1]
+    return float(loop.spacing[0] * loop.frames.shape[1])
 
 
 def replace_frame_rate(meta: Mapping[str, Any], frame_rate: float, frames: int) -> dict[str, Any]:
@@ -144,12 +144,12 @@ def _zoom_region(region: Mapping[str, Any], zoom: tuple[float, float]) -> dict[s
 
 def to_file_grid(points: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
     """Points ``[..., 2]`` (row, column) of a squared cine in the pixels of its file."""
-    return (np.asarray(points, dtype=np.float64) + 0.5) / np.asarray(meta.get("zoom", (1.0, 1.0))) - 0.5
+    return np.asarray((np.asarray(points, dtype=np.float64) + 0.5) / np.asarray(meta.get("zoom", (1.0, 1.0))) - 0.5)
 
 
 def from_file_grid(points: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
     """Points ``[..., 2]`` (row, column) in the pixels of the file on the grid of the squared cine."""
-    return (np.asarray(points, dtype=np.float64) + 0.5) * np.asarray(meta.get("zoom", (1.0, 1.0))) - 0.5
+    return np.asarray((np.asarray(points, dtype=np.float64) + 0.5) * np.asarray(meta.get("zoom", (1.0, 1.0))) - 0.5)
 
 
 def file_size(cine: torch.Tensor, meta: Mapping[str, Any]) -> tuple[int, int]:

@@ -120,7 +120,7 @@ def find_marks(mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
     above = mean - ndimage.grey_opening(mean, footprint=disk(THICKEST_MARK))
     core = (spread < STILL) & (mean > BRIGHT_MARK) & (above > MARK_CONTRAST)
     near = (spread < 2 * STILL) & (above > MARK_CONTRAST / 2)
-    return ndimage.binary_propagation(core, mask=near | core)
+    return np.asarray(ndimage.binary_propagation(core, mask=near | core))
 
 
 def traces(brightest: np.ndarray, where: np.ndarray) -> np.ndarray:
@@ -146,9 +146,9 @@ def _piece(mask: np.ndarray) -> np.ndarray:
 
 
 def _density(mask: np.ndarray, size: int) -> np.ndarray:
-    return ndimage.uniform_filter(mask.astype(np.float32), size)
+    return np.asarray(ndimage.uniform_filter(mask.astype(np.float32), size))
 
 
 def _fill_gaps(mask: np.ndarray, radius: int) -> np.ndarray:
     """Close gaps of up to twice the radius and fill what is enclosed."""
-    return ndimage.binary_fill_holes(close_mask(mask, radius) | mask)
+    return np.asarray(ndimage.binary_fill_holes(close_mask(mask, radius) | mask))

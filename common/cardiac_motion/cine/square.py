@@ -54,7 +54,9 @@ class FrameGrid:
             >>> FrameGrid((90, 80), (30, 20), 10.0, 20.0, 2.0).to_frame([0.0, 1.0]).tolist()
             [10.5, 22.5]
         """
-        return (np.asarray(points, dtype=np.float64) + 0.5) * self.step - 0.5 + np.array([self.top, self.left])
+        return np.asarray(
+            (np.asarray(points, dtype=np.float64) + 0.5) * self.step - 0.5 + np.array([self.top, self.left])
+        )
 
     def paste_labels(self, labels: Tensor) -> Tensor:
         """Labels ``[N, *size]`` on the frame's pixels, ``[N, H, W]``: of the cell that a pixel's centre is in, else 0.

@@ -135,7 +135,7 @@ def _find_stream(path: Path, file: BinaryIO) -> int:
 def _grey(frame: Any, channel: FirstChannel) -> np.ndarray:
     name = frame.format.name
     if name in GREY_FORMATS:
-        return frame.to_ndarray(format="gray" if name == "gray" else "gray16le")
+        return np.asarray(frame.to_ndarray(format="gray" if name == "gray" else "gray16le"))
     return channel(frame.to_ndarray(format="rgb24"))
 
 

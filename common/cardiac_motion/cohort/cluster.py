@@ -153,6 +153,6 @@ def size_in_bytes(text: str) -> int:
         InputError: it is no size.
     """
     try:
-        return parse_bytes(text)
+        return int(parse_bytes(text))
     except ValueError as error:
         raise InputError(f"{text}: no size; 4GiB is one") from error

@@ -18,7 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, Future, KilledWorker
+from distributed import Client as Client  # for annotations elsewhere: Dask is imported here alone
+from distributed import Future, KilledWorker
 from tqdm import tqdm
 
 from cardiac_motion.cohort.process import attempt, call_named
@@ -162,8 +163,8 @@ def _run_here(work: Work, names: Sequence[str]) -> Iterator[tuple[str, Outcome]]
 
 def _run_on(client: Client, work: Work, names: Sequence[str], limits: Limits) -> Iterator[tuple[str, Outcome]]:
     """A case a thread of the cluster, and the next one waiting there: few are touched when a worker is lost."""
-    waiting, flying = deque(names), dict[Any, tuple[str, Future]]()
-    done: queue.SimpleQueue[Future] = queue.SimpleQueue()
+    waiting, flying = deque(names), dict[Any, tuple[str, Future[Outcome]]]()
+    done: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
     threads, asked = 0, 0.0
     try:
         client.register_plugin(CaseRunners())
@@ -207,11 +208,12 @@ def _run_on(client: Client, work: Work, names: Sequence[str], limits: Limits) ->
             client.run(stop_runners)
 
 
-def _outcome(future: Future) -> Outcome:
+def _outcome(future: Future[Outcome]) -> Outcome:
     try:
         error = future.exception(timeout=ANSWER)
         if error is None:
-            return future.result(timeout=ANSWER)
+            outcome: Outcome = future.result(timeout=ANSWER)
+            return outcome
     except (OSError, CancelledError, RuntimeError):  # the connection is gone, or the worker that had the answer
         return {"status": "stopped"}
     if isinstance(error, KilledWorker):

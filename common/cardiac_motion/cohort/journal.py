@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cardiac_motion.cohort.bundle import SETTINGS, metrics_of, result
+from cardiac_motion.cohort.bundle import SETTINGS, result
 from cardiac_motion.cohort.engine import Journal
 from cardiac_motion.core import tracking
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.core.tables import finite, statistics
+from cardiac_motion.core.tables import finite, metrics_of, statistics
 from cardiac_motion.core.tracking import Record, rows_of, run_name, versions
 from cardiac_motion.core.whole_files import write_whole
 

@@ -31,7 +31,8 @@ Do = Callable[[str], Any]
 def call_named(make: str, arguments: dict[str, Any]) -> Do:
     """``make(**arguments)``, of a function that is named ``module:function``."""
     module, name = make.split(":")
-    return getattr(importlib.import_module(module), name)(**arguments)
+    do: Do = getattr(importlib.import_module(module), name)(**arguments)
+    return do
 
 
 def attempt(do: Do, name: str) -> dict[str, Any]:

@@ -132,7 +132,8 @@ class Runner:
                     return self._kill("time", f"took longer than {seconds:g} s", taken)
                 if memory and self.seen.memory_info().rss > memory:
                     return self._kill("memory", f"took more than {memory / 2**20:.0f} MiB of memory", taken)
-            return self.connection.recv()
+            answer: dict[str, Any] = self.connection.recv()
+            return answer
         except (EOFError, OSError, psutil.Error):
             if self.stopped:
                 return {"status": "stopped", "reason": "the worker was stopped"}

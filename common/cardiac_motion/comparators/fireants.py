@@ -91,7 +91,7 @@ class FireAnts(ClassicalMethod):
             method.optimize()
             grid = method.get_warp_parameters(method.fixed_images, method.moving_images)["grid"].detach()[0]
         half = (torch.tensor(fixed.shape) - 1) / 2  # the grid is in [-1, 1], its last axis first
-        return (grid.flip(-1) * half).movedim(-1, 0).numpy()[inside]
+        return np.asarray((grid.flip(-1) * half).movedim(-1, 0).numpy()[inside])
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ class IterativeLucasKanade(ClassicalMethod):
 
     def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
         """Return the field ``[d, *S]`` in voxels."""
-        return optical_flow_ilk(
+        field: np.ndarray = optical_flow_ilk(
             fixed,
             moving,
             radius=self.radius,
@@ -40,3 +40,4 @@ class IterativeLucasKanade(ClassicalMethod):
             gaussian=self.gaussian,
             prefilter=self.prefilter,
         )
+        return field

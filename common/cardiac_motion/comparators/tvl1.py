@@ -46,7 +46,7 @@ class TotalVariationFlow(ClassicalMethod):
 
     def register(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
         """Return the field ``[d, *S]`` in voxels."""
-        return optical_flow_tvl1(
+        field: np.ndarray = optical_flow_tvl1(
             fixed,
             moving,
             attachment=self.attachment,
@@ -56,3 +56,4 @@ class TotalVariationFlow(ClassicalMethod):
             tol=self.tolerance,
             prefilter=self.prefilter,
         )
+        return field

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from cardiac_motion.bundle.options import check_files
-from cardiac_motion.cohort.bundle import bundle_work, digest_of
+from cardiac_motion.cohort.bundle import bundle_work
 from cardiac_motion.cohort.engine import Client, ClusterLost, hold_folder, reasons, run_cases
 from cardiac_motion.cohort.runner import Limits
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.run_settings import digest_of
 
 
 @dataclass
@@ -45,7 +46,8 @@ class Method:
 
     def profile(self, name: str) -> list[float] | None:
         """Error along the contour of a finished case, mm, where it has one."""
-        return json.loads((self.folder / name / "summary.json").read_text(encoding="utf-8")).get("profile_mm")
+        summary: dict[str, Any] = json.loads((self.folder / name / "summary.json").read_text(encoding="utf-8"))
+        return summary.get("profile_mm")
 
 
 def methods_of(bundle: Path, output_dir: Path, key: str, variants_file: str = "compare.json") -> list[Method]:

@@ -72,7 +72,7 @@ def values_of(method: Method, metric: str, names: Iterable[str] | None = None) -
 def finite(method: Method, metric: str) -> NDArray[np.float64]:
     """A metric of the cases that have it."""
     values = values_of(method, metric)
-    return values[np.isfinite(values)]
+    return np.asarray(values[np.isfinite(values)])
 
 
 def rows(methods: Sequence[Method]) -> list[dict[str, Any]]:

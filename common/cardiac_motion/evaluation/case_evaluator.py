@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from ignite.engine import EventEnum, Events
@@ -20,7 +20,6 @@ from monai.engines import Evaluator
 from monai.engines.utils import IterationEvents
 from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from cardiac_motion.core.devices import check_device
 from cardiac_motion.core.entry import Case, Keyed
@@ -76,6 +75,16 @@ def _remove_empty(folder: Path) -> None:
         folder.rmdir()
 
 
+class CaseDataset(Protocol):
+    """Cases by their number, and the entries (of a datalist, or made of an input) that they are read from."""
+
+    entries: list[dict[str, Any]]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Any: ...
+
+
 class CaseEvaluator(Evaluator):
     """Takes each case of a data set along its ``process``.
 
@@ -101,7 +110,7 @@ class CaseEvaluator(Evaluator):
     def __init__(
         self,
         device: torch.device | str,
-        dataset: Dataset,
+        dataset: CaseDataset,
         network: nn.Module,
         output_dir: str,
         inferer: Inferer | None = None,
@@ -114,7 +123,7 @@ class CaseEvaluator(Evaluator):
         self.postprocessing = postprocessing
         super().__init__(
             torch.device(device) if isinstance(device, str) else device,
-            range(len(dataset)),  # type: ignore[arg-type]
+            range(len(dataset)),
             val_handlers=val_handlers,
             event_names=[CaseEvents],
             decollate=False,
@@ -129,7 +138,7 @@ class CaseEvaluator(Evaluator):
         """
         raise NotImplementedError
 
-    def register(self, case: Case) -> Any:
+    def register(self, case: Case) -> RegistrationResult:
         """Register the pairs of a case; MONAI's ``FORWARD_COMPLETED`` fires then.
 
         Returns:
@@ -174,7 +183,7 @@ class CaseEvaluator(Evaluator):
         """
         if self.placed and names is None:
             return
-        entries = self.dataset.entries  # type: ignore[attr-defined]
+        entries = self.dataset.entries
         for entry, name in zip(entries, names or case_names(entries, self.output_dir, self.method), strict=True):
             entry["case"] = name
         self.placed = True
@@ -193,7 +202,7 @@ class CaseEvaluator(Evaluator):
             if alone:
                 clear_unfinished(self.output_dir)
             if len(self.data_loader) > 1:  # type: ignore[arg-type]
-                self._progress = ListProgress(self.output_dir, self.dataset.entries)  # type: ignore[attr-defined]
+                self._progress = ListProgress(self.output_dir, self.dataset.entries)
                 self.state.taken = self._progress.take_up()
                 if self.state.taken:
                     left = len(self.data_loader) - len(self.state.taken)  # type: ignore[arg-type]
@@ -239,7 +248,7 @@ class CaseEvaluator(Evaluator):
         self._done: dict[str, list[float]] = {}
 
     def _iteration(self, engine: Any, index: int) -> Any:  # type: ignore[override]
-        entry = self.dataset.entries[index]  # type: ignore[attr-defined]
+        entry = self.dataset.entries[index]
         name = str(entry["case"])
         self.state.output = {"case": name}
         if name in self.state.taken:

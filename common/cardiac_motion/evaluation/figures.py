@@ -162,7 +162,7 @@ def draw_frame(cine: Tensor, points: Tensor, t: int, trail: int, zoom: tuple[flo
         cv2.polylines(picture, [np.ascontiguousarray(way)], False, (255, 190, 60), 1, cv2.LINE_AA, 4)
         cv2.circle(picture, way[-1].tolist(), 24, (70, 230, 120), -1, cv2.LINE_AA, 4)
     even = (picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2)
-    return picture[: even[0], : even[1]]
+    return np.asarray(picture[: even[0], : even[1]])
 
 
 def draw_slices(image: Tensor, labels: Tensor, truth: Tensor | None, path: str | Path, count: int = 5) -> None:

@@ -60,7 +60,7 @@ class RunRecord:
         self.cases: list[dict[str, Any]] = []
         self.parts: dict[str, Any] = {}
         self.files: list[str] = []
-        for name, folder in getattr(engine.state, "taken", {}).items():
+        for name, folder in engine.state.taken.items():
             metrics = metrics_of(summary_of(folder) or {})
             self.parts[name] = rows_of(metrics, len(self.cases), "cases")
             self.cases.append({"case": name, **metrics})
@@ -70,7 +70,7 @@ class RunRecord:
         case = engine.state.output
         name, step = case["case"], len(self.cases)
         self.cases.append({"case": name, **case["metrics"]})
-        if len(engine.dataset) == 1:  # type: ignore[arg-type]
+        if len(engine.dataset) == 1:
             self.parts[name] = rows_of_columns(case.get("pairs") or {}, "pairs")
         else:
             self.parts[name] = rows_of(case["metrics"], step, "cases")
@@ -83,7 +83,7 @@ class RunRecord:
 
     def _end(self, engine: CaseEvaluator) -> None:
         if self.cases:
-            send_or_keep(self.output_dir, self.record(len(engine.dataset), len(engine.state.failed)))  # type: ignore[arg-type]
+            send_or_keep(self.output_dir, self.record(len(engine.dataset), len(engine.state.failed)))
 
     def record(self, count: int, failed: int) -> Record:
         """The record of the cases so far.

@@ -91,7 +91,11 @@ class VolumeEvaluator(CaseEvaluator):
         """The registered atlases of a volume, and its label map ``[*shape]`` uint8 on its own voxels."""
         if isinstance(self.inferer, AtlasSegmentation):
             self.inferer.given = case.entry.atlas
-        result: Segmentation = self.register(case)
+        result = self.register(case)
+        if not isinstance(result, Segmentation):
+            raise TypeError(
+                f"expected an inferer that segments, as AtlasSegmentation does; got {type(self.inferer).__name__}"
+            )
         return result, self.postprocess(case.volume, MetaTensor(result.memberships[0]))[0].to(torch.uint8)
 
 

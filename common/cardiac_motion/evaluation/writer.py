@@ -104,7 +104,7 @@ def write_cine_case(
 
 def warp_cine(cine: MetaTensor, ddf: Tensor) -> MetaTensor:
     """The cine ``[1, T, H, W]`` whose frame t + 1 is frame t warped by its pair's field; frame 0 as it is."""
-    warped = cine.clone()
+    warped: MetaTensor = cine.clone()  # type: ignore[no-untyped-call]
     for t, field in enumerate(ddf):
         warped[0, t + 1] = warp(cine.as_tensor()[None, :, t], field[None])[0, 0]
     return warped

@@ -41,4 +41,5 @@ class Memberships(nn.Module):
         The axes of S must be divisible by 2 to the number of halvings.
         """
         logits = self.unet(image.flatten(0, 1)[:, None])
-        return logits.softmax(1).unflatten(0, image.shape[:2])
+        memberships: Tensor = logits.softmax(1).unflatten(0, image.shape[:2])
+        return memberships

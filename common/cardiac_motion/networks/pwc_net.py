@@ -292,7 +292,8 @@ class PyramidInferer(Inferer):
 
     def __call__(self, inputs: Tensor, network: nn.Module) -> list[Tensor]:  # type: ignore[override]
         """Return the fields ``[B, 2, h, w]``, coarse to fine, of ``inputs [B, 2, H, W]``."""
-        return network(inputs, pyramid=True, **self.options)
+        fields: list[Tensor] = network(inputs, pyramid=True, **self.options)
+        return fields
 
 
 class FeatureInferer(Inferer):

@@ -85,7 +85,7 @@ class RegistrationUNet(nn.Module):
             x = down(x)
         for up in self.decoder:
             x = torch.cat([functional.interpolate(up(x), scale_factor=2.0), skips.pop()], 1)
-        field = self.flow(self.full(x))
+        field: Tensor = self.flow(self.full(x))
         for axis, n in enumerate(size, 2):
             field = field.narrow(axis, 0, n)
         if self.integrates:

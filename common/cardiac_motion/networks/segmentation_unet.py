@@ -54,7 +54,8 @@ class SegmentationUNet(nn.Module):
         skips.pop()
         for level in self.up:
             x = level(torch.cat([functional.interpolate(x, scale_factor=2.0), skips.pop()], 1))
-        return self.out(x)
+        logits: Tensor = self.out(x)
+        return logits
 
 
 def fold_normalisation(network: SegmentationUNet) -> SegmentationUNet:

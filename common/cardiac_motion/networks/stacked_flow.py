@@ -164,21 +164,22 @@ class StackedFlow(nn.Module):
         size = image.shape[2:]
         below, beside = (-n % 64 for n in size)
         pair = functional.pad(image, (0, beside, 0, below), mode="replicate")
-        fields = self.correlation(pair)
+        fields: list[Tensor] = self.correlation(pair)
         for name in ("second", "third"):
             if pyramid and self.stage == ("correlation" if name == "second" else "second"):
                 return fields
             fields = getattr(self, name)(stack_inputs(pair, enlarge(fields[-1], pair)))
         if pyramid and self.stage == "third":
             return fields
-        small = self.small(pair)
+        small: list[Tensor] = self.small(pair)
         if pyramid and self.stage == "small":
             return small
         large_field, small_field = (enlarge(estimates[-1], pair) for estimates in (fields, small))
         both = [x for field in (large_field, small_field) for x in measure_fit(pair, field)]
         choice = torch.cat([pair[:, 1:], *both], 1)
         mean = (large_field + small_field) / 2
-        return (mean + self.fusion(choice))[:, :, : size[0], : size[1]]
+        field: Tensor = mean + self.fusion(choice)
+        return field[:, :, : size[0], : size[1]]
 
 
 def enlarge(field: Tensor, image: Tensor) -> Tensor:

@@ -75,7 +75,8 @@ class ViewClassifier(nn.Module):
         """
         if image.dim() != 4 or image.shape[1] != 1 or min(image.shape[2:]) < 32:
             raise ValueError(f"expected [B, 1, H, W] of at least 32 pixels, got {list(image.shape)}")
-        return self.out(self.features(image)).mean((2, 3))
+        logits: Tensor = self.out(self.features(image)).mean((2, 3))
+        return logits
 
 
 class PReLU(nn.PReLU):

@@ -45,7 +45,7 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
         InputError: the file is missing or cannot be read as weights.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such weights; train them with the bundle's train.json") from error
     except Exception as error:

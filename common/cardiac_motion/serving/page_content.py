@@ -39,7 +39,7 @@ def page_content(corrected: Corrected, method: str) -> dict[str, Any]:
         "beats": list(beats), "segments": segments, "means": measured.means, "intervals": measured.intervals,
         "bullseye": bullseye(values), "warnings": list(study.warnings),
     }  # fmt: skip
-    return finite({
+    content: dict[str, Any] = finite({
         **given,
         "method": method,
         "title": METHODS[method],
@@ -60,6 +60,7 @@ def page_content(corrected: Corrected, method: str) -> dict[str, Any]:
         "spacing": study.case.meta.spacing,
         "times": study.case.meta.frame_times,
     })  # fmt: skip
+    return content
 
 
 def row_of(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,12 +39,13 @@ def combine_study(request: Mapping[str, Any]) -> dict[str, Any]:
     report.studies = [study_view(one.study) for one in measured.values() if not one.blocked]
     result = report.combine({title: " ".join(words) for title, words in blocked.items()})
     present = {study.view.name for study in report.studies}
-    return finite({
+    numbers: dict[str, Any] = finite({
         "gls": result["gls"], "gls_average": result["gls_average"], "interval": result["gls_average_interval"],
         "ejection_fraction": result["ejection_fraction"], "biplane": result["biplane"],
         "bullseye": bullseye(result["segments"]) if present else "", "blocked": blocked,
         "missing": [view.short for name, view in APICAL.items() if name not in present],
     })  # fmt: skip
+    return numbers
 
 
 def _measure(member: Mapping[str, Any]) -> Corrected:

@@ -183,7 +183,7 @@ def sample_field(path: str | Path, volume: MetaTensor) -> NDArray[np.float32]:
     at = torch.einsum("ij,j...->i...", to_common[:3, :3], torch.stack(voxels)) + to_common[:3, 3, None, None, None]
     vectors = sample(load_ddf(path), at[None])[0]
     vectors = vectors - vectors.flatten(1).median(1).values[:, None, None, None]
-    return (vectors.movedim(0, -1).numpy() / volume.pixdim.numpy()).astype("<f4")
+    return np.asarray(vectors.movedim(0, -1).numpy() / volume.pixdim.numpy(), dtype="<f4")
 
 
 def write_shown(folder: Path, name: str, values: NDArray[Any]) -> None:

@@ -138,7 +138,8 @@ class Workers:
             raise Refused(499, "the client is gone")
         if found["status"] != "done":
             raise Refused(STATUS.get(found["status"], 500), found["reason"])
-        return json.loads((Path(request["folder"]) / ANSWER).read_text(encoding="utf-8"))
+        answer: dict[str, Any] = json.loads((Path(request["folder"]) / ANSWER).read_text(encoding="utf-8"))
+        return answer
 
     def _take(self) -> tuple[int, Runner, int]:
         with self.lock:

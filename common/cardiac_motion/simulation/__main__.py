@@ -175,7 +175,8 @@ def _write_pairs(options: argparse.Namespace) -> None:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        drawn: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return drawn
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not readable as JSON ({error})") from None
 

@@ -184,7 +184,7 @@ def _read_recorded() -> NDArray[np.float32]:
 
     frame = pydicom.dcmread(get_path("ybr_color")).pixel_array[0]
     grey = (frame[..., 0] if frame.ndim == 3 else frame).astype(np.float32)
-    return np.minimum(grey[20:205, 40:280] / 140, 1)
+    return np.asarray(np.minimum(grey[20:205, 40:280] / 140, 1))
 
 
 def _clean(name: str, seed: int) -> Simulation:

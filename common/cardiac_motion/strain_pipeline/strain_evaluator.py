@@ -129,10 +129,10 @@ class StrainEvaluator(CaseEvaluator):
         self.listed = choose_best(examine_all(self.dataset, look), self.select_cine)
         print(f"cines (* measured):\n{format_listing(self.listed)}")
         entries = []
-        for entry, cine in zip(self.dataset.entries, self.listed, strict=True):  # type: ignore[attr-defined]
+        for entry, cine in zip(self.dataset.entries, self.listed, strict=True):
             if cine.taken:
                 entries.append({**entry, "assumed_view": cine.view} if cine.why == NAMED else entry)
-        self.dataset.entries = entries  # type: ignore[attr-defined]
+        self.dataset.entries = entries
         self.data_loader = range(len(entries))
         self.state.epoch_length = len(entries)
 
@@ -144,7 +144,7 @@ class StrainEvaluator(CaseEvaluator):
 
     def read_case(self, index: int) -> CineCase:
         """A case as it was read while the study was looked at, or from its file."""
-        looked = self._looked_at(CineEntry.from_dict(self.dataset.entries[index]))  # type: ignore[attr-defined]
+        looked = self._looked_at(CineEntry.from_dict(self.dataset.entries[index]))
         if looked is not None and looked.case is not None:
             return looked.case
         found: CineCase = super().read_case(index)

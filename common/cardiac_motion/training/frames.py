@@ -103,7 +103,7 @@ class FrameAugmentation:
         offset = places - torch.tensor(apex, dtype=torch.float32)
         angle, distance = torch.atan2(offset[..., 1], offset[..., 0]) / half, offset.norm(dim=-1) / depth
         left, right, end = rng.uniform(0.7, 1.1, 3)
-        seen = ((angle >= -left) & (angle <= right) & (distance <= end + 0.1)).float()
+        seen: Tensor = ((angle >= -left) & (angle <= right) & (distance <= end + 0.1)).float()
         if rng.random() < 0.4:
             centre, width = rng.uniform(-0.9, 0.9), rng.uniform(0.05, 0.2)
             shadow = torch.sigmoid((width - (angle - centre).abs()) / (0.2 * width))

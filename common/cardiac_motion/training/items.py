@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import Dataset
 
 
-class RandomItems(Dataset):
+class RandomItems(Dataset[dict[str, torch.Tensor]]):
     """Items drawn from the seed, the epoch and the index alone."""
 
     def __init__(self, length: int, seed: int) -> None:

@@ -69,7 +69,7 @@ def _noise(rng: np.random.Generator) -> NDArray[np.uint8]:
     sigma = float(rng.choice([0.0, 0.7, 1.5, 4.0, 12.0, 25.0]))
     values = ndimage.gaussian_filter(rng.standard_normal((SIZE, SIZE)), sigma) if sigma else rng.random((SIZE,) * 2)
     values = (values - values.min()) / np.ptp(values)
-    return np.round(255 * values ** rng.uniform(0.5, 3)).astype(np.uint8)
+    return np.asarray(np.round(255 * values ** rng.uniform(0.5, 3)), dtype=np.uint8)
 
 
 def _text(rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -22,6 +22,7 @@ from monai.engines import Evaluator, IterationEvents, SupervisedTrainer
 from monai.handlers import CheckpointLoader, ValidationHandler
 from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from cardiac_motion.core.errors import InputError
@@ -112,7 +113,8 @@ class RegistrationTrainer(SupervisedTrainer):
 
     def _begin_epoch(self, engine: Engine) -> None:
         torch.manual_seed((self.seed + 100_003 * self.state.epoch) % 2**63)
-        for part in (getattr(self.loader, name, None) for name in ("dataset", "sampler")):
+        parts = (self.loader.dataset, self.loader.sampler) if isinstance(self.loader, DataLoader) else ()
+        for part in parts:
             if isinstance(part, ChangesByEpoch):
                 part.set_epoch(self.state.epoch)
 
@@ -131,7 +133,8 @@ class RegistrationTrainer(SupervisedTrainer):
         if self.lr_scheduler is not None:
             self.lr_scheduler.step()
         self.fire_event(IterationEvents.MODEL_COMPLETED)
-        return self.state.output
+        output: dict[str, Any] = self.state.output
+        return output
 
 
 class MeanOf(Average):
@@ -196,7 +199,8 @@ class RegistrationValidator(Evaluator):
         self.state.output = {"image": batchdata["image"], "pred": ddf, "loss": loss.item(), **means}
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
         self.fire_event(IterationEvents.MODEL_COMPLETED)
-        return self.state.output
+        output: dict[str, Any] = self.state.output
+        return output
 
 
 def _load(loader: CheckpointLoader, engine: Engine) -> None:

@@ -39,7 +39,7 @@ def task04(dataset_dir: str | Path, download: bool = False) -> Path:
     return inside if inside.is_dir() else here
 
 
-class VolumeCases(Dataset):
+class VolumeCases(Dataset[VolumeCase]):
     """Data set of volumes resampled to the common grid.
 
     Args:

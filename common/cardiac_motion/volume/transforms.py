@@ -134,7 +134,7 @@ def normalise(values: np.ndarray) -> np.ndarray:
     low, high = clipped.min(), clipped.max()
     if high - low <= 0:
         raise InputError("all voxels have the same value; there is nothing to register")
-    return ((clipped - low) / (high - low)).astype(np.float32)
+    return np.asarray((clipped - low) / (high - low), dtype=np.float32)
 
 
 def copy_metadata(values: Tensor, reference: MetaTensor) -> MetaTensor:

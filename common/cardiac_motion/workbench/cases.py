@@ -91,7 +91,7 @@ class CaseFolders:
         """The file of a case."""
         case = self.known[name]
         if self.studies and case.get("study"):
-            return self.studies / case["study"]
+            return self.studies / str(case["study"])
         folder = self.place(name) / "source"
         return folder / "frames" if case["suffix"] == PICTURE_FOLDER else folder / f"image{case['suffix']}"
 

@@ -23,7 +23,7 @@ async def in_thread(call: Callable[..., Any], *args: Any, **values: Any) -> Any:
 
 def user_of(request: Request) -> str:
     """Who asks, as the page says it; for the log."""
-    return request.headers.get("x-who", "")[:60]
+    return str(request.headers.get("x-who", ""))[:60]
 
 
 async def body_of(request: Request) -> dict[str, Any]:

@@ -245,14 +245,17 @@ class _Moment:
         fine = np.linspace(0, 1, _SAMPLES)
         speed, tangent = CubicSpline(fraction, moving)(fine), self._curve(fine, 1)
         through = CubicSpline(fine, speed[:, 1] * tangent[:, 0] - speed[:, 0] * tangent[:, 1]).antiderivative()
-        apex = through(0.5)
-        self.flux = lambda f, order=0: through(f, order) - (apex if order == 0 else 0.0)
+        self._through, self._apex = through, float(through(0.5))
         middle = self._curve(0.75)[1] - self._curve(0.25)[1]
         self.side = float(np.sign(middle))  # 1 where the second side is to the right
         self.gain = float(self.side * (through(1.0) - through(0.0)))
         s, eta = np.meshgrid(np.linspace(-0.02, 1.0, 90), np.linspace(-0.02, 1.02, 50), indexing="ij")
         self._nodes = np.stack([s.ravel(), eta.ravel()], 1)
         self._tree = cKDTree(self.place(*self._nodes.T))
+
+    def flux(self, f: Array, order: int = 0) -> Array:
+        """Through the wall from the apex to the fraction ``f`` of it, mm²/s, or its derivative of that order."""
+        return np.asarray(self._through(f, order) - (0.0 if order else self._apex))
 
     def place(self, s: Array, eta: Array) -> Array:
         """Points [P, 2] in mm."""

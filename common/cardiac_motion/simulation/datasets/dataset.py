@@ -82,7 +82,7 @@ class TemplateSource:
         return replace(template, end_systole=draw_end_systole(template.mesh, rng)) if prior else template
 
 
-class SimulatedPairs(IterableDataset):
+class SimulatedPairs(IterableDataset[dict[str, Tensor]]):
     """An endless stream of simulated pairs, the same for the same seed, epoch and number of workers.
 
     A patient is drawn, then ``pairs`` pairs of its beat; with several workers each draws every n-th patient, so that

@@ -59,7 +59,7 @@ def read_pfm(path: str | Path) -> NDArray[np.float32]:
     return np.ascontiguousarray(stored[::-1], dtype=np.float32)
 
 
-class NaturalPairs(IterableDataset):
+class NaturalPairs(IterableDataset[dict[str, Tensor]]):
     """Pairs of a downloaded data set, in an order shuffled by seed and epoch, over once.
 
     Args:
@@ -126,7 +126,7 @@ class NaturalPairs(IterableDataset):
         return _item(whole["image"][crop], whole["ddf"][crop])
 
 
-class ProceduralPairs(IterableDataset):
+class ProceduralPairs(IterableDataset[dict[str, Tensor]]):
     """Textured shapes before a textured ground, each under its own affine motion; endless unless ``length`` is given.
 
     Args:
@@ -188,7 +188,7 @@ class _Layer:
     ) -> None:
         self._ground = ground
         size = min(shape)
-        self._centre = torch.as_tensor(rng.uniform(0, 1, 2) * shape)
+        self._centre: Tensor = torch.as_tensor(rng.uniform(0, 1, 2) * shape)
         self._radius = float(rng.uniform(0.06, 0.22) * size)
         harmonics = np.arange(2, 7)
         self._waves = rng.normal(0, 0.35, (2, len(harmonics))) / harmonics
@@ -196,15 +196,16 @@ class _Layer:
         scale, turn = 1 + rng.normal(0, 0.02), rng.normal(0, 0.03)
         shear = rng.normal(0, 0.01, (2, 2))
         turned = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-        self._affine = torch.as_tensor(scale * turned @ (np.eye(2) + shear))
-        self._shift = torch.as_tensor(rng.normal(0, displacement * (0.5 if ground else 1.0), 2))
+        self._affine: Tensor = torch.as_tensor(scale * turned @ (np.eye(2) + shear))
+        self._shift: Tensor = torch.as_tensor(rng.normal(0, displacement * (0.5 if ground else 1.0), 2))
 
     def forward(self, points: Tensor) -> Tensor:
         """Where points [..., 2] of the fixed image are in the moving one."""
         return (points - self._centre) @ self._affine.T + self._centre + self._shift
 
     def _invert(self, points: Tensor) -> Tensor:
-        return (points - self._centre - self._shift) @ torch.linalg.inv(self._affine).T + self._centre
+        back: Tensor = torch.linalg.inv(self._affine)
+        return (points - self._centre - self._shift) @ back.T + self._centre
 
     def paint(self, grid: Tensor, moved: bool) -> tuple[Tensor, Tensor]:
         """Grey values and opacity [H, W] of the layer in the fixed or in the moving image."""

@@ -249,7 +249,7 @@ def map_arrays(path: Path) -> dict[str, np.ndarray]:
             with archive.open(member) as stream:
                 version = np.lib.format.read_magic(stream)
                 read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shape, _, dtype = read(stream)
+                shape, _, dtype = read(stream)  # type: ignore[no-untyped-call]
                 start += stream.tell()
             stop = start + math.prod(shape) * dtype.itemsize
             arrays[member.filename.removesuffix(".npy")] = whole[start:stop].view(dtype).reshape(shape)

@@ -26,7 +26,7 @@ def read_recipe(datalist: str | Path) -> dict[str, Any]:
         InputError: no such file, or no recipe in it.
     """
     try:
-        recipe = json.loads(Path(datalist).read_text(encoding="utf-8"))["recipe"]
+        recipe: dict[str, Any] = json.loads(Path(datalist).read_text(encoding="utf-8"))["recipe"]
         missing = {"seed", "frames", "count", "templates", "folds"} - set(recipe)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{datalist}: no list with a recipe ({type(error).__name__}: {error})") from None

@@ -61,7 +61,7 @@ class Canvas:
 
     def place(self, local: Array) -> Array:
         """Points [n, 2] of the pose in mm from the probe."""
-        return local @ self._axes + self.origin
+        return np.asarray(local @ self._axes + self.origin)
 
     def fill(self, inside: NDArray[np.bool_], level: float) -> None:
         """Paint the pixels [H * W] that are inside."""
@@ -101,4 +101,4 @@ class Canvas:
         rows = ndimage.gaussian_filter(rng.standard_normal(self.level.shape), [0.6 / _STEP, 3 / _STEP])
         rows *= 1.5 / rows.std()
         level = smooth + patches + rows + 0.7 * np.minimum(facing, 12.0)
-        return (10 ** (np.minimum(level, 0.0) / 20)).astype(np.float32)
+        return np.asarray(10 ** (np.minimum(level, 0.0) / 20), dtype=np.float32)

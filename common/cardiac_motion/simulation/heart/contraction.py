@@ -44,7 +44,7 @@ def time_course(times: Array, heart_rate: float) -> Array:
     filling = closing + left * np.array([0.12, 0.40, 0.72, 0.95, 1.0])
     knots = np.concatenate([[0.0, opening, opening + 0.4 * (closing - opening), closing], filling])
     values = np.array([0.0, 0.04, 0.62, 1.0, 0.97, 0.33, 0.27, 0.0, 0.0])
-    return PchipInterpolator(knots, values)(np.mod(times, period))
+    return np.asarray(PchipInterpolator(knots, values)(np.mod(times, period)))
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def contour_length(points: Array, closed: bool = False) -> Array:
     """Length [...] of polylines [..., n, 2]."""
     if closed:
         points = np.concatenate([points, points[..., :1, :]], axis=-2)
-    return np.linalg.norm(np.diff(points, axis=-2), axis=-1).sum(-1)
+    return np.asarray(np.linalg.norm(np.diff(points, axis=-2), axis=-1).sum(-1))
 
 
 def contract(mesh: Mesh, inner: float = 0.72, outer: float = 0.94, along: float = 0.85) -> Array:

@@ -109,7 +109,7 @@ class Motion:
         centre = start.mean(0)
         angle = self._angle * course
         turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], -1).reshape(-1, 2, 2)
-        return (nodes - centre) @ turn.transpose(0, 2, 1) + centre + self._shift * course[:, None, None]
+        return np.asarray((nodes - centre) @ turn.transpose(0, 2, 1) + centre + self._shift * course[:, None, None])
 
     def contours(self, times: Array) -> tuple[Array, Array]:
         """Inner and outer contour, [T, columns, 2] each, in mm at ``times`` [T] in s."""

@@ -145,7 +145,7 @@ def outer_contour(inner: Array, thickness: float, apex: float = 0.75) -> Array:
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     outward = np.sign((normal * (inner - inner[[0, -1]].mean(0))).sum(-1).mean())
     place = np.abs(np.linspace(-1, 1, len(inner)))[:, None]
-    return inner + outward * thickness * (apex + (1 - apex) * np.minimum(1, 1.6 * place)) * normal
+    return np.asarray(inner + outward * thickness * (apex + (1 - apex) * np.minimum(1, 1.6 * place)) * normal)
 
 
 def wall_area(inner: Array, outer: Array) -> float:
@@ -209,7 +209,7 @@ def draw_end_systole(mesh: Mesh, rng: np.random.Generator, prior: Prior | None =
         else:
             high = factor
     shares = np.linspace(0, 1, mesh.layers)[None, :, None]
-    return (moved[:, None] + shares * 0.5 * (low + high) * ray[:, None]).reshape(-1, 2)
+    return np.asarray((moved[:, None] + shares * 0.5 * (low + high) * ray[:, None]).reshape(-1, 2))
 
 
 def shortening(pairs: Sequence[Array] | Array) -> Array:

@@ -124,7 +124,7 @@ class Probe:
         band = self.bandwidth / 100
         power = math.log(126) / math.log(2 / band)
         ratio = np.abs(frequency / self.frequency - 1) / (band / 2 / math.log(2) ** (1 / power))
-        return np.abs(pulse) * np.exp(-(ratio**power))
+        return np.asarray(np.abs(pulse) * np.exp(-(ratio**power)))
 
     def replace(self, **changes: Any) -> Probe:
         """The same probe with other settings."""
@@ -195,7 +195,8 @@ class Scanner:
     @cached_property
     def sines(self) -> Tensor:
         """Of the echoes' columns, twice as fine as the grid's so that the envelope can be interpolated."""
-        return self._first_sine + torch.arange(2 * self.shape[1], device=self.device) * (self._sine_step / 2)
+        sines: Tensor = self._first_sine + torch.arange(2 * self.shape[1], device=self.device) * (self._sine_step / 2)
+        return sines
 
     def _transfer(self) -> tuple[Tensor, Tensor]:
         """Transfer functions along r [R, 1] and along u at each depth [R, U], of unit mean power."""
@@ -229,11 +230,12 @@ class Scanner:
 
         A diverging wave comes from a virtual source behind the probe.
         """
-        distance = points.norm(dim=-1)
+        distance: Tensor = points.norm(dim=-1)
         if self.probe.focus is not None:
             return 2 * distance
         behind = self.probe.aperture / 2 / math.tan(self.probe.half_angle)
-        return distance + (points + points.new_tensor([behind, 0.0])).norm(dim=-1) - behind
+        back: Tensor = (points + points.new_tensor([behind, 0.0])).norm(dim=-1)
+        return distance + back - behind
 
     def splat(self, points: Tensor, amplitudes: Tensor, paths: Tensor | None = None) -> Tensor:
         """Scatterers added up on the polar grid, with their phase.
@@ -279,7 +281,8 @@ class Scanner:
         fine = spectrum.new_zeros(*spectrum.shape[:2], 2 * columns)
         fine[..., : columns - half] = spectrum[..., : columns - half]
         fine[..., -half:] = spectrum[..., columns - half :]
-        return torch.fft.ifft(fine, dim=2) * 2
+        echoes: Tensor = torch.fft.ifft(fine, dim=2) * 2
+        return echoes
 
     def echoes(self, points: Tensor, amplitudes: Tensor, density: float, paths: Tensor | None = None) -> Tensor:
         """Complex echoes of frames.
@@ -310,7 +313,9 @@ class Scanner:
         generator = torch.Generator(self.device).manual_seed(
             int(np.random.SeedSequence([seed, frame]).generate_state(1)[0])
         )
-        return torch.view_as_complex(torch.randn(*self.shape, 2, generator=generator, device=self.device)) * 0.5**0.5
+        parts = torch.randn(*self.shape, 2, generator=generator, device=self.device)
+        noise: Tensor = torch.view_as_complex(parts) * 0.5**0.5
+        return noise
 
     @cached_property
     def _gain_map(self) -> Tensor:

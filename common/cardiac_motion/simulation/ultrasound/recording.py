@@ -134,7 +134,7 @@ def _unit(picture: np.ndarray) -> np.ndarray:
 
 
 def _jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
-    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
 
 
 @dataclass(frozen=True)

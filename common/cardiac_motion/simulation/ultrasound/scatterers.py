@@ -140,7 +140,8 @@ class Scatterers:
         return torch.stack([distance * angle.cos(), distance * angle.sin()], dim=1)
 
     def _is_near_sector(self, places: Tensor) -> Tensor:
-        distance, angle = places.norm(dim=-1), torch.atan2(places[..., 1], places[..., 0])
+        distance: Tensor = places.norm(dim=-1)
+        angle = torch.atan2(places[..., 1], places[..., 0])
         return (distance < self._depth + _MARGIN) & (angle.abs() < self._half_angle + math.radians(_MARGIN / 5))
 
     def _brightness(self, brightness: Tensor, grid: ImageGrid, places: Tensor) -> Tensor:

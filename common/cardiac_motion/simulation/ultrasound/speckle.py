@@ -54,7 +54,7 @@ class BodyMotion:
     def _affine(self, phase: float) -> np.ndarray:
         c, s = math.cos(phase * self.turn), math.sin(phase * self.turn)
         a, d = (math.exp(phase * x) for x in self.stretch)
-        return np.array([[c, -s], [s, c]]) @ np.array([[a, phase * self.shear], [0.0, d]])
+        return np.asarray(np.array([[c, -s], [s, c]]) @ np.array([[a, phase * self.shear], [0.0, d]]))
 
     def _ends(self, points: Tensor, phase: float) -> tuple[Tensor, Tensor]:
         centre, velocity = points.new_tensor(self.centre), points.new_tensor(self.velocity)
@@ -117,7 +117,7 @@ class TexturedBody:
             c, s = math.cos(self.angle), math.sin(self.angle)
             along, across = c * gap[..., 0] + s * gap[..., 1], c * gap[..., 1] - s * gap[..., 0]
             return (along.abs() <= self.outer) & (across.abs() <= self.inner)
-        distance = gap.norm(dim=-1)
+        distance: Tensor = gap.norm(dim=-1)
         return (distance <= self.outer) & (distance >= self.inner)
 
 
@@ -307,4 +307,4 @@ def draw_speckle(
 
 def _swing(rng: np.random.Generator, frames: int) -> np.ndarray:
     phase = 2 * math.pi * (rng.random() + np.arange(frames) / rng.uniform(10, 40))
-    return (np.sin(phase) - np.sin(phase[0])) * rng.uniform(2, 5)
+    return np.asarray((np.sin(phase) - np.sin(phase[0])) * rng.uniform(2, 5))

@@ -16,12 +16,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from cardiac_motion.cine.cine_case import CineCase, CineEntry
 from cardiac_motion.core.bars import show_case_bar
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.evaluation.case_evaluator import CaseDataset
 from cardiac_motion.strain_pipeline.quality.checks import Gate
 from cardiac_motion.strain_pipeline.quality.orientation import Segment, orient_segmentation, plausible_share
 from cardiac_motion.strain_pipeline.quality.view import decide_view, energy_check
@@ -140,11 +140,11 @@ def examine(
     return listed
 
 
-def examine_all(dataset: Dataset, look: Callable[[CineCase], Listed]) -> list[Listed]:
+def examine_all(dataset: CaseDataset, look: Callable[[CineCase], Listed]) -> list[Listed]:
     """All cines of a data set, looked at; what can't be read is listed with its reason."""
     found = []
-    for index in tqdm(range(len(dataset)), unit="cine", desc="looking at the study", mininterval=1):  # type: ignore[arg-type]
-        entry = dataset.entries[index]  # type: ignore[attr-defined]
+    for index in tqdm(range(len(dataset)), unit="cine", desc="looking at the study", mininterval=1):
+        entry = dataset.entries[index]
         try:
             with show_case_bar(str(entry["case"]), {}, hidden=True):
                 found.append(look(dataset[index]))

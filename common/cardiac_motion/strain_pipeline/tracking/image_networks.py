@@ -267,8 +267,7 @@ def _prepare(cine: Tensor, size: int, chosen: NDArray[np.int64] | None = None) -
     """The squares ``[n, 1, size, size]`` of a cine's sector in all frames, or the ``chosen`` ones; where they lie."""
     if cine.dim() != 3 or not len(cine):
         raise ValueError(f"expected a cine [T, H, W], got {tuple(cine.shape)}")
-    frames = cine.detach().float().cpu()
-    frames = frames.as_tensor() if hasattr(frames, "as_tensor") else frames
+    frames = cine.detach().float().cpu().as_subclass(Tensor)
     known = frame_statistics(frames[None])
     square = FrameSquare.from_mask(sector_mask(frames[None], 0, still=True, statistics=known), size)
     sector = sector_mask(frames[None], still=True, statistics=known)

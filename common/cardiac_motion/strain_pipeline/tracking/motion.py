@@ -198,7 +198,7 @@ def smooth_lines(lines: Array, sigma: float) -> Array:
         return lines
     margin = min(math.ceil(4 * sigma), lines.shape[2] - 1)
     padded = np.pad(lines, ((0, 0), (0, 0), (margin, margin), (0, 0)), mode="reflect", reflect_type="odd")
-    return ndimage.gaussian_filter1d(padded, sigma, axis=2)[:, :, margin:-margin]
+    return np.asarray(ndimage.gaussian_filter1d(padded, sigma, axis=2)[:, :, margin:-margin])
 
 
 def box_around(path: Tensor, radius: int, size: Sequence[int]) -> tuple[slice, slice]:
