@@ -25,7 +25,9 @@ def test_each_has_its_files_and_registers_pairs(name):
             merged |= json.loads(path.read_text(encoding="utf-8"))
         assert {"network", INFERER[dimensions], "device", "seed"} <= set(merged)
         reader = json.dumps(merged["preprocessing"])
-        assert ("ReadCined" in reader) == (dimensions == 2) and ("ReadVolumed" in reader) == (dimensions == 3)
+        assert ("cine_transforms" in reader) == (dimensions == 2) and ("volume_transforms" in reader) == (
+            dimensions == 3
+        )
 
 
 def test_every_bundle_that_registers_has_a_method():

@@ -80,9 +80,22 @@ def test_a_training_has_the_optional_parts_of_a_validation(file):
 
 
 @pytest.mark.parametrize("name", BUNDLES)
-def test_entries_may_be_given_as_data(name):
-    dataset = json.loads((ROOT / "bundles" / name / "configs/inference.json").read_text(encoding="utf-8"))["dataset"]
-    assert dataset["data"] is None
+def test_entries_may_be_given_as_data_and_reach_the_evaluator_by_the_loader(name):
+    content = json.loads((ROOT / "bundles" / name / "configs/inference.json").read_text(encoding="utf-8"))
+    assert content["dataset"]["data"] is None and content["dataset"]["transform"] == "@preprocessing"
+    assert content["dataloader"]["dataset"] == "@dataset"
+    evaluator = content["evaluator"]
+    wanted = {"val_data_loader": "@dataloader", "postprocessing": "@postprocessing", "val_handlers": "@handlers"}
+    assert {key: evaluator[key] for key in wanted} == wanted
+
+
+def test_the_parts_that_bundles_share_are_written_once():
+    """``preprocessing``, ``postprocessing`` and ``handlers`` are functions of the package, by a line in each bundle."""
+    for key, most in (("preprocessing", 2), ("postprocessing", 2), ("handlers", 1)):
+        blocks = [
+            json.loads(path.read_text(encoding="utf-8")).get(key) for path in ROOT.glob("bundles/*/configs/*.json")
+        ]
+        assert len({block["_target_"] for block in blocks if block is not None}) == most
 
 
 @with_weights

@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from cardiac_motion.cine.cases import CineCases
 from cardiac_motion.evaluation.cine import CineEvaluator
@@ -19,6 +20,7 @@ class Still(nn.Module):
 
 def evaluator(folder, names=("a", "b"), handlers=(), **settings):
     dataset = CineCases([str(folder / f"{name}.nii.gz") for name in names])
+    loader = DataLoader(dataset, batch_size=None)
     given = {
         "device": "cpu",
         "inferer": PairwiseInferer(progress=False),
@@ -27,5 +29,9 @@ def evaluator(folder, names=("a", "b"), handlers=(), **settings):
         **settings,
     }
     return CineEvaluator(
-        dataset=dataset, network=Still(), output_dir=str(folder / "out"), val_handlers=handlers, **given | settings
+        val_data_loader=loader,
+        network=Still(),
+        output_dir=str(folder / "out"),
+        val_handlers=handlers,
+        **given | settings,
     )

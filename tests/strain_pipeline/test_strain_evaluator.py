@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from cardiac_motion.cine.cine_case import CineEntry
 from cardiac_motion.core.errors import InputError
@@ -60,8 +61,9 @@ def evaluator(heart, tmp_path):  # noqa: F811
         settings.setdefault("save_figures", False)
         settings.setdefault("measures", StrainMeasures(min_lncc2=-1.0))
         settings.setdefault("inferer", PairwiseInferer(batch_size=7, progress=False))
+        loader = DataLoader(dataset or Cases(heart[0]), batch_size=None)
         return StrainEvaluator(
-            device="cpu", dataset=dataset or Cases(heart[0]), network=Known(), output_dir=str(tmp_path / "out"),
+            device="cpu", val_data_loader=loader, network=Known(), output_dir=str(tmp_path / "out"),
             classify=classify or (lambda frames: LIKELY), segment=segment, **settings,
         )  # fmt: skip
 

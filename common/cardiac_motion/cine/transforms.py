@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose, MapTransform, Transform
+from monai.transforms import Compose, EnsureTyped, MapTransform, Transform
 
 from cardiac_motion.cine.cine_case import CineCase, CineEntry
 from cardiac_motion.cine.labels import read_labels, read_mask
@@ -189,13 +189,27 @@ class ToCineCase(Transform):
 
 
 def cine_transforms(max_frames: int = 0, square: bool = False, grey: bool = False, still: bool = False) -> Compose:
-    """The chain as the bundles have it.
+    """Return the ``preprocessing`` of the bundles that register cines.
 
     Args:
         max_frames: as in ``ReadCined``.
         square: with ``SquarePixelsd``.
         grey: with ``GreyScaled``.
         still: as in ``SectorMaskd``.
+
+    Examples:
+        >>> [type(step).__name__ for step in cine_transforms().transforms]
+        ['ReadCined', 'SectorMaskd', 'FramePairsd', 'BloodPoold', 'ToCineCase']
     """
     before = [ReadCined(max_frames), *([GreyScaled()] if grey else []), *([SquarePixelsd()] if square else [])]
     return Compose([*before, SectorMaskd(still), FramePairsd(), BloodPoold(), ToCineCase()])
+
+
+def field_transforms() -> Compose:
+    """Return the ``postprocessing`` of the same bundles: the fields ``pred`` in float32 on the CPU.
+
+    Examples:
+        >>> field_transforms()({"pred": torch.zeros(1, 2, 4, 4, dtype=torch.float64)})["pred"].dtype
+        torch.float32
+    """
+    return Compose([EnsureTyped("pred", device=torch.device("cpu"), dtype=torch.float32, track_meta=False)])

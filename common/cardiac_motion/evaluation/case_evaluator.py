@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 import torch
 from ignite.engine import EventEnum, Events
@@ -20,6 +20,7 @@ from monai.engines import Evaluator
 from monai.engines.utils import IterationEvents
 from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from cardiac_motion.core.devices import check_device
 from cardiac_motion.core.entry import Case, Keyed
@@ -94,7 +95,8 @@ class CaseEvaluator(Evaluator):
 
     Args:
         device: where the network runs.
-        dataset: gives cases; its ``entries`` are those of a list.
+        val_data_loader: of a data set of cases whose ``entries`` are those of a list. Its sampler gives the numbers of
+            the cases in their order; each is read when its turn comes: one that can't be does not end the list.
         network: under the contract ``image [B, 2, *S]`` to ``ddf [B, d, *S]``.
         inferer: a ``RegistrationInferer``, or one of MONAI's.
         output_dir: where the results go; before anything is computed each case gets a folder there that is no input
@@ -110,7 +112,7 @@ class CaseEvaluator(Evaluator):
     def __init__(
         self,
         device: torch.device | str,
-        dataset: CaseDataset,
+        val_data_loader: DataLoader[Any],
         network: nn.Module,
         output_dir: str,
         inferer: Inferer | None = None,
@@ -118,12 +120,13 @@ class CaseEvaluator(Evaluator):
         val_handlers: Sequence[Any] | None = None,
     ) -> None:
         check_device(device)
-        self.dataset, self.output_dir, self.placed = dataset, Path(output_dir), False
+        self.loader, self.output_dir, self.placed = val_data_loader, Path(output_dir), False
+        self.dataset = cast(CaseDataset, val_data_loader.dataset)
         self.inferer = inferer or SimpleInferer()
         self.postprocessing = postprocessing
         super().__init__(
             torch.device(device) if isinstance(device, str) else device,
-            range(len(dataset)),
+            list(val_data_loader.sampler),
             val_handlers=val_handlers,
             event_names=[CaseEvents],
             decollate=False,

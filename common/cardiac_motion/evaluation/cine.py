@@ -41,7 +41,7 @@ class CineEvaluator(CaseEvaluator):
     """Registers all frame pairs of each cine, measures the fields, and writes them.
 
     Args:
-        device, dataset, network, output_dir, inferer, postprocessing, val_handlers: as in ``CaseEvaluator``.
+        device, val_data_loader, network, output_dir, inferer, postprocessing, val_handlers: as in ``CaseEvaluator``.
         method: name that ``summary.json`` carries.
         contour, ed, es: as ``track_contour`` takes them.
         wall_motion: where a contour gives the wall, how it moves (``registration.wall_motion``).

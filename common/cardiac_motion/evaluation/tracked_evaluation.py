@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from cardiac_motion.core.tables import metrics_of, statistics
 from cardiac_motion.core.tracking import Record, rows_of, rows_of_columns, run_name, send_or_keep, versions
 from cardiac_motion.core.whole_files import summary_of
 from cardiac_motion.evaluation.case_evaluator import CaseEvaluator, CaseEvents
+from cardiac_motion.evaluation.writer import MetricsTable
 
 TABLES = ("metrics.csv", "pairs.csv", "summary.json")
 
@@ -116,3 +117,27 @@ def list_name(params: Mapping[str, Any], count: int) -> str:
     datalist = params.get("datalist")
     named = f"{Path(str(datalist)).stem} {params.get('fold') or ''}".strip() + ", " if datalist else ""
     return f"{named}{count} cases"
+
+
+def make_handlers(
+    *,
+    preset: str,
+    experiment: str,
+    params: Mapping[str, Any],
+    enabled: bool = True,
+    method: str | None = None,
+    before: Sequence[Any] = (),
+) -> list[Any]:
+    """Return the ``handlers`` of a bundle that runs cases: its tables, and its record for MLflow.
+
+    Args:
+        preset, experiment, params, enabled, method: as in ``RunRecord``.
+        before: handlers that come before these.
+
+    Examples:
+        >>> handlers = make_handlers(preset="fast", experiment="cines", params={"radius": 4}, enabled=False)
+        >>> [type(handler).__name__ for handler in handlers]
+        ['MetricsTable', 'RunRecord']
+    """
+    record = RunRecord(method=method, preset=preset, experiment=experiment, params=params, enabled=enabled)
+    return [*before, MetricsTable(), record]

@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import AsDiscreted, Compose, Invertd
+from monai.transforms import Compose, Invertd
 from torch import Tensor
 
 from cardiac_motion.core.memory import peak_memory
@@ -24,6 +24,7 @@ from cardiac_motion.fields.field_files import save_volume_ddf
 from cardiac_motion.fields.regularity import folding_fraction, log_jacobian_sd
 from cardiac_motion.registration.atlas import AtlasSegmentation, Segmentation
 from cardiac_motion.registration.overlap import segmentation_scores
+from cardiac_motion.volume.transforms import label_transforms
 from cardiac_motion.volume.volume_case import LABELS, VolumeCase
 
 
@@ -54,8 +55,8 @@ class VolumeEvaluator(CaseEvaluator):
     """Segments each volume by registered atlases, measures the segmentation, and writes it.
 
     Args:
-        device, dataset, network, output_dir, inferer, postprocessing, val_handlers: as in ``CaseEvaluator``. The
-            inferer is an ``AtlasSegmentation``; its memberships are postprocessed to labels on the file's voxels.
+        device, val_data_loader, network, output_dir, inferer, postprocessing, val_handlers: as in ``CaseEvaluator``.
+            The inferer is an ``AtlasSegmentation``; its memberships are postprocessed to labels on the file's voxels.
         method: name that ``summary.json`` carries.
         save_fields, save_figures, save_warped: which files are wanted beside ``segmentation.nii.gz`` and
             ``summary.json``.
@@ -75,8 +76,9 @@ class VolumeEvaluator(CaseEvaluator):
         super().__init__(**shared)
         if save_figures:
             check_figures()
-        self.back = Invertd("pred", self.dataset.transform, orig_keys="image", nearest_interp=False)  # type: ignore[attr-defined]
-        self.postprocessing = self.postprocessing or Compose([self.back, AsDiscreted("pred", argmax=True)])
+        preprocessing: Compose = self.dataset.transform  # type: ignore[attr-defined]
+        self.back = Invertd("pred", preprocessing, orig_keys="image", nearest_interp=False)
+        self.postprocessing = self.postprocessing or label_transforms(preprocessing)
 
     def process(self, case: VolumeCase) -> VolumeReport:
         """From a volume to its labels, scores, and files."""

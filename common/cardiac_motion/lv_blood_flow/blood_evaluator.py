@@ -48,7 +48,7 @@ class BloodEvaluator(CaseEvaluator):
     """Measures the blood flow of each cine, and writes it.
 
     Args:
-        device, dataset, network, output_dir, inferer, val_handlers: as in ``CaseEvaluator``.
+        device, val_data_loader, network, output_dir, inferer, val_handlers: as in ``CaseEvaluator``.
         method: name that ``summary.json`` carries.
         segmentation: weights of a ``SegmentationUNet``, which finds the pool of a cine that comes without one.
         time_sigma: Gaussian in pairs over the fields' time, as a flow goes on from one pair to the next; 0 for none.

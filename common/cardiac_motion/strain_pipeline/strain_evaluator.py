@@ -53,7 +53,7 @@ class StrainEvaluator(CaseEvaluator):
     """Measures the strain of each cine, and writes its report.
 
     Args:
-        device, dataset, network, output_dir, inferer, postprocessing, val_handlers: as in ``CaseEvaluator``.
+        device, val_data_loader, network, output_dir, inferer, postprocessing, val_handlers: as in ``CaseEvaluator``.
         classify: view classifier, from ``cine [T, H, W]`` to ``ViewProbabilities``.
         segment: ``cine [T, H, W]`` to memberships ``[T, 4, H, W]`` of background, cavity, myocardium, left atrium.
         measures: what is measured of the tracked wall.
@@ -133,7 +133,7 @@ class StrainEvaluator(CaseEvaluator):
             if cine.taken:
                 entries.append({**entry, "assumed_view": cine.view} if cine.why == NAMED else entry)
         self.dataset.entries = entries
-        self.data_loader = range(len(entries))
+        self.data_loader = list(self.loader.sampler)
         self.state.epoch_length = len(entries)
 
     def _keep(self, looked: Looked) -> None:

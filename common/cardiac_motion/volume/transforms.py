@@ -9,14 +9,24 @@ MetaTensors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import Compose, MapTransform, Orientation, Orientationd, ResizeWithPadOrCropd, Spacingd, Transform
+from monai.transforms import (
+    AsDiscreted,
+    Compose,
+    Invertd,
+    MapTransform,
+    Orientation,
+    Orientationd,
+    ResizeWithPadOrCropd,
+    Spacingd,
+    Transform,
+)
 from nibabel.orientations import io_orientation
 from torch import Tensor
 
@@ -199,10 +209,32 @@ def to_common_grid(
     ]
 
 
-def volume_transforms(size: Sequence[int] = SIZE, labelled: bool = False) -> Callable[[dict[str, Any]], VolumeCase]:
-    """Return the bundles' preprocessing; ``size`` and ``labelled`` as in ``ReadVolumed``."""
+def volume_transforms(size: Sequence[int] = SIZE, labelled: bool = False) -> Compose:
+    """Return the ``preprocessing`` of the bundles that segment volumes by atlases.
+
+    Args:
+        size, labelled: as in ``ReadVolumed``.
+
+    Examples:
+        >>> [type(step).__name__ for step in volume_transforms().transforms][-2:]
+        ['ResizeWithPadOrCropd', 'ToVolumeCase']
+    """
     grid = to_common_grid(["image", "mask"], ["bilinear", "nearest"], ["edge", "constant"], size)
     return Compose([ReadVolumed(labelled, size), NormaliseIntensityd(), *grid, ToVolumeCase()])
+
+
+def label_transforms(preprocessing: Compose) -> Compose:
+    """Return the ``postprocessing`` of the same bundles: memberships ``pred`` to a label map on the file's voxels.
+
+    Args:
+        preprocessing: that made the case; ``image`` of the item holds the volume with its record of it.
+
+    Examples:
+        >>> [type(step).__name__ for step in label_transforms(volume_transforms()).transforms]
+        ['Invertd', 'AsDiscreted']
+    """
+    back = Invertd("pred", preprocessing, orig_keys="image", nearest_interp=False)
+    return Compose([back, AsDiscreted("pred", argmax=True)])
 
 
 def one_hot(case: VolumeCase) -> Tensor:
