@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -240,3 +241,27 @@ def test_without_mlflow_a_run_is_kept_and_says_so(without, tmp_path, caplog, cap
     with caplog.at_level(logging.WARNING):
         assert not send_or_keep(tmp_path, Record("1", "e", "n"))
     assert "cardiac-motion-bundles[mlflow]" in caplog.text and (tmp_path / "record.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "package", "extra"),
+    [
+        (["cardiac_motion.cohort"], "distributed", "cluster"),
+        (["cardiac_motion.compare"], "distributed", "cluster"),
+        (["cardiac_motion.workbench"], "starlette", "workbench"),
+        (["cardiac_motion.command", "cohort"], "distributed", "cluster"),
+        (["cardiac_motion.command", "workbench"], "starlette", "workbench"),
+    ],
+    ids=" ".join,
+)
+def test_a_program_without_its_extra_names_it_in_one_line(words, package, extra, tmp_path):
+    code = WITHOUT.partition("import numpy")[0] + (
+        "import runpy\nname, *sys.argv[1:] = sys.argv[2:]\n"
+        "runpy.run_module(name, run_name='__main__', alter_sys=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(list(PACKAGES)), *words],
+        capture_output=True, text=True, cwd=tmp_path, check=False, env={**os.environ, "TRACEBACK": ""},
+    )  # fmt: skip
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1 and f"needs {package}, which is not installed" in line and f"[{extra}]" in line

@@ -8,12 +8,12 @@ import os
 
 import lazy_loader as lazy
 
-from cardiac_motion.core.extras import import_extra
+from cardiac_motion.core.extras import require_extra
 
 os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # its own account of every connection
 os.environ.setdefault("DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED", "False")  # an hour of samples, which nobody sees
 
-import_extra("distributed", "a list of cases")
+require_extra(["distributed"], "a list of cases")
 
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,

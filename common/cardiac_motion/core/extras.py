@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.errors import InputError, install_error_hook
 
 PACKAGES = {  # module: package, extra
     "ants": ("antspyx", "ants"),
@@ -55,6 +55,25 @@ def import_extra(module: str, need: str) -> ModuleType:
         raise InputError(
             f"{need} needs {package}, which is not installed: python -m pip install 'cardiac-motion-bundles[{extra}]'"
         ) from error
+
+
+def require_extra(modules: Sequence[str], need: str) -> None:
+    """Import modules of an optional extra that a package can't do without, from its ``__init__``.
+
+    A program that ends because of it (``python -m``) then prints the one line, no traceback.
+
+    Args:
+        modules, need: as in ``import_extra``.
+
+    Raises:
+        InputError: one is not installed; the line says how to install it.
+    """
+    try:
+        for module in modules:
+            import_extra(module, need)
+    except InputError:
+        install_error_hook()
+        raise
 
 
 class LazyExtra:

@@ -2,10 +2,9 @@
 
 import lazy_loader as lazy
 
-from cardiac_motion.core.extras import import_extra
+from cardiac_motion.core.extras import require_extra
 
-for _module in ("starlette", "uvicorn", "websockets"):
-    import_extra(_module, "the workbench")
+require_extra(["starlette", "uvicorn", "websockets"], "the workbench")
 
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
