@@ -74,3 +74,13 @@ def test_a_system_without_process_groups_does_cases_here_alone(started, monkeypa
         machines(parse(), gpu=False, cases=1)
     machines(parse("--here"), gpu=False, cases=1)
     assert not started
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--workers", "-3"), ("--threads", "1.5"), ("--retries", "few"), ("--time_limit", "-1"), ("--time_limit", "inf")],
+)
+def test_numbers_below_zero_are_refused(option, value, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse(f"{option}={value}")
+    assert ended.value.code == 2 and f"argument {option}: {value}: expected" in capsys.readouterr().err

@@ -15,6 +15,24 @@ from cardiac_motion.core.errors import InputError
 FAILED = 3  # exit code: some cases failed
 
 
+def _count(text: str) -> int:
+    """A whole number of 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number, 0 or more")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    """A finite number of 0 or more."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: expected a number of seconds, 0 or more")
+    return seconds
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options to a command line."""
     where = parser.add_argument_group("where (default: this machine)")
@@ -23,12 +41,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for name in cluster.SYSTEMS:
         place.add_argument(f"--{name}", metavar="FILE.yaml", help=f"ask {name.upper()} for one: jobs, cores, memory, …")
     place.add_argument("--here", action="store_true", help="case after case in this process, to debug; no limits hold")
-    where.add_argument("--workers", type=int, default=0, help="on this machine (default: one a GPU or a core)")
-    where.add_argument("--threads", type=int, default=0, help="of a case (default: the cores shared out)")
+    where.add_argument("--workers", type=_count, default=0, help="on this machine (default: one a GPU or a core)")
+    where.add_argument("--threads", type=_count, default=0, help="of a case (default: the cores shared out)")
     limits = parser.add_argument_group("limits of a case")
-    limits.add_argument("--time_limit", type=float, default=14400, metavar="SECONDS", help="0: none (default: 14400)")
+    limits.add_argument(
+        "--time_limit", type=_seconds, default=14400, metavar="SECONDS", help="0: none (default: 14400)"
+    )
     limits.add_argument("--memory_limit", metavar="SIZE", help="4GiB, say (default: the memory shared out)")
-    limits.add_argument("--retries", type=int, default=2, help="when its worker is lost (default: 2)")
+    limits.add_argument("--retries", type=_count, default=2, help="when its worker is lost (default: 2)")
 
 
 def batch_system(options: argparse.Namespace) -> tuple[str, str] | None:
