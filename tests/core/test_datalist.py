@@ -39,9 +39,9 @@ def test_datalist(tmp_path):
         ("{", "not a JSON"),
         ("[1]", "no list 'test'"),
         ('{"training": []}', r"no list 'test' \(it has: training\)"),
-        ('{"test": []}', "is empty"),
-        ('{"test": [{"label": "a"}]}', "no 'image'"),
-        ('{"test": [{"image": 3}]}', "no 'image'"),
+        ('{"test": []}', "it has none"),
+        ('{"test": [{"label": "a"}]}', "one is {'"),
+        ('{"test": [{"image": 3}]}', "one is {'"),
         ('{"test": [{"case": "a", "image": "a.nii"}, {"case": "a", "image": "b.nii"}]}', "names a case twice: a"),
     ],
 )
@@ -71,6 +71,13 @@ def test_entries_without_an_image_are_refused(data):
         complete_entries(data)
 
 
+def test_entries_given_directly_are_checked_as_those_of_a_list():
+    with pytest.raises(InputError, match="names a case twice: a"):
+        complete_entries([{"case": "a", "image": "a.nii"}, {"case": "a", "image": "b.nii"}])
+    with pytest.raises(InputError, match="did you mean spacing"):
+        complete_entries([{"image": "a.nii", "spacings": 1}])
+
+
 @pytest.mark.parametrize("given", [("a", "b", None), ("a", None, [1]), (None, "b", [1])])
 def test_cases_come_from_one_source(given):
     with pytest.raises(InputError, match=r"are given \((a|b)\): one of them"):
@@ -86,7 +93,9 @@ def test_a_byte_order_mark_before_a_list(tmp_path):
 @pytest.mark.parametrize(("key", "near"), [("spacings", "spacing"), ("Spacing", "spacing"), ("es-mask", "es_mask")])
 def test_a_mistyped_key_is_told(tmp_path, key, near):
     (tmp_path / "list.json").write_text(json.dumps({"test": [{"image": "a.dcm", key: 1}]}), encoding="utf-8")
-    with pytest.raises(InputError, match=rf"list\.json: the entry a\.dcm has a key {key}; did you mean {near}\?"):
+    with pytest.raises(
+        InputError, match=rf"list\.json: list 'test': the entry a\.dcm has a key {key}; did you mean {near}\?"
+    ):
         read_datalist(tmp_path / "list.json", "test")
 
 

@@ -85,42 +85,34 @@ def read_datalist(path: str | Path, fold: str, dataset_dir: str | Path = ".") ->
     if not isinstance(content, dict) or not isinstance(content.get(fold), list):
         folds = [k for k, v in content.items() if isinstance(v, list)] if isinstance(content, dict) else []
         raise InputError(f"{path}: has no list '{fold}' (it has: {', '.join(folds) or 'none'})")
-    entries = []
-    for item in content[fold]:
-        entry = {"image": item} if isinstance(item, str) else item
-        if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
-            raise InputError(f"{path}: an entry of '{fold}' has no 'image': {item}")
-        try:
-            check_keys(entry)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
-        entry = resolve_entry(entry, dataset_dir)
-        entries.append(entry)
-    names = [entry["case"] for entry in entries if "case" in entry]
-    if len(set(names)) < len(names):
-        twice = sorted({n for n in names if names.count(n) > 1})
-        raise InputError(f"{path}: '{fold}' names a case twice: {', '.join(twice[:3])}")
-    if not entries:
-        raise InputError(f"{path}: the list '{fold}' is empty")
-    return [{"case": case_name(entry["image"]), **entry} for entry in entries]
+    items = [{"image": item} if isinstance(item, str) else item for item in content[fold]]
+    try:
+        return complete_entries(items, dataset_dir)
+    except InputError as error:
+        raise InputError(f"{path}: list '{fold}': {error}") from error
 
 
 def complete_entries(data: Sequence[Mapping[str, Any]], dataset_dir: str | Path = ".") -> list[dict[str, Any]]:
-    """Complete entries given directly with the ``case`` and the paths that ``read_datalist`` would give them.
+    """Complete the entries of a datalist, or entries given directly: ``case`` and resolved paths.
 
     Raises:
-        InputError: no entry, or one without an ``image``.
+        InputError: no entry, one without an ``image`` or with a mistyped key, or two cases of one name.
 
     Examples:
         >>> complete_entries([{"image": "a4c.dcm"}], "study")
         [{'case': 'a4c', 'image': 'study/a4c.dcm'}]
     """
-    entries = [resolve_entry(entry, dataset_dir) for entry in data if isinstance(entry, Mapping)]
-    if not entries or len(entries) < len(data) or not all(isinstance(entry.get("image"), str) for entry in entries):
-        raise InputError("data: expected a list of entries, each with an 'image'")
-    for entry in entries:
+    if isinstance(data, str | Mapping) or not data:
+        raise InputError("expected a list of entries, each with an 'image'; it has none")
+    for entry in data:
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("image"), str):
+            raise InputError(f"expected a list of entries, each with an 'image'; one is {entry}")
         check_keys(entry)
-    return [{"case": case_name(entry["image"]), **entry} for entry in entries]
+    names = [entry["case"] for entry in data if "case" in entry]
+    twice = sorted({str(name) for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"names a case twice: {', '.join(twice[:3])}")
+    return [{"case": case_name(entry["image"]), **resolve_entry(entry, dataset_dir)} for entry in data]
 
 
 def check_keys(entry: Mapping[str, Any]) -> None:
