@@ -3,7 +3,10 @@
 import pytest
 import torch
 
-from cardiac_motion.registration.network_stage import NetworkStage
+from cardiac_motion.networks.registration_unet import RegistrationUNet
+from cardiac_motion.registration.losses import RegistrationLoss
+from cardiac_motion.registration.network_stage import NetworkStage, ZeroField, make_network
+from cardiac_motion.registration.testtime import MultiScaleTestTimeTraining
 from tests.registration.test_optimisation import problem
 from tests.registration.test_testtime_steps import Falls, Pull, Shift
 
@@ -30,3 +33,28 @@ def test_another_seed_is_another_order():
         NetworkStage().fit(problem(None, loss=loss, steps=6, seed=seed), Shift())
         orders.append([float(given.image[0, 0, 0, 0]) for given in loss.given])
     assert orders[0] == orders[1] != orders[2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({"field_scales": [0.25, 1.0]}, ZeroField),
+        ({"field_scales": [1.0]}, RegistrationUNet),
+        ({"field_scales": []}, RegistrationUNet),
+        ({"field_scales": [0.25, 1.0], "checkpoint": "model.pt"}, RegistrationUNet),
+    ],
+)
+def test_a_network_is_made_where_a_scale_trains_one(settings, kind):
+    network = make_network([0.25, 1.0], spatial_dims=2, **settings)
+    assert type(network) is kind
+    assert network(torch.rand(3, 2, 16, 16)).shape == (3, 2, 16, 16)
+
+
+def test_a_registration_of_fields_alone_copies_no_network(monkeypatch):
+    def refuse(self, memo):
+        raise AssertionError("copied")
+
+    monkeypatch.setattr(ZeroField, "__deepcopy__", refuse, raising=False)
+    inferer = MultiScaleTestTimeTraining([1.0], steps=1, loss=RegistrationLoss(2), field_scales=[1.0], progress=False)
+    result = inferer(torch.rand(1, 2, 24, 24), ZeroField())
+    assert result.ddf.shape == (1, 2, 24, 24) and float(result.ddf.abs().max()) > 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -11,6 +12,7 @@ from ignite.handlers import EarlyStopping
 from ignite.metrics import Average
 from torch import Tensor, nn
 
+from cardiac_motion.networks.registration_unet import RegistrationUNet
 from cardiac_motion.registration.optimisation import ScaleProblem, predict_fields
 
 
@@ -73,3 +75,36 @@ def _shuffle(problem: ScaleProblem) -> Iterator[Tensor]:
     order = torch.Generator().manual_seed(problem.seed)
     while True:
         yield from torch.randperm(len(problem.pairs), generator=order).split(problem.batch_size)
+
+
+class ZeroField(nn.Module):
+    """A zero field for every pair: stands where a registration runs no network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))  # which is on some device
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map ``image [B, 2, *S]`` to ``[B, d, *S]`` zeros."""
+        return self.weight * image.new_zeros(len(image), image.dim() - 2, *image.shape[2:])
+
+
+def make_network(
+    scales: Sequence[float], field_scales: Sequence[float], checkpoint: str | None = None, **options: Any
+) -> nn.Module:
+    """Return the network that ``MultiScaleTestTimeTraining`` trains: a ``RegistrationUNet``, if any scale needs one.
+
+    Args:
+        scales, field_scales: as in ``MultiScaleTestTimeTraining``.
+        checkpoint: file of weights that the network is loaded with, or None.
+        options: of ``RegistrationUNet``.
+
+    Examples:
+        >>> type(make_network([0.5, 1.0], [0.5, 1.0])).__name__  # the field itself is the unknown at every scale
+        'ZeroField'
+        >>> type(make_network([0.5, 1.0], [1.0], spatial_dims=2)).__name__
+        'RegistrationUNet'
+    """
+    if checkpoint is None and set(scales) <= set(field_scales):
+        return ZeroField()
+    return RegistrationUNet(**options)

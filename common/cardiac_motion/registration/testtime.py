@@ -126,7 +126,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         mask = None if mask is None else mask[crop].float()
         for scale in self.scales:
             self._check_size(scale, size, inputs.shape[2:])
-        state = _State(copy.deepcopy(network))
+        state = _State(network if all(self.is_field) else copy.deepcopy(network))
         identity = self._identity(inputs, mask, network)
         self._resume(state, identity, part)
         if self.init_from_network and not state.done:
