@@ -5,6 +5,8 @@ Forward differences are written here: MONAI's ``DiffusionLoss`` takes central on
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
@@ -155,15 +157,7 @@ class LabelledLoss(RegistrationLoss):
         super().__init__(**kwargs)  # type: ignore[arg-type]
         self.overlap = overlap
 
-    def forward(  # type: ignore[override]
-        self,
-        ddf: Tensor,
-        image: Tensor,
-        mask: Tensor | None = None,
-        label: Tensor | None = None,
-        regularisation_weight: float | None = None,
-        velocity: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, ddf: Tensor, image: Tensor, *given: Any, label: Tensor | None = None, **batch: Any) -> Tensor:
         """The loss of a batch; ``label [B, 2, C, *S]`` holds the memberships of moving and fixed, no background.
 
         Raises:
@@ -171,8 +165,11 @@ class LabelledLoss(RegistrationLoss):
         """
         if label is None:
             raise ValueError("a labelled loss needs the labels of both images")
-        overlap = soft_dice(warp(label[:, 0], ddf), label[:, 1])
-        return super().forward(ddf, image, mask, regularisation_weight, velocity) + self.overlap * (1 - overlap.mean())
+        return super().forward(ddf, image, *given, **batch) + self.mismatch(ddf, label)
+
+    def mismatch(self, ddf: Tensor, label: Tensor) -> Tensor:
+        """The labels' part: weight times (1 − Dice) of the warped moving and the fixed memberships."""
+        return self.overlap * (1 - soft_dice(warp(label[:, 0], ddf), label[:, 1]).mean())
 
 
 class MembershipRegistrationLoss(LabelledLoss):
@@ -181,20 +178,15 @@ class MembershipRegistrationLoss(LabelledLoss):
     At test time the moving memberships are an atlas's labels, and the fixed ones what a network predicts of the target.
     """
 
-    def forward(  # type: ignore[override]
-        self,
-        ddf: Tensor,
-        image: Tensor,
-        mask: Tensor | None = None,
-        regularisation_weight: float | None = None,
-        velocity: Tensor | None = None,
-        **batch: Tensor,
-    ) -> Tensor:
-        """As ``RegistrationLoss``, of ``image [B, 2 (1 + C), *S]``: moving intensities and memberships, then fixed."""
+    def forward(self, ddf: Tensor, image: Tensor, *given: Any, label: Tensor | None = None, **batch: Any) -> Tensor:
+        """As ``RegistrationLoss``, of ``image [B, 2 (1 + C), *S]``: moving intensities and memberships, then fixed.
+
+        ``label``, which a batch may hold to validate with, is not looked at.
+        """
         moving, fixed = image.chunk(2, 1)
         pair = torch.cat([moving[:, :1], fixed[:, :1]], 1)
-        label = torch.stack([moving[:, 1:], fixed[:, 1:]], 1)
-        return super().forward(ddf, pair, mask, label, regularisation_weight, velocity)
+        both = torch.stack([moving[:, 1:], fixed[:, 1:]], 1)
+        return super().forward(ddf, pair, *given, label=both, **batch)
 
 
 class FieldLoss(RegistrationLoss):
