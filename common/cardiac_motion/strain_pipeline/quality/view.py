@@ -30,9 +30,19 @@ class CineView:
     given: bool
 
 
+def least_probability(threshold: float) -> float:
+    """Return the least probability that passes ``threshold``: ``SLACK`` less, free of its rounding.
+
+    Examples:
+        >>> least_probability(0.5)
+        0.45
+    """
+    return round(threshold - SLACK, 6)
+
+
 def view_check(view: CineView, threshold: float) -> Check:
     """Whether the classifier is certain enough of the view; what the user says has no limit."""
-    least = None if view.given else round(threshold - SLACK, 6)
+    least = None if view.given else least_probability(threshold)
     return Check("view", view.probabilities.by_view.get(view.view.name, 0.0), least, None, "probability", CASE)
 
 
@@ -56,7 +66,7 @@ def lead_of(probabilities: ViewProbabilities, name: str) -> float:
 def is_certain(probabilities: ViewProbabilities, threshold: float) -> bool:
     """Whether the most probable view is probable enough, and far enough ahead of the next."""
     best = probabilities.most_probable
-    enough = probabilities.by_view[best] >= round(threshold - SLACK, 6)
+    enough = probabilities.by_view[best] >= least_probability(threshold)
     return enough and lead_of(probabilities, best) >= LEAST_LEAD
 
 
@@ -95,6 +105,6 @@ def decide_view(
     if not is_certain(probabilities, threshold):
         order = sorted(probabilities.by_view, key=lambda name: -probabilities.by_view[name])[:2]
         said = ", ".join(f"{name.replace('_', ' ')} {probabilities.by_view[name]:.3f}" for name in order)
-        wanted = f"at least {threshold - SLACK:g} and {LEAST_LEAD:g} more than the next"
+        wanted = f"at least {least_probability(threshold):g} and {LEAST_LEAD:g} more than the next"
         raise InputError(f"{source}: the view is not certain ({said}; {wanted}); {take}")
     return CineView(APICAL[best], probabilities, False)
