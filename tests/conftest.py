@@ -9,6 +9,7 @@ import torch
 from scipy import ndimage
 
 from cardiac_motion.core import bars
+from tests.browser import CHROMIUM
 
 os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")  # which ITK settles once, whoever asks it first
 
@@ -23,6 +24,16 @@ def store_of_the_tests(tmp_path_factory):
         del os.environ["MLFLOW_TRACKING_URI"]
     else:
         os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium, one for each file of tests."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
 
 
 @pytest.fixture

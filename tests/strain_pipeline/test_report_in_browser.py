@@ -1,28 +1,15 @@
 """The report as a person opens it, in headless Chromium: accessible, on a telephone, on paper."""
 
 import re
-import shutil
 from importlib import resources
 
 import pytest
 
+from tests.browser import needs_browser
 from tests.bundles.test_strain_pipeline import VIEWS, measure
 from tests.heart import write_heart
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")

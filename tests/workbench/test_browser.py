@@ -17,15 +17,11 @@ import pytest
 
 from cardiac_motion.cine.cases import demo_cine
 from cardiac_motion.volume.phantom import phantom
+from tests.browser import needs_browser
 from tests.workbench.person import drag, only_this_machine, show_frame
 from tests.workbench.serving import ROOT, Workbench, there_and_back
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-]
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +29,6 @@ def bench(tmp_path_factory):
     running = Workbench(tmp_path_factory.mktemp("bench"))
     yield running
     running.stop()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 def opened(browser, bench, problems, **values):

@@ -1,6 +1,5 @@
 """The page in headless Chromium, with workers that stand in: whose case a click changes, what is shown as new."""
 
-import shutil
 import socket
 import threading
 import time
@@ -19,16 +18,12 @@ from pydicom import Dataset
 
 from cardiac_motion.serving.settings import KINDS
 from cardiac_motion.workbench.server import make_server
+from tests.browser import needs_browser
 from tests.cine.made import write_dicom
 from tests.cine.test_study import write_frames
 from tests.workbench.stand_in import Bench, StandIn
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-]
+pytestmark = needs_browser
 MAIN = KINDS["cine"]
 SIZE = (90, 120)
 LINE = [[70.0 - 50 * np.sin(a), 60.0 - 20 * np.cos(a)] for a in np.linspace(0, np.pi, 41)]
@@ -90,14 +85,6 @@ def bench(tmp_path, monkeypatch):
     server.should_exit = True
     running.join(10)
     found.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 def opened(browser, bench, **values):
