@@ -6,7 +6,7 @@ import pytest
 from pydicom import uid
 from pydicom.pixels import convert_color_space
 
-from cardiac_motion.cine.dicom_pixels import Palette, dicom_frames
+from cardiac_motion.cine.dicom_pixels import Palette, stored_frames
 from cardiac_motion.cine.loop import FirstChannel, Loop
 from cardiac_motion.cine.read import read_cine
 from cardiac_motion.core.errors import InputError
@@ -15,6 +15,11 @@ from tests.cine.made import loop, write_dicom
 
 def dataset(path, values, **tags):
     return pydicom.dcmread(write_dicom(path, values, **tags))
+
+
+def dicom_frames(path, dataset, found):
+    frames, scale = stored_frames(path, dataset, found)
+    return scale(frames, found.notes)
 
 
 def test_bytes(tmp_path, bar_names):

@@ -100,7 +100,7 @@ def test_what_is_not_measured_is_bridged():
     variance[5:9] = np.inf
     broken = places.copy()
     broken[5:9] = np.nan
-    found, _ = smooth_points(broken, velocities, variance, variance, 1e-8)
+    found, *_ = smooth_points(broken, velocities, variance, variance, 1e-8)
     np.testing.assert_allclose(found, places, atol=0.01)
 
 
@@ -108,7 +108,7 @@ def test_a_better_measurement_counts_more():
     places = np.stack([np.zeros((10, 2, 2)), np.ones((10, 2, 2))])[:, :, :1].sum(0)
     variance = np.where(np.arange(10) % 2, 1e-3, 1e3)[:, None, None]
     measured = np.where(np.arange(10) % 2, 0.0, 1.0)[:, None, None] + 0 * places
-    found, _ = smooth_points(measured, 0 * places, variance, np.inf, 1e-4)
+    found, *_ = smooth_points(measured, 0 * places, variance, np.inf, 1e-4)
     assert np.abs(found).max() < 0.2
 
 

@@ -63,16 +63,6 @@ class Layout:
 Scale = Callable[[np.ndarray, list[str]], np.ndarray]  # of stored values to [0, 1], with notes
 
 
-def dicom_frames(path: Path, dataset: Any, loop: Loop) -> np.ndarray:
-    """Frames ``[T, H, W]`` in [0, 1]; notes, colour and the times of a video inside are put into ``loop``.
-
-    Raises:
-        InputError: pixels are missing, can't be decoded, or are too many for this machine.
-    """
-    frames, scale = stored_frames(path, dataset, loop)
-    return scale(frames, loop.notes)
-
-
 def stored_frames(path: Path, dataset: Any, loop: Loop) -> tuple[np.ndarray, Scale]:
     """Frames ``[T, H, W]`` of one channel as they are stored, and what scales them.
 

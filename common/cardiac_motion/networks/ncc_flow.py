@@ -71,26 +71,25 @@ def _standardise_pair(image: Tensor) -> Tensor:
         return standardise(image.flatten(0, 1)[:, None]).view_as(image)
 
 
-def ncc_volume(fixed: Tensor, moving: Tensor, search: int, stride: int = 4, radius: int = 4) -> Tensor:
-    """Compute the local NCC of two images for all shifts up to ``search`` pixels, on a grid ``stride`` times coarser.
+def ncc_volume(fixed: Tensor, moving: Tensor, search: int, stride: int) -> Tensor:
+    """Compute the local NCC of two standardised images for all shifts, on a grid ``stride`` times coarser.
+
+    The sums over a window are those of its four blocks. A block's sums for all shifts are one small convolution of its
+    surroundings with the block: three to fifteen times faster than multiplying the whole images for each shift.
 
     Args:
-        fixed, moving: ``[B, 1, H, W]``, H and W multiples of ``stride``.
+        fixed, moving: ``[B, 1, H, W]`` as ``standardise`` returns them, H and W multiples of ``stride``.
         search: largest shift in pixels along either axis.
         stride: spacing of the grid in pixels, even; the window at each grid point is twice as wide.
-        radius: radius of the window of the local mean and standard deviation.
 
     Returns:
         ``[B, (2·search + 1)², H / stride, W / stride]``, about −1 to 1, shifts by rows from (−search, −search).
-    """
-    return _volume(standardise(fixed, radius), standardise(moving, radius), search, stride)
 
-
-def _volume(fixed: Tensor, moving: Tensor, search: int, stride: int) -> Tensor:
-    """Compute ``ncc_volume`` of standardised images from sums over blocks; each window consists of four blocks.
-
-    A block's sums for all shifts are one small convolution of its surroundings with the block, which is three to
-    fifteen times faster than multiplying the whole images for each shift.
+    Examples:
+        >>> image = standardise(torch.rand(1, 1, 32, 48))
+        >>> volume = ncc_volume(image, image, search=2, stride=4)
+        >>> volume.shape, bool((volume.argmax(1) == 12).all())  # the middle of 5 × 5 shifts
+        (torch.Size([1, 25, 8, 12]), True)
     """
     half, side = stride // 2, stride + 2 * search
     margin, further = [half] * 4, [half + search] * 4
@@ -221,9 +220,9 @@ class Stage(nn.Module):
         target = standard[:, 1:]
         unmoved = target[:, :0]
         if self.still is not None:
-            unmoved = _volume(target, standard[:, :1], 0, self.stride)
+            unmoved = ncc_volume(target, standard[:, :1], 0, self.stride)
         moving = warp_plane(moving, rescale_plane(flow / self.stride, moving.shape[2], moving.shape[3]))
-        return _volume(target, standardise(moving), self.search, self.stride), unmoved, moving
+        return ncc_volume(target, standardise(moving), self.search, self.stride), unmoved, moving
 
 
 class NCCFlow(nn.Module):

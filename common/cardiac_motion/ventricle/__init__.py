@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submod_attrs={
         "beats": ["Beat", "find_beats"],
         "contours": ["wall_contours", "wall_lines", "wall_mask"],
-        "kalman": ["smooth_with_deviation"],
+        "kalman": ["smooth_points"],
         "labels": ["LABELS"],
         "mesh": ["Mesh", "myocardial_mesh"],
         "views": ["APICAL", "VIEWS", "ApicalView", "apical_view"],

@@ -51,7 +51,7 @@ def smooth_points(
     jerk: float,
     times: Sequence[float] | None = None,
     smoother: bool = True,
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array]:
     """Filter and smooth positions and velocities of points.
 
     Args:
@@ -64,38 +64,18 @@ def smooth_points(
         smoother: run the backward pass, too, so that each frame's estimate uses the later frames.
 
     Returns:
-        Positions and velocities ``[T, P, 2]``.
+        Positions, velocities and standard deviations of the positions along each axis, ``[T, P, 2]``.
 
     Raises:
         InputError: shapes do not match, times do not increase, or the jerk is negative.
 
     Examples:
         >>> places = np.arange(5.0)[:, None, None] * np.ones((5, 1, 2))  # one pixel a frame along both axes
-        >>> smoothed, speed = smooth_points(places, np.ones_like(places), 1.0, 0.1, 0.0)
+        >>> smoothed, speed, _ = smooth_points(places, np.ones_like(places), 1.0, 0.1, 0.0)
         >>> bool(np.allclose(smoothed, places)), bool(np.allclose(speed, 1))
         (True, True)
-    """
-    return smooth_with_deviation(places, velocities, place_variance, velocity_variance, jerk, times, smoother)[:2]
-
-
-def smooth_with_deviation(
-    places: ArrayLike,
-    velocities: ArrayLike,
-    place_variance: ArrayLike,
-    velocity_variance: ArrayLike,
-    jerk: float,
-    times: Sequence[float] | None = None,
-    smoother: bool = True,
-) -> tuple[Array, Array, Array]:
-    """Run ``smooth_points`` and also return the standard deviations of the estimated positions.
-
-    Returns:
-        Positions, velocities and standard deviations of the positions along each axis, ``[T, P, 2]``.
-
-    Examples:
-        >>> still = np.zeros((3, 1, 2))
-        >>> deviation = smooth_with_deviation(still, still, [[[1.0]], [[np.inf]], [[np.inf]]], 0.25, 0.0)[2]
-        >>> bool(deviation[0, 0, 0] < deviation[1, 0, 0] < deviation[2, 0, 0])  # grows with distance from a measurement
+        >>> deviation = smooth_points(places, 0 * places, [[[1.0]]] + 4 * [[[np.inf]]], 0.25, 0.0)[2]
+        >>> bool(deviation[0, 0, 0] < deviation[2, 0, 0] < deviation[4, 0, 0])  # it grows away from what is measured
         True
     """
     z = [np.asarray(values, dtype=np.float64) for values in (places, velocities)]

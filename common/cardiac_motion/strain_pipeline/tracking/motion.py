@@ -28,7 +28,7 @@ from cardiac_motion.registration.result import RegistrationResult
 from cardiac_motion.registration.wall_motion import regularise_wall
 from cardiac_motion.strain_pipeline.tracking.wall import Wall, find_nearest_frame
 from cardiac_motion.ventricle.beats import Beat, refine_end_systole
-from cardiac_motion.ventricle.kalman import smooth_with_deviation
+from cardiac_motion.ventricle.kalman import smooth_points
 from cardiac_motion.ventricle.strain import cavity_areas
 
 Array = NDArray[np.float64]
@@ -148,7 +148,7 @@ def track_beat(
         if fusion.position_sd is not None and not given:
             place[np.isfinite(places)] = (fusion.position_sd * size) ** 2
         place[[0, *drawn]] = (0.1 * fusion.velocity_noise * size) ** 2  # the line at ED is what strain is measured of
-        found, _, deviation = smooth_with_deviation(
+        found, _, deviation = smooth_points(
             np.nan_to_num(places), velocities(path, ddf).double().numpy(), place, variance[..., None],
             (fusion.jerk * size) ** 2, smoother=fusion.smoother,
         )  # fmt: skip
