@@ -7,8 +7,9 @@ trained on. Both are read in the layout of their public download.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -29,6 +30,7 @@ LISTS = Path("data_lists")  # of the repository
 STRUCTURES = {"cavity": 1, "myocardium": 2, "atrium": 3}
 PARTS = {"head": 1, "body": 2}
 GRID = (48, 64, 48)
+ReadPair = Callable[[list[Path]], tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]  # images, labels
 CAMUS_METHODS = (
     BundleMethod("NCC flow", "cpwc_echo", options={"wall_motion": "none"}),
     BundleMethod("NCC flow, refined on the pair", "cpwc_echo", ("refined.json",)),
@@ -48,7 +50,7 @@ def read_array(path: Path) -> Tensor:
         InputError: no readable NIfTI file.
     """
     try:
-        image = nibabel.load(path)
+        image: Any = nibabel.load(path)
         values = np.asarray(image.dataobj, dtype=np.float32)
     except (OSError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
         raise InputError(f"{path}: no readable NIfTI file ({type(error).__name__})") from None
@@ -121,7 +123,7 @@ def measure_task04(data: Path, ready: Mapping[str, Registration], reasons: Mappi
 
 
 def _measure(
-    title: str, cases: list[list[Path]], read_pair, names: Mapping[str, int],  # type: ignore[no-untyped-def]
+    title: str, cases: list[list[Path]], read_pair: ReadPair, names: Mapping[str, int],
     ready: Mapping[str, Registration], reasons: Mapping[str, str],
 ) -> list[Row]:  # fmt: skip
     there = [paths for paths in cases if all(path.is_file() for path in paths)]

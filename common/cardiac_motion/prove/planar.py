@@ -162,7 +162,7 @@ def measure_pairs(data: Path, ready: Mapping[str, Registration], reasons: Mappin
         ready: methods by title.
         reasons: why other methods can't be run, by title.
     """
-    rows = []
+    rows: list[Row] = []
     for pair in show_bar(list_pairs(), "pairs of images", "pair"):
         missing = pair.find_missing(data)
         if missing and any(row.data == pair.data == "FlyingChairs" for row in rows):
