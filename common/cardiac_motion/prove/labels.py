@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import nibabel
 import numpy as np
@@ -26,11 +25,11 @@ from cardiac_motion.prove.measurement import BundleMethod, Registration, Row, de
 from cardiac_motion.prove.sources import CAMUS, TASK04
 from cardiac_motion.volume.transforms import normalise, reorient_to_ras
 
+Pair = tuple[Tensor, Tensor]
 LISTS = Path("data_lists")  # of the repository
 STRUCTURES = {"cavity": 1, "myocardium": 2, "atrium": 3}
 PARTS = {"head": 1, "body": 2}
 GRID = (48, 64, 48)
-ReadPair = Callable[[list[Path]], tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]  # images, labels
 CAMUS_METHODS = (
     BundleMethod("NCC flow", "cpwc_echo", options={"wall_motion": "none"}),
     BundleMethod("NCC flow, refined on the pair", "cpwc_echo", ("refined.json",)),
@@ -50,7 +49,7 @@ def read_array(path: Path) -> Tensor:
         InputError: no readable NIfTI file.
     """
     try:
-        image: Any = nibabel.load(path)
+        image = nibabel.load(path)
         values = np.asarray(image.dataobj, dtype=np.float32)
     except (OSError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
         raise InputError(f"{path}: no readable NIfTI file ({type(error).__name__})") from None
@@ -75,7 +74,7 @@ def pad_to_grid(values: Tensor, edge: bool) -> Tensor:
 
 
 def carry_labels(
-    method: Registration, images: tuple[Tensor, Tensor], labels: tuple[Tensor, Tensor], names: Mapping[str, int]
+    method: Registration, images: Pair, labels: Pair, names: Mapping[str, int]
 ) -> tuple[dict[str, float], float | None]:
     """Return the Dice coefficient of each carried label and the processor seconds.
 
@@ -98,7 +97,7 @@ def measure_camus(data: Path, ready: Mapping[str, Registration], reasons: Mappin
     keys, folder = ("image", "es_image", "ed_label", "es_label"), data / CAMUS.folder
     cases = [[folder / entry[key] for key in keys] for entry in entries]
 
-    def read_pair(paths: list[Path]) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    def read_pair(paths: list[Path]) -> tuple[Pair, Pair]:
         first, second, label, truth = (read_array(path) for path in paths)
         return (first / 255, second / 255), (label, truth)
 
@@ -114,7 +113,7 @@ def measure_task04(data: Path, ready: Mapping[str, Registration], reasons: Mappi
         files = ("imagesTr/" + atlas, entry["image"], "labelsTr/" + atlas, entry["label"])
         cases.append([folder / file for file in files])
 
-    def read_pair(paths: list[Path]) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    def read_pair(paths: list[Path]) -> tuple[Pair, Pair]:
         moving, fixed = (pad_to_grid(torch.from_numpy(normalise(read_array(p).numpy())), True) for p in paths[:2])
         label, truth = (pad_to_grid(read_array(path), False) for path in paths[2:])
         return (moving, fixed), (label.round(), truth.round())
@@ -123,9 +122,13 @@ def measure_task04(data: Path, ready: Mapping[str, Registration], reasons: Mappi
 
 
 def _measure(
-    title: str, cases: list[list[Path]], read_pair: ReadPair, names: Mapping[str, int],
-    ready: Mapping[str, Registration], reasons: Mapping[str, str],
-) -> list[Row]:  # fmt: skip
+    title: str,
+    cases: list[list[Path]],
+    read_pair: Callable[[list[Path]], tuple[Pair, Pair]],
+    names: Mapping[str, int],
+    ready: Mapping[str, Registration],
+    reasons: Mapping[str, str],
+) -> list[Row]:
     there = [paths for paths in cases if all(path.is_file() for path in paths)]
     measure = f"mean Dice, {len(there)} pairs"
     if not there:
