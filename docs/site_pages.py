@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import posixpath
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ MORE = {**TRAININGS, "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contrib
 PACKAGES = ("api", "fields", "registration", "cine", "volume", "ventricle", "networks", "comparators", "haemodynamics",
             "strain_pipeline", "lv_blood_flow", "evaluation", "simulation", "training", "cohort", "compare", "prove",
             "command", "bundle", "workbench", "serving", "core")  # fmt: skip
+LARGEST = 48_000  # bytes of source of a page, which becomes some 3.3 times as many of HTML: under 200 kB
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 
@@ -33,26 +35,73 @@ def summary(module: Path) -> str:
     return " ".join(text.split("\n\n")[0].split())
 
 
-def list_reference() -> dict[str, list[Path]]:
-    """The pages of the reference: each package and each sub-package, with its modules."""
-    found = {}
+@dataclass(frozen=True)
+class ReferencePage:
+    """A page of the reference: a package, a sub-package, or a part of a large one.
+
+    Attributes:
+        package: dotted name below ``cardiac_motion``.
+        paths: its modules.
+        part: 1 for the first page of the package, which lists the modules of all parts.
+        all_parts: the modules of each part.
+    """
+
+    package: str
+    paths: list[Path]
+    part: int
+    all_parts: list[list[Path]]
+
+    @property
+    def file(self) -> str:
+        """Name of the page's file."""
+        return name_file(self.package, self.part)
+
+    @property
+    def title(self) -> str:
+        """Title in the navigation."""
+        ends = f": {self.paths[0].stem} to {self.paths[-1].stem}" if len(self.all_parts) > 1 else ""
+        return f"cardiac_motion.{self.package}{ends}"
+
+    def to_markdown(self) -> str:
+        """Return the page: what its modules are, then everything public in them."""
+        folder = ROOT / "common/cardiac_motion" / self.package.replace(".", "/")
+        lines = [f"# {self.title}", "", summary(folder / "__init__.py"), ""]
+        parts = enumerate(self.all_parts, 1) if self.part == 1 else [(self.part, self.paths)]
+        for number, paths in parts:
+            place = "" if number == self.part else name_file(self.package, number)
+            for path in paths:
+                anchor = f"cardiac_motion.{self.package}.{path.stem}"
+                lines.append(f"- [`{path.stem}`]({place}#{anchor}): {summary(path)}")
+        further = [path.parent.name for path in sorted(folder.glob("*/__init__.py"))] if self.part == 1 else []
+        for name in further:
+            target = name_file(f"{self.package}.{name}", 1)
+            lines.append(f"- [`{name}`]({target}): {summary(folder / name / '__init__.py')}")
+        return "\n".join([*lines, "", *(f"::: cardiac_motion.{self.package}.{path.stem}\n" for path in self.paths)])
+
+
+def name_file(package: str, part: int) -> str:
+    """Name of the file of a part of a package's page."""
+    return f"{package}.md" if part == 1 else f"{package}.{part}.md"
+
+
+def list_reference() -> list[ReferencePage]:
+    """The pages of the reference: packages and sub-packages, large ones in parts."""
+    pages = []
     for package in PACKAGES:
         folder = ROOT / "common/cardiac_motion" / package
-        for part in [folder, *sorted(path.parent for path in folder.rglob("*/__init__.py"))]:
-            name = ".".join([package, *part.relative_to(folder).parts])
-            found[name] = [path for path in sorted(part.glob("*.py")) if not path.stem.startswith("_")]
-    return {name: modules for name, modules in found.items() if modules or "." not in name}
-
-
-def reference(package: str, paths: list[Path]) -> str:
-    """The page of a package: what its modules are, then everything public in them."""
-    folder = ROOT / "common/cardiac_motion" / package.replace(".", "/")
-    modules = {f"cardiac_motion.{package}.{path.stem}": path for path in paths}
-    lines = [f"# cardiac_motion.{package}", "", summary(folder / "__init__.py"), ""]
-    lines += [f"- [`{name.rsplit('.', 1)[1]}`](#{name}): {summary(path)}" for name, path in modules.items()]
-    further = [path.parent.name for path in sorted(folder.glob("*/__init__.py"))]
-    lines += [f"- [`{name}`]({package}.{name}.md): {summary(folder / name / '__init__.py')}" for name in further]
-    return "\n".join([*lines, "", *(f"::: {name}\n" for name in modules)])
+        for place in [folder, *sorted(path.parent for path in folder.rglob("*/__init__.py"))]:
+            name = ".".join([package, *place.relative_to(folder).parts])
+            parts: list[list[Path]] = [[]]
+            for path in sorted(place.glob("*.py")):
+                if path.stem.startswith("_"):
+                    continue
+                if parts[-1] and sum(one.stat().st_size for one in [*parts[-1], path]) > LARGEST:
+                    parts.append([])
+                parts[-1].append(path)
+            for number, paths in enumerate(parts, 1):
+                if paths or "." not in name:
+                    pages.append(ReferencePage(name, paths, number, parts))
+    return pages
 
 
 def on_config(config: Any) -> Any:
@@ -63,7 +112,7 @@ def on_config(config: Any) -> Any:
         bundles.append({name: page})
         if name in trainings:
             bundles.append({f"{name}: training": trainings[name]})
-    packages = [{f"cardiac_motion.{name}": f"reference/{name}.md"} for name in list_reference()]
+    packages = [{page.title.removeprefix("cardiac_motion."): f"reference/{page.file}"} for page in list_reference()]
     for entry in config.nav:
         for title, target in entry.items():
             if target == "BUNDLES":
@@ -79,8 +128,8 @@ def on_files(files: Files, config: Any) -> Files:
     """Add the pages that lie outside of ``docs`` or are generated."""
     for source, page in {**PAGES, **MORE}.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
-    for package, modules in list_reference().items():
-        files.append(File.generated(config, f"reference/{package}.md", content=reference(package, modules)))
+    for page in list_reference():
+        files.append(File.generated(config, f"reference/{page.file}", content=page.to_markdown()))
     return files
 
 
