@@ -6,6 +6,13 @@ from collections.abc import Sequence
 
 from cardiac_motion.prove.measurement import Row
 
+CHOSEN = {
+    "CAMUS, end-diastole to end-systole": "Settings of the refined method were chosen on patients of the train list; "
+    "nothing was chosen on these patients.",
+    "Learn2Reg Hippocampus MR, unseen pairs": "Settings were chosen on other volumes of the same data set; nothing was "
+    "chosen on these pairs, and no network was trained on their volumes.",
+}  # what was chosen on which data, where it is not: nothing
+
 
 def to_markdown(rows: Sequence[Row]) -> str:
     """Return the tables of all data sets, with the seconds of each method and the reasons for missing values.
@@ -17,6 +24,8 @@ def to_markdown(rows: Sequence[Row]) -> str:
         | method | a | processor seconds a pair |
         | --- | ---: | ---: |
         | DIS | 0.125 | 0.50 |
+        <BLANKLINE>
+        Nothing was chosen on these data.
         <BLANKLINE>
     """
     lines: list[str] = []
@@ -33,7 +42,7 @@ def to_markdown(rows: Sequence[Row]) -> str:
             cells = ["–" if value is None else f"{value:.3f}" for value in values]
             took = f"{sum(seconds) / len(seconds):.2f}" if seconds else "–"
             lines.append(f"| {method} | {' | '.join(cells)} | {took} |")
-        lines.append("")
+        lines += ["", CHOSEN.get(data, "Nothing was chosen on these data."), ""]
         for note in dict.fromkeys(f"{row.method}: {row.note}" for row in part if row.note and row.value is None):
             lines.append(f"- not measured: {note}")
         lines += [""] if lines[-1] else []
