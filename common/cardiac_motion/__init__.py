@@ -9,8 +9,10 @@ from typing import Any
 import lazy_loader as lazy
 
 from cardiac_motion.core.account import ensure_user_name
+from cardiac_motion.core.threads import prefer_sleep
 
 ensure_user_name()
+prefer_sleep()
 __version__ = "0.1.0"
 
 _find, __dir__, _names = lazy.attach_stub(__name__, __file__)

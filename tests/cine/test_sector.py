@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cardiac_motion.cine.read import read_cine
-from cardiac_motion.cine.sector import sector_hull, sector_mask
+from cardiac_motion.cine.sector import find_marks, sector_hull, sector_mask, sector_masks
 from tests.cine.made import (
     DEMO,
     phantom,
@@ -71,3 +71,25 @@ def test_what_is_seen_is_the_sector_with_the_dark_in_it() -> None:
     found = sector_hull(torch.from_numpy(frames)[None]).numpy()
     assert found[sector].mean() > 0.99 and (found & ~sector).mean() < 0.02
     assert sector_hull(torch.zeros(1, 2, 8, 8)).all()
+
+
+@pytest.mark.parametrize("still", [True, False])
+def test_several_radii_at_once_are_those_one_by_one(still: bool) -> None:
+    cine = torch.from_numpy(phantom(6)[0])[None]
+    found = sector_masks(cine, (0, 5, 16), still)
+    for radius, mask in zip((0, 5, 16), found, strict=True):
+        assert torch.equal(mask, sector_mask(cine, radius, still))
+    assert found[0].sum() < found[1].sum() < found[2].sum()
+
+
+def test_a_mark_is_found_wherever_it_stands_and_grows_to_its_faint_end() -> None:
+    mean = np.zeros((60, 80), dtype=np.float32)
+    spread = np.full(mean.shape, 0.1, dtype=np.float32)
+    for row, column in ((0, 3), (59, 70)):
+        mean[row, column : column + 9], spread[row, column : column + 9] = 0.9, 0.0
+    mean[0, 12:16], spread[0, 12:16] = 0.2, 0.03  # goes on, faint
+    mean[30, 40:44], spread[30, 40:44] = 0.2, 0.03  # faint, and no part of a mark
+    expected = np.zeros(mean.shape, dtype=bool)
+    expected[0, 3:16] = expected[59, 70:79] = True
+    assert (find_marks(mean, spread) == expected).all()
+    assert not find_marks(mean, spread + 0.05).any()

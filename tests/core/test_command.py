@@ -14,6 +14,7 @@ COMMANDS = {  # module: words of which the first is mistyped or cut short, and t
         ["--output", "a", "--bundle", "b", "--input", "c"],
         "--output_dir",
     ),
+    "cardiac_motion.strain_pipeline.validation.repeatability": (["--cvs", "a.csv", "out"], "--csv"),
     "cardiac_motion.evaluation.agreement": (["--measur", "gls", "metrics.csv"], "--measure"),
     "cardiac_motion.bundle.package": (["--output", "dist"], "--output_dir"),
     "cardiac_motion.compare.__main__": (["--output", "a", "--bundles", "b", "--datalist", "c"], "--output_dir"),

@@ -287,12 +287,13 @@ def test_a_bar_counts_the_batches(monkeypatch, part, name):
     shown = []
 
     def show(items, *said):
-        shown.append(([len(item) for item in items], *said))
-        return items
+        results = list(items)
+        shown.append(([len(ddf) for ddf, *_ in results], *said))
+        return results
 
     monkeypatch.setattr("cardiac_motion.registration.pairwise.show_bar", show)
     PairwiseInferer(2)(numbered(), Tells(), part=part)
-    assert shown == [([2, 2, 1], name, "batch")]
+    assert shown == [([2, 2, 1], name, "batch", 3)]
     PairwiseInferer(2, progress=False, name="blood")(numbered(), Tells())
     assert len(shown) == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +80,13 @@ def sector_mask(
     Returns:
         Boolean ``[H, W]``; all True where no echo is found.
     """
+    return sector_masks(cine, (radius,), still, statistics)[0]
+
+
+def sector_masks(
+    cine: torch.Tensor, radii: Sequence[int], still: bool = False, statistics: FrameStatistics | None = None
+) -> list[torch.Tensor]:
+    """Return ``sector_mask`` of several radii, for little more time than one takes; arguments as there."""
     known = statistics or frame_statistics(cine)
     inside = known.inside >= 0.1
     moves = inside & (known.spread > LEAST_CHANGE)
@@ -91,14 +99,14 @@ def sector_mask(
         whole = _piece(moves | inside & (texture > LEAST_CHANGE))
         sector = whole if sector.sum() < 0.8 * whole.sum() else sector
     if not sector.any():
-        return torch.ones(inside.shape, dtype=torch.bool)
+        return [torch.ones(inside.shape, dtype=torch.bool) for _ in radii]
     outside = ndimage.distance_transform_edt(~sector)
     beside = ((known.mean > 0.1) & (outside > 2)) | traces(known.brightest, outside > 2)
-    mask = (outside <= radius) & ~(ndimage.binary_dilation(beside, disk(3)) & ~sector)
+    wanted = ~(ndimage.binary_dilation(beside, disk(3)) & ~sector)
     burnt = find_marks(known.mean, known.spread)
-    if (burnt & sector).sum() < MOST_BURNT * sector.sum():
-        mask &= ~ndimage.binary_dilation(burnt, disk(2))
-    return torch.from_numpy(mask)
+    if burnt.any() and (burnt & sector).sum() < MOST_BURNT * sector.sum():
+        wanted &= ~ndimage.binary_dilation(burnt, disk(2))
+    return [torch.from_numpy((outside <= radius) & wanted) for radius in radii]
 
 
 def sector_hull(cine: torch.Tensor) -> torch.Tensor:
@@ -117,10 +125,20 @@ def find_marks(mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
     Args:
         mean, spread: of the frames, as in ``FrameStatistics``.
     """
-    above = mean - ndimage.grey_opening(mean, footprint=disk(THICKEST_MARK))
-    core = (spread < STILL) & (mean > BRIGHT_MARK) & (above > MARK_CONTRAST)
-    near = (spread < 2 * STILL) & (above > MARK_CONTRAST / 2)
-    return np.asarray(ndimage.binary_propagation(core, mask=near | core))
+    found = np.zeros(mean.shape, dtype=bool)
+    if not ((spread < STILL) & (mean > BRIGHT_MARK)).any():
+        return found
+    margin = 2 * THICKEST_MARK  # that an opening looks at
+    edges = []
+    for axis in (1, 0):  # of what can be a part of a mark: an opening is no greater than the mean, and not negative
+        index = np.flatnonzero(((spread < 2 * STILL) & (mean > MARK_CONTRAST / 2)).any(axis))
+        edges.append(slice(max(int(index[0]) - margin, 0), int(index[-1]) + 1 + margin))
+    part = mean[tuple(edges)], spread[tuple(edges)]
+    above = part[0] - ndimage.grey_opening(part[0], footprint=disk(THICKEST_MARK))
+    core = (part[1] < STILL) & (part[0] > BRIGHT_MARK) & (above > MARK_CONTRAST)
+    near = (part[1] < 2 * STILL) & (above > MARK_CONTRAST / 2)
+    found[tuple(edges)] = ndimage.binary_propagation(core, mask=near | core)
+    return found
 
 
 def traces(brightest: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 
 from cardiac_motion.core.bars import show_bar
+from cardiac_motion.core.threads import map_workers, splits_well
 from cardiac_motion.fields.ddf import compose, warp
 from cardiac_motion.registration.midwall import accumulate_fields, correct_step
 from cardiac_motion.registration.network_kinds import RefinesField
@@ -141,12 +142,12 @@ class AnchoredInferer(RegistrationInferer):
         device = next((p.device for p in network.parameters()), frames.device)
         pairs = torch.cat([frames, frames[anchor : anchor + 1].expand_as(frames)], 1)
         batches = list(zip(pairs.split(self.batch_size), starts.split(self.batch_size), strict=True))
-        refined = torch.cat(
-            [
-                refine_field(network, image.to(device), start.to(device)).float().cpu()
-                for image, start in show_bar(batches, f"motion to frame {first + anchor}", "batch")
-            ]
+        fields = map_workers(
+            lambda batch: refine_field(network, batch[0].to(device), batch[1].to(device)).float().cpu(),
+            batches,
+            splits_well(network),
         )
+        refined = torch.cat([*show_bar(fields, f"motion to frame {first + anchor}", "batch", len(batches))])
         corrections = spread_over_time(refined - starts, anchor, self.spread).split(1)
         return torch.cat(
             [

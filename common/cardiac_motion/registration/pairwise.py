@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from cardiac_motion.core.arrays import bounding_box, scale_size
 from cardiac_motion.core.bars import show_bar
+from cardiac_motion.core.threads import map_workers, splits_well
 from cardiac_motion.fields.ddf import compose, downsample, rescale, warp
 from cardiac_motion.registration.network_kinds import TellsDeviation
 from cardiac_motion.registration.result import (
@@ -75,27 +76,34 @@ class PairwiseInferer(RegistrationInferer):
         """
         network.eval()
         device = next((p.device for p in network.parameters()), inputs.device)
-        found, missed, deviations = [], [], []
         name = f"{self.name}{part}".replace(".", " over a ")
         batches = inputs.split(self.batch_size)
         with torch.no_grad():
-            for batch in show_bar(batches, name, "batch") if self.progress else batches:
-                batch = batch.to(device).float()
-                if isinstance(network, TellsDeviation):
-                    ddf, deviation = network.forward_with_deviation(batch)
-                    deviations.append(deviation.float().cpu())
-                else:
-                    ddf = network(batch)
-                if self.composition:
-                    back = network(batch.flip(1))
-                    missed.append((ddf + warp(back, ddf)).square().sum(1, keepdim=True).sqrt().float().cpu())
-                    ddf = make_consistent(ddf, back)
-                found.append(ddf.float().cpu())
-        return RegistrationResult(
-            torch.cat(found),
-            inconsistency=torch.cat(missed) if missed else None,
-            deviation=torch.cat(deviations) if deviations else None,
-        )
+            results = map_workers(
+                lambda batch: self._register_batch(batch.to(device).float(), network), batches, splits_well(network)
+            )
+            shown = show_bar(results, name, "batch", len(batches)) if self.progress else results
+            found, missed, deviations = zip(*shown, strict=True)
+        return RegistrationResult(torch.cat(found), inconsistency=_join(missed), deviation=_join(deviations))
+
+    def _register_batch(self, batch: Tensor, network: nn.Module) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Fields of some pairs on the CPU, and what ``RegistrationResult`` calls inconsistency and deviation."""
+        deviation, missed = None, None
+        if isinstance(network, TellsDeviation):
+            ddf, deviation = network.forward_with_deviation(batch)
+            deviation = deviation.float().cpu()
+        else:
+            ddf = network(batch)
+        if self.composition:
+            back = network(batch.flip(1))
+            missed = (ddf + warp(back, ddf)).square().sum(1, keepdim=True).sqrt().float().cpu()
+            ddf = make_consistent(ddf, back)
+        return ddf.float().cpu(), missed, deviation
+
+
+def _join(parts: Sequence[Tensor | None]) -> Tensor | None:
+    known = [part for part in parts if part is not None]
+    return torch.cat(known) if known else None
 
 
 class SpannedInferer(RegistrationInferer):

@@ -20,6 +20,7 @@ from cardiac_motion.cine.cine_case import CineCase, CineEntry
 from cardiac_motion.core.bars import show_case_bar, show_step
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.plots import check_figures
+from cardiac_motion.core.threads import use_one_thread
 from cardiac_motion.evaluation.case_evaluator import CaseEvaluator
 from cardiac_motion.registration.result import RegistrationResult
 from cardiac_motion.strain_pipeline.cache import StrainCache, measure_cached, time_block
@@ -126,7 +127,8 @@ class StrainEvaluator(CaseEvaluator):
     def choose(self) -> None:
         """Look at all cines of a study, and keep those that are measured."""
         look = partial(examine, classify=self.classify, segment=self.segment, gate=self.gate, keep=self._keep)
-        self.listed = choose_best(examine_all(self.dataset, look), self.select_cine)
+        with use_one_thread():
+            self.listed = choose_best(examine_all(self.dataset, look), self.select_cine)
         print(f"cines (* measured):\n{format_listing(self.listed)}")
         entries = []
         for entry, cine in zip(self.dataset.entries, self.listed, strict=True):
@@ -155,7 +157,7 @@ class StrainEvaluator(CaseEvaluator):
 
     def process(self, case: CineCase) -> StrainCase:
         """From frames to a view, a wall, its motion, strain, and a report."""
-        with show_case_bar(case.name, SHARES):
+        with use_one_thread(), show_case_bar(case.name, SHARES):
             return write_strain_case(self.measure_case(case), self.weights, self.save_figures, self.options)
 
     def measure_case(self, case: CineCase) -> StrainCase:

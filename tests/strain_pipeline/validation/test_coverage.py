@@ -7,7 +7,7 @@ import pytest
 
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.strain_pipeline.measures.intervals import METHOD, interval
-from cardiac_motion.strain_pipeline.validation.coverage import Held, coverage, main, measure_truth
+from cardiac_motion.strain_pipeline.validation.coverage import Held, coverage, fit_method_error, main, measure_truth
 
 
 def heart(points=36):
@@ -63,3 +63,12 @@ def test_a_list_is_read_with_its_results(tmp_path, capsys, bar_names):
         main([str(tmp_path / "sim"), "--datalist", str(tmp_path / "sim" / "list.json")])
     with pytest.raises(InputError, match="no list 'training'"):
         main([str(tmp_path / "out"), "--datalist", str(tmp_path / "sim" / "list.json"), "--fold", "training"])
+
+
+def test_the_fitted_method_error_is_the_least_that_holds_the_share():
+    own = 0.5
+    half = 1.645 * np.hypot(own, METHOD["gls"])
+    some = [Held("a", "static", "gls", -20.0 + off, -20.0, (-20 + off - half, -20 + off + half)) for off in range(10)]
+    error = fit_method_error(some, 0.9)
+    assert 1.645 * np.hypot(own, error) == pytest.approx(8.0)  # nine of ten: errors of 0 to 8 points
+    assert fit_method_error(some[:1]) == 0

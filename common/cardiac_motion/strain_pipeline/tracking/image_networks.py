@@ -19,11 +19,12 @@ from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cardiac_motion.cine.sector import frame_statistics, sector_mask
+from cardiac_motion.cine.sector import frame_statistics, sector_masks
 from cardiac_motion.cine.square import FrameGrid, FrameSquare
 from cardiac_motion.core.arrays import bounding_box
 from cardiac_motion.core.bars import show_bar
 from cardiac_motion.core.errors import InputError
+from cardiac_motion.core.threads import map_workers, splits_well
 from cardiac_motion.networks.segmentation_unet import SegmentationUNet, fold_normalisation
 from cardiac_motion.networks.view_classifier import ViewClassifier
 from cardiac_motion.networks.weights import load_weights, read_weights
@@ -165,10 +166,15 @@ def _logits(frames: Tensor, network: nn.Module, batch: int, stride: int) -> Tens
         network = fold_normalisation(network) if isinstance(network, SegmentationUNet) else network
 
     def infer(chosen: list[int]) -> Tensor:
-        parts = show_bar(frames[chosen].split(at_once), "segmentation", "batch")
+        parts = frames[chosen].split(at_once)
+
+        def infer_part(part: Tensor) -> Tensor:
+            found: Tensor = network(part.to(device, memory_format=torch.channels_last))
+            return found.float().cpu().contiguous()
+
         with torch.no_grad():
-            shown = (part.to(device, memory_format=torch.channels_last) for part in parts)
-            return torch.cat([network(part).float().cpu().contiguous() for part in shown])
+            found = map_workers(infer_part, parts, splits_well(network))
+            return torch.cat([*show_bar(found, "segmentation", "batch", len(parts))])
 
     if stride < 2 or count <= 2 * stride:
         return infer(list(range(count)))
@@ -257,8 +263,11 @@ def classify_view(
     network.eval()
     device = next(network.parameters()).device
     with torch.no_grad():
-        parts = show_bar(frames.to(device).split(VIEW_FRAMES_AT_ONCE), "view", "batch")
-        logits = torch.cat([(network(part).float() + network(part.flip(-1)).float()) / 2 for part in parts])
+        parts = frames.to(device).split(VIEW_FRAMES_AT_ONCE)
+        found = map_workers(
+            lambda part: (network(part).float() + network(part.flip(-1)).float()) / 2, parts, splits_well(network)
+        )
+        logits = torch.cat([*show_bar(found, "view", "batch", len(parts))])
     shares = (logits / temperature).softmax(1).mean(0).tolist()
     return ViewProbabilities(dict(zip(VIEWS, shares, strict=True)), float(logits.logsumexp(1).mean()))
 
@@ -269,8 +278,8 @@ def _prepare(cine: Tensor, size: int, chosen: NDArray[np.int64] | None = None) -
         raise ValueError(f"expected a cine [T, H, W], got {tuple(cine.shape)}")
     frames = cine.detach().float().cpu().as_subclass(Tensor)
     known = frame_statistics(frames[None])
-    square = FrameSquare.from_mask(sector_mask(frames[None], 0, still=True, statistics=known), size)
-    sector = sector_mask(frames[None], still=True, statistics=known)
+    echo, sector = sector_masks(frames[None], (0, 16), still=True, statistics=known)
+    square = FrameSquare.from_mask(echo, size)
     shown = frames if chosen is None else frames[torch.from_numpy(chosen)]
     return torch.cat([square.take(part * sector) for part in shown.split(_AT_ONCE)]), square
 

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from cardiac_motion.cine.cine_case import CineCase
 from cardiac_motion.cine.sector import sector_mask
+from cardiac_motion.core.threads import map_workers
 from cardiac_motion.fields.ddf import sample
 from cardiac_motion.fields.ncc import local_ncc
 from cardiac_motion.fields.points import field_at, step_forward, track
@@ -106,7 +107,8 @@ def track_wall(
         seen: ``widen_sector`` of the cine, where it is known.
     """
     seen = widen_sector(case.cine) if seen is None else seen
-    return tuple(track_beat(case, wall, result, beat, fusion or Fusion(), seen) for beat in wall.beats)
+    tracked = map_workers(lambda beat: track_beat(case, wall, result, beat, fusion or Fusion(), seen), wall.beats)
+    return tuple(tracked)
 
 
 def widen_sector(cine: Tensor) -> NDArray[np.bool_]:

@@ -7,5 +7,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submod_attrs={
         "coverage": ["measure_truth"],
         "metamorphic": ["recording"],
+        "repeatability": ["compare_beats", "compare_halves"],
     },
 )

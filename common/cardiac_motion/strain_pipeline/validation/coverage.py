@@ -10,6 +10,7 @@ error and its root mean square. The truth of a beat is taken at its true end-sys
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from cardiac_motion.core.command import CommandParser
 from cardiac_motion.core.errors import InputError, install_error_hook
 from cardiac_motion.core.tables import finite
 from cardiac_motion.evaluation.truth import read_json
-from cardiac_motion.strain_pipeline.measures.intervals import METHOD, Interval, sampling_variance
+from cardiac_motion.strain_pipeline.measures.intervals import METHOD, QUANTILE, Interval, sampling_variance
 from cardiac_motion.strain_pipeline.measures.measures import SEGMENTS
 from cardiac_motion.ventricle import strain
 from cardiac_motion.ventricle.mesh import column_fractions, interpolate_fractions
@@ -155,6 +156,24 @@ def coverage(held: Iterable[Held]) -> list[dict[str, Any]]:
                     "bias": float(errors.mean()), "rms": float(np.sqrt((errors**2).mean())),
                 })  # fmt: skip
     return rows
+
+
+def fit_method_error(held: Sequence[Held], share: float = 0.9) -> float:
+    """Return the least method error with which intervals hold so large a share of the truths, percentage points.
+
+    An interval's half width is ``QUANTILE · √(own² + error²)``: its own sampling stays as it is (``Held.own``).
+
+    Args:
+        held: numbers of one kind.
+        share: of them.
+
+    Examples:
+        >>> some = [Held("a", "static", "gls", -20.0 + k, -20.0, (-26.0 + k, -14.0 + k)) for k in range(10)]
+        >>> bool(fit_method_error(some) < fit_method_error(some, 1.0))
+        True
+    """
+    needed = sorted(max((one.error / QUANTILE) ** 2 - one.own, 0.0) for one in held)
+    return float(np.sqrt(needed[math.ceil(share * len(needed)) - 1]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
