@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 WAIT_POLICY = "OMP_WAIT_POLICY"
 
