@@ -59,8 +59,8 @@ class ReferencePage:
     @property
     def title(self) -> str:
         """Title in the navigation."""
-        ends = f": {self.paths[0].stem} to {self.paths[-1].stem}" if len(self.all_parts) > 1 else ""
-        return f"cardiac_motion.{self.package}{ends}"
+        names = list(dict.fromkeys((self.paths[0].stem, self.paths[-1].stem))) if len(self.all_parts) > 1 else []
+        return f"cardiac_motion.{self.package}{': ' if names else ''}{' to '.join(names)}"
 
     def to_markdown(self) -> str:
         """Return the page: what its modules are, then everything public in them."""
