@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -49,7 +50,7 @@ def read_array(path: Path) -> Tensor:
         InputError: no readable NIfTI file.
     """
     try:
-        image = nibabel.load(path)
+        image: Any = nibabel.load(path)
         values = np.asarray(image.dataobj, dtype=np.float32)
     except (OSError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
         raise InputError(f"{path}: no readable NIfTI file ({type(error).__name__})") from None
