@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 import cardiac_motion as cm
 from cardiac_motion.core.plots import plt
-from cardiac_motion.networks.ncc_flow import ncc_volume
+from cardiac_motion.networks.ncc_flow import ncc_volume, standardise
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES, OUTPUT = ROOT / "docs/images", ROOT / "output/figures"
@@ -102,7 +102,7 @@ def draw_ncc_flow(path: Path) -> None:
     with torch.no_grad():
         ddf, deviation = network.forward_with_deviation(pair)
         half = torch.nn.functional.avg_pool2d(pair, 2)[..., :112, :]
-        volume = ncc_volume(half[:, 1:], half[:, :1], SEARCH, stride=16)
+        volume = ncc_volume(standardise(half[:, 1:]), standardise(half[:, :1]), SEARCH, stride=16)
     row, column = 144, 208  # the lateral wall
     shifts = volume[0, :, row // 32, column // 32].view(2 * SEARCH + 1, 2 * SEARCH + 1).numpy()
     figure, axes = plt.subplots(1, 5, figsize=(15, 2.7))
