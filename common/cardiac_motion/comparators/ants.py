@@ -95,7 +95,13 @@ class AntsRegistration(ClassicalMethod):
 
 @contextlib.contextmanager
 def environment(threads: int, seed: int) -> Iterator[None]:
-    """Set ITK's thread count and ANTs' random seed inside the block (ITK reads its thread count only once)."""
+    """Set ITK's thread count and ANTs' random seed inside the block (ITK reads its thread count only once).
+
+    Examples:
+        >>> with environment(2, 7):
+        ...     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"]
+        '2'
+    """
     before = {name: os.environ.get(name) for name in (THREADS, SEED)}
     os.environ |= {THREADS: str(threads), SEED: str(seed)}
     try:

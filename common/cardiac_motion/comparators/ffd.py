@@ -31,6 +31,11 @@ def basis(size: int, spacing: float) -> Tensor:
     """Return cubic B-spline weights ``[size, controls]`` of voxels 0 … size − 1, for controls every ``spacing`` voxels.
 
     The first control lies one spacing before voxel 0, the last one beyond the last voxel; each row sums to 1.
+
+    Examples:
+        >>> weights = basis(8, 4.0)
+        >>> tuple(weights.shape), bool((weights.sum(1) - 1).abs().max() < 1e-6)
+        ((8, 5), True)
     """
     at = torch.arange(size, dtype=torch.float64) / spacing
     controls = int(at[-1].floor()) + 4
@@ -41,7 +46,14 @@ def basis(size: int, spacing: float) -> Tensor:
 
 
 def spline_field(controls: Tensor, size: Sequence[int], spacing: float) -> Tensor:
-    """Evaluate the field ``[B, d, *size]`` of control points ``[B, d, *C]``, in the controls' unit."""
+    """Evaluate the field ``[B, d, *size]`` of control points ``[B, d, *C]``, in the controls' unit.
+
+    Examples:
+        >>> controls = torch.full((1, 2, 5, 6), 1.5)  # the same displacement everywhere
+        >>> field = spline_field(controls, (8, 12), 4.0)
+        >>> tuple(field.shape), bool((field - 1.5).abs().max() < 1e-5)
+        ((1, 2, 8, 12), True)
+    """
     field = controls
     for n in size:
         field = torch.tensordot(field, basis(n, spacing).to(field), dims=([2], [1]))  # the new axis comes last
@@ -49,7 +61,13 @@ def spline_field(controls: Tensor, size: Sequence[int], spacing: float) -> Tenso
 
 
 def bending_energy(controls: Tensor) -> Tensor:
-    """Mean square of the second differences of control points ``[B, d, *C]``; mixed differences count twice."""
+    """Mean square of the second differences of control points ``[B, d, *C]``; mixed differences count twice.
+
+    Examples:
+        >>> line = torch.arange(6.0).expand(1, 1, 6, 6)
+        >>> float(bending_energy(line)), float(bending_energy(line.square()))  # an affine field is not bent
+        (0.0, 4.0)
+    """
     axes = range(2, controls.dim())
     first = {a: controls.diff(dim=a) for a in axes}
     pure = sum((first[a].diff(dim=a).square().mean() for a in axes), torch.zeros(()))

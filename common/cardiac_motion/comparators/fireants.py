@@ -96,7 +96,12 @@ class FireAnts(ClassicalMethod):
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Suppress printing and logging inside the block, and restore the root logger afterwards."""
+    """Suppress printing and logging inside the block, and restore the root logger afterwards.
+
+    Examples:
+        >>> with silence():
+        ...     print("not seen")
+    """
     root = logging.getLogger()
     handlers, level, before = list(root.handlers), root.level, root.manager.disable
     logging.disable(logging.WARNING)

@@ -31,6 +31,11 @@ def normalise_features(features: Tensor, radius: int = 4, eps: float = 1e-6) -> 
     """Subtract the mean of features ``[B, C, H, W]`` over the search window, and normalise over the channels.
 
     The mean is the window's, not the map's: otherwise all tissue next to a dark cavity would look the same.
+
+    Examples:
+        >>> features = torch.rand(1, 8, 16, 16)
+        >>> tuple(normalise_features(features).norm(dim=1).round(decimals=3).unique().tolist())
+        (1.0,)
     """
     mean = functional.avg_pool2d(features, 2 * radius + 1, 1, radius, count_include_pad=False)
     centred = features - mean
@@ -47,6 +52,13 @@ def cost_volume(fixed: Tensor, moving: Tensor, radius: int = 4) -> Tensor:
     Returns:
         ``[B, (2·radius + 1)², H, W]``: the mean over the channels of ``fixed(p) · moving(p + o)``, with offsets o by
         rows, from (−radius, −radius); positions outside the map count 0.
+
+    Examples:
+        >>> features = torch.zeros(1, 1, 8, 8)
+        >>> features[0, 0, 3, 4] = 1.0
+        >>> cost = cost_volume(features, features.roll(1, 2), radius=1)  # moved down by one row
+        >>> tuple(cost.shape), int(cost[0, :, 3, 4].argmax())  # offset (1, 0) of the nine
+        ((1, 9, 8, 8), 7)
     """
     batch, channels, height, width = fixed.shape
     side, across = _TILE + 2 * radius, 2 * radius + 1  # widths of a tile's surroundings and of the search window
@@ -69,7 +81,12 @@ def cost_volume(fixed: Tensor, moving: Tensor, radius: int = 4) -> Tensor:
 
 
 def convolution(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    """Build a 3×3 convolution with He initialisation, followed by LeakyReLU."""
+    """Build a 3×3 convolution with He initialisation, followed by LeakyReLU.
+
+    Examples:
+        >>> tuple(convolution(2, 16, stride=2)(torch.rand(1, 2, 8, 8)).shape)
+        (1, 16, 4, 4)
+    """
     layer = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=dilation, dilation=dilation)
     nn.init.kaiming_normal_(layer.weight, a=SLOPE)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -77,7 +94,12 @@ def convolution(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -
 
 
 def flow_layer(inputs: int) -> nn.Conv2d:
-    """Build a 3×3 convolution to a flow; its He weights are divided by 10, so that training starts near zero motion."""
+    """Build a 3×3 convolution to a flow; its He weights are divided by 10, so that training starts near zero motion.
+
+    Examples:
+        >>> tuple(flow_layer(16)(torch.rand(1, 16, 8, 8)).shape)
+        (1, 2, 8, 8)
+    """
     layer = nn.Conv2d(inputs, 2, 3, padding=1)
     nn.init.kaiming_normal_(layer.weight, a=1.0)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -87,7 +109,12 @@ def flow_layer(inputs: int) -> nn.Conv2d:
 
 
 def upsampling_layer(channels: int) -> nn.ConvTranspose2d:
-    """Build a transposed convolution to two channels at twice the size."""
+    """Build a transposed convolution to two channels at twice the size.
+
+    Examples:
+        >>> tuple(upsampling_layer(16)(torch.rand(1, 16, 8, 8)).shape)
+        (1, 2, 16, 16)
+    """
     layer = nn.ConvTranspose2d(channels, 2, 4, stride=2, padding=1)
     nn.init.kaiming_normal_(layer.weight, a=1.0)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -95,7 +122,13 @@ def upsampling_layer(channels: int) -> nn.ConvTranspose2d:
 
 
 def fix_traced_size(image: Tensor) -> Tensor:
-    """Return ``image``; when traced (TorchScript), fix its size, for which alone the trace's constants hold."""
+    """Return ``image``; when traced (TorchScript), fix its size, for which alone the trace's constants hold.
+
+    Examples:
+        >>> image = torch.rand(1, 2, 8, 8)
+        >>> fix_traced_size(image) is image
+        True
+    """
     return image.expand([int(n) for n in image.shape]) if torch.jit.is_tracing() else image
 
 

@@ -29,6 +29,11 @@ def estimator_channels(network: PWCNet, level: int, layers: int) -> list[Channel
         network: network with densely connected estimators.
         level: level of the pyramid.
         layers: number of the estimator's convolutions that precede.
+
+    Examples:
+        >>> network = PWCNet(width=0.1)
+        >>> len(estimator_channels(network, 6, 0))
+        81
     """
     widths = [int(stage[0][0].out_channels) for stage in network.features]  # type: ignore[index]
     counts = {"cost": (2 * network.radius + 1) ** 2}
@@ -62,6 +67,12 @@ def start_weights(network: PWCNet, other: PWCNet, state: Mapping[str, Tensor]) -
 
     Raises:
         InputError: the widths differ.
+
+    Examples:
+        >>> network = PWCNet(width=0.1)
+        >>> state = start_weights(network, network, network.state_dict())
+        >>> all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+        True
     """
     finest = other.finest
     contexts = sorted(int(k) for k in other.contexts)
@@ -115,6 +126,15 @@ def start_from(network: PWCNet, other: PWCNet, path: str | Path) -> PWCNet:
 
     Raises:
         InputError: the file is missing, or contains weights of another network.
+
+    Examples:
+        >>> import tempfile
+        >>> from cardiac_motion.networks.weights import save_weights
+        >>> network = PWCNet(width=0.1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_weights(network, f"{folder}/model.pt")
+        ...     start_from(network, network, f"{folder}/model.pt") is network
+        True
     """
     state = read_weights(path)
     try:

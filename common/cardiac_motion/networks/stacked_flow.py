@@ -34,7 +34,12 @@ FINEST = 2  # level of a U-Net's finest flow: a quarter of the size
 
 
 def convolution(before: int, after: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Build a convolution with He initialisation, followed by LeakyReLU."""
+    """Build a convolution with He initialisation, followed by LeakyReLU.
+
+    Examples:
+        >>> tuple(convolution(2, 16, kernel=7, stride=2)(torch.rand(1, 2, 8, 8)).shape)
+        (1, 16, 4, 4)
+    """
     layer = nn.Conv2d(before, after, kernel, stride, kernel // 2)
     nn.init.kaiming_normal_(layer.weight, a=SLOPE)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -183,18 +188,36 @@ class StackedFlow(nn.Module):
 
 
 def enlarge(field: Tensor, image: Tensor) -> Tensor:
-    """Resample a coarse flow (in pixels of ``image``) to the image grid."""
+    """Resample a coarse flow (in pixels of ``image``) to the image grid.
+
+    Examples:
+        >>> field = enlarge(torch.ones(1, 2, 4, 4), torch.zeros(1, 1, 16, 16))  # a pixel of the image stays one
+        >>> tuple(field.shape), float(field.mean())
+        ((1, 2, 16, 16), 1.0)
+    """
     ratio = field.new_tensor([n / m for n, m in zip(image.shape[2:], field.shape[2:], strict=True)])
     return rescale(field / ratio.view(1, 2, 1, 1), image.shape[2:])
 
 
 def measure_fit(pair: Tensor, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a field, its magnitude, and the remaining brightness error ``[B, 1, H, W]``."""
+    """Return a field, its magnitude, and the remaining brightness error ``[B, 1, H, W]``.
+
+    Examples:
+        >>> pair = torch.rand(1, 1, 16, 16).expand(1, 2, 16, 16)
+        >>> field, size, error = measure_fit(pair, torch.zeros(1, 2, 16, 16))
+        >>> float(size.max()), bool(error.max() < 1e-5)
+        (0.0, True)
+    """
     error = (pair[:, 1:] - warp(pair[:, :1], field)).abs()
     return field, field.norm(dim=1, keepdim=True), error
 
 
 def stack_inputs(pair: Tensor, field: Tensor) -> Tensor:
-    """Stack the inputs of the second and third U-Net: the pair, the warped image, the flow and the brightness error."""
+    """Stack the inputs of the second and third U-Net: the pair, the warped image, the flow and the brightness error.
+
+    Examples:
+        >>> tuple(stack_inputs(torch.rand(1, 2, 16, 16), torch.zeros(1, 2, 16, 16)).shape)
+        (1, 6, 16, 16)
+    """
     warped = warp(pair[:, :1], field)
     return torch.cat([pair, warped, field, (pair[:, 1:] - warped).abs()], 1)

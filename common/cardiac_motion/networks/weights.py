@@ -31,7 +31,15 @@ def unwrap(network: nn.Module) -> nn.Module:
 
 
 def save_weights(network: nn.Module, path: str | Path) -> None:
-    """Write the state of ``network`` (unwrapped if a ``DistributedDataParallel``), floating-point values as fp16."""
+    """Write the state of ``network`` (unwrapped if a ``DistributedDataParallel``), floating-point values as fp16.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_weights(nn.Linear(2, 1), f"{folder}/model.pt")
+        ...     {name: (tuple(x.shape), x.dtype) for name, x in read_weights(f"{folder}/model.pt").items()}
+        {'weight': ((1, 2), torch.float16), 'bias': ((1,), torch.float16)}
+    """
     state = unwrap(network).state_dict()
     half = {k: (v.half() if v.is_floating_point() else v).cpu() for k, v in state.items()}
     with write_whole(path) as beside:
@@ -43,6 +51,11 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
 
     Raises:
         InputError: the file is missing or cannot be read as weights.
+
+    Examples:
+        >>> read_weights("nothing.pt")
+        Traceback (most recent call last):
+        cardiac_motion.core.errors.InputError: nothing.pt: no such weights; train them with the bundle's train.json
     """
     try:
         state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
@@ -63,6 +76,14 @@ def load_weights(network: nn.Module, path: str | Path | None, device: torch.devi
 
     Raises:
         InputError: the file is missing, is not a file of weights, or contains weights of another network.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_weights(nn.Conv2d(2, 2, 3), f"{folder}/model.pt")
+        ...     network = load_weights(nn.Conv2d(2, 2, 3), f"{folder}/model.pt")
+        >>> next(network.parameters()).dtype
+        torch.float32
     """
     if path is None:
         return network.to(device)
@@ -84,6 +105,11 @@ def require_weights(path: str | Path | None, config: str = "train.json", option:
 
     Raises:
         InputError: ``path`` is None.
+
+    Examples:
+        >>> require_weights(None)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        cardiac_motion.core.errors.InputError: no weights: train them with the bundle's train.json and name them ...
     """
     if path is None:
         raise InputError(f"no weights: train them with the bundle's {config} and name them with {option} FILE")

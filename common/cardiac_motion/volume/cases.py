@@ -25,6 +25,10 @@ def task04(dataset_dir: str | Path, download: bool = False) -> Path:
 
     Raises:
         InputError: the download failed.
+
+    Examples:
+        >>> str(task04("data"))  # where there is no subfolder of that name
+        'data'
     """
     here = Path(dataset_dir)
     inside = here / "Task04_Hippocampus"
@@ -92,7 +96,12 @@ class VolumeCases(Dataset[VolumeCase]):
 
 
 def phantom_entries(name: str, count: int) -> list[dict[str, Any]]:
-    """Return entries of ``count`` synthetic volumes; each ``name`` yields a different set."""
+    """Return entries of ``count`` synthetic volumes; each ``name`` yields a different set.
+
+    Examples:
+        >>> phantom_entries("target", 1)
+        [{'case': 'synthetic_target_0', 'image': 'synthetic_target_0', 'phantom': 647000}]
+    """
     first = sum(map(ord, name)) * 1000
     cases = [f"synthetic_{name}_{i}" for i in range(count)]
     return [{"case": case, "image": case, "phantom": first + i} for i, case in enumerate(cases)]

@@ -20,6 +20,11 @@ def phantom(seed: int, shape: tuple[int, int, int] = SHAPE) -> tuple[np.ndarray,
 
     Returns:
         The volume (float32, arbitrary units) and its label map (uint8: 1 the anterior part, head; 2 the body).
+
+    Examples:
+        >>> volume, label = phantom(0, (24, 40, 24))
+        >>> volume.shape, np.unique(label).tolist()
+        ((24, 40, 24), [0, 1, 2])
     """
     rng = torch.Generator().manual_seed(seed)
     x, y, z = (g - (n - 1) / 2 for g, n in zip(identity_grid(shape, torch.zeros(1))[0], shape, strict=True))

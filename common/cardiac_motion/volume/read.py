@@ -18,6 +18,14 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: the file is missing or unreadable, is not 3D, holds colour or complex values, declares a size that
             the file cannot hold, contains non-finite values, or has an unusable affine.
+
+    Examples:
+        >>> import nibabel, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     nibabel.save(nibabel.Nifti1Image(np.ones((4, 5, 6)), np.diag([1, 1, 2, 1])), f"{folder}/a.nii")
+        ...     values, affine = read_volume(f"{folder}/a.nii")
+        >>> values.shape, affine.diagonal().tolist()
+        ((4, 5, 6), [1.0, 1.0, 2.0, 1.0])
     """
     try:
         image, values = load_nifti(path)
@@ -53,6 +61,14 @@ def read_label(path: str | Path, shape: tuple[int, ...], affine: np.ndarray) -> 
     Raises:
         InputError: the file is unreadable, its size or affine differs from the volume's, it contains other labels, or
             it is empty.
+
+    Examples:
+        >>> import nibabel, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     nibabel.save(nibabel.Nifti1Image(np.full((4, 5, 6), 2, np.uint8), np.eye(4)), f"{folder}/a.nii")
+        ...     label = read_label(f"{folder}/a.nii", (4, 5, 6), np.eye(4))
+        >>> label.dtype, int(label.max())
+        (dtype('uint8'), 2)
     """
     values, label_affine = read_volume(path)
     if values.shape != shape:

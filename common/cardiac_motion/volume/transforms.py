@@ -100,12 +100,24 @@ def extent_of(shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
 
 
 def reorient_to_ras(values: np.ndarray, affine: np.ndarray) -> MetaTensor:
-    """Return a file's values with axes in RAS order: ``[1, X, Y, Z]``, with the matching affine and ``pixdim``."""
+    """Return a file's values with axes in RAS order: ``[1, X, Y, Z]``, with the matching affine and ``pixdim``.
+
+    Examples:
+        >>> values = np.arange(4.0).reshape(4, 1, 1)
+        >>> reorient_to_ras(values, np.diag([-1.0, 1, 1, 1])).flatten().tolist()  # the file's first axis points left
+        [3.0, 2.0, 1.0, 0.0]
+    """
     return Orientation("RAS", labels=None)(volume_tensor(values, affine))  # type: ignore[return-value]
 
 
 def volume_tensor(values: np.ndarray, affine: np.ndarray) -> MetaTensor:
-    """Convert values ``[*shape]`` of a file for MONAI's transforms: ``[1, *shape]`` float32, with the affine."""
+    """Convert values ``[*shape]`` of a file for MONAI's transforms: ``[1, *shape]`` float32, with the affine.
+
+    Examples:
+        >>> tensor = volume_tensor(np.zeros((4, 5, 6)), np.diag([1.0, 1.0, 2.0, 1.0]))
+        >>> tuple(tensor.shape), tensor.pixdim.tolist()
+        ((1, 4, 5, 6), [1.0, 1.0, 2.0])
+    """
     tensor = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None]
     matrix = torch.as_tensor(affine, dtype=torch.float64)
     return MetaTensor(tensor, affine=matrix, meta={"original_affine": matrix.clone(), "spatial_shape": values.shape})
@@ -137,6 +149,10 @@ def normalise(values: np.ndarray) -> np.ndarray:
 
     Raises:
         InputError: the volume is constant.
+
+    Examples:
+        >>> normalise(np.array([100.0, 150.0, 200.0])).tolist()
+        [0.0, 0.5, 1.0]
     """
     values = np.asarray(values, dtype=np.float64)
     mean, sd = values.mean(), values.std()
@@ -148,7 +164,13 @@ def normalise(values: np.ndarray) -> np.ndarray:
 
 
 def copy_metadata(values: Tensor, reference: MetaTensor) -> MetaTensor:
-    """Return ``values`` with the affine and the applied operations of ``reference``."""
+    """Return ``values`` with the affine and the applied operations of ``reference``.
+
+    Examples:
+        >>> reference = volume_tensor(np.zeros((2, 2, 2)), np.diag([3.0, 1.0, 1.0, 1.0]))
+        >>> copy_metadata(torch.ones(1, 2, 2, 2), reference).pixdim.tolist()
+        [3.0, 1.0, 1.0]
+    """
     return MetaTensor(values, meta=reference.meta, applied_operations=reference.applied_operations)
 
 
@@ -199,6 +221,11 @@ def to_common_grid(
         modes: interpolation of each key, ``bilinear`` or ``nearest``.
         paddings: padding of each key, ``edge`` or ``constant``.
         size: size of the grid in voxels.
+
+    Examples:
+        >>> item = {"image": volume_tensor(np.random.rand(10, 12, 8), np.diag([-2.0, 1.0, 1.0, 1.0]))}
+        >>> tuple(Compose(to_common_grid(["image"], ["bilinear"], ["edge"], (16, 16, 16)))(item)["image"].shape)
+        (1, 16, 16, 16)
     """
     linear = [key for key, mode in zip(keys, modes, strict=True) if mode == "bilinear"]
     return [
@@ -244,6 +271,12 @@ def one_hot(case: VolumeCase) -> Tensor:
 
     Raises:
         InputError: the case has no label map.
+
+    Examples:
+        >>> case = volume_transforms()({"case": "a", "image": "a", "phantom": 1})
+        >>> memberships = one_hot(case)
+        >>> tuple(memberships.shape), bool((memberships.sum(1) - 1).abs().max() < 1e-6)
+        ((1, 3, 48, 64, 48), True)
     """
     if case.label is None:
         raise InputError(f"{case.entry.image}: a label map is required")
