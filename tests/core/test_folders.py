@@ -114,3 +114,9 @@ def test_results_of_another_method_are_not_replaced(inputs, tmp_path):
     assert case_names(entries(inputs[0]), tmp_path / "out", "m") == ["a4c"]
     with pytest.raises(InputError, match=r"a4c: has results of m, which those of other would replace"):
         case_names(entries(inputs[0]), tmp_path / "out", "other")
+
+
+def test_another_method_does_not_write_beside_results_even_of_another_input(inputs, tmp_path):
+    result(tmp_path / "out/b4c", inputs[0])
+    with pytest.raises(InputError, match=r"b4c: has results of m, .* leave out of the tables .* another output_dir"):
+        case_names([{"case": "a4c", "image": str(inputs[0])}], tmp_path / "out", "other")

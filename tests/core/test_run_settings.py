@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cardiac_motion.core import run_settings
-from cardiac_motion.core.run_settings import digest_of, note_settings, noted_settings
+from cardiac_motion.core.run_settings import digest_of, note_settings, noted_case_settings, noted_settings
 
 
 @pytest.fixture
@@ -40,3 +40,12 @@ def test_the_files_and_the_weights_that_they_name_count(config):
     assert digest_of([config], "") == first
     (config.parents[1] / "models/model.pt").write_bytes(b"trained on")
     assert digest_of([config], "") != first
+
+
+def test_the_settings_of_a_case_are_the_same_in_each_list(config):
+    note_settings([config], {"steps": 4, "input": "a.dcm", "save_figures": False})
+    first = noted_case_settings()
+    note_settings([config], {"steps": 4, "datalist": "list.json", "fold": "test"})
+    assert noted_case_settings() == first
+    note_settings([config], {"steps": 5, "input": "a.dcm"})
+    assert noted_case_settings() != first

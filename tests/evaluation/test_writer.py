@@ -8,6 +8,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from cardiac_motion.core import run_settings
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.whole_files import PROGRAM
 from cardiac_motion.evaluation.writer import MetricsTable, case_folder, warp_cine
@@ -72,3 +73,15 @@ def test_tables_hold_what_earlier_runs_of_the_method_left(cines, capsys):
     with pytest.raises(InputError, match="has results of still"):
         evaluator(cines, "a", [MetricsTable(show=False)], method="other").run()
     assert [row["case"] for row in rows(cines / "out/metrics.csv")] == ["a", "b"]
+
+
+def test_results_of_other_settings_are_kept_beside_the_new_ones(cines, capsys, monkeypatch):
+    for settings in ("1" * 64, "1" * 64, "2" * 64, "1" * 64):
+        monkeypatch.setattr(run_settings, "_noted", ["", settings])
+        evaluator(cines, "a", [MetricsTable()]).run()
+        said = capsys.readouterr().out
+    assert "results of other settings that were there are kept in a.22222222/" in said
+    assert {path.name for path in (cines / "out").iterdir() if path.is_dir()} == {"a", "a.11111111", "a.22222222"}
+    kept = json.loads((cines / "out/a.22222222/summary.json").read_text(encoding="utf-8"))
+    assert kept["settings"] == "2" * 64 and kept["case"] == "a"
+    assert [row["case"] for row in rows(cines / "out/metrics.csv")] == ["a"], "tables are of the case's own folder"

@@ -7,6 +7,7 @@ A case's folder has the case's name. Where two inputs have one name, the folders
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -68,22 +69,53 @@ def case_names(entries: Sequence[Entry], output_dir: str | Path, method: str = "
     inputs = (path for entry in entries for path in input_paths(entry))
     check_targets([output_dir / name for name in ordered], inputs)
     check_tables(output_dir)
-    check_method([output_dir / name for name in ordered], method)
+    check_method(output_dir, method)
     return ordered
 
 
-def check_method(folders: Iterable[Path], method: str) -> None:
-    """Refuse to replace results of another method.
+def check_method(output_dir: Path, method: str) -> None:
+    """Refuse to write beside results of another method: they and the tables of them would be replaced.
 
     Raises:
-        InputError: a folder has those of another method.
+        InputError: the folder has some.
     """
-    for folder in folders if method else ():
-        made = (summary_of(folder) or {}).get("method", method)
+    for folder in sorted(output_dir.iterdir()) if method and output_dir.is_dir() else ():
+        made = (summary_of(folder) or {}).get("method", method) if folder.is_dir() else method
         if made != method:
             raise InputError(
-                f"{folder}: has results of {made}, which those of {method} would replace; take another output_dir"
+                f"{folder}: has results of {made}, which those of {method} would replace or leave out of the tables of "
+                f"{output_dir}; take another output_dir"
             )
+
+
+def keep_other_settings(folder: Path, settings: str | None) -> Path | None:
+    """Keep a case's results of other settings: its folder gets their digest behind its name.
+
+    Args:
+        folder: of the case.
+        settings: digest of what the results that are about to take its place depend on; None keeps nothing.
+
+    Returns:
+        where they are kept now, or None if there were none.
+
+    Examples:
+        >>> import json, tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     folder = Path(place) / "a4c"
+        ...     folder.mkdir()
+        ...     summary = {"case": "a4c", "method": "dis", "settings": "0123456789abcdef"}
+        ...     _ = (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+        ...     keep_other_settings(folder, "0123456789abcdef"), keep_other_settings(folder, "fedcba").name
+        (None, 'a4c.01234567')
+    """
+    before = (summary_of(folder) or {}).get("settings")
+    if not settings or not before or before == settings:
+        return None
+    kept = folder.with_name(f"{folder.name}.{str(before)[:8]}")
+    if kept.is_dir() and summary_of(kept) is not None:
+        shutil.rmtree(kept)
+    folder.rename(kept)
+    return kept
 
 
 def _check_name(name: str, source: str) -> str:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 WITHOUT_EFFECT = ("output_dir", "mlflow", "experiment", "save_execute_config", "tracking")  # on results
-_noted: list[str] = []
+OF_A_LIST = ("input", "datalist", "fold", "dataset_dir", "data", "resume")  # which cases, not how each is done
+OF_FILES = ("save_figures", "save_fields", "save_warped")  # what is written of them
+_noted: list[str] = []  # digests of a run and of each of its cases
 
 
 def digest_of(files: Sequence[Path], key: str) -> str:
@@ -36,9 +38,19 @@ def note_settings(files: Sequence[str | Path], options: Mapping[str, Any]) -> No
         options: over them.
     """
     own = {key: value for key, value in options.items() if key not in WITHOUT_EFFECT}
-    _noted[:] = [digest_of([Path(path) for path in files], json.dumps(own, sort_keys=True, default=str))]
+    of_case = {key: value for key, value in own.items() if key not in (*OF_A_LIST, *OF_FILES)}
+    paths = [Path(path) for path in files]
+    _noted[:] = [digest_of(paths, json.dumps(given, sort_keys=True, default=str)) for given in (own, of_case)]
 
 
 def noted_settings() -> str | None:
     """Return the recorded digest, or None."""
     return _noted[0] if _noted else None
+
+
+def noted_case_settings() -> str | None:
+    """Return the digest of what the results of each case depend on besides its input, or None.
+
+    Unlike ``noted_settings`` it is the same whichever list the case stands in, and whichever files are written.
+    """
+    return _noted[1] if _noted else None

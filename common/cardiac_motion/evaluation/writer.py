@@ -18,8 +18,9 @@ from cardiac_motion.cine.scale import aspect_of
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.arrays import bounding_box
 from cardiac_motion.core.entry import Entry
-from cardiac_motion.core.folders import source_of
+from cardiac_motion.core.folders import keep_other_settings, source_of
 from cardiac_motion.core.memory import peak_memory
+from cardiac_motion.core.run_settings import noted_case_settings
 from cardiac_motion.core.tables import finite, metrics_of, pair_rows, statistics_text, write_tables
 from cardiac_motion.core.whole_files import PROGRAM, SCHEMA, SUMMARY, summary_of, write_whole
 from cardiac_motion.evaluation import figures as pictures
@@ -39,7 +40,8 @@ def case_folder(folder: Path, entry: Entry, method: str) -> Iterator[tuple[Path,
     """The folder of a case, whole or not at all: the block writes its files and fills its summary, which comes last.
 
     Args:
-        folder: in its place when the block has ended; an older one of this program is replaced.
+        folder: in its place when the block has ended; an older one of this program is replaced, or kept beside it where
+            its results are of other settings.
         entry: of the case.
         method: name of the bundle.
 
@@ -49,9 +51,12 @@ def case_folder(folder: Path, entry: Entry, method: str) -> Iterator[tuple[Path,
     with write_whole(folder) as beside:
         beside.mkdir()
         summary: dict[str, Any] = {"program": PROGRAM, "schema": SCHEMA, "input": source_of(entry.image)}
-        summary |= {"case": entry.case, "method": method}
+        summary |= {"case": entry.case, "method": method, "settings": noted_case_settings()}
         yield beside, summary
         (beside / SUMMARY).write_text(json.dumps(finite(summary), indent=1), encoding="utf-8")
+        kept = keep_other_settings(folder, summary["settings"])
+        if kept is not None:
+            print(f"{folder}: the results of other settings that were there are kept in {kept.name}/")
 
 
 def write_cine_case(
@@ -185,7 +190,9 @@ def read_earlier_rows(output_dir: Path, names: Sequence[str]) -> tuple[list[dict
     rows, pairs = [], []
     for folder in sorted(output_dir.iterdir()) if methods else ():
         summary = summary_of(folder) if folder.is_dir() and folder.name not in names else None
-        if summary is not None and summary.get("method") in methods and summary.get("metrics"):
+        if summary is None or summary.get("case", folder.name) != folder.name:  # kept of other settings
+            continue
+        if summary.get("method") in methods and summary.get("metrics"):
             rows.append({"case": folder.name, **metrics_of(summary)})
             pairs += pair_rows(folder.name, summary.get("pairs"))
     return rows, pairs
