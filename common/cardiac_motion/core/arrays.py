@@ -16,7 +16,12 @@ Mask = NDArray[np.bool_]
 
 
 def scale_size(size: Sequence[int], scale: float) -> tuple[int, ...]:
-    """``size`` times ``scale``, in whole pixels."""
+    """``size`` times ``scale``, in whole pixels.
+
+    Examples:
+        >>> scale_size((100, 75), 0.5)
+        (50, 38)
+    """
     return tuple(round(n * scale) for n in size)
 
 

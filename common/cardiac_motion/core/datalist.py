@@ -29,12 +29,22 @@ PATH_ENDINGS = ("_image", "_label", "_mask")  # and how others end that do
 
 
 def printable_name(name: str) -> str:
-    """Return a name that can be written anywhere: bytes that are not UTF-8 become U+FFFD."""
+    """Return a name that can be written anywhere: bytes that are not UTF-8 become U+FFFD.
+
+    Examples:
+        >>> printable_name("a4c")
+        'a4c'
+    """
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def case_name(path: str | Path) -> str:
-    """Return the file name without its format suffix: ``a/b.nii.gz`` gives ``b``."""
+    """Return the file name without its format suffix: ``a/b.nii.gz`` gives ``b``.
+
+    Examples:
+        >>> case_name("study/a4c.nii.gz"), case_name("a.b.dcm")
+        ('a4c', 'a.b')
+    """
     name = printable_name(Path(path).name)
     for suffix in SUFFIXES:
         if name.lower().endswith(suffix):
@@ -43,7 +53,12 @@ def case_name(path: str | Path) -> str:
 
 
 def is_path(key: str) -> bool:
-    """Whether a key of an entry names a file."""
+    """Whether a key of an entry names a file.
+
+    Examples:
+        >>> is_path("es_mask"), is_path("spacing")
+        (True, False)
+    """
     return key in PATHS or key.endswith(PATH_ENDINGS)
 
 
@@ -54,6 +69,10 @@ def resolve_entry(entry: Mapping[str, Any], dataset_dir: str | Path) -> dict[str
         entry: of a datalist. Paths are ``image``, ``label``, ``mask``, ``ddf``, ``contour``, ``contours``, ``summary``
             and what ends in ``_image``, ``_label`` or ``_mask``.
         dataset_dir: that relative paths start from.
+
+    Examples:
+        >>> resolve_entry({"image": "a4c.dcm", "label": "/labels/a4c.nii", "ed": 3}, "study")
+        {'image': 'study/a4c.dcm', 'label': '/labels/a4c.nii', 'ed': 3}
     """
     return {
         key: str(Path(dataset_dir) / value) if isinstance(value, str) and is_path(key) else value
@@ -75,6 +94,14 @@ def read_datalist(path: str | Path, fold: str, dataset_dir: str | Path = ".") ->
 
     Raises:
         InputError: no such file or fold, or not of this format, or two cases of one name.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "list.json"
+        ...     _ = path.write_text('{"test": ["a4c.dcm", {"image": "b.dcm", "case": "b1"}]}', encoding="utf-8")
+        ...     [entry["case"] for entry in read_datalist(path, "test")]
+        ['a4c', 'b1']
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8-sig"))  # Windows' editors put a mark before it
@@ -139,6 +166,9 @@ def check_one_source(input: object, datalist: object, data: object) -> None:
 
     Raises:
         InputError: two of an input, a datalist and entries are given.
+
+    Examples:
+        >>> check_one_source("a4c.dcm", None, None)
     """
     given = [name for name, value in (("an input", input), ("a datalist", datalist), ("data", data)) if value]
     if len(given) > 1:

@@ -19,6 +19,13 @@ def input_error_in(error: BaseException | None) -> InputError | None:
     """The ``InputError`` that ``error`` is, or was raised ``from`` (MONAI wraps what a config's parts raise).
 
     What is raised while one is handled, but not from it, is a defect of its own.
+
+    Examples:
+        >>> try:
+        ...     raise RuntimeError("around it") from InputError("a4c.dcm: not readable")
+        ... except RuntimeError as error:
+        ...     str(input_error_in(error))
+        'a4c.dcm: not readable'
     """
     while error is not None and not isinstance(error, InputError):
         error = error.__cause__
@@ -27,7 +34,14 @@ def input_error_in(error: BaseException | None) -> InputError | None:
 
 @contextmanager
 def unwrap_errors() -> Iterator[None]:
-    """Re-raise an ``InputError`` without the exceptions that MONAI's transforms and parsers wrap around it."""
+    """Re-raise an ``InputError`` without the exceptions that MONAI's transforms and parsers wrap around it.
+
+    Examples:
+        >>> with unwrap_errors():
+        ...     raise RuntimeError("around it") from InputError("a4c.dcm: not readable")
+        Traceback (most recent call last):
+        cardiac_motion.core.errors.InputError: a4c.dcm: not readable
+    """
     try:
         yield
     except Exception as error:

@@ -44,6 +44,10 @@ def import_extra(module: str, need: str) -> ModuleType:
 
     Raises:
         InputError: it is not installed; the line says how to install it.
+
+    Examples:
+        >>> import_extra("matplotlib", "a figure").__name__
+        'matplotlib'
     """
     top = module.partition(".")[0]
     try:
@@ -67,6 +71,9 @@ def require_extra(modules: Sequence[str], need: str) -> None:
 
     Raises:
         InputError: one is not installed; the line says how to install it.
+
+    Examples:
+        >>> require_extra(["matplotlib"], "figures")
     """
     try:
         for module in modules:

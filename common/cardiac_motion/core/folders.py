@@ -23,12 +23,22 @@ TABLES = ("metrics.csv", "pairs.csv")  # of a list, beside its cases' folders
 
 
 def source_of(image: str) -> str:
-    """Return the identity of an input: its full path, or its name if there is no file."""
+    """Return the identity of an input: its full path, or its name if there is no file.
+
+    Examples:
+        >>> source_of("synthetic_target_0")
+        'synthetic_target_0'
+    """
     return os.path.realpath(image) if os.path.lexists(image) else image
 
 
 def identity(entry: Entry) -> str:
-    """Return the name and input of an entry, unique within a list."""
+    """Return the name and input of an entry, unique within a list.
+
+    Examples:
+        >>> identity({"case": "a4c", "image": "no_file"})
+        'a4c: no_file'
+    """
     return f"{entry['case']}: {source_of(entry['image'])}"
 
 
@@ -43,6 +53,10 @@ def case_names(entries: Sequence[Entry], output_dir: str | Path, method: str = "
     Raises:
         InputError: a case has no name that a folder can have; one input is given twice by one name; or a folder is,
             holds or lies in an input, was not made by this program, or has results of another method.
+
+    Examples:
+        >>> case_names([{"case": "a4c", "image": "no_file"}], "no_folder")
+        ['a4c']
     """
     output_dir = Path(output_dir)
     sources = [source_of(entry["image"]) for entry in entries]
@@ -78,6 +92,9 @@ def check_method(output_dir: Path, method: str) -> None:
 
     Raises:
         InputError: the folder has some.
+
+    Examples:
+        >>> check_method(Path("no_folder"), "dis")
     """
     for folder in sorted(output_dir.iterdir()) if method and output_dir.is_dir() else ():
         made = (summary_of(folder) or {}).get("method", method) if folder.is_dir() else method
@@ -151,13 +168,23 @@ def _is_of_another(folder: Path, source: str) -> bool:
 
 
 def is_finished(output_dir: str | Path, entry: Entry) -> bool:
-    """Return whether the results of an entry's input exist."""
+    """Return whether the results of an entry's input exist.
+
+    Examples:
+        >>> is_finished("no_folder", {"case": "a4c", "image": "no_file"})
+        False
+    """
     source = source_of(entry["image"])
     return any(_is_made_from(Path(output_dir) / name, source) for name in _choices(str(entry["case"]), source))
 
 
 def input_paths(entry: Entry) -> Iterator[str]:
-    """Return the files and folders that an entry names."""
+    """Return the files and folders that an entry names.
+
+    Examples:
+        >>> list(input_paths({"case": "a4c", "image": "a4c.dcm", "es_mask": "es.png", "ed": 3}))
+        ['a4c.dcm', 'es.png']
+    """
     for key, value in entry.items():
         if isinstance(value, str) and is_path(key):
             yield value
@@ -172,6 +199,12 @@ def check_targets(targets: Sequence[Path], inputs: Iterable[str | Path]) -> None
 
     Raises:
         InputError: a target is, holds or lies in an input, or is there and was not made by this program.
+
+    Examples:
+        >>> check_targets([Path("out/a4c")], ["study/a4c.dcm"])
+        >>> check_targets([Path("study")], ["study/a4c.dcm"])
+        Traceback (most recent call last):
+        cardiac_motion.core.errors.InputError: study: the results would replace the input in it; take another output_dir
     """
     folder_of = lru_cache(maxsize=4096)(os.path.realpath)
     given: set[str] = set()
@@ -196,6 +229,9 @@ def check_tables(output_dir: Path) -> None:
 
     Raises:
         InputError: one is there that this program did not write.
+
+    Examples:
+        >>> check_tables(Path("no_folder"))
     """
     for name in TABLES:
         path = output_dir / name

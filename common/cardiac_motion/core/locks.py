@@ -30,6 +30,12 @@ def lock_folder(folder: Path) -> Iterator[bool]:
     Raises:
         InputError: another process holds it.
         OSError: it can't be opened.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, lock_folder(Path(folder)) as held:
+        ...     held
+        True
     """
     if fcntl is None:
         with _lock_file(folder) as held:
@@ -58,6 +64,12 @@ def share_folder(folder: Path) -> Iterator[bool]:
 
     Yields:
         whether nobody else is known to write there; False where that can't be told.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, share_folder(Path(folder)) as alone:
+        ...     alone
+        True
     """
     if fcntl is None:
         yield False

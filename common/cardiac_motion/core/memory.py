@@ -15,7 +15,12 @@ except ImportError:  # Windows
 
 
 def peak_memory() -> int:
-    """Return the peak resident memory of this process, in bytes."""
+    """Return the peak resident memory of this process, in bytes.
+
+    Examples:
+        >>> peak_memory() > 1e6
+        True
+    """
     if resource is None:
         return int(psutil.Process().memory_info().peak_wset)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

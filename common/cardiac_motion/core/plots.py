@@ -22,6 +22,9 @@ def check_figures() -> None:
 
     Raises:
         InputError: a package is missing; the line names it.
+
+    Examples:
+        >>> check_figures()
     """
     for module in ("cv2", "matplotlib", "av"):
         import_extra(module, "figures (or --save_figures False)")

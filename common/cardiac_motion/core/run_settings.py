@@ -19,7 +19,16 @@ _noted: list[str] = []  # digests of a run and of each of its cases
 
 
 def digest_of(files: Sequence[Path], key: str) -> str:
-    """Digest of configuration files, the weights that they name and ``key``."""
+    """Digest of configuration files, the weights that they name and ``key``.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "inference.json"
+        ...     _ = path.write_text('{"steps": 3}', encoding="utf-8")
+        ...     len(digest_of([path], "")), digest_of([path], "") == digest_of([path], "other data")
+        (64, False)
+    """
     digest = hashlib.sha256(key.encode())
     text = " ".join(path.read_text(encoding="utf-8") for path in files)
     for path in files:

@@ -34,6 +34,11 @@ def check_size(path: str | Path, sizes: Sequence[int], stored: float, most: floa
 
     Raises:
         InputError: a size is not positive, or there are too many pixels.
+
+    Examples:
+        >>> check_size("a.nii", (0, 100), 1000, 8)
+        Traceback (most recent call last):
+        cardiac_motion.core.errors.InputError: a.nii: the header claims 0 × 100 pixels
     """
     named = " × ".join(str(n) for n in sizes)
     if min(sizes) < 1:
@@ -59,6 +64,9 @@ def check_packed(path: str | Path, needed: int) -> None:
 
     Raises:
         InputError: it is damaged, cut off, or much longer than its header says.
+
+    Examples:
+        >>> check_packed("a.nii", 1000)  # not packed: left alone
     """
     if not str(path).lower().endswith(PACKED):
         return
@@ -83,6 +91,10 @@ def unpack(data: bytes, needed: int, wbits: int = zlib.MAX_WBITS) -> bytes:
     Raises:
         ValueError: the stream is cut off, or holds more.
         zlib.error: it is damaged.
+
+    Examples:
+        >>> unpack(zlib.compress(b"values"), 6)
+        b'values'
     """
     stream = zlib.decompressobj(wbits)
     found = stream.decompress(data, needed + 1)
@@ -101,6 +113,13 @@ def load_nifti(path: str | Path) -> tuple[Any, np.ndarray]:
     Raises:
         InputError: colours or complex values, or a header that claims more than the file can hold.
         Exception: what nibabel raises of a file that is missing or damaged.
+
+    Examples:
+        >>> import nibabel, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_nifti(nibabel.Nifti1Image(np.ones((3, 4, 5)), np.eye(4)), f"{folder}/a.nii.gz", "a")
+        ...     load_nifti(f"{folder}/a.nii.gz")[1].shape
+        (3, 4, 5)
     """
     image: Any = nibabel.load(path)
     if isinstance(image, nibabel.Nifti1Image) and len(image.shape):
@@ -120,6 +139,14 @@ def load_nifti(path: str | Path) -> tuple[Any, np.ndarray]:
 
 
 def save_nifti(image: Any, path: str | Path, name: str) -> None:
-    """Write nibabel's ``image``, packed if ``path`` ends so, with a bar of the bytes that is called ``name``."""
+    """Write nibabel's ``image``, packed if ``path`` ends so, with a bar of the bytes that is called ``name``.
+
+    Examples:
+        >>> import nibabel, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_nifti(nibabel.Nifti1Image(np.ones((3, 4, 5)), np.eye(4)), f"{folder}/a.nii", "a")
+        ...     nibabel.load(f"{folder}/a.nii").shape
+        (3, 4, 5)
+    """
     with Opener(str(path), "wb") as packed, count_bytes(packed, name, image.dataobj.nbytes) as file:
         image.to_stream(file)

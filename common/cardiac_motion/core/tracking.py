@@ -87,12 +87,22 @@ class Record:
 
 
 def run_name(*parts: str | None) -> str:
-    """Return a run's name from method, preset and case or list, without repetitions."""
+    """Return a run's name from method, preset and case or list, without repetitions.
+
+    Examples:
+        >>> run_name("strain_pipeline", "NCC flow", "a4c")
+        'strain_pipeline · NCC flow · a4c'
+    """
     return " · ".join(dict.fromkeys(str(part) for part in parts if part))
 
 
 def metric_name(column: str) -> str:
-    """A column's name in MLflow's alphabet: ``mse@1/8`` is ``scales/mse_at_1_8``, a chart of the group ``scales``."""
+    """A column's name in MLflow's alphabet: ``mse@1/8`` is ``scales/mse_at_1_8``, a chart of the group ``scales``.
+
+    Examples:
+        >>> metric_name("gls"), metric_name("mse@1/8")
+        ('gls', 'scales/mse_at_1_8')
+    """
     at = column.replace("@", "_at_").replace("/", "_") if "@" in column else column
     return ("scales/" if "@" in column else "") + re.sub(r"[^\w\-. /]", "_", at)
 
@@ -348,7 +358,12 @@ def _write_sent(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def rows_of(metrics: Mapping[str, Any], step: int, group: str) -> list[Row]:
-    """The numbers of a case, an epoch or a pair as rows of a part, ``<group>/<metric>``."""
+    """The numbers of a case, an epoch or a pair as rows of a part, ``<group>/<metric>``.
+
+    Examples:
+        >>> rows_of({"gls": -20, "view": "A4C"}, 3, "cases")
+        [('cases/gls', -20.0, 3)]
+    """
     return [(f"{group}/{metric_name(k)}", float(v), step) for k, v in metrics.items() if isinstance(v, int | float)]
 
 

@@ -29,6 +29,13 @@ def write_vti(path: str | Path, arrays: Mapping[str, NDArray[np.generic]], steps
 
     Raises:
         ValueError: arrays of different sizes, or of other shapes.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_vti(f"{folder}/a.vti", {"speed": np.zeros((4, 5), np.float32)}, (1.0, 1.0))
+        ...     b"speed" in Path(f"{folder}/a.vti").read_bytes()
+        True
     """
     sizes = {values.shape[-2:] for values in arrays.values()}
     if len(sizes) != 1 or any(v.ndim != 2 and v.shape[:-2] != (2,) for v in arrays.values()):
@@ -62,6 +69,13 @@ def write_vtp(
         lines: points ``[P, 2]`` of each, (row, column) in pixels.
         steps: lengths between pixels, (row, column).
         values: name to a value of each point, ``[P]`` a line.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_vtp(f"{folder}/a.vtp", [np.zeros((3, 2))], (1.0, 1.0))
+        ...     b"PolyData" in Path(f"{folder}/a.vtp").read_bytes()
+        True
     """
     points = np.concatenate([np.asarray(line, dtype=float).reshape(-1, 2) for line in lines] or [np.zeros((0, 2))])
     placed = np.stack([points[:, 1] * steps[1], -points[:, 0] * steps[0], np.zeros(len(points))], -1)
@@ -80,7 +94,15 @@ def write_vtp(
 
 
 def write_pvd(path: str | Path, files: Mapping[str, float]) -> None:
-    """Write a time series (.pvd) of files beside it, file name to time."""
+    """Write a time series (.pvd) of files beside it, file name to time.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_pvd(f"{folder}/a.pvd", {"a_0.vti": 0.0, "a_1.vti": 0.02})
+        ...     Path(f"{folder}/a.pvd").read_text(encoding="utf-8").count("<DataSet")
+        2
+    """
     parts = "".join(
         f'<DataSet timestep="{time:.9g}" group="" part="0" file={quoteattr(name)}/>' for name, time in files.items()
     )

@@ -29,6 +29,14 @@ def write_whole(path: str | Path) -> Iterator[Path]:
 
     Raises:
         InputError: a folder of others is in the place, the folder can't be written, or the disk is full.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with write_whole(f"{folder}/a.txt") as beside:
+        ...         _ = beside.write_text("all of it", encoding="utf-8")
+        ...     [path.name for path in Path(folder).iterdir()]
+        ['a.txt']
     """
     path = Path(path)
     beside = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
@@ -61,6 +69,14 @@ def clear_unfinished(folder: Path) -> None:
     """Remove partial outputs of a killed run from a folder; no other process may be writing there.
 
     A folder of results that was whole, but not yet in its place, is put there.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / ".0a1b2c3d.metrics.csv").write_text("half", encoding="utf-8")
+        ...     clear_unfinished(Path(folder))
+        ...     list(Path(folder).iterdir())
+        []
     """
     for path in folder.iterdir():
         if not UNFINISHED.match(path.name):
@@ -79,6 +95,10 @@ def check_writable(folder: Path) -> None:
 
     Raises:
         InputError: it can't: it is read-only, a file is in its place, or the disk is full.
+
+    Examples:
+        >>> import tempfile
+        >>> check_writable(Path(tempfile.gettempdir()) / "a folder that is not there")
     """
     there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(parent))
     probe = there / f".{uuid.uuid4().hex[:8]}.probe"
@@ -93,7 +113,12 @@ def check_writable(folder: Path) -> None:
 
 
 def summary_of(folder: Path) -> dict[str, Any] | None:
-    """Return ``summary.json`` of a folder written by this program, or None."""
+    """Return ``summary.json`` of a folder written by this program, or None.
+
+    Examples:
+        >>> summary_of(Path("no_folder")) is None
+        True
+    """
     try:
         found = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -105,5 +130,12 @@ def summary_of(folder: Path) -> dict[str, Any] | None:
 
 
 def is_replaceable(folder: Path) -> bool:
-    """Return whether a folder may be replaced: this program wrote it, or it is empty."""
+    """Return whether a folder may be replaced: this program wrote it, or it is empty.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     is_replaceable(Path(folder))
+        True
+    """
     return summary_of(folder) is not None or not any(folder.iterdir())
