@@ -4,11 +4,14 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation import __main__ as command_line
 from cardiac_motion.simulation.__main__ import main
+from cardiac_motion.simulation.heart.prior import read_prior
+from cardiac_motion.ventricle.shape import read_shape_prior
 
 
 def test_pairs_of_some_scenarios_with_settings(tmp_path):
@@ -99,3 +102,13 @@ def test_patients_that_could_not_be_made_are_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(command_line, "write_cases", lambda *given: ["0001_a: no myocardium", "0002_b: none"])
     with pytest.raises(InputError, match=r"^2 of 5 patients could not be made; the first: 0001_a: no myocardium$"):
         main(["write", "--output_dir", str(tmp_path), "--count", "5", "--here"])
+
+
+def test_both_priors_are_made_of_contours(tmp_path):
+    rng, angle = np.random.default_rng(0), np.linspace(0, np.pi, 21)
+    widths = rng.uniform(18, 30, (30, 2, 1))
+    contours = np.stack([60 - widths * np.cos(angle), 80 - 80 * np.sin(angle) + 0 * widths], -1)  # (x, y)
+    np.savez(tmp_path / "contours.npz", contours=contours + rng.normal(0, 0.4, contours.shape))
+    files = [str(tmp_path / name) for name in ("contours.npz", "prior.json", "shapes.json")]
+    main(["prior", "--contours", files[0], "--output", files[1], "--shapes", files[2]])
+    assert read_prior(files[1]) and read_shape_prior(files[2]).components.shape == (8, 21, 2)

@@ -24,6 +24,7 @@ from cardiac_motion.simulation.datasets.testset import read_recipe, write_testse
 from cardiac_motion.simulation.datasets.write import write_cases
 from cardiac_motion.simulation.heart.prior import fit_prior, read_contours, write_prior
 from cardiac_motion.simulation.ultrasound.recording import RecordingChain
+from cardiac_motion.ventricle.shape import fit_shape_prior, write_shape_prior
 from cardiac_motion.ventricle.views import VIEWS
 
 
@@ -74,6 +75,7 @@ def make_parser(prog: str = "python -m cardiac_motion.simulation") -> CommandPar
     prior = commands.add_parser("prior", help="the prior of ventricles that comes with the project, made anew")
     prior.add_argument("--contours", type=Path, required=True, help="npz of expert contours [P, 2, n, 2], (x, y)")
     prior.add_argument("--output", type=Path, required=True, help="JSON file")
+    prior.add_argument("--shapes", type=Path, help="JSON file of the prior of wall shapes too (ventricle.shape)")
     physics = commands.add_parser("physics", help="a disc, a block and a ring through PyMUST (minutes a body)")
     physics.add_argument("--output_dir", type=Path, required=True)
     physics.add_argument("--bodies", nargs="+", default=list(PHANTOMS), choices=list(PHANTOMS))
@@ -100,7 +102,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m cardiac_
         write_figures(options.output_dir)
         return
     if options.command == "prior":
-        write_prior(fit_prior(read_contours(options.contours)), options.output)
+        contours = read_contours(options.contours)
+        write_prior(fit_prior(contours), options.output)
+        if options.shapes:
+            write_shape_prior(fit_shape_prior(contours.reshape(-1, *contours.shape[-2:])), options.shapes)
         return
     if options.command == "pairs":
         _write_pairs(options)
