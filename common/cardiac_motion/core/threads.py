@@ -78,7 +78,12 @@ _workers: list[int] = []  # threads that were there before ``use_one_thread``, t
 
 
 def count_workers() -> int:
-    """How many workers ``map_workers`` has: the threads that PyTorch is given, ``OMP_NUM_THREADS`` or the cores."""
+    """How many workers ``map_workers`` has: the threads that PyTorch is given, ``OMP_NUM_THREADS`` or the cores.
+
+    Examples:
+        >>> count_workers() >= 1
+        True
+    """
     import torch
 
     return max(torch.get_num_threads(), _workers[-1] if _workers else 1)
