@@ -73,7 +73,7 @@ def is_certain(probabilities: ViewProbabilities, threshold: float) -> bool:
 def energy_check(probabilities: ViewProbabilities) -> Check:
     """Check whether the frames are like those the classifier was trained on (``ViewProbabilities.energy``)."""
     energy = probabilities.energy
-    return Check("like what was trained on", energy, LEAST_ENERGY, None, "free energy of the logits", CASE)
+    return Check("like what was trained on", energy, LEAST_ENERGY, None, "out-of-distribution score", CASE)
 
 
 def decide_view(

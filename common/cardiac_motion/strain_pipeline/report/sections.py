@@ -254,14 +254,14 @@ def repeat_sections(study: StrainCase) -> list[str]:
 
 
 def check_table(checks: Sequence[Check]) -> str:
-    """A row a check: value, limits, whether it is passed, and what it would cost."""
+    """A row a check: value, limits, whether it is passed, and the consequence of failure."""
     rows = []
     for c in checks:
         limits = [f"{word} {value:g}" for word, value in (("from", c.minimum), ("to", c.maximum)) if value is not None]
         of = "" if c.beat is None else f", beat from frame {c.beat}"
         value = "–" if c.value is None else f"{c.value:.3g}"
         rows.append([c.name + of, value, c.unit, " ".join(limits), c.status, c.consequence])
-    return report.table(["Check", "value", "unit", "limits", "", "costs, if failed"], rows)
+    return report.table(["Check", "value", "unit", "limits", "", "consequence of failure"], rows)
 
 
 def notes_of(study: StrainCase) -> list[str]:
