@@ -277,3 +277,25 @@ def test_dicom_files_of_one_frame_of_a_series_are_dropped_as_one_cine(browser, b
     assert set(cases) == {"A4C", "cine.dcm"}
     folder = bench.store.source(cases["A4C"]["id"])
     assert len(list(folder.glob("*.dcm"))) == 12 and not page.problems
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_on_the_page_keeps_anybody_from_using_it(browser, bench, scheme):
+    """By axe-core: names, roles, contrast."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python").Axe()
+    page = opened(browser, bench, color_scheme=scheme)
+    page.evaluate("() => fetch('/api/studies', { method: 'POST', body: '{}' })")
+    (study,) = page.evaluate("async () => Object.keys(await (await fetch('/api/studies')).json())")
+    page.evaluate("""group => fetch(`/api/uploads?name=a.dcm&group=${group}`, { method: 'POST', body: 'x' })""", study)
+    page.wait_for_selector(".case.study")
+    (case,) = bench.client.get("/api/cases").json()
+    bench.settled(case["id"], lambda one: one["status"] == "measured")
+    found = axe.run(page).response["violations"]
+    open_case(page, case)
+    page.wait_for_selector("#gls")
+    page.evaluate("() => document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    found += axe.run(page).response["violations"]
+    page.click(".case.study")
+    page.wait_for_selector("#studypage:not([hidden]) canvas")
+    found += axe.run(page).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []

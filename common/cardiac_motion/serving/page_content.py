@@ -54,13 +54,13 @@ def page_content(corrected: Corrected, method: str) -> dict[str, Any]:
              "words": say_check(check) if check in failed else check.describe()} for check in study.checks
         ],
         "drawn": list(study.wall.drawn),
-        "lines": {str(t): np.round(found, 1).tolist() for t, found in lines_by_frame(study.tracked, SHOWN).items()},
         "similarity": float(np.mean([row["lncc2"] for row in segments])),
         "seconds": study.seconds.get("motion"),
         "spacing": study.case.meta.spacing,
         "times": study.case.meta.frame_times,
     })  # fmt: skip
-    return content
+    lines = lines_by_frame(study.tracked, SHOWN)  # finite, and by far the most of the numbers
+    return {**content, "lines": {str(t): np.round(found, 1).tolist() for t, found in lines.items()}}
 
 
 def row_of(result: Mapping[str, Any]) -> dict[str, Any]:

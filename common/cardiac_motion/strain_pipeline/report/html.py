@@ -56,8 +56,8 @@ svg text{font:12px system-ui,sans-serif;fill:#3c4653}
 @page{margin:10mm 12mm}
 @media print{body{background:#fff;font-size:11.5px;line-height:1.3}main{padding:0;max-width:none}
 figure,tr{break-inside:avoid}
-h2,h3{break-after:avoid}.wide{overflow:visible}table{font-size:8.5px;line-height:1.2}th,td{padding:0 3px}td+td{white-space:nowrap}
-section:not(.overview) li{font-size:9.5px;line-height:1.2}
+h2,h3{break-after:avoid}.wide{overflow:visible}table{font-size:8.5px;line-height:1.2}th,td{padding:0 3px}
+td+td{white-space:nowrap}section:not(.overview) li{font-size:9.5px;line-height:1.2}
 .controls,.screen{display:none}.caution{color:#7a1f1f;background:none;margin:2px 0}
 section{border:0;padding:4px 0;margin:4px 0}h1{font-size:17px}h2{font-size:15px;margin:0 0 4px}h3{margin:4px 0 2px}
 .overview,.columns>*{break-inside:avoid}.overview{break-after:page}ul{margin:2px 0;padding-left:16px}

@@ -52,7 +52,7 @@ function about(one) {
   if (found.kind === "volume") return [`volume, ${found.shape.join(" × ")}`, row && (row.dice != null ? `Dice ${row.dice.toFixed(3)}` : "segmented")].filter(Boolean).join(" · ");
   return [viewName(row?.view || found.view), found.rate ? `${found.rate.toFixed(0)} Hz` : "no frame rate", `${found.frames} frames`,
     found.spacing ? `${found.spacing[0].toFixed(2)} mm/px` : "no spacing",
-    row && (row.blocked.length ? "checks fail" : row.gls != null && `GLS ${text(row.gls)} %`), one.failed].filter(Boolean).join(" · ");
+    row && (row.blocked.length ? "checks fail" : row.gls != null && `GLS ${text(row.gls)} %${one.methods[state.settings.defaults.cine] ? "" : ` (${one.preview ? "preview by " : ""}${row.title})`}`), one.failed].filter(Boolean).join(" · ");
 }
 const left = seconds => seconds == null ? "" : seconds < 90 ? `, ${Math.max(1, Math.round(seconds))} s left` : `, ${Math.round(seconds / 60)} min left`;
 function entry(one) {

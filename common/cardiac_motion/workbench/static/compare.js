@@ -5,7 +5,7 @@ import { arrowsOf, picture, playing } from "./player.js";
 const COLUMNS = [["GLS, %", "gls", 1], ["drift, %", "drift", 1], ["EF, %", "ejection_fraction", 0], ["LNCC²", "similarity", 2], ["seconds", "seconds", 1]];
 
 export function table() {
-  const head = element("tr", {}, element("th"), ...COLUMNS.map(([name]) => element("th", { textContent: name })));
+  const head = element("tr", {}, element("th", { textContent: "method" }), ...COLUMNS.map(([name]) => element("th", { textContent: name })));
   const rows = Object.entries(state.info.methods || {}).map(([method, row]) => {
     const line = element("tr", {}, element("td", { textContent: row.title }),
       ...COLUMNS.map(([, key, digits]) => element("td", { textContent: text(row[key], digits) })));

@@ -1,5 +1,5 @@
 // The cine: frames, play, zoom, and what lies over a frame: wall, handles, arrows, points that are followed.
-import { $, element, guarded, plot, say, send, shownFile, spline, state, times } from "./shared.js";
+import { $, element, guarded, plot, say, send, shownFile, spline, state, estimates, times } from "./shared.js";
 
 const SVG = "http://www.w3.org/2000/svg", ARROW_SCALE = 4;
 let blob = null, offsets = [], cache = new Map(), timer = null, zoom = 1, dragging = null, pending = null, points = [], paths = null;
@@ -198,6 +198,7 @@ export function clearPending() { pending = null; points = []; overlay(); }
 async function moveWall(at, moved) {
   const start = performance.now();
   pending = drawn(at, moved); overlay(); notify();
+  requestAnimationFrame(() => estimates.push(performance.now() - start));
   if (await changed(() => send("step", { what: "wall", value: { frame: state.t, border: border(), at, moved } }))) times.push(performance.now() - start);
 }
 

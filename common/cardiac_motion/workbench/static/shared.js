@@ -2,8 +2,8 @@
 export const $ = id => document.getElementById(id);
 // info: the case on the page, as the server told it last; everything that is done is done with it and with its revision
 export const state = { settings: null, info: null, study: null, method: null, result: null, preview: false, t: 0, busy: false, hover: null };
-export const times = []; // ms from the release of a handle to the new curve
-window.workbench = { times, state };
+export const times = [], estimates = []; // ms from the release of a handle to the new curve, and to its estimate
+window.workbench = { times, estimates, state };
 
 export const css = name => getComputedStyle(document.documentElement).getPropertyValue(name);
 export const text = (value, digits = 1) => value == null ? "–" : (+value.toFixed(digits) || 0).toFixed(digits).replace("-", "−");
