@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("starlette")
 pytest.importorskip("httpx2")
 
+from cardiac_motion.workbench.studies import Studies
 from tests.workbench.stand_in import Bench
 
 
@@ -140,6 +141,24 @@ def test_a_study_takes_the_best_cine_of_each_view_and_what_the_user_chooses(benc
     assert bad.status_code == 404
     assert bench.client.delete(f"/api/studies/{name}").status_code == 200
     assert bench.client.get("/api/cases").json() == []
+
+
+def test_the_choices_of_a_study_are_those_that_its_numbers_are_of(bench, monkeypatch):
+    studies = Studies(bench.store)
+    name = studies.create("Monday")
+    cases = [bench.measured(f"{k}.dcm", group=None)["id"] for k in range(2)]
+    for case in cases:
+        bench.store.update(case, group=name)
+    combine, view = bench.hands.study, "apical_4ch"
+
+    def choose_meanwhile(request):
+        studies.choose(name, view, next(case for case in cases if case != request["members"][0]["id"]))
+        return combine(request)
+
+    monkeypatch.setattr(bench.hands, "study", choose_meanwhile)
+    shown = studies.show(name)
+    assert shown["choices"] == {view: bench.hands.asked[-1]["members"][0]["id"]}
+    assert studies.choices(name) != shown["choices"]  # and the next look has the numbers of the new choice
 
 
 def test_a_scale_and_a_heart_rate_become_spacing_and_frame_rate(bench):

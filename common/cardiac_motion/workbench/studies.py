@@ -90,10 +90,10 @@ class Studies:
             raise Refused(404, "no such cine in this study")
         self._update(name, {"chosen": {**self.known[name]["chosen"], view: case}})
 
-    def requests(self, name: str) -> list[dict[str, Any]]:
+    def requests(self, name: str, choices: Mapping[str, str]) -> list[dict[str, Any]]:
         """What a worker needs to know of the chosen cases."""
         found = []
-        for case in self.choices(name).values():
+        for case in choices.values():
             known, log = self.store.read(case), self.store.log(case)
             method = main_method(known)
             found.append({
@@ -110,7 +110,8 @@ class Studies:
             Refused: there is none, or it can't be combined.
         """
         self.place(name)
-        members = self.requests(name)
+        choices, cases = self.choices(name), self.members(name)  # those that the numbers are of
+        members = self.requests(name, choices)
         digest = hashlib.sha256(json.dumps([one["digest"] for one in members]).encode()).hexdigest()
         known = self.numbers.get(name)
         if known is None or known[0] != digest:
@@ -121,7 +122,7 @@ class Studies:
             known = self.numbers[name] = (digest, numbers)
         study = self.known[name]
         files = study.get("files")
-        return {**study, "numbers": known[1], "choices": self.choices(name), "members": self.members(name),
+        return {**study, "numbers": known[1], "choices": choices, "members": cases,
                 "files_current": bool(files and files["digest"] == digest)}  # fmt: skip
 
     def _ask(self, name: str, task: str, members: list[dict[str, Any]], workers: Any) -> dict[str, Any]:
@@ -141,7 +142,7 @@ class Studies:
         Raises:
             Refused: no view is measured, or a check fails.
         """
-        members = self.requests(name)
+        members = self.requests(name, self.choices(name))
         digest = hashlib.sha256(json.dumps([one["digest"] for one in members]).encode()).hexdigest()
         answer = self._ask(name, "take_study", members, self.store.lanes.hands)
         self._update(name, {"files": {"names": answer["files"], "name": answer["name"], "digest": digest}})
