@@ -10,7 +10,7 @@ import numpy as np
 from cardiac_motion.core.tables import finite
 from cardiac_motion.serving.corrections import Corrected
 from cardiac_motion.serving.settings import METHODS
-from cardiac_motion.strain_pipeline.quality.check_words import say_check
+from cardiac_motion.strain_pipeline.quality.check_words import blocking_checks, say_check
 from cardiac_motion.strain_pipeline.quality.checks import select_failed
 from cardiac_motion.strain_pipeline.report.bullseye import bullseye
 from cardiac_motion.strain_pipeline.report.html import SEGMENT_COLOURS
@@ -48,7 +48,7 @@ def page_content(corrected: Corrected, method: str) -> dict[str, Any]:
         "colours": SEGMENT_COLOURS,
         "layer": measured.layer,
         "blocked": [say_check(check) for check in corrected.blocked],
-        "ignored": [say_check(check) for check in failed] if study.forced else [],
+        "ignored": [say_check(check) for check in blocking_checks(study.checks) or failed] if study.forced else [],
         "checks": [
             {"name": check.name, "state": check.status.lower(), "beat": check.beat,
              "words": say_check(check) if check in failed else check.describe()} for check in study.checks

@@ -246,7 +246,11 @@ const HINTS = {
   scale: ["Click one end of a known distance on the depth scale.", "Click its other end."],
   line: ["Click one end of the line.", "Click its other end."], points: ["Click the points to follow."],
 };
-function hint() { $("todo").textContent = HINTS[tool()]?.[Math.min(points.length, HINTS[tool()].length - 1)] || ""; }
+const SENT = { clicks: "Fitting the wall to the three points …", scale: "Setting the scale …", line: "Following the line …" };
+function hint() { // what to click next; where all was clicked, what is being done with it
+  const words = HINTS[tool()], next = words?.[points.length];
+  $("todo").textContent = next ?? (tool() === "points" ? words[0] : SENT[tool()] ?? "");
+}
 export function use(name) { $("tool").value = name; $("tool").dispatchEvent(new Event("change")); $("player").scrollIntoView({ block: "nearest" }); }
 const clicked = guarded(async event => {
   const kind = tool();
