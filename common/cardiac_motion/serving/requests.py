@@ -71,10 +71,27 @@ def serve(tasks: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]) ->
         request = json.loads(text)
         answer = tasks[request["task"]](request)
         with write_whole(Path(request["folder"]) / ANSWER) as beside:
-            beside.write_text(json.dumps(finite(answer)), encoding="utf-8")
+            beside.write_text(write_json(answer), encoding="utf-8")
         gc.collect()
+        if (
+            not gc.get_freeze_count()
+        ):  # the program itself: to look at it after each request takes longer than a small one
+            gc.freeze()
 
     return run_task
+
+
+def write_json(answer: dict[str, Any]) -> str:
+    """An answer as JSON, which has no NaN, arrays or tensors; most answers have none either.
+
+    Examples:
+        >>> write_json({"a": 1.5}), write_json({"a": float("nan")})
+        ('{"a": 1.5}', '{"a": null}')
+    """
+    try:
+        return json.dumps(answer, allow_nan=False)
+    except (ValueError, TypeError):
+        return json.dumps(finite(answer))
 
 
 def infer(request: Mapping[str, Any]) -> dict[str, Any]:
