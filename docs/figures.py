@@ -3,6 +3,7 @@
 The demo cine (the apical four-chamber cine that ships with pydicom) is measured by the default of strain_pipeline into
 ``output/figures``, unless a result is there. From it come ``pipeline.png`` (the steps from a cine to strain),
 ``ncc_flow.png`` (how NCC flow works) and ``strain_report.png`` (the first page of the report, by Chromium);
+``workbench.png`` is the workbench with the same cine, by Playwright;
 ``lncc2_epe.png`` comes from ``benchmarks/results/nmsr_echo.json``. Names of pictures after the command make those
 alone. The pictures of simulated ultrasound are made by ``python -m cardiac_motion.simulation figures``.
 """
@@ -28,6 +29,7 @@ from cardiac_motion.core.plots import plt
 from cardiac_motion.networks.ncc_flow import ncc_volume, standardise
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # for ``tests.workbench``, which drives the page
 IMAGES, OUTPUT = ROOT / "docs/images", ROOT / "output/figures"
 COLOURS = ("#d55e00", "#e69f00", "#cc79a7", "#009e73", "#56b4e9", "#0072b2")  # of segments, as in the report
 SEARCH = 12  # pixels of half the size, on either side
@@ -157,6 +159,33 @@ def picture_report(path: Path) -> None:
         subprocess.run([program, *words], check=True, capture_output=True, timeout=300)
 
 
+def picture_workbench(path: Path) -> None:
+    """Picture the workbench with the example, one handle of whose wall was dragged; by Playwright."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.workbench.person import drag, show_frame
+    from tests.workbench.serving import Workbench
+
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        bench = Workbench(folder)
+        try:
+            program = shutil.which("chromium")
+            browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+            page = browser.new_page(viewport={"width": 1280, "height": 1000})
+            page.goto(bench.address)
+            page.fill("#who", "Ada")
+            page.click("#example")
+            page.wait_for_selector("#gls[data-method=cpwc]", timeout=1_800_000)
+            show_frame(page, int(page.input_value("#ed")))
+            drag(page, 2, -14)
+            page.wait_for_function("() => !workbench.state.info.progress && !workbench.state.busy", timeout=600_000)
+            page.mouse.move(5, 5)
+            page.screenshot(path=path)
+            browser.close()
+        finally:
+            bench.stop()
+
+
 def save(figure: Any, path: Path) -> None:
     """Write a figure as PNG."""
     figure.tight_layout()
@@ -166,6 +195,7 @@ def save(figure: Any, path: Path) -> None:
 
 FIGURES: Mapping[str, Callable[[Path], None]] = {
     "pipeline": draw_pipeline, "ncc_flow": draw_ncc_flow, "lncc2_epe": draw_similarity, "strain_report": picture_report,
+    "workbench": picture_workbench,
 }  # fmt: skip
 
 
