@@ -44,5 +44,5 @@ def mask_option():
 
 
 def test_without_a_pool_it_says_what_to_give(turning):
-    with pytest.raises(InputError, match="where is the blood"):
+    with pytest.raises(InputError, match="the blood pool is not given"):
         blood_flow(turning[0] / "cine.nii.gz")

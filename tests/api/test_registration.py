@@ -99,9 +99,9 @@ def test_a_mask_is_where_it_registers(frames):
         (torch.rand(1, 1, 32, 32), {}, "at least two"),
         (torch.rand(2, 3, 32, 32), {}, "expected a cine"),
         (torch.rand(32, 32), {}, "expected a cine"),
-        ((torch.rand(32, 32), torch.rand(32, 33)), {}, "of one shape"),
+        ((torch.rand(32, 32), torch.rand(32, 33)), {}, "of the same shape"),
         ((torch.rand(32, 32),) * 3, {}, "3 images"),
-        (torch.rand(3, 32, 32), {"mask": torch.ones(9, 9)}, "mask: is"),
+        (torch.rand(3, 32, 32), {"mask": torch.ones(9, 9)}, "mask: shape"),
         (torch.rand(3, 32, 32), {"method": "dis", "bundles": "nowhere"}, "no bundles in nowhere"),
     ],
 )

@@ -142,7 +142,7 @@ def test_frames_that_nothing_connects_are_said(tmp_path):
 def test_what_is_tracked_without_contrast_is_said(tmp_path):
     frames = moving_cine()[0] * torch.where(torch.from_numpy(disc()), 0.2, 1.0)
     notes = run_on(tmp_path, frames, blood_mask=save_pool(tmp_path / "pool.nii.gz", disc()))
-    assert any("No contrast agent is seen" in note and "clutter" in note for note in notes)
+    assert any("No contrast agent is visible" in note and "clutter" in note for note in notes)
 
 
 def test_a_pool_that_was_segmented_is_said(tmp_path, monkeypatch):
@@ -152,4 +152,4 @@ def test_a_pool_that_was_segmented_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluator, "load_segmentation", lambda path: torch.nn.Identity())
     monkeypatch.setattr(evaluator, "segment_cine", lambda frames, network: memberships)
     notes = run_on(tmp_path, moving_cine()[0], segmentation="a.pt")
-    assert "found by a network that was trained without contrast" in notes[0]
+    assert "segmented by a network trained without contrast" in notes[0]

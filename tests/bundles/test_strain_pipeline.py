@@ -337,7 +337,7 @@ def bad_cine(kind, folder, heart):
         ("plain", {"max_frames": 6}, "no complete systole"),
         ("plain", {"ed": 9, "es": 3}, "end-systole must follow end-diastole"),
         ("plain", {"ed": 99}, "ED at frame 99"),
-        ("plain", {"contour": "nowhere.json"}, "nowhere.json: no readable contour"),
+        ("plain", {"contour": "nowhere.json"}, "nowhere.json: cannot be read as a contour"),
         ("outside", {}, "the contour leaves the image"),
         ("one", {}, "only 1 frame"),
         ("colour", {}, "colour Doppler"),

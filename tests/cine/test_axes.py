@@ -50,12 +50,12 @@ def test_zooms_that_are_none(zooms):
     "axes, words",
     [
         (known(0.5, 0.5, 0.5), "all three zooms are 0.5 mm"),
-        (known(0.5, 0.5, 3.0), "its third zoom, 3, is a slice distance"),
+        (known(0.5, 0.5, 3.0), "its third zoom, 3, is a slice spacing"),
         (known(0.4, 0.5, 0.02, affine=np.array([[1, 0, 0.5, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])),
          "a position in space"),
         (known(0.4, 0.5, 0.02, affine=np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 7], [0, 0, 0, 1.0]])),
          "a position in space"),
-        (Axes([1.0, 1.0, 1.0]), "its planes aren't alike"),
+        (Axes([1.0, 1.0, 1.0]), "its planes do not resemble each other"),
     ],
 )  # fmt: skip
 def test_volumes(axes, words):
@@ -76,7 +76,7 @@ def test_a_sector_that_stands_still_is_a_cine_whatever_its_third_zoom():
     texture = np.random.default_rng(0).integers(60, 200, (60, 60))
     frames = np.stack([np.where(sector, texture + t, 0) for t in range(6)], -1).astype(np.uint8)
     loop = axes_to_frames(FILE, frames, known(0.5, 0.5, 3.0))
-    assert loop.frames.shape == (6, 60, 60) and "a sector that stands still" in loop.notes[0]
+    assert loop.frames.shape == (6, 60, 60) and "is a static sector" in loop.notes[0]
 
 
 @pytest.mark.parametrize(

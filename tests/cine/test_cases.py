@@ -50,10 +50,10 @@ def test_blood_pool_shrinks_from_ed_to_es(tmp_path):
 
 
 def test_mask_that_is_none(tmp_path):
-    with pytest.raises(InputError, match="no readable mask"):
+    with pytest.raises(InputError, match="cannot be read as a mask"):
         read_mask(tmp_path / "missing.png")
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5, 6), np.uint8), np.eye(4)), tmp_path / "volume.nii.gz")
-    with pytest.raises(InputError, match="a mask is 2D"):
+    with pytest.raises(InputError, match="expected a 2D mask"):
         read_mask(tmp_path / "volume.nii.gz")
 
 

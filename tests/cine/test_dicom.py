@@ -98,7 +98,7 @@ def test_compressed_syntaxes_decode_to_one_frame(name: str) -> None:
         ([region(x1=2 * W)], {}, None, "resized or cropped"),
         ([region(x1=2 * W)], {"PixelSpacing": [0.5, 0.5]}, None, "resized or cropped"),
         ([region(0, 0, 40, 40, cm=0.01), region(20, 0, 63, 40, cm=0.03)], {}, (0.3, 0.3), "differ in spacing"),
-        ([region(y1=30, cm=0.03), region(y0=31, kind=3, units=4, spatial=3)], {}, (0.3, 0.3), "beside the B-mode"),
+        ([region(y1=30, cm=0.03), region(y0=31, kind=3, units=4, spatial=3)], {}, (0.3, 0.3), "next to the B-mode"),
         ([region(units=4, kind=3, spatial=5)], {}, None, "no spacing in mm"),
         ([region(units=0)], {"PixelSpacing": [0.7, 0.6]}, (0.7, 0.6), None),
         ([], {"PixelSpacing": [0.7, 0.6]}, (0.7, 0.6), None),
@@ -251,7 +251,7 @@ def test_the_b_mode_image_is_cropped(tmp_path: Path, regions: list[Dataset], cro
     top, left, bottom, right = crop
     assert cine.meta["crop"] == crop and not cine.meta["colour_flow"]
     assert maximal_difference(cine, loop()[:, top:bottom, left:right] / 255.0) < 1e-6
-    assert any(f"({kind}) lies beside the B-mode" in note for note in cine.meta["notes"])
+    assert any(f"({kind}) lies next to the B-mode" in note for note in cine.meta["notes"])
     assert cine.meta["spacing"] == pytest.approx((0.5, 0.5)) and cine.meta["regions"][0]["x0"] == 0
 
 

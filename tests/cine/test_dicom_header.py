@@ -14,7 +14,7 @@ from pydicom.tag import Tag
 
 from cardiac_motion.cine.dicom_header import Header, shorten
 from cardiac_motion.cine.read import read_cine
-from cardiac_motion.cine.study import cines_of
+from cardiac_motion.cine.study import list_cines
 from tests.cine.made import T, loop, maximal_difference, region, write_dicom
 
 
@@ -47,10 +47,10 @@ def test_a_bad_value_is_lost_alone(tmp_path: Path, keyword: str, value: bytes) -
     assert (cine.meta["frame_times"] is None) == (keyword == "FrameTime")
     used = keyword not in ("InstanceNumber", "SeriesNumber", "WindowCenter", "RescaleSlope", "CineRate",
                            "RecommendedDisplayFrameRate", "ActualFrameDuration")  # fmt: skip
-    assert any(keyword in note and "can't be understood" in note for note in cine.meta["notes"]) == (
+    assert any(keyword in note and "is invalid" in note for note in cine.meta["notes"]) == (
         used or keyword == "RescaleSlope"
     )
-    assert len(cines_of(tmp_path)) == 1
+    assert len(list_cines(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("keyword", ["PhysicalDeltaX", "PhysicalUnitsXDirection", "RegionLocationMinX0"])
@@ -75,5 +75,5 @@ def test_numbers_and_notes() -> None:
     assert header.numbers("PixelSpacing") is None and header.text("ViewName") == "" and not notes
     dataset.FrameTime = "20.5"
     assert header.whole("FrameTime") is None and header.whole("FrameTime") is None
-    assert notes == ["FrameTime (0018,1063) can't be understood (20.5): it isn't used."]
+    assert notes == ["FrameTime (0018,1063) is invalid (20.5); it is ignored."]
     assert shorten("a\x00b\nc") == "a?b c" and shorten("x" * 50) == "x" * 40 + "…"

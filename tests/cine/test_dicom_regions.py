@@ -33,7 +33,9 @@ def test_the_image_is_cropped_where_another_picture_lies_beside_it():
     notes = []
     image, trace = region(0, 0, 30, 40), region(32, 0, 63, 47, spatial=2)
     assert image_region(regions(trace, image), SIZE, notes) == (0, 0, 41, 31)
-    assert notes == ["Another picture (M-mode) lies beside the B-mode image: cropped to that, x 0 to 30 and y 0 to 40."]
+    assert notes == [
+        "Another image (M-mode) lies next to the B-mode image; cropped to the latter, x 0 to 30 and y 0 to 40."
+    ]
     assert image_region(regions(region(0, 0, 30, 40)), SIZE, notes) is None and len(notes) == 1
     assert image_region(regions(region(0, 0, 30, 40), region(5, 5, 20, 20, kind=2)), SIZE, notes) is None, "over it"
 
@@ -49,7 +51,7 @@ def test_tissue_before_colour_then_the_largest_then_the_leftmost():
 def test_no_image_at_all_is_said():
     notes = []
     assert image_region(regions(region(spatial=2), region(spatial=3)), SIZE, notes) is None
-    assert notes == ["The header names no 2D image, only M-mode and spectral Doppler: this is no cine of tissue."]
+    assert notes == ["The header declares no 2D image, only M-mode and spectral Doppler; this is not a cine of tissue."]
 
 
 def test_regions_of_a_crop_in_its_own_pixels():
@@ -77,7 +79,7 @@ def test_a_region_beyond_the_frames_is_not_believed():
     notes, dataset = [], Dataset()
     dataset.PixelSpacing = [0.3, 0.3]
     assert dicom_spacing(dataset, regions(region(0, 0, 100, 40)), SIZE, notes) is None
-    assert "resized or cropped after it was written" in notes[0]
+    assert "resized or cropped later" in notes[0]
     assert dicom_spacing(dataset, regions(region(0, 0, 64, 48)), SIZE, []) is not None, "the one after the last pixel"
 
 

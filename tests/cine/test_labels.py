@@ -30,8 +30,8 @@ def test_labels_as_they_are_stored(tmp_path):
         (np.full((2, 3), -1, np.int16), "whole numbers from 0 to 255"),
         (np.full((2, 3), 256, np.int16), "whole numbers from 0 to 255"),
         (np.full((2, 3), np.nan, np.float32), "whole numbers from 0 to 255"),
-        (np.zeros((2, 3, 2, 2), np.uint8), r"this is \(2, 3, 2, 2\)"),
-        (np.zeros((4,), np.uint8), r"this is \(4,\)"),
+        (np.zeros((2, 3, 2, 2), np.uint8), r"got shape \(2, 3, 2, 2\)"),
+        (np.zeros((4,), np.uint8), r"got shape \(4,\)"),
     ],
 )
 def test_what_is_no_label_map(tmp_path, values, words):
@@ -48,7 +48,7 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_plane(tmp_path / "none.nii.gz")
     (tmp_path / "a.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match="no readable mask"):
+    with pytest.raises(InputError, match="cannot be read as a mask"):
         read_mask(tmp_path / "a.png")
 
 
@@ -66,7 +66,7 @@ def test_of_a_label_map_the_mask_is_label_1(tmp_path):
     labels = np.array([[0, 1, 2], [1, 3, 0]], np.uint8)
     assert np.array_equal(read_mask(nifti(tmp_path / "l.nii", labels.T)), labels == 1)
     assert np.array_equal(read_mask(nifti(tmp_path / "o.nii", 2 * (labels > 0).T.astype(np.uint8))), labels > 0)
-    with pytest.raises(InputError, match=r"2D, this is \(2, 3, 4\)"):
+    with pytest.raises(InputError, match=r"2D mask, got shape \(2, 3, 4\)"):
         read_mask(nifti(tmp_path / "v.nii", np.ones((4, 3, 2), np.uint8)))
 
 

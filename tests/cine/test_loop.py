@@ -48,7 +48,7 @@ def test_colour(rows, doppler, said):
     """A part in colour is Doppler; all that is bright in colour is a tint."""
     channel, loop = FirstChannel(), Loop()
     assert np.array_equal(channel(picture(rows)), picture(rows)[..., 0])
-    channel.tell(loop)
+    channel.report(loop)
     assert loop.colour_flow == doppler and bool(loop.notes) == said
 
 
@@ -56,7 +56,7 @@ def test_a_small_mark_is_no_colour():
     frame, channel, loop = picture(0), FirstChannel(), Loop()
     frame[:4, :4] = (255, 0, 0)
     channel(frame)
-    channel.tell(loop)
+    channel.report(loop)
     assert not loop.notes and not loop.colour_flow
 
 
@@ -66,7 +66,7 @@ def test_a_dithered_grey_is_no_colour():
     frame[::2, :, 0] = frame[1::2, :, 1] = frame[1::2, :, 2] = 200
     channel, loop = FirstChannel(), Loop()
     channel(frame)
-    channel.tell(loop)
+    channel.report(loop)
     assert not loop.notes
 
 

@@ -53,14 +53,14 @@ def test_a_sector_whose_third_spacing_is_no_frame_time(tmp_path: Path) -> None:
     cine = read_cine(tmp_path / "c.mha")
     assert maximal_difference(cine, sector() / 255.0) < 1e-6
     assert cine.meta["spacing"] == pytest.approx((0.154, 0.308)) and cine.meta["frame_times"] is None
-    assert any("sector that stands still" in note for note in cine.meta["notes"])
+    assert any("static sector" in note for note in cine.meta["notes"])
 
 
 def test_slices_of_an_organ_are_no_sector(tmp_path: Path) -> None:
     z, y, x = np.mgrid[-10:10, -48:48, -64:64]
     ball = (255 * ((x / 50) ** 2 + (y / 40) ** 2 + (z / 11) ** 2 < 1)).astype(np.uint8)
     (tmp_path / "c.mha").write_bytes(metaimage_bytes(ball, ElementSpacing="0.7 0.7 1.54"))
-    with pytest.raises(InputError, match="slice distance"):
+    with pytest.raises(InputError, match="slice spacing"):
         read_cine(tmp_path / "c.mha")
 
 

@@ -40,14 +40,14 @@ def test_an_ffmpeg_without_any_encoder_costs_the_movie_alone(
     monkeypatch.setattr(movie, "CODECS", ("no_such_encoder",))
     with caplog.at_level(logging.WARNING):
         assert not write_movie(tmp_path / "c.mp4", loop(), 25)
-    assert "c.mp4 is left out" in caplog.text and not list(tmp_path.iterdir())
+    assert "c.mp4 was not written" in caplog.text and not list(tmp_path.iterdir())
     with pytest.raises(InputError, match=r"none of the encoders"):
         write_cine(tmp_path / "c.mp4", cine_of(loop()))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_movie_of_no_frames() -> None:
-    with pytest.raises(InputError, match="no frames"):
+    with pytest.raises(InputError, match="at least one frame"):
         encode_movie([], 25)
 
 

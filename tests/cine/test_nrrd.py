@@ -54,8 +54,8 @@ def test_colour_gives_its_first_channel(tmp_path: Path) -> None:
         ({"sizes": "64 48 60"}, "truncated"),
         ({"data file": "gone.raw"}, "its data file gone.raw is missing"),
         ({"data file": "LIST"}, "several files"),
-        ({"encoding": "zip"}, "not a readable NRRD"),
-        ({"type": "block"}, "not a readable NRRD"),
+        ({"encoding": "zip"}, "the NRRD file cannot be read"),
+        ({"type": "block"}, "the NRRD file cannot be read"),
     ],
 )
 def test_what_cannot_be_read(tmp_path: Path, fields: dict[str, str], match: str) -> None:

@@ -61,7 +61,10 @@ def test_times_of_playback_stay_so_when_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [(16, 400), (12, 12), (20, 20)])
 def test_small_frames_are_refused_before_anything_is_computed(tmp_path: Path, size: tuple[int, int]) -> None:
     write_cine(tmp_path / "c.nii.gz", cine_of(loop(4, *size), spacing=(0.5, 0.5)))
-    with pytest.raises(InputError, match=rf"frames of {size[1]} × {size[0]} pixels; motion is measured from 21 × 21"):
+    with pytest.raises(
+        InputError,
+        match=rf"frames of {size[1]} × {size[0]} pixels are too small; measuring motion needs at least 21 × 21",
+    ):
         CineCases(str(tmp_path / "c.nii.gz"))[0]
 
 

@@ -14,7 +14,7 @@ from pydicom.fileset import FileSet
 
 from cardiac_motion.cine.cases import CineCases
 from cardiac_motion.cine.read import read_cine
-from cardiac_motion.cine.study import cines_of, format_listing
+from cardiac_motion.cine.study import format_listing, list_cines
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.whole_files import PROGRAM
@@ -47,7 +47,7 @@ def test_a_folder_of_single_frames_is_one_cine(tmp_path: Path) -> None:
     cine = read_cine(tmp_path)
     assert maximal_difference(cine, values / 255.0) < 1e-6 and cine.meta["spacing"] == pytest.approx((0.5, 0.5))
     np.testing.assert_allclose(cine.meta["frame_times"], np.arange(10) * 0.02, atol=1e-6)
-    assert "10 files of one frame each" in cine.meta["notes"][0]
+    assert "10 single-frame files" in cine.meta["notes"][0]
 
 
 def test_single_frames_without_clock_times_take_the_header_s_frame_time(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def study(folder: Path) -> Path:
 
 
 def test_the_cines_of_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = cines_of(study(tmp_path))
+    found = list_cines(study(tmp_path))
     assert [(c.name, c.frames, c.view, c.calibrated) for c in found] == [
         ("S1_IM_0001", 6, "A4C", True), ("S1_IM_0002", 8, None, False), ("S3", 9, None, False),
     ]  # fmt: skip
@@ -96,7 +96,7 @@ def test_the_cines_of_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "3 cines" in capsys.readouterr().out
     assert [cases[i]["cine"].shape[1] for i in range(3)] == [6, 8, 9]
     assert [entry["case"] for entry in cases.entries] == ["S1_IM_0001", "S1_IM_0002", "S3"]
-    with pytest.raises(InputError, match=r"3 cines \(S1_IM_0001, S1_IM_0002, S3\); name one"):
+    with pytest.raises(InputError, match=r"3 cines \(S1_IM_0001, S1_IM_0002, S3\); give one of them"):
         read_cine(tmp_path)
 
 
@@ -113,14 +113,14 @@ def test_a_dicomdir(tmp_path: Path) -> None:
             dataset.InstanceNumber = dataset.get("InstanceNumber", number)
             files.add(dataset)
     files.write(tmp_path / "disc")
-    found = cines_of(tmp_path / "disc/DICOMDIR")
+    found = list_cines(tmp_path / "disc/DICOMDIR")
     assert sorted(c.frames for c in found) == [6, 8, 9]
     assert len(CineCases(str(tmp_path / "disc/DICOMDIR"))) == len(CineCases(str(tmp_path / "disc"))) == 3
     for path in (tmp_path / "disc").rglob("*"):
         if path.is_file() and path.name != "DICOMDIR":
             path.unlink()
     with pytest.raises(InputError, match=r"DICOMDIR: no cine.*files are missing"):
-        cines_of(tmp_path / "disc/DICOMDIR")
+        list_cines(tmp_path / "disc/DICOMDIR")
 
 
 def test_a_dicomdir_that_leads_outside_its_folder(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_dicomdir_that_leads_outside_its_folder(tmp_path: Path) -> None:
     (tmp_path / "disc").mkdir()
     dataset.save_as(tmp_path / "disc/DICOMDIR")
     with pytest.raises(InputError, match="outside its folder"):
-        cines_of(tmp_path / "disc/DICOMDIR")
+        list_cines(tmp_path / "disc/DICOMDIR")
 
 
 def test_a_folder_of_videos_and_of_folders_of_images(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_disc_with_a_logo(tmp_path: Path) -> None:
     still(tmp_path / "logo.jpg", np.full((40, 90, 3), 90, np.uint8))
     still(tmp_path / "banner.png", np.full((40, 90, 3), 80, np.uint8))
     (tmp_path / "viewer.exe").write_bytes(b"MZ" + bytes(500))
-    assert len(cines_of(tmp_path)) == 5
+    assert len(list_cines(tmp_path)) == 5
 
 
 def test_pictures_of_a_report_are_no_cine(tmp_path: Path) -> None:
@@ -187,14 +187,14 @@ def test_pictures_of_a_report_are_no_cine(tmp_path: Path) -> None:
     avi(tmp_path / "clip.avi", loop())
     for name in ("page_1", "page_2", "page_3"):
         still(tmp_path / "report" / f"{name}.png", rng.integers(0, 255, (48, 64), dtype=np.uint8))
-    assert [cine.name for cine in cines_of(tmp_path)] == ["clip"]
+    assert [cine.name for cine in list_cines(tmp_path)] == ["clip"]
 
 
 def test_files_without_a_suffix_are_looked_into(tmp_path: Path) -> None:
     (tmp_path / "clip").write_bytes(video_bytes(loop()))
     write_cine(tmp_path / "a.nii", cine_of(loop()))
     (tmp_path / "a.nii").rename(tmp_path / "array")
-    assert [cine.name for cine in cines_of(tmp_path)] == ["array", "clip"]
+    assert [cine.name for cine in list_cines(tmp_path)] == ["array", "clip"]
     assert read_cine(tmp_path / "clip").shape[1] == T
 
 
@@ -213,14 +213,14 @@ def test_stills_at_end_diastole_and_end_systole_are_no_cines(tmp_path: Path) -> 
                 else:
                     array = values[0].T if len(values) == 1 else values.transpose(2, 1, 0)
                     nib.save(nib.Nifti1Image(array, np.eye(4)), path)
-        assert [cine.name for cine in cines_of(folder)] == ["patient0001_4CH_half_sequence"]
+        assert [cine.name for cine in list_cines(folder)] == ["patient0001_4CH_half_sequence"]
 
 
 def test_a_summary_of_another_program_hides_nothing(tmp_path: Path) -> None:
     write_dicom(tmp_path / "a.dcm", loop())
     for content in ('{"patients": 1}', "[]", "no json", json.dumps({"program": PROGRAM, "cases": {}, "failed": {}})):
         (tmp_path / "summary.json").write_text(content, encoding="utf-8")
-        assert [cine.name for cine in cines_of(tmp_path)] == ["a"]
+        assert [cine.name for cine in list_cines(tmp_path)] == ["a"]
 
 
 @pytest.mark.parametrize("clock", ["AcquisitionDateTime", "AcquisitionTime", "ContentTime", "InstanceCreationTime"])
@@ -231,9 +231,9 @@ def test_stills_minutes_apart_are_no_cine(tmp_path: Path, clock: str, cines: int
     for i in range(cines):
         write_dicom(tmp_path / f"cine{i}.dcm", loop(), SeriesInstanceUID="1.2.3", InstanceNumber=11 + i)
     if cines:
-        assert [cine.name for cine in cines_of(tmp_path)] == ["cine0", "cine1"]
+        assert [cine.name for cine in list_cines(tmp_path)] == ["cine0", "cine1"]
         return
-    with pytest.raises(InputError, match="10 DICOM files of single frames that don't follow each other"):
+    with pytest.raises(InputError, match="10 single-frame DICOM files that are not consecutive"):
         read_cine(tmp_path)
 
 
@@ -243,15 +243,15 @@ def test_stills_whose_numbers_are_far_from_each_other_are_no_cine(tmp_path: Path
             tmp_path / f"{number}.dcm", np.roll(loop(1), number, 1), SeriesInstanceUID="1", InstanceNumber=number
         )
     write_dicom(tmp_path / "cine.dcm", loop())
-    assert [cine.name for cine in cines_of(tmp_path)] == ["cine"]
+    assert [cine.name for cine in list_cines(tmp_path)] == ["cine"]
 
 
 @pytest.mark.parametrize(
     ("tags", "match"),
     [
-        ({"PixelSpacing": [[0.5, 0.5]] * 5 + [[0.3, 0.3]] * 5}, "its spacing is 0.3 × 0.3 mm/px, that of .* is 0.5"),
-        ({"PixelSpacing": [[0.5, 0.5]] * 9 + [None]}, "its spacing is none"),
-        ({"PixelAspectRatio": [["1", "1"]] * 5 + [["2", "1"]] * 5}, "its spacing is none"),
+        ({"PixelSpacing": [[0.5, 0.5]] * 5 + [[0.3, 0.3]] * 5}, "its spacing is 0.3 × 0.3 mm/px, that of .* 0.5"),
+        ({"PixelSpacing": [[0.5, 0.5]] * 9 + [None]}, "its spacing is unknown"),
+        ({"PixelAspectRatio": [["1", "1"]] * 5 + [["2", "1"]] * 5}, "its spacing is unknown"),
         ({"SequenceOfUltrasoundRegions": [[region()]] * 5 + [[region(cm=0.03)]] * 5}, "its spacing is 0.3"),
         ({"SequenceOfUltrasoundRegions": [[region()]] * 5 + [[region(y1=40)]] * 5}, "its ultrasound regions"),
     ],

@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from cardiac_motion.cine.read import read_cine
-from cardiac_motion.cine.study import cines_of
+from cardiac_motion.cine.study import list_cines
 from cardiac_motion.core.errors import InputError
 from tests.cine.made import T, loop, maximal_difference
 
@@ -125,6 +125,6 @@ def test_the_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
 def test_stacks_of_different_origin_are_cases_of_their_own(tmp_path: Path) -> None:
     for name, values in (("1", loop()), ("2", OTHER)):
         tifffile.imwrite(tmp_path / f"{name}.tif", values, photometric="minisblack")
-    assert [cine.name for cine in cines_of(tmp_path)] == ["1", "2"]
+    assert [cine.name for cine in list_cines(tmp_path)] == ["1", "2"]
     with pytest.raises(InputError, match="2 cines"):
         read_cine(tmp_path)

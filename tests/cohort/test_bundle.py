@@ -15,11 +15,11 @@ def test_results_of_other_settings_are_not_mixed(cines, tmp_path):
     out = tmp_path / "out"
     files = config_files(ROOT / "bundles/farneback")
     options = {"datalist": str(cines / "list.json"), "output_dir": str(out), "levels": 2}
-    first = bundles.keep_settings(out, bundles.settings(files, options), CASES[:2])
-    longer = bundles.keep_settings(out, bundles.settings(files, options), ["new", *CASES])
+    first = bundles.write_settings(out, bundles.settings(files, options), CASES[:2])
+    longer = bundles.write_settings(out, bundles.settings(files, options), ["new", *CASES])
     assert longer["id"] == first["id"] and longer["cases"] == ["c0", "c1", "new", "c2"], "steps stay"
     with pytest.raises(InputError, match=r"other settings \(levels\)"):
-        bundles.keep_settings(out, bundles.settings(files, {**options, "levels": 3}), CASES)
+        bundles.write_settings(out, bundles.settings(files, {**options, "levels": 3}), CASES)
 
 
 def test_a_case_is_the_same_after_whatever(cines, tmp_path):

@@ -36,9 +36,7 @@ def test_a_dry_run_prints_the_job(tmp_path, monkeypatch, capsys, system, more, l
     monkeypatch.setattr(sys, "argv", ["cohort", f"--{system}", str(path), "--dry-run", "--output_dir", str(tmp_path)])
     assert main() == 0
     printed = capsys.readouterr().out
-    assert not [
-        line for line in ["# 2 of this job", "distributed.cli.dask_worker tcp://", *lines] if line not in printed
-    ]
+    assert not [line for line in ["# 2 such jobs", "distributed.cli.dask_worker tcp://", *lines] if line not in printed]
 
 
 def test_a_dry_run_is_of_a_batch_system(tmp_path, monkeypatch, capsys):
@@ -51,8 +49,8 @@ def test_a_dry_run_is_of_a_batch_system(tmp_path, monkeypatch, capsys):
     "text, reason",
     [
         ("cores: 1\nmemory: 1GB\n", "needs a line 'jobs: N'"),
-        ("jobs: 1\nmemory: 1GB\n", "not what slurm takes"),
-        ("jobs: 1\ncores: 1\nmemory: 1GB\nnonsense: 1\n", "not what slurm takes.*nonsense"),
+        ("jobs: 1\nmemory: 1GB\n", "invalid options for slurm"),
+        ("jobs: 1\ncores: 1\nmemory: 1GB\nnonsense: 1\n", "invalid options for slurm.*nonsense"),
         ("jobs: [", "not YAML"),
     ],
 )
@@ -97,7 +95,7 @@ def test_a_batch_system_that_takes_no_job(tmp_path, batch_system):
     (batch_system.parent / "bin/sbatch").write_text("#!/bin/sh\necho 'Invalid account' >&2\nexit 1\n", encoding="utf-8")
     path = tmp_path / "job.yaml"
     path.write_text("jobs: 1\ncores: 1\nmemory: 500MB\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"slurm took no job.*Invalid account"), cluster.submit_jobs("slurm", path):
+    with pytest.raises(InputError, match=r"slurm accepted no job.*Invalid account"), cluster.submit_jobs("slurm", path):
         pass
 
 
@@ -121,5 +119,5 @@ def test_sizes(text, size):
 
 
 def test_no_size():
-    with pytest.raises(InputError, match="much: no size; 4GiB is one"):
+    with pytest.raises(InputError, match="much: not a size; expected for example 4GiB"):
         cluster.size_in_bytes("much")

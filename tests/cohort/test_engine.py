@@ -66,7 +66,7 @@ def test_what_goes_wrong_costs_its_case_alone(client, tmp_path):
         "case0000": ("input", "case0000.nii.gz: is no cine"),
         "case0001": ("error", "ValueError: a defect"),
         "case0002": ("time", "took longer than 8 s"),
-        "case0003": ("memory", "took more than 200 MiB of memory"),
+        "case0003": ("memory", "used more than 200 MiB of memory"),
         "case0004": ("died", "its process ended by SIGKILL: out of luck"),
         "case0006": ("input", "case0006.nii.gz: is no cine"),
     }

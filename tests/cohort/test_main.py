@@ -52,7 +52,7 @@ def test_a_list_with_a_corrupt_cine(cines, tmp_path, capsys):
 
     write_cines(cines)
     assert cohort(cines, out, "--here") == 0
-    assert "1 of 3 cases to do" in capsys.readouterr().out
+    assert "1 of 3 cases to process" in capsys.readouterr().out
     assert times == [(out / name / "summary.json").stat().st_mtime_ns for name in ("c0", "c2")]
     assert not (out / "failed.csv").exists()
 
@@ -82,7 +82,7 @@ def test_only_what_failed_before(cines, tmp_path, capsys):
     write_cines(cines)
     shutil.rmtree(out / "c0")
     assert cohort(cines, out, *options, "--retry-failed") == 0
-    assert "2 of 3 cases to do" in capsys.readouterr().out
+    assert "2 of 3 cases to process" in capsys.readouterr().out
     assert not (out / "c0/summary.json").exists()
     assert not (out / "mlflow.json").exists()
 
@@ -93,7 +93,7 @@ def test_only_what_failed_before(cines, tmp_path, capsys):
         (("--levls", "2"), "farneback: has no option --levls; did you mean --levels"),
         (("--fold", "training"), "has no list 'training'"),
         (("--config", "none.json"), "none.json"),
-        (("--memory_limit", "much"), "much: no size"),
+        (("--memory_limit", "much"), "much: not a size"),
         (("--scheduler", "nonsense"), "nonsense: no scheduler answers"),
         (("--slurm", "none.yaml"), "none.yaml: cannot be read"),
     ],

@@ -47,7 +47,7 @@ def test_limits_as_they_are_given(started):
     _, limits = machines(parse(*words), gpu=False, cases=1)
     assert limits == Limits(seconds=0, memory=4 * 2**30, retries=5, threads=3)
     assert started == [("start_local", 1, [], 4 * 2**30, 5)]
-    with pytest.raises(InputError, match="much: no size"):
+    with pytest.raises(InputError, match="much: not a size"):
         machines(parse("--memory_limit", "much"), gpu=False, cases=1)
 
 
@@ -70,7 +70,7 @@ def test_one_place_alone():
 
 def test_a_system_without_process_groups_does_cases_here_alone(started, monkeypatch):
     monkeypatch.delattr(os, "killpg")
-    with pytest.raises(InputError, match="--here does one after the other"):
+    with pytest.raises(InputError, match="use --here to run cases one by one"):
         machines(parse(), gpu=False, cases=1)
     machines(parse("--here"), gpu=False, cases=1)
     assert not started

@@ -49,7 +49,7 @@ def test_a_process_is_kept_until_a_case_goes_wrong(keep, tmp_path):
     "trouble, limits, memory, status, reason",
     [
         ("hang", Limits(seconds=0.5), 0, "time", "took longer than 0.5 s"),
-        ("eat", Limits(), 300 * 2**20, "memory", "took more than 300 MiB of memory"),
+        ("eat", Limits(), 300 * 2**20, "memory", "used more than 300 MiB of memory"),
         ("die", Limits(), 0, "died", "its process ended by SIGKILL: out of luck"),
     ],
 )
@@ -92,7 +92,7 @@ def test_how_often_a_case_begins(worker, tmp_path, trouble, retries, status, att
 def test_a_thread_s_share_of_the_worker_s_memory(worker, tmp_path):
     worker.memory_manager.memory_limit = 2 * 300 * 2**20
     found = run_case(work(tmp_path, trouble={"case0000": "eat"}), "case0000", Limits())
-    assert found["reason"] == "took more than 300 MiB of memory"
+    assert found["reason"] == "used more than 300 MiB of memory"
 
 
 def test_gpus_are_handed_out_in_turn(monkeypatch):

@@ -56,7 +56,7 @@ def test_no_heart_is_refused_in_one_line(cine, capsys, tmp_path):
     assert run_command(["strain", cine, "--output_dir", str(tmp_path / "o")]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
     assert run_command(["blood", cine, "--output_dir", str(tmp_path / "o"), "--steps", "1"]) == 1
-    assert "where is the blood" in capsys.readouterr().err.splitlines()[-1]
+    assert "the blood pool is not given" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_synthetic_hippocampi_are_segmented(tmp_path):

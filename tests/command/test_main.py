@@ -47,7 +47,7 @@ def test_every_verb_has_help_that_names_it(verb, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["strian"], "error: cardiac-motion: no verb strian; did you mean strain?"),
+        (["strian"], "error: cardiac-motion: unknown verb strian; did you mean strain?"),
         (["--vers"], "error: cardiac-motion: has no option --vers; did you mean --version?"),
         (["track", "--meth", "dis"], "error: cardiac-motion track: has no option --meth; did you mean --method?"),
         (["track", "a", "--out", "b"], "error: cardiac-motion track: has no option --out; did you mean --output_dir?"),
@@ -102,7 +102,7 @@ def test_a_defect_keeps_its_traceback(monkeypatch):
 
 def test_what_verbs_name_is_there():
     for command in COMMANDS.values():
-        assert callable(find_function(command.place)) and (command.parser is None or find_function(command.parser))
+        assert callable(find_function(command.function)) and (command.parser is None or find_function(command.parser))
 
 
 def test_options_of_a_verb_are_those_of_the_configuration():

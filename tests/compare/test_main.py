@@ -73,7 +73,7 @@ def test_several_folds_give_a_table_each_and_the_worst(synthetic_list, tmp_path,
     with pytest.raises(InputError, match="has no list 'nowhere'"):
         compare(arguments)
     arguments.folds, arguments.methods = None, ["nothing"]
-    with pytest.raises(InputError, match="no method of voxelmorph is called nothing"):
+    with pytest.raises(InputError, match="no variant of voxelmorph has the title nothing"):
         compare(arguments)
 
 
@@ -112,4 +112,4 @@ def test_a_comparison_goes_on_where_it_was_and_a_bad_case_leaves_a_row(synthetic
     (row,) = compare(arguments)
     assert row["n"] == 3 and row["failed"] == 0
     assert [path.stat().st_mtime_ns for path in done] == times
-    assert "1 of 3 cases to do" in capsys.readouterr().out
+    assert "1 of 3 cases to process" in capsys.readouterr().out

@@ -5,25 +5,25 @@ import math
 
 import pytest
 
-from cardiac_motion.compare.methods import Method, methods_of
+from cardiac_motion.compare.methods import Method, list_variants
 from cardiac_motion.core.errors import InputError
 from tests.bundles.running import ROOT
 
 
 def test_a_bundle_lists_its_methods_and_settings_change_the_folder(tmp_path):
     bundle = ROOT / "bundles" / "ants_syn"
-    first = methods_of(bundle, tmp_path, "one")
+    first = list_variants(bundle, tmp_path, "one")
     assert [m.title for m in first] == list(
         json.loads((bundle / "configs" / "compare.json").read_text(encoding="utf-8"))
     )
     assert all(path.is_file() for m in first for path in m.configs)
-    assert {m.folder for m in first}.isdisjoint(m.folder for m in methods_of(bundle, tmp_path, "other"))
+    assert {m.folder for m in first}.isdisjoint(m.folder for m in list_variants(bundle, tmp_path, "other"))
     with pytest.raises(InputError, match="cannot be run, missing"):
-        methods_of(tmp_path / "nothing", tmp_path, "one")
+        list_variants(tmp_path / "nothing", tmp_path, "one")
 
 
 def test_a_bundle_without_lines_is_one_method(tmp_path):
-    (only,) = methods_of(ROOT / "bundles" / "farneback", tmp_path, "one", "none.json")
+    (only,) = list_variants(ROOT / "bundles" / "farneback", tmp_path, "one", "none.json")
     assert only.title == "farneback" and [p.name for p in only.configs] == ["inference.json", "evaluate.json"]
 
 

@@ -99,7 +99,7 @@ def test_without_a_contour_nothing_is_done():
 
 def test_frames_that_are_not_there(file):
     for options in ({"ed": 5}, {"es": 9}):
-        with pytest.raises(InputError, match="the cine has frames 0 to 4"):
+        with pytest.raises(InputError, match="is outside the cine, frames 0 to 4"):
             track_contour(case(), shrinking(), file, **options)
 
 
@@ -128,5 +128,5 @@ def test_the_wall_of_a_contour_is_known(tmp_path):
     )
     assert thin[60, 40 + 20] and not thin[60, 40 + 24] and not thin[60, 40]
     assert both[60, 40 + 20] and both[60, 40 + 24] and not both[60, 40] and not both[60, 40 + 28]
-    with pytest.raises(InputError, match="ED at frame 7, the cine has frames 0 to 4"):
+    with pytest.raises(InputError, match="ED at frame 7 is outside the cine, frames 0 to 4"):
         read_borders(case(), str(tmp_path / "both.json"), 7)

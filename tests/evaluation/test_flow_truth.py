@@ -70,7 +70,7 @@ def test_vortices_found_missed_and_made_up():
 def test_what_can_not_be_compared(tmp_path):
     case, ddf, _ = with_truth(tmp_path)
     assert not flow_scores(turning()[0], RegistrationResult(ddf)).metrics
-    with pytest.raises(InputError, match="the true velocity is"):
+    with pytest.raises(InputError, match="differs from the cine's"):
         flow_scores(case, RegistrationResult(ddf[:, :, :40]))
-    with pytest.raises(InputError, match="needs a pool, spacing and frame times"):
+    with pytest.raises(InputError, match="needs a blood pool, spacing and frame times"):
         flow_scores(dataclasses.replace(case, blood_mask=None), RegistrationResult(ddf))

@@ -27,21 +27,21 @@ def interrupt(folder, entries, *names):
 
 def test_finished_cases_are_taken_up(tmp_path, entries):
     interrupt(tmp_path, entries, "a", "b")
-    assert list(ListProgress(tmp_path, entries).take_up()) == ["a", "b"]
+    assert list(ListProgress(tmp_path, entries).find_finished()) == ["a", "b"]
     progress = ListProgress(tmp_path, entries)
     progress.close()
-    assert not (tmp_path / UNFINISHED_LIST).exists() and progress.take_up() == {}
+    assert not (tmp_path / UNFINISHED_LIST).exists() and progress.find_finished() == {}
 
 
 def test_the_last_case_is_always_done(tmp_path, entries):
     interrupt(tmp_path, entries, "a", "b", "c")
-    assert list(ListProgress(tmp_path, entries).take_up()) == ["a", "b"]
+    assert list(ListProgress(tmp_path, entries).find_finished()) == ["a", "b"]
 
 
 def test_a_case_whose_results_are_gone_is_done_again(tmp_path, entries):
     interrupt(tmp_path, entries, "a", "b")
     (tmp_path / "a/summary.json").unlink()
-    assert list(ListProgress(tmp_path, entries).take_up()) == ["b"]
+    assert list(ListProgress(tmp_path, entries).find_finished()) == ["b"]
 
 
 @pytest.mark.parametrize("change", ["settings", "file", "entries", "damage"])
@@ -55,7 +55,7 @@ def test_after_a_change_all_is_done_again(tmp_path, entries, monkeypatch, change
         entries[0] = {**entries[0], "spacing": 0.5}
     else:
         (tmp_path / UNFINISHED_LIST).write_text("{", encoding="utf-8")
-    assert ListProgress(tmp_path, entries).take_up() == {}
+    assert ListProgress(tmp_path, entries).find_finished() == {}
 
 
 def test_without_noted_settings_nothing_is_written(tmp_path, entries, monkeypatch):

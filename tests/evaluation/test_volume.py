@@ -100,4 +100,4 @@ def test_bad_input_ends_in_one_line(tmp_path):
     config = "bundles/ssmsr_hippocampus/configs/inference.json"
     done = run_command("--config_file", config, "--input", str(tmp_path / "none.nii.gz"), "--output_dir", str(tmp_path))
     assert done.returncode != 0
-    assert "error: no atlases to register: name a folder" in done.stderr and "Traceback" not in done.stderr
+    assert "error: no atlases to register: give a folder" in done.stderr and "Traceback" not in done.stderr

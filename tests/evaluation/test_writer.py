@@ -1,4 +1,4 @@
-"""The files of a case and of a list: whole, in the units that they say, with the rows of earlier runs."""
+"""Files of a case and of a list: complete, in the stated units, with the rows of earlier runs."""
 
 import csv
 import json
@@ -65,7 +65,7 @@ def test_tables_hold_what_earlier_runs_of_the_method_left(cines, capsys):
     evaluator(cines, "a", [MetricsTable()]).run()
     assert "written to" in capsys.readouterr().out
     evaluator(cines, "b", [MetricsTable()]).run()
-    assert "1 cases of earlier runs too" in capsys.readouterr().out
+    assert "also contain 1 cases of earlier runs" in capsys.readouterr().out
     table, pairs = (rows(cines / f"out/{name}.csv") for name in ("metrics", "pairs"))
     assert [row["case"] for row in table] == ["a", "b"] and [row["case"] for row in pairs] == ["a", "a", "b", "b"]
     assert float(table[0]["mse"]) == pytest.approx(sum(float(row["mse"]) for row in pairs[:2]) / 2, rel=1e-4)

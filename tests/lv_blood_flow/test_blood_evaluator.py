@@ -61,7 +61,7 @@ def test_a_pool_that_is_given_is_taken_as_it_is():
 
 
 def test_without_a_pool_and_without_blood_it_is_one_line():
-    with pytest.raises(InputError, match=r"^a.nii.gz: where is the blood\? Give --blood_mask"):
+    with pytest.raises(InputError, match=r"^a.nii.gz: the blood pool is not given; use --blood_mask"):
         find_pool(grey(), None)
     nothing = torch.zeros(3, 64, 80, dtype=torch.bool)
     with pytest.raises(InputError, match=r"^a.nii.gz, as segmented: no blood pool in frame 0 \(0 pixels\)$"):

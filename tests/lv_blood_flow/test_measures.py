@@ -33,9 +33,9 @@ def test_without_spacing_it_is_pixels_a_frame_and_no_energy():
     flow = measure_flow(case, ddf)
     assert "kinetic_energy" not in flow.rows[0] and flow.rows[0]["ccw_intensity"] == pytest.approx(2 * TURN, rel=0.02)
     assert units(flow.velocity)["ccw_circulation"] == "px²/frame"
-    assert any("pixels a frame: spacing not known" in note for note in flow.notes)
+    assert any("pixels per frame; unknown: spacing" in note for note in flow.notes)
     case, ddf = turning(times=False)
-    assert any("frame times not known" in note for note in measure_flow(case, ddf).notes)
+    assert any("unknown: frame times" in note for note in measure_flow(case, ddf).notes)
 
 
 def test_what_the_field_says_against_itself():
@@ -43,19 +43,19 @@ def test_what_the_field_says_against_itself():
     notes = measure_flow(case, 8 * ddf).notes
     assert any("frame rate of 100 Hz is too low" in note and "pixels between frames" in note for note in notes)
     sign = torch.tensor([1.0, -1.0, 1.0]).view(3, 1, 1, 1)
-    assert any("does not follow one flow" in note for note in measure_flow(case, sign * ddf).notes)
+    assert any("is not one continuous flow" in note for note in measure_flow(case, sign * ddf).notes)
 
 
 def test_frames_that_do_not_match_are_said():
     case, ddf = turning()
-    assert not measure_flow(case, ddf, alike=0.9).notes
-    notes = measure_flow(case, ddf, alike=0.5).notes
-    assert len(notes) == 1 and "match poorly (local correlation 0.50" in notes[0] and "100 Hz is too low" in notes[0]
+    assert not measure_flow(case, ddf, similarity=0.9).notes
+    notes = measure_flow(case, ddf, similarity=0.5).notes
+    assert len(notes) == 1 and "match poorly (LNCC² 0.50" in notes[0] and "100 Hz is too low" in notes[0]
 
 
 def test_tissue_without_contrast_is_said():
     case, ddf = turning(bright=0.1)
-    assert any("No contrast agent is seen" in note for note in measure_flow(case, ddf).notes)
+    assert any("No contrast agent is visible" in note for note in measure_flow(case, ddf).notes)
     inside, around = brightness(case.cine.as_tensor()[0], case.blood_mask)
     assert (inside, around) == pytest.approx((0.1, 0.4))
 
@@ -69,5 +69,5 @@ def test_unsteadiness_of_steady_and_reversing_fields():
 
 def test_a_case_without_a_pool():
     case, ddf = turning()
-    with pytest.raises(ValueError, match="measured in a pool"):
+    with pytest.raises(ValueError, match="needs a blood pool"):
         measure_flow(CineCase(case.entry, case.image, None, case.cine), ddf)

@@ -153,7 +153,7 @@ def test_blood_between_two_masks_of_a_label(server, client, tmp_path):
     nibabel.save(nibabel.Nifti1Image(labels, np.eye(4)), mask)
     with pytest.raises(MONAILabelClientException) as refused:
         client.infer("nmsr_echo", "pool", {}, label_in=str(mask))
-    assert "blood needs ed, es" in refused.value.msg
+    assert "tracking blood needs ed, es" in refused.value.msg
     file, masked = client.infer("nmsr_echo", "pool", {"ed": 0, "es": 3}, label_in=str(mask))
     error, still = mean_error(file, (160, 176), 45)
     assert error < 0.5 * still, (error, still)

@@ -64,5 +64,5 @@ def test_missing_and_damaged_files_are_named(data, tmp_path):
     row = hippocampus.measure_scans(tmp_path / "no", {}, {})[0]
     assert row.value is None and row.note == "missing: voxelmorph/voxelmorph/data/test_scan.npz"
     (data / VOXELMORPH.folder / VOXELMORPH.files[0]).write_bytes(b"no archive")
-    with pytest.raises(InputError, match=r"test_scan\.npz: no readable scan"):
+    with pytest.raises(InputError, match=r"test_scan\.npz: cannot be read as a scan"):
         hippocampus.read_scans(data)

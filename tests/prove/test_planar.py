@@ -58,7 +58,7 @@ def test_grey_values_are_scaled_by_the_type(tmp_path):
     Image.fromarray(np.full((9, 9), 51, np.uint8)).save(tmp_path / "a.png")
     Image.fromarray(np.full((9, 9), 13107, np.uint16)).save(tmp_path / "b.png")
     assert [float(planar.read_grey(tmp_path / f"{n}.png").mean()) for n in "ab"] == pytest.approx([0.2, 0.2])
-    with pytest.raises(InputError, match=r"c\.png: no readable image"):
+    with pytest.raises(InputError, match=r"c\.png: cannot be read as an image"):
         planar.read_grey(tmp_path / "c.png")
 
 

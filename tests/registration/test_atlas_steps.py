@@ -138,7 +138,7 @@ def test_the_target_itself_is_never_chosen(atlases):
     for choice in ("before", "after"):
         found = AtlasSegmentation(same, choice=choice, n_atlases=4)(TARGET, Still())
         assert found.names == ["a2", "a3", "a1"]
-    with pytest.raises(InputError, match=r"^no atlas is left besides the volume itself$"):
+    with pytest.raises(InputError, match=r"^no atlas is left: all are identical to the volume$"):
         AtlasSegmentation(Made(TARGET))(TARGET, Still())
 
 
@@ -148,7 +148,7 @@ def test_what_is_no_choice(atlases, settings):
         AtlasSegmentation(atlases, **settings)
     given = {"choice": "after", "fusion": "joint", "n_atlases": 1, **settings}
     assert str(raised.value) == (
-        "choice is one of ('after', 'before'), fusion of ('majority', 'joint'), n_atlases at least 1; got "
+        "choice must be one of ('after', 'before'), fusion of ('majority', 'joint'), n_atlases at least 1; got "
         f"{given['choice']}, {given['fusion']}, {given['n_atlases']}"
     )
 
@@ -318,10 +318,10 @@ def test_a_list_is_read_by_its_fold(folder, tmp_path, caplog):
     path.write_text('{"training": [{"image": "v1.nii", "case": "v1"}, {"image": "b.nii", "case": "bad"}], '
                     '"validation": [{"image": "v2.nii", "case": "v2"}]}', encoding="utf-8")  # fmt: skip
     settings = {"datalist": str(path), "dataset_dir": str(tmp_path), "transform": case_of}
-    assert Atlases(**settings).names == ["v1"] and "atlas left out: bad.nii.gz: no volume" in caplog.text
+    assert Atlases(**settings).names == ["v1"] and "atlas skipped: bad.nii.gz: no volume" in caplog.text
     assert Atlases(**settings, fold="validation").names == ["v2"]
     path.write_text('{"training": [{"image": "b.nii", "case": "bad"}]}', encoding="utf-8")
-    with pytest.raises(InputError, match=f"^{path}: no atlas can be used, of 1$"):
+    with pytest.raises(InputError, match=f"^{path}: none of 1 atlases can be used$"):
         Atlases(**settings)
 
 
@@ -336,13 +336,13 @@ def test_without_any_there_are_six_synthetic_ones(folder):
     with pytest.raises(InputError) as raised:
         Atlases(synthetic=False)
     assert str(raised.value) == (
-        "no atlases to register: name a folder with volumes in imagesTr/ and labels of the same names in labelsTr/ "
+        "no atlases to register: give a folder with volumes in imagesTr/ and labels of the same names in labelsTr/ "
         "(atlas_dir)"
     )
     assert len(Atlases(str(folder), synthetic=False, transform=case_of)) == 2
     for path in (folder / "imagesTr").glob("*.nii*"):
         path.unlink()
-    with pytest.raises(InputError, match=f"^{folder}: no atlases: expected volumes in imagesTr/"):
+    with pytest.raises(InputError, match=f"^{folder}: no atlases; expected volumes in imagesTr/"):
         Atlases(str(folder), transform=case_of)
 
 

@@ -73,7 +73,7 @@ def test_endpoint_error(mask):
 
 def test_what_does_not_fit():
     field = torch.zeros(1, 2, 16, 16)
-    with pytest.raises(ValueError, match="2 weights for fields of 1"):
+    with pytest.raises(ValueError, match="2 weights do not match the fields of 1"):
         MultiScaleFlowLoss([1.0, 1.0])([field], field)
     with pytest.raises(ValueError, match="does not cover"):
         MultiScaleFlowLoss([1.0])([torch.zeros(1, 2, 2, 2)], field)

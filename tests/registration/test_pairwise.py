@@ -124,7 +124,7 @@ def test_a_span_makes_up_for_what_short_steps_miss():
     assert result.inconsistency.shape == (10, 1, 12, 10), "that of neighbouring frames"
 
 
-def test_pairs_that_do_not_follow_each_other_have_no_span():
+def test_pairs_that_are_not_consecutive_have_no_span():
     inputs = torch.rand(5, 2, 8, 8)
     torch.testing.assert_close(
         SpannedInferer(PairwiseInferer(progress=False), 3)(inputs, FallsShort()).ddf,

@@ -8,7 +8,7 @@ from cardiac_motion.registration.result import (
     RegistrationInferer,
     RegistrationResult,
     Stage,
-    follow_each_other,
+    are_consecutive,
     pad_to_image,
     register,
 )
@@ -141,12 +141,12 @@ def test_one_around_an_inferer_of_monais_keeps_nothing(tmp_path):
     outer.forget()
 
 
-def test_pairs_that_follow_each_other():
+def test_consecutive_pairs():
     frames = torch.rand(4, 3, 3)
     pairs = torch.stack([frames[:-1], frames[1:]], 1)
-    assert follow_each_other(pairs) and follow_each_other(pairs[:1])
-    assert not follow_each_other(pairs.flip(0)) and not follow_each_other(pairs.flip(1))
-    assert not follow_each_other(pairs[[0, 2]])
+    assert are_consecutive(pairs) and are_consecutive(pairs[:1])
+    assert not are_consecutive(pairs.flip(0)) and not are_consecutive(pairs.flip(1))
+    assert not are_consecutive(pairs[[0, 2]])
 
 
 def test_a_volume_is_widened_along_each_axis():

@@ -226,10 +226,10 @@ def test_plateau_ends_a_scale():
 @pytest.mark.parametrize(
     "changes, reason",
     [
-        ({"scales": [0.05, 1.0], "steps": 2, "field_scales": []}, "scale 1/20 leaves 4×4 of 72×80 pixels"),
-        ({"scales": [1.0, 0.5], "steps": 2, "field_scales": []}, "scales must rise"),
-        ({"scales": [0.0, 1.0], "steps": 2, "field_scales": []}, "scales must rise"),
-        ({"scales": [], "steps": [], "field_scales": []}, "scales must rise"),
+        ({"scales": [0.05, 1.0], "steps": 2, "field_scales": []}, "scale 1/20 reduces 72×80 to 4×4 pixels"),
+        ({"scales": [1.0, 0.5], "steps": 2, "field_scales": []}, "scales must increase"),
+        ({"scales": [0.0, 1.0], "steps": 2, "field_scales": []}, "scales must increase"),
+        ({"scales": [], "steps": [], "field_scales": []}, "scales must increase"),
         ({"steps": [1, 2]}, "2 values for 3 scales"),
         ({"field_scales": [0.25]}, "must be the finest"),
     ],

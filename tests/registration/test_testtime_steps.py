@@ -261,7 +261,7 @@ def test_the_smallest_image_is_the_window(radius, stops):
         with pytest.raises(InputError) as raised:
             run(numbered(1), Shift())
         assert str(raised.value) == (
-            "scale 5/32 leaves 5×6 of 32×40 pixels, less than the NCC window of 7: leave out this scale or lower the "
+            "scale 5/32 reduces 32×40 to 5×6 pixels, less than the NCC window of 7: omit this scale or reduce the "
             "radius"
         )
     else:

@@ -21,7 +21,7 @@ def test_handles_move_the_line_by_a_spline_and_leave_the_rest():
     outer = move_wall(lines, {**handles, "border": "epicardium"})
     np.testing.assert_allclose(outer[:, 30, 1], [0, 7, 14])
     for wrong in ({"at": [0, 1]}, {"at": [0, 0.5, 0.5]}, {"moved": [[0, 0]]}):
-        with pytest.raises(InputError, match="handles are 3 to 15"):
+        with pytest.raises(InputError, match="handles must be 3 to 15"):
             move_wall(lines, {**handles, **wrong})
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cardiac_motion.serving import corrections as C
 from cardiac_motion.serving import workbench as W
-from cardiac_motion.serving.page_content import SHOWN, page_content, row_of
+from cardiac_motion.serving.page_content import STEP, page_content, row_of
 from cardiac_motion.strain_pipeline.quality.checks import check
 from cardiac_motion.strain_pipeline.strain_case import lines_by_frame
 from tests.serving.known_case import case, heart, kept_folder, request  # noqa: F401
@@ -49,7 +49,7 @@ def test_the_numbers_and_the_wall_are_those_that_were_measured(case):  # noqa: F
     whole = lines_by_frame(study.tracked, 1)
     assert set(content["lines"]) == {str(t) for t in whole}
     for t, lines in whole.items():
-        ends = np.concatenate([lines[:, :-1:SHOWN], lines[:, -1:]], 1)  # the last point is sent in any case
+        ends = np.concatenate([lines[:, :-1:STEP], lines[:, -1:]], 1)  # the last point is sent in any case
         np.testing.assert_allclose(content["lines"][str(t)], ends, atol=0.051)
     assert "<svg" in content["bullseye"] and len(content["segments"]) == len(content["colours"]) == 6
 

@@ -20,7 +20,7 @@ def told(monkeypatch):
 def test_a_share_is_one_of_the_time_that_all_steps_are_expected_to_take(told, tmp_path):
     progress = P.Progress(tmp_path, STEPS, 10, {"wall": 0.3, "strain": 0.1})
     with progress.step("wall"):
-        progress.tell("wall", 1.0)
+        progress.report("wall", 1.0)
     with progress.step("strain"):
         pass
     assert told == [
@@ -32,8 +32,8 @@ def test_a_share_is_one_of_the_time_that_all_steps_are_expected_to_take(told, tm
 
 def test_of_a_late_step_no_time_is_said_and_its_share_is_never_whole(told, tmp_path):
     progress = P.Progress(tmp_path, {"strain": "strain"}, 10, {"strain": 0.1})
-    progress.tell("strain", 1.01)
-    progress.tell("strain", 1000.0)
+    progress.report("strain", 1.01)
+    progress.report("strain", 1000.0)
     assert told == [("strain", pytest.approx(P.LATE), None)] * 2
 
 

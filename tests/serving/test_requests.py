@@ -75,9 +75,9 @@ def test_check_tells_cine_volume_and_label(cine, tmp_path):
     for shape in ((80, 72, 4), (80, 72)):
         ask(tmp_path, task="check", image=str(cine), label=save(tmp_path / "label.nii.gz", np.ones(shape)))
     for shape, said in (
-        ((72, 80, 4), "the label is"),
-        ((80, 72, 5), "the label is"),
-        ((80, 72, 2, 2), "a label map is"),
+        ((72, 80, 4), "the label has shape"),
+        ((80, 72, 5), "the label has shape"),
+        ((80, 72, 2, 2), "expected a label map"),
     ):
         with pytest.raises(InputError, match=said):
             ask(tmp_path, task="check", image=str(cine), label=save(tmp_path / "label.nii.gz", np.ones(shape)))

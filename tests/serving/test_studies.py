@@ -102,9 +102,9 @@ def test_dicom_files_of_a_study_are_taken_away_with_one_structured_report(case, 
 
 def test_no_files_of_a_study_without_views_or_with_one_that_fails(case, tmp_path, monkeypatch):  # noqa: F811
     request = {"folder": str(tmp_path), "case": str(tmp_path), "title": "Monday"}
-    with pytest.raises(InputError, match="no view of this study is measured"):
+    with pytest.raises(InputError, match="no view of this study has been measured"):
         take_study({**request, "members": []})
     block(monkeypatch, "apical_4ch")
-    with pytest.raises(InputError, match=r"apical_4ch\.mp4: no report while a check fails"):
+    with pytest.raises(InputError, match=r"apical_4ch\.mp4: no report because a check failed"):
         take_study({**request, "members": members(case)})
     assert not (tmp_path / "take.zip").exists()

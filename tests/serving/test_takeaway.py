@@ -70,7 +70,7 @@ def test_a_drawn_wall_is_taken_away_with_the_command_that_reads_it(taken, case):
 
 def test_no_files_while_a_check_fails(taken, case, monkeypatch):  # noqa: F811
     monkeypatch.setattr(C, "blocking_checks", lambda checks: [check("apex towards the probe", 50)])
-    with pytest.raises(InputError, match=r"no report while a check fails: .* 50° off the beam"):
+    with pytest.raises(InputError, match=r"no report because a check failed: .* 50° off the beam"):
         taken()
     assert not (case / "take.zip").exists()
 

@@ -20,32 +20,32 @@ def test_names_that_may_be_stored(name):
     "name", ["", ".", "..", ".hidden", "a..b", "a/b", "a\\b", "a b", "a\n", "x" * 121, "-rf", "é", "a\0"]
 )
 def test_names_that_may_not(name):
-    refused(400, "^image .*: a name has letters", C.check_new_name, name)
+    refused(400, "^image .*: a name must start", C.check_new_name, name)
 
 
 def test_tags_are_shorter_and_have_no_dots():
     assert C.tag_name("final_2-b") == "final_2-b" and C.tag_name("t" * 32) == "t" * 32
     for tag in ("", "t" * 33, "a.b", "../x", "_a", "a\n"):
-        refused(400, "a tag has up to 32 letters", C.tag_name, tag)
+        refused(400, "a tag must have up to 32 letters", C.tag_name, tag)
 
 
 def test_of_an_uploaded_name_the_suffix_alone_is_taken():
     assert C.suffix_of("../../etc/CINE.NII.GZ", C.IMAGE_SUFFIXES, "image") == ".nii.gz"
     assert C.suffix_of("a.nii", C.IMAGE_SUFFIXES, "image") == ".nii"
     assert C.suffix_of("wall.json", C.CONTOUR_SUFFIXES, "contour") == ".json"
-    refused(415, r"label 'wall.json': expected a file that ends in .nii.gz, .nii$", C.suffix_of, "/x/wall.json",
+    refused(415, r"label 'wall.json': must have one of the suffixes .nii.gz, .nii$", C.suffix_of, "/x/wall.json",
             C.LABEL_SUFFIXES, "label")  # fmt: skip
     for name in (None, "", "nii", "a.nii.gz.exe"):
-        refused(415, "expected a file", C.suffix_of, name, C.IMAGE_SUFFIXES, "image")
+        refused(415, "must have one of the suffixes", C.suffix_of, name, C.IMAGE_SUFFIXES, "image")
 
 
 def test_params_are_one_object_of_bounded_length():
     assert C.json_object('{"a": [1]}') == {"a": [1]}
     assert C.json_object("") == C.json_object("null") == C.json_object("{}") == {}
-    refused(400, "params: not JSON", C.json_object, "{")
-    refused(400, "params: not JSON", C.json_object, "[" * 30_000)
+    refused(400, "params: not valid JSON", C.json_object, "{")
+    refused(400, "params: not valid JSON", C.json_object, "[" * 30_000)
     for text in ("[]", "1", '"a"', "true"):
-        refused(400, "body: expected a JSON object", C.json_object, text, "body")
+        refused(400, "body: must be a JSON object", C.json_object, text, "body")
     longest = '{"a": "' + "x" * (C.LONGEST_PARAMS - 9) + '"}'
     assert len(longest) == 65_536 and C.json_object(longest)
     refused(413, "longer than 65536 characters", C.json_object, longest + " ")
@@ -78,7 +78,7 @@ def test_whole_numbers():
     check = C.number(1, 64, whole=True)
     assert check("64") == 64 and isinstance(check("1"), int)
     for value in (1.5, "1.0", 0, 65, False):
-        with pytest.raises(ValueError, match=r"^a whole number from 1 to 64$"):
+        with pytest.raises(ValueError, match=r"^an integer from 1 to 64$"):
             check(value)
 
 

@@ -43,12 +43,12 @@ def test_the_command_ends_in_one_line(tmp_path):
 @pytest.mark.parametrize(
     "words, said",
     [
-        (["write", "--output_dir", "{}", "--settings", "{}/none.json"], "none.json: not readable as JSON"),
-        (["write", "--output_dir", "{}", "--split", "{}/text.json"], "text.json: not readable as JSON"),
+        (["write", "--output_dir", "{}", "--settings", "{}/none.json"], "none.json: cannot be read as JSON"),
+        (["write", "--output_dir", "{}", "--split", "{}/text.json"], "text.json: cannot be read as JSON"),
         (["testset", "--output_dir", "{}", "--templates", "{}", "--datalist", "{}/none.json"], "none.json"),
         (["blood", "--output_dir", "{}", "--datalist", "{}/none.json"], "none.json"),
         (["prior", "--contours", "{}/none.npz", "--output", "{}/prior.json"], "none.npz"),
-        (["pairs", "--output_dir", "{}", "--templates", "{}", "--split", "{}/split.json"], "no list 'train'"),
+        (["pairs", "--output_dir", "{}", "--templates", "{}", "--split", "{}/split.json"], "has no list 'train'"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(tmp_path, words, said):
@@ -100,7 +100,7 @@ def test_the_list_of_a_split_alone_is_rendered(tmp_path, monkeypatch):
 
 def test_patients_that_could_not_be_made_are_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(command_line, "write_cases", lambda *given: ["0001_a: no myocardium", "0002_b: none"])
-    with pytest.raises(InputError, match=r"^2 of 5 patients could not be made; the first: 0001_a: no myocardium$"):
+    with pytest.raises(InputError, match=r"^2 of 5 patients could not be simulated; the first: 0001_a: no myocardium$"):
         main(["write", "--output_dir", str(tmp_path), "--count", "5", "--here"])
 
 

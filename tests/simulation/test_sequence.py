@@ -184,7 +184,7 @@ def test_what_cannot_be_drawn_is_refused(heart):
         draw(heart, 0, SMALL, frames=1)
     with pytest.raises(InputError, match="nokia"):
         draw(heart, 0, replace(SMALL, probes=("nokia",)))
-    with pytest.raises(InputError, match="no motion could be drawn"):
+    with pytest.raises(InputError, match="no motion without folding"):
         draw(heart, 0, replace(SMALL, gls=(-0.9, -0.8)))
     with pytest.raises(InputError, match="count 0"):
         draw(heart, 0, replace(SMALL, scatterers=0))

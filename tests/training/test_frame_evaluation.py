@@ -43,7 +43,7 @@ def test_evaluation_of_views(tmp_path):
     summary = evaluate_view(Certain(), ViewFrames(images=str(own), size=32), str(tmp_path / "out"))
     assert summary["others"]["accuracy"] == pytest.approx(1 / 9) and "recorded" not in summary
     lines = (tmp_path / "out/metrics.csv").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "case,view,found,share" and len(lines) == 10
+    assert lines[0] == "case,view,predicted,probability" and len(lines) == 10
 
 
 class Grey(torch.nn.Module):

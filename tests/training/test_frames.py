@@ -119,10 +119,10 @@ def test_a_cut_takes_the_label_with_it(folder):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"folder": None}, "None: no such folder of patients; name it with --dataset_dir DIR"),
-        ({"split": None}, "no split: name the file of the folds with --split FILE"),
-        ({"fold": "test"}, r"split\.json: has no fold 'test' \(it has: train, valid, test\)"),
-        ({"split": "none.json"}, r"none\.json: no readable split"),
+        ({"folder": None}, "None: no such folder of patients; give it with --dataset_dir DIR"),
+        ({"split": None}, "no split; give the file of the folds with --split FILE"),
+        ({"fold": "test"}, r"split\.json: no fold 'test'; available: train, valid, test"),
+        ({"split": "none.json"}, r"none\.json: cannot be read as a split"),
     ],
 )
 def test_wrong_input(folder, settings, message):

@@ -56,7 +56,7 @@ def test_errors_are_those_that_were_made(folder):
     assert identity["artefacts/coupled px"] == pytest.approx(float(length), rel=1e-4)
     assert identity["mean mm"] == pytest.approx(sum(identity[f"{name} mm"] for name in scenarios) / 3)
     assert len(read_scenarios(folder, patients=1)["clean/static"]) == 1
-    with pytest.raises(InputError, match="no rendered pairs of neighbouring frames"):
+    with pytest.raises(InputError, match="contains no rendered pairs of neighbouring frames"):
         read_scenarios(folder / "clean/static")
 
 

@@ -77,9 +77,10 @@ def test_one_label_map_is_that_of_the_first_frame_and_lies_as_the_cine(cine, tmp
 
 
 @pytest.mark.parametrize(
-    "shape, value, said", [((72, 80, 4), 1, "the label is"), ((80, 72, 3), 1, "the label is"), ((80, 72), 4, "found 4")]
+    "shape, value, message",
+    [((72, 80, 4), 1, "label map \\("), ((80, 72, 3), 1, "label map \\("), ((80, 72), 4, "got 4")],
 )
-def test_labels_that_do_not_fit_are_one_line(cine, tmp_path, shape, value, said):
-    with pytest.raises(InputError, match=said) as caught:
+def test_labels_that_do_not_fit_are_one_line(cine, tmp_path, shape, value, message):
+    with pytest.raises(InputError, match=message) as caught:
         read_labelled_frames(entry_of(cine, tmp_path, np.full(shape, value)), 8, 32)
     assert "label.nii.gz" in str(caught.value) and "\n" not in str(caught.value)

@@ -195,5 +195,5 @@ def test_a_running_mean_in_the_checkpoint_goes_on(tmp_path):
     (tmp_path / "parts/checkpoint.pt").unlink()
     parts = run(tmp_path / "parts", 4).network().state_dict()
     assert all(torch.allclose(whole[key], parts[key], atol=1e-6) for key in whole)
-    with pytest.raises(RuntimeError, match="attached"):
+    with pytest.raises(RuntimeError, match="attach this handler"):
         Weights("model.pt").network()

@@ -36,16 +36,16 @@ def test_a_folder_a_view(own):
 
 
 def test_own_folders_that_cannot_be_used(own, tmp_path):
-    with pytest.raises(InputError, match="no folder with a folder for each view"):
+    with pytest.raises(InputError, match="expected one subfolder per view"):
         folder_frames(tmp_path / "none")
     (own / "a4c").mkdir()
     with pytest.raises(InputError, match="a4c: no view of that name, expected one of apical_4ch"):
         folder_frames(own)
     (own / "a4c").rename(own / "apical_4ch")
-    with pytest.raises(InputError, match="apical_4ch: no picture and no cine in it"):
+    with pytest.raises(InputError, match="apical_4ch: contains no picture and no cine"):
         folder_frames(own)
     (own / "apical_4ch/bad.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"bad\.png: no readable picture"):
+    with pytest.raises(InputError, match=r"bad\.png: cannot be read as a picture"):
         folder_frames(own)
     with pytest.raises(InputError, match="no frames of known view"):
         ViewFrames()
@@ -58,7 +58,7 @@ def test_simulated_frames_are_kept_and_the_same_again(tmp_path):
     assert [f.view for f in made] == list(range(8)) == [f.view for f in kept]
     assert all(torch.equal(a.frame.image, b.frame.image) for a, b in zip(made, kept, strict=True))
     assert made[0].frame.image.shape == (160, 160) and made[0].frame.image.float().std() > 10
-    with pytest.raises(InputError, match=r"simulated\.pt: simulated with .*remove it or name another"):
+    with pytest.raises(InputError, match=r"simulated\.pt: simulated with .*remove it or give another path"):
         simulate_frames(2, 1, 5, path)
 
 

@@ -1,4 +1,4 @@
-"""The public functions: registration, strain, blood flow and segmentation by a bundle's name."""
+"""Public functions: registration, strain, blood flow and segmentation by the bundles' methods."""
 
 import lazy_loader as lazy
 

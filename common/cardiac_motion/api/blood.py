@@ -13,16 +13,16 @@ def blood_flow(path: str | Path, *, bundles: str | Path | None = None, **options
     """Measure the blood flow of the left ventricle in a contrast cine; nothing is written.
 
     Args:
-        path: what ``read_cine`` reads.
-        bundles: folder that holds bundles; None looks where ``find_bundle`` does.
-        **options: of ``nmsr_echo`` with ``blood.json``, over its values. Where the blood is has to be said: by a label
-            map of all frames, or by masks at end-diastole and end-systole with their frames.
+        path: a cine that ``read_cine`` can read.
+        bundles: folder that contains the bundles; None searches as ``find_bundle`` does.
+        **options: override values of ``nmsr_echo`` with ``blood.json``. They must define the blood pool: by a label map
+            of all frames, or by masks at end-diastole and end-systole with their frames.
 
     Returns:
-        velocities, vorticity, vortices, a row a frame pair, and notes that a reader must know.
+        Velocities, vorticity, vortices, one row per frame pair, and notes on reliability.
 
     Raises:
-        InputError: the cine can't be read, or nothing says where the blood is.
+        InputError: the cine cannot be read, or the blood pool is not defined.
     """
     evaluator = make_evaluator("nmsr_echo", path, options, "blood.json", bundles)
     flow: BloodFlow = evaluator.measure_case(read_only_case(evaluator))[2]

@@ -1,4 +1,4 @@
-"""A bundle's evaluator for one file, that records and writes nothing by itself."""
+"""Build a bundle's evaluator for one file, without recording or writing."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def make_evaluator(
     """Build a bundle's evaluator with its parts.
 
     Args:
-        bundle: its name.
-        path: of the input; None is the bundle's built-in one.
-        options: of the configuration, over its values.
-        config: configuration files beyond ``inference.json``.
-        bundles: folder that holds bundles; None looks where ``find_bundle`` does.
+        bundle: name of the bundle.
+        path: path of the input; None uses the bundle's built-in one.
+        options: override values of the configuration.
+        config: configuration files in addition to ``inference.json``.
+        bundles: folder that contains the bundles; None searches as ``find_bundle`` does.
 
     Raises:
-        InputError: the bundle, an option or the input can't be used.
+        InputError: the bundle, an option or the input cannot be used.
     """
     given = path is None or isinstance(path, str | Path)
     source = path if path is None else str(path) if given else [str(file) for file in path]  # type: ignore[union-attr]
@@ -40,10 +40,10 @@ def make_evaluator(
 
 
 def read_only_case(evaluator: Any) -> Any:
-    """The one case of an evaluator's data set.
+    """Return the only case of an evaluator's data set.
 
     Raises:
-        InputError: there are several, or it can't be read.
+        InputError: there are several cases, or it cannot be read.
     """
     if len(evaluator.dataset) != 1:
         names = ", ".join(str(entry["case"]) for entry in evaluator.dataset.entries[:5])

@@ -21,9 +21,9 @@ class HippocampusLabels:
     """A segmented hippocampus.
 
     Attributes:
-        labels: ``[X, Y, Z]`` uint8 on the volume's own voxels: 0, 1 head, 2 body.
+        labels: ``[X, Y, Z]`` uint8 on the volume's voxels: 0 background, 1 head, 2 body.
         affine: 4×4, voxel to RAS mm.
-        atlases: names of the atlases whose labels were carried over, best first.
+        atlases: names of the atlases whose labels were propagated, best first.
     """
 
     labels: Tensor
@@ -40,7 +40,7 @@ class HippocampusLabels:
         """Write the label map as NIfTI.
 
         Raises:
-            InputError: the file can't be written.
+            InputError: the file cannot be written.
         """
         with write_whole(path) as beside:
             save_volume(beside, self.labels, self.affine)
@@ -57,14 +57,15 @@ def segment_hippocampus(
     """Segment the hippocampus of a volume by registered atlases; nothing is written.
 
     Args:
-        path: NIfTI, a volume cropped around one hippocampus as those of the decathlon's Task04.
-        atlas_dir: folder with ``imagesTr`` and ``labelsTr``, the same file names in both.
-        config: configuration files of ``ssmsr_hippocampus`` beyond ``inference.json``: ``memberships.json``.
-        bundles: folder that holds bundles; None looks where ``find_bundle`` does.
-        **options: of the bundle's configuration, over its values.
+        path: NIfTI, a volume cropped around one hippocampus as in the decathlon's Task04.
+        atlas_dir: folder with ``imagesTr`` and ``labelsTr``, with equal file names in both.
+        config: configuration files of ``ssmsr_hippocampus`` in addition to ``inference.json``, such as
+            ``memberships.json``.
+        bundles: folder that contains the bundles; None searches as ``find_bundle`` does.
+        **options: override values of the bundle's configuration.
 
     Raises:
-        InputError: the volume or not one atlas can be read.
+        InputError: the volume, or all of the atlases, cannot be read.
     """
     evaluator = make_evaluator("ssmsr_hippocampus", path, {"atlas_dir": str(atlas_dir), **options}, config, bundles)
     case = read_only_case(evaluator)

@@ -1,4 +1,4 @@
-"""Volumes from files as tensors that know where they lie."""
+"""Read volumes as tensors with their affine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from cardiac_motion.volume.transforms import volume_tensor
 
 
 def read_volume(path: str | Path) -> MetaTensor:
-    """Read a 3D NIfTI, or what else nibabel reads: ``[1, X, Y, Z]`` float32, with its ``affine`` (voxel to RAS mm).
+    """Read a 3D NIfTI (or another format of nibabel): ``[1, X, Y, Z]`` float32, with its ``affine`` (voxel to RAS mm).
 
     Raises:
-        InputError: it can't be read, isn't 3D, holds values that aren't finite, or has no usable affine.
+        InputError: the file cannot be read, is not 3D, has non-finite values, or has no usable affine.
 
     Examples:
         >>> import tempfile, nibabel, numpy as np

@@ -1,4 +1,4 @@
-"""Networks and their weights by a bundle's name."""
+"""Load bundles' networks with their weights."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ def load(
 
     Args:
         bundle: its name, its folder, or ``owner/name`` of a Hugging Face repository (needs ``huggingface_hub``).
-        part: another part of the configuration: ``inferer``, or ``segment`` and ``classify`` of ``strain_pipeline``.
-        config: configuration files of the bundle beyond ``inference.json``: ``pwc_net.json``.
-        bundles: folder that holds bundles; None looks where ``find_bundle`` does.
-        **options: of the bundle's configuration, over its values (``checkpoint="mine.pt"``).
+        part: part of the configuration: ``network``, ``inferer``, or ``segment`` and ``classify`` of
+            ``strain_pipeline``.
+        config: configuration files of the bundle in addition to ``inference.json``, such as ``pwc_net.json``.
+        bundles: folder that contains the bundles; None searches as ``find_bundle`` does.
+        **options: override values of the bundle's configuration (``checkpoint="mine.pt"``).
 
     Returns:
-        ``image [B, 2, *S]`` (moving, fixed; unit range) to ``ddf [B, d, *S]`` (voxels), an ``nn.Module`` in evaluation
-        mode; or the part that was asked for.
+        An ``nn.Module`` in evaluation mode that maps ``image [B, 2, *S]`` (moving, fixed; unit range) to ``ddf [B, d,
+        *S]`` (voxels); or the requested part.
 
     Raises:
-        InputError: the bundle, the part, an option or the weights are not there.
+        InputError: the bundle, the part, an option or the weights do not exist.
 
     Examples:
         >>> import torch
@@ -51,6 +52,6 @@ def load(
     parser = parse_config(files, options)
     if part not in parser:
         known = [key for key, value in parser.config.items() if isinstance(value, dict)]  # type: ignore[union-attr]
-        raise InputError(f"{bundle}: has no part {part!r}{suggest_name(part, known)}")
-    found = content(parser, part)
-    return found.eval() if isinstance(found, nn.Module) else found
+        raise InputError(f"{bundle}: no part {part!r}{suggest_name(part, known)}")
+    built = content(parser, part)
+    return built.eval() if isinstance(built, nn.Module) else built

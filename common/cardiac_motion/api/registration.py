@@ -1,4 +1,4 @@
-"""Registration of arrays by a method's name: the bundle's own network, inferer and settings."""
+"""Registration of arrays by a method's name, with the bundle's network, inferer and settings."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ def register(
     Args:
         images: one of
 
-            - a cine, ``[1, T, H, W]`` as ``read_cine`` gives it, or ``[T, H, W]``;
-            - two images, ``(moving, fixed)``: frames ``[H, W]``, or volumes ``[X, Y, Z]`` (or ``[1, …]``). Of two
-              volumes that ``read_volume`` gave, the moving one is first resampled to the grid of the fixed one;
+            - a cine, ``[1, T, H, W]`` from ``read_cine``, or ``[T, H, W]``;
+            - two images, ``(moving, fixed)``: frames ``[H, W]``, or volumes ``[X, Y, Z]`` (or ``[1, …]``). For two
+              volumes from ``read_volume``, the moving one is first resampled to the grid of the fixed one;
             - pairs ``[N, 2, *S]``, channel 0 moving, channel 1 fixed.
 
-            Frames are in [0, 1], or integers up to 255; volumes are scaled as the bundles do (``normalise``).
+            Frames are in [0, 1], or integers up to 255; volumes are scaled as in the bundles (``normalise``).
         method: a name of ``list_methods()``.
-        mask: ``[*S]``, where the images hold something to register; None is the ultrasound sector of a cine that
-            ``read_cine`` read, everywhere of anything else.
-        bundles: folder that holds bundles; None looks where ``find_bundle`` does.
-        **options: of the method's configuration, over its values (``steps=40``).
+        mask: ``[*S]``, the region to register; None is the ultrasound sector for a cine from ``read_cine``, and
+            everything for other images.
+        bundles: folder that contains the bundles; None searches as ``find_bundle`` does.
+        **options: override values of the method's configuration (``steps=40``).
 
     Returns:
         ``ddf [N, d, *S]`` in voxels, array axis order, on the fixed grid, on the CPU, with the seconds it took.
 
     Raises:
-        InputError: an unknown method or option, images of other shapes or values, or a bundle that isn't found.
+        InputError: an unknown method or option, images of other shapes or values, or a bundle that is not found.
 
     Examples:
         >>> moving = torch.rand(48, 64)
@@ -67,25 +67,25 @@ def register(
         >>> tuple(result.ddf.shape)
         (1, 2, 48, 64)
     """
-    pairs, own_mask = _to_pairs(images)
+    pairs, region = _to_pairs(images)
     dimensions = pairs.dim() - 2
     if mask is not None:
-        own_mask = torch.as_tensor(np.asarray(mask)).bool()
-        if own_mask.shape[-dimensions:] != pairs.shape[2:]:
-            raise InputError(f"mask: is {tuple(own_mask.shape)}, the images are {tuple(pairs.shape[2:])}")
-        own_mask = own_mask.reshape(-1, 1, *pairs.shape[2:])
+        region = torch.as_tensor(np.asarray(mask)).bool()
+        if region.shape[-dimensions:] != pairs.shape[2:]:
+            raise InputError(f"mask: shape {tuple(region.shape)} differs from the images', {tuple(pairs.shape[2:])}")
+        region = region.reshape(-1, 1, *pairs.shape[2:])
     parser = parse_config(method_files(method, dimensions, bundles), options)
     _drop_checkpoints(parser)
     with _use_seed(parser):
         network = content(parser, "network").to(content(parser, "device"))
-        result = register_pairs(pairs, network, content(parser, INFERER[dimensions]), own_mask)
+        result = register_pairs(pairs, network, content(parser, INFERER[dimensions]), region)
     return replace(result, ddf=result.ddf.float().cpu())
 
 
 @contextmanager
 def _use_seed(parser: ConfigParser) -> Iterator[None]:
-    """Draw random numbers with the bundle's seed, and leave the caller's generators as they were."""
-    state = np.random.get_state()  # noqa: NPY002 - what is put back is NumPy's global state
+    """Use the bundle's seed for random numbers, and restore the caller's generators afterwards."""
+    state = np.random.get_state()  # noqa: NPY002 - NumPy's global state is restored
     with torch.random.fork_rng():
         torch.manual_seed(parser["seed"])
         np.random.seed(parser["seed"])  # noqa: NPY002
@@ -96,7 +96,7 @@ def _use_seed(parser: ConfigParser) -> Iterator[None]:
 
 
 def _drop_checkpoints(parser: ConfigParser) -> None:
-    """Keep no unfinished stages on disk: an array has no folder of results."""
+    """Store no checkpoints: an array has no folder of results."""
     for name in INFERER.values():
         if f"{name}::checkpoint_dir" in parser:
             parser[f"{name}::checkpoint_dir"] = None
@@ -104,7 +104,7 @@ def _drop_checkpoints(parser: ConfigParser) -> None:
 
 
 def _to_pairs(images: Image | Sequence[Image]) -> tuple[Tensor, Tensor | None]:
-    """Pairs ``[N, 2, *S]`` in [0, 1], and the mask ``[1, 1, *S]`` of a cine that carries its regions."""
+    """Return pairs ``[N, 2, *S]`` in [0, 1], and the mask ``[1, 1, *S]`` of a cine with regions."""
     if isinstance(images, tuple | list):
         return _pair_of(images), None
     tensor = _to_tensor(images)  # type: ignore[arg-type]
@@ -116,7 +116,7 @@ def _to_pairs(images: Image | Sequence[Image]) -> tuple[Tensor, Tensor | None]:
     if tensor.dim() != 4 or (tensor.shape[0] != 1 and tensor.shape[1] != 2):
         raise InputError(f"images {tuple(tensor.shape)}: expected a cine [1, T, H, W], two images, or pairs [N, 2, *S]")
     if tensor.shape[0] == 1 and tensor.shape[1] < 2:
-        raise InputError("a cine of one frame; registration needs at least two")
+        raise InputError("the cine has only one frame; registration needs at least two")
     known = isinstance(images, MetaTensor) and "regions" in images.meta
     pairs = frame_pairs(tensor) if tensor.shape[0] == 1 else tensor
     return pairs, sector_mask(images)[None, None] if known else None  # type: ignore[arg-type]
@@ -133,7 +133,7 @@ def _pair_of(images: Sequence[Image]) -> Tensor:
     pair = [image[0] if image.dim() == 4 and len(image) == 1 else image for image in pair]
     if pair[0].shape != pair[1].shape or pair[0].dim() not in (2, 3):
         shapes = " and ".join(str(tuple(image.shape)) for image in pair)
-        raise InputError(f"images {shapes}: expected two of one shape, [H, W] or [X, Y, Z]")
+        raise InputError(f"images {shapes}: expected two of the same shape, [H, W] or [X, Y, Z]")
     scaled = [_check_unit_range(image) if image.dim() == 2 else _normalise_volume(image) for image in pair]
     return torch.stack(scaled)[None]
 
@@ -141,14 +141,14 @@ def _pair_of(images: Sequence[Image]) -> Tensor:
 def _to_tensor(image: Image) -> Tensor:
     tensor = image.as_tensor() if isinstance(image, MetaTensor) else torch.as_tensor(np.asarray(image))
     if tensor.is_complex() or not torch.isfinite(tensor).all():
-        raise InputError("images: hold values that are complex or not finite")
+        raise InputError("images: contain values that are complex or not finite")
     return tensor / 255 if tensor.dtype == torch.uint8 else tensor.float()
 
 
 def _check_unit_range(image: Tensor) -> Tensor:
     low, high = float(image.min()), float(image.max())
     if low < 0 or high > 1:
-        raise InputError(f"images: values from {low:g} to {high:g}; expected [0, 1], or bytes")
+        raise InputError(f"images: values from {low:g} to {high:g}; expected [0, 1], or uint8")
     return image
 
 

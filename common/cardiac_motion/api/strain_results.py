@@ -1,4 +1,4 @@
-"""Strain of a cine or of a study, as values with types."""
+"""Strain of a cine or of a study, as typed values."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class SegmentStrain:
 
     Attributes:
         name: as in the guidelines, ``basal inferoseptum``.
-        strain: at end-systole, %, negative where it shortens; None where the segment is rejected.
-        interval: 90 %, None where there is none.
-        rejected: why it is rejected in every beat; None where it is not.
+        strain: end-systolic strain in %, negative for shortening; None if the segment is rejected.
+        interval: 90 % interval, or None.
+        rejected: why it is rejected in every beat; None if it is not.
     """
 
     name: str
@@ -38,12 +38,12 @@ class SegmentStrain:
 
 @dataclass(frozen=True, eq=False)
 class StrainResult:
-    """What is measured of a cine.
+    """Measurements of a cine.
 
     Attributes:
-        study: everything that is known of it, lines and fields too.
-        weights: name of a network to what its weights are.
-        options: that it was measured with.
+        study: all results, including contours and fields.
+        weights: provenance of the weights by the network's name.
+        options: options of the measurement.
     """
 
     study: StrainCase
@@ -52,12 +52,12 @@ class StrainResult:
 
     @property
     def gls(self) -> float | None:
-        """Global longitudinal strain at end-systole, %, mean of the beats; None where too few segments are left."""
+        """Global longitudinal strain at end-systole, %, mean of the beats; None if too few segments are accepted."""
         return self.means["gls"]
 
     @property
     def segments(self) -> tuple[SegmentStrain, ...]:
-        """The six segments of the view, in the wall's order."""
+        """The six segments of the view, from base to base."""
         rows = mean_segments(self.study.measured.beats)
         return tuple(SegmentStrain(r["name"], r["end_systolic"], r["interval"], r["rejected"]) for r in rows)
 
@@ -68,7 +68,7 @@ class StrainResult:
 
     @property
     def means(self) -> dict[str, float | None]:
-        """All numbers, means of the beats; None where the cine does not carry one."""
+        """All quantities, means of the beats; None if the cine does not provide one."""
         return self.study.measured.means
 
     @property
@@ -83,25 +83,25 @@ class StrainResult:
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        """The quality checks that were made."""
+        """The quality checks."""
         return self.study.checks
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the reader of the numbers must know."""
+        """Warnings about the results."""
         return self.study.warnings
 
     def report(self, folder: str | Path) -> Path:
         """Write the results: ``report.html``, ``summary.json``, ``strain.csv``, ``contours.json``, ``movie.mp4``.
 
         Args:
-            folder: of this cine alone; made, or replaced where this program wrote it.
+            folder: folder for this cine only; created, or replaced if this program wrote it.
 
         Returns:
-            the path of ``report.html``.
+            The path of ``report.html``.
 
         Raises:
-            InputError: the folder holds something else, can't be written, or a package for figures is missing.
+            InputError: the folder contains something else or cannot be written, or a package for figures is missing.
         """
         check_figures()
         write_strain_case(replace(self.study, folder=Path(folder)), self.weights, True, self.options)
@@ -118,13 +118,14 @@ def measure_strain(
     """Measure the left ventricular strain of an apical cine; nothing is written.
 
     Args:
-        path: DICOM, NIfTI (X, Y, T), video or what else ``read_cine`` reads; None is the demo cine.
-        config: configuration files of ``strain_pipeline`` beyond ``inference.json``: ``motion_dis.json``.
-        bundles: folder that holds bundles; None looks where ``find_bundle`` does.
-        **options: of the bundle's configuration, over its values (``view="apical_4ch"``).
+        path: DICOM, NIfTI (X, Y, T), video or another file that ``read_cine`` can read; None is the demo cine.
+        config: configuration files of ``strain_pipeline`` in addition to ``inference.json``, such as
+            ``motion_dis.json``.
+        bundles: folder that contains the bundles; None searches as ``find_bundle`` does.
+        **options: override values of the bundle's configuration (``view="apical_4ch"``).
 
     Raises:
-        InputError: the cine can't be read, shows no apical view or fails a check, or there are several cines.
+        InputError: the cine cannot be read, shows no apical view or fails a check, or there are several cines.
     """
     evaluator = make_evaluator(BUNDLE, path, {"save_figures": False, **options}, config, bundles)
     return _result(evaluator, read_only_case(evaluator))
@@ -144,10 +145,10 @@ def measure_study(
         config, bundles, options: as in ``measure_strain``.
 
     Returns:
-        the name of a view (``apical_4ch``) to its result.
+        Results by the name of the view (``apical_4ch``).
 
     Raises:
-        InputError: no cine shows an apical view, or a chosen one can't be measured.
+        InputError: no cine shows an apical view, or a chosen one cannot be measured.
     """
     evaluator = make_evaluator(BUNDLE, path, {"save_figures": False, **options}, config, bundles)
     if evaluator.dataset.study:

@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "labels": ["read_labels", "read_mask"],
         "read": ["CINE_SUFFIXES", "frame_pairs", "read_cine", "read_two_frames"],
         "sector": ["sector_hull", "sector_mask"],
-        "study": ["cines_of"],
+        "study": ["list_cines"],
         "transforms": ["cine_transforms"],
         "wall_files": ["read_contour", "read_wall"],
         "write": ["write_cine"],

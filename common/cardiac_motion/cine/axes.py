@@ -1,7 +1,7 @@
-"""Whether an array of three axes is a cine or a volume, and the loop that it makes.
+"""Decide whether an array of three axes is a cine or a volume, and convert it to a loop.
 
-Few files of arrays say which of their axes is time. What counts: a time unit or an intent that says so; a place in
-space, which slices have and frames don't; the third zoom; and the picture itself, as an echo's sector stands still.
+Few array formats state which axis is time. Evidence used: a time unit or an intent code; a position in space, which
+slices have and frames do not; the third zoom; and the image itself, because the sector of an echo is static.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from scipy import ndimage
 from cardiac_motion.cine.loop import Loop, unit_range
 from cardiac_motion.core.errors import InputError
 
-SLOWEST_FRAME_TIME = 0.2
-DARK = 0.03  # of the largest value: outside the sector
-LEAST_DARK = 0.1  # of the frame lies outside a sector
-SAME_SECTOR = 0.9  # least overlap of what two frames light up
-ALIKE = 0.8  # least correlation of neighbouring frames of a cine
-LOOKED_AT = 24  # frames
+SLOWEST_FRAME_TIME = 0.2  # s
+DARK = 0.03  # fraction of the largest value: darker pixels are outside the sector
+MIN_DARK = 0.1  # fraction of the frame that lies outside a sector
+SAME_SECTOR = 0.9  # minimum overlap of the bright regions of two frames
+MIN_CORRELATION = 0.8  # minimum correlation of neighbouring frames of a cine
+SAMPLED = 24  # number of frames that are examined
 
 
 @dataclass
 class Axes:
-    """What a file says of the axes of its array.
+    """Axes of an array as the file describes them.
 
     Attributes:
-        zooms: step along each axis; what isn't positive and finite is unknown.
-        affine: of a volume, where the file gives a place in space.
-        mm_per_unit, seconds_per_unit: of the zooms; None where the file names no unit.
-        is_series: the file calls itself a time series.
-        own_units: it names a time unit that no writer of volumes puts down by default.
-        times: of the frames, s, where the file lists them.
+        zooms: step along each axis; values that are not positive and finite are unknown.
+        affine: affine of a volume, if the file gives a position in space.
+        mm_per_unit, seconds_per_unit: units of the zooms; None if the file names no unit.
+        is_series: the file declares itself a time series.
+        own_units: the file names a time unit that no writer of volumes sets by default.
+        times: times of the frames in s, if the file lists them.
     """
 
     zooms: list[float]
@@ -47,10 +47,10 @@ class Axes:
 
 
 def axes_to_frames(path: Path, values: np.ndarray, axes: Axes) -> Loop:
-    """Make a loop of an array whose axes are (X, Y, T) or (X, Y, 1, T).
+    """Convert an array with axes (X, Y, T) or (X, Y, 1, T) to a loop.
 
     Raises:
-        InputError: a volume, or another shape.
+        InputError: the array is a volume, or has another shape.
     """
     shape, zooms, loop = values.shape, list(axes.zooms), Loop()
     if np.iscomplexobj(values):
@@ -62,24 +62,24 @@ def axes_to_frames(path: Path, values: np.ndarray, axes: Axes) -> Loop:
         values = values[:, :, 0]
         zooms = [zooms[0], zooms[1], zooms[3]]
     if values.ndim == 2:
-        raise InputError(f"{path}: only 1 frame, shape {shape}; a cine needs at least two")
+        raise InputError(f"{path}: contains only 1 frame (shape {shape}); a cine needs at least two")
     if values.ndim != 3 or 0 in shape:
         raise InputError(f"{path}: shape {shape}; expected a 2D cine, (X, Y, T) or (X, Y, 1, T)")
     if values.shape[2] > 1 and not (explicit or axes.is_series):
         reason = _find_signs_of_volume(values, zooms, axes, loop.notes)
         if reason:
             raise InputError(
-                f"{path}: a 3D volume, not a 2D cine: {reason} (a cine of shape (X, Y, T) has a frame time in seconds "
-                "as its third zoom; NIfTI intent code 2001 or shape (X, Y, 1, T) settles it)"
+                f"{path}: a 3D volume, not a 2D cine: {reason}. (A cine of shape (X, Y, T) has a frame time in seconds "
+                "as its third zoom; NIfTI intent code 2001 or shape (X, Y, 1, T) also mark a cine.)"
             )
     loop.frames = unit_range(np.moveaxis(values, -1, 0).swapaxes(1, 2), loop.notes)
     known = all(np.isfinite(zoom) and zoom > 0 for zoom in zooms[:2])
     if known:
         loop.aspect = zooms[1] / zooms[0]
     if axes.mm_per_unit is None:
-        loop.notes.append("The file names no unit of length: its spacing isn't used.")
+        loop.notes.append("The file names no unit of length; its spacing is ignored.")
     elif not known:
-        loop.notes.append(f"The file's spacing, {zooms[0]:g} × {zooms[1]:g}, is none: lengths are in pixels.")
+        loop.notes.append(f"The file's spacing, {zooms[0]:g} × {zooms[1]:g}, is invalid; lengths are in pixels.")
     else:
         loop.spacing = (zooms[1] * axes.mm_per_unit, zooms[0] * axes.mm_per_unit)
     step = zooms[2] * (axes.seconds_per_unit or 0) if np.isfinite(zooms[2]) else 0.0
@@ -88,14 +88,14 @@ def axes_to_frames(path: Path, values: np.ndarray, axes: Axes) -> Loop:
     elif 0 < step <= SLOWEST_FRAME_TIME or (step > 0 and (explicit or axes.is_series)):
         loop.frame_times = [t * step for t in range(len(loop.frames))]
     else:
-        loop.notes.append("The file gives no frame times: its third axis is taken as time.")
+        loop.notes.append("The file gives no frame times; its third axis is assumed to be time.")
     return loop
 
 
 def _find_signs_of_volume(values: np.ndarray, zooms: list[float], axes: Axes, notes: list[str]) -> str | None:
-    """Why an (X, Y, N) array seems to be N slices rather than N frames, or None.
+    """Return why an (X, Y, N) array seems to contain slices rather than frames, or None.
 
-    Many writers put "mm, sec" on everything, so the units alone don't tell.
+    Many writers set "mm, sec" in every file, so the units alone are no evidence.
     """
     if axes.own_units or axes.times is not None:
         return None
@@ -109,20 +109,20 @@ def _find_signs_of_volume(values: np.ndarray, zooms: list[float], axes: Axes, no
     width, height, count = values.shape
     if isotropic and zooms[0] == 1 and min(width, height) / 2 < count < 2 * max(width, height):
         if np.median(_plane_correlation(values, first=True)) < 0.5:
-            return f"shape {values.shape} with no units and equal zooms, and its planes aren't alike"
+            return f"shape {values.shape} with no units and equal zooms, and its planes do not resemble each other"
     if zooms[2] > SLOWEST_FRAME_TIME and zooms[2] != 1:
         if _is_sector(values):
             notes.append(
-                f"The third zoom, {zooms[2]:.4g}, is no frame time, but the picture is a sector that stands still: "
-                "taken as a cine."
+                f"The third zoom, {zooms[2]:.4g}, is not a plausible frame time, but the image is a static sector; "
+                "read as a cine."
             )
             return None
-        return f"its third zoom, {zooms[2]:.4g}, is a slice distance rather than a frame time"
+        return f"its third zoom, {zooms[2]:.4g}, is a slice spacing rather than a frame time"
     return None
 
 
 def _plane_correlation(values: np.ndarray, first: bool = False) -> np.ndarray:
-    """Correlation of each plane (X, Y) with the next, or with the first."""
+    """Return the correlation of each plane (X, Y) with the next or, with ``first``, with the first one."""
     width, height, count = values.shape
     planes = values.reshape(-1, count)[:: max(width * height // 10_000, 1)].astype(float).T
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
@@ -132,17 +132,17 @@ def _plane_correlation(values: np.ndarray, first: bool = False) -> np.ndarray:
 
 
 def _is_sector(values: np.ndarray) -> bool:
-    """Whether all planes light up the same part of the frame, dark around it, and neighbours are alike.
+    """Return whether all planes are bright in one region and dark around it, and neighbours are similar.
 
-    The slices of an organ change their outline from one end to the other.
+    The outline of an organ, in contrast, changes from slice to slice.
     """
     if values.dtype.kind not in "uif" or not np.isfinite(values).all():
         return False
-    chosen = np.unique(np.linspace(0, values.shape[2] - 1, LOOKED_AT).round().astype(int))
+    chosen = np.unique(np.linspace(0, values.shape[2] - 1, SAMPLED).round().astype(int))
     planes = np.moveaxis(values[..., chosen], -1, 0).astype(float)
     lit = [ndimage.binary_closing(np.pad(p > DARK * planes.max(), 9), iterations=8)[9:-9, 9:-9] for p in planes]
     whole = np.any(lit, axis=0)
-    if whole.mean() > 1 - LEAST_DARK or not whole.any():
+    if whole.mean() > 1 - MIN_DARK or not whole.any():
         return False
     shares = [plane.sum() / whole.sum() for plane in lit]
-    return bool(min(shares) > SAME_SECTOR and np.median(_plane_correlation(values)) > ALIKE)
+    return bool(min(shares) > SAME_SECTOR and np.median(_plane_correlation(values)) > MIN_CORRELATION)

@@ -1,4 +1,4 @@
-"""Data sets of cases: what one bundle run goes through, one cine (or one file) at a time."""
+"""Data sets of cine cases: the input of one bundle run, one cine at a time."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from pydicom import examples
 from torch.utils.data import Dataset
 
 from cardiac_motion.cine.cine_case import CineCase
-from cardiac_motion.cine.study import StudyCine, cines_of, format_listing, is_dicomdir
+from cardiac_motion.cine.study import StudyCine, format_listing, is_dicomdir, list_cines
 from cardiac_motion.cine.transforms import cine_transforms
 from cardiac_motion.core.datalist import case_name, check_one_source, complete_entries, read_datalist
 from cardiac_motion.core.errors import InputError, unwrap_errors
 
 
 def demo_cine() -> str:
-    """Path of the apical four-chamber cine (DICOM, 30 frames) that ships with pydicom."""
+    """Return the path of the apical four-chamber cine (DICOM, 30 frames) that ships with pydicom."""
     return str(examples.get_path("ybr_color"))
 
 
 class CineCases(Dataset[CineCase]):
-    """Cines as cases: all frame pairs of each, with the mask to register in.
+    """Data set of cines as cases: all frame pairs of each, with the mask in which to register.
 
     Args:
-        input: a file or a folder of images, a study folder or a DICOMDIR, whose cines are all taken, or a list of
-            these; None with no datalist is the cine that ships with pydicom.
-        datalist, fold, dataset_dir: a list of cines instead (``read_datalist``). An entry may carry ``spacing``, and
-            ``ed``, ``es``, ``ed_mask``, ``es_mask`` or ``blood_mask`` for blood; with ``es_image`` its ``image`` is one
-            frame at end-diastole, and the cine these two frames.
-        spacing: (row, column) in mm/px, over what the files say.
-        ed_mask, es_mask, ed, es: LV cavity masks (a picture or NIfTI, X × Y) at those frames: blood is tracked, with
-            the myocardium removed (NMSR section 3).
-        blood_mask: or a label map (X, Y, T) of all frames, 1 is blood.
-        transform: from an entry to its case; None is ``transforms.cine_transforms()``.
-        data: entries in place of ``input`` and ``datalist``, as a datalist holds them (``image``, …).
+        input: a file, a folder of images, a study folder or a DICOMDIR (all of its cines are used), or a list of these;
+            with neither ``input`` nor ``datalist``, the cine that ships with pydicom.
+        datalist, fold, dataset_dir: list of cines, its fold, and the folder of its paths (``read_datalist``). An entry
+            may set ``spacing``, and ``ed``, ``es``, ``ed_mask``, ``es_mask`` or ``blood_mask`` for blood. If it has
+            ``es_image``, its ``image`` is one frame at end-diastole, and the cine consists of these two frames.
+        spacing: (row, column) in mm/px; overrides the files'.
+        ed_mask, es_mask, ed, es: LV cavity masks (image or NIfTI, X × Y) and their frames: blood is tracked, with the
+            myocardium masked out (NMSR section 3).
+        blood_mask: alternatively, a label map (X, Y, T) of all frames in which 1 is blood.
+        transform: maps an entry to its case; None is ``transforms.cine_transforms()``.
+        data: entries in the datalist's format (``image``, …), instead of ``input`` and ``datalist``.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class CineCases(Dataset[CineCase]):
         else:
             paths = [input] if isinstance(input, str) else list([demo_cine()] if input is None else input)
             if not paths:
-                raise InputError("the input is an empty list; give files or folders")
+                raise InputError("the input is an empty list; give at least one file or folder")
             entries = [entry for path in paths for entry in cine_entries(path)]
         self.entries = [{**{k: v for k, v in given.items() if v is not None}, **entry} for entry in entries]
         self.transform = transform or cine_transforms()
@@ -78,31 +78,31 @@ class CineCases(Dataset[CineCase]):
         return len(self.entries)
 
     def __getitem__(self, index: int) -> CineCase:
-        """One case: ``image [N, 2, H, W]``, ``mask [1 or N, 1, H, W]`` bool, ``cine [1, T, H, W]``.
+        """Return one case: ``image [N, 2, H, W]``, ``mask [1 or N, 1, H, W]`` bool, ``cine [1, T, H, W]``.
 
         Raises:
-            InputError: the cine, or a mask, can't be used.
+            InputError: the cine or a mask cannot be used.
         """
         with unwrap_errors():
             return self.transform(self.entries[index])
 
 
 def cine_entries(path: str | Path) -> list[dict[str, Any]]:
-    """Entries of all cines of a path: a file's or a folder of images' own, or those of a study, which are listed.
+    """Return an entry for each cine of a path: a file or a folder of images is one; those of a study are listed.
 
     Raises:
-        InputError: a study without a cine.
+        InputError: the study contains no cine.
     """
-    place = Path(path)
+    source = Path(path)
     if not str(path).strip():
         raise InputError("the input is empty; give a file or a folder")
-    if not (place.is_dir() or is_dicomdir(place)):
+    if not (source.is_dir() or is_dicomdir(source)):
         return [{"image": str(path), "case": case_name(path)}]
-    found = cines_of(place)
-    if [cine.files for cine in found] == [[place]]:
+    cines = list_cines(source)
+    if [cine.files for cine in cines] == [[source]]:
         return [{"image": str(path), "case": case_name(path)}]
-    print(f"{path}: {len(found)} cine{'s' if len(found) > 1 else ''}\n{format_listing(found)}")
-    return [_entry(cine) for cine in found]
+    print(f"{path}: {len(cines)} cine{'s' if len(cines) > 1 else ''}\n{format_listing(cines)}")
+    return [_entry(cine) for cine in cines]
 
 
 def _entry(cine: StudyCine) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A cine as a case: its frames, what its file says of them, and the pairs to register."""
+"""A cine as a case: its frames, its metadata, and the frame pairs to register."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from cardiac_motion.core.entry import Case, Entry
 
 @dataclass(frozen=True)
 class CineMeta:
-    """What is known of a cine beside its frames (``cardiac_motion.cine.read`` says where it comes from).
+    """Metadata of a cine (``cardiac_motion.cine.read`` describes their origin).
 
     Attributes:
-        source: path.
-        spacing: (row, column) in mm/px, None where it isn't known.
-        aspect: a pixel's height over its width.
-        zoom: (row, column) pixels for one of the file's, where they were brought to square ones.
-        crop: (top, left, bottom, right) of what was kept of the file's frames; None is all.
-        frame_times: s, from 0; None where they aren't known.
-        frame_time_source: ``acquired``, or ``playback`` where the times are those at which the file is to be shown.
-        r_waves: s, None where there are none.
-        regions: of a DICOM ultrasound image, one dictionary each.
-        colour_flow: whether it is colour Doppler.
-        notes: sentences about what the file left open or contradicted.
+        source: path of the file.
+        spacing: (row, column) in mm/px; None if unknown.
+        aspect: ratio of a pixel's height to its width.
+        zoom: (row, column) pixels per pixel of the file, after resampling to square pixels.
+        crop: (top, left, bottom, right) of the part of the file's frames that was read; None for all.
+        frame_times: times in s, from 0; None if unknown.
+        frame_time_source: ``acquired``, or ``playback`` for times at which the file is to be displayed.
+        r_waves: times of R waves in s; None if there are none.
+        regions: regions of a DICOM ultrasound image, one dictionary each.
+        colour_flow: whether the cine is colour Doppler.
+        notes: sentences about missing or inconsistent metadata.
     """
 
     source: str
@@ -45,29 +45,29 @@ class CineMeta:
 
     @property
     def steps(self) -> tuple[float, float]:
-        """(row, column) size of a pixel: mm where the spacing is known, else in widths of a pixel."""
+        """Pixel size (row, column): in mm if the spacing is known, otherwise in pixel widths."""
         return self.spacing or (self.aspect, 1.0)
 
     @classmethod
     def from_cine(cls, cine: MetaTensor) -> CineMeta:
-        """Of ``cine.meta``."""
+        """Return the metadata in ``cine.meta``."""
         known = {field.name for field in fields(cls)}
         return cls(**{"source": "", **{key: value for key, value in cine.meta.items() if key in known}})
 
 
 @dataclass(frozen=True)
 class CineEntry(Entry):
-    """A cine of a list.
+    """Entry of a list of cines.
 
     Attributes:
-        files: one a frame, where ``image`` is the first of several.
-        es_image: frame at end-systole, where ``image`` is the one at end-diastole.
-        spacing: (row, column) in mm/px, over what the files say.
-        frame_rate: frames/s, over what the file says.
+        files: one file per frame, if ``image`` is the first of several.
+        es_image: frame at end-systole, if ``image`` is the one at end-diastole.
+        spacing: (row, column) in mm/px; overrides the files'.
+        frame_rate: frames/s; overrides the file's.
         ed, es: frames of end-diastole and end-systole.
-        ed_mask, es_mask: cavity at those.
-        contour: of the endocardium or the wall, as the user draws it.
-        assumed_view: apical view that the user says it is.
+        ed_mask, es_mask: masks of the cavity at those frames.
+        contour: file with the endocardium or the wall as drawn by the user.
+        assumed_view: apical view according to the user.
         blood_mask: label map of the blood in every frame, (X, Y, T), 1 is blood.
     """
 
@@ -90,7 +90,7 @@ class CineCase(Case):
 
     Attributes:
         cine: ``[1, T, H, W]`` in [0, 1]; pair t of ``image`` is its frames t (moving) and t + 1 (fixed).
-        blood_mask: ``[T, H, W]`` bool, the blood in each frame, where that alone is registered.
+        blood_mask: ``[T, H, W]`` bool, the blood in each frame, if only blood is registered; otherwise None.
     """
 
     KEYS: ClassVar[Mapping[str, str]] = {**Case.KEYS, "cine": "cine"}
@@ -101,15 +101,15 @@ class CineCase(Case):
 
     @property
     def meta(self) -> CineMeta:
-        """What is known of the cine."""
+        """Metadata of the cine."""
         return CineMeta.from_cine(self.cine)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Rows and columns of a frame."""
+        """Height and width of a frame in pixels."""
         return self.cine.shape[2], self.cine.shape[3]
 
     @property
     def file_size(self) -> tuple[int, int]:
-        """Rows and columns of a frame of the file."""
+        """Height and width of a frame of the file, before resampling."""
         return file_size(self.cine, self.cine.meta)

@@ -1,4 +1,4 @@
-"""DICOM ultrasound: what a file is, its frames, and what its header says of them (PS3.3 C.7.6.5, C.7.6.6 and C.8.5)."""
+"""DICOM ultrasound: file type, frames and metadata (PS3.3 C.7.6.5, C.7.6.6 and C.8.5)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ POSITIONS = (
 )  # fmt: skip
 LATEST_BEAT = 86400.0  # s
 STEPS = ("FrameTime", "ActualFrameDuration")  # ms
-FILE_TIMES = ("AcquisitionDateTime", "TriggerTime", "AcquisitionTime", "ContentTime")  # of files of one frame each
+FILE_TIMES = ("AcquisitionDateTime", "TriggerTime", "AcquisitionTime", "ContentTime")  # of single-frame files
 PRIVATE_VOLUMES = {"1.2.840.113543.6.6.1.3.10002": "QLAB of Philips"}  # SOP classes
 
 
 def is_dicom_file(path: Path) -> bool:
-    """Whether a file is DICOM, with the preamble of PS3.10 or without."""
+    """Return whether a file is DICOM, with or without the preamble of PS3.10."""
     try:
         with path.open("rb") as file:
             head = file.read(132)
@@ -46,14 +46,14 @@ def is_dicom_file(path: Path) -> bool:
 
 
 def read_header(path: Path, pixels: bool = True) -> Any:
-    """A pydicom dataset, of a file with the preamble or without.
+    """Read a pydicom dataset from a file with or without preamble.
 
     Args:
-        path: of the file.
-        pixels: read the pixel data too.
+        path: path of the file.
+        pixels: also read the pixel data.
 
     Raises:
-        InputError: not DICOM, or cut off.
+        InputError: the file is not DICOM, or is truncated.
     """
     import pydicom
     from pydicom.errors import InvalidDicomError
@@ -77,14 +77,14 @@ def read_header(path: Path, pixels: bool = True) -> Any:
 
 
 def read_dicom(path: Path, files: Sequence[Path] = ()) -> Loop:
-    """Read a file of many frames, or files of one frame each, in their order.
+    """Read a multi-frame file, or single-frame files in their order.
 
     Args:
-        path: of the file, or of the first.
-        files: all of them, where there are several.
+        path: path of the file, or of the first file.
+        files: all files, if there are several.
 
     Raises:
-        InputError: a file can't be read; or several are not one cine: they differ in size, place, spacing or regions.
+        InputError: a file cannot be read, or the files differ in size, position, spacing or regions.
     """
     loops, scales, headers = [], [], []
     for file in files or [path]:
@@ -99,47 +99,47 @@ def read_dicom(path: Path, files: Sequence[Path] = ()) -> Loop:
             except InputError:
                 raise
             except Exception as error:
-                raise InputError(f"{file}: the DICOM header can't be understood: {format_error(error)}") from error
+                raise InputError(f"{file}: the DICOM header cannot be interpreted: {format_error(error)}") from error
     loop = loops[0] if len(loops) == 1 else _join(list(files), loops, headers)
-    loop.frames = scales[0](loop.frames, loop.notes)  # all together, so that every frame has one scale
+    loop.frames = scales[0](loop.frames, loop.notes)  # scaled together, so that all frames have one scale
     return loop
 
 
 def _join(files: Sequence[Path], loops: Sequence[Loop], headers: Sequence[Header]) -> Loop:
-    """The one loop of files of one frame each."""
+    """Join the loops of single-frame files."""
     loop, path = loops[0], files[0]
     for file, other in zip(files, loops, strict=True):
         if other.frames.shape[1:] != loop.frames.shape[1:] or len(other.frames) != 1:
-            raise InputError(f"{file}: not one frame of the size of {path.name}, {_size(loop)}: {_size(other)}")
+            raise InputError(f"{file}: {_size(other)} instead of one frame of {path.name}'s size, {_size(loop)}")
     if len({tuple(header.numbers("ImagePositionPatient") or ()) for header in headers}) > 1:
-        raise InputError(f"{path}: {len(files)} slices at different positions, a 3D volume; expected a 2D cine")
+        raise InputError(f"{path}: {len(files)} slices at different positions are a 3D volume; expected a 2D cine")
     for file, other in zip(files, loops, strict=True):
-        if not _is_alike(loop.spacing, other.spacing) or not math.isclose(loop.aspect, other.aspect, rel_tol=0.01):
-            one, another = (millimetres(s) if s else "none" for s in (loop.spacing, other.spacing))
+        if not _is_close(loop.spacing, other.spacing) or not math.isclose(loop.aspect, other.aspect, rel_tol=0.01):
+            reference, differing = (millimetres(s) if s else "unknown" for s in (loop.spacing, other.spacing))
             raise InputError(
-                f"{file}: its spacing is {another}, that of {path.name} is {one}: the depth was changed between these "
-                f"{len(files)} files, which are no one cine; give those of one depth"
+                f"{file}: its spacing is {differing}, that of {path.name} {reference}; the depth was changed among "
+                f"these {len(files)} files, so they are not one cine. Give the files of one depth only"
             )
         if loop.regions != other.regions or loop.crop != other.crop:
             raise InputError(
-                f"{file}: its ultrasound regions are others than those of {path.name}: these {len(files)} files are no "
-                "one cine; give those of one layout"
+                f"{file}: its ultrasound regions differ from those of {path.name}, so these {len(files)} files are not "
+                "one cine. Give the files of one layout only"
             )
     loop.frames = np.concatenate([other.frames for other in loops])
-    said = dict.fromkeys(note for other in loops for note in other.notes if "frame times" not in note)
-    loop.notes = [f"{len(files)} files of one frame each, in the order of their instance numbers.", *said]
+    notes = dict.fromkeys(note for other in loops for note in other.notes if "frame times" not in note)
+    loop.notes = [f"{len(files)} single-frame files, in the order of their instance numbers.", *notes]
     loop.colour_flow = any(other.colour_flow for other in loops)
     loop.frame_times, loop.frame_time_source = _times_of_files(headers), "acquired"
     if loop.frame_times is None:
-        differing = [k for k in STEPS if len({header.number(k) for header in headers}) > 1]
-        if differing:
-            loop.notes.append(f"{differing[0]} differs between the files: there are no frame times.")
+        changing = [k for k in STEPS if len({header.number(k) for header in headers}) > 1]
+        if changing:
+            loop.notes.append(f"{changing[0]} differs between the files; frame times are unknown.")
         else:
             _set_times(loop, Header(headers[0].dataset, loop.notes), len(files))
     return loop
 
 
-def _is_alike(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
+def _is_close(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
     return one is other or (one is not None and other is not None and np.allclose(one, other, rtol=0.01))
 
 
@@ -148,12 +148,12 @@ def _size(loop: Loop) -> str:
 
 
 def _read(path: Path, dataset: Any) -> tuple[Loop, Scale]:
-    """The loop of a file, its frames as they are stored, and what scales them."""
+    """Read the loop of a file, with frames as stored, and the function that scales them."""
     if "PixelData" not in dataset:
-        raise InputError(f"{path}: the DICOM file has no pixel data, or is truncated before it")
+        raise InputError(f"{path}: the DICOM file has no pixel data, or is truncated before them")
     loop = Loop()
     header = Header(dataset, loop.notes)
-    _refuse_slices(path, header)
+    _reject_volumes(path, header)
     loop.frames, scale = stored_frames(path, dataset, loop)
     coloured = loop.colour_flow
     loop.regions = ultrasound_regions(dataset, loop.notes)
@@ -162,41 +162,41 @@ def _read(path: Path, dataset: Any) -> tuple[Loop, Scale]:
         top, left, bottom, right = loop.crop
         loop.frames = loop.frames[:, top:bottom, left:right]
         loop.regions = crop_regions(loop.regions, loop.crop)
-        coloured = False  # colour on another image says nothing of this one
+        coloured = False  # colour in another image says nothing about this one
     loop.colour_flow = coloured or any(region["data_type"] == COLOUR_FLOW for region in loop.regions)
     loop.spacing = dicom_spacing(dataset, loop.regions, loop.frames.shape[1:], loop.notes)
     loop.aspect = _aspect(header)
-    stated = loop.frame_times
+    video_times = loop.frame_times
     _set_times(loop, header, len(loop.frames))
-    if loop.frame_times is None and stated is not None:
-        loop.frame_times, loop.frame_time_source = stated, "playback"
-        loop.notes.append("The frame times are those of the playback of the video inside.")
+    if loop.frame_times is None and video_times is not None:
+        loop.frame_times, loop.frame_time_source = video_times, "playback"
+        loop.notes.append("The frame times are the playback times of the embedded video.")
     loop.r_waves = _r_waves(header)
-    loop.view = view_words(dataset)
+    loop.view = describe_view(dataset)
     return loop, scale
 
 
-def _refuse_slices(path: Path, header: Header) -> None:
-    places = {
-        tuple(place.numbers(keyword) or ())
+def _reject_volumes(path: Path, header: Header) -> None:
+    positions = {
+        tuple(item.numbers(keyword) or ())
         for group in header.items("PerFrameFunctionalGroupsSequence")
         for sequence, keyword in POSITIONS
-        for place in group.items(sequence)[:1]
+        for item in group.items(sequence)[:1]
     }
     several = (header.whole("NumberOfFrames") or 1) > 1
-    if several and (any(keyword in header for keyword in SLICE_VECTORS) or len(places) > 1):
-        raise InputError(f"{path}: a 3D volume, its frames are slices at different positions; expected a 2D cine")
+    if several and (any(keyword in header for keyword in SLICE_VECTORS) or len(positions) > 1):
+        raise InputError(f"{path}: a 3D volume: its frames are slices at different positions; expected a 2D cine")
     if header.text("SOPClassUID") == ENHANCED_US_VOLUME:
         raise InputError(f"{path}: a 3D volume (Enhanced US Volume); expected a 2D cine")
     if header.text("SOPClassUID") in PRIVATE_VOLUMES:
         raise InputError(
-            f"{path}: a 3D volume over time, as {PRIVATE_VOLUMES[header.text('SOPClassUID')]} stores it; "
+            f"{path}: a 3D volume over time, as stored by {PRIVATE_VOLUMES[header.text('SOPClassUID')]}; "
             "expected a 2D cine"
         )
 
 
 def _aspect(header: Header) -> float:
-    """PixelAspectRatio (0028,0034) is the height and the width of a pixel, as whole numbers."""
+    """Return PixelAspectRatio (0028,0034), height over width of a pixel, as a number."""
     stated = header.numbers("PixelAspectRatio", 2)
     return stated[0] / stated[1] if stated and min(stated) > 0 else 1.0
 
@@ -207,14 +207,14 @@ def _r_waves(header: Header) -> list[float] | None:
 
 
 def _set_times(loop: Loop, header: Header, count: int) -> None:
-    """Frame times from the header: FrameTimeVector, a frame time, or a rate that is one of display."""
+    """Set the frame times from FrameTimeVector, a frame time, or a display rate."""
     loop.frame_time_source, loop.frame_times = "acquired", None
     steps = header.numbers("FrameTimeVector")
     if steps is not None:
         if len(steps) == count and all(step > 0 for step in steps[1:]):
             loop.frame_times = [float(t) for t in np.cumsum(np.concatenate([[0.0], steps[1:]])) / 1000]
             return
-        loop.notes.append(f"FrameTimeVector isn't {count} increasing times, one a frame: not used.")
+        loop.notes.append(f"FrameTimeVector does not hold {count} increasing times, one per frame; it is ignored.")
     for keyword in STEPS:
         step = header.positive(keyword)
         if step:
@@ -223,14 +223,14 @@ def _set_times(loop: Loop, header: Header, count: int) -> None:
     for keyword in ("CineRate", "RecommendedDisplayFrameRate"):
         rate = header.positive(keyword)
         if rate:
-            loop.notes.append(f"Frame times come from {keyword}, a rate for display: {rate:g} frames/s.")
+            loop.notes.append(f"Frame times are derived from {keyword}, a display rate: {rate:g} frames/s.")
             loop.frame_times, loop.frame_time_source = [t / rate for t in range(count)], "playback"
             return
     loop.notes.append("The header gives no frame times.")
 
 
 def _times_of_files(headers: Sequence[Header]) -> list[float] | None:
-    """Times of files of one frame each, from the first of the headers' times that increases from file to file."""
+    """Return the times of single-frame files, from the first header field that increases from file to file."""
     for keyword in FILE_TIMES:
         stated = [time_of(header, keyword) for header in headers]
         times = [time for time in stated if time is not None]
@@ -240,16 +240,16 @@ def _times_of_files(headers: Sequence[Header]) -> list[float] | None:
 
 
 def time_of(header: Header, keyword: str) -> float | None:
-    """Seconds of one of ``FILE_TIMES``: since midnight, or since the trigger; None where there is none."""
+    """Return one of ``FILE_TIMES`` in seconds since midnight, or since the trigger; None if missing."""
     if keyword == "TriggerTime":
         milliseconds = header.number(keyword)
         return None if milliseconds is None else milliseconds / 1000
-    found = re.search(r"(\d\d)(\d\d)(\d\d(?:\.\d+)?)(?:[+-]\d{4})?$", header.text(keyword))
-    return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else None
+    clock = re.search(r"(\d\d)(\d\d)(\d\d(?:\.\d+)?)(?:[+-]\d{4})?$", header.text(keyword))
+    return int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3]) if clock else None
 
 
-def view_words(dataset: Any) -> str | None:
-    """What the header says of the view: ViewCodeSequence (0054,0220), ViewName (0008,2127) or SeriesDescription."""
+def describe_view(dataset: Any) -> str | None:
+    """Return the header's description of the view: ViewCodeSequence, ViewName or SeriesDescription; None if missing."""
     header = Header(dataset)
     codes = [code.text("CodeMeaning") or code.text("CodeValue") for code in header.items("ViewCodeSequence")]
     for words in (*codes, header.text("ViewName"), header.text("SeriesDescription")):

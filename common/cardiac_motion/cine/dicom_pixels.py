@@ -1,8 +1,8 @@
-"""The pixels of a DICOM file as frames: native, compressed, as a video inside, and through a palette of colours.
+"""Pixels of a DICOM file as frames: native, compressed, embedded video, and palette colour.
 
-Headers contradict their pixels more often than pixels are damaged. So the length of native pixels settles how many
-samples and frames there are, the pixels settle whether colours are RGB or YCbCr, and their values the scale; what the
-header declares counts where these leave it open.
+Headers contradict their pixels more often than pixels are damaged. Therefore the length of native pixel data determines
+the number of samples and frames, the pixels determine whether colours are RGB or YCbCr, and their values the scale;
+the header decides what these leave open.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from cardiac_motion.core.stored import check_size
 
 VIDEO_SYNTAX = re.compile(r"1\.2\.840\.10008\.1\.2\.4\.10[0-8](\.1)?")  # MPEG-2, MPEG-4 AVC, HEVC
 COLOURS = ("Red", "Green", "Blue")
-SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422")  # two bytes a pixel: Y Y Cb Cr for two pixels
+SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422")  # two bytes per pixel: Y Y Cb Cr for two pixels
 LUMA_FIRST = ("YBR_FULL", *SUBSAMPLED, "YBR_PARTIAL_420")  # declared; J2K's YBR_ICT and YBR_RCT are decoded to RGB
-NEAR_GREY = 6 / 255  # of the range: how far channels of a grey pixel may differ
-MOSTLY = 0.5  # of a frame's pixels that settle its colour model
-COVERED, FILLED = 0.8, 0.25  # of the values' range that a window holds, and of the window that they fill
+NEAR_GREY = 6 / 255  # fraction of the range by which the channels of a grey pixel may differ
+MOSTLY = 0.5  # fraction of a frame's pixels that determines its colour model
+COVERED, FILLED = 0.8, 0.25  # minimum fraction of the values' range in the window, and of the window that they fill
 
 
 @dataclass
 class Layout:
-    """How the pixels of a file are stored.
+    """Storage layout of a file's pixels.
 
     Attributes:
-        rows, columns, frames, samples, bits, signed, planar: as DICOM names them; ``bits`` are those allocated.
-        photometric: as the header names it.
+        rows, columns, frames, samples, bits, signed, planar: as named in DICOM; ``bits`` is BitsAllocated.
+        photometric: PhotometricInterpretation of the header.
         declared_bits: BitsStored.
-        subsampled: two bytes a pixel, Y Y Cb Cr for two.
+        subsampled: two bytes per pixel, Y Y Cb Cr for two pixels.
     """
 
     rows: int
@@ -56,18 +56,18 @@ class Layout:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of a native frame."""
+        """Number of bytes of a native frame."""
         return self.rows * self.columns * (2 if self.subsampled else self.samples * self.bits // 8)
 
 
-Scale = Callable[[np.ndarray, list[str]], np.ndarray]  # of stored values to [0, 1], with notes
+Scale = Callable[[np.ndarray, list[str]], np.ndarray]  # maps stored values to [0, 1] and appends notes
 
 
 def stored_frames(path: Path, dataset: Any, loop: Loop) -> tuple[np.ndarray, Scale]:
-    """Frames ``[T, H, W]`` of one channel as they are stored, and what scales them.
+    """Return frames ``[T, H, W]`` of one channel as stored, and the function that scales them.
 
     Raises:
-        InputError: pixels are missing, can't be decoded, or are too many for this machine.
+        InputError: the pixels are missing, cannot be decoded, or do not fit into this machine's memory.
     """
     header = Header(dataset, loop.notes)
     data = dataset.PixelData or b""
@@ -90,7 +90,7 @@ def stored_frames(path: Path, dataset: Any, loop: Loop) -> tuple[np.ndarray, Sca
         raise InputError(f"{path}: truncated or undecodable pixel data ({kind}): {format_error(error)}") from error
     if len(frames) != layout.frames:
         raise _wrong_count(path, layout.frames, len(frames))
-    channel.tell(loop)
+    channel.report(loop)
     if grey is not None and grey.note:
         loop.notes.append(grey.note)
     stack = np.stack(frames)
@@ -101,15 +101,15 @@ def stored_frames(path: Path, dataset: Any, loop: Loop) -> tuple[np.ndarray, Sca
 
 
 def find_layout(path: Path, header: Header, data: bytes, packed: bool) -> Layout:
-    """How pixels are stored: as the header says, or else as the length of native ones does.
+    """Determine how the pixels are stored, from the header or, if inconsistent, from the length of native pixel data.
 
     Raises:
-        InputError: rows or columns are missing, or native pixels are too few or of more frames than declared.
+        InputError: rows or columns are missing, or the native pixel data hold more frames than declared.
     """
     rows, columns = (max(header.whole(keyword) or 0, 0) for keyword in ("Rows", "Columns"))
     for keyword, count in (("Rows", rows), ("Columns", columns)):
         if not count:
-            raise InputError(f"{path}: {describe_tag(keyword)} is missing, 0, or no number")
+            raise InputError(f"{path}: {describe_tag(keyword)} is missing, 0, or not a number")
     photometric = header.text("PhotometricInterpretation").upper()
     coloured = photometric.startswith(("RGB", "YBR"))
     samples = header.whole("SamplesPerPixel") or (3 if coloured else 1)
@@ -142,7 +142,7 @@ def find_layout(path: Path, header: Header, data: bytes, packed: bool) -> Layout
 
 
 def _fit(layout: Layout, length: int, stated: bool) -> None:
-    """Change a layout that needs more bytes than there are to one that needs as many, if there is one."""
+    """Change a layout that needs more bytes than available to one that matches, if there is one."""
     pixels = layout.rows * layout.columns * layout.frames
     even = length - length % 2
     if layout.samples == 3 and layout.bits == 8 and even == 2 * pixels and layout.columns % 2 == 0:
@@ -157,24 +157,24 @@ def _wrong_count(path: Path, declared: int, held: int) -> InputError:
     if declared and held > declared and held % declared == 0:
         return InputError(
             f"{path}: {declared} frames declared but {held} can be decoded, {held // declared} for each: "
-            "a 3D volume over time, it seems; expected a 2D cine"
+            "probably a 3D volume over time; expected a 2D cine"
         )
     return InputError(f"{path}: {declared} frames declared but {held} can be decoded")
 
 
 def _count_encapsulated(data: bytes) -> int:
-    """Frames of compressed pixels: the entries of their offset table, else their fragments."""
+    """Return the number of frames of compressed pixels: entries of the offset table, otherwise fragments."""
     from pydicom.encaps import parse_basic_offsets, parse_fragments
 
     try:
         offsets = parse_basic_offsets(data)
         return max(len(offsets) or parse_fragments(data[8:])[0], 1)
-    except Exception:  # decoding says what is wrong
+    except Exception:  # decoding reports what is wrong
         return 1
 
 
 def _native_422(data: bytes, layout: Layout) -> Iterator[np.ndarray]:
-    """Frames ``[H, W, 3]`` of native pixels that are stored as Y Y Cb Cr for two (PS3.3 C.7.6.3.1.2)."""
+    """Yield frames ``[H, W, 3]`` of native pixels stored as Y Y Cb Cr for two pixels (PS3.3 C.7.6.3.1.2)."""
     size = layout.frame_bytes
     for index in range(layout.frames):
         pairs = np.frombuffer(data, np.uint8, size, index * size).reshape(layout.rows, layout.columns // 2, 4)
@@ -185,7 +185,7 @@ def _native_422(data: bytes, layout: Layout) -> Iterator[np.ndarray]:
 
 
 def _decode(dataset: Any, data: bytes, layout: Layout, packed: bool) -> Iterator[np.ndarray]:
-    """Frames ``[H, W]`` or ``[H, W, 3]`` as stored, without a change of colours."""
+    """Yield frames ``[H, W]`` or ``[H, W, 3]`` as stored, without colour conversion."""
     syntax = dataset.file_meta.TransferSyntaxUID
     options: dict[str, Any] = {
         "rows": layout.rows, "columns": layout.columns, "number_of_frames": layout.frames,
@@ -206,7 +206,7 @@ def _plain(layout: Layout) -> str:
 
 
 def _scale(stack: np.ndarray, layout: Layout, header: Header, notes: list[str]) -> np.ndarray:
-    """Grey values as stored, ``[T, H, W]``, to [0, 1]: through the header's window, or by the values themselves."""
+    """Scale stored grey values ``[T, H, W]`` to [0, 1], by the header's window or by the values themselves."""
     if not np.issubdtype(stack.dtype, np.integer):
         return unit_range(stack, notes)
     slope, intercept = (header.number(keyword) for keyword in ("RescaleSlope", "RescaleIntercept"))
@@ -215,22 +215,22 @@ def _scale(stack: np.ndarray, layout: Layout, header: Header, notes: list[str]) 
         window = _window(stack, header, slope or 1.0, intercept or 0.0)
         if window is not None:
             low, high = window
-            found = stack.astype(np.float32)
-            found -= np.float32(low)
-            found /= np.float32(high - low)
-            found = np.clip(found, 0, 1, out=found)
+            scaled = stack.astype(np.float32)
+            scaled -= np.float32(low)
+            scaled /= np.float32(high - low)
+            scaled = np.clip(scaled, 0, 1, out=scaled)
         else:
-            found = scale_integers(stack, notes)
+            scaled = scale_integers(stack, notes)
     elif stack.dtype == np.uint8 and layout.declared_bits < 8 and stack.max() < 2**layout.declared_bits:
-        found = unit_range(stack, notes, 2**layout.declared_bits - 1)
+        scaled = unit_range(stack, notes, 2**layout.declared_bits - 1)
     else:
-        found = scale_integers(stack, notes)
+        scaled = scale_integers(stack, notes)
     inverted = (layout.photometric == "MONOCHROME1") != ((slope or 1.0) < 0)
-    return np.subtract(1, found, out=found) if inverted else found
+    return np.subtract(1, scaled, out=scaled) if inverted else scaled
 
 
 def _drop_overlay(stack: np.ndarray, layout: Layout, dataset: Any) -> np.ndarray:
-    """The values without what older files keep in the bits above them: an overlay, or the same in all pixels."""
+    """Mask out what older files store in the bits above the values: an overlay, or a constant."""
     if not 0 < layout.declared_bits < layout.bits or layout.signed:
         return stack
     above = np.unique(stack >> layout.declared_bits)
@@ -242,7 +242,7 @@ def _drop_overlay(stack: np.ndarray, layout: Layout, dataset: Any) -> np.ndarray
 
 
 def _window(stack: np.ndarray, header: Header, slope: float, intercept: float) -> tuple[float, float] | None:
-    """The stored values that the header's first window shows black and white; None where it doesn't fit the values."""
+    """Return the stored values shown as black and white by the header's first window; None if it does not fit them."""
     centres, widths = header.numbers("WindowCenter"), header.numbers("WindowWidth")
     if not centres or not widths or widths[0] <= 1 or slope == 0:
         return None
@@ -250,9 +250,9 @@ def _window(stack: np.ndarray, header: Header, slope: float, intercept: float) -
         (centres[0] - 0.5 + side * (widths[0] - 1) / 2 - intercept) / slope for side in (-1, 1)
     )  # PS3.3 C.11.2.1.2.1
     low, high = sorted((low, high))
-    least, most = float(stack.min()), float(stack.max())
-    covered = min(high, most) - max(low, least)
-    fits = most > least and covered >= COVERED * (most - least) and covered >= FILLED * (high - low)
+    lowest, highest = float(stack.min()), float(stack.max())
+    covered = min(high, highest) - max(low, lowest)
+    fits = highest > lowest and covered >= COVERED * (highest - lowest) and covered >= FILLED * (high - low)
     return (low, high) if fits else None
 
 
@@ -262,26 +262,26 @@ def _video_frames(path: Path, data: bytes, loop: Loop, declared: int) -> np.ndar
     try:
         content = b"".join(generate_frames(data, number_of_frames=1))
     except Exception as error:
-        raise InputError(f"{path}: no readable video in the pixel data: {format_error(error)}") from error
+        raise InputError(f"{path}: the pixel data hold no readable video: {format_error(error)}") from error
     video = decode_video(path, content, len(content))
     if len(video.frames) < declared - 1:
         raise InputError(f"{path}: {declared} frames declared but {len(video.frames)} can be decoded")
     if declared and len(video.frames) != declared:
-        loop.notes.append(f"{declared} frames are declared, the video inside has {len(video.frames)}.")
+        loop.notes.append(f"{declared} frames are declared, but the embedded video has {len(video.frames)}.")
     loop.frame_times, loop.colour_flow, loop.aspect = video.frame_times, video.colour_flow, video.aspect
     loop.notes += video.notes
     return video.frames
 
 
 class ColourModel:
-    """Takes colour frames as they are stored, and gives their first channel in RGB, the grey of a grey picture.
+    """Convert colour frames as stored to their first RGB channel, which is the grey value of a grey image.
 
-    Most of an echo is black or grey, which tells RGB (three equal channels) from YCbCr (Cb and Cr in the middle of
-    their range); what the header declares counts where the first frame doesn't.
+    Most of an echo is black or grey, which distinguishes RGB (three equal channels) from YCbCr (Cb and Cr at
+    mid-range); if the first frame does not decide, the header does.
 
     Args:
-        layout: with what is declared.
-        channel: that keeps how much is coloured.
+        layout: layout with the declared colour model.
+        channel: accumulates how much of the frames is coloured.
     """
 
     def __init__(self, layout: Layout, channel: FirstChannel) -> None:
@@ -290,7 +290,7 @@ class ColourModel:
         self.constant: tuple[int, int] | None = None
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
-        """The first channel ``[H, W]`` of ``[H, W, 3]``."""
+        """Return the first channel ``[H, W]`` of ``[H, W, 3]``."""
         if frame.dtype != np.uint8:
             return self.channel(frame)
         if not self.model:
@@ -317,16 +317,16 @@ class ColourModel:
         elif centred >= MOSTLY and centred > equal:
             self.model = "YCbCr"
         if self.model != self.declared:
-            self.note = f"The header names {self.named}, but the pixels are {self.model}: they are read as that."
+            self.note = f"The header declares {self.named}, but the pixels are {self.model}; they are read as such."
         if self.model == "YCbCr" and (chroma == middle).all(-1).mean() > 0.999:
             self.constant = int(middle[0]), int(middle[1])
 
 
 class Palette:
-    """The lookup table of PALETTE COLOR (PS3.3 C.7.6.3.1.5 and .6), whichever way its entries are stored.
+    """Lookup table of PALETTE COLOR (PS3.3 C.7.6.3.1.5 and .6), for all ways of storing its entries.
 
-    Entries of 8 bits may fill bytes, or words of 16 bits (in the low or the high byte); entries of 16 bits may in truth
-    run to 255 only. Words are in the file's byte order.
+    8-bit entries may be stored as bytes, or as 16-bit words (in the low or the high byte); 16-bit entries may actually
+    only range up to 255. Words are in the file's byte order.
     """
 
     def __init__(self, path: Path, dataset: Any, channel: FirstChannel) -> None:
@@ -337,7 +337,7 @@ class Palette:
             length = min(len(table) for table in tables)
             values = np.stack([table[:length] for table in tables], -1)
         except Exception as error:
-            raise InputError(f"{path}: no readable palette of colours: {format_error(error)}") from error
+            raise InputError(f"{path}: the colour palette cannot be read: {format_error(error)}") from error
         if values.max() > 255:
             values = values >> 8
         self.values = values.astype(np.uint8)

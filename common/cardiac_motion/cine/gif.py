@@ -1,4 +1,4 @@
-"""GIFs: frames, their delays and the shape of their pixels; what follows the last byte of the picture is no matter."""
+"""GIFs: frames, their delays and pixel aspect; bytes after the trailer are ignored."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from cardiac_motion.cine.loop import FirstChannel, Loop, format_error, silence, 
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.stored import check_size
 
-PIXELS_PER_BYTE = 1e5  # repeated frames are stored as one
+PIXELS_PER_BYTE = 1e5  # repeated frames are stored once
 
 
 def read_gif(path: Path) -> Loop:
-    """Read an animated GIF. Its times are those of playback."""
+    """Read an animated GIF; its frame times are those of playback."""
     from PIL import Image
 
     data = path.read_bytes()
     whole, aspect = _blocks(data)
     if data[:4] != b"GIF8":
-        raise InputError(f"{path}: not a readable GIF, it doesn't begin as one")
+        raise InputError(f"{path}: not a readable GIF; the file signature is missing")
     if not whole:
-        raise InputError(f"{path}: the GIF ends early, or is damaged")
+        raise InputError(f"{path}: the GIF is truncated or damaged")
     loop, channel = Loop(aspect=aspect, frame_time_source="playback"), FirstChannel()
     frames, durations = [], []
     try:
@@ -36,18 +36,18 @@ def read_gif(path: Path) -> Loop:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path}: not a readable GIF, or a truncated one: {format_error(error)}") from error
+        raise InputError(f"{path}: the GIF cannot be read or is truncated: {format_error(error)}") from error
     loop.frames = unit_range(np.stack(frames), loop.notes)
-    channel.tell(loop)
+    channel.report(loop)
     if all(step > 0 for step in durations):
         loop.frame_times = [float(t) for t in np.cumsum([0.0, *durations[:-1]])]
-    loop.notes.append("A GIF gives no spacing in mm: lengths are in pixels.")
+    loop.notes.append("A GIF gives no spacing in mm; lengths are in pixels.")
     loop.notes.append("A GIF's times are those of its playback, which may be slower or faster than the acquisition.")
     return loop
 
 
 def _blocks(data: bytes) -> tuple[bool, float]:
-    """Whether the trailer is reached, and a pixel's height over its width (GIF89a, sections 18 and 27)."""
+    """Return whether the trailer is reached, and the pixel aspect, height over width (GIF89a, sections 18 and 27)."""
 
     def skip_colours(at: int) -> int:
         return 3 << (data[at] & 7) + 1 if data[at] & 0x80 else 0

@@ -1,4 +1,4 @@
-"""What a file is, by its name or by its first bytes, and how many frames its header says that it has."""
+"""Type of a file, by its name or its first bytes, and its number of frames according to the header."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ NO_CINE = (
     *(".txt", ".csv", ".json", ".xml", ".cfg", ".ini", ".inf", ".log", ".md", ".html", ".htm", ".pdf", ".doc", ".docx"),
     *(".xls", ".xlsx", ".py", ".sh", ".bat", ".exe", ".dll", ".so", ".jar", ".zip", ".tar", ".gz", ".7z", ".db"),
     *(".raw", ".zraw", ".npy", ".npz", ".mat", ".pt", ".pth", ".wav", ".mp3", ".svg", ".css", ".js", ".ico"),
-)  # suffixes of files that aren't looked into
+)  # suffixes of files that are not examined
 
 
 def kind_by_name(path: Path) -> str | None:
-    """The kind that a file's name says, a key of ``KINDS``; None where it says none."""
+    """Return the file type according to the name, a key of ``KINDS``; None if unknown."""
     name = path.name.lower()
     return next((kind for kind, suffixes in KINDS.items() if name.endswith(suffixes)), None)
 
 
 def find_kind(path: Path) -> str | None:
-    """The kind of a file, a key of ``KINDS``: DICOM whatever its name, else by its name, else by its first bytes."""
+    """Return the file type, a key of ``KINDS``: DICOM by content, otherwise by name, otherwise by the first bytes."""
     try:
         with path.open("rb") as file:
             head = file.read(352)
@@ -58,11 +58,11 @@ def find_kind(path: Path) -> str | None:
 
 
 def count_frames(path: Path, kind: str | None = None) -> int | None:
-    """Frames of a file as its header says: 1 is a still; None where only reading tells.
+    """Return the number of frames according to the header: 1 is a still; None if only reading would tell.
 
     Args:
-        path: of the file, or a folder, of which nothing is told.
-        kind: of the file, where it is known.
+        path: path of the file; None is returned for a folder.
+        kind: type of the file, if known.
     """
     if path.is_dir():
         return None
@@ -72,7 +72,7 @@ def count_frames(path: Path, kind: str | None = None) -> int | None:
     counter = counters.get(kind or find_kind(path) or "")
     try:
         return None if counter is None else counter(path)
-    except Exception:  # reading says what is wrong
+    except Exception:  # reading reports what is wrong
         return None
 
 

@@ -1,4 +1,4 @@
-"""What a format's reader hands on, and what the readers share: the scale of values, colour, limits, quiet libraries."""
+"""The result of a format's reader, and shared parts of the readers: scaling, colour, limits, quiet libraries."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from typing import Any, Literal
 
 import numpy as np
 
-BLOCK = 4  # pixels whose mean colour is looked at: the grey of a palette may be dithered of colours
-COLOURED = 0.2  # spread of the channels, as a part of the largest value
-LIT = 0.4  # of the largest value
-FEW, FAR = 5e-4, 10.0  # a part of the values, and how far from the others they lie, to be cut off
-FEWEST_VALUES = 4000  # to tell such values from the others
+BLOCK = 4  # pixels: colours are averaged over blocks, because the grey of a palette may be dithered
+COLOURED = 0.2  # spread of the channels of a coloured block, as a fraction of the largest value
+LIT = 0.4  # fraction of the largest value above which a block is bright
+FEW, FAR = 5e-4, 10.0  # maximum fraction of outliers, and their distance in units of the others' range
+FEWEST_VALUES = 4000  # minimum number of values for outlier detection
 
 
 @dataclass
 class Loop:
-    """What a format's reader found: frames ``[T, H, W]`` in [0, 1], and what ``meta`` will carry.
+    """Frames ``[T, H, W]`` in [0, 1] as read from a file, and the content of ``meta``.
 
     Attributes:
         spacing: (row, column) in mm/px.
-        aspect: a pixel's height over its width, where ``spacing`` is unknown.
-        frame_time_source: whether ``frame_times`` are those of the acquisition, or those at which the file is to be
-            shown.
-        view: what the file says of the view, in its words.
-        crop: (top, left, bottom, right) of what was kept of the file's frames; None is all.
+        aspect: ratio of a pixel's height to its width, if ``spacing`` is unknown.
+        frame_time_source: whether ``frame_times`` are those of the acquisition, or those of playback.
+        view: description of the view in the file.
+        crop: (top, left, bottom, right) of the part of the file's frames that was read; None for all.
     """
 
     frames: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.float32))
@@ -45,13 +44,13 @@ class Loop:
 
 
 class FirstChannel:
-    """Takes colour frames one by one, keeps their first channel and how much of them is coloured."""
+    """Extracts the first channel of colour frames, one by one, and counts coloured pixels."""
 
     def __init__(self) -> None:
         self.pixels = self.coloured = self.lit = self.lit_and_coloured = 0
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
-        """The first channel ``[H, W]`` of ``[H, W, C]``, of integers."""
+        """Return the first channel ``[H, W]`` of an integer frame ``[H, W, C]``."""
         high, wide = (min(BLOCK, n) for n in frame.shape[:2])
         blocks = frame[: frame.shape[0] // high * high, : frame.shape[1] // wide * wide, :3]
         rows = np.zeros((len(blocks) // high, *blocks.shape[1:]), dtype=np.uint32)
@@ -68,25 +67,25 @@ class FirstChannel:
         self.lit_and_coloured += int((coloured & lit).sum())
         return np.ascontiguousarray(frame[..., 0])
 
-    def tell(self, loop: Loop) -> None:
-        """Note colour that covers more than labels and marks do; a tint colours all that is bright, Doppler a part."""
+    def report(self, loop: Loop) -> None:
+        """Note colour that covers more than labels and marks; a tint colours all bright pixels, Doppler only some."""
         share = self.coloured / max(self.pixels, 1)
         if share > 0.03:
             loop.notes.append(
-                f"{share:.0%} of the pixels are coloured (a Doppler or tinted image?): the first channel is used."
+                f"{share:.0%} of the pixels are coloured (Doppler or a tinted image?); the first channel is used."
             )
             loop.colour_flow = self.lit_and_coloured < 0.8 * self.lit
 
 
 def millimetres(spacing: Sequence[float]) -> str:
-    """How a spacing (row, column) is written in a note."""
+    """Format a spacing (row, column) for a note."""
     return f"{spacing[0]:.4g} × {spacing[1]:.4g} mm/px"
 
 
 def unit_range(values: np.ndarray, notes: list[str], maximum: float | None = None) -> np.ndarray:
-    """Scale to [0, 1]: by ``maximum`` where known, bytes by 255, integers that fit a byte too, else by min and max.
+    """Scale to [0, 1]: by ``maximum`` if given, bytes and integers in their range by 255, otherwise by min and max.
 
-    A few values that lie far from all others (``value_range``) are cut off at the range of the others.
+    A few values far from all others (``value_range``) are clipped to the range of the others.
     """
     if maximum is not None:
         share = _divide(values, maximum)
@@ -97,7 +96,7 @@ def unit_range(values: np.ndarray, notes: list[str], maximum: float | None = Non
         return values.astype(np.float32)
     low, high = value_range(values, notes)
     if np.issubdtype(values.dtype, np.integer) and low >= 0 and 1 < high <= 255:
-        notes.append(f"Values are whole numbers up to {high:g} in {values.dtype}: divided by 255.")
+        notes.append(f"Values are whole numbers up to {high:g} in {values.dtype}; divided by 255.")
         share = _divide(values, 255)
         return np.clip(share, 0, 1, out=share)
     if not (np.isfinite(low) and np.isfinite(high)):
@@ -110,10 +109,10 @@ def unit_range(values: np.ndarray, notes: list[str], maximum: float | None = Non
 
 
 def scale_integers(values: np.ndarray, notes: list[str]) -> np.ndarray:
-    """Scale integers of more than a byte to [0, 1] by the bits that their values need, whatever bits are declared.
+    """Scale integers of more than a byte to [0, 1] by the bits that their values need, whatever the header declares.
 
-    Values up to 255 are divided by 255. Others run from 0 to 2ⁿ − 1, or from −2ⁿ to 2ⁿ − 1 where some are negative,
-    with the least n that holds them; where they fill less than half of that range, by their minimum and maximum.
+    Values up to 255 are divided by 255. Others are scaled from 0 to 2ⁿ − 1, or from −2ⁿ to 2ⁿ − 1 if some are negative,
+    with the smallest possible n; if they fill less than half of that range, by their minimum and maximum.
     """
     if values.dtype == np.uint8 or values.dtype == bool or values.size == 0 or values.dtype.kind not in "ui":
         return unit_range(values, notes)
@@ -123,7 +122,7 @@ def scale_integers(values: np.ndarray, notes: list[str]) -> np.ndarray:
     if low >= 0 and high <= 255:
         if high <= 1:
             return unit_range(np.clip(values, 0, 1), notes)
-        notes.append(f"Values are whole numbers up to {high:g} in {values.dtype}: divided by 255.")
+        notes.append(f"Values are whole numbers up to {high:g} in {values.dtype}; divided by 255.")
         top = 255
     elif high - low < (top - bottom) / 2:
         bottom, top = (int(value) for value in _stretched_range(values, low, high, notes))
@@ -134,32 +133,32 @@ def scale_integers(values: np.ndarray, notes: list[str]) -> np.ndarray:
 
 
 def _stretched_range(values: np.ndarray, low: float, high: float, notes: list[str]) -> tuple[float, float]:
-    """What becomes 0 and 1 of values from ``low`` to ``high``: these, unless they are next to the same.
+    """Return the values that become 0 and 1: ``low`` and ``high``, unless they are nearly equal.
 
-    Whole numbers of a byte's range are not stretched beyond a byte's steps, and others not where they differ by less
-    than such a step of their size, so that a flat picture stays flat wherever it lies.
+    Integers within a range of 255 are not stretched beyond steps of 1/255, and other values are not stretched if they
+    differ by less than such a step relative to their magnitude, so that a flat image stays flat.
     """
     if np.issubdtype(values.dtype, np.integer) and high - low <= 255:
-        notes.append(f"Values run from {low:g} to {high:g}: {low:g} becomes 0, and {low + 255:g} becomes 1.")
+        notes.append(f"Values range from {low:g} to {high:g}; {low:g} becomes 0, and {low + 255:g} becomes 1.")
         return low, low + 255
     size = max(abs(low), abs(high))
     if high / 2 - low / 2 < size / 510 and high > low:
         return low, low + size
-    notes.append(f"Values run from {low:g} to {high:g}: scaled to [0, 1] by their minimum and maximum.")
+    notes.append(f"Values range from {low:g} to {high:g}; scaled to [0, 1] by their minimum and maximum.")
     return low, high
 
 
 def value_range(values: np.ndarray, notes: list[str]) -> tuple[float, float]:
-    """The least and the largest value, without a few that lie far outside of all others.
+    """Return the smallest and the largest value, excluding a few far outliers.
 
-    Values are far where the whole range is ``FAR`` times the one that all but ``FEW`` of a sample of them fill.
+    Values are outliers if the whole range is ``FAR`` times the range of all but a fraction ``FEW`` of a sample.
 
     Args:
-        values: numbers, frames first where they have several axes.
-        notes: values that are cut off are said here.
+        values: numbers; frames first if there are several axes.
+        notes: list to which clipped values are reported.
 
     Returns:
-        Both are NaN or infinite where one of the values is.
+        Minimum and maximum; NaN or infinite if one of the values is.
     """
     low, high = float(values.min()), float(values.max())
     if values.size < FEWEST_VALUES or not (np.isfinite(low) and np.isfinite(high)):
@@ -171,20 +170,20 @@ def value_range(values: np.ndarray, notes: list[str]) -> tuple[float, float]:
         within = values[(values >= inner - FAR * (outer - inner)) & (values <= outer + FAR * (outer - inner))]
         cut = values.size - within.size
         if 0 < cut <= FEW * values.size:
-            notes.append(f"{cut} of the values lie far outside of the others ({low:g} to {high:g}): they are cut off.")
+            notes.append(f"{cut} of the values are far outside of the others ({low:g} to {high:g}); they are clipped.")
             return float(within.min()), float(within.max())
     return low, high
 
 
 def format_error(error: BaseException) -> str:
-    """What an exception says, in one line of at most 200 characters."""
+    """Return an exception's message on one line of at most 200 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else text[:200] + "…"
 
 
 @contextmanager
 def silence(library: str) -> Iterator[None]:
-    """Hold back a library's warnings and logged tracebacks: what is wrong ends in one line of ours."""
+    """Suppress a library's warnings and logged tracebacks; errors are reported in one line instead."""
     logger = logging.getLogger(library)
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
@@ -197,16 +196,16 @@ def silence(library: str) -> Iterator[None]:
 
 
 def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """From ``low`` to ``high`` to [0, 1], frame by frame; the difference of two numbers may exceed the largest one."""
-    found = np.empty(values.shape, np.float32)
+    """Map ``low`` to ``high`` onto [0, 1], frame by frame; halved, because their difference may overflow."""
+    scaled = np.empty(values.shape, np.float32)
     width = max(high / 2 - low / 2, np.finfo(float).tiny)
-    for given, scaled in zip(values, found, strict=True) if values.ndim > 1 else [(values, found)]:
-        scaled[...] = np.clip((given.astype(np.float64) / 2 - low / 2) / width, 0, 1)
-    return found
+    for source, target in zip(values, scaled, strict=True) if values.ndim > 1 else [(values, scaled)]:
+        target[...] = np.clip((source.astype(np.float64) / 2 - low / 2) / width, 0, 1)
+    return scaled
 
 
 def _divide(values: np.ndarray, by: float) -> np.ndarray:
-    """In single precision, with no second copy: a cine of 500 frames of 1024 × 768 has 1.6 GB."""
+    """Divide in single precision without a second copy: a cine of 500 frames of 1024 × 768 has 1.6 GB."""
     share = values.astype(np.float32)
     share /= np.float32(by)
     return share

@@ -1,7 +1,7 @@
-"""MetaImage cines (.mha, .mhd), and sequences as tracked-ultrasound tools write them (.igs.mha, .igs.mhd).
+"""MetaImage cines (.mha, .mhd), and sequences of tracked-ultrasound tools (.igs.mha, .igs.mhd).
 
-The header is read and checked here before anything is allocated; ITK, which reads the same files, allocates what a
-header claims and writes to the terminal where it fails.
+The header is read and validated here before memory is allocated; ITK, which reads the same files, allocates what a
+header claims, and writes to the terminal when it fails.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ METAIMAGE_TYPES = {
     "FLOAT": "f4",
     "DOUBLE": "f8",
 }
-LONGEST_HEADER, LONGEST_LINE = 1 << 26, 1 << 20  # bytes; a tracked sequence has some hundred bytes a frame
+LONGEST_HEADER, LONGEST_LINE = 1 << 26, 1 << 20  # bytes; tracked sequences have some hundred bytes per frame
 TIME_KINDS = ("list", "time")
 STAMP = re.compile(r"Seq_Frame(\d+)_Timestamp")
 
 
 def read_metaimage(path: Path) -> Loop:
-    """Read a MetaImage of one file, or of a header and one file of pixels."""
+    """Read a MetaImage of one file, or of a header and one pixel file."""
     fields, position = _header(path)
     try:
         sizes = [int(n) for n in fields["DimSize"].split()]
@@ -56,9 +56,9 @@ def read_metaimage(path: Path) -> Loop:
     except InputError:
         raise
     except (KeyError, ValueError, OverflowError, MemoryError, zlib.error) as error:
-        raise InputError(f"{path}: not a readable MetaImage, or a truncated one: {format_error(error)}") from error
+        raise InputError(f"{path}: the MetaImage cannot be read or is truncated: {format_error(error)}") from error
     tracked = "UltrasoundImageOrientation" in fields and stated is not None
-    unit = None if not stated or (tracked and set(zooms) == {1.0}) else 1.0  # such tools put 1 where they know nothing
+    unit = None if not stated or (tracked and set(zooms) == {1.0}) else 1.0  # such tools write 1 if spacing is unknown
     return axes_to_frames(
         path,
         values,
@@ -74,12 +74,12 @@ def read_metaimage(path: Path) -> Loop:
 
 
 def count_metaimage(path: Path) -> int:
-    """Frames, or slices, of a MetaImage, as its header says."""
+    """Return the number of frames, or slices, of a MetaImage according to its header."""
     return math.prod(int(n) for n in _header(path)[0]["DimSize"].split()[2:])
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:
-    """The fields up to ElementDataFile, and the position of what follows."""
+    """Return the fields up to ElementDataFile, and the position of the data."""
     fields: dict[str, str] = {}
     with path.open("rb") as file:
         while "ElementDataFile" not in fields and file.tell() < LONGEST_HEADER:
@@ -104,29 +104,29 @@ def _affine(fields: dict[str, str]) -> np.ndarray | None:
 
 
 def _stamps(fields: dict[str, str]) -> list[float] | None:
-    """Seconds of each frame of a tracked sequence, where every frame has one."""
-    found = {int(match[1]): float(value) for key, value in fields.items() if (match := STAMP.fullmatch(key))}
-    times = [found[number] for number in sorted(found)]
+    """Return the time in seconds of each frame of a tracked sequence; None if there are none."""
+    stamps = {int(match[1]): float(value) for key, value in fields.items() if (match := STAMP.fullmatch(key))}
+    times = [stamps[number] for number in sorted(stamps)]
     return times if times and np.isfinite(times).all() else None
 
 
 def _values(path: Path, fields: dict[str, str], sizes: list[int], header_bytes: int) -> np.ndarray:
-    """The pixels as (X, Y, …), the first channel where there are several."""
+    """Read the pixels as (X, Y, …), the first channel if there are several."""
     name = fields["ElementDataFile"]
     local = name.upper() == "LOCAL"
     source = path if local else path.parent / name
     if name.upper().startswith("LIST") or "%" in name:
-        raise InputError(f"{path}: a MetaImage whose pixels lie in several files isn't supported")
+        raise InputError(f"{path}: a MetaImage whose pixels are in several files is not supported")
     if not source.is_file():
         raise InputError(f"{path}: its data file {name} is missing")
     kind = fields["ElementType"].removeprefix("MET_").removesuffix("_ARRAY")
     if kind not in METAIMAGE_TYPES:
-        raise InputError(f"{path}: pixels of type {fields['ElementType']} aren't supported")
+        raise InputError(f"{path}: pixels of type {fields['ElementType']} are not supported")
     big = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False")).lower() == "true"
     dtype = np.dtype(METAIMAGE_TYPES[kind]).newbyteorder(">" if big else "<")
     channels = int(fields.get("ElementNumberOfChannels", "1"))
     if channels not in (1, 3, 4):
-        raise InputError(f"{path}: {channels} values a pixel; a cine has one, or colours")
+        raise InputError(f"{path}: {channels} values per pixel; a cine has one, or colours (3 or 4)")
     packed = fields.get("CompressedData", "False").lower() == "true"
     text = fields.get("BinaryData", "True").lower() == "false"
     start = header_bytes if local else 0
@@ -143,12 +143,12 @@ def _values(path: Path, fields: dict[str, str], sizes: list[int], header_bytes: 
     if text:
         words = data.split()
         if len(words) < count:
-            raise InputError(f"{path}: truncated, {len(words)} numbers where the header needs {count}")
+            raise InputError(f"{path}: truncated: {len(words)} numbers, but the header needs {count}")
         values = np.array(words[:count], dtype=np.float64).astype(METAIMAGE_TYPES[kind])
         return values.reshape(*sizes[::-1], channels)[..., 0].transpose()
     skipped = 0 if packed else int(fields.get("HeaderSize", "0"))
     data = data[-needed:] if skipped == -1 else data[max(skipped, 0) :]
     if len(data) < needed:
-        raise InputError(f"{path}: truncated, {len(data)} bytes of pixels where the header needs {needed}")
+        raise InputError(f"{path}: truncated: {len(data)} bytes of pixels, but the header needs {needed}")
     values = np.frombuffer(data, dtype, count).astype(dtype.newbyteorder("="), copy=False)
     return values.reshape(*sizes[::-1], channels)[..., 0].transpose()

@@ -1,5 +1,6 @@
-"""Movies in H.264 (MP4), encoded in memory by FFmpeg's libraries (PyAV), so that no program has to be found and no
-failure of one is missed; the file is written when the movie is whole.
+"""Encode movies in H.264 (MP4) in memory with FFmpeg's libraries (PyAV).
+
+No external program is needed, and the file is written only when the movie is complete.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ from cardiac_motion.core.extras import import_extra
 
 log = logging.getLogger(__name__)
 
-CODECS = ("libx264", "h264", "libopenh264", "mpeg4")  # the first that this build of FFmpeg has
-LARGEST_TERM = 65535  # of a rate or a time base as MP4 stores them
+CODECS = ("libx264", "h264", "libopenh264", "mpeg4")  # the first one available in this build of FFmpeg is used
+LARGEST_TERM = 65535  # largest numerator and denominator of a rate in MP4
 
 
 def encode_movie(frames: Iterable[np.ndarray], rate: float, crf: int = 25, aspect: float = 1.0) -> bytes:
-    """The content of an MP4.
+    """Encode frames as an MP4 and return its content.
 
     Args:
-        frames: bytes, ``[H, W]`` grey or ``[H, W, 3]`` RGB, all of one size; they are taken one by one.
-        rate: frames a second.
-        crf: constant rate factor of H.264: smaller is better and larger.
-        aspect: a pixel's height over its width.
+        frames: uint8, ``[H, W]`` grey or ``[H, W, 3]`` RGB, all of one size; consumed one by one.
+        rate: frames per second.
+        crf: constant rate factor of H.264; smaller values give better quality and larger files.
+        aspect: ratio of a pixel's height to its width.
 
     Raises:
-        InputError: this build of FFmpeg can't encode it, or there is no frame.
+        InputError: this build of FFmpeg cannot encode the movie, or there is no frame.
     """
     av = import_extra("av", "a movie")
     av.logging.set_level(av.logging.PANIC)
@@ -52,32 +53,32 @@ def encode_movie(frames: Iterable[np.ndarray], rate: float, crf: int = 25, aspec
                 kind = "gray" if frame.ndim == 2 else "rgb24"
                 movie.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=kind)))
             if stream is None:
-                raise InputError("a movie of no frames")
+                raise InputError("a movie needs at least one frame")
             movie.mux(stream.encode())
     except InputError:
         raise
     except (av.error.FFmpegError, av.codec.codec.UnknownCodecError, OSError, ValueError) as error:
-        raise InputError(f"FFmpeg can't encode a movie ({' '.join(str(error).split())})") from error
+        raise InputError(f"FFmpeg cannot encode the movie ({' '.join(str(error).split())})") from error
     return file.getvalue()
 
 
 def write_movie(path: str | Path, frames: Iterable[np.ndarray], rate: float) -> bool:
-    """Write a movie beside other results, which are not lost where it can't be encoded: that is logged.
+    """Write a movie that accompanies other results; if it cannot be encoded, a warning is logged instead.
 
     Args:
-        path: ``.mp4``.
-        frames, rate: as ``encode_movie`` takes them.
+        path: path of the ``.mp4``.
+        frames, rate: as in ``encode_movie``.
 
     Returns:
-        Whether it is there.
+        Whether the movie was written.
 
     Raises:
-        OSError: the disk is full, say.
+        OSError: the file cannot be written, for example because the disk is full.
     """
     try:
         content = encode_movie(frames, rate)
     except InputError as error:
-        log.warning("%s is left out: %s; all else is written", Path(path).name, error)
+        log.warning("%s was not written: %s. All other results are written", Path(path).name, error)
         return False
     Path(path).write_bytes(content)
     return True
@@ -92,4 +93,4 @@ def _codec() -> str:
         except av.codec.codec.UnknownCodecError:
             continue
         return name
-    raise InputError(f"FFmpeg has none of the encoders {', '.join(CODECS)}")
+    raise InputError(f"this build of FFmpeg has none of the encoders {', '.join(CODECS)}")

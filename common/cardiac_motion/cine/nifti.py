@@ -1,4 +1,4 @@
-"""NIfTI cines: shape (X, Y, T) or (X, Y, 1, T), units, and the frame times that ``write_cine`` adds."""
+"""NIfTI cines: shape (X, Y, T) or (X, Y, 1, T), units, and the frame times stored by ``write_cine``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cardiac_motion.core.stored import DEFLATED, check_packed, check_size
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 TIME_SERIES_INTENT = 2001
-PLAYBACK = b", playback"  # how ``write_cine`` ends a description where the times are those of playback
+PLAYBACK = b", playback"  # suffix of the description in files of ``write_cine`` whose times are those of playback
 MM_PER_UNIT = {1: 1000.0, 2: 1.0, 3: 0.001}  # the lower three bits of xyzt_units: metre, millimetre, micrometre
 SECONDS_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}  # the next three: second, millisecond, microsecond
 
@@ -31,7 +31,7 @@ def read_nifti(path: Path) -> Loop:
             image: Any = nib.load(path)
             header = image.header
             with ImageOpener(str(path)) as file:
-                stated = type(header).from_fileobj(file, check=False)  # before nibabel mends it
+                stated = type(header).from_fileobj(file, check=False)  # before nibabel corrects it
             shape, kind = header.get_data_shape(), header.get_data_dtype()
             size = path.stat().st_size * (DEFLATED if path.name.lower().endswith(".gz") else 1)
             if shape:
@@ -42,7 +42,7 @@ def read_nifti(path: Path) -> Loop:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path}: not a readable NIfTI file, or a truncated one: {format_error(error)}") from error
+        raise InputError(f"{path}: the NIfTI file cannot be read or is truncated: {format_error(error)}") from error
     if values.dtype.names:
         values = values[values.dtype.names[0]]
     units = int(stated["xyzt_units"])
@@ -72,7 +72,7 @@ def _affine(header: Any) -> np.ndarray | None:
         return None
     try:
         affine = np.asarray(header.get_best_affine())
-    except Exception:  # a quaternion that is none says nothing of a place
+    except Exception:  # an invalid quaternion gives no position
         return None
     return affine if np.isfinite(affine).all() else None
 

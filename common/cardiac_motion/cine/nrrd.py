@@ -1,4 +1,4 @@
-"""NRRD cines (.nrrd, .nhdr), and the sequences that 3D Slicer writes (.seq.nrrd): one axis is a list, or time."""
+"""NRRD cines (.nrrd, .nhdr), and the sequences of 3D Slicer (.seq.nrrd), in which one axis is a list, or time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLOUR_KINDS = ("rgb-color", "rgba-color", "vector", "3-color", "4-color")
 
 
 def read_nrrd(path: Path) -> Loop:
-    """Read a NRRD of one file, or of a header and one file of pixels."""
+    """Read a NRRD of one file, or of a header and one pixel file."""
     nrrd = import_extra("nrrd", f"{path}: a NRRD file")
 
     try:
@@ -46,7 +46,7 @@ def read_nrrd(path: Path) -> Loop:
         for axis in (*colour, *series[1:]):
             if sizes[axis] not in ((1, 3, 4) if axis in colour else (1,)):
                 raise InputError(
-                    f"{path}: {sizes[axis]} values a pixel (an axis of kind {kinds[axis]}); a cine has one, or colours"
+                    f"{path}: {sizes[axis]} values per pixel (axis kind {kinds[axis]}); a cine has one, or colours"
                 )
         order = [axis for axis in range(count) if axis not in (*colour, *series)] + series[:1]
         values = np.transpose(values, [*order, *colour, *series[1:]])
@@ -67,12 +67,12 @@ def read_nrrd(path: Path) -> Loop:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path}: not a readable NRRD file, or a truncated one: {format_error(error)}") from error
+        raise InputError(f"{path}: the NRRD file cannot be read or is truncated: {format_error(error)}") from error
     return axes_to_frames(path, values, axes)
 
 
 def count_nrrd(path: Path) -> int:
-    """Frames, or slices, of a NRRD, as its header says."""
+    """Return the number of frames, or slices, of a NRRD according to its header."""
     nrrd = import_extra("nrrd", f"{path}: a NRRD file")
 
     header = nrrd.read_header(str(path))
@@ -84,12 +84,12 @@ def count_nrrd(path: Path) -> int:
 
 
 def _read_stored(path: Path, header: dict[str, Any]) -> int:
-    """Bytes of the file that holds the pixels."""
+    """Return the size in bytes of the file with the pixels."""
     name = header.get("data file") or header.get("datafile")
     if not name:
         return path.stat().st_size
     if str(name).upper().startswith("LIST") or "%" in str(name):
-        raise InputError(f"{path}: a NRRD whose pixels lie in several files isn't supported")
+        raise InputError(f"{path}: a NRRD whose pixels are in several files is not supported")
     source = path.parent / str(name)
     if not source.is_file():
         raise InputError(f"{path}: its data file {name} is missing")
@@ -97,10 +97,10 @@ def _read_stored(path: Path, header: dict[str, Any]) -> int:
 
 
 def _check_packed(path: Path, header: dict[str, Any], start: int, needed: int) -> None:
-    """Read packed pixels to their end, where their checksum is.
+    """Decompress the pixels to their end, where the checksum is.
 
     Raises:
-        ValueError, zlib.error, OSError: they are damaged or cut off.
+        ValueError, zlib.error, OSError: the data are damaged or truncated.
     """
     encoding = str(header.get("encoding", "raw")).lower()
     name = header.get("data file") or header.get("datafile")
@@ -118,7 +118,7 @@ def _check_packed(path: Path, header: dict[str, Any], start: int, needed: int) -
     stream = bz2.BZ2Decompressor()
     stream.decompress(data, needed + 1)
     if not stream.eof and stream.needs_input:
-        raise ValueError("the packed pixels end early")
+        raise ValueError("the compressed pixels are truncated")
 
 
 def _steps(header: dict[str, Any], count: int) -> list[float]:
@@ -129,7 +129,7 @@ def _steps(header: dict[str, Any], count: int) -> list[float]:
 
 
 def _affine(header: dict[str, Any]) -> np.ndarray | None:
-    """Place of the first slice; only what tells a volume is needed."""
+    """Return the affine of the first slice, as far as needed to recognise a volume; None if unknown."""
     if "space origin" not in header or "space directions" not in header:
         return None
     directions = np.asarray(header["space directions"], dtype=float)
@@ -142,7 +142,7 @@ def _affine(header: dict[str, Any]) -> np.ndarray | None:
 
 
 def _index_values(header: dict[str, Any], axis: int) -> list[float] | None:
-    """Times of the items of a list, as 3D Slicer writes them."""
+    """Return the times of the items of a list axis, as stored by 3D Slicer; None if unknown."""
     if str(header.get(f"axis {axis} index type", "numeric")).lower() != "numeric":
         return None
     unit = SECONDS_PER_UNIT.get(str(header.get(f"axis {axis} index unit", "")).lower())

@@ -1,4 +1,4 @@
-"""The imaging sector: the part of the frame that holds echo."""
+"""The imaging sector: the part of the frame that contains echo."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from cardiac_motion.core.arrays import close_mask, largest_component
 
 VALUE_RANGE = (0.005, 0.995)
 STILL = 0.02  # standard deviation over time of a mark, after lossy compression
-BRIGHT_MARK, MARK_CONTRAST = 0.45, 0.25  # of a mark, and above what is around it
-THICKEST_MARK = 5  # radius in pixels of what is no thin mark any more
-MOST_BURNT = 0.02  # of the sector: where more stands still and is bright, the cine does
-BRIGHT_TRACE, LEAST_TRACE = 0.25, 0.08  # grey value; length, as a part of the picture's longer side
-LEAST_CHANGE = 1.5 / 255  # standard deviation over frames, or over neighbours, of echo
+BRIGHT_MARK, MARK_CONTRAST = 0.45, 0.25  # brightness of a mark, and its contrast to its surroundings
+THICKEST_MARK = 5  # radius in pixels; thicker structures are not marks
+MOST_BURNT = 0.02  # fraction of the sector; if more of it is static and bright, the cine itself is static
+BRIGHT_TRACE, MIN_TRACE = 0.25, 0.08  # grey value; length as a fraction of the image's longer side
+MIN_CHANGE = 1.5 / 255  # standard deviation of echo over frames, or over neighbouring pixels
 
 
 @dataclass(frozen=True, eq=False)
 class FrameStatistics:
-    """What a cine's frames hold at each pixel, ``[H, W]`` each.
+    """Statistics of a cine over time at each pixel, ``[H, W]`` each.
 
     Attributes:
-        mean, spread: over time, and the standard deviation.
-        brightest: value.
-        inside: share of the frames whose value lies in ``VALUE_RANGE``.
+        mean, spread: mean and standard deviation over time.
+        brightest: largest value.
+        inside: fraction of the frames whose value lies in ``VALUE_RANGE``.
     """
 
     mean: NDArray[np.float32]
@@ -39,12 +39,12 @@ class FrameStatistics:
 
 
 def frame_statistics(cine: torch.Tensor) -> FrameStatistics:
-    """The statistics of a cine ``[1, T, H, W]`` in [0, 1], in one pass, with no copy of it.
+    """Compute the statistics of a cine ``[1, T, H, W]`` in [0, 1], in one pass, without copying it.
 
     Examples:
-        >>> found = frame_statistics(torch.tensor([0.25, 0.75]).view(1, 2, 1, 1))
-        >>> found.mean.item(), found.spread.item(), found.brightest.item(), found.inside.item()
-        (0.5, 0.25, 0.75, 1.0)
+        >>> statistics = frame_statistics(torch.tensor([0.25, 0.75]).view(1, 2, 1, 1))
+        >>> [getattr(statistics, name).item() for name in ("mean", "spread", "brightest", "inside")]
+        [0.5, 0.25, 0.75, 1.0]
     """
     frames = np.asarray(cine.detach().cpu())[0]
     low, high = VALUE_RANGE
@@ -63,22 +63,22 @@ def frame_statistics(cine: torch.Tensor) -> FrameStatistics:
 def sector_mask(
     cine: torch.Tensor, radius: int = 16, still: bool = False, statistics: FrameStatistics | None = None
 ) -> torch.Tensor:
-    """The part of the frame worth registering: echo, without text, marks, traces and bars, widened by a disc.
+    """Segment the part of the frame worth registering: echo, without text, marks, traces and bars, dilated by a disc.
 
     Pixels whose value lies in [0.005, 0.995] in at least a tenth of the frames, as in the papers (Li et al., arXiv
-    1906.10510, section 3, and its extension, section III-A), restricted to what moves (marks and labels stay as they
-    are), to the largest connected piece of it with its holes filled, then dilated. Marks and labels that the
-    dilation reaches are taken out again. Where next to nothing moves, still pixels count too.
+    1906.10510, section 3, and its extension, section III-A), restricted to moving pixels (marks and labels are static)
+    and to the largest connected component, with holes filled, then dilated. Marks and labels within the dilated region
+    are removed again. If hardly anything moves, static pixels are included.
 
     Args:
         cine: ``[1, T, H, W]`` in [0, 1].
-        radius: of the dilating disc, in pixels; 0 leaves the echo as it is.
-        still: where more than a fifth of the echo stands still (filtered over time, or simulated so), all that has a
-            texture: the sector that a reader sees, rather than what is worth registering.
-        statistics: of the cine, where they are known.
+        radius: radius in pixels of the dilating disc; 0 does not dilate.
+        still: if more than a fifth of the echo is static (filtered over time, or simulated), include all textured
+            pixels: the visible sector, rather than the part worth registering.
+        statistics: statistics of the cine, if known.
 
     Returns:
-        Boolean ``[H, W]``; all True where no echo is found.
+        Boolean ``[H, W]``; all True if no echo is found.
     """
     return sector_masks(cine, (radius,), still, statistics)[0]
 
@@ -89,14 +89,14 @@ def sector_masks(
     """Return ``sector_mask`` of several radii, for little more time than one takes; arguments as there."""
     known = statistics or frame_statistics(cine)
     inside = known.inside >= 0.1
-    moves = inside & (known.spread > LEAST_CHANGE)
+    moves = inside & (known.spread > MIN_CHANGE)
     if moves.sum() < 0.02 * moves.size:
         moves = inside
-    sector = _piece(moves)
+    sector = _densest_component(moves)
     if still:
         mean = known.mean
         texture = np.sqrt(np.maximum(_density(mean**2, 5) - _density(mean, 5) ** 2, 0))
-        whole = _piece(moves | inside & (texture > LEAST_CHANGE))
+        whole = _densest_component(moves | inside & (texture > MIN_CHANGE))
         sector = whole if sector.sum() < 0.8 * whole.sum() else sector
     if not sector.any():
         return [torch.ones(inside.shape, dtype=torch.bool) for _ in radii]
@@ -110,9 +110,9 @@ def sector_masks(
 
 
 def sector_hull(cine: torch.Tensor) -> torch.Tensor:
-    """The convex hull ``[H, W]`` of what is ever lit in a cine ``[1, T, H, W]``: the sector, the dark in it included.
+    """Return the convex hull ``[H, W]`` of pixels that are ever bright in a cine ``[1, T, H, W]``, dark areas included.
 
-    All True where nothing is lit.
+    All True if there are none.
     """
     frames = np.asarray(cine.detach().cpu())[0]
     lit = largest_component(ndimage.binary_opening(frames.max(axis=0) > VALUE_RANGE[0], disk(1)))
@@ -120,10 +120,10 @@ def sector_hull(cine: torch.Tensor) -> torch.Tensor:
 
 
 def find_marks(mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Text, scales and other marks over the picture ``[H, W]``: thin and bright, and still in time.
+    """Find text, scales and other marks over the image: thin, bright and static, as bool ``[H, W]``.
 
     Args:
-        mean, spread: of the frames, as in ``FrameStatistics``.
+        mean, spread: mean and standard deviation over time, as in ``FrameStatistics``.
     """
     found = np.zeros(mean.shape, dtype=bool)
     if not ((spread < STILL) & (mean > BRIGHT_MARK)).any():
@@ -142,23 +142,23 @@ def find_marks(mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
 
 
 def traces(brightest: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Lines that move over the picture, an ECG say: long, thin pieces of what is ever bright ``[H, W]``.
+    """Find lines that move over the image, such as an ECG: long, thin components of bright pixels, bool ``[H, W]``.
 
     Args:
-        brightest: value of each pixel, ``[H, W]``.
-        where: ``[H, W]``, where to look for them.
+        brightest: largest value of each pixel over time, ``[H, W]``.
+        where: bool ``[H, W]``, the region to search.
     """
     pieces, _ = ndimage.label((brightest > BRIGHT_TRACE) & where, np.ones((3, 3)))
-    found = np.zeros(pieces.shape, dtype=bool)
+    lines = np.zeros(pieces.shape, dtype=bool)
     for number, box in enumerate(ndimage.find_objects(pieces), 1):
         piece = pieces[box] == number
-        if max(piece.shape) >= LEAST_TRACE * max(pieces.shape) and piece.mean() < 0.5:
-            found[box] |= piece
-    return found
+        if max(piece.shape) >= MIN_TRACE * max(pieces.shape) and piece.mean() < 0.5:
+            lines[box] |= piece
+    return lines
 
 
-def _piece(mask: np.ndarray) -> np.ndarray:
-    """The largest connected piece of what is dense in a mask, without holes."""
+def _densest_component(mask: np.ndarray) -> np.ndarray:
+    """Return the largest connected component of the dense part of a mask, with holes filled."""
     largest = largest_component(ndimage.binary_opening(_density(mask, 7) > 0.5, disk(3)))
     return _fill_gaps(largest, 6) if largest.any() else largest
 
@@ -168,5 +168,5 @@ def _density(mask: np.ndarray, size: int) -> np.ndarray:
 
 
 def _fill_gaps(mask: np.ndarray, radius: int) -> np.ndarray:
-    """Close gaps of up to twice the radius and fill what is enclosed."""
+    """Close gaps of up to twice the radius, and fill holes."""
     return np.asarray(ndimage.binary_fill_holes(close_mask(mask, radius) | mask))

@@ -1,7 +1,7 @@
-"""The square around a frame's imaging sector in which image networks see it, and the way back.
+"""The square around a frame's imaging sector that is the input of image networks, and the mapping back.
 
-A frame enters a network as a square around its imaging sector, aspect kept, resized to the network's size (Østvik et
-al. 2018, 10.1007/978-3-030-00889-5_35: 256² for segmentation, section 2.2; 128² for the view, section 2.1).
+A frame enters a network as a square around its imaging sector, with its aspect preserved, resized to the network's size
+(Østvik et al. 2018, 10.1007/978-3-030-00889-5_35: 256² for segmentation, section 2.2; 128² for the view, section 2.1).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class FrameGrid:
     Attributes:
         shape: (rows, columns) of the frame.
         size: (rows, columns) of the grid.
-        top, left: where its first row and column begin, in frame pixels from the frame's edge.
-        step: side of a cell, frame pixels.
+        top, left: start of the grid's first row and column, in frame pixels from the frame's edge.
+        step: side of a cell in frame pixels.
     """
 
     shape: tuple[int, int]
@@ -38,7 +38,7 @@ class FrameGrid:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> FrameGrid:
-        """The grid of its attributes as JSON keeps them.
+        """Restore a grid from its attributes in JSON.
 
         Examples:
             >>> stored = {"shape": [9, 8], "size": [4, 3], "top": 1.0, "left": 2.0, "step": 1.5}
@@ -48,7 +48,7 @@ class FrameGrid:
         return cls(tuple(stored["shape"]), tuple(stored["size"]), stored["top"], stored["left"], stored["step"])
 
     def to_frame(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Points ``[..., 2]`` (row, column) of the grid in pixels of the frame.
+        """Map points ``[..., 2]`` (row, column) of the grid to frame pixels.
 
         Examples:
             >>> FrameGrid((90, 80), (30, 20), 10.0, 20.0, 2.0).to_frame([0.0, 1.0]).tolist()
@@ -59,36 +59,36 @@ class FrameGrid:
         )
 
     def paste_labels(self, labels: Tensor) -> Tensor:
-        """Labels ``[N, *size]`` on the frame's pixels, ``[N, H, W]``: of the cell that a pixel's centre is in, else 0.
+        """Resample labels ``[N, *size]`` to the frame's pixels, ``[N, H, W]``, by the nearest cell; 0 outside the grid.
 
         Examples:
             >>> FrameGrid((2, 5), (1, 2), 0.0, 1.0, 2.0).paste_labels(torch.tensor([[[1, 2]]])).tolist()
             [[[0, 1, 1, 2, 2], [0, 1, 1, 2, 2]]]
         """
-        found = labels.new_zeros((len(labels), *self.shape))
+        pasted = labels.new_zeros((len(labels), *self.shape))
         cells = [
             ((torch.arange(n, dtype=torch.float64) + 0.5 - first) / self.step).floor().long()
             for n, first in zip(self.shape, (self.top, self.left), strict=True)
         ]
         rows, columns = ((at >= 0) & (at < n) for at, n in zip(cells, self.size, strict=True))
         part = labels[:, cells[0][rows]][:, :, cells[1][columns]]
-        found[:, rows.nonzero(), columns.nonzero()[:, 0]] = part
-        return found
+        pasted[:, rows.nonzero(), columns.nonzero()[:, 0]] = part
+        return pasted
 
     def mirror(self) -> FrameGrid:
-        """The grid where the frame's left and right are exchanged."""
+        """Return the grid of the frame mirrored left to right."""
         return replace(self, left=self.shape[1] - self.left - self.size[1] * self.step)
 
 
 @dataclass(frozen=True)
 class FrameSquare:
-    """A square of a frame's pixels, which may reach over the frame's edge, resized to ``size``².
+    """A square of a frame's pixels, possibly beyond the frame's edge, resized to ``size``².
 
     Attributes:
         shape: (rows, columns) of the frame.
-        top, left: its first row and column.
-        side: pixels.
-        size: of the resized square.
+        top, left: first row and column of the square.
+        side: side of the square in frame pixels.
+        size: side of the resized square.
     """
 
     shape: tuple[int, int]
@@ -99,21 +99,21 @@ class FrameSquare:
 
     @classmethod
     def from_mask(cls, mask: Tensor | NDArray[np.bool_], size: int) -> FrameSquare:
-        """The least square about the true pixels of ``mask [H, W]``, centred on their bounding box.
+        """Return the smallest square around the true pixels of ``mask [H, W]``, centred on their bounding box.
 
         Raises:
-            InputError: nothing in the mask.
+            InputError: the mask is empty.
         """
         array = np.asarray(mask)
         if array.ndim != 2 or not array.any():
             raise InputError(f"no imaging sector: the mask {array.shape} is empty or not [H, W]")
         rows, columns = (np.flatnonzero(array.any(axis)) for axis in (1, 0))
         side = int(max(np.ptp(rows), np.ptp(columns))) + 1
-        top, left = (int(found[0] + found[-1] + 1 - side) // 2 for found in (rows, columns))
+        top, left = (int(at[0] + at[-1] + 1 - side) // 2 for at in (rows, columns))
         return cls((array.shape[0], array.shape[1]), top, left, side, size)
 
     def take(self, frames: Tensor) -> Tensor:
-        """``frames [N, H, W]`` to ``[N, 1, size, size]``; black beyond the frame."""
+        """Resample ``frames [N, H, W]`` to ``[N, 1, size, size]``; black beyond the frame."""
         if tuple(frames.shape[1:]) != self.shape:
             raise ValueError(f"expected [N, {self.shape[0]}, {self.shape[1]}], got {tuple(frames.shape)}")
         height, width = self.shape
@@ -124,7 +124,7 @@ class FrameSquare:
         )
 
     def paste(self, maps: Tensor, beyond: Sequence[float]) -> Tensor:
-        """``maps [N, C, size, size]`` on the frame's pixels, ``[N, C, H, W]``; ``beyond[c]`` outside the square."""
+        """Resample ``maps [N, C, size, size]`` to the frame, ``[N, C, H, W]``; ``beyond[c]`` outside the square."""
         square = functional.interpolate(maps, (self.side, self.side), mode="bilinear", align_corners=False)
         height, width = self.shape
         margins = (self.left, width - self.left - self.side, self.top, height - self.top - self.side)
@@ -132,7 +132,7 @@ class FrameSquare:
         return functional.pad(square - outside, margins) + outside
 
     def grid(self, rows: slice, columns: slice, finer: int = 1) -> FrameGrid:
-        """The grid of a part of the square, ``finer`` cells for one of its pixels along either axis."""
+        """Return the grid of a part of the square, with ``finer`` cells per pixel along either axis."""
         step = self.side / self.size
         size = ((rows.stop - rows.start) * finer, (columns.stop - columns.start) * finer)
         return FrameGrid(self.shape, size, self.top + rows.start * step, self.left + columns.start * step, step / finer)

@@ -1,6 +1,6 @@
-"""TIFF stacks: which axis is time, spacing and times, as ImageJ, OME or tifffile describe them; and plain pages.
+"""TIFF stacks: time axis, spacing and times as described by ImageJ, OME or tifffile; and plain pages.
 
-A page is a frame only where nothing says otherwise: channels and slices of a hyperstack are no frames.
+A page is a frame unless the metadata say otherwise: channels and slices of a hyperstack are not frames.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.stored import check_size
 
 TIFF_SUFFIXES = (".tif", ".tiff")
-PIXELS_PER_BYTE = 2e4  # a blank picture, deflated
+PIXELS_PER_BYTE = 2e4  # for a blank, deflated image
 MM_PER_UNIT = {
     "mm": 1.0, "millimeter": 1.0, "cm": 10.0, "m": 1000.0, "micron": 1e-3, "µm": 1e-3, "μm": 1e-3, "um": 1e-3,
     "nm": 1e-6,
 }  # fmt: skip
 SECONDS_PER_UNIT = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "msec": 1e-3, "min": 60.0, "µs": 1e-6, "μs": 1e-6, "us": 1e-6}
-PLAIN = "IQ"  # axes that nothing names
+PLAIN = "IQ"  # unnamed axes
 NAMES = {"C": "channels", "Z": "slices", "T": "frames", "S": "samples"}
 TURNS = {2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3), 8: (False, 1)}
 
@@ -34,17 +34,17 @@ def read_tiff(path: Path) -> Loop:
     channel = FirstChannel()
     loop = read_stack(path, channel)
     loop.frames = scale_integers(loop.frames, loop.notes)
-    channel.tell(loop)
+    channel.report(loop)
     if loop.spacing is None and loop.frame_times is None:
         loop.notes.append("The pages give no spacing in mm and no frame times.")
     return loop
 
 
 def read_stack(path: Path, channel: FirstChannel) -> Loop:
-    """The frames of one TIFF file with their values as stored, bright where the picture is.
+    """Read the frames of one TIFF file with values as stored, inverted if white is 0.
 
     Raises:
-        InputError: it can't be read, or isn't one cine.
+        InputError: the file cannot be read, or is not one cine.
     """
     loop = Loop()
     with open_stack(path) as (stack, axes):
@@ -58,31 +58,29 @@ def read_stack(path: Path, channel: FirstChannel) -> Loop:
         turn = TURNS.get(_tag(stack.keyframe, 274, 1))
     loop.frames = np.stack(frames)
     if loop.frames.dtype.kind not in "uifb":
-        raise InputError(f"{path}: pixels of type {loop.frames.dtype} aren't supported")
+        raise InputError(f"{path}: pixels of type {loop.frames.dtype} are not supported")
     if white_is_zero:
         loop.frames = np.iinfo(loop.frames.dtype).max - loop.frames if loop.frames.dtype.kind == "u" else -loop.frames
     if axes[0] == "Z" and len(loop.frames) > 1:
-        loop.notes.append(
-            "ImageJ calls the pages slices, and gives no distance between them: they are taken as frames."
-        )
+        loop.notes.append("ImageJ calls the pages slices but gives no distance between them; they are read as frames.")
     if turn is not None:
         _turn(loop, *turn)
     return loop
 
 
 def count_pages(path: Path) -> int:
-    """Pages of a TIFF; ImageJ may store more frames behind one of them. 1 where it can't be read."""
+    """Return the number of pages of a TIFF; ImageJ may store more frames behind one of them. 1 if it is unreadable."""
     import tifffile
 
     try:
         with silence("tifffile"), tifffile.TiffFile(path) as file:
             return max(len(file.pages), int((file.imagej_metadata or {}).get("images", 1)))
-    except Exception:  # reading says what is wrong
+    except Exception:  # reading reports what is wrong
         return 1
 
 
 def read_ends(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The first two and the last two pages of a stack, ``[2, H, W]`` each."""
+    """Return the first two and the last two pages of a stack, ``[2, H, W]`` each."""
     with open_stack(path) as (stack, axes):
         pages = [_first(page) for page in _frames(path, stack, axes)]
     return np.stack(pages[:2]), np.stack(pages[-2:])
@@ -90,17 +88,17 @@ def read_ends(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 @contextmanager
 def open_stack(path: Path) -> Iterator[tuple[Any, str]]:
-    """The series of pages of a file, and its axes without those of length 1: time first, then Y, X, perhaps S.
+    """Open the series of pages of a file, with its axes without singletons: time first, then Y, X, and possibly S.
 
     Raises:
-        InputError: it can't be read, has pages of several sizes, or axes that are no time.
+        InputError: the file cannot be read, has pages of several sizes, or has axes other than time.
     """
     import tifffile
 
     try:
         with silence("tifffile"), tifffile.TiffFile(path, _multifile=False) as file:
             if not len(file.pages):
-                raise InputError(f"{path}: no frames in it")
+                raise InputError(f"{path}: contains no frames")
             series = list(file.series)
             stack = series[0]
             if len(series) > 1 and not _is_preview(series):
@@ -110,11 +108,11 @@ def open_stack(path: Path) -> Iterator[tuple[Any, str]]:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path}: not a readable image, or a truncated one: {format_error(error)}") from error
+        raise InputError(f"{path}: the image cannot be read or is truncated: {format_error(error)}") from error
 
 
 def _is_preview(series: list[Any]) -> bool:
-    """Whether all but the first series are single pages of another size: a label or a thumbnail."""
+    """Return whether all but the first series are single pages of another size: a label or a thumbnail."""
     return len(series[0].pages) > 1 and all(len(other.pages) == 1 for other in series[1:])
 
 
@@ -127,23 +125,23 @@ def _check_axes(path: Path, stack: Any, file: Any) -> str:
         if n > 1 and axis not in "YX"
     )
     if not axes.endswith(("YX", "YXS")) or len(above) > 1:
-        raise InputError(f"{path}: a stack of {sizes}; a cine has frames alone: save one channel and one slice of it")
+        raise InputError(f"{path}: a stack of {sizes}; a cine has only frames: save one channel and one slice of it")
     if above == "Z" and stack.kind == "imagej":
         described = file.imagej_metadata or {}
         if not _number(described.get("finterval")) and not _number(described.get("fps")) and "spacing" in described:
             raise InputError(f"{path}: a 3D volume, {sizes} {described['spacing']} apart; expected a 2D cine")
     elif above and above not in ("T", *PLAIN):
-        kind = "a 3D volume" if above == "Z" else "no cine"
-        raise InputError(f"{path}: {kind}, a stack of {sizes}; a cine has frames (T)")
+        kind = "a 3D volume" if above == "Z" else "not a cine"
+        raise InputError(f"{path}: {kind}: a stack of {sizes}; a cine has frames (T)")
     return axes
 
 
 def _frames(path: Path, stack: Any, axes: str) -> Iterator[np.ndarray]:
-    """Frames ``[H, W]`` or ``[H, W, S]``, colours of a palette looked up."""
+    """Yield frames ``[H, W]`` or ``[H, W, S]``, with palette colours looked up."""
     shape = [n for axis, n in zip(stack.axes, stack.shape, strict=True) if n > 1 or axis in "YX"]
     count, size = (shape[0], shape[1:]) if axes[0] != "Y" else (1, shape)
     if any(page is None for page in stack.pages):
-        raise InputError(f"{path}: some of its frames lie in other files, or are missing; save them as one file")
+        raise InputError(f"{path}: some of its frames are in other files, or missing; save them as one file")
     check_size(path, (count, *size), path.stat().st_size + 10**6, PIXELS_PER_BYTE)
     palette = stack.keyframe.colormap if int(stack.keyframe.photometric) == 3 else None
     if len(stack.pages) == count:
@@ -163,7 +161,7 @@ def _first(page: np.ndarray) -> np.ndarray:
 
 
 def _describe(stack: Any) -> Mapping[str, Any]:
-    """What the file says of scale and times: ``spacing`` (row, column, mm), ``step`` and ``times`` (s)."""
+    """Return the scale and times in the metadata: ``spacing`` (row, column, mm), ``step`` and ``times`` (s)."""
     file = stack.keyframe.parent
     if stack.kind == "imagej":
         return _describe_imagej(file.imagej_metadata or {}, stack.keyframe)
@@ -173,15 +171,15 @@ def _describe(stack: Any) -> Mapping[str, Any]:
 
 
 def _describe_imagej(described: Mapping[str, Any], page: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {"step": _number(described.get("finterval"))}
-    found["step"] *= SECONDS_PER_UNIT.get(str(described.get("tunit", "s")).strip('"'), 1.0)
-    if not found["step"] and _number(described.get("fps")):
-        found["step"] = 1 / _number(described.get("fps"))
+    scale: dict[str, Any] = {"step": _number(described.get("finterval"))}
+    scale["step"] *= SECONDS_PER_UNIT.get(str(described.get("tunit", "s")).strip('"'), 1.0)
+    if not scale["step"] and _number(described.get("fps")):
+        scale["step"] = 1 / _number(described.get("fps"))
     unit = MM_PER_UNIT.get(str(described.get("unit", "")).strip('"').replace("\\u00B5", "µ"))
     across, down = (_ratio(_tag(page, code, None)) for code in (282, 283))
     if unit and across and down:
-        found["spacing"] = (unit / down, unit / across)
-    return found
+        scale["spacing"] = (unit / down, unit / across)
+    return scale
 
 
 def _describe_ome(text: str) -> dict[str, Any]:
@@ -193,15 +191,15 @@ def _describe_ome(text: str) -> dict[str, Any]:
         planes = pixels.get("Plane", [])
     except (KeyError, TypeError, IndexError, ValueError, SyntaxError):
         return {}
-    found: dict[str, Any] = {}
+    scale: dict[str, Any] = {}
     steps = [
         _number(pixels.get(f"PhysicalSize{axis}"))
         * MM_PER_UNIT.get(str(pixels.get(f"PhysicalSize{axis}Unit", "µm")), 0)
         for axis in "YX"
     ]
     if min(steps) > 0:
-        found["spacing"] = tuple(steps)
-    found["step"] = _number(pixels.get("TimeIncrement")) * SECONDS_PER_UNIT.get(
+        scale["spacing"] = tuple(steps)
+    scale["step"] = _number(pixels.get("TimeIncrement")) * SECONDS_PER_UNIT.get(
         str(pixels.get("TimeIncrementUnit", "s")), 0
     )
     planes = [planes] if isinstance(planes, dict) else planes
@@ -209,12 +207,12 @@ def _describe_ome(text: str) -> dict[str, Any]:
         (int(p.get("TheT", 0)), _number(p.get("DeltaT"), -1), str(p.get("DeltaTUnit", "s"))) for p in planes
     )
     if stated and all(time >= 0 for _, time, _ in stated):
-        found["times"] = [time * SECONDS_PER_UNIT.get(unit, 0) for _, time, unit in stated]
-    return found
+        scale["times"] = [time * SECONDS_PER_UNIT.get(unit, 0) for _, time, unit in stated]
+    return scale
 
 
 def _set_scale(loop: Loop, stack: Any, count: int) -> None:
-    """Spacing and times as they are described; else the shape of a pixel, from the densities across and down."""
+    """Set spacing and times from the metadata; otherwise the pixel aspect from the densities."""
     page, described = stack.keyframe, _describe(stack)
     loop.spacing = described.get("spacing")
     across, down = (_ratio(_tag(page, code, None)) for code in (282, 283))
@@ -228,13 +226,13 @@ def _set_scale(loop: Loop, stack: Any, count: int) -> None:
 
 
 def _turn(loop: Loop, mirrored: bool, quarters: int) -> None:
-    """The frames as the orientation tag says that they are to be shown."""
+    """Rotate and mirror the frames according to the orientation tag."""
     frames = loop.frames[:, :, ::-1] if mirrored else loop.frames
     loop.frames = np.ascontiguousarray(np.rot90(frames, quarters, (1, 2)))
     if quarters % 2:
         loop.aspect = 1 / loop.aspect
         loop.spacing = loop.spacing and (loop.spacing[1], loop.spacing[0])
-    loop.notes.append("The file says that its pictures are to be turned or mirrored: they are.")
+    loop.notes.append("The images were rotated or mirrored as the file's orientation tag demands.")
 
 
 def _tag(page: Any, code: int, default: Any) -> Any:
@@ -243,18 +241,18 @@ def _tag(page: Any, code: int, default: Any) -> Any:
 
 
 def _ratio(value: Any) -> float:
-    """A rational tag as a number; 0 where there is none."""
+    """Return a rational tag as a number; 0 if there is none."""
     try:
         above, below = value
-        found = above / below
+        number = above / below
     except (TypeError, ValueError, ZeroDivisionError):
-        found = _number(value)
-    return found if np.isfinite(found) and found > 0 else 0.0
+        number = _number(value)
+    return number if np.isfinite(number) and number > 0 else 0.0
 
 
 def _number(value: Any, default: float = 0.0) -> float:
     try:
-        found = float(value)
+        number = float(value)
     except (TypeError, ValueError):
         return default
-    return found if np.isfinite(found) and found >= 0 else default
+    return number if np.isfinite(number) and number >= 0 else default

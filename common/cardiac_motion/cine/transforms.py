@@ -1,8 +1,8 @@
-"""Map transforms that make a case of an entry of a list: the ``preprocessing`` of a bundle that registers cines.
+"""Map transforms that turn an entry of a list into a case: the ``preprocessing`` of a bundle that registers cines.
 
-Each takes and gives the dictionary of an entry. ``ReadCined`` adds ``cine`` ``[1, T, H, W]`` (a MetaTensor in [0, 1]
-whose meta has the file's calibration), the others ``mask`` ``[1 or N, 1, H, W]`` bool and ``image`` ``[N, 2, H, W]``
-(moving, fixed), and ``ToCineCase`` ends in a ``CineCase``. MONAI's own transforms fit between them.
+Each transform takes and returns the dictionary of an entry. ``ReadCined`` adds ``cine`` ``[1, T, H, W]`` (a MetaTensor
+in [0, 1] whose meta has the file's calibration), the others ``mask`` ``[1 or N, 1, H, W]`` bool and ``image`` ``[N, 2,
+H, W]`` (moving, fixed), and ``ToCineCase`` returns a ``CineCase``. MONAI's own transforms can be inserted.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.ventricle.blood_pool import check_pool
 from cardiac_motion.ventricle.contours import blood_pool_masks
 
-LEAST_SIZE = 21  # pixels: the window of the local correlation that every method is measured by
+MIN_SIZE = 21  # pixels: width of the window of the local correlation that evaluates every method
 
-Item = Mapping[Any, Any]  # an entry's keys are texts, MONAI's type says any
+Item = Mapping[Any, Any]  # an entry's keys are str; MONAI's type is Any
 
 
 class ReadCined(MapTransform):
-    """Reads the file of an entry with its calibration, as ``cine``.
+    """Read the file of an entry with its calibration, as ``cine``.
 
-    An entry of ``es_image`` has one frame at end-diastole as its ``image``: the cine is these two frames.
+    For an entry with ``es_image``, ``image`` is one frame at end-diastole, and the cine consists of these two frames.
 
     Args:
-        max_frames: read so many frames at most, from the first; 0 reads all.
-        keys: of the path.
+        max_frames: maximum number of frames, from the first; 0 reads all.
+        keys: key of the path.
 
     Raises:
-        InputError: the cine can't be used.
+        InputError: the cine cannot be used.
     """
 
     def __init__(self, max_frames: int = 0, keys: str = "image") -> None:
@@ -58,10 +58,10 @@ class ReadCined(MapTransform):
             cine = read_cine(item.get("files", path), spacing)
         if item.get("frame_rate") is not None:
             cine.meta.update(replace_frame_rate(cine.meta, float(item["frame_rate"]), cine.shape[1]))
-        if min(cine.shape[2:]) < LEAST_SIZE:
+        if min(cine.shape[2:]) < MIN_SIZE:
             raise InputError(
-                f"{path}: frames of {cine.shape[3]} × {cine.shape[2]} pixels; motion is measured from "
-                f"{LEAST_SIZE} × {LEAST_SIZE} on"
+                f"{path}: frames of {cine.shape[3]} × {cine.shape[2]} pixels are too small; measuring motion needs at "
+                f"least {MIN_SIZE} × {MIN_SIZE}"
             )
         if self.max_frames:
             times = cine.meta["frame_times"]
@@ -71,10 +71,10 @@ class ReadCined(MapTransform):
 
 
 class GreyScaled(MapTransform):
-    """Refuses colour Doppler.
+    """Reject colour Doppler.
 
     Raises:
-        InputError: it is.
+        InputError: the cine is colour Doppler.
     """
 
     def __init__(self, keys: str = "cine") -> None:
@@ -82,12 +82,12 @@ class GreyScaled(MapTransform):
 
     def __call__(self, data: Item) -> dict[Any, Any]:
         if data[self.keys[0]].meta["colour_flow"]:
-            raise InputError(f"{data['image']}: colour Doppler; strain is measured in grey-scale cines")
+            raise InputError(f"{data['image']}: colour Doppler; strain can only be measured in grey-scale cines")
         return dict(data)
 
 
 class SquarePixelsd(MapTransform):
-    """Brings cines whose pixels aren't square to square ones (``cardiac_motion.cine.scale.resample_square``)."""
+    """Resample cines with non-square pixels to square ones (``cardiac_motion.cine.scale.resample_square``)."""
 
     def __init__(self, keys: str = "cine") -> None:
         super().__init__(keys)
@@ -97,12 +97,12 @@ class SquarePixelsd(MapTransform):
 
 
 class SectorMaskd(MapTransform):
-    """The ultrasound sector of a cine, as ``mask [1, 1, H, W]``: where to register.
+    """Add the ultrasound sector of a cine, as ``mask [1, 1, H, W]``: the region to register.
 
     Args:
-        still: where more than a fifth of the echo stands still, all of the sector (``sector_mask``). A network that
-            registers sees the mask's box alone, and beside still tissue that box would be little more than the wall.
-        keys: of the cine.
+        still: include the whole sector if more than a fifth of the echo is static (``sector_mask``). Networks only
+            see the mask's bounding box, which next to static tissue would be little more than the wall.
+        keys: key of the cine.
     """
 
     def __init__(self, still: bool = False, keys: str = "cine") -> None:
@@ -114,7 +114,7 @@ class SectorMaskd(MapTransform):
 
 
 class FramePairsd(MapTransform):
-    """The pairs of neighbouring frames of a cine, as ``image [N, 2, H, W]``: frame t (moving), frame t + 1 (fixed)."""
+    """Add the pairs of neighbouring frames, as ``image [N, 2, H, W]``: frame t (moving), frame t + 1 (fixed)."""
 
     def __init__(self, keys: str = "cine") -> None:
         super().__init__(keys)
@@ -124,14 +124,13 @@ class FramePairsd(MapTransform):
 
 
 class BloodPoold(MapTransform):
-    """Where an entry says what is blood: that alone in the pairs, its mask, and ``blood_mask [T, H, W]`` (NMSR section
-    3).
+    """Restrict the pairs and their mask to blood if the entry defines it, and add ``blood_mask [T, H, W]``.
 
-    An entry names ``blood_mask``, a label map (X, Y, T) of all frames in which 1 is blood; or masks of the cavity,
-    pictures or NIfTI (X × Y), ``ed_mask`` and ``es_mask``, at the frames ``ed`` and ``es``.
+    As in NMSR section 3. An entry has either ``blood_mask``, a label map (X, Y, T) of all frames, 1 is blood, or
+    masks of the cavity (image or NIfTI, X × Y), ``ed_mask`` and ``es_mask``, at the frames ``ed`` and ``es``.
 
     Raises:
-        InputError: one of these four is missing, or a mask is of another size than the frames.
+        InputError: one of these four is missing, or a mask's size differs from the frames'.
     """
 
     def __init__(self, keys: str = "image") -> None:
@@ -159,17 +158,17 @@ def _pool(item: dict[Any, Any], cine: MetaTensor) -> torch.Tensor | None:
     missing = [name for name in ("ed", "es", "ed_mask", "es_mask") if name not in item]
     if missing:
         path = item["entry"].image
-        raise InputError(f"{path}: blood needs ed, es, ed_mask and es_mask; missing: {', '.join(missing)}")
+        raise InputError(f"{path}: tracking blood needs ed, es, ed_mask and es_mask; missing: {', '.join(missing)}")
     masks = {name: read_mask(item[name]) for name in ("ed_mask", "es_mask")}
     for name, mask in masks.items():
         if mask.shape != tuple(cine.shape[2:]):
-            there, frame = (f"{size[1]} × {size[0]} pixels" for size in (mask.shape, cine.shape[2:]))
-            raise InputError(f"{item[name]}: the mask is {there}, the frames are {frame}")
+            actual, expected = (f"{size[1]} × {size[0]} pixels" for size in (mask.shape, cine.shape[2:]))
+            raise InputError(f"{item[name]}: the mask has {actual}, the frames {expected}")
     return blood_pool_masks(masks["ed_mask"], masks["es_mask"], int(item["ed"]), int(item["es"]), cine.shape[1])
 
 
 def mask_pool(case: CineCase, blood_mask: torch.Tensor) -> CineCase:
-    """A cine of which the blood alone is registered: all else is black in its pairs (NMSR section 3).
+    """Restrict the registration of a cine to blood: everything else is black in its pairs (NMSR section 3).
 
     Args:
         case: the cine.
@@ -180,7 +179,7 @@ def mask_pool(case: CineCase, blood_mask: torch.Tensor) -> CineCase:
 
 
 class ToCineCase(Transform):
-    """The end of the chain: the typed case."""
+    """Build the typed case; last transform of the chain."""
 
     def __call__(self, data: Item) -> CineCase:
         pool = data.get("blood_mask")
@@ -193,8 +192,8 @@ def cine_transforms(max_frames: int = 0, square: bool = False, grey: bool = Fals
 
     Args:
         max_frames: as in ``ReadCined``.
-        square: with ``SquarePixelsd``.
-        grey: with ``GreyScaled``.
+        square: include ``SquarePixelsd``.
+        grey: include ``GreyScaled``.
         still: as in ``SectorMaskd``.
 
     Examples:

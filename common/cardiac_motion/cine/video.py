@@ -1,7 +1,7 @@
-"""Videos: frames, their times and the shape of their pixels, as FFmpeg's libraries (PyAV) decode them.
+"""Videos: frames, times and pixel aspect, decoded by FFmpeg's libraries (PyAV).
 
-Times are those of the frames themselves (their presentation time stamps), so an edit list, a variable rate or a longer
-sound track does no harm. A video is refused where bytes are missing or the decoder fails, not for what a header counts.
+Times are the frames' presentation time stamps, so edit lists, variable rates and longer sound tracks are handled. A
+video is rejected if bytes are missing or decoding fails, not because of the frame count in its header.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ from cardiac_motion.core.extras import import_extra
 from cardiac_motion.core.stored import check_size
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".ts")
-PIXELS_PER_BYTE = 1e5  # a still, blank frame of a modern codec takes a few bytes
+PIXELS_PER_BYTE = 1e5  # modern codecs store a static, blank frame in a few bytes
 TS_PACKET = 188  # bytes of a packet of an MPEG transport stream
 BOXES = (
     *(b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid", b"meta", b"moof", b"mfra", b"sidx"),
     *(b"styp", b"udta", b"ssix", b"prft", b"emsg", b"PICT", b"pdin"),
-)  # of an MP4 or QuickTime file, at its top
+)  # top-level boxes of an MP4 or QuickTime file
 GREY_FORMATS = ("gray", "gray10le", "gray12le", "gray16le")
 
 
 def read_video(path: Path) -> Loop:
-    """Read a video file. Its times are those of playback."""
+    """Read a video file; its frame times are those of playback."""
     with path.open("rb") as file:
         missing = count_missing_bytes(file, path.suffix.lower())
         if missing:
-            raise InputError(f"{path}: the video ends early, the last {missing} bytes are missing")
+            raise InputError(f"{path}: the video is truncated: its last {missing} bytes are missing")
         file.seek(0)
         loop = decode_video(path, file, path.stat().st_size)
     loop.frame_time_source = "playback"
-    loop.notes.append("A video gives no spacing in mm: lengths are in pixels.")
+    loop.notes.append("A video gives no spacing in mm; lengths are in pixels.")
     loop.notes.append("A video's times are those of its playback, which may be slower or faster than the acquisition.")
     return loop
 
 
 def decode_video(path: Path, source: BinaryIO | bytes, size: int) -> Loop:
-    """Decode the video stream that is no cover picture.
+    """Decode the video stream, ignoring cover pictures.
 
     Args:
-        path: what an error names.
-        source: a file, open for reading (a name with a colon would be taken for a protocol), or its content.
-        size: of it in bytes.
+        path: path for error messages.
+        source: a file opened for reading (PyAV takes a name with a colon for a protocol), or its content.
+        size: its size in bytes.
 
     Raises:
-        InputError: no video, frames that are lost or damaged, or too many pixels for this machine.
+        InputError: there is no video, frames are missing or damaged, or they do not fit into this machine's memory.
     """
     av = import_extra("av", f"{path}: a video")
     av.logging.set_level(av.logging.PANIC)
@@ -80,18 +80,18 @@ def decode_video(path: Path, source: BinaryIO | bytes, size: int) -> Loop:
                         check_size(path, (len(frames) + 64, *grey.shape), size, PIXELS_PER_BYTE)
                     frames.append(grey)
                     stamps.append(frame.time)
-            counted = stream.frames if video.format.name.startswith("mov") else 0  # others may state anything
+            counted = stream.frames if video.format.name.startswith("mov") else 0  # unreliable in other formats
             rate = float(stream.average_rate or stream.guessed_rate or 0)
             turned = int(frame.rotation) if frames else 0
             exact = frames and frame.format.name == "gray16le"
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path}: not a readable video, or a truncated one: {format_error(error)}") from error
+        raise InputError(f"{path}: the video cannot be read or is truncated: {format_error(error)}") from error
     if packets < counted:
-        raise InputError(f"{path}: the video ends early, {counted} frames declared but {packets} can be decoded")
+        raise InputError(f"{path}: the video is truncated: {counted} frames declared but {packets} can be decoded")
     if damaged:
-        raise InputError(f"{path}: the video is damaged or ends early, {damaged} of its frames can't be decoded whole")
+        raise InputError(f"{path}: the video is damaged or truncated: {damaged} of its frames cannot be decoded fully")
     if not frames:
         raise InputError(f"{path}: the video has no frames")
     loop.aspect = float(1 / ratio) if ratio else 1.0
@@ -99,20 +99,20 @@ def decode_video(path: Path, source: BinaryIO | bytes, size: int) -> Loop:
         loop.aspect = 1 / loop.aspect
     if turned:
         frames = [np.rot90(frame, turned // 90) for frame in frames]
-        loop.notes.append(f"The video says that it is to be turned by {turned} degrees: it is.")
+        loop.notes.append(f"The frames were rotated by {turned} degrees, as the video demands.")
     stack = np.stack(frames)
     del frames
-    if exact:  # fewer bits may be in use
+    if exact:  # not all bits may be used
         loop.frames = scale_integers(stack, loop.notes)
     else:
         loop.frames = unit_range(stack, loop.notes, np.iinfo(stack.dtype).max)
-    channel.tell(loop)
+    channel.report(loop)
     loop.frame_times = _times(stamps, rate)
     return loop
 
 
 def _find_stream(path: Path, file: BinaryIO) -> int:
-    """Which of the video streams is the cine: no attached picture, and of several the one of the most packets.
+    """Return the index of the video stream: not a cover picture, and of several, the one with the most packets.
 
     Raises:
         InputError: there is none.
@@ -123,7 +123,7 @@ def _find_stream(path: Path, file: BinaryIO) -> int:
         streams = video.streams.video
         chosen = [stream for stream in streams if not stream.disposition & pictures]
         if not chosen:
-            raise InputError(f"{path}: no video in this file{', only a picture' if streams else ''}")
+            raise InputError(f"{path}: no video in this file{', only a cover picture' if streams else ''}")
         if len(chosen) > 1:
             counts = dict.fromkeys((stream.index for stream in chosen), 0)
             for packet in video.demux(chosen):
@@ -147,9 +147,9 @@ def _times(stamps: list[float | None], rate: float) -> list[float] | None:
 
 
 def count_missing_bytes(file: BinaryIO, suffix: str) -> int:
-    """How far what an MP4, AVI, Matroska, WMV or MPEG-TS says of its size reaches beyond its end; 0 for others.
+    """Return by how many bytes the declared size of an MP4, AVI, Matroska, WMV or MPEG-TS exceeds the file; else 0.
 
-    What lies behind the last box, chunk or packet is no matter, and a size of 0 or of all ones is unknown.
+    Bytes after the last box, chunk or packet are ignored; sizes of 0 or all ones are unknown.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -180,7 +180,7 @@ def count_missing_bytes(file: BinaryIO, suffix: str) -> int:
 
 
 def _riff_excess(file: BinaryIO, size: int) -> int:
-    """What is missing of the chunks of an AVI whose own size is unknown, as a writer leaves it that was interrupted."""
+    """Return the bytes missing in the chunks of an AVI of unknown size, as left by an interrupted writer."""
     start = 12
     while start + 8 <= size:
         file.seek(start)
@@ -193,7 +193,7 @@ def _riff_excess(file: BinaryIO, size: int) -> int:
 
 
 def _matroska_excess(head: bytes, size: int) -> int:
-    """The EBML header and the Segment, each an identifier and a length of variable size; all ones is unknown."""
+    """Read EBML header and Segment, each an identifier and a length of variable size; all ones is unknown."""
     position = 4
     for _ in range(2):
         if position >= len(head) or not head[position]:
@@ -209,7 +209,7 @@ def _matroska_excess(head: bytes, size: int) -> int:
 
 
 def _asf_excess(head: bytes, size: int) -> int:
-    """The File Properties Object holds the file's size, behind its own identifier and length and a file identifier."""
+    """Read the file size in the File Properties Object, after its identifier, its length and a file identifier."""
     at = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
     stated = int.from_bytes(head[at + 40 : at + 48], "little") if at >= 0 else 0
     return max(stated - size, 0)

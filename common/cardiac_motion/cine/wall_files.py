@@ -1,4 +1,4 @@
-"""Files of walls and contours: points that a user draws, tracked ones, and labels; in pixels of the cine."""
+"""Files of walls and contours: drawn by a user, tracked, or label maps; in pixels of the cine."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ from cardiac_motion.ventricle.mesh import (
     myocardial_contours,
 )
 
-SIDEWAYS = 30.0  # degrees from the horizontal: an apex so near to it, left of its base, is one of swapped coordinates
+SIDEWAYS = 30.0  # degrees from the horizontal: an apex this close to it, left of its base, means swapped coordinates
 
 
 def read_contour(path: str | Path, frame: int, size: tuple[int, int], name: str = "endocardium") -> Array:
-    """An endocardial contour ``[P, 2]`` (row, column) in pixels, from one base over the apex to the other.
+    """Read an endocardial contour ``[P, 2]`` (row, column) in pixels, from one base over the apex to the other.
 
     Args:
-        path: JSON of points ``[P, 2]``, of ``[T, P, 2]`` or of a dictionary with ``name`` of either, and the ``frames``
-            that they belong to (strain_pipeline's ``contours.json``); or a NIfTI (X, Y) or (X, Y, T) of labels, 1 the
-            cavity and 2 the myocardium.
-        frame: which of T is taken.
+        path: JSON of points ``[P, 2]`` or ``[T, P, 2]``, or of a dictionary with either under ``name`` and their
+            ``frames`` (strain_pipeline's ``contours.json``); or a NIfTI label map (X, Y) or (X, Y, T), 1 the cavity and
+            2 the myocardium.
+        frame: index of the frame to read.
         size: (rows, columns) of the cine; the contour must lie inside.
-        name: of the contour in a dictionary.
+        name: name of the contour in a dictionary.
 
     Raises:
-        InputError: it can't be read, is no contour, leaves the image, or lies on its side as swapped coordinates do.
+        InputError: the file cannot be read or contains no contour, or the contour leaves the image or lies on its side
+            (swapped coordinates).
     """
     if str(path).endswith((".nii", ".nii.gz")):
         return myocardial_contours(_read_labels(path, frame, size), name=str(path))[0]
@@ -47,17 +48,17 @@ def read_contour(path: str | Path, frame: int, size: tuple[int, int], name: str 
         points = np.asarray(content[name] if isinstance(content, dict) else content, dtype=np.float64)
         frames = content.get("frames") if isinstance(content, dict) else None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: no readable contour ({type(error).__name__})") from error
+        raise InputError(f"{path}: cannot be read as a contour ({type(error).__name__})") from error
     if points.ndim == 3 and frames is not None:
         if frame not in frames:
             raise InputError(
-                f"{path}: has no contour of frame {frame}, end-diastole; there are {frames[0]} to {frames[-1]}"
+                f"{path}: no contour of frame {frame}, end-diastole; it has frames {frames[0]} to {frames[-1]}"
             )
         points = points[frames.index(frame)]
     elif points.ndim == 3 and 0 <= frame < len(points):
         points = points[frame]
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
-        raise InputError(f"{path}: a contour is at least 3 points (row, column), this is {points.shape}")
+        raise InputError(f"{path}: a contour needs at least 3 points (row, column), got shape {points.shape}")
     if (points < 0).any() or (points > np.array(size) - 1).any():
         raise InputError(
             f"{path}: the contour leaves the image of {size[0]} × {size[1]} pixels{_suggest_swap(points, size)}"
@@ -66,14 +67,14 @@ def read_contour(path: str | Path, frame: int, size: tuple[int, int], name: str 
     axis = base - points[np.linalg.norm(points - base, axis=1).argmax()]
     if abs(axis[0]) < np.tan(np.radians(SIDEWAYS)) * axis[1]:
         raise InputError(
-            f"{path}: the apex lies to the left of the base; points are (row, column), are these (column, row)?"
+            f"{path}: the apex lies to the left of the base; points are (row, column): are these (column, row)?"
         )
     return points
 
 
 def _suggest_swap(points: Array, size: tuple[int, int]) -> str:
     inside = (points >= 0).all() and (points[:, ::-1] <= np.array(size) - 1).all()
-    return "; points are (row, column), these would fit as (column, row)" if inside else ""
+    return "; points are (row, column): these would fit as (column, row)" if inside else ""
 
 
 def read_wall(
@@ -84,18 +85,18 @@ def read_wall(
     thickness: float,
     zoom: tuple[float, float] = (1.0, 1.0),
 ) -> Array:
-    """Endocardium, mid-wall and epicardium ``[3, points, 2]`` (row, column) in pixels, as the user draws them.
+    """Read endocardium, mid-wall and epicardium ``[3, points, 2]`` (row, column) in pixels.
 
     Args:
-        path: NIfTI (X, Y) or (X, Y, T) of labels, 1 the cavity and 2 the myocardium; or JSON as ``read_contour`` takes
-            it, with an ``epicardium`` beside the ``endocardium`` or without.
+        path: NIfTI label map (X, Y) or (X, Y, T), 1 the cavity and 2 the myocardium; or JSON as in ``read_contour``,
+            with an ``endocardium`` and optionally an ``epicardium``.
         frame, size: as in ``read_contour``.
-        points: of each line.
-        thickness: pixels from the endocardium to the epicardium where the latter is not given.
-        zoom: pixels (row, column) of the lines that are wanted for one of the file's (``scale.resample_square``).
+        points: number of points of each layer.
+        thickness: wall thickness in pixels if there is no epicardium.
+        zoom: (row, column) pixels of the result per pixel of the file (``scale.resample_square``).
 
     Raises:
-        InputError: it can't be read, its lines cross, or it leaves the image.
+        InputError: the file cannot be read, the layers cross, or the wall leaves the image.
     """
     if str(path).endswith((".nii", ".nii.gz")):
         labels = _read_labels(path, frame, size)
@@ -123,25 +124,25 @@ def read_wall(
 def read_drawn_walls(
     path: str | Path, size: tuple[int, int], points: int, zoom: tuple[float, float] = (1.0, 1.0)
 ) -> dict[int, Array]:
-    """Frame to the wall's lines ``[3, points, 2]`` that the user drew in it; empty where the file is of another kind.
+    """Read the user's wall per frame: frame to layers ``[3, points, 2]``; empty for other kinds of files.
 
-    Such a file is JSON with ``drawn``, a list of frames, and under ``endocardium``, ``mid-wall`` and ``epicardium``
-    as many lines of ``points`` points (row, column) each: point k is the same piece of the wall in every frame, as in a
+    Such a file is JSON with ``drawn``, a list of frames, and under ``endocardium``, ``mid-wall`` and ``epicardium`` one
+    contour of ``points`` points (row, column) per frame: point k is the same part of the wall in every frame, as in a
     ``contours.json`` of the strain pipeline.
 
     Args:
         path, size, zoom: as in ``read_wall``.
-        points: of each line.
+        points: number of points of each layer.
 
     Raises:
-        InputError: it can't be read, its lines cross or leave the image, or have another number of points.
+        InputError: the file cannot be read, or its layers cross, leave the image, or have another number of points.
     """
     if str(path).endswith((".nii", ".nii.gz")):
         return {}
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: no readable contour ({type(error).__name__})") from error
+        raise InputError(f"{path}: cannot be read as a contour ({type(error).__name__})") from error
     if not isinstance(content, dict) or "drawn" not in content:
         return {}
     return check_drawn_walls(content, size, points, zoom, str(path))
@@ -154,27 +155,31 @@ def check_drawn_walls(
     zoom: tuple[float, float] = (1.0, 1.0),
     path: str = "drawn walls",
 ) -> dict[int, Array]:
-    """Frame to the wall's lines ``[3, points, 2]`` of what ``read_drawn_walls`` reads; arguments and errors as there.
+    """Validate the content of a file of ``read_drawn_walls`` and return frame to layers ``[3, points, 2]``.
 
     Args:
-        content: of such a file.
-        path: what an error calls it.
+        content: content of the file.
+        size, points, zoom: as in ``read_drawn_walls``.
+        path: name of the file in error messages.
+
+    Raises:
+        InputError: as in ``read_drawn_walls``.
     """
     try:
         frames = [int(t) for t in content["drawn"]]
         lines = np.asarray([content[name] for name in LAYERS], dtype=np.float64)
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: no readable contour ({type(error).__name__})") from error
-    wanted = (3, len(frames), points, 2)
-    if lines.shape != wanted or not frames or min(frames) < 0 or not np.isfinite(lines).all():
-        raise InputError(f"{path}: {len(frames)} drawn frames have lines {wanted}, these are {lines.shape}")
+        raise InputError(f"{path}: cannot be read as a contour ({type(error).__name__})") from error
+    expected = (3, len(frames), points, 2)
+    if lines.shape != expected or not frames or min(frames) < 0 or not np.isfinite(lines).all():
+        raise InputError(f"{path}: expected layers {expected} for {len(frames)} drawn frames, got shape {lines.shape}")
     if (lines < 0).any() or (lines > np.array(size) - 1).any():
-        raise InputError(f"{path}: a line leaves the image of {size[0]} × {size[1]} pixels")
-    found = {}
+        raise InputError(f"{path}: a layer leaves the image of {size[0]} × {size[1]} pixels")
+    walls = {}
     for k, frame in enumerate(frames):
-        wall_lines(lines[0, k], lines[2, k], points, f"{path}, frame {frame}")  # whether they cross
-        found[frame] = from_file_grid(lines[:, k], {"zoom": zoom})
-    return found
+        wall_lines(lines[0, k], lines[2, k], points, f"{path}, frame {frame}")  # raises if they cross
+        walls[frame] = from_file_grid(lines[:, k], {"zoom": zoom})
+    return walls
 
 
 def _read_labels(path: str | Path, frame: int, size: tuple[int, int]) -> NDArray[np.integer]:
@@ -183,10 +188,10 @@ def _read_labels(path: str | Path, frame: int, size: tuple[int, int]) -> NDArray
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path}: no readable mask ({error})") from error
+        raise InputError(f"{path}: cannot be read as a mask ({error})") from error
     if mask.ndim == 3 and frame < len(mask):
         mask = mask[frame]
     mask = np.round(mask) if np.isfinite(mask).all() and np.abs(mask - np.round(mask)).max() <= NEARLY_WHOLE else mask
     if mask.shape != size:
-        raise InputError(f"{path}: the mask is {mask.shape}, the frames are {size}")
+        raise InputError(f"{path}: the mask has shape {mask.shape}, the frames {size}")
     return mask

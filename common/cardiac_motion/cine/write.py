@@ -1,4 +1,4 @@
-"""Writing a cine: NIfTI, MP4 or GIF."""
+"""Write a cine as NIfTI, MP4 or GIF."""
 
 from __future__ import annotations
 
@@ -23,22 +23,21 @@ WRITTEN_SUFFIXES = (".nii.gz", ".nii", ".mp4", ".gif")
 
 
 def write_cine(path: str | os.PathLike[str], cine: torch.Tensor) -> None:
-    """Write a cine, beside its final name first, then moved into place, so that no half-written file is left.
+    """Write a cine, first under a temporary name, then moved into place, so that no incomplete file is left.
 
     Args:
-        path: ``.nii.gz`` or ``.nii``: shape (X, Y, T), float32, zooms (dx, dy, dt) in mm and s where they are known,
-            intent 2001 (time series), exact; ``.mp4``: H.264, 8 bits, lossy, 25 frames/s where times are unknown;
-            ``.gif``: 8 bits, times to 10 ms, repeated frames merged. Each carries the shape of pixels that aren't
-            square.
-        cine: ``[1, T, H, W]`` in [0, 1]; ``meta`` is used where it is a ``MetaTensor``.
+        path: ``.nii.gz`` or ``.nii``: shape (X, Y, T), float32, zooms (dx, dy, dt) in mm and s if known, intent 2001
+            (time series), lossless; ``.mp4``: H.264, 8 bits, lossy, 25 frames/s if times are unknown; ``.gif``: 8 bits,
+            times to 10 ms, repeated frames merged. Each stores the aspect of non-square pixels.
+        cine: ``[1, T, H, W]`` in [0, 1]; ``meta`` is used if it is a ``MetaTensor``.
 
     Raises:
-        InputError: the suffix is none of these, the shape isn't a cine's, or the file can't be written.
+        InputError: the suffix is none of these, the shape is not a cine's, or the file cannot be written.
     """
     path = Path(path)
     suffix = next((s for s in WRITTEN_SUFFIXES if path.name.lower().endswith(s)), None)
     if suffix is None:
-        raise InputError(f"{path}: a cine is written as one of {', '.join(WRITTEN_SUFFIXES)}")
+        raise InputError(f"{path}: unknown suffix; a cine is written as one of {', '.join(WRITTEN_SUFFIXES)}")
     if cine.ndim != 4 or cine.shape[0] != 1:
         raise InputError(f"{path}: expected a cine of shape [1, T, H, W], got {list(cine.shape)}")
     meta = cine.meta if isinstance(cine, MetaTensor) else {}

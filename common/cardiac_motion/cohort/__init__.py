@@ -1,7 +1,7 @@
-"""Lists of cases on Dask: on this machine, on a running cluster, or on one asked of SLURM, PBS or LSF.
+"""Lists of cases on Dask: on this machine, on a running cluster, or on one requested from SLURM, PBS or LSF.
 
-``engine`` goes through the cases, ``cluster`` finds the machines, ``runner`` keeps the process that does a case on one
-of them, ``bundle`` says what a case of a bundle is, and ``record`` tells MLflow.
+``engine`` processes the cases, ``cluster`` provides the machines, ``runner`` manages the process that runs a case,
+``bundle`` defines the case of a bundle, and ``journal`` records a cohort in MLflow.
 """
 
 import os
@@ -10,8 +10,8 @@ import lazy_loader as lazy
 
 from cardiac_motion.core.extras import require_extra
 
-os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # its own account of every connection
-os.environ.setdefault("DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED", "False")  # an hour of samples, which nobody sees
+os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # Dask logs every connection
+os.environ.setdefault("DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED", "False")  # samples that nobody reads
 
 require_extra(["distributed"], "a list of cases")
 

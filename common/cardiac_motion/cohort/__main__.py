@@ -1,4 +1,4 @@
-"""``python -m cardiac_motion.cohort``: a bundle over a list of cases."""
+"""``python -m cardiac_motion.cohort``: run a bundle over a list of cases."""
 
 from __future__ import annotations
 
@@ -23,47 +23,47 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.tables import write_csv
 from cardiac_motion.core.tracking import viewing_command
 
-SHOWN = 20  # failures that are printed
+SHOWN = 20  # maximum number of failures that are printed
 
-ABOUT = """A bundle over a list of cases, on this machine or a cluster. The same command goes on where it was:
-what is missing or failed is done. Options of the bundle follow as for `monai.bundle run`: --save_figures False."""
+ABOUT = """Run a bundle over a list of cases, on this machine or a cluster. The same command resumes an interrupted run:
+missing and failed cases are processed. Options of the bundle follow as in `monai.bundle run`: --save_figures False."""
 
 
 def make_parser(prog: str = "python -m cardiac_motion.cohort") -> CommandParser:
-    """The command line, without the options of a bundle."""
+    """Build the parser, without the options of a bundle."""
     parser = CommandParser(prog=prog, description=ABOUT)
-    what = parser.add_argument_group("what")
-    what.add_argument("--bundle", help="its name, or its folder")
-    what.add_argument("--bundle_dir", help="folder that holds bundles (default: where they are found)")
-    what.add_argument("--evaluate", action="store_true", help="evaluate.json too: score against labels or truth")
-    what.add_argument("--config", nargs="+", default=[], help="further configuration files, motion.json say")
-    what.add_argument("--datalist", help="JSON datalist of the decathlon's format")
-    what.add_argument("--dataset_dir", default=".", help="where the datalist's paths start")
+    what = parser.add_argument_group("input and output")
+    what.add_argument("--bundle", help="name of the bundle, or its folder")
+    what.add_argument("--bundle_dir", help="folder of the bundles (default: the usual places)")
+    what.add_argument("--evaluate", action="store_true", help="add evaluate.json: score against labels or ground truth")
+    what.add_argument("--config", nargs="+", default=[], help="further configuration files, e.g. motion.json")
+    what.add_argument("--datalist", help="JSON datalist in the decathlon's format")
+    what.add_argument("--dataset_dir", default=".", help="folder of the datalist's relative paths")
     what.add_argument("--fold", help="list of the datalist (default: the bundle's)")
     what.add_argument("--output_dir", required=True)
     add_options(parser)
-    further = parser.add_argument_group("further")
-    further.add_argument("--retry-failed", "--retry_failed", action="store_true", help="only what failed before")
+    further = parser.add_argument_group("further options")
+    further.add_argument("--retry-failed", "--retry_failed", action="store_true", help="process only failed cases")
     further.add_argument("--dry-run", "--dry_run", action="store_true", help="only print the job of a batch system")
-    further.add_argument("--sync", action="store_true", help="only send MLflow what it missed")
-    further.add_argument("--mlflow", default="True", choices=["True", "False"], help="keep a record (default: True)")
+    further.add_argument("--sync", action="store_true", help="only send pending records to MLflow")
+    further.add_argument("--mlflow", default="True", choices=["True", "False"], help="record in MLflow (default: True)")
     return parser
 
 
 def arguments(
     words: Sequence[str] | None = None, prog: str = "python -m cardiac_motion.cohort"
 ) -> tuple[argparse.Namespace, dict[str, Any]]:
-    """The command line, and the options of the bundle in it."""
+    """Parse the command line; return its options, and the bundle's options in it."""
     parser = make_parser(prog)
     options, rest = parser.parse_known_args(words)
     if not options.sync and not options.dry_run and not (options.bundle and options.datalist):
-        parser.error("--bundle and --datalist are needed")
-    own = {}
+        parser.error("--bundle and --datalist are required")
+    bundle_options = {}
     for key, value in zip(rest[::2], [*rest[1::2], None], strict=False):
         if not key.startswith("--") or value is None or value.startswith("--"):
-            parser.error(f"{key}: an option of the bundle is --name value")
-        own[key[2:]] = _parse_literal(value)
-    return options, own
+            parser.error(f"{key}: options of the bundle are given as --name value")
+        bundle_options[key[2:]] = _parse_literal(value)
+    return options, bundle_options
 
 
 def _parse_literal(text: str) -> Any:
@@ -73,38 +73,38 @@ def _parse_literal(text: str) -> Any:
         return text
 
 
-def run(options: argparse.Namespace, own: dict[str, Any]) -> int:
-    """Do what the command line says; returns the exit code.
+def run(options: argparse.Namespace, bundle_options: dict[str, Any]) -> int:
+    """Process the cases; return the exit code.
 
     Raises:
-        InputError: nothing can be done.
+        InputError: the bundle, the datalist or the output folder cannot be used.
     """
     output_dir = Path(options.output_dir)
     files = config_files(find_bundle(options.bundle, options.bundle_dir), options.evaluate, options.config)
     given = {"datalist": str(Path(options.datalist).resolve()), "dataset_dir": str(Path(options.dataset_dir).resolve())}
     given |= {"fold": options.fold} if options.fold else {}
-    given |= {"output_dir": str(output_dir.resolve()), **own}
+    given |= {"output_dir": str(output_dir.resolve()), **bundle_options}
     parser = parse_config(files, given)
-    placed = bundles.case_names(parser)
-    names = list(placed.values())
+    folder_names = bundles.case_names(parser)
+    names = list(folder_names.values())
     work = bundles.bundle_work(files, given)
     with hold_folder(output_dir):
-        kept = bundles.keep_settings(output_dir, bundles.settings(files, given), names, placed)
+        cohort = bundles.write_settings(output_dir, bundles.settings(files, given), names, folder_names)
         before = Journal(output_dir).read()
         chosen = names
         if options.retry_failed:
             chosen = [name for name in names if name in reasons(before)]
-        left = [name for name in chosen if not work.is_finished(name)]
-        print(f"{options.bundle}: {len(left)} of {len(names)} cases to do", flush=True)
+        pending = [name for name in chosen if not work.is_finished(name)]
+        print(f"{options.bundle}: {len(pending)} of {len(names)} cases to process", flush=True)
         start = time.monotonic()
-        if left:
+        if pending:
             with Sender(output_dir, options.mlflow == "True") as sender:
-                client, limits = machines(options, bundles.uses_gpu(parser), len(left))
+                client, limits = machines(options, bundles.uses_gpu(parser), len(pending))
                 with client as cluster:
-                    before |= run_cases(work, left, cluster, limits, options.bundle, lambda o: sender.add(o["case"]))
-        wrong = reasons(before)
-        failed = {name: before[name] for name in names if name in wrong and not work.is_finished(name)}
-        return finish(options, output_dir, names, kept["cases"], failed, len(left), time.monotonic() - start)
+                    before |= run_cases(work, pending, cluster, limits, options.bundle, lambda o: sender.add(o["case"]))
+        failures = reasons(before)
+        failed = {name: before[name] for name in names if name in failures and not work.is_finished(name)}
+        return finish(options, output_dir, names, cohort["cases"], failed, len(pending), time.monotonic() - start)
 
 
 def finish(
@@ -114,9 +114,9 @@ def finish(
     all_names: Sequence[str],
     failed: dict[str, Any],
     count: int,
-    taken: float,
+    seconds: float,
 ) -> int:
-    """The tables of all cases of the folder, what failed of the list, and MLflow; returns the exit code."""
+    """Write the tables of all cases in the folder, print failures, and update MLflow; return the exit code."""
     try:
         text = bundles.tables(output_dir, all_names, reasons(failed))
         (output_dir / "failed.csv").unlink(missing_ok=True)
@@ -125,10 +125,10 @@ def finish(
             write_csv(output_dir / "failed.csv", [{key: o.get(key) for key in columns} for o in failed.values()])
         if text:
             print(text)
-    except (InputError, OSError) as error:  # the disk is full, say; the cases are there
-        print(f"the tables are not written: {error}; the same command does it", file=sys.stderr)
+    except (InputError, OSError) as error:  # the disk is full, for example; the cases themselves are complete
+        print(f"the tables could not be written: {error}; run the same command again to write them", file=sys.stderr)
     if count:
-        print(f"\n{count} cases in {taken:.1f} s, {count / taken:.2f} cases/s")
+        print(f"\n{count} cases in {seconds:.1f} s, {count / seconds:.2f} cases/s")
     if failed:
         print(f"\n{len(failed)} of {len(names)} cases failed:")
         width = max(len(name) for name in list(failed)[:SHOWN])
@@ -142,14 +142,14 @@ def finish(
 
 
 def sync(output_dir: Path, keep: bool = False) -> None:
-    """Send MLflow what it missed.
+    """Send pending records to MLflow.
 
     Args:
-        output_dir: of the cohort.
-        keep: when it can't be reached, only say so.
+        output_dir: output folder of the cohort.
+        keep: print a message instead of raising if the store cannot be reached.
 
     Raises:
-        InputError: it can't be reached.
+        InputError: the store cannot be reached.
     """
     try:
         run = send(output_dir)
@@ -157,8 +157,8 @@ def sync(output_dir: Path, keep: bool = False) -> None:
         if not keep:
             raise
         print(
-            f"{error}; nothing is lost: "
-            f"`python -m cardiac_motion.cohort --output_dir {output_dir} --sync` sends it later",
+            f"{error}; nothing is lost: send the record later with "
+            f"`python -m cardiac_motion.cohort --output_dir {output_dir} --sync`",
             file=sys.stderr,
         )
         return
@@ -166,22 +166,22 @@ def sync(output_dir: Path, keep: bool = False) -> None:
 
 
 def dry_run(options: argparse.Namespace) -> None:
-    """Print the script that a job would be.
+    """Print the script of a batch job.
 
     Raises:
-        InputError: no batch system is named.
+        InputError: no batch system is given.
     """
-    place = batch_system(options)
-    if place is None:
-        raise InputError("--dry-run: shows the job of --slurm, --pbs or --lsf FILE.yaml")
-    cluster, jobs = make_job_cluster(*place)
+    system = batch_system(options)
+    if system is None:
+        raise InputError("--dry-run prints the job of a batch system; give --slurm, --pbs or --lsf FILE.yaml")
+    cluster, jobs = make_job_cluster(*system)
     with cluster:
-        print(f"# {jobs} of this job\n{cluster.job_script()}")
+        print(f"# {jobs} such jobs\n{cluster.job_script()}")
 
 
 def main(words: Sequence[str] | None = None, prog: str = "python -m cardiac_motion.cohort") -> int:
-    """The command line; returns the exit code."""
-    options, own = arguments(words, prog)
+    """Run the command line; return the exit code."""
+    options, bundle_options = arguments(words, prog)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         if options.sync:
@@ -190,12 +190,12 @@ def main(words: Sequence[str] | None = None, prog: str = "python -m cardiac_moti
         if options.dry_run:
             dry_run(options)
             return 0
-        return run(options, own)
+        return run(options, bundle_options)
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on", file=sys.stderr)
+        print("\nstopped; run the same command again to resume", file=sys.stderr)
         return 130
 
 

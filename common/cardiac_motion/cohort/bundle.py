@@ -1,4 +1,4 @@
-"""A bundle's inference or evaluation, case by case, and the tables of a whole list."""
+"""Run a bundle's inference or evaluation case by case, and write the tables of a whole list."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from cardiac_motion.core.run_settings import digest_of
 from cardiac_motion.core.tables import metrics_of, pair_rows, statistics_text, write_tables
 from cardiac_motion.core.whole_files import write_whole
 
-SCALES = ".scales"  # folder of what a case that takes long keeps to go on with
+SCALES = ".scales"  # folder of checkpoints of unfinished cases
 SETTINGS = "cohort.json"
 
 
 def case_names(parser: ConfigParser) -> dict[str, str]:
-    """The entries of a bundle's data set (``folders.identity``), in its order, and the folder of each one's results.
+    """Map the entries of a bundle's data set (``folders.identity``), in order, to the names of their result folders.
 
     Raises:
-        InputError: ``cardiac_motion.core.folders.case_names`` refuses one.
+        InputError: ``cardiac_motion.core.folders.case_names`` rejects a name.
     """
     dataset = content(parser, "dataset")
     config: Any = parser.config
@@ -39,20 +39,20 @@ def case_names(parser: ConfigParser) -> dict[str, str]:
 
 
 def uses_gpu(parser: ConfigParser) -> bool:
-    """Whether the configuration would take a GPU where there is one."""
+    """Return whether the configuration would use a GPU if there is one."""
     return "cuda" in str(parser["device"])
 
 
 def bundle_work(files: Sequence[str | Path], options: dict[str, Any]) -> Work:
-    """The work of a bundle; ``options`` name its ``output_dir``."""
+    """Return the work of a bundle; ``options`` must contain ``output_dir``."""
     arguments = {"files": [str(path) for path in files], "options": options}
     return Work("cardiac_motion.cohort.bundle:open_bundle", arguments, str(Path(options["output_dir"]).resolve()))
 
 
 def open_bundle(files: Sequence[str], options: dict[str, Any]) -> Callable[[str], None]:
-    """Build a bundle's evaluator; returns what does the case of a name.
+    """Build a bundle's evaluator and return a function that processes the case of a given name.
 
-    Each case begins with the bundle's seed, so that it is the same whichever process does it, and after whatever.
+    Each case starts from the bundle's seed, so its result does not depend on the process or on previous cases.
     """
     import torch
     from monai.utils import set_determinism
@@ -68,30 +68,30 @@ def open_bundle(files: Sequence[str], options: dict[str, Any]) -> Callable[[str]
     entries = evaluator.dataset.entries
     path = Path(options["output_dir"]) / SETTINGS
     if path.is_file():
-        placed = json.loads(path.read_text(encoding="utf-8")).get("folders", {})
-        evaluator.place([placed.get(folders.identity(entry), entry["case"]) for entry in entries])
+        assigned = json.loads(path.read_text(encoding="utf-8")).get("folders", {})
+        evaluator.place([assigned.get(folders.identity(entry), entry["case"]) for entry in entries])
     else:
         evaluator.place()
     index = {str(entry["case"]): i for i, entry in enumerate(entries)}
-    keeps = evaluator.checkpoints()
+    checkpoints = evaluator.checkpoints()
 
     def evaluate_case(name: str) -> None:
         set_determinism(seed)
-        if keeps is not None:
-            evaluator.keep_checkpoints(keeps / SCALES / name)
+        if checkpoints is not None:
+            evaluator.keep_checkpoints(checkpoints / SCALES / name)
         evaluator.run_case(index[name])
-        if keeps is not None:
-            for folder in (keeps / SCALES / name, keeps / SCALES):
-                with suppress(OSError):  # other cases are at work
+        if checkpoints is not None:
+            for folder in (checkpoints / SCALES / name, checkpoints / SCALES):
+                with suppress(OSError):  # other cases are running
                     folder.rmdir()
 
     return evaluate_case
 
 
 def settings(files: Sequence[Path], options: dict[str, Any]) -> dict[str, Any]:
-    """What results depend on, for ``cohort.json``: two runs of one digest may share a folder."""
-    own = {key: value for key, value in options.items() if key not in ("output_dir", "datalist")}
-    key = json.dumps(own, sort_keys=True, default=str)
+    """Return the settings for ``cohort.json``; runs with equal digests may share a folder."""
+    relevant = {key: value for key, value in options.items() if key not in ("output_dir", "datalist")}
+    key = json.dumps(relevant, sort_keys=True, default=str)
     parser = parse_config(files, options)
     return {
         "bundle": files[0].parents[1].name,
@@ -103,53 +103,54 @@ def settings(files: Sequence[Path], options: dict[str, Any]) -> dict[str, Any]:
 
 
 def result(output_dir: Path, name: str) -> dict[str, Any] | None:
-    """``summary.json`` of a case; None where it is not finished."""
+    """Read ``summary.json`` of a case; None if it is not finished."""
     try:
-        found: dict[str, Any] = json.loads((output_dir / name / "summary.json").read_text(encoding="utf-8"))
+        summary: dict[str, Any] = json.loads((output_dir / name / "summary.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    return found
+    return summary
 
 
 class Pairs:
-    """The rows of all pairs of the finished cases, read whenever they are gone through: they are too many to keep."""
+    """Rows of all frame pairs of the finished cases, read on each iteration because they are too many to store."""
 
     def __init__(self, output_dir: Path, names: Sequence[str]) -> None:
         self.output_dir, self.names = output_dir, names
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Iterate over the rows."""
         for name in self.names:
             yield from pair_rows(name, (result(self.output_dir, name) or {}).get("pairs"))
 
 
 def tables(output_dir: Path, names: Sequence[str], failed: dict[str, str]) -> str:
-    """Write ``metrics.csv``, ``pairs.csv`` and ``summary.json`` of the list, as one process would; means as text."""
-    found = ((name, result(output_dir, name)) for name in names)
-    rows = [{"case": name, **metrics_of(summary)} for name, summary in found if summary is not None]
+    """Write ``metrics.csv``, ``pairs.csv`` and ``summary.json`` of the list; return the means as text."""
+    summaries = ((name, result(output_dir, name)) for name in names)
+    rows = [{"case": name, **metrics_of(summary)} for name, summary in summaries if summary is not None]
     write_tables(output_dir, rows, Pairs(output_dir, names), failed)
     return statistics_text(rows) if rows else ""
 
 
-def keep_settings(
-    output_dir: Path, now: dict[str, Any], names: Sequence[str], placed: dict[str, str] | None = None
+def write_settings(
+    output_dir: Path, now: dict[str, Any], names: Sequence[str], folder_names: dict[str, str] | None = None
 ) -> dict[str, Any]:
-    """Write ``cohort.json``, or check it against what was written; returns it.
+    """Write ``cohort.json``, or check it against the existing one; return its content.
 
-    ``cases`` keeps its order when the list grows: a case's place is its step in MLflow. ``folders`` says
-    which entry's results go where.
+    ``cases`` keeps its order when the list grows because a case's index is its step in MLflow; ``folders`` maps
+    entries to their result folders.
 
     Raises:
-        InputError: the folder holds the results of other settings.
+        InputError: the folder contains results of other settings.
     """
     path = output_dir / SETTINGS
     before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if before and before["digest"] != now["digest"]:
         changed = [k for k, v in now.items() if k not in ("digest", "datalist") and before.get(k) != v] or ["a file"]
-        raise InputError(f"{output_dir}: was made with other settings ({', '.join(changed)}); take another folder")
-    kept = before.get("cases", [])
-    known = set(kept)
-    now = {**now, "id": before.get("id", os.urandom(8).hex()), "cases": kept + [n for n in names if n not in known]}
-    now["folders"] = {**before.get("folders", {}), **(placed or {})}
+        raise InputError(f"{output_dir}: has results of other settings ({', '.join(changed)}); use another folder")
+    cases = before.get("cases", [])
+    known = set(cases)
+    now = {**now, "id": before.get("id", os.urandom(8).hex()), "cases": cases + [n for n in names if n not in known]}
+    now["folders"] = {**before.get("folders", {}), **(folder_names or {})}
     with write_whole(path) as beside:
         beside.write_text(json.dumps(now, indent=1, default=str), encoding="utf-8")
     return now

@@ -1,4 +1,4 @@
-"""Where cases run: a Dask cluster on this machine, one that is running, or one asked of a batch system."""
+"""Where cases run: a Dask cluster on this machine, a running one, or one requested from a batch system."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from cardiac_motion.cohort.runner import list_gpus
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.extras import import_extra
 
-logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it would say, the engine says
-SMALLEST = 2 * 2**30  # bytes a worker, where the number of workers is ours to choose
-RESTART = {"distributed.deploy.lost-worker-timeout": "1h"}  # Dask gives up a worker that takes 15 s to start again
+logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # the engine reports instead
+SMALLEST = 2 * 2**30  # minimum bytes per worker when the number of workers is automatic
+RESTART = {"distributed.deploy.lost-worker-timeout": "1h"}  # by default Dask gives up on workers after 15 s
 SYSTEMS = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
 
 
 def plan(workers: int = 0, threads: int = 0, gpu: bool = False) -> tuple[int, int, list[str]]:
-    """How this machine is shared out.
+    """Divide this machine into workers.
 
     Args:
-        workers: 0 takes one a GPU where ``gpu`` and there are any, else one a core as far as 2 GiB are left for each.
-        threads: of a worker; 0 shares the cores out.
-        gpu: the work uses one where there is one.
+        workers: number of workers; 0 is one per GPU if ``gpu`` and there are any, otherwise one per core as long as
+            each has 2 GiB.
+        threads: threads per worker; 0 divides the cores.
+        gpu: whether the work uses a GPU if there is one.
 
     Returns:
-        workers, threads of each, and the GPUs.
+        Number of workers, threads per worker, and the GPUs.
     """
     gpus = list_gpus() if gpu else []
     workers = workers or len(gpus) or max(1, min(CPU_COUNT, MEMORY_LIMIT // SMALLEST))
@@ -44,7 +45,7 @@ def plan(workers: int = 0, threads: int = 0, gpu: bool = False) -> tuple[int, in
 
 @contextmanager
 def _program_hidden() -> Iterator[None]:
-    """Dask's processes need nothing of the program that starts them; by default each would import it anew."""
+    """Hide the main program, because each of Dask's processes would import it again."""
     program = sys.modules["__main__"]
     before = {name: getattr(program, name, None) for name in ("__spec__", "__file__")}
     for name in before:
@@ -58,13 +59,13 @@ def _program_hidden() -> Iterator[None]:
 
 @contextmanager
 def start_local(workers: int, gpus: list[str], memory: int = 0, retries: int = 2) -> Iterator[Client]:
-    """A cluster of single-threaded workers on this machine.
+    """Start a cluster of single-threaded workers on this machine.
 
     Args:
-        workers: processes, each doing one case at a time.
-        gpus: worker k sees the k-th alone (again from the first after the last).
-        memory: bytes a worker; 0 shares out nine tenths of the machine's.
-        retries: of a case whose worker was lost.
+        workers: number of processes, each running one case at a time.
+        gpus: GPUs, assigned to the workers in turn; each worker sees only its own.
+        memory: bytes per worker; 0 divides nine tenths of the machine's memory.
+        retries: retries of a case whose worker was lost.
     """
     memory = memory or int(0.9 * MEMORY_LIMIT / workers)
     options = {"nthreads": 1, "memory_limit": memory, "dashboard_address": None}
@@ -87,10 +88,10 @@ def start_local(workers: int, gpus: list[str], memory: int = 0, retries: int = 2
 
 @contextmanager
 def connect(address: str) -> Iterator[Client]:
-    """The cluster whose scheduler is at ``address`` (``tcp://host:port``).
+    """Connect to the cluster whose scheduler is at ``address`` (``tcp://host:port``).
 
     Raises:
-        InputError: there is none.
+        InputError: no scheduler answers.
     """
     try:
         client = Client(address)
@@ -101,18 +102,18 @@ def connect(address: str) -> Iterator[Client]:
 
 
 def make_job_cluster(system: str, path: str | Path) -> Any:
-    """A cluster of jobs that a batch system is asked for; no job is sent yet.
+    """Build a cluster of batch jobs; no job is submitted yet.
 
     Args:
         system: ``slurm``, ``pbs`` or ``lsf``.
-        path: YAML of what dask-jobqueue's class takes (``cores``, ``processes``, ``memory``, ``queue``, ``walltime``,
-            …) and ``jobs``, how many to ask for.
+        path: YAML file with the arguments of dask-jobqueue's class (``cores``, ``processes``, ``memory``, ``queue``,
+            ``walltime``, …) and ``jobs``, the number of jobs to request.
 
     Returns:
-        the cluster and ``jobs``.
+        The cluster and ``jobs``.
 
     Raises:
-        InputError: the file can't be used; it is named. Or dask-jobqueue is not installed.
+        InputError: the file cannot be used, or dask-jobqueue is not installed.
     """
     dask_jobqueue = import_extra("dask_jobqueue", f"a list of cases on {system}")
     try:
@@ -122,37 +123,37 @@ def make_job_cluster(system: str, path: str | Path) -> Any:
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(options, dict) or not isinstance(options.get("jobs"), int) or options["jobs"] < 1:
-        raise InputError(f"{path}: needs a line 'jobs: N', how many jobs to ask for, beside cores, memory, walltime, …")
+        raise InputError(f"{path}: needs a line 'jobs: N', the number of jobs, besides cores, memory, walltime, …")
     jobs = options.pop("jobs")
     try:
         return getattr(dask_jobqueue, SYSTEMS[system])(**options), jobs
     except Exception as error:
-        raise InputError(f"{path}: not what {system} takes ({' '.join(str(error).split())})") from error
+        raise InputError(f"{path}: invalid options for {system} ({' '.join(str(error).split())})") from error
 
 
 @contextmanager
 def submit_jobs(system: str, path: str | Path) -> Iterator[Client]:
-    """The client of a ``make_job_cluster`` cluster, its jobs sent; they are cancelled at the end."""
+    """Submit the jobs of ``make_job_cluster`` and yield their client; the jobs are cancelled at the end."""
     cluster, jobs = make_job_cluster(system, path)
     with dask.config.set(RESTART), cluster, Client(cluster) as client:
         for _ in range(jobs):
             cluster.worker_spec.update(cluster.new_worker_spec())
         try:
-            cluster.sync(cluster._correct_state)  # as scale() does, which would not say what went wrong
+            cluster.sync(cluster._correct_state)  # like scale(), which would hide errors
         except Exception as error:
             for job in cluster._created:
-                job.status = Status.failed  # never begun, so there is nothing to close
-            raise InputError(f"{path}: {system} took no job ({' '.join(str(error).split())[:300]})") from error
+                job.status = Status.failed  # never started, so there is nothing to close
+            raise InputError(f"{path}: {system} accepted no job ({' '.join(str(error).split())[:300]})") from error
         yield client
 
 
 def size_in_bytes(text: str) -> int:
-    """``4GiB`` as bytes.
+    """Convert a size such as ``4GiB`` to bytes.
 
     Raises:
-        InputError: it is no size.
+        InputError: ``text`` is not a size.
     """
     try:
         return int(parse_bytes(text))
     except ValueError as error:
-        raise InputError(f"{text}: no size; 4GiB is one") from error
+        raise InputError(f"{text}: not a size; expected for example 4GiB") from error

@@ -1,7 +1,7 @@
-"""A cohort in MLflow: one run, its cases the rows of a table and the steps of its metrics.
+"""A cohort in MLflow: one run, whose table has one row per case and whose metrics have one step per case.
 
-What is sent is read from the output folder. So a store that is down, slow or dies in the middle costs nothing: the rest
-is sent when it is back, at the end of the run, or by ``python -m cardiac_motion.cohort --sync``.
+Everything is read from the output folder. So if the store is down, slow or fails, nothing is lost: pending records are
+sent when it is back, at the end of the run, or by ``python -m cardiac_motion.cohort --sync``.
 """
 
 from __future__ import annotations
@@ -26,41 +26,41 @@ log = logging.getLogger(__name__)
 
 TABLE = "cases.json"
 FILES = (TABLE, SETTINGS, "metrics.csv", "pairs.csv", "summary.json", "failed.csv")
-INTERVAL = 5.0  # seconds between two sendings
+INTERVAL = 5.0  # seconds between two updates
 
 
 def send(output_dir: Path, names: Sequence[str] | None = None, last: bool = True) -> str:
-    """Send what the tracking store doesn't have yet; returns the run's id.
+    """Send what the tracking store does not have yet; return the run's id.
 
     Args:
-        output_dir: of the cohort.
-        names: look only at these cases.
-        last: end the run: means, the table of cases, the files.
+        output_dir: output folder of the cohort.
+        names: cases to send; None sends all.
+        last: end the run: send means, the table of cases and the files.
 
     Raises:
-        InputError: there is no cohort, or the store can't be reached.
+        InputError: the folder contains no cohort, or the store cannot be reached.
     """
     try:
         cohort = json.loads((output_dir / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{output_dir}: no cohort, {SETTINGS} cannot be read ({error})") from error
+        raise InputError(f"{output_dir}: not a cohort: {SETTINGS} cannot be read ({error})") from error
     record = begin_record(cohort, output_dir)
     steps = {name: step for step, name in enumerate(cohort["cases"])}
     for name in cohort["cases"] if names is None else names:
-        found = result(output_dir, name)
-        if found is not None:
-            record.parts[name] = rows_of(metrics_of(found), steps[name], "cases")
+        summary = result(output_dir, name)
+        if summary is not None:
+            record.parts[name] = rows_of(metrics_of(summary), steps[name], "cases")
     if last:
         end_record(record, output_dir, cohort["cases"])
     return tracking.send(output_dir, record, last)
 
 
 def begin_record(cohort: dict[str, Any], output_dir: Path) -> Record:
-    """The record of a cohort without its cases.
+    """Build the record of a cohort without its cases.
 
     Args:
-        cohort: what ``cohort.json`` says.
-        output_dir: of the cohort.
+        cohort: content of ``cohort.json``.
+        output_dir: output folder of the cohort.
     """
     names, preset = cohort["cases"], cohort.get("preset", "")
     datalist = f"{Path(cohort['datalist']).stem} {cohort.get('fold', '')}".strip() if "datalist" in cohort else ""
@@ -72,14 +72,14 @@ def begin_record(cohort: dict[str, Any], output_dir: Path) -> Record:
 
 
 def end_record(record: Record, output_dir: Path, names: Sequence[str]) -> None:
-    """Add to a record what is known when a run is over, and write its table of cases."""
+    """Add the results of a finished run to a record, and write its table of cases."""
     rows = table(output_dir, names)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     data = [[row.get(column) for column in columns] for row in rows]
     with write_whole(output_dir / TABLE) as beside:
         beside.write_text(json.dumps(finite({"columns": columns, "data": data})), encoding="utf-8")
     failed = sum(row["status"] != "done" for row in rows)
-    means = {key: found["mean"] for key, found in statistics(rows).items() if key != "step"}
+    means = {key: column["mean"] for key, column in statistics(rows).items() if key != "step"}
     record.metrics = {**means, "cases_done": len(rows) - failed, "cases_failed": failed}
     record.step, record.failed, record.files = len(rows) - failed, bool(failed), list(FILES)
     record.tags["mlflow.loggedArtifacts"] = json.dumps([{"path": TABLE, "type": "table"}])
@@ -87,34 +87,34 @@ def end_record(record: Record, output_dir: Path, names: Sequence[str]) -> None:
 
 
 def table(output_dir: Path, names: Sequence[str]) -> list[dict[str, Any]]:
-    """A row a case: ``case``, ``status``, ``reason``, what it took, and its metrics."""
+    """Return one row per case: ``case``, ``status``, ``reason``, time and memory, and its metrics."""
     outcomes = Journal(output_dir).read()
     rows = []
     for step, name in enumerate(names):
-        outcome, found = outcomes.get(name, {}), result(output_dir, name)
-        status = "done" if found is not None else outcome.get("status", "missing")
-        took = {f"case_{key}": outcome.get(key) for key in ("seconds", "cpu_seconds", "memory", "attempts", "worker")}
-        reason = "" if found is not None else outcome.get("reason", "")
-        own = metrics_of(found) if found is not None else {}
-        rows.append({"case": name, "step": step, "status": status, "reason": reason, **took, **own})
+        outcome, summary = outcomes.get(name, {}), result(output_dir, name)
+        status = "done" if summary is not None else outcome.get("status", "missing")
+        usage = {f"case_{key}": outcome.get(key) for key in ("seconds", "cpu_seconds", "memory", "attempts", "worker")}
+        reason = "" if summary is not None else outcome.get("reason", "")
+        metrics = metrics_of(summary) if summary is not None else {}
+        rows.append({"case": name, "step": step, "status": status, "reason": reason, **usage, **metrics})
     return rows
 
 
 class Sender:
-    """Sends in the background while cases run; the run never waits for the store.
+    """Send records in the background while cases run, without delaying them.
 
     Args:
-        output_dir: of the cohort.
-        enabled: False leaves MLflow alone.
+        output_dir: output folder of the cohort.
+        enabled: whether to use MLflow.
     """
 
     def __init__(self, output_dir: Path, enabled: bool = True) -> None:
         self.output_dir, self.enabled = output_dir, enabled
-        self.over, self.said, self.done = threading.Event(), False, list[str]()
+        self.over, self.warned, self.done = threading.Event(), False, list[str]()
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def add(self, name: str) -> None:
-        """A case is finished."""
+        """Add a finished case."""
         self.done.append(name)
 
     def __enter__(self) -> Sender:
@@ -137,6 +137,6 @@ class Sender:
                 send(self.output_dir, names, last=False)
                 count += len(names)
             except InputError as error:
-                if not self.said:
-                    log.warning("%s; it is tried again, and no case waits for it", error)
-                self.said = True
+                if not self.warned:
+                    log.warning("%s; it will be tried again, and no case waits for it", error)
+                self.warned = True

@@ -1,4 +1,4 @@
-"""Where cases run and what each may take, as options that every command over a list of cases has."""
+"""Command-line options, shared by all commands over a list of cases: where cases run, and their limits."""
 
 from __future__ import annotations
 
@@ -35,51 +35,52 @@ def _seconds(text: str) -> float:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options to a command line."""
-    where = parser.add_argument_group("where (default: this machine)")
+    where = parser.add_argument_group("where to run (default: this machine)")
     place = where.add_mutually_exclusive_group()
     place.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="a running Dask cluster")
     for name in cluster.SYSTEMS:
-        place.add_argument(f"--{name}", metavar="FILE.yaml", help=f"ask {name.upper()} for one: jobs, cores, memory, …")
-    place.add_argument("--here", action="store_true", help="case after case in this process, to debug; no limits hold")
-    where.add_argument("--workers", type=_count, default=0, help="on this machine (default: one a GPU or a core)")
-    where.add_argument("--threads", type=_count, default=0, help="of a case (default: the cores shared out)")
+        about = f"request jobs from {name.upper()}: jobs, cores, memory, …"
+        place.add_argument(f"--{name}", metavar="FILE.yaml", help=about)
+    place.add_argument("--here", action="store_true", help="one by one in this process, for debugging; without limits")
+    where.add_argument("--workers", type=_count, default=0, help="on this machine (default: one per GPU or core)")
+    where.add_argument("--threads", type=_count, default=0, help="threads per case (default: the cores are divided)")
     limits = parser.add_argument_group("limits of a case")
     limits.add_argument(
         "--time_limit", type=_seconds, default=14400, metavar="SECONDS", help="0: none (default: 14400)"
     )
-    limits.add_argument("--memory_limit", metavar="SIZE", help="4GiB, say (default: the memory shared out)")
-    limits.add_argument("--retries", type=_count, default=2, help="when its worker is lost (default: 2)")
+    limits.add_argument("--memory_limit", metavar="SIZE", help="e.g. 4GiB (default: the machine's memory is divided)")
+    limits.add_argument("--retries", type=_count, default=2, help="retries if its worker is lost (default: 2)")
 
 
 def batch_system(options: argparse.Namespace) -> tuple[str, str] | None:
-    """The batch system that is named, and its file."""
+    """Return the requested batch system and its file, or None."""
     return next(((name, getattr(options, name)) for name in cluster.SYSTEMS if getattr(options, name)), None)
 
 
 def machines(
     options: argparse.Namespace, gpu: bool, cases: int
 ) -> tuple[AbstractContextManager[Client | None], Limits]:
-    """Where cases run, as a context that gives Dask's client (None in this process), and their limits.
+    """Return a context manager that yields Dask's client (None for this process), and the cases' limits.
 
     Args:
-        options: of ``add_options``.
-        gpu: the work uses one where there is one.
-        cases: no more workers than these are started on this machine.
+        options: parsed options of ``add_options``.
+        gpu: whether the work uses a GPU if there is one.
+        cases: number of cases; at most as many workers are started on this machine.
 
     Raises:
-        InputError: a limit that is no size, or a system without process groups.
+        InputError: a limit is not a size, or the operating system has no process groups.
     """
     if not options.here and not hasattr(os, "killpg"):
-        raise InputError("cases in processes of their own need Linux or macOS; here, --here does one after the other")
+        raise InputError("separate processes per case need Linux or macOS; use --here to run cases one by one")
     memory = cluster.size_in_bytes(options.memory_limit) if options.memory_limit else 0
-    threads, place = options.threads or 1, batch_system(options)
+    threads, system = options.threads or 1, batch_system(options)
     where: AbstractContextManager[Client | None]
     if options.here:
         where = nullcontext()
     elif options.scheduler:
         where = cluster.connect(options.scheduler)
-    elif place:
-        where = cluster.submit_jobs(*place)
+    elif system:
+        where = cluster.submit_jobs(*system)
     else:
         workers, threads, gpus = cluster.plan(options.workers, options.threads, gpu)
         where = cluster.start_local(min(workers, max(cases, 1)), gpus, memory, options.retries)

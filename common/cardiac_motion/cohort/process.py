@@ -1,7 +1,7 @@
-"""The process that does cases: it makes what does them once, then takes one name after the other.
+"""The process that runs cases: builds the function for its cases once, then processes one name after the other.
 
-``python -m cardiac_motion.cohort.process FD`` is started by ``cohort.runner``, and ends when the other end of the
-connection FD does, in the middle of a case too: nothing is written for a keeper that is gone.
+``python -m cardiac_motion.cohort.process FD`` is started by ``cohort.runner``. It ends as soon as the other end of the
+connection FD is closed, even in the middle of a case, so that nothing is written for a parent that is gone.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ Do = Callable[[str], Any]
 
 
 def call_named(make: str, arguments: dict[str, Any]) -> Do:
-    """``make(**arguments)``, of a function that is named ``module:function``."""
+    """Call ``make(**arguments)``, a function given as ``module:function``."""
     module, name = make.split(":")
     do: Do = getattr(importlib.import_module(module), name)(**arguments)
     return do
 
 
 def attempt(do: Do, name: str) -> dict[str, Any]:
-    """Do a case; what became of it.
+    """Process a case and return its outcome.
 
     Returns:
-        ``status`` (``done``; ``input`` where its input is at fault; ``error`` with a ``traceback`` where the code is),
-        ``reason``, and what it took: ``seconds``, ``cpu_seconds``, ``memory`` (peak of this process, bytes).
+        ``status`` (``done``; ``input`` for invalid input; ``error`` with a ``traceback`` for an error in the program),
+        ``reason``, ``seconds``, ``cpu_seconds`` and ``memory`` (peak of this process, bytes).
     """
-    _forget_peak()
+    _reset_peak()
     start, cpu = time.perf_counter(), _cpu_seconds()
     try:
         do(name)
-        found: dict[str, Any] = {"status": "done"}
+        outcome: dict[str, Any] = {"status": "done"}
     except Exception as error:
-        found = failure(error)
+        outcome = failure(error)
     gc.collect(1)
     return {
-        **found,
+        **outcome,
         "seconds": round(time.perf_counter() - start, 4),
         "cpu_seconds": round(_cpu_seconds() - cpu, 4),
         "memory": peak_memory(),
@@ -59,7 +59,7 @@ def attempt(do: Do, name: str) -> dict[str, Any]:
 
 
 def failure(error: Exception) -> dict[str, Any]:
-    """``status`` and ``reason`` (one line) of an exception."""
+    """Return ``status`` and ``reason`` (one line) of an exception."""
     known = input_error_in(error)
     if known is not None:
         return {"status": "input", "reason": " ".join(str(known).split())}
@@ -68,11 +68,11 @@ def failure(error: Exception) -> dict[str, Any]:
 
 
 def _cpu_seconds() -> float:
-    return sum(os.times()[:4])  # of this process and of its children
+    return sum(os.times()[:4])  # of this process and its children
 
 
-def _forget_peak() -> None:
-    """Let the peak of memory begin anew, where Linux can."""
+def _reset_peak() -> None:
+    """Reset the peak memory, where Linux supports it."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
@@ -82,12 +82,12 @@ def _listen(connection: Connection, requests: queue.SimpleQueue[str]) -> None:
         try:
             requests.put(connection.recv())
         except (EOFError, OSError):
-            os.killpg(0, signal.SIGKILL)  # with what the case has started
+            os.killpg(0, signal.SIGKILL)  # including processes started by the case
 
 
 def main(fd: int) -> None:
-    """Serve the keeper until it is gone."""
-    with contextlib.suppress(OSError, AttributeError):  # Linux: end with the keeper even where Python is not asked
+    """Process the parent's requests until it is gone."""
+    with contextlib.suppress(OSError, AttributeError):  # Linux: end with the parent even while Python is blocked
         ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))
     connection = Connection(fd)
     make, arguments = connection.recv()
@@ -104,7 +104,7 @@ def main(fd: int) -> None:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         with contextlib.suppress(OSError):
-            os.ftruncate(2, 0)  # what a case prints is kept until the next one
+            os.ftruncate(2, 0)  # a case's output is stored until the next case
             os.lseek(2, 0, os.SEEK_SET)
         connection.send(attempt(do, name))
 

@@ -1,8 +1,8 @@
-"""A case in a process of its own kind: started once a worker, watched while it works, killed when it must be.
+"""Runs cases in a separate process that is started once per worker, monitored, and killed if it exceeds its limits.
 
-A Dask worker can't stop what hangs in compiled code, and one that runs out of memory takes its neighbours' work along.
-So each thread of a worker keeps one ``cohort.process``, which does case after case; the keeper kills it past the
-time or the memory of a case and starts another for the next one. This module is all that a Dask worker imports.
+A Dask worker cannot interrupt compiled code that hangs, and a worker that runs out of memory takes other cases with it.
+Therefore each thread of a worker has one ``cohort.process``, which runs case after case; it is killed when a case
+exceeds its time or memory, and restarted for the next one. Dask workers import only this module.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ import psutil
 from distributed import get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
-POLL = 0.05  # seconds between two looks at the memory
-START = 600.0  # seconds that a process may take to be ready
-ENDED = ("died", "time", "memory")  # what becomes of a case whose process ended before it answered
+POLL = 0.05  # seconds between two memory checks
+START = 600.0  # seconds within which a process must be ready
+ENDED = ("died", "time", "memory")  # outcomes of a case whose process ended before it answered
 THREADS = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OPENCV_FOR_THREADS_NUM",
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
@@ -36,14 +36,14 @@ THREADS = (
 
 @dataclass(frozen=True)
 class Work:
-    """How the cases of a list are done.
+    """How the cases of a list are processed.
 
     Attributes:
-        make: ``module:function``; called once a process with ``arguments``, it gives the function that does a case by
-            its name and writes ``<output_dir>/<case>/``, ``summary.json`` last, whole or not at all.
-        arguments: that can be pickled.
-        output_dir: absolute.
-        folder: where the process runs; relative paths of a configuration start there.
+        make: ``module:function``; called once per process with ``arguments``, it returns a function that processes the
+            case of a given name and writes ``<output_dir>/<case>/``, completely or not at all, ``summary.json`` last.
+        arguments: picklable arguments.
+        output_dir: absolute path.
+        folder: working directory of the process, from which relative paths of a configuration start.
     """
 
     make: str
@@ -52,19 +52,19 @@ class Work:
     folder: str = field(default_factory=os.getcwd)
 
     def is_finished(self, name: str) -> bool:
-        """Whether the case's outputs are there."""
+        """Return whether the case's results exist."""
         return (Path(self.output_dir) / name / "summary.json").is_file()
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a case may take.
+    """Limits of a case.
 
     Attributes:
-        seconds: from when it begins; 0 leaves it.
-        memory: bytes of its process; 0 takes the share of the Dask worker's limit.
-        retries: how often it begins again when its process died of something else.
-        threads: that a case computes with.
+        seconds: time limit from its start; 0 is unlimited.
+        memory: memory limit of its process in bytes; 0 is the share of the Dask worker's limit.
+        retries: number of retries if its process died for another reason.
+        threads: number of computing threads.
     """
 
     seconds: float = 0.0
@@ -74,29 +74,29 @@ class Limits:
 
 
 class Runner:
-    """The keeper of one process.
+    """Manages one process that runs cases.
 
     Args:
-        work: that the process does.
-        threads: that it computes with.
-        gpu: the only one that it sees; None changes nothing.
+        work: work of the process.
+        threads: number of its computing threads.
+        gpu: the only GPU visible to it; None changes nothing.
     """
 
     def __init__(self, work: Work, threads: int, gpu: str | None = None) -> None:
         self.work, self.stopped = work, False
-        ours, theirs = Pipe()
-        self.connection = ours
+        parent_end, child_end = Pipe()
+        self.connection = parent_end
         self.log = tempfile.TemporaryFile(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
         environment = {**os.environ, **dict.fromkeys(THREADS, str(threads)), "TQDM_DISABLE": "1"}
         if gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
-        with theirs:
+        with child_end:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "cardiac_motion.cohort.process", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()], cwd=work.folder, env=environment, start_new_session=True,
+                [sys.executable, "-m", "cardiac_motion.cohort.process", str(child_end.fileno())],
+                pass_fds=[child_end.fileno()], cwd=work.folder, env=environment, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
             )  # fmt: skip
-        self.seen = psutil.Process(self.process.pid)
+        self.monitored = psutil.Process(self.process.pid)
         self.connection.send((work.make, dict(work.arguments)))
         self.ready = False
 
@@ -104,24 +104,24 @@ class Runner:
         """Run a case within its limits.
 
         Returns:
-            the result of ``process.attempt``, or ``status``: ``time`` or ``memory`` if the process was killed past that
+            The result of ``process.attempt``, or ``status``: ``time`` or ``memory`` if the process was killed past that
             limit, ``died`` if it ended by itself, ``setup`` if it could not be started, ``stopped`` if ``close`` ended
             it.
         """
         if not self.ready:
-            found = self._answer(START, 0)
-            if found["status"] != "ready":
+            outcome = self._answer(START, 0)
+            if outcome["status"] != "ready":
                 self.close()
-                return {**found, "status": "setup"} if found["status"] in ("input", "error") else found
+                return {**outcome, "status": "setup"} if outcome["status"] in ("input", "error") else outcome
             self.ready = True
         try:
             self.connection.send(name)
         except OSError:
-            pass  # it died since; the answer says so
-        found = self._answer(limits.seconds, memory)
-        if found["status"] not in ("done", "input"):
+            pass  # the process has died; the answer reports it
+        outcome = self._answer(limits.seconds, memory)
+        if outcome["status"] not in ("done", "input"):
             self.close()
-        return found
+        return outcome
 
     def _answer(self, seconds: float, memory: int) -> dict[str, Any]:
         start = time.monotonic()
@@ -130,8 +130,8 @@ class Runner:
                 taken = time.monotonic() - start
                 if seconds and taken > seconds:
                     return self._kill("time", f"took longer than {seconds:g} s", taken)
-                if memory and self.seen.memory_info().rss > memory:
-                    return self._kill("memory", f"took more than {memory / 2**20:.0f} MiB of memory", taken)
+                if memory and self.monitored.memory_info().rss > memory:
+                    return self._kill("memory", f"used more than {memory / 2**20:.0f} MiB of memory", taken)
             answer: dict[str, Any] = self.connection.recv()
             return answer
         except (EOFError, OSError, psutil.Error):
@@ -139,10 +139,10 @@ class Runner:
                 return {"status": "stopped", "reason": "the worker was stopped"}
             status = self.process.wait()
             died = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-            said = self._read_last_line()
+            output = self._read_last_line()
             return {
                 "status": "died",
-                "reason": f"its process ended {died}{': ' + said if said else ''}",
+                "reason": f"its process ended {died}{': ' + output if output else ''}",
                 "seconds": round(time.monotonic() - start, 4),
             }
 
@@ -151,13 +151,13 @@ class Runner:
         return {"status": status, "reason": reason, "seconds": round(seconds, 4)}
 
     def _read_last_line(self) -> str:
-        """The last line that the process printed."""
+        """Return the last line that the process printed."""
         self.log.seek(0)
         lines = self.log.read()[-2000:].decode(errors="replace").split("\n")
         return next((" ".join(line.split())[-300:] for line in reversed(lines) if line.strip()), "")
 
     def close(self) -> None:
-        """Kill the process and what it started; a case that it is doing is left undone."""
+        """Kill the process and its children; a running case remains unfinished."""
         self.stopped = True
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -166,13 +166,13 @@ class Runner:
         self.process.wait()
 
 
-_runners: dict[int, Runner] = {}  # of this worker's threads
-_slots: dict[int, int] = {}  # threads by number, for their GPU
+_runners: dict[int, Runner] = {}  # by thread of this worker
+_slots: dict[int, int] = {}  # number of each thread, for its GPU
 _lock = threading.Lock()
 
 
 def stop_runners() -> None:
-    """End all processes of this worker."""
+    """Kill all processes of this worker."""
     with _lock:
         for runner in _runners.values():
             runner.close()
@@ -180,34 +180,36 @@ def stop_runners() -> None:
 
 
 class CaseRunners(WorkerPlugin):
-    """Ends the processes of a worker when it closes, and those that another driver left when a new one comes."""
+    """Kills a worker's processes when it closes, and those of another run when a new one starts."""
 
     name = "cohort"
 
     def setup(self, worker: Any) -> None:
+        """Kill processes of a previous run."""
         stop_runners()
 
     def teardown(self, worker: Any) -> None:
+        """Kill the worker's processes."""
         stop_runners()
 
 
 def run_case(work: Work, name: str, limits: Limits) -> dict[str, Any]:
-    """The task that Dask runs: one case, again when its process dies; what became of it, with ``attempts``.
+    """Run one case, the task of Dask, with retries if its process dies; return its outcome with ``attempts``.
 
-    A process that ends, or is ended, after the case was moved into place did it, though it could not say so: ``found``.
+    If a process ended after the case's results were moved into place, the case is finished: status ``found``.
     """
     worker = get_worker()
     share = int((worker.memory_manager.memory_limit or 0) / worker.state.nthreads)
-    found: dict[str, Any] = {"status": "found"}
+    outcome: dict[str, Any] = {"status": "found"}
     attempts = 0
     while not work.is_finished(name) and attempts <= limits.retries:
-        found = _runner(work, limits.threads).case(name, limits, limits.memory or share)
+        outcome = _runner(work, limits.threads).case(name, limits, limits.memory or share)
         attempts += 1
-        if found["status"] in ENDED and work.is_finished(name):
-            found = {"status": "found", "seconds": found["seconds"]}
-        if found["status"] != "died":
+        if outcome["status"] in ENDED and work.is_finished(name):
+            outcome = {"status": "found", "seconds": outcome["seconds"]}
+        if outcome["status"] != "died":
             break
-    return {**found, "attempts": attempts, "worker": str(worker.name)}
+    return {**outcome, "attempts": attempts, "worker": str(worker.name)}
 
 
 def _runner(work: Work, threads: int) -> Runner:
@@ -222,13 +224,13 @@ def _runner(work: Work, threads: int) -> Runner:
 
 
 def gpu_of(slot: int) -> str | None:
-    """The GPU of a worker's thread: one each, in turn, of those that the worker sees; None where there is none."""
-    found = list_gpus()
-    return found[slot % len(found)] if found else None
+    """Return the GPU of a worker's thread, in turn from those visible to the worker; None if there are none."""
+    gpus = list_gpus()
+    return gpus[slot % len(gpus)] if gpus else None
 
 
 def list_gpus() -> list[str]:
-    """``CUDA_VISIBLE_DEVICES``, or all that nvidia-smi lists."""
+    """Return the GPUs in ``CUDA_VISIBLE_DEVICES``, otherwise all that nvidia-smi lists."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [gpu.strip() for gpu in named.split(",") if gpu.strip()]

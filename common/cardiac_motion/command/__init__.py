@@ -1,4 +1,4 @@
-"""The command ``cardiac-motion``: a verb for each thing that the project does."""
+"""The command ``cardiac-motion``, with one verb per task."""
 
 import lazy_loader as lazy
 

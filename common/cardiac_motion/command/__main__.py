@@ -1,4 +1,4 @@
-"""``python -m cardiac_motion.command``: the same as ``cardiac-motion``."""
+"""``python -m cardiac_motion.command``: equivalent to ``cardiac-motion``."""
 
 import sys
 

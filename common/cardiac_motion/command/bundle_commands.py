@@ -1,4 +1,4 @@
-"""Verbs that run a bundle on files: its own configuration, with its options described.
+"""Verbs that run a bundle on files, with the options of its configuration.
 
 ``cardiac-motion strain FILE --output_dir DIR`` is ``python -m cardiac_motion.bundle.run --config_file
 bundles/strain_pipeline/configs/inference.json --input FILE --output_dir DIR``.
@@ -23,26 +23,27 @@ OF_ARGUMENT = "_of_bundle"
 
 
 def add_bundle_options(parser: argparse.ArgumentParser, options: Sequence[DescribedOption], title: str) -> None:
-    """Add the options of a configuration to a command line; what is given of them stands in ``_of_bundle``."""
+    """Add the options of a configuration to a parser; given options are stored in ``_of_bundle``."""
     group = parser.add_argument_group(title)
     for option in options:
         about = option.help.replace("%", "%%")
-        group.add_argument(f"--{option.name}", metavar=option.metavar, help=about, action=_Keep, dest=OF_ARGUMENT)
+        group.add_argument(f"--{option.name}", metavar=option.metavar, help=about, action=_Store, dest=OF_ARGUMENT)
     parser.set_defaults(**{OF_ARGUMENT: None})
 
 
-class _Keep(argparse.Action):
-    """Keeps the word of an option by its name."""
+class _Store(argparse.Action):
+    """Stores the value of an option by its name."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
     ) -> None:
-        kept = dict(getattr(namespace, OF_ARGUMENT) or {})
-        setattr(namespace, OF_ARGUMENT, {**kept, str(option_string).removeprefix("--"): values})
+        """Store ``values`` under the option's name."""
+        given = dict(getattr(namespace, OF_ARGUMENT) or {})
+        setattr(namespace, OF_ARGUMENT, {**given, str(option_string).removeprefix("--"): values})
 
 
 def split_nested(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Words without options below a part (``--evaluator#points 121``), and those.
+    """Split arguments into those without and those with an option of a nested part (``--evaluator#points 121``).
 
     Examples:
         >>> split_nested(["a.dcm", "--evaluator#points", "121", "--seed", "3"])
@@ -63,7 +64,7 @@ def split_nested(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def look_ahead(words: Sequence[str], **defaults: Any) -> argparse.Namespace:
-    """What decides which configuration a command line is about: ``--bundles``, ``--config`` and ``--method``."""
+    """Parse only what determines the configuration: ``--bundles``, ``--config`` and ``--method``."""
     parser = CommandParser(add_help=False)  # the whole command line is checked later
     parser.add_argument("--bundles")
     parser.add_argument("--config", nargs="+", default=[])
@@ -74,9 +75,9 @@ def look_ahead(words: Sequence[str], **defaults: Any) -> argparse.Namespace:
 
 def _add_shared(parser: CommandParser, about: str, bundle: str) -> None:
     parser.add_argument("files", nargs="*", metavar="FILE", help=about)
-    parser.add_argument("--bundles", metavar="DIR", help="folder that holds bundles (default: where they are found)")
+    parser.add_argument("--bundles", metavar="DIR", help="folder of the bundles (default: the usual places)")
     parser.add_argument(
-        "--config", nargs="+", default=[], metavar="FILE", help=f"further configuration files, of {bundle} or a path"
+        "--config", nargs="+", default=[], metavar="FILE", help=f"further configuration files of {bundle}, or paths"
     )
 
 
@@ -108,13 +109,13 @@ def _strain_files(words: Sequence[str]) -> list[Path]:
 
 
 def strain_parser(words: Sequence[str] = (), prog: str = "cardiac-motion strain") -> CommandParser:
-    """The parser of ``strain``."""
+    """Build the parser of ``strain``."""
     about = "a cine, or a study: a folder, a DICOMDIR, or several cines (default: the demo cine)"
     return _parser_of(prog, "Measure left ventricular strain.", about, _strain_files(words), {})
 
 
 def run_strain(words: Sequence[str], prog: str = "cardiac-motion strain") -> int:
-    """Measure strain; returns the exit code."""
+    """Measure strain; return the exit code."""
     return _run(strain_parser(words, prog), _strain_files(words), words)
 
 
@@ -125,7 +126,7 @@ def _track_files(words: Sequence[str]) -> list[Path]:
 
 
 def track_parser(words: Sequence[str] = (), prog: str = "cardiac-motion track") -> CommandParser:
-    """The parser of ``track``."""
+    """Build the parser of ``track``."""
     about = "a cine, or several (default: the demo cine)"
     method = {
         "choices": list(list_methods(2)),
@@ -138,7 +139,7 @@ def track_parser(words: Sequence[str] = (), prog: str = "cardiac-motion track") 
 
 
 def run_track(words: Sequence[str], prog: str = "cardiac-motion track") -> int:
-    """Measure motion; returns the exit code."""
+    """Measure motion; return the exit code."""
     return _run(track_parser(words, prog), _track_files(words), words)
 
 
@@ -148,13 +149,13 @@ def _blood_files(words: Sequence[str]) -> list[Path]:
 
 
 def blood_parser(words: Sequence[str] = (), prog: str = "cardiac-motion blood") -> CommandParser:
-    """The parser of ``blood``."""
+    """Build the parser of ``blood``."""
     description = "Measure blood flow of a contrast cine: velocities, vortices, energy."
     return _parser_of(prog, description, "a contrast cine, or several", _blood_files(words), {})
 
 
 def run_blood(words: Sequence[str], prog: str = "cardiac-motion blood") -> int:
-    """Measure blood flow; returns the exit code."""
+    """Measure blood flow; return the exit code."""
     return _run(blood_parser(words, prog), _blood_files(words), words)
 
 
@@ -165,7 +166,7 @@ def _segment_files(words: Sequence[str]) -> list[Path]:
 
 
 def segment_parser(words: Sequence[str] = (), prog: str = "cardiac-motion segment") -> CommandParser:
-    """The parser of ``segment``."""
+    """Build the parser of ``segment``."""
     method = {
         "choices": list(list_methods(3)),
         "default": "ssmsr",
@@ -178,5 +179,5 @@ def segment_parser(words: Sequence[str] = (), prog: str = "cardiac-motion segmen
 
 
 def run_segment(words: Sequence[str], prog: str = "cardiac-motion segment") -> int:
-    """Segment hippocampi; returns the exit code."""
+    """Segment hippocampi; return the exit code."""
     return _run(segment_parser(words, prog), _segment_files(words), words)

@@ -1,4 +1,4 @@
-"""``cardiac-motion bundles``: which bundles are found, where one is, and bringing them to the user's data folder."""
+"""``cardiac-motion bundles``: list bundles, show a bundle's folder, and copy or download bundles to a data folder."""
 
 from __future__ import annotations
 
@@ -20,30 +20,32 @@ PARTS = ("configs", "models", "docs")
 
 
 def bundles_parser(words: Sequence[str] = (), prog: str = "cardiac-motion bundles") -> CommandParser:
-    """The parser of ``bundles``."""
+    """Build the parser of ``bundles``."""
     parser = CommandParser(prog=prog, description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    listed = commands.add_parser("list", help="name, version, folder and task of all bundles that are found")
+    listed = commands.add_parser("list", help="list name, version, folder and task of all installed bundles")
     path = commands.add_parser("path", help="print the folder of a bundle")
     path.add_argument("name", metavar="NAME")
-    export = commands.add_parser("export", help="copy bundles to a folder, so that they are found from anywhere")
+    export = commands.add_parser("export", help="copy bundles to a folder where they are found from any directory")
     export.add_argument("names", nargs="*", metavar="NAME", help="default: all")
     download = commands.add_parser("download", help="download a bundle from Hugging Face")
     download.add_argument("name", metavar="OWNER/NAME")
     download.add_argument("--revision", help="branch, tag or commit (default: the main branch)")
     for one in (listed, path, export):
-        one.add_argument("--bundles", metavar="DIR", help="folder that holds bundles (default: where they are found)")
+        one.add_argument(
+            "--bundles", metavar="DIR", help="folder that contains the bundles (default: the usual places)"
+        )
     for one in (export, download):
-        about = f"folder that will hold them (default: {user_bundles()})"
+        about = f"destination folder (default: {user_bundles()})"
         one.add_argument("--output_dir", type=Path, metavar="DIR", help=about.replace("%", "%%"))
     return parser
 
 
 def run_bundles(words: Sequence[str], prog: str = "cardiac-motion bundles") -> int:
-    """Do what the command line says; returns the exit code.
+    """Run the command line; return the exit code.
 
     Raises:
-        InputError: a bundle is not found, can't be copied or downloaded.
+        InputError: a bundle is not found, or cannot be copied or downloaded.
     """
     given = bundles_parser(prog=prog).parse_args(words)
     if given.command == "path":
@@ -52,31 +54,31 @@ def run_bundles(words: Sequence[str], prog: str = "cardiac-motion bundles") -> i
     if given.command == "download":
         print(download_bundle(given.name, given.output_dir or user_bundles(), given.revision))
         return 0
-    found = list_bundles(given.bundles)
-    if not found:
+    available = list_bundles(given.bundles)
+    if not available:
         raise InputError(f"no bundles in {', '.join(map(str, search_folders(given.bundles)))}")
     if given.command == "list":
-        width = max(len(bundle.name) for bundle in found)
-        for bundle in found:
+        width = max(len(bundle.name) for bundle in available)
+        for bundle in available:
             print(f"{bundle.name:<{width}}  {bundle.version:<7}  {bundle.folder}  {bundle.task}")
         return 0
-    names = given.names or [bundle.name for bundle in found]
+    names = given.names or [bundle.name for bundle in available]
     for name in names:
         print(export_bundle(find_bundle(name, given.bundles), given.output_dir or user_bundles()))
     return 0
 
 
 def export_bundle(bundle: Path, output_dir: Path) -> Path:
-    """Copy a bundle into a folder; returns the copy's folder.
+    """Copy a bundle into a folder; return the copy's folder.
 
     Raises:
-        InputError: another folder of its name is there, or it can't be written.
+        InputError: the destination exists and is not a bundle, or cannot be written.
     """
     target = output_dir / bundle.resolve().name
     if target.resolve() == bundle.resolve():
-        raise InputError(f"{target}: is the bundle itself; name another --output_dir")
+        raise InputError(f"{target}: this is the bundle itself; give another --output_dir")
     if target.exists() and not (target / "configs/metadata.json").is_file():
-        raise InputError(f"{target}: is there and is no bundle; it is left alone")
+        raise InputError(f"{target}: exists and is not a bundle; it was not overwritten")
     beside = target.with_name(f".{target.name}.export")
     try:
         shutil.rmtree(beside, ignore_errors=True)

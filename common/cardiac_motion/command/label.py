@@ -1,4 +1,4 @@
-"""``cardiac-motion label …``: MONAI Label's server, which is an app folder of the repository."""
+"""``cardiac-motion label …``: start MONAI Label's server with the app in the repository."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ APP = Path("apps/monailabel")
 
 
 def find_app() -> Path:
-    """The app's folder, in the current folder or in the repository.
+    """Return the app's folder, in the current folder or in the repository.
 
     Raises:
-        InputError: it is in neither; a wheel does not bring it.
+        InputError: it is in neither; it is not part of the wheel.
     """
-    for place in (Path.cwd(), REPOSITORY):
-        if (place / APP / "__main__.py").is_file():
-            return place / APP
+    for folder in (Path.cwd(), REPOSITORY):
+        if (folder / APP / "__main__.py").is_file():
+            return folder / APP
     raise InputError(f"{APP}: not in the current folder; the MONAI Label app is in the repository, not in the wheel")
 
 
 def run_label(words: Sequence[str]) -> int:
-    """Serve until stopped; returns the exit code.
+    """Run the server until it is stopped; return the exit code.
 
     Raises:
         InputError: the app is not found.

@@ -1,7 +1,7 @@
-"""``cardiac-motion VERB …``: which verbs there are, and what each exit code means.
+"""``cardiac-motion VERB …``: the verbs and the exit codes.
 
-0: done. 1: the input can't be used; one line says why. 2: the command line is wrong; the line names the nearest option.
-3: some cases of a list failed. 130: interrupted.
+0: success. 1: invalid input; one line gives the reason. 2: wrong usage; the line suggests the nearest option. 3: some
+cases of a list failed. 130: interrupted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cardiac_motion.core.errors import input_error_in
 
 PROGRAM = "cardiac-motion"
 DONE, BAD_INPUT, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
-EXIT_CODES = "0 done, 1 the input can't be used, 2 wrong usage, 3 some cases of a list failed, 130 interrupted"
+EXIT_CODES = "0 success, 1 invalid input, 2 wrong usage, 3 some cases of a list failed, 130 interrupted"
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Command:
     """A verb.
 
     Attributes:
-        about: what it does, for the overview.
-        place: ``module:function`` that does it, of the words after the verb; what it returns is the exit code.
-        parser: ``module:function`` that makes its parser, for completion; None has none.
-        prog: whether both take the name of the program.
+        about: summary for the overview.
+        function: ``module:function`` that runs it with the remaining arguments and returns the exit code.
+        parser: ``module:function`` that builds its parser, for completion; None if there is none.
+        prog: whether both accept the program's name.
     """
 
     about: str
-    place: str
+    function: str
     parser: str | None = None
     prog: bool = True
 
@@ -43,7 +43,7 @@ _COMMAND = "cardiac_motion.command"
 
 
 def _program(about: str, package: str) -> Command:
-    """The verb of a package that is a program of its own."""
+    """Return the verb of a package that is also a program of its own."""
     return Command(about, f"cardiac_motion.{package}.__main__:main", f"cardiac_motion.{package}.__main__:make_parser")
 
 
@@ -60,11 +60,11 @@ COMMANDS = {
         "register one image to another", f"{_COMMAND}.register:run_register", f"{_COMMAND}.register:register_parser"
     ),
     "compare": _program("compare methods on a list of cases", "compare"),
-    "simulate": _program("write simulated cines of known motion", "simulation"),
+    "simulate": _program("write simulated cines with known motion", "simulation"),
     "cohort": _program("run a bundle over a list of cases, here or on a cluster", "cohort"),
-    "workbench": _program("see and correct strain in the browser", "workbench"),
+    "workbench": _program("view and correct strain results in the browser", "workbench"),
     "label": Command("serve the bundles by MONAI Label", f"{_COMMAND}.label:run_label", prog=False),
-    "prove": _program("measure on public data, beside other methods", "prove"),
+    "prove": _program("evaluate on public data, together with other methods", "prove"),
     "bundles": Command(
         "list, find, export or download bundles",
         f"{_COMMAND}.bundles:run_bundles",
@@ -78,15 +78,15 @@ COMMANDS = {
 }
 
 
-def find_function(place: str) -> Callable[..., object]:
-    """The function of ``module:function``."""
-    module, _, name = place.partition(":")
-    found: Callable[..., object] = getattr(import_module(module), name)
-    return found
+def find_function(path: str) -> Callable[..., object]:
+    """Import the function given as ``module:function``."""
+    module, _, name = path.partition(":")
+    function: Callable[..., object] = getattr(import_module(module), name)
+    return function
 
 
 def overview() -> CommandParser:
-    """The parser of the program itself: its verbs without their options."""
+    """Build the parser of the program itself, with its verbs but not their options."""
     parser = CommandParser(
         prog=PROGRAM,
         description="Motion of hearts and brains in medical images: strain, tracking, blood flow, segmentation.",
@@ -100,7 +100,7 @@ def overview() -> CommandParser:
 
 
 def run_command(words: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit code."""
+    """Run a command line; return the exit code."""
     words = list(sys.argv[1:] if words is None else words)
     verb = words[0] if words else ""
     try:
@@ -108,7 +108,7 @@ def run_command(words: Sequence[str] | None = None) -> int:
             return _run_overview(words)
         command = COMMANDS[verb]
         given = {"prog": f"{PROGRAM} {verb}"} if command.prog else {}
-        code = find_function(command.place)(words[1:], **given)
+        code = find_function(command.function)(words[1:], **given)
         return code if isinstance(code, int) else DONE
     except SystemExit as ended:
         if ended.code is None or isinstance(ended.code, int):
@@ -129,7 +129,7 @@ def run_command(words: Sequence[str] | None = None) -> int:
 def _run_overview(words: Sequence[str]) -> int:
     parser = overview()
     if words and not words[0].startswith("-"):
-        print(f"error: {PROGRAM}: no verb {words[0]}{suggest_name(words[0], COMMANDS)}", file=sys.stderr)
+        print(f"error: {PROGRAM}: unknown verb {words[0]}{suggest_name(words[0], COMMANDS)}", file=sys.stderr)
         return BAD_USAGE
     parser.parse_args(words)
     parser.print_help()

@@ -1,4 +1,4 @@
-"""``cardiac-motion register MOVING FIXED``: one image onto another, and the transform for ITK and ANTs."""
+"""``cardiac-motion register MOVING FIXED``: register one image to another, and write the transform for ITK and ANTs."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ OF_FILES = (
     *("mlflow", "experiment", "resume", "labelled", "preset", "choice", "candidates", "refined_candidates", "margin"),
     *("n_atlases", "fusion", "window", "selector_weights", "wall_motion"),
 )
-"""Options of a bundle that say what to do with files and atlases, not how to register."""
+"""Options of a bundle that concern files and atlases, not the registration."""
 
 
 def register_parser(words: Sequence[str] = (), prog: str = "cardiac-motion register") -> CommandParser:
-    """The parser of ``register``; with ``--method`` it has that method's options."""
+    """Build the parser of ``register``; with ``--method`` it has that method's options."""
     ahead = look_ahead(words)
     parser = CommandParser(prog=prog, description="Register one image to another: two frames, or two volumes.")
-    parser.add_argument("moving", metavar="MOVING", help="NIfTI (X, Y) or (X, Y, Z), or a picture")
-    parser.add_argument("fixed", metavar="FIXED", help="likewise; the result lies on its grid")
-    parser.add_argument("--bundles", metavar="DIR", help="folder that holds bundles (default: where they are found)")
+    parser.add_argument("moving", metavar="MOVING", help="NIfTI (X, Y) or (X, Y, Z), or an image file")
+    parser.add_argument("fixed", metavar="FIXED", help="likewise; the result is on its grid")
+    parser.add_argument("--bundles", metavar="DIR", help="folder of the bundles (default: the usual places)")
     methods = "; ".join(f"{name}: {about}" for name, about in list_methods().items())
     parser.add_argument("--method", metavar="NAME", choices=list(list_methods()),
                         help=f"{methods} (default: ncc_flow for frames, ssmsr for volumes)")  # fmt: skip
     parser.add_argument("--output_dir", type=Path, default=Path("output/register"), help="default: output/register")
-    parser.add_argument("--spacing", metavar="MM", type=float, nargs=2, help="mm/pixel, (row, column), of pictures")
+    parser.add_argument("--spacing", metavar="MM", type=float, nargs=2, help="mm/pixel (row, column) of image files")
     name = ahead.method or DEFAULTS[2]
     files = method_files(name, method_named(name).dimensions()[0], ahead.bundles)
     options = [option for option in describe_options(files) if option.name not in OF_FILES]
@@ -70,10 +70,10 @@ def register_parser(words: Sequence[str] = (), prog: str = "cardiac-motion regis
 
 
 def run_register(words: Sequence[str], prog: str = "cardiac-motion register") -> int:
-    """Register, and write ``warp.nii.gz`` (ITK, ANTs), ``warped.nii.gz`` and ``summary.json``; returns the exit code.
+    """Register, and write ``warp.nii.gz`` (ITK, ANTs), ``warped.nii.gz`` and ``summary.json``; return the exit code.
 
     Raises:
-        InputError: an image can't be read, the images don't fit each other, or an option is unknown.
+        InputError: an image cannot be read, the images do not match, or an option is unknown.
     """
     plain, nested = split_nested(words)
     given = register_parser(words, prog).parse_args(plain)
@@ -92,14 +92,14 @@ def run_register(words: Sequence[str], prog: str = "cardiac-motion register") ->
 
 
 def read_image(path: str | Path, spacing: Sequence[float] | None = None) -> MetaTensor:
-    """A frame ``[1, H, W]`` in [0, 1] with ``meta["spacing"]`` (None unknown), or a volume.
+    """Read a frame ``[1, H, W]`` in [0, 1] with ``meta["spacing"]`` (None if unknown), or a volume.
 
     Args:
-        path: NIfTI, or a picture.
-        spacing: (row, column) in mm of a frame, over what the file says.
+        path: NIfTI, or an image file.
+        spacing: (row, column) in mm of a frame; overrides the file's.
 
     Raises:
-        InputError: it can't be read.
+        InputError: the file cannot be read.
     """
     nifti = str(path).lower().endswith((".nii", ".nii.gz"))
     if nifti and not _is_plane(path):
@@ -114,7 +114,7 @@ def read_image(path: str | Path, spacing: Sequence[float] | None = None) -> Meta
 
 
 def _is_plane(path: str | Path) -> bool:
-    """Whether a NIfTI holds one frame; what can't be read holds none."""
+    """Return whether a NIfTI contains one frame; False if it cannot be read."""
     try:
         return sum(n > 1 for n in nibabel.load(path).shape) == 2  # type: ignore[attr-defined]
     except Exception:
@@ -127,13 +127,13 @@ def _read_picture(path: str | Path) -> np.ndarray:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except Exception as error:
-        raise InputError(f"{path}: no readable picture ({type(error).__name__})") from error
+        raise InputError(f"{path}: cannot be read as an image ({type(error).__name__})") from error
 
 
 def write_registration(
     folder: Path, moving: MetaTensor, fixed: MetaTensor, ddf: Tensor, method: str, seconds: float
 ) -> None:
-    """Write the folder of a registration, whole or not at all; without a spacing there is no transform in mm."""
+    """Write a registration's folder, completely or not at all; without spacing, no transform in mm is written."""
     with write_whole(folder) as beside:
         beside.mkdir()
         volume = fixed.dim() == 4

@@ -1,9 +1,9 @@
-"""Many bundles on one datalist, under one MLflow run: ``python -m cardiac_motion.compare --datalist … --bundles …``.
+"""Compare bundles on one datalist, under one MLflow run: ``python -m cardiac_motion.compare --datalist … --bundles …``.
 
-Each bundle's ``evaluate.json`` runs on the engine of ``cohort``, once for every line of its ``compare.json``
-(title and the configuration files that change it; a datalist may name another file under ``compare``), so a comparison
-that was killed goes on where it was. The table (Markdown, CSV) has mean ± sd, and a paired Wilcoxon and a Mann-Whitney
-U test against the best. ``seconds`` are of one worker beside the others: ``--workers 1`` has the machine to itself.
+Each bundle's ``evaluate.json`` runs on the engine of ``cohort``, once for every variant in its ``compare.json`` (title
+and configuration files; a datalist may name another file under ``compare``). An interrupted comparison resumes. The
+table (Markdown, CSV) has mean ± sd, a paired Wilcoxon and a Mann-Whitney U test against the best method. ``seconds``
+are measured while other workers run; use ``--workers 1`` for undisturbed times.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cardiac_motion.cohort.bundle import uses_gpu
 from cardiac_motion.cohort.options import FAILED, add_options, machines
 from cardiac_motion.compare.figures import box_plot, profile_plot, truth_plot
 from cardiac_motion.compare.kinds import kind_named
-from cardiac_motion.compare.methods import Method, methods_of, run
+from cardiac_motion.compare.methods import Method, list_variants, run
 from cardiac_motion.compare.table import kind_of, markdown, rows
 from cardiac_motion.compare.tracked_comparison import send
 from cardiac_motion.compare.worst import write_worst
@@ -37,13 +37,13 @@ log = logging.getLogger(__name__)
 
 
 def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Run everything and write ``table.md``, ``table.csv`` (rows), ``cases.csv`` and ``boxes.png``; returns the rows.
+    """Run all methods and write ``table.md``, ``table.csv``, ``cases.csv`` and ``boxes.png``; return the rows.
 
-    Of simulated cines also ``lncc2_epe.png`` and ``profile.png``. With several folds each has its folder of these, and
-    ``worst.md`` and ``worst.csv`` have a line a method with what it is in its worst fold.
+    Simulated cines also get ``lncc2_epe.png`` and ``profile.png``. With several folds, each has a folder with these
+    files, and ``worst.md`` and ``worst.csv`` list each method's results in its worst fold.
 
     Raises:
-        InputError: the datalist, a fold or a bundle is not there.
+        InputError: the datalist, a fold or a bundle does not exist.
     """
     output_dir, folds = Path(arguments.output_dir), list(dict.fromkeys(arguments.folds or [arguments.fold]))
     if len(folds) == 1:
@@ -57,7 +57,7 @@ def compare(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def compare_fold(arguments: argparse.Namespace, fold: str, output_dir: Path) -> list[dict[str, Any]]:
-    """As ``compare``, of one fold."""
+    """Run all methods on one fold, as ``compare`` does."""
     entries = read_datalist(arguments.datalist, fold, arguments.dataset_dir)
     content = json.loads(Path(arguments.datalist).read_text(encoding="utf-8"))
     depends = [content[fold], fold, str(Path(arguments.dataset_dir).resolve())]
@@ -66,11 +66,11 @@ def compare_fold(arguments: argparse.Namespace, fold: str, output_dir: Path) -> 
     methods = [
         method
         for bundle in arguments.bundles
-        for method in methods_of(find_bundle(bundle, arguments.bundle_dir), output_dir, key, variants)
+        for method in list_variants(find_bundle(bundle, arguments.bundle_dir), output_dir, key, variants)
         if not arguments.methods or method.title in arguments.methods
     ]
     if not methods:
-        raise InputError(f"no method of {', '.join(arguments.bundles)} is called {', '.join(arguments.methods)}")
+        raise InputError(f"no variant of {', '.join(arguments.bundles)} has the title {', '.join(arguments.methods)}")
     names = case_names(entries[: arguments.max_cases or None], methods[0].folder)
     options: dict[str, Any] = {name: str(getattr(arguments, name)) for name in ("datalist", "dataset_dir")}
     options["fold"] = fold
@@ -89,12 +89,12 @@ def compare_fold(arguments: argparse.Namespace, fold: str, output_dir: Path) -> 
         send(methods, output_dir, {**options, "bundles": " ".join(arguments.bundles)}, names)
         print(f"MLflow: {viewing_command()}")
     except InputError as error:
-        log.warning("%s; nothing is lost: the same command sends it later", error)
+        log.warning("%s; nothing is lost: run the same command again to send it", error)
     return table
 
 
 def write_tables(methods: Sequence[Method], output_dir: Path, about: str) -> list[dict[str, Any]]:
-    """Write what is known of the methods so far; returns the rows."""
+    """Write the tables and figures of the results so far; return the rows."""
     begun = [m for m in methods if m.cases or m.failed]
     table = rows(begun)
     write_csv(output_dir / "table.csv", table)
@@ -113,27 +113,27 @@ def write_tables(methods: Sequence[Method], output_dir: Path, about: str) -> lis
 
 
 def make_parser(prog: str = "python -m cardiac_motion.compare") -> CommandParser:
-    """The command line."""
-    found = CommandParser(prog=prog, description=(__doc__ or "").splitlines()[0])
-    found.add_argument("--datalist", required=True)
-    found.add_argument("--dataset_dir", required=True)
-    found.add_argument("--fold", default="validation")
-    found.add_argument("--folds", nargs="+", help="several: a table each, and one of the worst of them")
-    found.add_argument("--max_cases", type=int, default=0, help="the first so many of a fold (default: all)")
-    found.add_argument("--max_frames", type=int, default=0, help="of each cine, the first so many (default: all)")
-    found.add_argument(
-        "--variants", metavar="FILE", help="in the configs of each bundle: its variants (default: the list's)"
+    """Build the parser."""
+    parser = CommandParser(prog=prog, description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--datalist", required=True)
+    parser.add_argument("--dataset_dir", required=True)
+    parser.add_argument("--fold", default="validation")
+    parser.add_argument("--folds", nargs="+", help="several folds: one table each, and one of the worst fold")
+    parser.add_argument("--max_cases", type=int, default=0, help="maximum number of cases of a fold (default: all)")
+    parser.add_argument("--max_frames", type=int, default=0, help="maximum number of frames of a cine (default: all)")
+    parser.add_argument(
+        "--variants", metavar="FILE", help="file of variants in each bundle's configs (default: the datalist's)"
     )
-    found.add_argument("--methods", nargs="+", default=[], metavar="TITLE", help="these variants alone (default: all)")
-    found.add_argument("--bundles", nargs="+", required=True)
-    found.add_argument("--bundle_dir", help="folder that holds bundles (default: where they are found)")
-    found.add_argument("--output_dir", default="output/compare")
-    add_options(found)
-    return found
+    parser.add_argument("--methods", nargs="+", default=[], metavar="TITLE", help="only these variants (default: all)")
+    parser.add_argument("--bundles", nargs="+", required=True)
+    parser.add_argument("--bundle_dir", help="folder of the bundles (default: the usual places)")
+    parser.add_argument("--output_dir", default="output/compare")
+    add_options(parser)
+    return parser
 
 
 def main(words: Sequence[str] | None = None, prog: str = "python -m cardiac_motion.compare") -> None:
-    """Compare; exit code 3 when some cases failed."""
+    """Run the comparison; exit code 3 if some cases failed."""
     try:
         table = compare(make_parser(prog).parse_args(words))
     except InputError as error:

@@ -1,4 +1,4 @@
-"""The pictures of a comparison: box plots, likeness against truth, error along the wall."""
+"""Figures of a comparison: box plots, similarity against error, error along the wall."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from cardiac_motion.core.whole_files import write_whole
 
 
 def box_plot(methods: Sequence[Method], path: Path) -> None:
-    """The metrics that the kind names and that cases have, a box a method; nothing where there are none."""
+    """Draw one box per method for each metric of the kind that cases have; nothing is written if there are none."""
     kind = kind_of(methods)
-    shown = [metric for metric in kind.boxes if any(len(finite(m, metric)) for m in methods)]
-    done = [m for m in methods if any(len(finite(m, metric)) for metric in shown)]
-    if not shown:
+    present = [metric for metric in kind.boxes if any(len(finite(m, metric)) for m in methods)]
+    done = [m for m in methods if any(len(finite(m, metric)) for metric in present)]
+    if not present:
         return
-    size = (14 / 3 * len(shown), 0.36 * len(done) + 1.4)
-    figure, axes = plt.subplots(1, len(shown), figsize=size, sharey=True, squeeze=False)
-    for axis, metric in zip(axes[0], shown, strict=True):
+    size = (14 / 3 * len(present), 0.36 * len(done) + 1.4)
+    figure, axes = plt.subplots(1, len(present), figsize=size, sharey=True, squeeze=False)
+    for axis, metric in zip(axes[0], present, strict=True):
         heading, factor, _ = kind.columns[metric]
         values = [factor * finite(m, metric) for m in done]
         axis.boxplot(values, orientation="horizontal", widths=0.6, showmeans=True)
@@ -35,9 +35,9 @@ def box_plot(methods: Sequence[Method], path: Path) -> None:
 
 
 def truth_plot(methods: Sequence[Method], path: Path) -> None:
-    """Is the better similarity the truer motion? LNCC² against endpoint error in the myocardium, a point a method."""
-    found = {m.title: [finite(m, metric) for metric in ("lncc2_myocardium", "epe_mm")] for m in methods}
-    points = {title: (x.mean(), y.mean()) for title, (x, y) in found.items() if len(x) and len(y)}
+    """Plot LNCC² against endpoint error in the myocardium, one point per method."""
+    values = {m.title: [finite(m, metric) for metric in ("lncc2_myocardium", "epe_mm")] for m in methods}
+    points = {title: (x.mean(), y.mean()) for title, (x, y) in values.items() if len(x) and len(y)}
     if not points:
         return
     figure, axis = plt.subplots(figsize=(7, 5))
@@ -45,18 +45,18 @@ def truth_plot(methods: Sequence[Method], path: Path) -> None:
         axis.plot(x, y, "o", color="tab:blue")
         axis.annotate(title, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=8)
     axis.set_xlabel("LNCC² in the myocardium")
-    axis.set_ylabel("endpoint error a frame, mm")
+    axis.set_ylabel("endpoint error per frame, mm")
     axis.grid(alpha=0.3)
     _save(figure, path)
 
 
 def profile_plot(methods: Sequence[Method], path: Path) -> None:
-    """Error along the normalised endocardial contour from base over apex to base (Evain et al. 2022, Fig. 6)."""
-    found = {m.title: [p for p in map(m.profile, m.cases) if p] for m in methods}
-    if not any(found.values()):
+    """Plot the error along the normalised endocardial contour from base to base (Evain et al. 2022, Fig. 6)."""
+    by_method = {m.title: [p for p in map(m.profile, m.cases) if p] for m in methods}
+    if not any(by_method.values()):
         return
     figure, axis = plt.subplots(figsize=(7, 4.5))
-    for title, profiles in found.items():
+    for title, profiles in by_method.items():
         if profiles:
             mean = np.mean(profiles, axis=0)
             axis.plot(np.linspace(0, 1, len(mean)), mean, label=title)

@@ -1,4 +1,4 @@
-"""The methods of a comparison, a line of a bundle's ``compare.json`` each, and their results case by case."""
+"""The methods of a comparison, one per variant in a bundle's ``compare.json``, and their results case by case."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Method:
     """One row of the table.
 
     Attributes:
-        title: of the row.
-        configs: files that are merged, in this order.
-        folder: of its results.
+        title: title of the row.
+        configs: configuration files that are merged, in this order.
+        folder: folder of its results.
         cases: metrics of each finished case.
-        failed: reason of each case that was not.
+        failed: reason of each failed case.
     """
 
     title: str
@@ -36,7 +36,7 @@ class Method:
     failed: dict[str, str] = field(default_factory=dict)
 
     def read(self, names: Sequence[str]) -> None:
-        """Read what is finished of the cases ``names``."""
+        """Read the results of the finished cases among ``names``."""
         self.cases = {}
         for name in names:
             path = self.folder / name / "summary.json"
@@ -45,22 +45,22 @@ class Method:
                 self.cases[name] = {k: float("nan") if v is None else v for k, v in metrics.items()}
 
     def profile(self, name: str) -> list[float] | None:
-        """Error along the contour of a finished case, mm, where it has one."""
+        """Return the error along the contour of a finished case in mm, or None."""
         summary: dict[str, Any] = json.loads((self.folder / name / "summary.json").read_text(encoding="utf-8"))
         return summary.get("profile_mm")
 
 
-def methods_of(bundle: Path, output_dir: Path, key: str, variants_file: str = "compare.json") -> list[Method]:
-    """The methods that a bundle compares, as ``variants_file`` in its configs lists them: ``{title: [file, …]}``.
+def list_variants(bundle: Path, output_dir: Path, key: str, variants_file: str = "compare.json") -> list[Method]:
+    """Return the variants of a bundle that ``variants_file`` in its configs lists: ``{title: [file, …]}``.
 
     Args:
         bundle: folder of the bundle.
-        output_dir: of the comparison.
-        key: what the results depend on besides the configuration (data, fold).
-        variants_file: without one, the bundle as it is is the one method.
+        output_dir: output folder of the comparison.
+        key: text of everything that the results depend on besides the configuration (data, fold).
+        variants_file: file of variants; if the bundle has none, its default is the only method.
 
     Raises:
-        InputError: no such bundle, or a file that is missing.
+        InputError: the bundle or a file is missing.
     """
     configs = bundle / "configs"
     base = [configs / "inference.json", configs / "evaluate.json"]
@@ -83,31 +83,31 @@ def run(
     client: Client | None = None,
     limits: Limits | None = None,
 ) -> None:
-    """Evaluate what is not finished of the cases, and read all results; what fails is told in ``method.failed``.
+    """Evaluate the unfinished cases, and read all results; failures are stored in ``method.failed``.
 
     Args:
-        method: to run.
-        names: of the cases.
-        options: for the bundle: ``datalist``, ``dataset_dir``, ``fold``, and ``frames`` where only some count.
-        client, limits: of ``cardiac_motion.cohort.engine.run_cases``.
+        method: method to run.
+        names: names of the cases.
+        options: options of the bundle: ``datalist``, ``dataset_dir``, ``fold``, and optionally ``max_frames``.
+        client, limits: as in ``cardiac_motion.cohort.engine.run_cases``.
 
     Raises:
         ClusterLost: the scheduler is gone.
     """
     method.read(names)
-    left = [name for name in names if name not in method.cases]
-    if not left:
+    pending = [name for name in names if name not in method.cases]
+    if not pending:
         print(f"{method.title}: all {len(names)} cases are finished")
         return
-    print(f"{method.title}: {len(left)} of {len(names)} cases to do", flush=True)
+    print(f"{method.title}: {len(pending)} of {len(names)} cases to process", flush=True)
     work = bundle_work(method.configs, {**options, "output_dir": str(method.folder.resolve())})
     with hold_folder(method.folder):
         try:
-            method.failed = reasons(run_cases(work, left, client, limits, method.title))
+            method.failed = reasons(run_cases(work, pending, client, limits, method.title))
         except ClusterLost:
             raise
-        except InputError as error:  # of the method, not of a case
-            method.failed = dict.fromkeys(left, str(error))
+        except InputError as error:  # concerns the method, not a case
+            method.failed = dict.fromkeys(pending, str(error))
     method.read(names)
     for reason in dict.fromkeys(method.failed.values()):
         print(f"  {sum(r == reason for r in method.failed.values())} of {len(names)} cases failed: {reason}")

@@ -15,9 +15,7 @@ from cardiac_motion.core.tables import statistics
 
 
 def kind_of(methods: Sequence[Method]) -> Kind:
-    """The kind of what the methods were run on, by the metrics of their cases; ``UNKNOWN`` where none of them is told
-    by truth.
-    """
+    """Return the kind of the cases by their metrics; ``UNKNOWN`` if none has ground truth."""
     known = {
         metric
         for method in methods
@@ -29,13 +27,13 @@ def kind_of(methods: Sequence[Method]) -> Kind:
 
 
 def compare_with_best(methods: Sequence[Method]) -> tuple[str | None, dict[str, tuple[float, float]]]:
-    """The best method by the mean of its kind's metric, and the tests of each other against it.
+    """Find the best method by the mean of its kind's metric, and test the others against it.
 
-    Only a method that finished most cases can be the best, and none where there is no truth.
+    Only methods that finished the largest number of cases can be the best; without ground truth there is none.
 
     Returns:
-        The best's title (None where there is none) and two-sided p by title: of the paired Wilcoxon test on the
-        cases that both finished, and of the Mann-Whitney U test of all of both; NaN with fewer than two.
+        The best method's title (or None), and two-sided p values by title: of the paired Wilcoxon test on cases that
+        both finished, and of the Mann-Whitney U test on all cases of both; NaN with fewer than two.
     """
     kind = kind_of(methods)
     if kind.metric is None:
@@ -46,7 +44,7 @@ def compare_with_best(methods: Sequence[Method]) -> tuple[str | None, dict[str, 
     means = {title: sign * float(values.mean()) for title, values in samples_of.items() if len(values) == most}
     best = min(means, key=lambda title: means[title])
     of_best = next(m for m in methods if m.title == best)
-    found = {}
+    p_values = {}
     for method in methods:
         if method.title == best or not method.cases:
             continue
@@ -59,33 +57,33 @@ def compare_with_best(methods: Sequence[Method]) -> tuple[str | None, dict[str, 
             paired = float(wilcoxon(difference).pvalue) if difference.any() else 1.0
         if min(map(len, samples)) > 1:
             unpaired = float(mannwhitneyu(*samples).pvalue)
-        found[method.title] = (paired, unpaired)
-    return best, found
+        p_values[method.title] = (paired, unpaired)
+    return best, p_values
 
 
 def values_of(method: Method, metric: str, names: Iterable[str] | None = None) -> NDArray[np.float64]:
-    """A metric of the cases (of those of ``names``), NaN where a case has none."""
+    """Return a metric of the cases (of those in ``names``), NaN where a case lacks it."""
     names = method.cases if names is None else names
     return np.array([method.cases[name].get(metric, float("nan")) for name in names], dtype=float)
 
 
 def finite(method: Method, metric: str) -> NDArray[np.float64]:
-    """A metric of the cases that have it."""
+    """Return the finite values of a metric."""
     values = values_of(method, metric)
     return np.asarray(values[np.isfinite(values)])
 
 
 def rows(methods: Sequence[Method]) -> list[dict[str, Any]]:
-    """The table's rows as numbers: ``<metric>`` and ``<metric>_sd`` in the files' units, ``n``, ``failed``, ``p``."""
+    """Return the table's rows: ``<metric>`` and ``<metric>_sd`` in the files' units, ``n``, ``failed``, p values."""
     best, p = compare_with_best(methods)
     table = []
     for method in methods:
-        found = statistics([{"case": name, **metrics} for name, metrics in method.cases.items()])
+        columns = statistics([{"case": name, **metrics} for name, metrics in method.cases.items()])
         row: dict[str, Any] = {"method": method.title, "n": len(method.cases), "failed": len(method.failed)}
         for metric in kind_of(methods).columns:
-            if metric in found:
-                sd = found[metric]["sd"] if found[metric]["n"] > 1 else float("nan")
-                row |= {metric: found[metric]["mean"], f"{metric}_sd": sd}
+            if metric in columns:
+                sd = columns[metric]["sd"] if columns[metric]["n"] > 1 else float("nan")
+                row |= {metric: columns[metric]["mean"], f"{metric}_sd": sd}
         for index in CORRELATED:
             truth, error = (values_of(method, f"{index}_{part}") for part in ("true", "error"))
             if np.isfinite(truth + error).sum() > 2:
@@ -102,15 +100,15 @@ def rows(methods: Sequence[Method]) -> list[dict[str, Any]]:
 
 
 def markdown(table: Sequence[dict[str, Any]], about: str, kind: Kind = UNKNOWN) -> str:
-    """The table as Markdown, ``mean ± sd`` (of one case its value)."""
-    shown = [metric for metric in kind.columns if any(metric in row for row in table)]
+    """Format the table as Markdown, ``mean ± sd`` (for one case its value)."""
+    present = [metric for metric in kind.columns if any(metric in row for row in table)]
     indices = [index for index in CORRELATED if any(f"{index}_correlation" in row for row in table)]
-    headings = [kind.columns[m][0] for m in shown] + [f"{index.upper()} r" for index in indices]
+    headings = [kind.columns[m][0] for m in present] + [f"{index.upper()} r" for index in indices]
     headings += ["n", "p against the best", "p Mann-Whitney"]
     lines = [about, "", "| method | " + " | ".join(headings) + " |", "|---|" + "---:|" * len(headings)]
     for row in table:
         cells = []
-        for metric in shown:
+        for metric in present:
             _, factor, digits = kind.columns[metric]
             mean, sd = (factor * row.get(name, float("nan")) for name in (metric, f"{metric}_sd"))
             spread = f" ± {sd:.{digits}f}" if np.isfinite(sd) else ""

@@ -1,4 +1,4 @@
-"""Methods by the fold of a comparison in which they are worst: a claim holds where it holds in every scenario."""
+"""Worst-fold results: a claim about a method must hold in every scenario."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from cardiac_motion.core.tables import write_csv
 from cardiac_motion.core.whole_files import write_whole
 
 Table = Sequence[dict[str, Any]]
-LARGER = ("lncc2", "lncc2_myocardium")  # the larger the better, as what starts with dice
+LARGER = ("lncc2", "lncc2_myocardium")  # larger values are better, as for metrics that start with dice
 
 
 def find_worst(values: Mapping[str, float], metric: str) -> tuple[str, float] | None:
-    """The fold in which a metric is worst, and its value there; None where no fold has it.
+    """Return the fold in which a metric is worst, and its value there; None if no fold has it.
 
     Args:
-        values: the metric's mean by fold.
-        metric: its name; scores are worst where they are least, errors with a sign where they are furthest from 0.
+        values: mean of the metric by fold.
+        metric: name of the metric; the worst score is the lowest, the worst signed error that furthest from 0.
     """
     finite = {fold: value for fold, value in values.items() if np.isfinite(value)}
     if not finite:
@@ -32,43 +32,43 @@ def find_worst(values: Mapping[str, float], metric: str) -> tuple[str, float] | 
 
 
 def list_worst(tables: Mapping[str, Table], kinds: Mapping[str, Kind]) -> list[dict[str, Any]]:
-    """A row a method: ``<metric>`` in its worst fold and ``<metric>_fold``; the best first, by the kind's metric.
+    """Return one row per method with ``<metric>`` in its worst fold and ``<metric>_fold``, the best method first.
+
+    Methods without a finished case in some fold list these folds in ``missing`` and come last.
 
     Args:
-        tables: rows by fold, as ``cardiac_motion.compare.table.rows`` gives them.
-        kinds: of the folds.
-
-    A method that has no finished case in some fold has these folds in ``missing`` and comes last.
+        tables: rows by fold, from ``cardiac_motion.compare.table.rows``.
+        kinds: kinds of the folds.
     """
     titles = list(dict.fromkeys(row["method"] for table in tables.values() for row in table))
     metrics = list(dict.fromkeys(metric for kind in kinds.values() for metric in kind.columns))
     kind = next(iter(kinds.values()))
-    found = []
+    lines = []
     for title in titles:
         rows = {fold: row for fold, table in tables.items() for row in table if row["method"] == title and row["n"]}
         line: dict[str, Any] = {"method": title, "n": min((row["n"] for row in rows.values()), default=0)}
         for metric in metrics:
-            of = find_worst({fold: row.get(metric, float("nan")) for fold, row in rows.items()}, metric)
-            if of:
-                line |= {metric: of[1], f"{metric}_fold": of[0]}
+            worst = find_worst({fold: row.get(metric, float("nan")) for fold, row in rows.items()}, metric)
+            if worst:
+                line |= {metric: worst[1], f"{metric}_fold": worst[0]}
         line["missing"] = " ".join(fold for fold in tables if fold not in rows)
-        found.append(line)
+        lines.append(line)
     sign, metric = (-1 if kind.larger else 1), kind.metric or ""
     if metric:
-        found.sort(key=lambda line: (bool(line["missing"]), sign * line.get(metric, sign * float("inf"))))
-    return found
+        lines.sort(key=lambda line: (bool(line["missing"]), sign * line.get(metric, sign * float("inf"))))
+    return lines
 
 
 def format_worst(table: Table, kinds: Mapping[str, Kind], about: str) -> str:
-    """The rows of ``list_worst`` as Markdown, ``value (fold)``."""
+    """Format the rows of ``list_worst`` as Markdown, ``value (fold)``."""
     columns = {metric: column for kind in kinds.values() for metric, column in kind.columns.items()}
-    shown = [metric for metric in columns if any(metric in row for row in table)]
-    headings = [columns[metric][0] for metric in shown]
-    lines = [f"{about} Each figure is that of the worst fold, which is named.", ""]
+    present = [metric for metric in columns if any(metric in row for row in table)]
+    headings = [columns[metric][0] for metric in present]
+    lines = [f"{about} Each value is from the method's worst fold, given in brackets.", ""]
     lines += ["| method | " + " | ".join([*headings, "n"]) + " |", "|---|" + "---:|" * (len(headings) + 1)]
     for row in table:
         cells = []
-        for metric in shown:
+        for metric in present:
             _, factor, digits = columns[metric]
             known = metric in row
             cells.append(f"{factor * row[metric]:.{digits}f} ({row[f'{metric}_fold']})" if known else "")
@@ -78,7 +78,7 @@ def format_worst(table: Table, kinds: Mapping[str, Kind], about: str) -> str:
 
 
 def write_worst(tables: Mapping[str, Table], kinds: Mapping[str, Kind], output_dir: Path, about: str) -> str:
-    """Write ``worst.md`` and ``worst.csv``; returns the Markdown."""
+    """Write ``worst.md`` and ``worst.csv``; return the Markdown."""
     table = list_worst(tables, kinds)
     text = format_worst(table, kinds, about)
     write_csv(output_dir / "worst.csv", table)

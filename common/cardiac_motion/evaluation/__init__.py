@@ -1,4 +1,4 @@
-"""A case from data to files: evaluator, writers, truth, agreement, figures."""
+"""Evaluation of cases: evaluators, result files, ground truth, agreement, figures."""
 
 import lazy_loader as lazy
 

@@ -1,8 +1,8 @@
-"""How well a measurement agrees with its reference: bias, limits of agreement, errors, and the Bland-Altman plot.
+"""Agreement of a measurement with its reference: bias, limits of agreement, errors, and the Bland-Altman plot.
 
 Bland and Altman 1986 (10.1016/S0140-6736(86)90837-8); Østvik et al. 2018 (10.1007/978-3-030-00889-5_35), Fig. 2: the
-difference (measured less reference) over the mean of both, with the bias and the bias ± 1.96 standard deviations. By
-hand: statsmodels' ``mean_diff_plot`` draws but does not give the numbers, which are what is reported.
+difference (measured − reference) over the mean of both, with the bias and the bias ± 1.96 standard deviations.
+Implemented here because statsmodels' ``mean_diff_plot`` only draws and does not return the numbers.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from cardiac_motion.evaluation.case_evaluator import CaseEvaluator, CaseEvents
 
 
 def agreement(measured: ArrayLike, reference: ArrayLike) -> dict[str, float]:
-    """Bias, sd, limits of agreement, mean absolute error and correlation, in the unit of the numbers.
+    """Compute bias, sd, limits of agreement, mean absolute error and correlation, in the unit of the values.
 
     Args:
-        measured, reference: ``[n]``, pairs with a number that isn't finite are left out.
+        measured, reference: ``[n]``; pairs with a non-finite value are excluded.
 
     Returns:
         ``n``, ``bias``, ``sd`` (of a sample), ``lower`` and ``upper`` limit, ``mae``, ``correlation``.
@@ -41,23 +41,23 @@ def agreement(measured: ArrayLike, reference: ArrayLike) -> dict[str, float]:
     known = np.isfinite(a) & np.isfinite(b)
     a, b = a[known], b[known]
     if len(a) < 2:
-        raise InputError(f"agreement needs at least two pairs of numbers, there are {len(a)}")
-    off = a - b
-    sd = float(off.std(ddof=1))
+        raise InputError(f"agreement needs at least two pairs of finite values, got {len(a)}")
+    difference = a - b
+    sd = float(difference.std(ddof=1))
     varies = a.std() > 0 and b.std() > 0
     return {
         "n": len(a),
-        "bias": float(off.mean()),
+        "bias": float(difference.mean()),
         "sd": sd,
-        "lower": float(off.mean()) - 1.96 * sd,
-        "upper": float(off.mean()) + 1.96 * sd,
-        "mae": float(np.abs(off).mean()),
+        "lower": float(difference.mean()) - 1.96 * sd,
+        "upper": float(difference.mean()) + 1.96 * sd,
+        "mae": float(np.abs(difference).mean()),
         "correlation": float(np.corrcoef(a, b)[0, 1]) if varies else math.nan,
     }
 
 
 def bland_altman(measured: ArrayLike, reference: ArrayLike, path: str | Path, label: str = "GLS, %") -> None:
-    """Draw the differences over the means into a PNG."""
+    """Draw the differences over the means as a PNG."""
     a, b = (np.asarray(values, dtype=np.float64) for values in (measured, reference))
     numbers = agreement(a, b)
     figure, axis = plt.subplots(figsize=(5.2, 4))
@@ -78,15 +78,15 @@ def bland_altman(measured: ArrayLike, reference: ArrayLike, path: str | Path, la
 
 
 def table(rows: Sequence[dict[str, Any]], measures: Sequence[str] = ("gls",)) -> str:
-    """A table in Markdown of the agreement of each measure: columns ``<name>_true`` and ``<name>_error`` of the rows.
+    """Format the agreement of each measure as a Markdown table, from columns ``<name>_true`` and ``<name>_error``.
 
     Raises:
-        InputError: a column is missing, or too few rows have it.
+        InputError: a column is missing, or has fewer than two values.
     """
     lines = ["| | n | bias | sd | limits of agreement | MAE | r |", "|---|---|---|---|---|---|---|"]
     for name in measures:
-        found, truth = extract_pairs(rows, name)
-        n = agreement(found, truth)
+        measured, truth = extract_pairs(rows, name)
+        n = agreement(measured, truth)
         lines.append(
             f"| {name} | {n['n']} | {n['bias']:+.2f} | {n['sd']:.2f} | {n['lower']:+.2f} to {n['upper']:+.2f} "
             f"| {n['mae']:.2f} | {n['correlation']:.2f} |"
@@ -100,12 +100,12 @@ def table(rows: Sequence[dict[str, Any]], measures: Sequence[str] = ("gls",)) ->
 
 
 def extract_pairs(rows: Sequence[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
-    """What was found, and the truth, of the rows of a ``metrics.csv``."""
+    """Return measured and true values from the rows of a ``metrics.csv``."""
     try:
         truth = [_number(row[f"{name}_true"]) for row in rows]
         return [t + _number(row[f"{name}_error"]) for t, row in zip(truth, rows, strict=True)], truth
     except KeyError as error:
-        raise InputError(f"no column {error}: were the cases simulated ones?") from None
+        raise InputError(f"no column {error}; agreement needs an evaluation of simulated cases") from None
 
 
 def _number(value: Any) -> float:
@@ -113,17 +113,18 @@ def _number(value: Any) -> float:
 
 
 class AgreementReport:
-    """Handler of an evaluation: ``bland_altman.png`` and the printed table, when all cases are done.
+    """Handler that writes ``bland_altman.png`` and prints the table when all cases are done.
 
     Args:
-        output_dir: of the picture.
-        measure: columns ``<measure>_true`` and ``<measure>_error`` of the cases' metrics.
+        output_dir: folder of the figure.
+        measure: name in the columns ``<measure>_true`` and ``<measure>_error`` of the cases' metrics.
     """
 
     def __init__(self, output_dir: str, measure: str = "gls") -> None:
         self.output_dir, self.measure = Path(output_dir), measure
 
     def attach(self, engine: CaseEvaluator) -> None:
+        """Collect the metrics of each case; write when all are done."""
         engine.add_event_handler(Events.STARTED, self._begin)
         engine.add_event_handler(CaseEvents.CASE_DONE, self._case)
         engine.add_event_handler(Events.COMPLETED, self._write)
@@ -143,10 +144,10 @@ class AgreementReport:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """``python -m cardiac_motion.evaluation.agreement METRICS.csv [--plot FILE]``: the table, and the plot where asked.
+    """``python -m cardiac_motion.evaluation.agreement METRICS.csv [--plot FILE]``: print the table, optionally plot.
 
     Raises:
-        InputError: the file can't be read or has no truth in it.
+        InputError: the file cannot be read, or contains no true values.
     """
     parser = CommandParser(prog="python -m cardiac_motion.evaluation.agreement", description=__doc__)
     parser.add_argument("metrics", type=Path, help="metrics.csv of an evaluation on simulated cases")

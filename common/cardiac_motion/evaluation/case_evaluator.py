@@ -1,8 +1,8 @@
-"""The evaluator that every bundle runs: one case after the other, and a bad one never stops the list.
+"""The evaluator of all bundles: processes cases one by one; a failed case does not stop the others.
 
-A case goes one way, from the file to the report, and each kind of evaluator says which in its ``process``: plain
-functions, called in their order, each from one typed value to the next. Handlers watch: they are given the case when it
-is read and the report when it is written.
+Each kind of evaluator defines the processing of a case, from its file to its report, in ``process``: plain functions,
+called in sequence, with typed values. Handlers observe: they receive the case when it has been read, and the report
+when it has been written.
 """
 
 from __future__ import annotations
@@ -36,8 +36,10 @@ log = logging.getLogger(__name__)
 
 
 class CaseEvents(EventEnum):
-    """``CASE_READ`` fires with the case in ``engine.state.batch``, ``CASE_DONE`` with the report in
-    ``engine.state.output``, when its files are there; what a handler raises counts against the case.
+    """Events of a case.
+
+    ``CASE_READ`` fires with the case in ``engine.state.batch``; ``CASE_DONE`` fires with the report in
+    ``engine.state.output`` when its files exist. If a handler raises an error, the case has failed.
     """
 
     CASE_READ = "case_read"
@@ -46,13 +48,13 @@ class CaseEvents(EventEnum):
 
 @dataclass(frozen=True, eq=False)
 class Report(Keyed):
-    """The end of a case's way: what was read, found and measured, and where its files are.
+    """Report of a case: input, result, scores, and the location of its files.
 
     Attributes:
-        case: as read.
-        result: of the registration.
-        scores: numbers.
-        folder: of its files.
+        case: case as read.
+        result: result of the registration.
+        scores: metrics.
+        folder: folder of its files.
     """
 
     KEYS: ClassVar[Mapping[str, str]] = {
@@ -66,12 +68,12 @@ class Report(Keyed):
     folder: Path
 
     def lines(self) -> str:
-        """For the terminal."""
+        """Return a summary for the terminal."""
         return f"{self.case.name}: {len(self.result.ddf)} pairs"
 
 
 def _remove_empty(folder: Path) -> None:
-    """Remove a folder in which nothing was left."""
+    """Remove a folder if it is empty."""
     with suppress(OSError):
         folder.rmdir()
 
@@ -87,26 +89,26 @@ class CaseDataset(Protocol):
 
 
 class CaseEvaluator(Evaluator):
-    """Takes each case of a data set along its ``process``.
+    """Process each case of a data set.
 
     ``engine.state.output`` then holds the report, ``engine.state.metrics`` the means of its metrics over the cases so
-    far, ``engine.state.failed`` maps the cases that could not be done to the reason, ``engine.state.taken`` those
-    that an interrupted run of the same list had finished to their folders.
+    far, ``engine.state.failed`` the failed cases and their reasons, and ``engine.state.taken`` the cases, and their
+    folders, that an interrupted run of the same list had finished.
 
     Args:
-        device: where the network runs.
-        val_data_loader: of a data set of cases whose ``entries`` are those of a list. Its sampler gives the numbers of
-            the cases in their order; each is read when its turn comes: one that can't be does not end the list.
-        network: under the contract ``image [B, 2, *S]`` to ``ddf [B, d, *S]``.
+        device: device of the network.
+        val_data_loader: data loader of a data set of cases whose ``entries`` are those of a list. Its sampler gives
+            the order of the cases; each is read when it is due, so that one that cannot be read does not end the run.
+        network: maps ``image [B, 2, *S]`` to ``ddf [B, d, *S]``.
         inferer: a ``RegistrationInferer``, or one of MONAI's.
-        output_dir: where the results go; before anything is computed each case gets a folder there that is no input
-            and no other case's (``cardiac_motion.core.folders``).
-        postprocessing: of what an inferer gives, ``pred`` of ``{"image", "pred"}``, before it is measured and written;
-            None leaves it.
-        val_handlers: tables, records and whatever of MONAI's and ignite's else, attached in this order.
+        output_dir: output folder. Before any computation, each case is assigned a subfolder that is neither an input
+            nor another case's (``cardiac_motion.core.folders``).
+        postprocessing: applied to an inferer's output, ``pred`` of ``{"image", "pred"}``, before it is evaluated and
+            written; None leaves it unchanged.
+        val_handlers: handlers (tables, records, or any of MONAI's and ignite's), attached in this order.
     """
 
-    method = ""  # that writes its results
+    method = ""  # name of the method, stored with its results
     _progress: ListProgress | None = None
 
     def __init__(
@@ -134,18 +136,18 @@ class CaseEvaluator(Evaluator):
         self.network = network.to(self.state.device)
 
     def process(self, case: Any) -> Report:
-        """The way of a case from what was read to its report, its files written whole on the way.
+        """Process a case, write its files, and return its report.
 
         Raises:
-            InputError: the case can't be done.
+            InputError: the case cannot be processed.
         """
         raise NotImplementedError
 
     def register(self, case: Case) -> RegistrationResult:
-        """Register the pairs of a case; MONAI's ``FORWARD_COMPLETED`` fires then.
+        """Register the pairs of a case; MONAI's ``FORWARD_COMPLETED`` fires afterwards.
 
         Returns:
-            What the inferer gives: a ``RegistrationResult``.
+            The output of the inferer: a ``RegistrationResult``.
         """
         result = register(case.image, self.network, self.inferer, case.mask)
         self.state.output = {"image": case.image, "pred": result.ddf}
@@ -158,31 +160,32 @@ class CaseEvaluator(Evaluator):
         return replace(result, ddf=self.postprocess(case.image, result.ddf))
 
     def postprocess(self, image: Tensor, pred: Tensor) -> Tensor:
-        """What ``postprocessing`` makes of a prediction."""
-        found = pred if self.postprocessing is None else self.postprocessing({"image": image, "pred": pred})["pred"]
-        return torch.as_tensor(found)
+        """Apply ``postprocessing`` to a prediction."""
+        if self.postprocessing is None:
+            return torch.as_tensor(pred)
+        return torch.as_tensor(self.postprocessing({"image": image, "pred": pred})["pred"])
 
     def folder_of(self, case: Case) -> Path:
-        """Where the files of a case go."""
+        """Return the folder for the files of a case."""
         return self.output_dir / case.name
 
     def checkpoints(self) -> Path | None:
-        """The folder in which the inferer keeps what an unfinished case goes on with, if it does."""
+        """Return the inferer's folder for checkpoints of unfinished cases; None if it has none."""
         return self.inferer.checkpoints() if isinstance(self.inferer, RegistrationInferer) else None
 
     def keep_checkpoints(self, folder: Path) -> None:
-        """Keep them in another folder, where any are kept."""
+        """Store checkpoints in another folder, if the inferer stores any."""
         if isinstance(self.inferer, RegistrationInferer):
             self.inferer.keep_checkpoints(folder)
 
     def place(self, names: Sequence[str] | None = None) -> None:
-        """Give the cases the names of their folders.
+        """Assign result folders to the cases.
 
         Args:
-            names: where they are known.
+            names: names of the folders, if known.
 
         Raises:
-            InputError: ``cardiac_motion.core.folders.case_names`` refuses one.
+            InputError: ``cardiac_motion.core.folders.case_names`` rejects a name.
         """
         if self.placed and names is None:
             return
@@ -192,10 +195,10 @@ class CaseEvaluator(Evaluator):
         self.placed = True
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
-        """Go through the cases.
+        """Process all cases.
 
         Raises:
-            InputError: results can't go where they are to; or a case failed, raised after the others are done.
+            InputError: the results cannot be written, or a case failed (raised after the others are done).
         """
         self._begin()
         check_writable(self.output_dir)
@@ -206,7 +209,7 @@ class CaseEvaluator(Evaluator):
                 clear_unfinished(self.output_dir)
             if len(self.data_loader) > 1:  # type: ignore[arg-type]
                 self._progress = ListProgress(self.output_dir, self.dataset.entries)
-                self.state.taken = self._progress.take_up()
+                self.state.taken = self._progress.find_finished()
                 if self.state.taken:
                     left = len(self.data_loader) - len(self.state.taken)  # type: ignore[arg-type]
                     print(
@@ -225,10 +228,10 @@ class CaseEvaluator(Evaluator):
             raise InputError(f"{len(failed)} of {len(self.data_loader)} cases failed: {reasons}")  # type: ignore[arg-type]
 
     def run_case(self, index: int) -> None:
-        """Do one case alone, with what writes it; what a handler collects of a whole list begins anew.
+        """Process a single case with its handlers, which start a new list.
 
         Raises:
-            InputError: the case can't be done.
+            InputError: the case cannot be processed.
         """
         self._begin()
         self.fire_event(Events.STARTED)
@@ -237,10 +240,10 @@ class CaseEvaluator(Evaluator):
             raise InputError(next(iter(self.state.failed.values())))
 
     def read_case(self, index: int) -> Any:
-        """A case of the data set.
+        """Read a case of the data set.
 
         Raises:
-            InputError: it can't be used.
+            InputError: it cannot be used.
         """
         return self.dataset[index]
 
@@ -278,7 +281,7 @@ class CaseEvaluator(Evaluator):
                 raise
             reason = str(known) if known is not None else " ".join(f"{type(error).__name__}: {error}".split())[:500]
             self.state.failed[name] = f"{name}: {reason}" if several and str(entry["image"]) not in reason else reason
-            if several:  # whatever goes wrong is this case's own: the others go on
+            if several:  # the other cases are still processed
                 log.error("%s: %s", name, reason)
             if known is None:
                 log.info("%s", name, exc_info=error)

@@ -1,4 +1,4 @@
-"""The way of a cine through a bundle that registers it: read, registered, measured, written."""
+"""Evaluator of bundles that register cines: read, register, evaluate, write."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from cardiac_motion.registration.wall_motion import check_wall_motion, regularis
 
 @dataclass(frozen=True, eq=False)
 class CineReport(Report):
-    """What is known of a registered cine.
+    """Report of a registered cine.
 
     Attributes:
-        contour: tracked through it, where one is given.
+        contour: contour tracked through the cine, if one is given.
     """
 
     KEYS: ClassVar[Mapping[str, str]] = {**Report.KEYS, "cine": "case.cine"}
@@ -32,21 +32,21 @@ class CineReport(Report):
     contour: TrackedContour | None
 
     def lines(self) -> str:
-        """Pairs, what is to know of the file, and the table of stages."""
+        """Return the number of pairs, notes on the file, and the table of stages."""
         notes = [f"  note: {note}" for note in self.case.meta.notes]
         return "\n".join([super().lines(), *notes, table_text(self.scores.table)])
 
 
 class CineEvaluator(CaseEvaluator):
-    """Registers all frame pairs of each cine, measures the fields, and writes them.
+    """Register all frame pairs of each cine, evaluate the fields, and write them.
 
     Args:
         device, val_data_loader, network, output_dir, inferer, postprocessing, val_handlers: as in ``CaseEvaluator``.
-        method: name that ``summary.json`` carries.
-        contour, ed, es: as ``track_contour`` takes them.
-        wall_motion: where a contour gives the wall, how it moves (``registration.wall_motion``).
-        radius: of the LNCC² window that measures.
-        save_fields, save_figures, save_warped: which files are wanted beside ``summary.json``.
+        method: name of the method, stored in ``summary.json``.
+        contour, ed, es: as in ``track_contour``.
+        wall_motion: model of wall motion, if a contour defines the wall (``registration.wall_motion``).
+        radius: radius of the LNCC² window for the metrics.
+        save_fields, save_figures, save_warped: files to write in addition to ``summary.json``.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class CineEvaluator(CaseEvaluator):
         self.files = {"save_fields": save_fields, "save_figures": save_figures, "save_warped": save_warped}
 
     def process(self, case: CineCase) -> CineReport:
-        """From frames to fields, scores, and files."""
+        """Register a case, evaluate its fields, and write its files."""
         result = self.fields_of(case)
         borders = None if self.wall_motion == "none" else read_borders(case, self.contour, self.ed)
         if borders is not None:

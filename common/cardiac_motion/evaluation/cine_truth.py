@@ -1,4 +1,4 @@
-"""What a list says of a cine's true motion: fields and contours of a simulation, or labels at two frames."""
+"""Ground truth of a cine in a list: fields and contours of a simulation, or labels at two frames."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from cardiac_motion.core.entry import Entry
 
 @dataclass(frozen=True)
 class CineTruth(Entry):
-    """A cine of a list whose motion is known (``entry.read_as(CineTruth)``).
+    """Entry of a cine with known motion (``entry.read_as(CineTruth)``).
 
     Attributes:
         ddf: true field of each pair (``ddf.nii.gz``).
-        mask: of the myocardium in each frame, (X, Y, T).
+        mask: mask of the myocardium in each frame, (X, Y, T).
         contours: endocardium and epicardium of each frame, JSON.
         summary: true strain and the frame of end-systole, JSON.
         body: name of an analytic phantom.
-        velocity: true velocity of blood in each pair, as ``ddf``.
-        ed_label, es_label: labels at end-diastole and end-systole: 1 cavity, 2 myocardium, 3 left atrium.
+        velocity: true velocity of blood in each pair, in the format of ``ddf``.
+        ed_label, es_label: label maps at end-diastole and end-systole: 1 cavity, 2 myocardium, 3 left atrium.
     """
 
     ddf: str | None = None

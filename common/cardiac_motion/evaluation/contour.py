@@ -1,4 +1,4 @@
-"""A given end-diastolic contour carried through a cine, and the strain curves of it (Evain et al. 2022, III-D)."""
+"""Tracking of a given end-diastolic contour through a cine, and its strain curves (Evain et al. 2022, III-D)."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from cardiac_motion.ventricle.mesh import (
     Array,
 )
 
-THICKNESS = 0.1  # of a wall of which the endocardium alone is known, of the ventricle's length
-WALL_POINTS = 120  # of each of its lines
+THICKNESS = 0.1  # wall thickness relative to the ventricle's length, if only the endocardium is known
+WALL_POINTS = 120  # points of each layer
 
 
 @dataclass(frozen=True, eq=False)
 class TrackedContour:
-    """A contour carried through a cine.
+    """A contour tracked through a cine.
 
     Attributes:
         points: ``[T, P, 2]`` (row, column) in pixels.
-        beat: from end-diastole on.
-        curves: ``gls`` and ``long_axis_strain`` as fractions of end-diastole, and with a known spacing ``mapse_mm``: a
-            value a frame, as tracked.
-        compensated: ``gls`` and ``long_axis_strain`` of the beat's frames, less an even drift where the beat is whole.
-        scores: those of the strain pipeline (``measures.measures``) by its names, in %: ``gls``
-            (end-systolic), ``gls_peak_systolic``, ``gls_uncompensated``, ``drift`` (of a whole beat),
-            ``long_axis_strain`` (peak-systolic); ``mapse_mm``; ``es``, the frame of end-systole.
+        beat: the beat from end-diastole.
+        curves: ``gls`` and ``long_axis_strain`` as fractions relative to end-diastole and, with known spacing,
+            ``mapse_mm``: one value per frame, without drift correction.
+        compensated: ``gls`` and ``long_axis_strain`` in the beat's frames, drift-corrected if the beat is complete.
+        scores: quantities of the strain pipeline (``measures.measures``), in %: ``gls`` (end-systolic),
+            ``gls_peak_systolic``, ``gls_uncompensated``, ``drift`` (of a complete beat), ``long_axis_strain``
+            (peak-systolic); also ``mapse_mm``, and ``es``, the frame of end-systole.
     """
 
     points: Array
@@ -60,17 +60,17 @@ class TrackedContour:
 def track_contour(
     case: CineCase, ddf: Tensor, contour: str | None = None, ed: int = 0, es: int | None = None
 ) -> TrackedContour | None:
-    """Carry a contour from its frame through the cine by the fields found, with GLS and MAPSE.
+    """Track a contour through the cine by its fields, and compute GLS and MAPSE.
 
     Args:
-        case: its entry may name a contour of its own.
-        ddf: of its pairs, ``[T − 1, 2, H, W]``.
-        contour: as ``read_contour`` takes it; None with no entry's gives None.
-        ed: the frame in which the contour is known.
-        es: end-systole; None takes the smallest cavity, as the strain pipeline does.
+        case: case; its entry may name its own contour.
+        ddf: fields of its pairs, ``[T − 1, 2, H, W]``.
+        contour: file that ``read_contour`` can read; if neither it nor the entry's contour is given, None is returned.
+        ed: the frame in which the contour is given.
+        es: end-systole; None uses the frame of the smallest cavity, as the strain pipeline does.
 
     Raises:
-        InputError: the contour can't be used, or a frame isn't there.
+        InputError: the contour cannot be used, or a frame does not exist.
     """
     path = case.entry.contour or contour
     if path is None:
@@ -84,15 +84,15 @@ def track_contour(
     first, last = min(beat.ed, beat.es), max(beat.end, beat.ed)
     at, end = beat.es - first, last - first
     whole = beat.complete and beat.es > beat.ed
-    inside = {
+    corrected = {
         name: strain.remove_drift(curve[first : last + 1], 0, end) if whole else curve[first : last + 1]
         for name, curve in curves.items()
     }
     numbers = {
-        "gls": 100 * float(inside["gls"][at]),
-        "gls_peak_systolic": 100 * strain.peak_systolic(inside["gls"], ed - first, at),
+        "gls": 100 * float(corrected["gls"][at]),
+        "gls_peak_systolic": 100 * strain.peak_systolic(corrected["gls"], ed - first, at),
         "gls_uncompensated": 100 * float(curves["gls"][beat.es]),
-        "long_axis_strain": 100 * strain.peak_systolic(inside["long_axis_strain"], ed - first, at),
+        "long_axis_strain": 100 * strain.peak_systolic(corrected["long_axis_strain"], ed - first, at),
         "es": beat.es,
     }
     if whole:
@@ -100,16 +100,16 @@ def track_contour(
     if spacing is not None:
         curves["mapse_mm"] = strain.mapse_mm(points, spacing, ed)
         numbers["mapse_mm"] = float(curves["mapse_mm"][beat.es])
-    return TrackedContour(points, beat, curves, inside, Scores(numbers))
+    return TrackedContour(points, beat, curves, corrected, Scores(numbers))
 
 
 def contour_beat(areas: Array, times: Sequence[float] | None, ed: int, es: int | None = None) -> Beat:
-    """The beat of a tracked cavity that begins at a known end-diastole.
+    """Return the beat of a tracked cavity that begins at a given end-diastole.
 
     Args:
-        areas: ``[T]``, any unit.
-        times: of the frames, s, or None.
-        ed, es: frames; without ``es`` it is where the cavity is smallest. ``es`` may come before ``ed``.
+        areas: cavity areas ``[T]`` in any unit.
+        times: times of the frames in s, or None.
+        ed, es: frames; without ``es``, end-systole is the frame of the smallest cavity. ``es`` may precede ``ed``.
 
     Examples:
         >>> contour_beat(100 - 40 * np.sin(np.pi * np.arange(21) / 20), None, 0)
@@ -121,31 +121,31 @@ def contour_beat(areas: Array, times: Sequence[float] | None, ed: int, es: int |
     if es is not None and es <= ed:
         return Beat(ed, es, ed, False)
     try:
-        (found,) = find_beats(areas, times, None, ed, es)
+        (beat,) = find_beats(areas, times, None, ed, es)
     except InputError:  # the cavity hardly changes, or the cine ends before end-systole
         end = int(np.argmin(areas)) if es is None else es
         return Beat(ed, end, max(end, ed, last), False)
-    return found if es is not None else refine_end_systole(found, areas[found.ed : found.end + 1])
+    return beat if es is not None else refine_end_systole(beat, areas[beat.ed : beat.end + 1])
 
 
 def _require_frames(path: str, count: int, **frames: int | None) -> None:
     for name, frame in frames.items():
         if frame is not None and not 0 <= frame < count:
-            raise InputError(f"{path}: {name} at frame {frame}, the cine has frames 0 to {count - 1}")
+            raise InputError(f"{path}: {name} at frame {frame} is outside the cine, frames 0 to {count - 1}")
 
 
 def read_borders(case: CineCase, contour: str | None = None, ed: int = 0) -> tuple[Array, Array] | None:
-    """Endocardium and epicardium of the left ventricle at end-diastole, where a contour is known.
+    """Read endocardium and epicardium of the left ventricle at end-diastole, if a contour is known; otherwise None.
 
-    ``[P, 2]`` each (row, column) in pixels; point k of one lies across the wall from point k of the other.
+    ``[P, 2]`` each (row, column) in pixels; points with the same index face each other across the wall.
 
     Args:
-        case: its entry may name a contour of its own, or the true ones of a simulated cine.
-        contour: as ``read_wall`` takes it; where it has no epicardium the wall is a tenth of its length thick.
-        ed: the frame in which it is known.
+        case: case; its entry may name its own contour, or the true ones of a simulated cine.
+        contour: file that ``read_wall`` can read; without epicardium, the wall is assumed a tenth as thick as long.
+        ed: the frame in which it is given.
 
     Raises:
-        InputError: the contour can't be used.
+        InputError: the contour cannot be used.
     """
     path = case.entry.contour or contour
     if path is not None:
@@ -163,10 +163,10 @@ def read_borders(case: CineCase, contour: str | None = None, ed: int = 0) -> tup
 
 
 def write_contour(folder: Path, case: CineCase, contour: TrackedContour) -> None:
-    """Write ``contours.json``, ``strain.csv`` (a row a frame, strains in %) and ``strain.png`` into a folder.
+    """Write ``contours.json``, ``strain.csv`` (one row per frame, strains in %) and ``strain.png`` into a folder.
 
-    ``gls (%)`` and ``long_axis_strain (%)`` are those of the beat, less an even drift where it is whole; beside them is
-    what was tracked.
+    ``gls (%)`` and ``long_axis_strain (%)`` cover the beat and are drift-corrected if it is complete; further columns
+    hold the uncorrected values.
     """
     times, curves, beat = case.meta.frame_times, contour.curves, contour.beat
     (folder / "contours.json").write_text(
@@ -185,10 +185,10 @@ def write_contour(folder: Path, case: CineCase, contour: TrackedContour) -> None
         writer.writerow(["frame", "seconds", *head, *tracked, *(["mapse (mm)"] if millimetres else [])])
         for t in range(len(contour.points)):
             inside = 0 <= t - first < len(contour.compensated["gls"])
-            own = [round(100 * c[t - first], 4) if inside else "" for c in contour.compensated.values()]
+            values = [round(100 * c[t - first], 4) if inside else "" for c in contour.compensated.values()]
             raw = [round(100 * curves[name][t], 4) for name in ("gls", "long_axis_strain")]
-            own += [*raw, *(round(curves[name][t], 4) for name in millimetres)]
-            writer.writerow([t, times[t] if times else "", *own])
+            values += [*raw, *(round(curves[name][t], 4) for name in millimetres)]
+            writer.writerow([t, times[t] if times else "", *values])
     figure, axis = plt.subplots(figsize=(6, 3.5))
     along = list(times or range(len(contour.points)))
     for name, curve in contour.compensated.items():

@@ -1,4 +1,4 @@
-"""Pictures and movies that a person can check a field by (NMSR figures 2 and 3, SSMSR figures 3 and 4)."""
+"""Figures and movies for visual inspection of fields (NMSR figures 2 and 3, SSMSR figures 3 and 4)."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def arrows(
     count: int = 26,
     aspect: float = 1.0,
 ) -> None:
-    """Motion over a frame, a panel a field, in one scale of arrows.
+    """Draw motion arrows over a frame, one panel per field, with a common scale.
 
     Args:
         frame: the moving frame ``[H, W]`` in [0, 1].
-        fields: ``[2, H, W]`` each, in pixels, of the contract (pulling back); an arrow shows tissue motion, −ddf.
-        titles: one a panel.
-        mask: ``[H, W]``; arrows stand inside.
-        path: of the PNG.
-        count: arrows along the longer side.
-        aspect: a pixel's height over its width; lengths are in widths of a pixel.
+        fields: pull-back fields ``[2, H, W]`` in pixels; arrows show tissue motion, −ddf.
+        titles: title of each panel.
+        mask: ``[H, W]``; arrows are drawn inside.
+        path: path of the PNG.
+        count: number of arrows along the longer side.
+        aspect: ratio of a pixel's height to its width; lengths are in pixel widths.
     """
     box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in mask.nonzero().unbind(1))
     frame, inside = frame[box], mask[box]
@@ -43,8 +43,8 @@ def arrows(
     down = max(1, round(step / aspect))
     across = max(1, round(step))
     rows, columns = np.mgrid[down // 2 : frame.shape[0] : down, across // 2 : frame.shape[1] : across]
-    shown = inside.numpy()[rows, columns].astype(bool)
-    rows, columns = rows[shown], columns[shown]
+    visible = inside.numpy()[rows, columns].astype(bool)
+    rows, columns = rows[visible], columns[visible]
     motions = [-field[:, box[0], box[1]].numpy()[:, rows, columns] for field in fields]
     lengths = [np.hypot(aspect * m[0], m[1]) for m in motions]
     longest = max(np.percentile(length, 98) for length in lengths) or 1.0
@@ -58,19 +58,19 @@ def arrows(
         )  # fmt: skip
         axis.set_title(title, fontsize=9)
         axis.axis("off")
-    figure.text(0.5, 0.01, f"longest arrows: {longest:.2f} pixels a frame", ha="center", fontsize=8)
+    figure.text(0.5, 0.01, f"longest arrows: {longest:.2f} pixels per frame", ha="center", fontsize=8)
     figure.subplots_adjust(left=0.005, right=0.995, bottom=0.06, top=1 - 0.28 / (height + 0.3), wspace=0.02)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
 def draw_known_motion(pairs: Sequence[dict[str, Tensor]], estimated: Sequence[Tensor], path: str | Path) -> None:
-    """Pairs whose motion is known, a row each: the fixed frame, the true and the estimated motion, and the error.
+    """Draw pairs with known motion, one row each: fixed frame, true and estimated motion, and error.
 
     Args:
-        pairs: with ``image [2, H, W]``, ``field [2, H, W]`` in pixels and ``mask [1, H, W]``.
-        estimated: the field of each, ``[2, H, W]`` in pixels.
-        path: of the PNG.
+        pairs: pairs with ``image [2, H, W]``, ``field [2, H, W]`` in pixels and ``mask [1, H, W]``.
+        estimated: estimated fields, ``[2, H, W]`` in pixels.
+        path: path of the PNG.
     """
     figure, axes = plt.subplots(len(pairs), 4, figsize=(12, 3 * len(pairs)), squeeze=False)
     for row, pair, ddf in zip(axes, pairs, estimated, strict=True):
@@ -95,9 +95,9 @@ def draw_known_motion(pairs: Sequence[dict[str, Tensor]], estimated: Sequence[Te
 
 
 def draw_warped(moving: Tensor, warped: Tensor, fixed: Tensor, path: str | Path, aspect: float = 1.0) -> None:
-    """The moving, the warped and the fixed frame ``[H, W]`` in [0, 1], and what differs before and after.
+    """Draw moving, warped and fixed frame ``[H, W]`` in [0, 1], and the differences before and after registration.
 
-    ``aspect`` is a pixel's height over its width.
+    ``aspect`` is the ratio of a pixel's height to its width.
     """
     before, after = fixed - moving, fixed - warped
     reach = max(0.02, float(before.abs().quantile(0.999)))
@@ -129,16 +129,16 @@ def draw_movie(
     rate: float = 12.5,
     aspect: float = 1.0,
 ) -> None:
-    """A movie of points carried along a cine, each with the way it came in the last frames.
+    """Write a movie of points tracked through a cine, each with its recent path.
 
     Args:
         cine: ``[T, H, W]`` in [0, 1].
         points: ``[T, P, 2]`` (row, column; pixels).
-        path: ``.mp4`` or ``.gif``.
-        still: PNG of the last frame, where wanted.
-        trail: frames of the way that stay visible.
-        rate: frames a second of the movie.
-        aspect: a pixel's height over its width; the movie's pixels are square.
+        path: path of the ``.mp4`` or ``.gif``.
+        still: path of a PNG of the last frame; None writes none.
+        trail: number of frames for which a path stays visible.
+        rate: frames per second of the movie.
+        aspect: ratio of a pixel's height to its width; the movie's pixels are square.
     """
     across = max(1, round(640 / cine.shape[2]))
     zoom = (across * aspect, float(across))
@@ -154,28 +154,28 @@ def draw_movie(
 
 
 def draw_frame(cine: Tensor, points: Tensor, t: int, trail: int, zoom: tuple[float, float]) -> np.ndarray:
-    """One frame of ``draw_movie``, enlarged by ``zoom`` (row, column): ``[H·zoom, W·zoom, 3]`` bytes."""
+    """Draw one frame of ``draw_movie``, enlarged by ``zoom`` (row, column): ``[H·zoom, W·zoom, 3]`` uint8."""
     gray = (cine[t].numpy() / max(0.3, float(cine.max()) * 0.8)).clip(0, 1) * 255
     picture = cv2.cvtColor(cv2.resize(gray.astype(np.uint8), None, fx=zoom[1], fy=zoom[0]), cv2.COLOR_GRAY2RGB)
-    ways = ((points[max(0, t - trail) : t + 1].numpy() + 0.5) * np.array(zoom) * 16).round().astype(np.int32)[..., ::-1]
-    for way in ways.swapaxes(0, 1):
-        cv2.polylines(picture, [np.ascontiguousarray(way)], False, (255, 190, 60), 1, cv2.LINE_AA, 4)
-        cv2.circle(picture, way[-1].tolist(), 24, (70, 230, 120), -1, cv2.LINE_AA, 4)
+    paths = ((points[max(0, t - trail) : t + 1].numpy() + 0.5) * np.array(zoom) * 16).round().astype(np.int32)
+    for path in paths[..., ::-1].swapaxes(0, 1):
+        cv2.polylines(picture, [np.ascontiguousarray(path)], False, (255, 190, 60), 1, cv2.LINE_AA, 4)
+        cv2.circle(picture, path[-1].tolist(), 24, (70, 230, 120), -1, cv2.LINE_AA, 4)
     even = (picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2)
     return np.asarray(picture[: even[0], : even[1]])
 
 
 def draw_slices(image: Tensor, labels: Tensor, truth: Tensor | None, path: str | Path, count: int = 5) -> None:
-    """Outlines of a segmentation, and of the truth (dashed), over slices across the second axis of a volume.
+    """Draw outlines of a segmentation, and of the ground truth (dashed), over slices across a volume's second axis.
 
     Args:
         image: ``[X, Y, Z]`` in [0, 1].
         labels, truth: label maps ``[X, Y, Z]``.
-        path: of the PNG.
-        count: slices, spread over what is segmented.
+        path: path of the PNG.
+        count: number of slices, spread over the segmented region.
     """
-    seen = (labels if truth is None else labels + truth).amax((0, 2)).nonzero().flatten()
-    first, last = (int(seen[0]), int(seen[-1])) if len(seen) else (0, image.shape[1] - 1)
+    labelled = (labels if truth is None else labels + truth).amax((0, 2)).nonzero().flatten()
+    first, last = (int(labelled[0]), int(labelled[-1])) if len(labelled) else (0, image.shape[1] - 1)
     slices = np.linspace(first, last, count + 2).round().astype(int)[1:-1]
     figure, axes = plt.subplots(1, count, figsize=(2.6 * count, 2.9), squeeze=False)
     for axis, y in zip(axes[0], slices, strict=True):
@@ -186,7 +186,7 @@ def draw_slices(image: Tensor, labels: Tensor, truth: Tensor | None, path: str |
                     axis.contour(drawn[:, y].T == value, [0.5], colors=[colour], linestyles=[style], linewidths=1.2)
         axis.set_title(f"slice {y}", fontsize=9)
         axis.axis("off")
-    legend = "orange: head (1), blue: body (2); solid: carried over" + ("" if truth is None else ", dashed: truth")
+    legend = "orange: head (1), blue: body (2); solid: propagated" + ("" if truth is None else ", dashed: ground truth")
     figure.text(0.5, 0.01, legend, ha="center", fontsize=8)
     figure.subplots_adjust(left=0.005, right=0.995, bottom=0.07, top=0.92, wspace=0.02)
     figure.savefig(path, dpi=110)

@@ -1,4 +1,4 @@
-"""A list that was interrupted: which of its cases are finished, so that the same command goes on with the others."""
+"""Progress of a list of cases, so that an interrupted run resumes with the unfinished cases."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ UNFINISHED_LIST = ".unfinished.json"
 
 
 class ListProgress:
-    """How far a list is, in ``.unfinished.json`` of its output folder, which goes when the list is done.
+    """Progress of a list, stored in ``.unfinished.json`` of its output folder until the list is done.
 
     Args:
-        output_dir: of the list.
-        entries: of the list, in its order, each ``case`` the name of its folder.
+        output_dir: output folder of the list.
+        entries: entries of the list in order; each ``case`` is the name of its folder.
     """
 
     def __init__(self, output_dir: Path, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -30,10 +30,10 @@ class ListProgress:
         self.digest = _digest(entries)
         self.done: list[str] = []
 
-    def take_up(self) -> dict[str, Path]:
-        """The folders of the cases that an interrupted run of the same list and settings finished, by name.
+    def find_finished(self) -> dict[str, Path]:
+        """Return the folders, by name, of cases that an interrupted run with the same list and settings finished.
 
-        The last case of a list is always left to be done, so that the run that takes it up has a result of its own.
+        The last case of a list is always processed again, so that the resumed run has a result of its own.
         """
         try:
             before = json.loads(self.path.read_text(encoding="utf-8"))
@@ -41,13 +41,13 @@ class ListProgress:
         except (OSError, ValueError, KeyError, TypeError):
             finished = set()
         names = [str(entry["case"]) for entry in self.entries]
-        found = {name: self.path.parent / name for name in names[:-1] if name in finished}
-        found = {name: folder for name, folder in found.items() if summary_of(folder) is not None}
-        self.done = list(found)
-        return found
+        folders = {name: self.path.parent / name for name in names[:-1] if name in finished}
+        folders = {name: folder for name, folder in folders.items() if summary_of(folder) is not None}
+        self.done = list(folders)
+        return folders
 
     def finish(self, name: str) -> None:
-        """Note that a case is finished; where the disk doesn't take it, it is done again."""
+        """Record that a case is finished; if this cannot be written, the case is processed again."""
         self.done.append(name)
         if self.digest:
             try:
@@ -58,12 +58,12 @@ class ListProgress:
                 pass
 
     def close(self) -> None:
-        """The list is done."""
+        """Remove the record when the list is done."""
         self.path.unlink(missing_ok=True)
 
 
 def _digest(entries: Sequence[Mapping[str, Any]]) -> str | None:
-    """What the results of a list depend on: its settings, its entries and their files; None where nobody said."""
+    """Return a digest of a list's settings, entries and files; None if the settings are unknown."""
     settings = noted_settings()
     if settings is None:
         return None

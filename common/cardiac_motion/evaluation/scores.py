@@ -1,4 +1,4 @@
-"""What is measured of a case, and how well its registration reconstructs the fixed frames."""
+"""Scores of a case, and metrics of how well its registration reconstructs the fixed frames."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from cardiac_motion.registration.result import RegistrationResult
 
 @dataclass(frozen=True)
 class Scores:
-    """Numbers of a case; ``a | b`` holds those of both, b's where both have one.
+    """Scores of a case; ``a | b`` merges two, with b's values where both have one.
 
     Attributes:
-        metrics: one number a column of ``metrics.csv``.
-        pairs: a number a frame pair, a column of ``pairs.csv``.
-        table: for the terminal, a row a stage: ``stage``, ``mse``, ``lncc2``, ``seconds``.
-        profile_mm: error along a contour, where the truth is known.
+        metrics: one value per column of ``metrics.csv``.
+        pairs: one value per frame pair for each column of ``pairs.csv``.
+        table: rows for the terminal, one per stage: ``stage``, ``mse``, ``lncc2``, ``seconds``.
+        profile_mm: error along a contour, if the truth is known.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -39,15 +39,15 @@ class Scores:
 
 
 def reconstruction_scores(case: Case, result: RegistrationResult, radius: int = 10) -> Scores:
-    """MSE, LNCC² and folding before the registration, after each of its stages and at its end, and the seconds.
+    """Compute MSE, LNCC² and folding before the registration, after each stage and at the end, and the seconds.
 
-    Metrics are the last stage's, those of the coarser ones end in ``@1/8`` and so on, those of the unregistered pairs
-    in ``_unregistered``; ``pairs`` are the last stage's.
+    Metrics without suffix are the last stage's; those of coarser stages end in ``@1/8`` etc., those of the unregistered
+    pairs in ``_unregistered``. ``pairs`` are the last stage's.
 
     Args:
-        case: with the pairs that were registered.
+        case: case with the registered pairs.
         result: their fields.
-        radius: of the LNCC² window; the papers measure with 10 and register with 6.
+        radius: radius of the LNCC² window; the papers evaluate with 10 and register with 6.
     """
 
     def row(stage: str, scores: Mapping[str, Tensor], seconds: float) -> dict[str, Any]:
@@ -56,17 +56,17 @@ def reconstruction_scores(case: Case, result: RegistrationResult, radius: int = 
     table = [row("before", reconstruction(case.image, case.mask, None, radius), 0.0)]
     for stage in result.stages[:-1]:
         table.append(row(stage.title, reconstruction(case.image, case.mask, stage.ddf, radius), stage.seconds))
-    found = reconstruction(case.image, case.mask, result.ddf.__getitem__, radius)
+    final = reconstruction(case.image, case.mask, result.ddf.__getitem__, radius)
     last = (result.stages[-1].title, result.stages[-1].seconds) if result.stages else ("after", result.seconds)
-    table.append(row(last[0], found, last[1]))
+    table.append(row(last[0], final, last[1]))
     metrics = {
         f"{key}_unregistered" if stage is table[0] else f"{key}@{stage['stage'].removeprefix('scale ')}": value
         for stage in table[:-1]
         for key, value in stage.items()
         if key not in ("stage", "seconds")
     }
-    found.update(regularity(result.ddf, case.mask))
-    metrics |= {key: float(values.mean()) for key, values in found.items()}
+    final.update(regularity(result.ddf, case.mask))
+    metrics |= {key: float(values.mean()) for key, values in final.items()}
     metrics |= {"seconds": result.seconds, "seconds_per_pair": result.seconds / len(result.ddf)}
     metrics["processor_seconds_per_pair"] = result.processor_seconds / len(result.ddf)
-    return Scores(metrics, {key: values.tolist() for key, values in found.items()}, table)
+    return Scores(metrics, {key: values.tolist() for key, values in final.items()}, table)

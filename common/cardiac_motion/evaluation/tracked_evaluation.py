@@ -1,4 +1,4 @@
-"""The record of an inference or an evaluation: what it was run with, what it found of each case, its files."""
+"""MLflow record of an inference or an evaluation: settings, results of each case, files."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ TABLES = ("metrics.csv", "pairs.csv", "summary.json")
 
 
 class RunRecord:
-    """Handler: one MLflow run for what the evaluator goes through, sent when that is over.
+    """Handler that records one MLflow run per evaluation, sent when it is over.
 
-    The run's metrics are those of its case, or the means of its cases, so that runs of one case and of many stand in
-    one table; ``pairs/<metric>`` is by frame pair of the one case, ``cases/<metric>`` by case of a list.
+    The run's metrics are those of its case, or means over its cases, so that runs of one and of many cases can be
+    listed together. ``pairs/<metric>`` is by frame pair of a single case, ``cases/<metric>`` by case of a list.
 
     Args:
-        output_dir: where the record and the cases' folders lie; None is the evaluator's.
-        method: name of the bundle; None is the evaluator's.
+        output_dir: folder of the record and the cases' folders; None uses the evaluator's.
+        method: name of the bundle; None uses the evaluator's.
         preset: name of its settings.
-        experiment: of MLflow; methods that can be compared share one.
-        params: the resolved numbers of the configuration, with ``datalist`` and ``fold`` where it has them.
-        enabled: False leaves MLflow alone.
-        send_fields: send the displacement fields as artifacts too, beside figures and summaries.
+        experiment: MLflow experiment, shared by comparable methods.
+        params: resolved values of the configuration, with ``datalist`` and ``fold`` if it has them.
+        enabled: whether to use MLflow.
+        send_fields: also send the displacement fields as artifacts, in addition to figures and summaries.
     """
 
     def __init__(
@@ -46,11 +46,14 @@ class RunRecord:
         enabled: bool = True,
         send_fields: bool = True,
     ) -> None:
-        self.own, self.enabled, self.send_fields = output_dir, enabled, send_fields
-        self.named, self.preset, self.experiment, self.params = method, preset, experiment, dict(params or {})
+        self.given_dir, self.enabled, self.send_fields = output_dir, enabled, send_fields
+        self.given_method, self.preset, self.experiment = method, preset, experiment
+        self.params = dict(params or {})
 
     def attach(self, engine: CaseEvaluator) -> None:
-        self.output_dir, self.method = Path(self.own or engine.output_dir), self.named or engine.method
+        """Record each case, and send the run when the evaluation is over."""
+        self.output_dir = Path(self.given_dir or engine.output_dir)
+        self.method = self.given_method or engine.method
         if self.enabled:
             engine.add_event_handler(Events.STARTED, self._begin)
             engine.add_event_handler(CaseEvents.CASE_DONE, self._case)
@@ -79,22 +82,22 @@ class RunRecord:
             self._add_files(Path(case["folder"]))
 
     def _add_files(self, folder: Path) -> None:
-        found = sorted(f for f in folder.iterdir() if self.send_fields or f.name != "ddf.nii.gz")
-        self.files += [f.relative_to(self.output_dir).as_posix() for f in found]
+        files = sorted(f for f in folder.iterdir() if self.send_fields or f.name != "ddf.nii.gz")
+        self.files += [f.relative_to(self.output_dir).as_posix() for f in files]
 
     def _end(self, engine: CaseEvaluator) -> None:
         if self.cases:
             send_or_keep(self.output_dir, self.record(len(engine.dataset), len(engine.state.failed)))
 
     def record(self, count: int, failed: int) -> Record:
-        """The record of the cases so far.
+        """Build the record of the cases so far.
 
         Args:
-            count: cases of the run.
-            failed: how many of them could not be done.
+            count: number of cases of the run.
+            failed: number of failed cases.
         """
         name = self.cases[0]["case"] if count == 1 else list_name(self.params, count)
-        means = {key: found["mean"] for key, found in statistics(self.cases).items()}
+        means = {key: column["mean"] for key, column in statistics(self.cases).items()}
         counts = {"cases_done": len(self.cases), "cases_failed": failed, "peak_memory_mib": peak_memory() / 2**20}
         return Record(
             os.urandom(8).hex(),
@@ -113,7 +116,7 @@ class RunRecord:
 
 
 def list_name(params: Mapping[str, Any], count: int) -> str:
-    """What a run over several cases is called: ``simulated test, 60 cases``."""
+    """Return the name of a run over several cases, such as ``simulated test, 60 cases``."""
     datalist = params.get("datalist")
     named = f"{Path(str(datalist)).stem} {params.get('fold') or ''}".strip() + ", " if datalist else ""
     return f"{named}{count} cases"

@@ -1,7 +1,7 @@
-"""How true a cine's motion is, where it is known (simulated cines): the geometric and clinical scores of c-PWC-Net.
+"""Evaluation of a cine's motion against ground truth (simulated cines): geometric and clinical scores of c-PWC-Net.
 
-Evain et al. 2022, section III-D: endpoint error in the myocardium, a frame and accumulated from end-diastole (ED) to
-end-systole (ES); mean and Hausdorff distance of the propagated against the true endocardium; strain.
+Evain et al. 2022, section III-D: endpoint error in the myocardium, per frame and accumulated from end-diastole (ED) to
+end-systole (ES); mean and Hausdorff distance between the propagated and the true endocardium; strain.
 """
 
 from __future__ import annotations
@@ -32,46 +32,46 @@ from cardiac_motion.ventricle import strain
 from cardiac_motion.ventricle.mesh import interpolate_fractions, myocardial_contours
 
 LABELS = {1: "cavity", 2: "myocardium", 3: "atrium"}
-SAMPLES = 200  # points along a contour between which distances are taken
+SAMPLES = 200  # points along a contour for distances
 
 
 def contour_distances(tracked: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Mean absolute (d_m) and Hausdorff (d_H) distance of two open polylines ``[P, 2]``, in their unit.
+    """Return mean absolute (d_m) and Hausdorff (d_H) distance of two open polylines ``[P, 2]``, in their unit.
 
-    Both are sampled evenly; each point's distance to the other curve counts, both ways.
+    Both are resampled evenly; distances are taken from each point to the nearest of the other curve, both ways.
     """
     a, b = (
         interpolate_fractions(np.asarray(c, dtype=np.float64), np.linspace(0, 1, SAMPLES)) for c in (tracked, truth)
     )
     between = cdist(a, b)
-    there, back = between.min(1), between.min(0)
-    return float((there.mean() + back.mean()) / 2), float(max(there.max(), back.max()))
+    forward, backward = between.min(1), between.min(0)
+    return float((forward.mean() + backward.mean()) / 2), float(max(forward.max(), backward.max()))
 
 
 def truth_scores(case: CineCase, ddf: Tensor, radius: int = 10) -> Scores:
-    """Scores against the truth that a simulated case's entry names; none of a case without.
+    """Compute scores against the ground truth named in a simulated case's entry; empty for other cases.
 
-    An entry holds ``ddf``, ``mask``, ``contours`` and ``summary`` as ``cardiac_motion.simulation write`` makes them.
-    The metrics are ``epe_px``, ``epe_mm`` (a frame), ``epe_ed_es_mm`` (contour points, ED to ES), ``lncc2_myocardium``,
+    An entry has ``ddf``, ``mask``, ``contours`` and ``summary`` as written by ``cardiac_motion.simulation write``. The
+    metrics are ``epe_px``, ``epe_mm`` (per frame), ``epe_ed_es_mm`` (contour points, ED to ES), ``lncc2_myocardium``,
     ``mean_contour_distance_mm`` and ``hausdorff_mm`` (mean over the frames after the first), ``gls_error`` and
-    ``long_axis_strain_error`` (peak-systolic, found less true, in points of %), beside ``gls_true`` and
-    ``long_axis_strain_true``; of each pair the first two and ``lncc2_myocardium``; and ``profile_mm``, the mean error
-    over the beat along the endocardium. An entry of ``simulation.ultrasound.physics`` has a ``body`` instead of
-    contours, and its errors are added (``fields.analytic.phantom_errors``).
+    ``long_axis_strain_error`` (peak-systolic, measured − true, percentage points), ``gls_true`` and
+    ``long_axis_strain_true``; per pair the first two and ``lncc2_myocardium``; and ``profile_mm``, the mean error over
+    the beat along the endocardium. An entry of ``simulation.ultrasound.physics`` has a ``body`` instead of contours;
+    its errors are added (``fields.analytic.phantom_errors``).
 
     Args:
         case: the cine.
-        ddf: of its pairs, ``[T − 1, 2, H, W]``.
-        radius: of the LNCC² window.
+        ddf: fields of its pairs, ``[T − 1, 2, H, W]``.
+        radius: radius of the LNCC² window.
 
     Raises:
-        InputError: the truth can't be read or is another cine's.
+        InputError: the truth cannot be read, or belongs to another cine.
     """
     entry = case.entry.read_as(CineTruth)
     if entry.ddf is None or entry.mask is None:
         return Scores()
     pairs = _pair_scores(case, ddf, Path(entry.ddf), Path(entry.mask), radius)
-    if entry.velocity is not None:  # of blood, which is no myocardium
+    if entry.velocity is not None:  # blood, not myocardium
         del pairs["lncc2_myocardium"]
     scores = Scores(
         {key: float(values.nanmean()) for key, values in pairs.items()},
@@ -93,20 +93,20 @@ def _pair_scores(case: CineCase, ddf: Tensor, field: Path, mask: Path, radius: i
     try:
         valid = load_nifti(mask)[1]
     except Exception as error:
-        raise InputError(f"{mask}: no readable mask ({error})") from error
+        raise InputError(f"{mask}: cannot be read as a mask ({error})") from error
     valid_pairs = torch.from_numpy(np.ascontiguousarray(valid.transpose(2, 1, 0)) > 0)[:, None]
     truth, valid_pairs = truth[: len(ddf)], valid_pairs[: len(ddf)]
     if truth.shape != ddf.shape:
-        raise InputError(f"{field}: the true field is {tuple(truth.shape)}, the cine's {tuple(ddf.shape)}")
+        raise InputError(f"{field}: shape {tuple(truth.shape)} differs from the cine's fields, {tuple(ddf.shape)}")
     scale = torch.tensor(case.meta.spacing or (float("nan"),) * 2).view(1, 2, 1, 1)
     rows = {"epe_px": endpoint_error(ddf, truth, valid_pairs)}
     rows["epe_mm"] = endpoint_error(ddf * scale, truth * scale, valid_pairs)
-    found = []
+    similarity = []
     for t in range(len(ddf)):
         pair = slice(t, t + 1)
         warped = warp(image[pair, :1], ddf[pair])
-        found.append(lncc2(image[pair, 1:], warped, radius, valid_pairs[pair]))
-    rows["lncc2_myocardium"] = torch.cat(found)
+        similarity.append(lncc2(image[pair, 1:], warped, radius, valid_pairs[pair]))
+    rows["lncc2_myocardium"] = torch.cat(similarity)
     return rows
 
 
@@ -115,12 +115,12 @@ def _contour_scores(case: CineCase, ddf: Tensor, contours: dict[str, Any], es: i
     frames = len(ddf) + 1
     es = min(es, frames - 1)
     truth = {key: np.asarray(values, dtype=np.float64)[:frames] for key, values in contours.items()}
-    found = {key: track(torch.from_numpy(values[0]).float(), ddf).double().numpy() for key, values in truth.items()}
-    off = np.concatenate([strain.scale_to_mm(found[key][es] - truth[key][es], steps) for key in truth])
-    inner, true_inner = (strain.scale_to_mm(c["endocardium"], steps) for c in (found, truth))
+    tracked = {key: track(torch.from_numpy(values[0]).float(), ddf).double().numpy() for key, values in truth.items()}
+    errors = np.concatenate([strain.scale_to_mm(tracked[key][es] - truth[key][es], steps) for key in truth])
+    inner, true_inner = (strain.scale_to_mm(c["endocardium"], steps) for c in (tracked, truth))
     distances = np.array([contour_distances(a, b) for a, b in zip(inner[1:], true_inner[1:], strict=True)])
     scores = {
-        "epe_ed_es_mm": float(np.linalg.norm(off, axis=-1).mean()),
+        "epe_ed_es_mm": float(np.linalg.norm(errors, axis=-1).mean()),
         "mean_contour_distance_mm": float(distances[:, 0].mean()),
         "hausdorff_mm": float(distances[:, 1].mean()),
     }
@@ -136,10 +136,10 @@ def _contour_scores(case: CineCase, ddf: Tensor, contours: dict[str, Any], es: i
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
+    """Read a JSON object.
 
     Raises:
-        InputError: it can't be read.
+        InputError: it cannot be read.
     """
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
@@ -148,30 +148,30 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def label_scores(case: CineCase, ddf: Tensor) -> Scores:
-    """Scores of a pair of labelled frames: labels and endocardium carried from end-diastole to end-systole.
+    """Compute scores of a pair of labelled frames: labels and endocardium propagated from end-diastole to end-systole.
 
-    For entries with ``ed_label`` and ``es_label`` (1 cavity, 2 myocardium, 3 left atrium; NIfTI (X, Y)), as
-    ``data_lists/camus.json`` has them; the case's first frame is end-diastole, its last end-systole. The metrics are
+    For entries with ``ed_label`` and ``es_label`` (1 cavity, 2 myocardium, 3 left atrium; NIfTI (X, Y)), as in
+    ``data_lists/camus.json``; the case's first frame is end-diastole, its last one end-systole. The metrics are
     ``dice_cavity``, ``dice_myocardium``, ``dice_atrium``, and ``mean_contour_distance_mm`` and ``hausdorff_mm`` of the
-    propagated endocardium against that of the ES label (section III-D.1), in mm where the spacing is known.
+    propagated endocardium against that of the ES label (section III-D.1), in mm if the spacing is known.
 
     Args:
         case: the cine.
-        ddf: of its pairs, ``[T − 1, 2, H, W]``.
+        ddf: fields of its pairs, ``[T − 1, 2, H, W]``.
 
     Raises:
-        InputError: the labels can't be read or are another frame's.
+        InputError: the labels cannot be read, or do not match the frames.
     """
     entry = case.entry.read_as(CineTruth)
     if entry.ed_label is None or entry.es_label is None:
         return Scores()
     ed, es = (_labels(path, ddf.shape[2:]) for path in (entry.ed_label, entry.es_label))
     spacing = case.meta.spacing
-    carried = torch.stack([(ed == value).float() for value in range(4)])[None]
+    propagated = torch.stack([(ed == value).float() for value in range(4)])[None]
     for field in ddf:
-        carried = warp(carried, field[None])
-    found = segmentation_scores(carried[0].argmax(0), es, LABELS, case.meta.steps)
-    scores = Scores({f"dice_{name}": found[f"dice_{name}"] for name in LABELS.values()})
+        propagated = warp(propagated, field[None])
+    overlap = segmentation_scores(propagated[0].argmax(0), es, LABELS, case.meta.steps)
+    scores = Scores({f"dice_{name}": overlap[f"dice_{name}"] for name in LABELS.values()})
     if spacing is None:
         return scores
     (start, _), (truth, _) = (
@@ -188,7 +188,7 @@ def _labels(path: str, shape: Sequence[int]) -> Tensor:
     try:
         values = np.squeeze(load_nifti(path)[1]).T
     except Exception as error:
-        raise InputError(f"{path}: no readable labels ({error})") from error
+        raise InputError(f"{path}: cannot be read as labels ({error})") from error
     if values.shape != tuple(shape):
-        raise InputError(f"{path}: the labels are {values.shape}, the frames {tuple(shape)}")
+        raise InputError(f"{path}: the labels have shape {values.shape}, the frames {tuple(shape)}")
     return torch.from_numpy(np.ascontiguousarray(values).astype(np.int64))

@@ -1,4 +1,4 @@
-"""The way of a volume through a bundle that segments it by atlases: read, registered, measured, written."""
+"""Evaluator of bundles that segment volumes by atlases: read, register, evaluate, write."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from cardiac_motion.volume.volume_case import LABELS, VolumeCase
 
 @dataclass(frozen=True, eq=False)
 class VolumeReport(Report):
-    """What is known of a segmented volume; ``labels`` is its label map on its own voxels, ``[*shape]``."""
+    """Report of a segmented volume; ``labels`` is its label map on the volume's voxels, ``[*shape]``."""
 
     case: VolumeCase
     result: Segmentation
     labels: Tensor
 
     def lines(self) -> str:
-        """Atlases, Dice where it is known, LNCC² and seconds."""
+        """Return atlases, Dice if known, LNCC² and seconds."""
         metrics, atlases = self.scores.metrics, self.result.names
         more = f" and {len(atlases) - 1} more atlases" if len(atlases) > 1 else ""
         lines = [f"{self.case.name}: {atlases[0]}{more}"]
@@ -52,13 +52,13 @@ class VolumeReport(Report):
 
 
 class VolumeEvaluator(CaseEvaluator):
-    """Segments each volume by registered atlases, measures the segmentation, and writes it.
+    """Segment each volume by registered atlases, evaluate the segmentation, and write it.
 
     Args:
         device, val_data_loader, network, output_dir, inferer, postprocessing, val_handlers: as in ``CaseEvaluator``.
             The inferer is an ``AtlasSegmentation``; its memberships are postprocessed to labels on the file's voxels.
-        method: name that ``summary.json`` carries.
-        save_fields, save_figures, save_warped: which files are wanted beside ``segmentation.nii.gz`` and
+        method: name of the method, stored in ``summary.json``.
+        save_fields, save_figures, save_warped: files to write in addition to ``segmentation.nii.gz`` and
             ``summary.json``.
     """
 
@@ -81,16 +81,16 @@ class VolumeEvaluator(CaseEvaluator):
         self.postprocessing = self.postprocessing or label_transforms(preprocessing)
 
     def process(self, case: VolumeCase) -> VolumeReport:
-        """From a volume to its labels, scores, and files."""
+        """Segment a case, evaluate its labels, and write its files."""
         result, labels = self.segment(case)
         scores = volume_scores(case, result, labels)
         folder = self.folder_of(case)
-        shown = self.back({"image": case.volume, "pred": MetaTensor(case.image[0])})["pred"][0]
-        write_volume_case(folder, case, result, labels, scores, shown, method=self.method, **self.files)
+        background = self.back({"image": case.volume, "pred": MetaTensor(case.image[0])})["pred"][0]
+        write_volume_case(folder, case, result, labels, scores, background, method=self.method, **self.files)
         return VolumeReport(case, result, scores, folder, labels)
 
     def segment(self, case: VolumeCase) -> tuple[Segmentation, Tensor]:
-        """The registered atlases of a volume, and its label map ``[*shape]`` uint8 on its own voxels."""
+        """Return the registered atlases of a volume, and its label map ``[*shape]`` uint8 on the volume's voxels."""
         if isinstance(self.inferer, AtlasSegmentation):
             self.inferer.given = case.entry.atlas
         result = self.register(case)
@@ -102,16 +102,16 @@ class VolumeEvaluator(CaseEvaluator):
 
 
 def volume_scores(case: VolumeCase, result: Segmentation, labels: Tensor) -> Scores:
-    """Dice, distances and regularity of a segmentation, on the volume's own voxels.
+    """Compute Dice, distances and regularity of a segmentation on the volume's voxels.
 
-    With a label ``dice_head``, ``dice_body``, ``dice``, ``hd95_…`` in mm, ``missed``; always ``folding_fraction`` (part
-    of the voxels, in [0, 1], mean over the atlases), ``log_jacobian_sd`` (and ``log_jacobian_sd_3`` as Learn2Reg's
-    script has it, of ln(det + 3)), ``lncc2`` (5³) of the best atlas, ``seconds``, ``choice_seconds``,
-    ``registration_seconds`` and ``memory_mib`` (peak of the process).
+    With a reference label map ``dice_head``, ``dice_body``, ``dice``, ``hd95_…`` in mm, ``missed``; always
+    ``folding_fraction`` (fraction of the voxels, mean over the atlases), ``log_jacobian_sd`` (and
+    ``log_jacobian_sd_3``, of ln(det + 3), as in Learn2Reg's script), ``lncc2`` (window 5³) of the best atlas,
+    ``seconds``, ``choice_seconds``, ``registration_seconds`` and ``memory_mib`` (peak of the process).
 
     Args:
         case, result: the volume and its registered atlases.
-        labels: found, ``[*shape]`` on the file's voxels.
+        labels: predicted label map, ``[*shape]`` on the file's voxels.
     """
     metrics: dict[str, float] = {}
     if case.label is not None:
@@ -137,24 +137,24 @@ def write_volume_case(
     result: Segmentation,
     labels: Tensor,
     scores: Scores,
-    shown: Tensor,
+    background: Tensor,
     method: str,
     save_fields: bool = True,
     save_figures: bool = True,
     save_warped: bool = False,
 ) -> None:
-    """The folder of a segmented volume.
+    """Write the folder of a segmented volume.
 
-    ``segmentation.nii.gz`` lies on the volume's own grid. ``ddf.nii.gz`` (mm, LPS) leads from the common grid in the
-    volume's space to the best atlas's space: ITK and ANTs apply it to the atlas as it is on disk. Beside them, where
-    asked, ``warped.nii.gz`` (the best atlas on the common grid) and ``segmentation.png``.
+    ``segmentation.nii.gz`` is on the volume's own grid. ``ddf.nii.gz`` (mm, LPS) maps the common grid in the volume's
+    space to the best atlas's space: ITK and ANTs can apply it to the atlas's file. Optional are ``warped.nii.gz`` (the
+    best atlas on the common grid) and ``segmentation.png``.
 
     Args:
-        folder: of the case.
-        case, result, labels, scores: what is known of it.
-        shown: the volume behind the labels in the figure, ``[*shape]`` on the file's voxels.
-        method: name that ``summary.json`` carries.
-        save_fields, save_figures, save_warped: which files are wanted.
+        folder: folder of the case.
+        case, result, labels, scores: the case and its results.
+        background: the volume shown behind the labels in the figure, ``[*shape]`` on the file's voxels.
+        method: name of the method, stored in ``summary.json``.
+        save_fields, save_figures, save_warped: files to write.
     """
     affine = case.common_affine
     with case_folder(folder, case.entry, method) as (beside, summary):
@@ -166,7 +166,7 @@ def write_volume_case(
             save_volume(beside / "warped.nii.gz", result.warped[0, 0], affine)
         if save_figures:
             truth = None if case.label is None else torch.from_numpy(case.label)
-            pictures.draw_slices(shown, labels, truth, beside / "segmentation.png")
+            pictures.draw_slices(background, labels, truth, beside / "segmentation.png")
         summary |= {
             "source": case.entry.image,
             "synthetic": case.entry.phantom is not None,

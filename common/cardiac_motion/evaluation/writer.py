@@ -1,4 +1,4 @@
-"""The files that every bundle leaves: a folder a case, written whole, and the tables of a list."""
+"""Result files of all bundles: one folder per case, written completely or not at all, and the tables of a list."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ from cardiac_motion.fields.field_files import save_cine_ddf
 from cardiac_motion.fields.points import grid_points, track
 from cardiac_motion.registration.result import RegistrationResult
 
-TISSUE = 0.03  # mean brightness from which the movie shows points: in the dark there is nothing to follow
+TISSUE = 0.03  # mean brightness above which the movie shows points; anechoic regions have nothing to track
 
 
 @contextmanager
 def case_folder(folder: Path, entry: Entry, method: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The folder of a case, whole or not at all: the block writes its files and fills its summary, which comes last.
+    """Create the folder of a case, completely or not at all; the block writes its files and fills its summary.
 
     Args:
-        folder: in its place when the block has ended; an older one of this program is replaced, or kept beside it where
-            its results are of other settings.
-        entry: of the case.
+        folder: final folder, created when the block ends; an older one of this program is replaced, or kept beside it
+            if its results are from other settings.
+        entry: entry of the case.
         method: name of the bundle.
 
     Yields:
-        the folder under way, and what ``summary.json`` will hold.
+        The temporary folder, and the content of ``summary.json``, which is written last.
     """
     with write_whole(folder) as beside:
         beside.mkdir()
@@ -70,13 +70,13 @@ def write_cine_case(
     save_figures: bool = True,
     save_warped: bool = False,
 ) -> None:
-    """The folder of a cine: field, pictures, movie, the warped cine, and the curves of a contour, where there are any.
+    """Write the folder of a cine: field, figures, movie, warped cine, and a contour's curves, as far as requested.
 
     Args:
-        folder: of the case.
-        case, result, scores, contour: what is known of it.
-        method: name that ``summary.json`` carries.
-        save_fields, save_figures, save_warped: which files are wanted.
+        folder: folder of the case.
+        case, result, scores, contour: the case and its results.
+        method: name of the method, stored in ``summary.json``.
+        save_fields, save_figures, save_warped: files to write.
     """
     with case_folder(folder, case.entry, method) as (beside, summary):
         if save_fields:
@@ -108,7 +108,7 @@ def write_cine_case(
 
 
 def warp_cine(cine: MetaTensor, ddf: Tensor) -> MetaTensor:
-    """The cine ``[1, T, H, W]`` whose frame t + 1 is frame t warped by its pair's field; frame 0 as it is."""
+    """Return a cine ``[1, T, H, W]``: frame 0, and at t + 1 frame t warped by the pair's field."""
     warped: MetaTensor = cine.clone()  # type: ignore[no-untyped-call]
     for t, field in enumerate(ddf):
         warped[0, t + 1] = warp(cine.as_tensor()[None, :, t], field[None])[0, 0]
@@ -116,16 +116,16 @@ def warp_cine(cine: MetaTensor, ddf: Tensor) -> MetaTensor:
 
 
 def draw(folder: Path, case: CineCase, result: RegistrationResult) -> None:
-    """The pictures of one cine: ``arrows.png`` (a panel a stage), ``warped.png``, ``tracked.mp4``, ``tracked.png``.
+    """Draw a cine's figures: ``arrows.png`` (one panel per stage), ``warped.png``, ``tracked.mp4``, ``tracked.png``.
 
     Args:
-        folder: exists.
+        folder: existing folder.
         case, result: a cine and its fields.
     """
     image, ddf, frames = case.image, result.ddf, case.cine.as_tensor()[0]
     aspect = aspect_of(case.cine.meta)
     mask = case.mask[0, 0] if case.mask is not None else torch.ones_like(frames[0], dtype=torch.bool)
-    t = int(ddf.square().sum(1).mean((1, 2)).argmax())  # the pair that moves most shows most
+    t = int(ddf.square().sum(1).mean((1, 2)).argmax())  # the pair with the largest motion
     pair = slice(t, t + 1)
     fields = [stage.ddf(pair)[0] for stage in result.stages[:-1]] + [ddf[t]]
     titles = [stage.title for stage in result.stages] or [f"frame {t} to {t + 1}"]
@@ -142,18 +142,19 @@ def draw(folder: Path, case: CineCase, result: RegistrationResult) -> None:
 
 
 class MetricsTable:
-    """``metrics.csv`` (a row a case), ``pairs.csv`` and ``summary.json`` (mean, sd, n of each column) of a whole run.
+    """Handler that writes ``metrics.csv`` (one row per case), ``pairs.csv`` and ``summary.json`` (mean, sd, n).
 
     Args:
-        output_dir: made if missing; None is the evaluator's.
-        show: print the table of each case and where its files are.
+        output_dir: output folder, created if missing; None uses the evaluator's.
+        show: print the table of each case and the folder of its files.
     """
 
     def __init__(self, output_dir: str | None = None, show: bool = True) -> None:
-        self.own, self.show = output_dir, show
+        self.given_dir, self.show = output_dir, show
 
     def attach(self, engine: CaseEvaluator) -> None:
-        self.output_dir = Path(self.own or engine.output_dir)
+        """Collect a row per case; write the tables when all are done."""
+        self.output_dir = Path(self.given_dir or engine.output_dir)
         engine.add_event_handler(Events.STARTED, self._begin)
         engine.add_event_handler(CaseEvents.CASE_DONE, self._row)
         engine.add_event_handler(Events.COMPLETED, self._write)
@@ -172,7 +173,7 @@ class MetricsTable:
     def _write(self, engine: CaseEvaluator) -> None:
         rows, pairs = read_earlier_rows(self.output_dir, [row["case"] for row in self.rows])
         if self.show and rows:
-            print(f"\nThe tables of {self.output_dir}/ hold {len(rows)} cases of earlier runs too.")
+            print(f"\nThe tables of {self.output_dir}/ also contain {len(rows)} cases of earlier runs.")
         rows, pairs = rows + self.rows, pairs + self.pair_rows
         write_tables(self.output_dir, rows, pairs, engine.state.failed)
         if self.show and len(rows) > 1:
@@ -180,11 +181,11 @@ class MetricsTable:
 
 
 def read_earlier_rows(output_dir: Path, names: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of cases and of their pairs that earlier runs of the same method left in a folder.
+    """Read rows of cases and of their pairs that earlier runs of the same method left in a folder.
 
     Args:
-        output_dir: with a folder a case.
-        names: the cases of this run, whose folders are there.
+        output_dir: folder with one subfolder per case.
+        names: cases of this run, which are skipped.
     """
     methods = {(summary_of(output_dir / name) or {}).get("method") for name in names[:1]}
     rows, pairs = [], []

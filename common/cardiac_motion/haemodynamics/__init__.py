@@ -1,4 +1,4 @@
-"""Flow that is read from velocity fields: derivatives, vortices, energy, stream lines; of blood, and of any fluid."""
+"""Quantities derived from velocity fields: derivatives, vortices, energy, stream lines; for blood and other fluids."""
 
 import lazy_loader as lazy
 

@@ -1,8 +1,8 @@
-"""Derivatives of velocity fields that are known on a masked grid alone: inside a pool, not across its wall.
+"""Derivatives of velocity fields on a masked grid: inside the blood pool, not across its wall.
 
-Fields are ``[T, 2, H, W]``, components (row, column), rows downwards as a picture has them. Where both neighbours of a
-pixel along an axis are known the difference is central, where one is it is one-sided, and where none is it is NaN, as
-it is outside the mask. With lengths in mm and velocities in m/s, multiply by 1000 for 1/s.
+Fields are ``[T, 2, H, W]``, components (row, column), rows downwards as displayed. The difference along an axis is
+central where both neighbours of a pixel are known, one-sided where one is, and NaN where none is, as it is outside the
+mask. With lengths in mm and velocities in m/s, multiply by 1000 for 1/s.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from torch import Tensor
 
 
 def velocity_gradient(velocity: Tensor, steps: Sequence[float] = (1.0, 1.0), mask: Tensor | None = None) -> Tensor:
-    """∂v_i/∂x_j of ``velocity [T, 2, H, W]``: ``[T, 2, 2, H, W]``, i before j.
+    """Gradient ∂v_i/∂x_j of ``velocity [T, 2, H, W]``: ``[T, 2, 2, H, W]``, i before j.
 
     Args:
-        velocity: (row, column).
-        steps: lengths between pixels, (row, column).
-        mask: ``[1 or T, H, W]`` bool, where it is known; None is everywhere.
+        velocity: components (row, column).
+        steps: distances between pixels, (row, column).
+        mask: ``[1 or T, H, W]`` bool, true where the velocity is known; None is everywhere.
 
     Raises:
-        ValueError: another shape.
+        ValueError: ``velocity`` has another shape.
 
     Examples:
         >>> velocity = torch.zeros(1, 2, 4, 4)
@@ -35,12 +35,12 @@ def velocity_gradient(velocity: Tensor, steps: Sequence[float] = (1.0, 1.0), mas
     known = torch.ones_like(velocity[:, :1], dtype=torch.bool) if mask is None else mask.bool()[:, None]
     known = known.expand(len(velocity), 1, -1, -1)
     values = velocity.where(known, torch.zeros_like(velocity))
-    found = [_difference(values, known, axis) / step for axis, step in zip((2, 3), steps, strict=True)]
-    return torch.stack(found, dim=2)
+    slopes = [_difference(values, known, axis) / step for axis, step in zip((2, 3), steps, strict=True)]
+    return torch.stack(slopes, dim=2)
 
 
 def _difference(values: Tensor, known: Tensor, axis: int) -> Tensor:
-    """Along one axis, a pixel."""
+    """Difference per pixel along one axis; NaN where no neighbour is known."""
     length = values.shape[axis]
     gap = torch.full_like(values.narrow(axis, 0, 1), float("nan"))
     pair = known.narrow(axis, 1, length - 1) & known.narrow(axis, 0, length - 1)
@@ -51,7 +51,7 @@ def _difference(values: Tensor, known: Tensor, axis: int) -> Tensor:
 
 
 def vorticity(velocity: Tensor, steps: Sequence[float] = (1.0, 1.0), mask: Tensor | None = None) -> Tensor:
-    """Vorticity ``[T, H, W]``, positive where the fluid turns counter-clockwise on the picture (rows downwards).
+    """Vorticity ``[T, H, W]``, positive for counter-clockwise rotation as displayed (rows downwards).
 
     With x to the right and y upwards it is ∂v_y/∂x − ∂v_x/∂y, which is ∂v_column/∂row − ∂v_row/∂column.
 
@@ -60,7 +60,7 @@ def vorticity(velocity: Tensor, steps: Sequence[float] = (1.0, 1.0), mask: Tenso
 
     Examples:
         >>> row, column = torch.meshgrid(torch.arange(5.0) - 2, torch.arange(5.0) - 2, indexing="ij")
-        >>> turning = torch.stack([-column, row])[None]  # what is right of the middle goes up, below it to the right
+        >>> turning = torch.stack([-column, row])[None]  # upwards on the right of the centre, to the right below it
         >>> vorticity(turning).unique().tolist()
         [2.0]
     """
@@ -69,9 +69,12 @@ def vorticity(velocity: Tensor, steps: Sequence[float] = (1.0, 1.0), mask: Tenso
 
 
 def divergence(velocity: Tensor, steps: Sequence[float] = (1.0, 1.0), mask: Tensor | None = None) -> Tensor:
-    """Divergence ``[T, H, W]`` in the plane, positive where the fluid comes apart.
+    """Divergence ``[T, H, W]`` in the plane, positive for expansion.
 
-    A slice of an incompressible flow has one: what leaves through the plane.
+    A slice of an incompressible flow has non-zero divergence wherever fluid crosses the plane.
+
+    Args:
+        velocity, steps, mask: as in ``velocity_gradient``.
 
     Examples:
         >>> row, column = torch.meshgrid(torch.arange(5.0), torch.arange(5.0), indexing="ij")
@@ -83,7 +86,10 @@ def divergence(velocity: Tensor, steps: Sequence[float] = (1.0, 1.0), mask: Tens
 
 
 def strain_rate(velocity: Tensor, steps: Sequence[float] = (1.0, 1.0), mask: Tensor | None = None) -> Tensor:
-    """The symmetric part of the gradient, ``[T, 2, 2, H, W]``.
+    """Strain-rate tensor, the symmetric part of the gradient: ``[T, 2, 2, H, W]``.
+
+    Args:
+        velocity, steps, mask: as in ``velocity_gradient``.
 
     Examples:
         >>> velocity = torch.zeros(1, 2, 4, 4)

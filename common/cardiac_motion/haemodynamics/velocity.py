@@ -1,9 +1,9 @@
-"""From displacement fields to velocities: the sign, the time and the unit said once.
+"""Velocities from displacement fields: sign, time and unit conventions.
 
-A field of a pair pulls back, ``fixed(p) = moving(p + ddf(p))``: what is at p in the fixed frame was at p + ddf(p) in
-the moving one, so it moved by −ddf(p). That mean velocity over the interval is the velocity half-way, at p + ddf(p) / 2
-and at the middle of the two times, to second order in the interval; left at p it would be turned by half the angle by
-which a vortex turns between two frames, up to ten degrees.
+The field of a pair pulls back, ``fixed(p) = moving(p + ddf(p))``: what is at p in the fixed frame was at p + ddf(p) in
+the moving one, so it moved by −ddf(p). To second order in the interval, this mean velocity is that at the middle
+of the path, p + ddf(p) / 2, and of the interval. At p instead, it would be rotated by half the angle by which a
+vortex turns between two frames, up to ten degrees.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _ITERATIONS = 20
 
 @dataclass(frozen=True, eq=False)
 class Velocity:
-    """Velocities of a cine, half-way between its frames.
+    """Velocities of a cine, midway between its frames.
 
     Attributes:
         values: ``[N, 2, H, W]``, (row, column), rows downwards.
-        mask: ``[N, H, W]`` bool, the pool at those times.
-        unit: ``m/s``, or ``px/frame`` where spacing or times are not known.
-        steps: (row, column) of a pixel: mm, or in widths of a pixel.
-        times: ``[N]`` in s, or half frames.
+        mask: ``[N, H, W]`` bool, the blood pool at those times.
+        unit: ``m/s``, or ``px/frame`` if spacing or times are unknown.
+        steps: pixel size (row, column) in mm, or in pixel widths.
+        times: ``[N]`` in s, or in frames (midway: half-integers).
     """
 
     values: Tensor
@@ -40,17 +40,17 @@ class Velocity:
 
     @property
     def physical(self) -> bool:
-        """In m/s over mm, so that vorticity, circulation and energy have units."""
+        """Whether velocities are in m/s and lengths in mm, so that vorticity, circulation and energy have units."""
         return self.unit == "m/s"
 
     @property
     def per_second(self) -> float:
-        """What derivatives over ``steps`` are to be multiplied by for 1/s; 1 where it is 1/frame."""
+        """Factor from derivatives over ``steps`` to 1/s; 1 if they are per frame."""
         return 1000.0 if self.physical else 1.0
 
 
 def carry_halfway(ddf: Tensor) -> Tensor:
-    """−ddf carried to the middle of each way: ``[N, 2, H, W]`` in pixels an interval.
+    """Assign −ddf to the middle of each path: ``[N, 2, H, W]`` in pixels per interval.
 
     Args:
         ddf: ``[N, 2, H, W]`` in pixels, pulling back.
@@ -72,21 +72,21 @@ def velocity_of(
     frame_times: Sequence[float] | None,
     aspect: float = 1.0,
 ) -> Velocity:
-    """Velocities of a registered cine.
+    """Compute the velocities of a registered cine.
 
     Args:
         ddf: ``[N, 2, H, W]`` in pixels, pulling back: pair t has moving = frame t, fixed = frame t + 1.
-        blood_mask: ``[N + 1, H, W]`` bool, the blood in each frame; half-way it is where it is in both.
+        blood_mask: ``[N + 1, H, W]`` bool, the blood in each frame; midway, the intersection of both frames' masks.
         spacing: (row, column) in mm/px, or None.
         frame_times: ``[N + 1]`` in s, or None.
-        aspect: a pixel's height over its width, where the spacing is not known.
+        aspect: ratio of a pixel's height to its width, used if the spacing is unknown.
 
     Raises:
-        InputError: times that do not rise.
+        InputError: the times do not increase.
 
     Examples:
-        >>> found = velocity_of(torch.full((1, 2, 4, 4), -2.0), torch.ones(2, 4, 4), (0.5, 0.5), (0.0, 0.01))
-        >>> found.unit, round(found.values.mean().item(), 6)  # 1 mm in 10 ms
+        >>> velocity = velocity_of(torch.full((1, 2, 4, 4), -2.0), torch.ones(2, 4, 4), (0.5, 0.5), (0.0, 0.01))
+        >>> velocity.unit, round(velocity.values.mean().item(), 6)  # 1 mm in 10 ms
         ('m/s', 0.1)
     """
     moved, both = carry_halfway(ddf), blood_mask[:-1].bool() & blood_mask[1:].bool()
@@ -97,7 +97,7 @@ def velocity_of(
     moments = torch.tensor(list(frame_times), dtype=torch.float64)
     seconds = moments.diff()
     if len(moments) != len(ddf) + 1 or not bool((seconds > 0).all()):
-        raise InputError("the frame times do not rise by one a frame: no velocity can be told")
+        raise InputError("velocities need one increasing time per frame; check the cine's frame times")
     scale = torch.tensor(list(spacing), dtype=torch.float64).view(1, 2, 1, 1) * 1e-3 / seconds.view(-1, 1, 1, 1)
     middle = (moments[1:] + moments[:-1]) / 2
     return Velocity((moved * scale).to(ddf.dtype), both, "m/s", (spacing[0], spacing[1]), middle)

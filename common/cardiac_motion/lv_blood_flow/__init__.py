@@ -1,4 +1,4 @@
-"""Blood flow in the left ventricle from contrast cines: pool, velocity, vortices, energy, files and a report."""
+"""Blood flow in the left ventricle from contrast cines: blood pool, velocity, vortices, energy, files and a report."""
 
 import lazy_loader as lazy
 

@@ -1,7 +1,7 @@
-"""The way of a contrast cine to its blood flow: pool, registration, velocity, vortices, files.
+"""Evaluator that measures blood flow in contrast cines: blood pool, registration, velocity, vortices, files.
 
-The pool is what a label map or masks at end-diastole and end-systole say (NMSR section 3), else what the segmentation
-network finds in each frame, so that it moves with the wall.
+The blood pool is given by a label map or by masks at end-diastole and end-systole (NMSR section 3); otherwise the
+segmentation network finds it in each frame, so that it moves with the wall.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ from cardiac_motion.registration.result import RegistrationResult
 from cardiac_motion.strain_pipeline.tracking.image_networks import load_segmentation, segment_cine
 from cardiac_motion.ventricle.blood_pool import check_pool
 
-CAVITY = 1  # of the segmentation's labels
+CAVITY = 1  # label of the segmentation
 SEGMENTED = (
-    "The pool was found by a network that was trained without contrast: look at it (flow.png, pool.nii.gz). On "
-    "simulated contrast cines it missed up to four tenths of the blood, in one all of it (docs/blood.md)."
+    "The blood pool was segmented by a network trained without contrast agent: check it (flow.png, pool.nii.gz). On "
+    "simulated contrast cines it missed up to 40 % of the blood, and in one cine all of it (docs/blood.md)."
 )
-_HOLES = 2  # iterations of the closing that fills what contrast leaves open
+_HOLES = 2  # iterations of the closing that fills gaps in the contrast
 
 
 class BloodEvaluator(CaseEvaluator):
-    """Measures the blood flow of each cine, and writes it.
+    """Measure the blood flow of each cine and write the results.
 
     Args:
         device, val_data_loader, network, output_dir, inferer, val_handlers: as in ``CaseEvaluator``.
-        method: name that ``summary.json`` carries.
-        segmentation: weights of a ``SegmentationUNet``, which finds the pool of a cine that comes without one.
-        time_sigma: Gaussian in pairs over the fields' time, as a flow goes on from one pair to the next; 0 for none.
-        radius: of the LNCC² window that measures.
-        save_fields, save_figures: which files are wanted beside ``flow.csv`` and ``summary.json``.
+        method: name of the method, stored in ``summary.json``.
+        segmentation: weights of a ``SegmentationUNet``, which segments the blood pool of cines without a mask.
+        time_sigma: standard deviation in frame pairs of the Gaussian over time that smooths the fields; 0 for none.
+        radius: radius of the LNCC² window for the metrics.
+        save_fields, save_figures: write fields and figures in addition to ``flow.csv`` and ``summary.json``.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class BloodEvaluator(CaseEvaluator):
         self.save_fields, self.save_figures = save_fields, save_figures
 
     def process(self, case: CineCase) -> CineReport:
-        """From frames to fields, flow, scores, and files."""
+        """Measure one case and write its fields, flow, scores and files."""
         case, result, flow = self.measure_case(case)
         scores = reconstruction_scores(case, result, self.radius) | flow.scores()
         scores |= truth_scores(case, result.ddf, self.radius) | flow_scores(case, result)
@@ -96,7 +96,7 @@ class BloodEvaluator(CaseEvaluator):
                 "spacing": meta.spacing,
                 "frame_times": meta.frame_times,
                 "frame_time_source": meta.frame_time_source,
-                "velocity": f"{flow.velocity.unit}, half-way between frames",
+                "velocity": f"{flow.velocity.unit}, midway between frames",
                 "notes": [*meta.notes, *flow.notes],
                 "table": scores.table,
                 "metrics": scores.metrics,
@@ -108,39 +108,40 @@ class BloodEvaluator(CaseEvaluator):
         return CineReport(case, result, scores, folder, None)
 
     def measure_case(self, case: CineCase) -> tuple[CineCase, RegistrationResult, BloodFlow]:
-        """Measure the flow of a cine; nothing is written.
+        """Measure the flow of a cine without writing anything.
 
         Returns:
-            the case with its pool, its fields smoothed over time, and the flow.
+            The case with its blood pool, its fields smoothed over time, and the flow.
 
         Raises:
-            InputError: no pool is found, or it leaves the sector.
+            InputError: no blood pool is found, or it leaves the sector.
         """
         given = case.blood_mask is not None
         case = find_pool(case, self.segment)
         single: RegistrationResult = self.fields_of(case)
         result = replace(single, ddf=smooth_in_time(single.ddf, self.time_sigma))
-        likeness = lncc2(case.image[:, 1:], warp(case.image[:, :1], single.ddf), self.radius, case.mask)
-        flow = measure_flow(case, result.ddf, single.ddf, alike=float(likeness.nanmean()))
+        similarity = lncc2(case.image[:, 1:], warp(case.image[:, :1], single.ddf), self.radius, case.mask)
+        flow = measure_flow(case, result.ddf, single.ddf, similarity=float(similarity.nanmean()))
         return case, result, flow if given else replace(flow, notes=[SEGMENTED, *flow.notes])
 
 
 def smooth_in_time(ddf: Tensor, sigma: float) -> Tensor:
-    """Fields ``[N, 2, H, W]`` under a Gaussian of ``sigma`` pairs; the first and the last stand for those beyond."""
+    """Smooth fields ``[N, 2, H, W]`` over time by a Gaussian of ``sigma`` pairs; the end fields are repeated."""
     if sigma <= 0 or len(ddf) < 2:
         return ddf
     return torch.from_numpy(ndimage.gaussian_filter1d(ddf.numpy(), sigma, axis=0, mode="nearest"))
 
 
 def find_pool(case: CineCase, segment: Callable[[Tensor], Tensor] | None) -> CineCase:
-    """The case with its blood pool, which alone is registered.
+    """Return the case with its blood pool; only the blood is registered.
 
     Args:
-        case: as read.
-        segment: ``cine [T, H, W]`` to memberships ``[T, C, H, W]`` of background, cavity, …, where no pool is given.
+        case: case as read.
+        segment: maps ``cine [T, H, W]`` to memberships ``[T, C, H, W]`` of background, cavity, …; used if the case has
+            no mask.
 
     Raises:
-        InputError: no pool is found in a frame, or it leaves the sector.
+        InputError: no blood pool is found in a frame, or it leaves the sector.
     """
     frames = case.cine.as_tensor()[0]
     sector = sector_hull(case.cine)
@@ -149,8 +150,8 @@ def find_pool(case: CineCase, segment: Callable[[Tensor], Tensor] | None) -> Cin
         return case
     if segment is None:
         raise InputError(
-            f"{case.entry.image}: where is the blood? Give --blood_mask, or --ed, --es, --ed_mask and --es_mask, or "
-            "--segmentation of strain_pipeline (models/segmentation.pt)"
+            f"{case.entry.image}: the blood pool is not given; use --blood_mask, or --ed, --es, --ed_mask and "
+            "--es_mask, or --segmentation with strain_pipeline's weights (models/segmentation.pt)"
         )
     labels = segment(frames).argmax(1) == CAVITY
     pool = torch.stack(

@@ -1,4 +1,4 @@
-"""Pictures and movies of a flow: arrows and stream lines by scale (NMSR figures 1 and 3), vorticity, particles."""
+"""Figures and movies of a flow: arrows and stream lines per scale (NMSR figures 1 and 3), vorticity, particles."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from cardiac_motion.evaluation.figures import draw_frame
 from cardiac_motion.haemodynamics.velocity import Velocity
 from cardiac_motion.haemodynamics.vortices import Vortex
 
-_MARGIN = 6  # pixels around the pool that pictures show
+_MARGIN = 6  # pixels shown around the blood pool
 _COLOURS = {1: "#ff6b57", -1: "#4fa3ff"}  # counter-clockwise, clockwise
 
 
 def flow_by_scale(
     frame: Tensor, velocities: Sequence[Velocity], titles: Sequence[str], pair: int, path: str | Path
 ) -> None:
-    """Two rows over a frame, a panel a scale: arrows in one scale of lengths, and stream lines coloured by speed.
+    """Draw arrows (top row) and stream lines coloured by speed (bottom row) over a frame, one column per scale.
 
     Args:
         frame: ``[H, W]`` in [0, 1].
-        velocities: of the scales, coarse to fine.
-        titles: one each.
-        pair: which is shown.
-        path: of the PNG.
+        velocities: velocities of the scales, coarse to fine.
+        titles: title of each scale.
+        pair: index of the frame pair to draw.
+        path: path of the PNG.
     """
     mask = velocities[-1].mask[pair]
     rows, columns, extent = _window(mask)
@@ -56,7 +56,7 @@ def flow_by_scale(
             angles="xy", scale_units="xy", scale=fastest / (1.9 * step), width=0.007,
         )  # fmt: skip
         if np.nanmax(speed) > 0:
-            # streamplot counts y upwards along a rising axis: rows rise here, and the axis is turned by imshow
+            # streamplot expects rising coordinates: rows rise here, and the limits set below flip the axis
             axes[1, column].streamplot(
                 x[0], y[:, 0], field[1], field[0], color=np.nan_to_num(speed), cmap="plasma",
                 norm=plt.Normalize(0, fastest), density=1.5, linewidth=0.9, arrowsize=0.8, broken_streamlines=True,
@@ -75,24 +75,24 @@ def flow_by_scale(
 def vorticity_pictures(
     frames: Tensor, vorticity: Tensor, vortices: Sequence[Sequence[Vortex]], unit: str, path: str | Path, count: int = 4
 ) -> None:
-    """The vorticity of some pairs with their vortices, a circle of the core's area each and its circulation.
+    """Draw the vorticity of some pairs with their vortices, each marked at its centre with its circulation.
 
     Args:
-        frames: ``[N, H, W]``, one a pair.
+        frames: ``[N, H, W]``, one per pair.
         vorticity: ``[N, H, W]``, NaN outside the pool.
-        vortices: of each pair.
-        unit: of the vorticity.
-        path: of the PNG.
-        count: pairs at most, spread evenly.
+        vortices: vortices of each pair.
+        unit: unit of the vorticity.
+        path: path of the PNG.
+        count: maximum number of pairs, evenly spaced.
     """
-    shown = np.unique(np.linspace(0, len(vorticity) - 1, min(count, len(vorticity))).round().astype(int))
-    known = ~vorticity[shown].isnan()
+    chosen = np.unique(np.linspace(0, len(vorticity) - 1, min(count, len(vorticity))).round().astype(int))
+    known = ~vorticity[chosen].isnan()
     rows, columns, extent = _window(known.any(0))
-    reach = float(vorticity[shown][known].abs().quantile(0.99)) or 1.0
+    reach = float(vorticity[chosen][known].abs().quantile(0.99)) or 1.0
     height = 3.3 * (rows.stop - rows.start) / (columns.stop - columns.start)
-    figure, axes = plt.subplots(1, len(shown), figsize=(3.3 * len(shown) + 0.9, height + 0.4), squeeze=False)
+    figure, axes = plt.subplots(1, len(chosen), figsize=(3.3 * len(chosen) + 0.9, height + 0.4), squeeze=False)
     drawn: Any = None
-    for axis, pair in zip(axes[0], shown, strict=True):
+    for axis, pair in zip(axes[0], chosen, strict=True):
         axis.imshow(frames[pair][rows, columns], cmap="gray", vmin=0, vmax=1.2, extent=extent)
         drawn = axis.imshow(vorticity[pair][rows, columns], cmap="RdBu_r", vmin=-reach, vmax=reach, extent=extent)
         for vortex in vortices[pair]:
@@ -110,7 +110,7 @@ def vorticity_pictures(
             )
         axis.set_title(f"pair {pair}", fontsize=10)
         axis.set_axis_off()
-    width = 3.3 * len(shown) + 0.9
+    width = 3.3 * len(chosen) + 0.9
     figure.subplots_adjust(left=0.005, right=1 - 1.0 / width, bottom=0.01, top=0.92, wspace=0.03)
     figure.colorbar(drawn, cax=figure.add_axes((1 - 0.9 / width, 0.15, 0.012, 0.7)), label=f"vorticity, {unit}")
     figure.savefig(path, dpi=90)
@@ -121,12 +121,12 @@ CURVES = (("mean_speed", "peak_speed"), ("ccw_circulation", "cw_circulation"), (
 
 
 def flow_curves(rows: Sequence[Mapping[str, Any]], unit: Mapping[str, str], path: str | Path) -> None:
-    """Speeds, circulations and depths of the strongest vortex of either turn over time, an axis each.
+    """Plot speeds, and circulation and depth of the strongest vortex of either sense, over time, on one axis each.
 
     Args:
-        rows: of ``flow.csv``; what is None leaves a gap.
-        unit: of its columns.
-        path: of the PNG.
+        rows: rows of ``flow.csv``; None leaves a gap.
+        unit: units of its columns.
+        path: path of the PNG.
     """
     figure, axes = plt.subplots(1, len(CURVES), figsize=(3.3 * len(CURVES), 2.4), layout="constrained")
     across = [row["time"] for row in rows]
@@ -144,32 +144,32 @@ def flow_curves(rows: Sequence[Mapping[str, Any]], unit: Mapping[str, str], path
 
 def particle_movie(
     cine: Tensor,
-    ways: Tensor,
+    paths: Tensor,
     blood_mask: Tensor,
     path: str | Path,
     still: str | Path,
     trail: int = 5,
     rate: float = 8.0,
 ) -> None:
-    """A movie of particles and the way that each came in the last frames, around the pool.
+    """Write a movie of particles and their recent paths, cropped to the blood pool.
 
     Args:
         cine: ``[T, H, W]`` in [0, 1].
-        ways: ``[T, P, 2]`` (row, column; pixels), NaN where there is none.
+        paths: pathlines ``[T, P, 2]`` (row, column; pixels), NaN where a particle is absent.
         blood_mask: ``[T, H, W]`` bool.
-        path: ``.mp4``.
-        still: PNG of the middle frame.
-        trail: frames of the way that stay visible.
-        rate: frames a second.
+        path: path of the ``.mp4``.
+        still: path of a PNG of the middle frame.
+        trail: number of frames for which a path stays visible.
+        rate: frames per second.
     """
     rows, columns, _ = _window(blood_mask.any(0))
-    cine, ways = cine[:, rows, columns], ways - torch.tensor([float(rows.start), float(columns.start)])
+    cine, paths = cine[:, rows, columns], paths - torch.tensor([float(rows.start), float(columns.start)])
     zoom = float(max(1, round(560 / max(cine.shape[1:]))))
     drawn = []
     for t in range(len(cine)):
         first = max(0, t - trail)
-        recent = ways[first : t + 1, ~ways[t, :, 0].isnan()].clone()
-        for k in range(len(recent) - 2, -1, -1):  # who was seeded within the trail has no way before
+        recent = paths[first : t + 1, ~paths[t, :, 0].isnan()].clone()
+        for k in range(len(recent) - 2, -1, -1):  # particles seeded within the trail have no earlier positions
             recent[k] = torch.where(recent[k].isnan(), recent[k + 1], recent[k])
         drawn.append(draw_frame(cine[first : t + 1], recent, t - first, trail, (zoom, zoom)))
     iio.imwrite(still, drawn[len(drawn) // 2])
@@ -177,7 +177,7 @@ def particle_movie(
 
 
 def _window(mask: Tensor) -> tuple[slice, slice, tuple[float, float, float, float]]:
-    """Rows and columns around a mask, and the extent that ``imshow`` takes for them."""
+    """Return the rows and columns around a mask, and their extent for ``imshow``."""
     box = bounding_box(mask[None, None], mask.shape, _MARGIN)
     rows, columns = (slice(*edges) for edges in box)
     return rows, columns, (columns.start - 0.5, columns.stop - 0.5, rows.stop - 0.5, rows.start - 0.5)

@@ -1,4 +1,4 @@
-"""The page of a cine of blood: what was seen, curves over the beat, pictures; it needs no other file but the movie."""
+"""HTML report of a blood-flow cine: results, curves over the beat, figures; self-contained except for the movie."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from cardiac_motion.lv_blood_flow.measures import BloodFlow, units
 from cardiac_motion.strain_pipeline.report.html import bullets, columns, curves, figure_of, number, page, section, table
 
 CANNOT = (
-    "A slice shows the flow in its plane: what crosses it looks like divergence, and a ring vortex is its two cuts.",
-    "Speeds beyond what moves a few pixels between frames are underestimated: jets at low frame rates above all.",
-    "Energy loss and peak vorticity depend on resolution and smoothing; compare them of the same settings only.",
+    "A slice shows in-plane flow: flow through the plane appears as divergence, a ring vortex as its two sections.",
+    "Speeds of more than a few pixels per frame are underestimated, especially in jets at low frame rates.",
+    "Energy loss and peak vorticity depend on resolution and smoothing; compare only values of equal settings.",
 )
 SHAPE = ("depth", "transverse", "length", "width", "sphericity")
 VORTEX = ("area", "circulation", "whole_circulation", "intensity", *SHAPE)
 
 
 def write_report(folder: Path, case: CineCase, flow: BloodFlow) -> None:
-    """``flow.html``, of the pictures that are in the folder.
+    """Write ``flow.html`` with the figures that are in the folder.
 
     Args:
-        folder: of the case, with ``flow.png``, ``vorticity.png`` and ``particles.png``.
-        case, flow: of the cine.
+        folder: folder of the case, with ``flow.png``, ``vorticity.png`` and ``particles.png``.
+        case, flow: cine and its flow.
     """
     rows, unit = flow.rows, units(flow.velocity)
     across = [row["time"] for row in rows]
@@ -66,9 +66,9 @@ def write_report(folder: Path, case: CineCase, flow: BloodFlow) -> None:
     energy = [curve("kinetic_energy"), curve("energy_loss")] if flow.velocity.physical else []
     depth = curve("ccw_depth", "cw_depth")
     sections.append(section("Over the cine", columns(speed, depth), *([columns(*energy)] if energy else [])))
-    movie = '<p><a href="particles.mp4">particles.mp4</a>, carried by the measured fields</p>'
+    movie = '<p><a href="particles.mp4">particles.mp4</a>, advected by the measured fields</p>'
     sections.append(section("Particles", _picture(folder / "particles.png"), movie))
-    sections.append(section("What this cannot say", bullets(CANNOT)))
+    sections.append(section("Limitations", bullets(CANNOT)))
     subtitle = f"{case.meta.source} · {case.cine.shape[1]} frames · research only"
     with write_whole(folder / "flow.html") as beside:
         beside.write_text(page(f"Blood flow: {case.name}", subtitle, sections), encoding="utf-8")

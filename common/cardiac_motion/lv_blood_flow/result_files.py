@@ -1,8 +1,8 @@
-"""The folder of a cine of blood: ``flow.csv``, fields as NIfTI and VTK, pictures, a movie and a page.
+"""Result files of a blood-flow cine: ``flow.csv``, fields as NIfTI and VTK, figures, a movie and a report.
 
-``velocity.nii.gz`` (X, Y, N, 1, 2; components (x, y)), ``vorticity.nii.gz`` (X, Y, N) and ``pool.nii.gz`` (X, Y, T)
-beside ``vtk/flow.pvd`` (an image a pair: velocity, vorticity, divergence, stream function, pool), ``vtk/pathlines.vtp``
-and ``vtk/streamlines.vtp``, which ParaView opens.
+``velocity.nii.gz`` (X, Y, N, 1, 2; components (x, y)), ``vorticity.nii.gz`` (X, Y, N) and ``pool.nii.gz`` (X, Y, T);
+for ParaView ``vtk/flow.pvd`` (one image per pair: velocity, vorticity, divergence, stream function, pool),
+``vtk/pathlines.vtp`` and ``vtk/streamlines.vtp``.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from cardiac_motion.registration.result import RegistrationResult
 def write_flow(
     folder: Path, case: CineCase, result: RegistrationResult, flow: BloodFlow, save_fields: bool, save_figures: bool
 ) -> None:
-    """Write what is known of a flow into an existing folder.
+    """Write the results of a cine into an existing folder.
 
     Args:
-        folder: of the case, under way.
-        case, result, flow: of the cine.
-        save_fields: NIfTI and VTK too.
-        save_figures: pictures, movie and page too.
+        folder: temporary folder of the case.
+        case, result, flow: cine, its registration and its flow.
+        save_fields: also write NIfTI and VTK files.
+        save_figures: also write figures, movie and report.
     """
     write_csv(folder / "flow.csv", [dict(row) for row in flow.rows])
     write_csv(folder / "flow_units.csv", [{"column": k, "unit": u} for k, u in units(flow.velocity).items()])
     assert case.blood_mask is not None
-    ways = pathlines(result.ddf, case.blood_mask)
+    paths = pathlines(result.ddf, case.blood_mask)
     if save_fields:
         write_fields(folder, case, flow)
-        write_vtk(folder / "vtk", flow, ways)
+        write_vtk(folder / "vtk", flow, paths)
     if save_figures:
         pair = int(np.argmax([row["mean_speed"] or 0.0 for row in flow.rows]))
         frames, meta = case.cine.as_tensor()[0], case.meta
@@ -59,12 +59,12 @@ def write_flow(
         rate = "1/s" if flow.velocity.physical else "1/frame"
         vorticity_pictures(frames[:-1], flow.vorticity, flow.vortices, rate, folder / "vorticity.png")
         flow_curves(flow.rows, units(flow.velocity), folder / "curves.png")
-        particle_movie(frames, ways, case.blood_mask, folder / "particles.mp4", folder / "particles.png")
+        particle_movie(frames, paths, case.blood_mask, folder / "particles.mp4", folder / "particles.png")
         write_report(folder, case, flow)
 
 
 def write_fields(folder: Path, case: CineCase, flow: BloodFlow) -> None:
-    """``velocity``, ``vorticity`` and ``pool`` as NIfTI; outside the pool they are 0."""
+    """Write ``velocity``, ``vorticity`` and ``pool`` as NIfTI, with zeros outside the blood pool."""
     velocity = flow.velocity
     save_cine_ddf(folder / "velocity.nii.gz", velocity.values * velocity.mask[:, None])
     steps, seconds = velocity.steps, float(velocity.times.diff().mean()) if len(velocity.times) > 1 else 1.0
@@ -76,11 +76,11 @@ def write_fields(folder: Path, case: CineCase, flow: BloodFlow) -> None:
             nibabel.save(image, beside)
 
 
-def write_vtk(folder: Path, flow: BloodFlow, ways: Tensor) -> None:
-    """What ParaView opens; lengths in mm where known, y upwards."""
+def write_vtk(folder: Path, flow: BloodFlow, paths: Tensor) -> None:
+    """Write files for ParaView; lengths in mm where known, y upwards."""
     folder.mkdir()
     velocity, mask = flow.velocity, flow.velocity.mask
-    apart = divergence(velocity.values, velocity.steps, mask) * velocity.per_second
+    divergences = divergence(velocity.values, velocity.steps, mask) * velocity.per_second
     series = {}
     for t, pool in enumerate(mask):
         name = f"flow_{t:04d}.vti"
@@ -88,25 +88,25 @@ def write_vtk(folder: Path, flow: BloodFlow, ways: Tensor) -> None:
         arrays = {
             "velocity": (velocity.values[t] * pool).numpy(),
             "vorticity": flow.vorticity[t].nan_to_num().numpy(),
-            "divergence": apart[t].nan_to_num().numpy(),
+            "divergence": divergences[t].nan_to_num().numpy(),
             "stream_function": psi.nan_to_num().numpy(),
             "pool": pool.numpy(),
         }
         write_vti(folder / name, arrays, velocity.steps)
         series[name] = float(velocity.times[t])
     write_pvd(folder / "flow.pvd", series)
-    lines, times, every = [], [], []
-    for way in ways.unbind(1):
-        there = ~way[:, 0].isnan()
-        if there.sum() > 1:
-            lines.append(way[there].numpy())
-            times.append(there.nonzero()[:, 0].float().numpy())
+    lines, times, pairs = [], [], []
+    for path in paths.unbind(1):
+        present = ~path[:, 0].isnan()
+        if present.sum() > 1:
+            lines.append(path[present].numpy())
+            times.append(present.nonzero()[:, 0].float().numpy())
     write_vtp(folder / "pathlines.vtp", lines, velocity.steps, {"frame": times})
     lines = []
     for t, pool in enumerate(mask):
         starts = grid_points(pool, max(4, round(max(pool.shape) / 32)))
         scale = torch.tensor(velocity.steps).view(2, 1, 1)
-        found = [x for x in stream_lines(velocity.values[t] / scale, starts, pool, length=120) if len(x) > 4]
-        lines += [line.numpy() for line in found]
-        every += [np.full(len(line), t, dtype=np.float32) for line in found]
-    write_vtp(folder / "streamlines.vtp", lines, velocity.steps, {"pair": every})
+        traced = [x for x in stream_lines(velocity.values[t] / scale, starts, pool, length=120) if len(x) > 4]
+        lines += [line.numpy() for line in traced]
+        pairs += [np.full(len(line), t, dtype=np.float32) for line in traced]
+    write_vtp(folder / "streamlines.vtp", lines, velocity.steps, {"pair": pairs})

@@ -1,4 +1,4 @@
-"""Measurements on public data that the project was not developed on, beside other methods in the same run."""
+"""Evaluation on public data that were not used in development, together with other methods in the same run."""
 
 import lazy_loader as lazy
 

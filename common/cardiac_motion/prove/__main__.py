@@ -1,8 +1,8 @@
-"""``python -m cardiac_motion.prove --data DIR``: measure on public data, beside other methods in the same run.
+"""``python -m cardiac_motion.prove --data DIR``: evaluate on public data, together with other methods in the same run.
 
-``DIR`` holds the repositories that ``docs/proof.md`` lists, cloned to ``DIR/owner/name``. Nothing was chosen on these
-data. ``results.csv`` has a row for each method and pair, ``results.md`` the tables; a part whose files are missing is
-listed with the first missing file.
+``DIR`` contains the repositories listed in ``docs/proof.md``, cloned to ``DIR/owner/name``. Nothing was tuned on these
+data. ``results.csv`` has one row per method and pair, ``results.md`` the tables. If files of a part are missing, the
+first missing file is listed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PARTS: Mapping[str, tuple[Sequence[BundleMethod], Measure]] = {
 
 
 def make_parser(prog: str = "python -m cardiac_motion.prove") -> CommandParser:
-    """The command line."""
+    """Build the parser."""
     parser = CommandParser(prog=prog, description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the cloned repositories (docs/proof.md)")
     parser.add_argument("--output_dir", type=Path, default=Path("output/proof"), help="folder of the tables")

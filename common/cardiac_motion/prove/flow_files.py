@@ -11,7 +11,7 @@ from torch import Tensor
 from cardiac_motion.core.errors import InputError
 
 TAG = 202021.25  # "PIEH" in little-endian single precision
-UNKNOWN = 1e9  # components above it mean that the flow is unknown there
+UNKNOWN = 1e9  # flow with larger components is unknown
 
 
 def read_flow(path: str | Path) -> tuple[Tensor, Tensor]:
@@ -28,7 +28,7 @@ def read_flow(path: str | Path) -> tuple[Tensor, Tensor]:
         known: ``[H, W]`` bool.
 
     Raises:
-        InputError: no such file, or no complete ``.flo`` file.
+        InputError: the file is missing, or is not a complete ``.flo`` file.
     """
     try:
         content = Path(path).read_bytes()
@@ -37,7 +37,7 @@ def read_flow(path: str | Path) -> tuple[Tensor, Tensor]:
             raise ValueError
         flow = np.frombuffer(content, "<f4", 2 * int(width) * int(height), 12).reshape(height, width, 2)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: no complete .flo file ({type(error).__name__})") from None
+        raise InputError(f"{path}: not a complete .flo file ({type(error).__name__})") from None
     known = np.isfinite(flow).all(-1) & (np.abs(flow) < UNKNOWN).all(-1)
     ddf = np.where(known[..., None], flow, 0)[..., ::-1]  # the file has (column, row)
     return torch.from_numpy(ddf.copy()).movedim(-1, 0)[None], torch.from_numpy(known)

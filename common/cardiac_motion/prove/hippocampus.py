@@ -1,7 +1,7 @@
-"""Hippocampi of two public T1 scans: each one's labels carried to the other by registration, both ways and both sides.
+"""Hippocampi of two public T1 scans: label propagation by registration, in both directions and on both sides.
 
-The scans are cropped to 48 × 64 × 48 mm around the hippocampus of the moving scan, as the hippocampus data are that the
-methods were built for; the fixed scan's labels are looked at for the score alone. The score is the Dice coefficient.
+The scans are cropped to 48 × 64 × 48 mm around the hippocampus of the moving scan, as in the data for which the methods
+were developed; the fixed scan's labels are used only for the score, the Dice coefficient.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Scan:
     """A scan with the labels of both hippocampi.
 
     Attributes:
-        name: of the scan.
+        name: name of the scan.
         values: intensities ``[X, Y, Z]``, axes in RAS order, voxels of 1 mm.
-        labels: ``[X, Y, Z]``, FreeSurfer's.
+        labels: ``[X, Y, Z]``, FreeSurfer's labels.
     """
 
     name: str
@@ -83,7 +83,7 @@ def read_scans(data: Path) -> list[Scan]:
                 with np.load(path) as stored:
                     arrays.append(to_ras(stored[key]))
             except (OSError, ValueError, KeyError) as error:
-                raise InputError(f"{path}: no readable scan ({type(error).__name__})") from None
+                raise InputError(f"{path}: cannot be read as a scan ({type(error).__name__})") from None
         scans.append(Scan(name, arrays[0], arrays[1].round().astype(np.int64)))
     return scans
 
@@ -97,10 +97,10 @@ def crop_around(labels: NDArray[np.int64], label: int) -> tuple[slice, ...]:
         >>> [(part.start, part.stop) for part in crop_around(labels, 17)]
         [(6, 54), (6, 70), (6, 54)]
     """
-    places = np.nonzero(labels == label)
+    voxels = np.nonzero(labels == label)
     box = []
     for axis, size in enumerate(SIZE):
-        middle = (int(places[axis].min()) + int(places[axis].max()) + 1) // 2
+        middle = (int(voxels[axis].min()) + int(voxels[axis].max()) + 1) // 2
         start = min(max(middle - size // 2, 0), labels.shape[axis] - size)
         box.append(slice(start, start + size))
     return tuple(box)
@@ -117,20 +117,20 @@ def dice(first: Tensor, second: Tensor) -> float:
 
 
 def measure_scans(data: Path, ready: Mapping[str, Registration], reasons: Mapping[str, str]) -> list[Row]:
-    """Register the scans both ways around either hippocampus by all methods.
+    """Register the scans by all methods, in both directions, around either hippocampus.
 
     Args:
         data: the data folder.
         ready: methods by title.
-        reasons: why other methods can't be run, by title.
+        reasons: by title, why other methods cannot be run.
     """
     missing = [*VOXELMORPH.find_missing(data), *TUTORIALS.find_missing(data)]
     if missing:
         return [Row(DATA, "both", "all", MEASURE, None, note=f"missing: {missing[0]}")]
     first, second = read_scans(data)
     rows = []
-    ways = [(a, b, side) for a, b in ((first, second), (second, first)) for side in SIDES]
-    for moving, fixed, side in show_bar(ways, "hippocampi", "pair"):
+    directions = [(a, b, side) for a, b in ((first, second), (second, first)) for side in SIDES]
+    for moving, fixed, side in show_bar(directions, "hippocampi", "pair"):
         box = crop_around(moving.labels, SIDES[side])
         images = [torch.from_numpy(normalise(scan.values[box])) for scan in (moving, fixed)]
         labels = [torch.from_numpy(scan.labels[box] == SIDES[side]) for scan in (moving, fixed)]
@@ -142,7 +142,7 @@ def measure_scans(data: Path, ready: Mapping[str, Registration], reasons: Mappin
             except (InputError, ImportError, ValueError, RuntimeError) as error:
                 rows.append(Row(DATA, case, title, MEASURE, None, note=describe_failure(error)))
                 continue
-            carried = warp(labels[0][None, None].float(), result.ddf)[0, 0] > 0.5
-            rows.append(Row(DATA, case, title, MEASURE, dice(carried, labels[1]), result.processor_seconds))
+            propagated = warp(labels[0][None, None].float(), result.ddf)[0, 0] > 0.5
+            rows.append(Row(DATA, case, title, MEASURE, dice(propagated, labels[1]), result.processor_seconds))
         rows += [Row(DATA, case, title, MEASURE, None, note=why) for title, why in reasons.items()]
     return rows

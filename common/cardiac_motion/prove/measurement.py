@@ -1,7 +1,7 @@
-"""One row of the results, and how the methods are run that it compares.
+"""One row of the results, and the methods that are compared.
 
-A method is a bundle with configuration files over its ``inference.json``; every one of them takes ``image [1, 2, *S]``
-(moving, fixed) to a pull-back field, so that all rows are measured in the same way.
+A method is a bundle with configuration files in addition to its ``inference.json``. Each maps ``image [1, 2, *S]``
+(moving, fixed) to a pull-back field, so that all are evaluated in the same way.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from cardiac_motion.registration.result import RegistrationInferer, Registration
 
 @dataclass(frozen=True)
 class BundleMethod:
-    """A registration method as it is run here.
+    """A registration method of the comparison.
 
     Attributes:
         title: its name in the table.
         bundle: name of its folder in ``bundles/``.
-        configs: names of configuration files of the bundle that change its ``inference.json``.
-        options: values of single options over them.
+        configs: names of configuration files of the bundle that modify its ``inference.json``.
+        options: values of single options that override these files.
         inferer: name of the part of the configuration that registers a pair.
-        needs: optional package without which it can't run; empty if there is none.
+        needs: optional package that it requires; empty if there is none.
     """
 
     title: str
@@ -46,7 +46,7 @@ class BundleMethod:
             bundles: the folder of the bundles.
 
         Raises:
-            InputError: the bundle is not there, an option is unknown, or a package is missing.
+            InputError: the bundle does not exist, an option is unknown, or a package is missing.
         """
         files = config_files(bundles / self.bundle, further=self.configs)
         parser = parse_config(files, {"mlflow": False, **self.options})
@@ -68,7 +68,7 @@ class Registration:
             mask: ``[*S]`` bool, where the images are compared; None compares them everywhere.
 
         Returns:
-            the result with the field ``[1, d, *S]`` in pixels (voxels), on the grid of ``fixed``, pulling back.
+            The result, with the field ``[1, d, *S]`` in pixels (voxels), on the grid of ``fixed``, pulling back.
         """
         image = torch.stack([moving, fixed])[None].float()
         region = torch.ones_like(image[:, :1]).bool() if mask is None else mask[None, None]
@@ -113,7 +113,7 @@ def load_methods(methods: Sequence[BundleMethod], bundles: Path) -> tuple[dict[s
     """Load all methods that can be loaded.
 
     Returns:
-        the methods by title, and the reason for each method that could not be loaded.
+        The methods by title, and the reason for each method that could not be loaded.
     """
     ready, reasons = {}, {}
     for method in methods:

@@ -90,14 +90,14 @@ def read_grey(path: Path) -> Tensor:
     """Read an image as grey values ``[H, W]``, scaled to [0, 1] by the range of its type.
 
     Raises:
-        InputError: no image.
+        InputError: the file cannot be read as an image.
     """
     try:
         with Image.open(path) as image:
             wide = image.mode.startswith(("I", "F"))
             values = np.asarray(image if wide else image.convert("L"), dtype=np.float32)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: no readable image ({type(error).__name__})") from None
+        raise InputError(f"{path}: cannot be read as an image ({type(error).__name__})") from None
     return torch.from_numpy(values / (65535 if wide else 255))
 
 
@@ -155,12 +155,12 @@ def measure_vortices(data: Path, ready: Mapping[str, Registration], reasons: Map
 
 
 def measure_pairs(data: Path, ready: Mapping[str, Registration], reasons: Mapping[str, str]) -> list[Row]:
-    """Measure all methods on all pairs whose files are there.
+    """Measure all methods on all pairs whose files exist.
 
     Args:
         data: the data folder.
         ready: methods by title.
-        reasons: why other methods can't be run, by title.
+        reasons: by title, why other methods cannot be run.
     """
     rows: list[Row] = []
     for pair in show_bar(list_pairs(), "pairs of images", "pair"):

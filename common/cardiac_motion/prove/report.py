@@ -1,4 +1,4 @@
-"""The tables of the measurements: a row a method, a column a pair."""
+"""Tables of the measurements: one row per method, one column per pair."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def to_markdown(rows: Sequence[Row]) -> str:
         lines.append(f"| method | {' | '.join(cases)} | processor seconds a pair |")
         lines.append("| --- |" + " ---: |" * (len(cases) + 1))
         for method in dict.fromkeys(row.method for row in part if row.value is not None):
-            found = {row.case: row for row in part if row.method == method}
-            values = [found[case].value if case in found else None for case in cases]
-            seconds = [row.seconds for row in found.values() if row.seconds is not None]
+            by_case = {row.case: row for row in part if row.method == method}
+            values = [by_case[case].value if case in by_case else None for case in cases]
+            seconds = [row.seconds for row in by_case.values() if row.seconds is not None]
             cells = ["–" if value is None else f"{value:.3f}" for value in values]
-            took = f"{sum(seconds) / len(seconds):.2f}" if seconds else "–"
-            lines.append(f"| {method} | {' | '.join(cells)} | {took} |")
+            mean_seconds = f"{sum(seconds) / len(seconds):.2f}" if seconds else "–"
+            lines.append(f"| {method} | {' | '.join(cells)} | {mean_seconds} |")
         lines += ["", CHOSEN.get(data, "Nothing was chosen on these data."), ""]
         for note in dict.fromkeys(f"{row.method}: {row.note}" for row in part if row.note and row.value is None):
             lines.append(f"- not measured: {note}")

@@ -1,7 +1,7 @@
-"""Public data sets of the measurements: where they come from, under which licence, and which files are read.
+"""Public data sets of the evaluation: origin, licence, and the files that are read.
 
 Nothing is downloaded or copied by this project. A repository ``owner/name`` is expected in ``DATA/owner/name``, as
-``git clone`` makes it; a data set that is no repository in the folder that its entry names.
+created by ``git clone``; other data sets are expected in the folder named in their entry.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ class Source:
     """A public data set.
 
     Attributes:
-        folder: its place below the data folder; ``owner/name`` of a GitHub repository.
+        folder: path below the data folder; ``owner/name`` for a GitHub repository.
         files: the files that are read, relative to ``folder``.
-        licence: the licence of the data.
-        contents: what the files hold.
-        revision: the commit that was measured; empty for a data set that is no repository.
+        licence: licence of the data.
+        contents: content of the files.
+        revision: the commit that was measured; empty for data sets that are not repositories.
     """
 
     folder: str

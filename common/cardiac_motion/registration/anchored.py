@@ -1,14 +1,16 @@
-"""Motion without drift: every frame of a cine is registered to one anchor as well, beginning where the steps lead.
+"""Motion without drift: every frame of a cine is also registered to an anchor frame, starting from the composed steps.
 
-Steps between neighbours fall a little short, always to the same side, and a point at the end of the wall that is left
-behind stays behind: over a beat that is what strain loses most by. A registration of frame t to the anchor itself has
-no such sum in it, but its evidence is weaker, speckle having changed. So the place of a material point q of the anchor,
+Steps between neighbouring frames are slightly underestimated, always in the same direction, and a point at the end of
+the wall that lags once remains behind: over a beat this is the main error of strain. A registration of frame t to the
+anchor does not accumulate errors, but is less certain because speckle has changed. Therefore the position of a material
+point q of the anchor,
 
 ``x_t(q) = q + K_t(q) + δ_t(q)``,
 
-is that of the composed steps, K, with a correction δ of least ``Σ_t |δ_(t+1) − δ_t|² + Σ_t |δ_t − (A_t − K_t)|² / w²``,
-where A_t is the field found from K_t on between the anchor and frame t, and w the frames over which a correction is
-spread: random steps of the one and errors of the other, weighed.
+is that of the composed steps, K, with a correction δ that minimises
+``Σ_t |δ_(t+1) − δ_t|² + Σ_t |δ_t − (A_t − K_t)|² / w²``. A_t is the field between the anchor and frame t, estimated
+from K_t, and w the number of frames over which corrections are spread: it balances random errors of the steps against
+errors of the anchor registrations.
 """
 
 from __future__ import annotations
@@ -25,16 +27,16 @@ from cardiac_motion.core.threads import map_workers, splits_well
 from cardiac_motion.fields.ddf import compose, warp
 from cardiac_motion.registration.midwall import accumulate_fields, correct_step
 from cardiac_motion.registration.network_kinds import RefinesField
-from cardiac_motion.registration.result import RegistrationInferer, RegistrationResult, follow_each_other, register
+from cardiac_motion.registration.result import RegistrationInferer, RegistrationResult, are_consecutive, register
 
 
 def spread_over_time(misses: Tensor, anchor: int, frames: float) -> Tensor:
-    """The corrections ``δ`` of the module's sum, 0 at the anchor.
+    """Compute the corrections ``δ`` that minimise the module's sum, 0 at the anchor.
 
     Args:
         misses: ``A − K``, ``[T, …]``.
-        anchor: its index.
-        frames: w; 0 gives the misses back.
+        anchor: index of the anchor.
+        frames: w; 0 returns the misses unchanged.
 
     Examples:
         >>> misses = torch.tensor([[0.0], [1.0], [0.0], [1.0]])
@@ -47,19 +49,21 @@ def spread_over_time(misses: Tensor, anchor: int, frames: float) -> Tensor:
     differences = torch.eye(count, dtype=torch.float64).diff(dim=0)
     system = torch.eye(count, dtype=torch.float64) + frames**2 * differences.t() @ differences
     inner = [t for t in range(count) if t != anchor]  # the anchor itself is known
-    found = torch.zeros_like(misses)
+    corrections = torch.zeros_like(misses)
     if inner:
         solved = torch.linalg.inv(system[inner][:, inner]).to(misses)
-        found[inner] = torch.einsum("ts,s...->t...", solved, misses[inner])
-    return found
+        corrections[inner] = torch.einsum("ts,s...->t...", solved, misses[inner])
+    return corrections
 
 
 def refine_field(network: nn.Module, image: Tensor, ddf: Tensor) -> Tensor:
-    """A better field of a pair from one that is nearly right: by the network's own ``refine``, or what it finds between
-    the fixed image and the warped moving one, composed.
+    """Refine a nearly correct field of a pair.
+
+    Uses the network's ``refine`` if it has one; otherwise composes the field with that between the fixed and the warped
+    moving image.
 
     Args:
-        network: of the contract.
+        network: registration network.
         image: ``[B, 2, H, W]``: moving, fixed.
         ddf: ``[B, 2, H, W]`` in pixels.
 
@@ -73,14 +77,16 @@ def refine_field(network: nn.Module, image: Tensor, ddf: Tensor) -> Tensor:
 
 
 class AnchoredInferer(RegistrationInferer):
-    """Registers the pairs of a cine, and every frame to an anchor; gives steps that agree with both.
+    """Register the pairs of a cine, and every frame to an anchor; return steps that are consistent with both.
 
     Args:
-        inferer: what registers pairs; the result's ``inconsistency`` is that of neighbouring frames.
-        anchors: frames, in order; end-diastole is a good one. Frames before the first belong to it as well.
-        reach: frames from an anchor to the last that it serves; where the next one is further, others are put between.
-        spread: frames over which a correction is spread, w.
-        batch_size: frames at a time.
+        inferer: registers pairs; the result's ``inconsistency`` is that of neighbouring frames.
+        anchors: anchor frames in increasing order; end-diastole is a good choice. The first anchor also serves the
+            frames before it.
+        reach: largest distance in frames between an anchor and a frame that it serves; anchors further apart get
+            additional ones in between.
+        spread: number of frames over which a correction is spread, w.
+        batch_size: frames per batch.
     """
 
     inferer: Inferer
@@ -96,7 +102,7 @@ class AnchoredInferer(RegistrationInferer):
         super().__init__()
         if reach < 1 or spread < 0 or not anchors or list(anchors) != sorted({*anchors}) or anchors[0] < 0:
             raise ValueError(
-                f"anchors {list(anchors)}, reach {reach}, spread {spread}: frames in order, from 0, 1 and 0"
+                f"anchors {list(anchors)}, reach {reach}, spread {spread}: must be increasing frames, ≥ 1, and ≥ 0"
             )
         self.inferer, self.anchors, self.reach = inferer, tuple(anchors), reach
         self.spread, self.batch_size = spread, batch_size
@@ -104,11 +110,12 @@ class AnchoredInferer(RegistrationInferer):
     def __call__(  # type: ignore[override]
         self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
     ) -> RegistrationResult:
-        """Fields ``[N, 2, H, W]`` in pixels of the pairs of one cine, ``inputs [N, 2, H, W]``: pair t is its frames t,
-        t + 1. Pairs that do not follow each other are left as they are.
+        """Register the pairs of one cine, ``inputs [N, 2, H, W]``: fields ``[N, 2, H, W]`` in pixels.
+
+        Pair t has frames t and t + 1. Fields of non-consecutive pairs are returned uncorrected.
         """
         near = register(inputs, network, self.inferer, mask, part)
-        if not follow_each_other(inputs):
+        if not are_consecutive(inputs):
             return near
         frames = torch.cat([inputs[:, :1], inputs[-1:, 1:]]).float()
         ddf = near.ddf.clone()
@@ -121,7 +128,7 @@ class AnchoredInferer(RegistrationInferer):
         return replace(near, ddf=ddf, stages=(), deviation=None)
 
     def runs(self, count: int) -> list[tuple[int, int, int]]:
-        """Anchor, first and last frame of every run of a cine of ``count`` frames; each begins where the last ended.
+        """Return anchor, first and last frame of every run of a cine of ``count`` frames; runs share their end frames.
 
         Examples:
             >>> AnchoredInferer(torch.nn.Identity(), anchors=[3], reach=10).runs(20)
@@ -137,7 +144,7 @@ class AnchoredInferer(RegistrationInferer):
         return runs
 
     def _anchor_run(self, frames: Tensor, steps: Tensor, anchor: int, first: int, network: nn.Module) -> Tensor:
-        """The steps ``[T − 1, 2, H, W]`` of a run of frames ``[T, 1, H, W]``, of which ``first`` is the first."""
+        """Return the steps ``[T − 1, 2, H, W]`` of a run of frames ``[T, 1, H, W]`` that begins at frame ``first``."""
         starts, back = accumulate_fields(steps, anchor)
         device = next((p.device for p in network.parameters()), frames.device)
         pairs = torch.cat([frames, frames[anchor : anchor + 1].expand_as(frames)], 1)

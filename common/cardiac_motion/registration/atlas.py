@@ -1,9 +1,9 @@
 """Registration-based segmentation by atlases (SSMSR section III-B, Table I).
 
-Of a set of labelled volumes the most similar to the target by LNCC² is chosen, before or after a registration by the
-trained network; it is registered to the target, and its label carried over. Beyond the paper, the labels of the k most
-similar atlases are fused: by a vote, or weighted by how well each agrees with the target around the voxel, as in joint
-label fusion without its correlation term (Sabuncu et al. 2010; Wang et al. 2013).
+From a set of labelled volumes, the most similar to the target by LNCC² is chosen, before or after a registration by the
+trained network; it is registered to the target, and its label map propagated. In addition to the paper, the label maps
+of the k most similar atlases are fused: by a vote, or weighted by how well each agrees with the target around the
+voxel, as in joint label fusion without its correlation term (Sabuncu et al. 2010; Wang et al. 2013).
 """
 
 from __future__ import annotations
@@ -35,24 +35,22 @@ log = logging.getLogger(__name__)
 
 FUSIONS = ("majority", "joint")
 CHOICES = ("after", "before")
-AT_ONCE = 8  # volumes
+AT_ONCE = 8  # volumes per batch
 LAYOUT = "volumes in imagesTr/ and labels of the same names in labelsTr/"
 
 
 class Atlases:
-    """Labelled volumes in memory, on the common grid.
-
-    One that can't be used is left out with a warning.
+    """Labelled volumes in memory, on the common grid. Unusable ones are skipped with a warning.
 
     Args:
-        folder: with ``imagesTr`` and ``labelsTr``, the same file names in both.
-        datalist, fold, dataset_dir, download: a list of the decathlon's format instead.
-        synthetic: without both, take six synthetic volumes (``cardiac_motion.volume.phantom``).
-        n_atlases: use the first so many; 0 uses all.
-        transform: from an entry to its case, as that of the targets; None is ``volume_transforms()``.
+        folder: folder with ``imagesTr`` and ``labelsTr``, with equal file names in both.
+        datalist, fold, dataset_dir, download: alternatively, a list in the decathlon's format.
+        synthetic: without both, use six synthetic volumes (``cardiac_motion.volume.phantom``).
+        n_atlases: maximum number of atlases; 0 uses all.
+        transform: maps an entry to its case, as for the targets; None is ``volume_transforms()``.
 
     Raises:
-        InputError: not one can be used.
+        InputError: no atlas can be used.
     """
 
     def __init__(
@@ -67,7 +65,7 @@ class Atlases:
         transform: Callable[[dict[str, Any]], VolumeCase] | None = None,
     ) -> None:
         if folder is None and datalist is None and not synthetic:
-            raise InputError(f"no atlases to register: name a folder with {LAYOUT} (atlas_dir)")
+            raise InputError(f"no atlases to register: give a folder with {LAYOUT} (atlas_dir)")
         self.names: list[str] = []
         self.affines: list[np.ndarray] = []
         images, labels = [], []
@@ -79,18 +77,18 @@ class Atlases:
                     case = read(entry)
                 label = one_hot(case)
             except InputError as error:
-                log.warning("atlas left out: %s", error)
+                log.warning("atlas skipped: %s", error)
                 continue
             self.names.append(case.name)
             self.affines.append(case.common_affine)
             images.append(case.image)
             labels.append(label[:, 1:].half())
         if not images:
-            raise InputError(f"{folder or datalist}: no atlas can be used, of {len(entries)}")
+            raise InputError(f"{folder or datalist}: none of {len(entries)} atlases can be used")
         self.image, self.label = torch.cat(images), torch.cat(labels)
 
     def region(self, margin: int, share: float = 0.02) -> Tensor:
-        """Voxels within ``margin`` of where at least a ``share`` of the atlases is labelled: ``[1, 1, *S]`` bool."""
+        """Return voxels within ``margin`` of those labelled in at least a ``share`` of the atlases: ``[1, 1, *S]``."""
         labelled = (self.label.float().sum(1, keepdim=True).mean(0, keepdim=True) >= share).float()
         return functional.max_pool3d(labelled, 2 * margin + 1, 1, margin) > 0
 
@@ -105,7 +103,7 @@ class Atlases:
         base = task04(folder)
         files = sorted(path for path in (base / "imagesTr").glob("*.nii*") if not path.name.startswith("."))
         if not files:
-            raise InputError(f"{folder}: no atlases: expected {LAYOUT}")
+            raise InputError(f"{folder}: no atlases; expected {LAYOUT}")
         return [
             {"case": case_name(path), "image": str(path), "label": str(base / "labelsTr" / path.name)} for path in files
         ]
@@ -114,23 +112,22 @@ class Atlases:
         return len(self.names)
 
     def pairs(self, index: Sequence[int], fixed: Tensor) -> Tensor:
-        """Atlases (moving) beside the target (fixed ``[1, 1, *S]``): ``[n, 2, *S]``."""
+        """Pair atlases (moving) with the target (fixed ``[1, 1, *S]``): ``[n, 2, *S]``."""
         moving = self.image[list(index)]
         return torch.cat([moving, fixed.expand_as(moving)], 1)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Segmentation(RegistrationResult):
-    """What ``AtlasSegmentation`` found of a target; ``ddf`` holds the field of each atlas, best first, in voxels of the
-    common grid.
+    """Result of ``AtlasSegmentation``; ``ddf`` holds the field of each atlas, best first, in voxels of the common grid.
 
     Attributes:
-        names: of the atlases used, best first.
-        affine: of the best atlas on the common grid, its voxels to RAS mm.
-        lncc2: of each with the target after registration, in [0, 1].
+        names: names of the atlases used, best first.
+        affine: affine of the best atlas on the common grid, voxels to RAS mm.
+        lncc2: LNCC² of each with the target after registration, in [0, 1].
         warped: the registered atlases, ``[k, 1, *S]``.
-        memberships: of the target, ``[1, 1 + labels, *S]``, background first.
-        choice_seconds, registration_seconds: what either took.
+        memberships: memberships of the target, ``[1, 1 + labels, *S]``, background first.
+        choice_seconds, registration_seconds: duration of either step.
     """
 
     names: list[str]
@@ -143,35 +140,35 @@ class Segmentation(RegistrationResult):
 
 
 class AtlasSegmentation(RegistrationInferer):
-    """Chooses atlases for a target, registers them with a network or a test-time training, and carries their labels.
+    """Choose atlases for a target, register them with a network or test-time training, and propagate their labels.
 
     Args:
-        atlases: to choose from; one that is the target itself is never chosen.
+        atlases: available atlases; one that is identical to the target is never chosen.
         inferer: registers pairs ``[n, 2, *S]`` with the network: MONAI's ``SimpleInferer`` (a forward pass; default)
             or a ``MultiScaleTestTimeTraining``.
-        choice: ``after`` takes the highest LNCC² after a registration by ``selector``, ``before`` that of the volumes
-            as they are.
-        selector: network of the choice after registration; None takes the network that registers.
-        candidates: most similar atlases before registration that ``after`` looks at; 0 looks at all.
-        refined_candidates: of the chosen atlases so many are registered, and the ``n_atlases`` best by LNCC² after it
-            are kept; 0 registers ``n_atlases``.
-        n_atlases: k, atlases to fuse.
+        choice: ``after`` takes the highest LNCC² after a registration by ``selector``, ``before`` that of the
+            unregistered volumes.
+        selector: network for the choice after registration; None uses the network that registers.
+        candidates: number of atlases, most similar before registration, among which ``after`` chooses; 0 uses all.
+        refined_candidates: number of chosen atlases to register, of which the ``n_atlases`` best by LNCC² are used; 0
+            registers ``n_atlases``.
+        n_atlases: k, number of atlases to fuse.
         fusion: ``majority`` (a vote of equal weights) or ``joint`` (weights by local agreement).
-        margin: similarity (and a test-time training) looks no farther than so many voxels around where atlases are
-            labelled; None looks at the whole volume, as the paper does.
-        crop: register only the box that the target covers: methods that learn nothing need no padding, and are faster.
-        radius: of the LNCC² window of choice and fusion in voxels (the paper: 2, a window of 5³).
-        sharpness: power of the local NCC² that weights a vote in ``joint``.
-        memberships: a network that labels taught to segment (``Memberships``); atlases' labels and what it predicts of
-            the target are then registered beside the intensities, by a loss that knows them.
-        hidden: labels of the atlases are not known either where they are registered: what it predicts of them takes
-            their place, and they are only carried over.
+        margin: restrict similarity (and test-time training) to this distance in voxels from labels of the atlases;
+            None uses the whole volume, as in the paper.
+        crop: register only the bounding box of the target; faster for methods that were not trained with padding.
+        radius: radius of the LNCC² window of choice and fusion in voxels (the paper: 2, a window of 5³).
+        sharpness: exponent of the local NCC² that weights a vote in ``joint``.
+        memberships: a segmentation network (``Memberships``); the atlases' labels are then registered to its prediction
+            for the target in addition to the intensities, by a loss that supports this.
+        hidden: use the network's predictions for the atlases, too, during registration; their labels are only
+            propagated.
 
     Attributes:
-        given: name of the one atlas that is registered, whatever its similarity; None chooses.
+        given: name of the one atlas to register, whatever its similarity; None chooses.
 
     Raises:
-        InputError: an unknown choice or fusion, or not a positive count.
+        InputError: an unknown choice or fusion, or ``n_atlases`` is less than 1.
     """
 
     inferer: Inferer
@@ -197,7 +194,7 @@ class AtlasSegmentation(RegistrationInferer):
         super().__init__()
         if choice not in CHOICES or fusion not in FUSIONS or n_atlases < 1:
             raise InputError(
-                f"choice is one of {CHOICES}, fusion of {FUSIONS}, n_atlases at least 1; got {choice}, {fusion}, "
+                f"choice must be one of {CHOICES}, fusion of {FUSIONS}, n_atlases at least 1; got {choice}, {fusion}, "
                 f"{n_atlases}"
             )
         self.atlases, self.inferer, self.choice = atlases, inferer or SimpleInferer(), choice
@@ -219,12 +216,12 @@ class AtlasSegmentation(RegistrationInferer):
 
         Args:
             inputs: the target ``[1, 1, *S]`` on the atlases' grid, unit range.
-            network: contract network.
-            mask: ``[1, 1, *S]`` bool, where the target has been imaged.
-            part: handed on.
+            network: registration network.
+            mask: ``[1, 1, *S]`` bool, the imaged region of the target.
+            part: passed on.
 
         Raises:
-            InputError: no atlas is left, or the given one isn't there.
+            InputError: no atlas is left, or the given one does not exist.
         """
         start = time.perf_counter()
         if self.region is not None:
@@ -250,7 +247,7 @@ class AtlasSegmentation(RegistrationInferer):
         )
 
     def _add_memberships(self, pairs: Tensor, index: list[int]) -> Tensor:
-        """Pairs ``[n, 2, *S]`` with the atlases' labels and the target's predicted ones: ``[n, 2 (1 + C), *S]``."""
+        """Add the atlases' labels and the target's predictions to pairs ``[n, 2, *S]``: ``[n, 2 (1 + C), *S]``."""
         if self.memberships is None:
             return pairs
         with torch.no_grad():
@@ -270,13 +267,13 @@ class AtlasSegmentation(RegistrationInferer):
     def _choose(self, fixed: Tensor, network: nn.Module, mask: Tensor | None) -> list[int]:
         if self.given is not None:
             if self.given not in self.atlases.names:
-                raise InputError(f"no atlas is called {self.given}, of {len(self.atlases)}")
+                raise InputError(f"none of {len(self.atlases)} atlases has the name {self.given}")
             return [self.atlases.names.index(self.given)]
         same = (self.atlases.image - fixed).abs().flatten(1).amax(1) == 0
         before = similarity(fixed, self.atlases.image, mask, self.radius).masked_fill(same, -1)
         allowed = int((~same).sum())
         if not allowed:
-            raise InputError("no atlas is left besides the volume itself")
+            raise InputError("no atlas is left: all are identical to the volume")
         order = before.argsort(descending=True)[:allowed]
         if self.choice == "before":
             return order[: self.refined_candidates].tolist()
@@ -290,7 +287,7 @@ class AtlasSegmentation(RegistrationInferer):
         return order[torch.cat(scores).argsort(descending=True)[: self.refined_candidates]].tolist()
 
     def _fuse(self, warped: Tensor, fixed: Tensor, labels: Tensor) -> Tensor:
-        """Memberships ``[1, 1 + C, *S]`` from those of the registered atlases ``[k, C, *S]``."""
+        """Fuse memberships of the registered atlases ``[k, C, *S]``: ``[1, 1 + C, *S]``."""
         whole = torch.cat([(1 - labels.sum(1, keepdim=True)).clamp(min=0), labels], 1)
         if self.fusion == "majority":
             votes = (

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from cardiac_motion.core.whole_files import write_whole
 
-CHECKPOINT = ".scales"  # and the part's name, and .pt
+CHECKPOINT = ".scales"  # prefix of a checkpoint's name, before the part's name and .pt
 
 
 def hash_state(settings: object, tensors: Iterable[Tensor | None]) -> str:
-    """What tells a state that was made from these settings, images and weights from others.
+    """Return a digest of settings, images and weights, which identifies a state.
 
     Examples:
         >>> hash_state({"steps": 3}, [torch.zeros(2), None]) == hash_state({"steps": 3}, [torch.zeros(2)])
@@ -32,51 +32,46 @@ def hash_state(settings: object, tensors: Iterable[Tensor | None]) -> str:
 
 
 class Checkpoints:
-    """Files of a folder, one a registration of a case.
+    """Checkpoint files of a folder, one per registration of a case.
 
     Args:
-        folder: in which they are; None keeps none.
+        folder: folder of the files; None stores none.
     """
 
     def __init__(self, folder: str | Path | None) -> None:
         self.folder = None if folder is None else Path(folder)
-        self._begun: set[Path] = set()  # of the present case
+        self._current: set[Path] = set()  # of the present case
 
     def save(self, part: str, identity: str, content: dict[str, Any]) -> None:
-        """Keep the state of a part.
+        """Store the state of a part.
 
         Args:
-            part: of the file's name.
-            identity: of ``hash_state``.
+            part: name of the part, used in the file's name.
+            identity: digest from ``hash_state``.
             content: tensors, numbers, text, and lists and dictionaries of them.
         """
         if self.folder is not None:
             path = self.folder / f"{CHECKPOINT}{part}.pt"
-            self._begun.add(path)
+            self._current.add(path)
             with write_whole(path) as beside, open(beside, "wb") as file:
-                try:
-                    torch.save({"identity": identity, **content}, file)
-                except RuntimeError as error:  # torch's writer, of what a write that failed has left
-                    if isinstance(error.__context__, OSError):
-                        raise error.__context__ from None
-                    raise
+                torch.save({"identity": identity, **content}, file)
 
     def load(self, part: str, identity: str) -> dict[str, Any] | None:
-        """The state of a part; None where none of this identity is kept."""
+        """Load the state of a part; None if there is none with this identity."""
         path = None if self.folder is None else self.folder / f"{CHECKPOINT}{part}.pt"
         if path is None or not path.is_file():
             return None
         try:
             content: dict[str, Any] = torch.load(path, weights_only=True)
-        except Exception:  # half-written by an older version or damaged: begin anew
+        except Exception:  # damaged, or written by an older version: start again
             return None
         if content["identity"] != identity:
             return None
-        self._begun.add(path)
+        self._current.add(path)
         return content
 
     def forget(self) -> None:
-        """Remove those of a case whose outputs are written."""
-        for path in self._begun:
+        """Remove the checkpoints of a case whose results are written."""
+        for path in self._current:
             path.unlink(missing_ok=True)
-        self._begun.clear()
+        self._current.clear()

@@ -1,4 +1,4 @@
-"""Supervised loss of pyramid flow over several scales, where the motion is known (Evain et al. 2022, eq. 1)."""
+"""Supervised multi-scale loss for pyramid flow with known motion (Evain et al. 2022, eq. 1)."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from cardiac_motion.fields.ddf import warp
 from cardiac_motion.fields.ncc import masked_mean
 from cardiac_motion.networks.pwc_net import cost_volume, normalise_features
 
-_WINDOW = 32  # pixels over which an error that is no bias averages out
-_STILL = 0.02  # squared pixels: a pair that moves less says nothing of slopes
-_FORGET = 0.005  # of the running mean, a pair
+_WINDOW = 32  # pixels over which unbiased errors average out
+_STILL = 0.02  # squared pixels: pairs with less motion are ignored in slopes
+_FORGET = 0.005  # update rate of the running mean, per pair
 TEMPERATURE = 0.12  # for normalised costs; the value that a trainable temperature converged to at level 2
 FLOWNET = (0.005, 0.01, 0.02, 0.08, 0.32)  # FlowNet's weights, from the finest level to the coarsest
 
 
 class MultiScaleFlowLoss(_Loss):
-    """``Σ_l α_l Σ_x |w_l(x) − w_GT,l(x)|``, over the valid pixels, a pair (the optimiser's weight decay is the rest).
+    """``Σ_l α_l Σ_x |w_l(x) − w_GT,l(x)|`` over the valid pixels, per pair; regularisation is by weight decay.
 
-    The truth at level l is the mean of the valid pixels under each of its pixels, which counts by their share.
+    The ground truth at level l is the mean over the valid pixels of each of its pixels, weighted by their fraction.
 
     Args:
         weights: α from the finest level to the coarsest; FlowNet's by default.
         finest: level of the finest field; level l is the grid of 1 / 2^l.
-        reduction: ``sum`` over the pixels, as the papers write, or ``mean``, which does not depend on how much of an
-            image is valid.
-        unit: the error is taken in so many pixels; 20 for natural images.
+        reduction: ``sum`` over the pixels, as in the papers, or ``mean``, which does not depend on the number of valid
+            pixels.
+        unit: number of pixels per unit of the error; 20 for natural images.
         eps: added under the root, in squared units.
         relative: in pixels. If positive, the error of each pair is averaged over its valid pixels and divided by
             (``relative`` + mean true displacement of the pair), so that pairs with large motion do not dominate.
@@ -57,6 +57,7 @@ class MultiScaleFlowLoss(_Loss):
         self.relative, self.matching = relative, matching
 
     def extra_repr(self) -> str:
+        """Return the arguments, for ``repr``."""
         return f"weights={self.weights}, finest={self.finest}, reduction={self.reduction}, unit={self.unit}"
 
     def forward(
@@ -66,24 +67,25 @@ class MultiScaleFlowLoss(_Loss):
         mask: Tensor | None = None,
         **batch: Tensor,
     ) -> Tensor:
-        """The loss of a batch.
+        """Compute the loss of a batch.
 
         Args:
-            ddf: fields from the coarsest level to the finest, ``[B, 2, h, w]`` in pixels of the image; a padded image
-                reaches beyond the truth below and to the right. One field of the image's size counts alone, with
-                weight 1 (validation).
-            field: the truth ``[B, 2, H, W]`` in pixels.
-            mask: ``[B, 1, H, W]``, 1 where the truth is known; everywhere where None.
+            ddf: fields from the coarsest level to the finest, ``[B, 2, h, w]`` in pixels of the image; those of a
+                padded image extend beyond the ground truth at the bottom and right. A single field of the image's size
+                has weight 1 (validation).
+            field: ground truth ``[B, 2, H, W]`` in pixels.
+            mask: ``[B, 1, H, W]``, 1 where the ground truth is known; None is everywhere.
+            batch: other entries of the batch, ignored.
 
         Raises:
-            ValueError: another number of levels than of weights, or fields too small for the truth.
+            ValueError: the numbers of levels and weights differ, or fields do not cover the ground truth.
         """
         valid = torch.ones_like(field[:, :1]) if mask is None else mask.to(field)
         scale = self.relative + (field.norm(dim=1, keepdim=True) * valid).flatten(1).sum(1) / _total(valid)
         if isinstance(ddf, Tensor):
             return self._level(ddf, field, valid, scale)
         if len(ddf) != len(self.weights):
-            raise ValueError(f"{len(self.weights)} weights for fields of {len(ddf)} levels")
+            raise ValueError(f"{len(self.weights)} weights do not match the fields of {len(ddf)} levels")
         terms = []
         for level, (weight, estimate) in enumerate(zip(self.weights, reversed(ddf), strict=True), self.finest):
             truth, share = _coarsen(field, valid, estimate.shape[2:], 2**level)
@@ -132,16 +134,16 @@ def matching_loss(cost: Tensor, shift: Tensor, valid: Tensor, temperature: float
     first = shift.floor().clamp(max=radius - 1)
     part = shift - first
     likely = functional.log_softmax(cost / temperature, 1)
-    told = torch.zeros_like(valid)
+    likelihood = torch.zeros_like(valid)
     for below, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        place = (first[:, :1] + below + radius) * across + first[:, 1:] + right + radius
+        index = (first[:, :1] + below + radius) * across + first[:, 1:] + right + radius
         share = (part[:, :1] if below else 1 - part[:, :1]) * (part[:, 1:] if right else 1 - part[:, 1:])
-        told = told + share * likely.gather(1, place.long())
-    return -(told * counts).sum() / counts.sum().clamp_min(1e-3)
+        likelihood = likelihood + share * likely.gather(1, index.long())
+    return -(likelihood * counts).sum() / counts.sum().clamp_min(1e-3)
 
 
 class MatchingLoss(_Loss):
-    """Train the features of a PWC-Net alone: ``matching_loss`` after warping by the truth minus a random shift.
+    """Train only the features of a PWC-Net: ``matching_loss`` after warping by the ground truth minus a random shift.
 
     A step takes a sixth of the time of a step of the whole network.
 
@@ -163,8 +165,9 @@ class MatchingLoss(_Loss):
 
         Args:
             ddf: features of the moving and the fixed image, ``[B, 2C, h, w]``, at levels 1, 2, … (``FeatureInferer``).
-            field: the truth ``[B, 2, H, W]`` in pixels.
-            mask: ``[B, 1, H, W]``, 1 where the truth is known; everywhere where None.
+            field: ground truth ``[B, 2, H, W]`` in pixels.
+            mask: ``[B, 1, H, W]``, 1 where the ground truth is known; None is everywhere.
+            batch: other entries of the batch, ignored.
         """
         valid = torch.ones_like(field[:, :1]) if mask is None else mask.to(field)
         terms = []
@@ -183,7 +186,7 @@ class MatchingLoss(_Loss):
 
 
 def _coarsen(field: Tensor, valid: Tensor, size: Sequence[int], factor: int) -> tuple[Tensor, Tensor]:
-    """The truth on a coarser grid, which may reach beyond the image's lower and right edges (the padding)."""
+    """Average the ground truth onto a coarser grid, which may extend beyond the bottom and right edges (padding)."""
     below, beside = (n * factor - have for n, have in zip(size, field.shape[2:], strict=True))
     if min(below, beside) < 0:
         raise ValueError(f"a field of {tuple(size)} at 1/{factor} does not cover an image of {tuple(field.shape[2:])}")
@@ -194,11 +197,12 @@ def _coarsen(field: Tensor, valid: Tensor, size: Sequence[int], factor: int) -> 
 
 
 def endpoint_error(ddf: Tensor, field: Tensor, mask: Tensor | None = None, **batch: Tensor) -> Tensor:
-    """Mean endpoint error (section III-D.1) of each pair over its mask, in pixels: ``[B]``; NaN where it is empty.
+    """Mean endpoint error (section III-D.1) of each pair over its mask, in pixels: ``[B]``; NaN if the mask is empty.
 
     Args:
         ddf, field: ``[B, 2, H, W]`` in pixels.
-        mask: ``[B, 1, H, W]``.
+        mask: ``[B, 1, H, W]``; None is everywhere.
+        batch: other entries of the batch, ignored.
 
     Examples:
         >>> truth = torch.zeros(1, 2, 4, 4)
@@ -210,7 +214,7 @@ def endpoint_error(ddf: Tensor, field: Tensor, mask: Tensor | None = None, **bat
 
 
 def endpoint_error_mm(ddf: Tensor, field: Tensor, mask: Tensor, spacing: Tensor, **batch: Tensor) -> Tensor:
-    """``endpoint_error`` in mm, with ``spacing [B, 2]`` in mm a pixel (row, column).
+    """Return ``endpoint_error`` in mm, with ``spacing [B, 2]`` in mm per pixel (row, column).
 
     Examples:
         >>> truth, mask = torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4)
@@ -223,23 +227,23 @@ def endpoint_error_mm(ddf: Tensor, field: Tensor, mask: Tensor, spacing: Tensor,
 
 
 class PassesFlowLoss(_Loss):
-    """``Σ_k γ^(K−k) · mean |w_k − w_GT|`` over the valid pixels, of the estimates of K passes at the image's size.
+    """``Σ_k γ^(K−k) · mean |w_k − w_GT|`` over the valid pixels, for the estimates of K passes at the image's size.
 
-    Each pair counts alike, however much of it is valid. Where the last estimate has two channels more, the logarithms
-    of the scale ``b`` of its error, it adds their likelihood ``|error| / b + log b`` (Laplace), to which the field is a
-    constant: the scale learns what the error is and leaves it alone.
+    All pairs have equal weight, whatever their number of valid pixels. If the last estimate has two more channels, the
+    log scale ``log b`` of its error, the negative log-likelihood ``|error| / b + log b`` (Laplace) is added. The field
+    is detached there, so this term trains only the scale.
 
     Args:
-        gamma: γ, the weight of a pass over that of the next (Teed and Deng 2020, eq. 7).
+        gamma: γ, the weight of a pass relative to that of the next (Teed and Deng 2020, eq. 7).
         eps: added under the root, in squared pixels.
         likelihood: weight of the likelihood.
-        relative: pixels; where positive, a pair's errors are divided by this and the mean length of its true motion
-            together, so that large steps do not drown small ones.
-        bias: weight of what is left of the last estimate's errors when they are averaged over windows of 32 pixels, a
-            pair's over half of ``relative`` and its mean motion: what does not average out is what strain suffers from.
-        slope: weight of what the last estimate is too short or too long by on average over the pairs, the regression of
-            its error on the true motion. What is best of each pair alone falls short, as every estimate from weak
-            evidence does, and steps add up; so the running mean over the pairs, not each pair's own, is drawn to 0.
+        relative: in pixels; if positive, a pair's errors are divided by the sum of this and the mean magnitude of its
+            true motion, so that large motion does not dominate.
+        bias: weight of the last estimate's errors after averaging over windows of 32 pixels, divided by half of
+            ``relative`` plus the pair's mean motion: errors that do not average out impair strain most.
+        slope: weight of the last estimate's mean over- or underestimation, the regression of its error on the true
+            motion. The best estimate of a single pair is too small, as with any weak evidence, and the shortfall
+            accumulates over steps; therefore the running mean over pairs, not each pair's own value, is driven to 0.
     """
 
     shortfall: Tensor
@@ -261,12 +265,13 @@ class PassesFlowLoss(_Loss):
     def forward(
         self, ddf: Tensor | Sequence[Tensor], field: Tensor, mask: Tensor | None = None, **batch: Tensor
     ) -> Tensor:
-        """The loss of a batch.
+        """Compute the loss of a batch.
 
         Args:
-            ddf: a field, or those of all passes, ``[B, 2, H, W]`` in pixels, the last with two channels more or none.
-            field: the truth ``[B, 2, H, W]``.
-            mask: ``[B, 1, H, W]``, 1 where the truth is known, less where it counts less; everywhere where None.
+            ddf: a field, or those of all passes, ``[B, 2, H, W]`` in pixels; the last one may have two more channels.
+            field: ground truth ``[B, 2, H, W]``.
+            mask: weights ``[B, 1, H, W]``, 1 where the ground truth is known; None is everywhere.
+            batch: other entries of the batch, ignored.
         """
         fields = [ddf] if isinstance(ddf, Tensor) else list(ddf)
         weight = torch.ones_like(field[:, :1]) if mask is None else mask.to(field)
@@ -290,7 +295,7 @@ class PassesFlowLoss(_Loss):
         return loss + self.slope * self._slope(fields[-1][:, :2], field, share) if self.slope else loss
 
     def _slope(self, estimate: Tensor, field: Tensor, weight: Tensor) -> Tensor:
-        """The running mean times this batch's, whose gradient is that of half the mean's square."""
+        """Return the running mean times this batch's mean; its gradient is that of half the mean's square."""
         moved = (field.square().sum(1, keepdim=True) * weight).flatten(1).sum(1)
         along = ((estimate - field) * field).sum(1, keepdim=True) * weight
         slopes = (along.flatten(1).sum(1) / (moved + _STILL))[moved > _STILL / 2]
@@ -303,6 +308,6 @@ class PassesFlowLoss(_Loss):
 
     def _bias(self, error: Tensor, weight: Tensor) -> Tensor:
         size, half = _WINDOW, _WINDOW // 2
-        left = functional.avg_pool2d(error * weight, size, half, half).square().sum(1).add(1e-16).sqrt()
+        residual = functional.avg_pool2d(error * weight, size, half, half).square().sum(1).add(1e-16).sqrt()
         counted = functional.avg_pool2d(weight, size, half, half).flatten(1).sum(1).clamp(min=1e-12)
-        return (left.flatten(1).sum(1) / counted * weight.flatten(1).sum(1)).mean()
+        return (residual.flatten(1).sum(1) / counted * weight.flatten(1).sum(1)).mean()

@@ -1,6 +1,7 @@
-"""What registration minimises: −NCC² + λ·smoothness (NMSR eq. 2, 3; SSMSR eq. 1, 2), and the intensities' error.
+"""Registration losses: −NCC² + λ·smoothness (NMSR eq. 2, 3; SSMSR eq. 1, 2), and additional terms.
 
-Forward differences are written here: MONAI's ``DiffusionLoss`` takes central ones, which are zero on a checkerboard.
+Forward differences are implemented here because MONAI's ``DiffusionLoss`` uses central ones, which are zero on a
+checkerboard.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from cardiac_motion.registration.overlap import soft_dice
 
 
 def diffusion(ddf: Tensor) -> Tensor:
-    """L_S: the mean over voxels of Σᵢⱼ (∂uᵢ/∂xⱼ)² by forward differences, as the papers take them.
+    """L_S: the mean over voxels of Σᵢⱼ (∂uᵢ/∂xⱼ)² by forward differences, as in the papers.
 
     Args:
         ddf: ``[B, d, *S]`` in voxels.
 
     Returns:
-        A scalar. The mean (the papers' sum over |Ω|) keeps λ the same at every scale.
+        A scalar. The mean (the papers' sum over |Ω|) makes λ independent of the scale.
 
     Examples:
         >>> ddf = torch.zeros(1, 2, 5, 5)
@@ -36,11 +37,11 @@ def diffusion(ddf: Tensor) -> Tensor:
 
 
 def curl_div(ddf: Tensor) -> Tensor:
-    """Second-order smoothness of a fluid: the mean of ‖∇ div u‖² + ‖∇ curl u‖² over voxels.
+    """Second-order div-curl regulariser for fluids: the mean of ‖∇ div u‖² + ‖∇ curl u‖² over voxels.
 
-    Suter 1994 (10.1109/CVPR.1994.323930), Corpetti, Mémin and Pérez 2002 (10.1109/34.990137): turning and spreading may
-    be strong as long as they are even, where the diffusion flattens both. By forward differences on the cells of the
-    grid; as in ``diffusion``, of fields of two components.
+    Suter 1994 (10.1109/CVPR.1994.323930), Corpetti, Mémin and Pérez 2002 (10.1109/34.990137): rotation and expansion
+    are not penalised as long as they are uniform, whereas diffusion suppresses both. By forward differences on the
+    cells of the grid; for fields with two components.
 
     Args:
         ddf: ``[B, 2, H, W]`` in pixels.
@@ -48,14 +49,14 @@ def curl_div(ddf: Tensor) -> Tensor:
     Examples:
         >>> row, column = torch.meshgrid(torch.arange(6.0), torch.arange(6.0), indexing="ij")
         >>> turning = torch.stack([-column, row])[None]
-        >>> curl_div(turning).item(), diffusion(turning).item()  # what turns rigidly costs nothing
+        >>> curl_div(turning).item(), diffusion(turning).item()  # rigid rotation is not penalised
         (0.0, 2.0)
     """
     return torch.stack([part.diff(dim=axis).square().mean() for part in _cells(ddf) for axis in (1, 2)]).sum()
 
 
 def expansion(ddf: Tensor) -> Tensor:
-    """The mean of (div u)² over the cells of the grid of ``ddf [B, 2, H, W]``: what no incompressible flow has.
+    """Mean of (div u)² over the cells of the grid of ``ddf [B, 2, H, W]``; zero for an incompressible flow.
 
     Examples:
         >>> row, column = torch.meshgrid(torch.arange(6.0), torch.arange(6.0), indexing="ij")
@@ -66,7 +67,7 @@ def expansion(ddf: Tensor) -> Tensor:
 
 
 def _cells(ddf: Tensor) -> tuple[Tensor, Tensor]:
-    """Divergence and curl of ``[B, 2, H, W]`` in the middle of each four pixels, ``[B, H − 1, W − 1]``."""
+    """Return divergence and curl of ``[B, 2, H, W]`` at the centre of each four pixels, ``[B, H − 1, W − 1]``."""
     row, column = ddf[:, 0], ddf[:, 1]
     along_rows = [0.5 * (c.diff(dim=1)[:, :, 1:] + c.diff(dim=1)[:, :, :-1]) for c in (row, column)]
     along_columns = [0.5 * (c.diff(dim=2)[:, 1:] + c.diff(dim=2)[:, :-1]) for c in (row, column)]
@@ -77,18 +78,18 @@ REGULARISERS = {"diffusion": diffusion, "curl_div": curl_div}
 
 
 class RegistrationLoss(_Loss):
-    """−NCC² over the mask, plus λ·smoothness, plus the error of the intensities and the divergence if asked.
+    """−NCC² over the mask plus λ·smoothness, optionally plus the intensity error and the divergence.
 
     Args:
-        radius: of the NCC window in pixels.
-        regularisation_weight: λ of the papers, 10 there; a call may give another.
-        mse_weight: weight of the mean square error of the intensities; 0 as in the papers.
-        eps: variance under which a window counts as flat.
-        regulariser: ``diffusion`` as in the papers, or ``curl_div``, which suits flow (2D).
-        divergence: weight of ``expansion``; large, it makes the field of a plane incompressible (2D).
+        radius: radius of the NCC window in pixels.
+        regularisation_weight: λ, 10 in the papers; a call may override it.
+        mse_weight: weight of the mean squared error of the intensities; 0 as in the papers.
+        eps: variance below which a window is flat.
+        regulariser: ``diffusion`` as in the papers, or ``curl_div``, which suits blood flow (2D).
+        divergence: weight of ``expansion``; a large weight makes a planar field incompressible (2D).
 
     Raises:
-        InputError: no such regulariser.
+        InputError: unknown regulariser.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class RegistrationLoss(_Loss):
         )
 
     def extra_repr(self) -> str:
+        """Return the arguments, for ``repr``."""
         flow = f"regulariser={self.regulariser}, divergence={self.divergence}"
         return f"regularisation_weight={self.regularisation_weight}, mse_weight={self.mse_weight}, {flow}"
 
@@ -124,14 +126,15 @@ class RegistrationLoss(_Loss):
         velocity: Tensor | None = None,
         **batch: Tensor,
     ) -> Tensor:
-        """The loss of one batch; what else it holds (labels to validate with, say) is not looked at.
+        """Compute the loss of a batch.
 
         Args:
             ddf: ``[B, d, *S]`` in voxels.
             image: ``[B, 2, *S]``, moving and fixed.
-            mask: ``[B or 1, 1, *S]`` in [0, 1]; None takes every pixel.
+            mask: ``[B or 1, 1, *S]`` in [0, 1]; None is everywhere.
             regularisation_weight: λ of this call.
-            velocity: what is smoothed instead of ``ddf``, on its own grid, where the field comes from one.
+            velocity: velocity field of ``ddf``, on its own grid, which is regularised instead of ``ddf`` if given.
+            batch: other entries of the batch, such as labels for validation, ignored.
         """
         moving, fixed = image[:, :1], image[:, 1:]
         warped = warp(moving, ddf)
@@ -146,11 +149,11 @@ class RegistrationLoss(_Loss):
 
 
 class LabelledLoss(RegistrationLoss):
-    """``RegistrationLoss`` plus 1 − Dice of the warped memberships: labels supervise, at training time alone.
+    """``RegistrationLoss`` plus 1 − Dice of the warped memberships: supervision by labels, during training only.
 
     Args:
-        overlap: weight of the labels' part.
-        kwargs: of ``RegistrationLoss``.
+        overlap: weight of the label term.
+        kwargs: arguments of ``RegistrationLoss``.
     """
 
     def __init__(self, overlap: float = 1.0, **kwargs: float) -> None:
@@ -158,30 +161,30 @@ class LabelledLoss(RegistrationLoss):
         self.overlap = overlap
 
     def forward(self, ddf: Tensor, image: Tensor, *given: Any, label: Tensor | None = None, **batch: Any) -> Tensor:
-        """The loss of a batch; ``label [B, 2, C, *S]`` holds the memberships of moving and fixed, no background.
+        """Compute the loss of a batch; ``label [B, 2, C, *S]`` has memberships of moving and fixed, without background.
 
         Raises:
-            ValueError: no label.
+            ValueError: ``label`` is missing.
         """
         if label is None:
             raise ValueError("a labelled loss needs the labels of both images")
         return super().forward(ddf, image, *given, **batch) + self.mismatch(ddf, label)
 
     def mismatch(self, ddf: Tensor, label: Tensor) -> Tensor:
-        """The labels' part: weight times (1 − Dice) of the warped moving and the fixed memberships."""
+        """Return the label term: weight times (1 − Dice) of the warped moving and the fixed memberships."""
         return self.overlap * (1 - soft_dice(warp(label[:, 0], ddf), label[:, 1]).mean())
 
 
 class MembershipRegistrationLoss(LabelledLoss):
-    """``LabelledLoss`` of pairs that carry memberships beside the intensities.
+    """``LabelledLoss`` for pairs that contain memberships in addition to intensities.
 
-    At test time the moving memberships are an atlas's labels, and the fixed ones what a network predicts of the target.
+    At test time the moving memberships are an atlas's labels, and the fixed ones a network's prediction for the target.
     """
 
     def forward(self, ddf: Tensor, image: Tensor, *given: Any, label: Tensor | None = None, **batch: Any) -> Tensor:
-        """As ``RegistrationLoss``, of ``image [B, 2 (1 + C), *S]``: moving intensities and memberships, then fixed.
+        """Compute the loss of ``image [B, 2 (1 + C), *S]``: moving intensities and memberships, then fixed ones.
 
-        ``label``, which a batch may hold to validate with, is not looked at.
+        ``label``, which a batch may contain for validation, is ignored.
         """
         moving, fixed = image.chunk(2, 1)
         pair = torch.cat([moving[:, :1], fixed[:, :1]], 1)
@@ -190,11 +193,11 @@ class MembershipRegistrationLoss(LabelledLoss):
 
 
 class FieldLoss(RegistrationLoss):
-    """``RegistrationLoss`` plus the mean square error of the field: NeurReg's supervision (Zhu et al. 2020).
+    """``RegistrationLoss`` plus the mean squared error of the field: NeurReg's supervision (Zhu et al. 2020).
 
     Args:
-        regression: weight of the field's part, per squared voxel.
-        kwargs: of ``RegistrationLoss``.
+        regression: weight of the field's error, per squared voxel.
+        kwargs: arguments of ``RegistrationLoss``.
     """
 
     def __init__(self, regression: float = 1.0, **kwargs: float) -> None:
@@ -202,10 +205,10 @@ class FieldLoss(RegistrationLoss):
         self.regression = regression
 
     def forward(self, ddf: Tensor, image: Tensor, mask: Tensor | None = None, field: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        """The loss of a batch; ``field [B, d, *S]`` in voxels is the one that the pair was simulated with.
+        """Compute the loss of a batch; ``field [B, d, *S]`` in voxels is the one with which the pair was simulated.
 
         Raises:
-            ValueError: no field.
+            ValueError: ``field`` is missing.
         """
         if field is None:
             raise ValueError("a field loss needs the simulated field")
@@ -214,7 +217,7 @@ class FieldLoss(RegistrationLoss):
 
 
 class MembershipLoss(_Loss):
-    """1 − Dice, plus the cross-entropy, of predicted memberships: what teaches ``Memberships``.
+    """Training loss of ``Memberships``: 1 − Dice plus cross-entropy of the predicted memberships.
 
     Args:
         entropy: weight of the cross-entropy.
@@ -225,8 +228,8 @@ class MembershipLoss(_Loss):
         self.entropy = entropy
 
     def forward(self, memberships: Tensor, label: Tensor, **batch: Tensor) -> Tensor:
-        """The loss of a batch: ``memberships [B, N, 1 + C, *S]``, background first, and ``label [B, N, C, *S]``."""
-        found, truth = memberships.flatten(0, 1).float(), label.flatten(0, 1)
+        """Compute the loss of ``memberships [B, N, 1 + C, *S]``, background first, and ``label [B, N, C, *S]``."""
+        predicted, truth = memberships.flatten(0, 1).float(), label.flatten(0, 1)
         whole = torch.cat([1 - truth.sum(1, keepdim=True), truth], 1)
-        overlap = soft_dice(found[:, 1:], truth).mean()
-        return 1 - overlap - self.entropy * (whole * found.clamp(min=1e-6).log()).sum(1).mean()
+        overlap = soft_dice(predicted[:, 1:], truth).mean()
+        return 1 - overlap - self.entropy * (whole * predicted.clamp(min=1e-6).log()).sum(1).mean()

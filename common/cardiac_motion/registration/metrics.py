@@ -1,4 +1,4 @@
-"""Registration metrics: the papers' reconstruction measures and the regularity of the field."""
+"""Registration metrics: reconstruction metrics of the papers, and regularity of the field."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ PAIRS_AT_ONCE = 8
 def reconstruction(
     image: Tensor, mask: Tensor | None, ddf: Callable[[slice], Tensor] | None = None, radius: int = 10
 ) -> dict[str, Tensor]:
-    """MSE and mean LNCC² of each pair over the mask (NMSR Table 1, SSMSR Table II).
+    """Compute MSE and mean LNCC² of each pair over the mask (NMSR Table 1, SSMSR Table II).
 
     Args:
         image: ``[N, 2, *S]``, moving and fixed, in [0, 1].
         mask: ``[1 or N, 1, *S]`` bool or None.
-        ddf: gives the fields ``[n, d, *S]`` of a slice of pairs; None measures the pairs as they are.
-        radius: of the LNCC² window in pixels.
+        ddf: returns the fields ``[n, d, *S]`` of a slice of pairs; None evaluates the unregistered pairs.
+        radius: radius of the LNCC² window in pixels.
 
     Returns:
         ``mse`` and ``lncc2``, ``[N]`` each.
 
     Examples:
         >>> image = torch.rand(3, 1, 24, 24).expand(-1, 2, -1, -1)  # moving and fixed are the same
-        >>> found = reconstruction(image, None, radius=4)
-        >>> found["mse"].tolist(), found["lncc2"].allclose(torch.ones(3), atol=1e-3)
+        >>> scores = reconstruction(image, None, radius=4)
+        >>> scores["mse"].tolist(), scores["lncc2"].allclose(torch.ones(3), atol=1e-3)
         ([0.0, 0.0, 0.0], True)
     """
     rows: dict[str, list[Tensor]] = {"mse": [], "lncc2": []}
@@ -47,8 +47,7 @@ def reconstruction(
 
 
 def regularity(ddf: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
-    """``folding_fraction`` (part of the voxels) and ``jacobian_det_sd`` of each field ``[N, d, *S]`` over the mask:
-    ``[N]`` each.
+    """Compute ``folding_fraction`` and ``jacobian_det_sd`` of each field ``[N, d, *S]`` over the mask: ``[N]`` each.
 
     Examples:
         >>> {name: values.tolist() for name, values in regularity(torch.zeros(1, 2, 8, 8), None).items()}

@@ -1,4 +1,4 @@
-"""What a network of the contract may do beyond giving a field."""
+"""Optional capabilities of a registration network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @runtime_checkable
 class TellsDeviation(Protocol):
-    """A network that says how uncertain its field is."""
+    """A network that estimates the uncertainty of its field."""
 
     def forward_with_deviation(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return the field and the standard deviation of its components, both ``[B, d, *S]`` in voxels.
@@ -21,10 +21,10 @@ class TellsDeviation(Protocol):
 
 @runtime_checkable
 class RefinesField(Protocol):
-    """A network that makes a field better that is nearly right."""
+    """A network that can refine a nearly correct field."""
 
     def refine(self, image: Tensor, ddf: Tensor) -> Tensor:
-        """Return the better field ``[B, d, *S]`` in voxels.
+        """Return the refined field ``[B, d, *S]`` in voxels.
 
         Args:
             image: ``[B, 2, *S]``: moving, fixed; unit range.

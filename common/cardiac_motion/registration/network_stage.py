@@ -1,4 +1,4 @@
-"""A scale whose unknowns are the weights of a network (NMSR eq. 2)."""
+"""Optimisation of a scale whose unknowns are the weights of a network (NMSR eq. 2)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from cardiac_motion.registration.optimisation import ScaleProblem, predict_field
 
 @dataclass(frozen=True)
 class NetworkStage:
-    """Trains a network on the pairs of a case, by Adam; a step is a batch, the pairs are shuffled each epoch.
+    """Train a network on the pairs of a case by Adam; a step is a batch, and pairs are shuffled in each epoch.
 
     Attributes:
-        learning_rate: of Adam.
-        carry_weights: a scale begins with the weights of the coarser scale (NMSR_VI) instead of the given ones.
-        patience: epochs (passes over the pairs) without progress of ``min_delta`` after which a scale ends early; 0
-            never.
-        min_delta: of the loss.
+        learning_rate: Adam's learning rate.
+        carry_weights: start each scale from the weights of the coarser scale (NMSR_VI) instead of the given ones.
+        patience: epochs (passes over the pairs) without an improvement of ``min_delta`` after which a scale ends; 0
+            disables early stopping.
+        min_delta: smallest improvement of the loss.
     """
 
     learning_rate: float = 1e-3
@@ -37,11 +37,11 @@ class NetworkStage:
         """Train ``network`` in place.
 
         Returns:
-            its fields ``[N, d, *S·s]`` in voxels of the scale, on the CPU; the steps taken, whole epochs; the loss of
-            the last epoch.
+            Its fields ``[N, d, *S·s]`` in voxels of the scale, on the CPU; the number of steps, in whole epochs; the
+            loss of the last epoch.
         """
         pairs, loss = problem.pairs, problem.loss
-        layout = torch.channels_last if pairs.dim() == 4 else torch.contiguous_format  # a fifth to a third less time
+        layout = torch.channels_last if pairs.dim() == 4 else torch.contiguous_format  # a fifth to a third faster
         network = network.train().to(memory_format=layout)  # type: ignore[call-overload]
         optimiser = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
         batches = min(problem.steps, -(-len(pairs) // problem.batch_size))
@@ -71,7 +71,7 @@ class NetworkStage:
 
 
 def _shuffle(problem: ScaleProblem) -> Iterator[Tensor]:
-    """Indices of batches without end; each epoch has all pairs, in another order."""
+    """Yield index batches endlessly; each epoch has all pairs in another order."""
     order = torch.Generator().manual_seed(problem.seed)
     while True:
         yield from torch.randperm(len(problem.pairs), generator=order).split(problem.batch_size)

@@ -1,4 +1,4 @@
-"""One scale of test-time registration as an optimisation problem: images, loss, number of steps."""
+"""One scale of test-time registration as an optimisation problem."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from cardiac_motion.registration.losses import RegistrationLoss
 
 @dataclass(frozen=True, eq=False)
 class ScaleProblem:
-    """What is optimised at a scale.
+    """Optimisation problem of a scale.
 
     Attributes:
         scale: s, in (0, 1].
         pairs: ``[N, 2, *S·s]``: moving, warped by the field of the coarser scales, and fixed; unit range.
-        mask: ``[1 or N, 1, *S·s]``, where the loss counts; None is everywhere.
-        loss: of a field and its pairs.
-        steps: of the optimiser.
+        mask: ``[1 or N, 1, *S·s]``, the region of the loss; None is everywhere.
+        loss: loss of a field and its pairs.
+        steps: number of optimisation steps.
         regularisation_weight: λ of this scale.
-        batch_size: pairs a step.
-        device: on which it is optimised.
-        seed: of the order of the pairs.
-        progress: show a bar.
+        batch_size: pairs per step.
+        device: device of the optimisation.
+        seed: seed of the order of the pairs.
+        progress: show a progress bar.
     """
 
     scale: float
@@ -44,26 +44,26 @@ class ScaleProblem:
     progress: bool = True
 
     def masks(self, index: Tensor) -> Tensor | None:
-        """The masks of some pairs, where each has its own."""
+        """Return the masks of the pairs ``index``, or the common one."""
         if self.mask is None:
             return None
         return (self.mask if len(self.mask) == 1 else self.mask[index]).to(self.device)
 
     def bar(self, total: int) -> tqdm[Any]:
-        """A bar of so many steps, with the scale as its name."""
+        """Return a progress bar of ``total`` steps, named after the scale."""
         name = f"scale {Fraction(self.scale).limit_denominator(64)}"
         return tqdm(total=total, desc=name, unit="step", disable=not self.progress, mininterval=0.5)
 
 
 @torch.no_grad()
 def predict_fields(network: nn.Module, pairs: Tensor, batch_size: int, progress: bool = True) -> Tensor:
-    """The network's fields ``[N, d, *S]`` of ``pairs [N, 2, *S]``, on the CPU.
+    """Predict the fields ``[N, d, *S]`` of ``pairs [N, 2, *S]``, on the CPU.
 
     Args:
-        network: contract network; put into evaluation mode.
+        network: registration network; it is switched to evaluation mode.
         pairs: moving, fixed; unit range.
-        batch_size: pairs at a time.
-        progress: show a bar.
+        batch_size: pairs per batch.
+        progress: show a progress bar.
 
     Examples:
         >>> tuple(predict_fields(nn.Conv2d(2, 2, 1), torch.rand(3, 2, 4, 5), 2, progress=False).shape)

@@ -1,4 +1,4 @@
-"""A network on all frame pairs of a cine, some at a time, with the papers' forward-backward composition; at a size."""
+"""Pairwise registration of a cine by a network, with the papers' forward-backward composition, and at a given size."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from cardiac_motion.registration.network_kinds import TellsDeviation
 from cardiac_motion.registration.result import (
     RegistrationInferer,
     RegistrationResult,
-    follow_each_other,
+    are_consecutive,
     pad_to_image,
     register,
 )
 
-LEAST_SIDE = 32  # pixels of a region that is registered by itself
+MIN_SIDE = 32  # pixels: smallest region that is registered on its own
 
 
 def make_consistent(ddf: Tensor, back: Tensor) -> Tensor:
-    """The mean of a field and of what the opposite one says of it (Evain et al. 2022, section II-B.5).
+    """Average a field with the one derived from the opposite direction (Evain et al. 2022, section II-B.5).
 
     The paper follows a point by F_f, takes the backward motion F_b there, and averages F_f and −F_b. Here the point is
-    the fixed pixel p: ``(ddf(p) − back(p + ddf(p))) / 2``; two fields that undo each other give ``ddf``.
+    the fixed pixel p: ``(ddf(p) − back(p + ddf(p))) / 2``; two fields that are inverse to each other give ``ddf``.
 
     Args:
         ddf: ``[B, 2, H, W]`` in pixels, on the fixed grid.
-        back: likewise with moving and fixed exchanged, on the moving image's grid.
+        back: likewise with moving and fixed swapped, on the moving image's grid.
 
     Examples:
         >>> ddf = torch.full((1, 2, 4, 4), 1.0)
@@ -45,15 +45,15 @@ def make_consistent(ddf: Tensor, back: Tensor) -> Tensor:
 
 
 class PairwiseInferer(RegistrationInferer):
-    """Runs ``network`` on the pairs of a case, some at a time.
+    """Run ``network`` on the pairs of a case in batches.
 
     Args:
-        batch_size: pairs at a time.
-        composition: register each pair in both directions and compose (``make_consistent``); twice the time, and the
-            result tells their ``inconsistency``. The ``deviation`` is what the network itself says
-            (``forward_with_deviation``), of a composed field that of its first direction.
-        progress: show a bar.
-        name: of the bar.
+        batch_size: pairs per batch.
+        composition: register each pair in both directions and compose (``make_consistent``); takes twice the time, and
+            the result contains their ``inconsistency``. The ``deviation`` is the network's own estimate
+            (``forward_with_deviation``), for a composed field that of the first direction.
+        progress: show a progress bar.
+        name: name of the progress bar.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class PairwiseInferer(RegistrationInferer):
     def __call__(  # type: ignore[override]
         self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
     ) -> RegistrationResult:
-        """Fields of the pairs.
+        """Return the fields of the pairs.
 
         Args:
             inputs: ``[N, 2, H, W]``: moving, fixed; unit range.
-            network: of the contract; put into evaluation mode.
-            mask: not looked at.
-            part: of the case, for the bar's name.
+            network: registration network; it is switched to evaluation mode.
+            mask: ignored.
+            part: part of the case, for the progress bar's name.
         """
         network.eval()
         device = next((p.device for p in network.parameters()), inputs.device)
@@ -82,13 +82,13 @@ class PairwiseInferer(RegistrationInferer):
             results = map_workers(
                 lambda batch: self._register_batch(batch.to(device).float(), network), batches, splits_well(network)
             )
-            shown = show_bar(results, name, "batch", len(batches)) if self.progress else results
-            found, missed, deviations = zip(*shown, strict=True)
-        return RegistrationResult(torch.cat(found), inconsistency=_join(missed), deviation=_join(deviations))
+            batches_done = show_bar(results, name, "batch", len(batches)) if self.progress else results
+            fields, inconsistencies, deviations = zip(*batches_done, strict=True)
+        return RegistrationResult(torch.cat(fields), inconsistency=_join(inconsistencies), deviation=_join(deviations))
 
     def _register_batch(self, batch: Tensor, network: nn.Module) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Fields of some pairs on the CPU, and what ``RegistrationResult`` calls inconsistency and deviation."""
-        deviation, missed = None, None
+        """Return fields, inconsistency and deviation (see ``RegistrationResult``) of some pairs, on the CPU."""
+        deviation, inconsistency = None, None
         if isinstance(network, TellsDeviation):
             ddf, deviation = network.forward_with_deviation(batch)
             deviation = deviation.float().cpu()
@@ -96,9 +96,9 @@ class PairwiseInferer(RegistrationInferer):
             ddf = network(batch)
         if self.composition:
             back = network(batch.flip(1))
-            missed = (ddf + warp(back, ddf)).square().sum(1, keepdim=True).sqrt().float().cpu()
+            inconsistency = (ddf + warp(back, ddf)).square().sum(1, keepdim=True).sqrt().float().cpu()
             ddf = make_consistent(ddf, back)
-        return ddf.float().cpu(), missed, deviation
+        return ddf.float().cpu(), inconsistency, deviation
 
 
 def _join(parts: Sequence[Tensor | None]) -> Tensor | None:
@@ -107,16 +107,16 @@ def _join(parts: Sequence[Tensor | None]) -> Tensor | None:
 
 
 class SpannedInferer(RegistrationInferer):
-    """Corrects the motion from frame to frame by registration over several frames.
+    """Correct frame-to-frame motion by registration over several frames.
 
-    A step of motion between neighbouring frames is small beside the speckle's own changes, and what is estimated of it
-    falls short; over several frames that is less so, and the shortfall of one frame after the other adds up. Each run
-    of ``frame_gap`` pairs is composed and compared with the field found between its first and its last frame; what is
-    missing is shared out evenly among its pairs, and each pair takes the mean of the runs that it is in.
+    Motion between neighbouring frames is small compared with changes of the speckle and is underestimated; over several
+    frames this effect is smaller, but the shortfalls of single frames add up. Each run of ``frame_gap`` pairs is
+    composed and compared with the field between its first and last frame; the difference is distributed evenly over its
+    pairs, and each pair takes the mean over the runs that contain it.
 
     Args:
-        inferer: what registers; the ``inconsistency`` is that of neighbouring frames.
-        frame_gap: pairs; 1 leaves the fields as they are.
+        inferer: registers pairs; the result's ``inconsistency`` is that of neighbouring frames.
+        frame_gap: number of pairs in a run; 1 leaves the fields unchanged.
     """
 
     inferer: Inferer
@@ -124,18 +124,20 @@ class SpannedInferer(RegistrationInferer):
     def __init__(self, inferer: Inferer, frame_gap: int = 3) -> None:
         super().__init__()
         if frame_gap < 1:
-            raise ValueError(f"frame_gap {frame_gap}, expected at least 1")
+            raise ValueError(f"frame_gap must be at least 1, got {frame_gap}")
         self.inferer, self.frame_gap = inferer, frame_gap
 
     def __call__(  # type: ignore[override]
         self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
     ) -> RegistrationResult:
-        """Fields ``[N, 2, H, W]`` in pixels of the pairs of one cine, ``inputs [N, 2, H, W]``: pair t is its frames t,
-        t + 1. Pairs that do not follow each other, and fewer than ``frame_gap``, are left as they are.
+        """Register the pairs of one cine, ``inputs [N, 2, H, W]``: fields ``[N, 2, H, W]`` in pixels.
+
+        Pair t has frames t and t + 1. Fields of non-consecutive pairs, or of fewer than ``frame_gap``, are returned
+        uncorrected.
         """
         result = register(inputs, network, self.inferer, mask, part)
         ddf, runs = result.ddf, len(inputs) - self.frame_gap + 1
-        if self.frame_gap == 1 or runs < 1 or not follow_each_other(inputs):
+        if self.frame_gap == 1 or runs < 1 or not are_consecutive(inputs):
             return result
         ends = torch.stack([inputs[:runs, 0], inputs[self.frame_gap - 1 :, 1]], 1)
         ends_mask = None if mask is None or len(mask) == 1 else mask[self.frame_gap - 1 :]
@@ -153,17 +155,17 @@ class SpannedInferer(RegistrationInferer):
 
 
 class SizedInferer(RegistrationInferer):
-    """Runs another inferer on the box around the mask, made as large as what registers knows pictures to be.
+    """Run another inferer on the mask's bounding box, resized to the image size that its network expects.
 
     Args:
-        inferer: what registers.
-        longest: pixels along the longer side of the box, at most.
-        shortest: pixels along that side, at least; 0 leaves small boxes as they are.
-        margin: pixels that the box has around the mask.
-        region: first and last (exclusive) row and column of what is wanted: the pixels keep their size, and of the box
-            that part alone is registered; None is all of it.
-        zoom: factor by which the images are enlarged after that, for a network whose finest estimate is coarse.
-        enlarge: what is registered is made so many times as large, up to ``longest``; of 1 and less nothing is changed.
+        inferer: registers pairs.
+        longest: maximum length of the box's longer side in pixels.
+        shortest: minimum length of that side in pixels; 0 does not enlarge small boxes.
+        margin: margin of the box around the mask in pixels.
+        region: first and last (exclusive) row and column of the required region: pixels keep their size, but only this
+            part of the box is registered; None is all of it.
+        zoom: factor by which images are then enlarged, for a network whose finest estimate is coarse.
+        enlarge: factor by which the registered region is enlarged, up to ``longest``; values up to 1 have no effect.
     """
 
     inferer: Inferer
@@ -183,27 +185,28 @@ class SizedInferer(RegistrationInferer):
         self.margin, self.region, self.zoom, self.enlarge = margin, region, zoom, enlarge
 
     def restrict(self, region: Sequence[Sequence[int]] | None, enlarge: float = 1.0) -> SizedInferer:
-        """The same for a region of the picture, which may be enlarged."""
+        """Return the same inferer for a region of the image, which may be enlarged."""
         return SizedInferer(self.inferer, self.longest, self.shortest, self.margin, region, self.zoom, enlarge)
 
     def __call__(  # type: ignore[override]
         self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
     ) -> RegistrationResult:
-        """Fields ``[N, 2, H, W]`` of ``inputs [N, 2, H, W]``, in its pixels, on the CPU; beyond the box its edge goes
-        on. The network's ``deviation``, which is read between frames of that size alone, is not given back.
+        """Register ``inputs [N, 2, H, W]``: fields ``[N, 2, H, W]`` in pixels, on the CPU, extended beyond the box.
+
+        The network's ``deviation`` is not returned, because it is valid only at the resized resolution.
 
         Args:
             inputs: moving, fixed; unit range.
-            network: of the contract.
+            network: registration network.
             mask: ``[1 or N, 1, H, W]`` bool.
-            part: handed on.
+            part: passed on.
         """
         box = bounding_box(mask, inputs.shape[2:], self.margin)
         side = max(stop - start for start, stop in box)
         factor = max(min(1.0, self.longest / side), self.shortest / side) * self.zoom
         if self.region is not None:
             parts = [(max(a, c), min(b, d)) for (a, b), (c, d) in zip(box, self.region, strict=True)]
-            box = tuple(parts) if all(b - a >= LEAST_SIDE for a, b in parts) else box
+            box = tuple(parts) if all(b - a >= MIN_SIDE for a, b in parts) else box
         crop: Any = (..., *(slice(*edges) for edges in box))
         inner = [stop - start for start, stop in box]
         if self.enlarge > 1:
@@ -216,8 +219,9 @@ class SizedInferer(RegistrationInferer):
             small = downsample(small, size)
         small_mask = None if mask is None else downsample(mask[crop].float(), size) > 0.5
         result = register(small, network, self.inferer, small_mask, part)
-        missed = result.inconsistency
-        if missed is not None:
-            missed = functional.interpolate(missed, inner, mode="bilinear", align_corners=False) / factor
-            missed = pad_to_image(missed, box, inputs.shape[2:])
-        return RegistrationResult(pad_to_image(rescale(result.ddf, inner), box, inputs.shape[2:]), inconsistency=missed)
+        inconsistency = result.inconsistency
+        if inconsistency is not None:
+            inconsistency = functional.interpolate(inconsistency, inner, mode="bilinear", align_corners=False) / factor
+            inconsistency = pad_to_image(inconsistency, box, inputs.shape[2:])
+        ddf = pad_to_image(rescale(result.ddf, inner), box, inputs.shape[2:])
+        return RegistrationResult(ddf, inconsistency=inconsistency)

@@ -18,13 +18,13 @@ from cardiac_motion.fields.ddf import rescale
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """What is known after a scale.
+    """Result of a scale.
 
     Attributes:
         scale: s.
-        steps, seconds, loss: what it took; the loss of the last pass over the pairs.
-        coarse: the whole field so far, on the grid of this scale over ``box``, ``[N, d, *(box·s)]`` in its voxels.
-        box, size: first and last row, column, … of the part that was computed, and the image's size.
+        steps, seconds, loss: number of steps, duration, and loss of the last pass over the pairs.
+        coarse: total field so far, on the grid of this scale over ``box``, ``[N, d, *(box·s)]`` in its voxels.
+        box, size: first and last row, column, … of the registered region, and the image's size.
     """
 
     scale: float
@@ -37,11 +37,11 @@ class Stage:
 
     @property
     def title(self) -> str:
-        """``scale 1/8``."""
+        """Name of the scale, such as ``scale 1/8``."""
         return f"scale {Fraction(self.scale).limit_denominator(64)}"
 
     def ddf(self, pairs: slice = slice(None)) -> Tensor:
-        """The field of some pairs on the full grid, ``[n, d, *S]`` in voxels; outside ``box`` its edge is repeated."""
+        """Return the field of some pairs on the full grid, ``[n, d, *S]`` in voxels, extended outside ``box``."""
         return pad_to_image(
             rescale(self.coarse[pairs], [stop - start for start, stop in self.box]), self.box, self.size
         )
@@ -49,16 +49,15 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class RegistrationResult:
-    """The fields of the pairs of a case.
+    """Fields of the pairs of a case.
 
     Attributes:
         ddf: ``[N, d, *S]`` in voxels, on the fixed grid, pulling back, on the CPU.
-        stages: after each scale, where there are several; the last one's field is ``ddf``.
-        inconsistency: ``[N, 1, *S]``, voxels that the two directions of registration miss each other by; None where
-            only one is registered.
-        deviation: ``[N, d, *S]``, standard deviation in voxels of each component, where the network tells it.
-        seconds: that it took.
-        processor_seconds: of all threads of this process together: what it took whoever else uses the machine.
+        stages: results of the scales, if there are several; the last one's field is ``ddf``.
+        inconsistency: ``[N, 1, *S]``, forward–backward error in voxels; None if only one direction is registered.
+        deviation: ``[N, d, *S]``, standard deviation in voxels of each component, if the network estimates it.
+        seconds: duration.
+        processor_seconds: processor time of all threads of this process, independent of the machine's load.
     """
 
     ddf: Tensor
@@ -70,9 +69,9 @@ class RegistrationResult:
 
 
 class RegistrationInferer(Inferer):
-    """An inferer whose answer is a ``RegistrationResult``.
+    """Base class of inferers that return a ``RegistrationResult``.
 
-    One that runs another keeps it in ``inferer`` and passes on what follows.
+    An inferer that wraps another stores it in ``inferer`` and forwards the methods below.
     """
 
     inferer: Inferer | None = None
@@ -84,23 +83,23 @@ class RegistrationInferer(Inferer):
 
         Args:
             inputs: ``[N, 2, *S]``: moving, fixed; unit range.
-            network: of the contract.
+            network: registration network.
             mask: ``[1 or N, 1, *S]`` bool.
-            part: name of this registration where a case needs several, so that each keeps its own checkpoint.
+            part: name of this registration if a case needs several, so that each has its own checkpoint.
         """
         raise NotImplementedError
 
     def checkpoints(self) -> Path | None:
-        """The folder in which it keeps what an unfinished case goes on with, if it does."""
+        """Return the folder for checkpoints of unfinished cases; None if there is none."""
         return self.inferer.checkpoints() if isinstance(self.inferer, RegistrationInferer) else None
 
     def keep_checkpoints(self, folder: Path) -> None:
-        """Keep them in another folder, where it keeps any."""
+        """Store checkpoints in another folder, if any are stored."""
         if isinstance(self.inferer, RegistrationInferer):
             self.inferer.keep_checkpoints(folder)
 
     def forget(self) -> None:
-        """Remove the checkpoints of a case whose outputs are written."""
+        """Remove the checkpoints of a case whose results are written."""
         if isinstance(self.inferer, RegistrationInferer):
             self.inferer.forget()
 
@@ -108,17 +107,17 @@ class RegistrationInferer(Inferer):
 def register(
     inputs: Tensor, network: nn.Module, inferer: Inferer, mask: Tensor | None = None, part: str = ""
 ) -> RegistrationResult:
-    """Register pairs by any inferer, and tell its seconds.
+    """Register pairs by any inferer, and measure the time.
 
     Args:
         inputs: ``[N, 2, *S]``: moving, fixed; unit range.
-        network: of the contract.
-        inferer: a ``RegistrationInferer``, or one of MONAI's that gives the fields.
-        mask: ``[1 or N, 1, *S]`` bool; MONAI's ``SimpleInferer`` does not look at it.
+        network: registration network.
+        inferer: a ``RegistrationInferer``, or one of MONAI's that returns the fields.
+        mask: ``[1 or N, 1, *S]`` bool; ignored by MONAI's ``SimpleInferer``.
         part: as in ``RegistrationInferer``.
 
     Examples:
-        >>> result = register(torch.rand(3, 2, 8, 8), nn.Identity(), SimpleInferer())  # no field, but its way
+        >>> result = register(torch.rand(3, 2, 8, 8), nn.Identity(), SimpleInferer())
         >>> tuple(result.ddf.shape), result.stages, result.seconds > 0
         ((3, 2, 8, 8), (), True)
     """
@@ -129,24 +128,24 @@ def register(
         else:
             given = {} if mask is None or isinstance(inferer, SimpleInferer) else {"mask": mask}
             result = RegistrationResult(inferer(inputs, network, **given))
-    took, worked = time.perf_counter() - start, time.process_time() - worked
-    return replace(result, seconds=took, processor_seconds=worked)
+    seconds, worked = time.perf_counter() - start, time.process_time() - worked
+    return replace(result, seconds=seconds, processor_seconds=worked)
 
 
-def follow_each_other(inputs: Tensor) -> bool:
-    """Whether pairs ``[N, 2, *S]`` are those of one cine: each begins with the frame that the one before ends with.
+def are_consecutive(inputs: Tensor) -> bool:
+    """Return whether pairs ``[N, 2, *S]`` are those of one cine: each begins with the last frame of the previous one.
 
     Examples:
         >>> frames = torch.arange(4.0).view(4, 1, 1)
         >>> pairs = torch.stack([frames[:-1], frames[1:]], 1)
-        >>> follow_each_other(pairs), follow_each_other(pairs[[0, 2]])
+        >>> are_consecutive(pairs), are_consecutive(pairs[[0, 2]])
         (True, False)
     """
     return torch.equal(inputs[1:, 0], inputs[:-1, 1])
 
 
 def pad_to_image(values: Tensor, box: Sequence[Sequence[int]], size: Sequence[int]) -> Tensor:
-    """Values ``[N, C, *box]`` of a part of an image on all of it, ``[N, C, *size]``; the part's edge is repeated.
+    """Pad values ``[N, C, *box]`` of a part of an image to ``[N, C, *size]`` by repeating the part's edge.
 
     Examples:
         >>> pad_to_image(torch.tensor([[[[1.0, 2.0]]]]), [(0, 1), (1, 3)], (1, 4)).tolist()

@@ -1,13 +1,13 @@
 """Neural multi-scale self-supervised registration at test time (NMSR; SSMSR for volumes).
 
 The pairs of one case (all frame pairs of a cine, or one pair of volumes) are registered from coarse to fine. At scale s
-the moving images, warped by what the coarser scales found, and the fixed images are resized (NMSR eq. 1, SSMSR eq. 4),
-θˢ is found by minimising −NCC² + λ·smoothness over all pairs (eq. 2), and the residual field is composed with the
-coarser ones (eq. 4; eq. 5).
+the fixed images and the moving images, warped by the field of the coarser scales, are resized (NMSR eq. 1,
+SSMSR eq. 4), θˢ is found by minimising −NCC² + λ·smoothness over all pairs (eq. 2), and the residual field is composed
+with the coarser ones (eq. 4; eq. 5).
 
-Beyond the papers, the unknown at the fine scales may be the stationary velocity field itself instead of the weights of
-a network (``field_scales``): a few steps of smoothed gradients then do what thousands of network steps do. The network
-scales are fitted by ``NetworkStage``, the field scales by ``VelocityStage``.
+In addition to the papers, the unknown at the fine scales may be the stationary velocity field itself instead of the
+weights of a network (``field_scales``): a few steps of smoothed gradients then replace thousands of network steps.
+Network scales are fitted by ``NetworkStage``, field scales by ``VelocityStage``.
 """
 
 from __future__ import annotations
@@ -41,27 +41,27 @@ from cardiac_motion.registration.velocity_stage import VelocityStage
 class _State:
     network: nn.Module
     prior: Tensor | None = None  # field of the network scales, on the grid of the last of them
-    velocity: Tensor | None = None  # of the field scales, on its grid
+    velocity: Tensor | None = None  # velocity of the field scales, on its grid
     done: list[Stage] = dataclass_field(default_factory=list)
 
 
 class MultiScaleTestTimeTraining(RegistrationInferer):
-    """Registers all pairs of a case by training at test time, scale by scale.
+    """Register all pairs of a case by training at test time, scale by scale.
 
     Args:
-        scales: coarse to fine, e.g. 1/8, 1/4, 1/2, 1; one scale is SSR (the papers' single-scale method).
-        steps: optimisation steps a scale (of all pairs together for a network, a batch for a field).
-        loss: a ``RegistrationLoss``; the papers' radius is 6.
-        regularisation_weight: λ, one number or one a scale; the papers' is 10 at every scale.
+        scales: coarse to fine, e.g. 1/8, 1/4, 1/2, 1; a single scale is SSR (the papers' single-scale method).
+        steps: optimisation steps per scale (over all pairs for a network, per batch for a field).
+        loss: a ``RegistrationLoss``; the papers use a radius of 6.
+        regularisation_weight: λ, one number or one per scale; the papers use 10 at every scale.
         network_stage: how the network is trained at its scales.
         velocity_stage: how the velocity field is optimised at its scales; the network should integrate likewise.
         field_scales: scales at which the velocity field itself is the unknown.
-        init_from_network: the given network is trained: its field at full size is what the first scale begins with.
-        batch_size: pairs a step.
-        checkpoint_dir: where the state after each scale is kept; a second call with the same input and settings goes
-            on from there.
-        seed: of the order of the pairs.
-        progress: show a bar a scale.
+        init_from_network: start the first scale from the full-size field of the given, trained network.
+        batch_size: pairs per step.
+        checkpoint_dir: folder for the state after each scale; a second call with the same input and settings resumes
+            from there.
+        seed: seed of the order of the pairs.
+        progress: show a progress bar per scale.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         self.scales = [float(s) for s in scales]
         self.steps = [int(n) for n in expand_scales(steps, len(self.scales), "steps")]
         if not self.scales or self.scales != sorted(self.scales) or not all(0 < s <= 1 for s in self.scales):
-            raise InputError(f"scales must rise and lie in (0, 1], got {list(scales)}")
+            raise InputError(f"scales must increase and be in (0, 1], got {list(scales)}")
         self.regularisation_weight = [
             float(x) for x in expand_scales(regularisation_weight, len(self.scales), "regularisation_weight")
         ]
@@ -97,7 +97,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
             raise InputError(f"strided_scales {strided} must be among the field_scales {list(field_scales)}")
         self.batch_size, self.loss, self.init_from_network = batch_size, loss or RegistrationLoss(), init_from_network
         self.seed, self.progress = seed, progress
-        self._kept = Checkpoints(checkpoint_dir)
+        self._checkpoints = Checkpoints(checkpoint_dir)
 
     def __call__(  # type: ignore[override]
         self, inputs: Tensor, network: nn.Module, mask: Tensor | None = None, part: str = ""
@@ -105,18 +105,18 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         """Register the pairs of a case.
 
         Args:
-            inputs: ``[N, 2, *S]``: moving, fixed; unit range. Where the field itself is the unknown at every scale,
-                either may have more channels, for a loss that knows them: ``[N, 2 C, *S]``.
-            network: contract network; it is copied, never changed.
-            mask: ``[1 or N, 1, *S]`` bool; the loss counts inside, and only its bounding box is computed, widened to
-                what the NCC window needs at the coarsest scale.
-            part: of the name of the checkpoint.
+            inputs: ``[N, 2, *S]``: moving, fixed; unit range. If the field itself is the unknown at every scale, both
+                may have more channels, for a loss that uses them: ``[N, 2 C, *S]``.
+            network: registration network; it is copied, never changed.
+            mask: ``[1 or N, 1, *S]`` bool, the region of the loss; only its bounding box is registered, extended to
+                fit the NCC window at the coarsest scale.
+            part: part of the checkpoint's name.
 
         Returns:
-            the fields, outside the box the box's edge repeated, and a stage a scale: NMSR (1/8), ….
+            The fields, extended outside the box, and one stage per scale: NMSR (1/8), ….
 
         Raises:
-            InputError: a scale leaves an image too small for the NCC window.
+            InputError: an image is too small for the NCC window at some scale.
         """
         size = tuple(inputs.shape[2:])
         window = 2 * self.loss.similarity.radius + 1
@@ -145,7 +145,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         return RegistrationResult(state.done[-1].ddf(), tuple(state.done), seconds=seconds)
 
     def _fit_network(self, i: int, inputs: Tensor, mask: Tensor | None, state: _State) -> tuple[Tensor, int, float]:
-        """θˢ by NMSR eq. 2; its residual field is composed with the coarser ones (eq. 4)."""
+        """Find θˢ by NMSR eq. 2, and compose its residual field with the coarser ones (eq. 4)."""
         keep_freed_memory()
         problem = self._problem(i, inputs, mask, state)
         residual, taken, loss = self.network_stage.fit(problem, state.network)
@@ -154,7 +154,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         return state.prior, taken, loss
 
     def _fit_field(self, i: int, inputs: Tensor, mask: Tensor | None, state: _State) -> tuple[Tensor, int, float]:
-        """The velocity field, which goes on from the coarser scale's, composed with the networks' field."""
+        """Optimise the velocity field, starting from the coarser scale's, and compose it with the networks' field."""
         problem = self._problem(i, inputs, mask, state)
         grid = self.velocity_stage.grid(inputs.shape[2:], self.scales[i])
         if state.velocity is None:
@@ -183,7 +183,7 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
     def _rescale_inputs(
         self, scale: float, inputs: Tensor, mask: Tensor | None, prior: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Mˢ and Iˢ of NMSR eq. 1, ``[N, 2, *S·s]``, and the mask at that scale."""
+        """Return Mˢ and Iˢ of NMSR eq. 1, ``[N, 2, *S·s]``, and the mask at that scale."""
         size = scale_size(inputs.shape[2:], scale)
         parts = []
         for start in range(0, len(inputs), self.batch_size):
@@ -196,31 +196,31 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
         return torch.cat(parts), None if mask is None else downsample(mask, size)
 
     def _check_size(self, scale: float, size: Sequence[int], box: Sequence[int]) -> None:
-        left, window = scale_size(box, scale), 2 * self.loss.similarity.radius + 1
-        if min(left) < window:
+        scaled, window = scale_size(box, scale), 2 * self.loss.similarity.radius + 1
+        if min(scaled) < window:
             name = Fraction(scale).limit_denominator(64)
             raise InputError(
-                f"scale {name} leaves {'×'.join(map(str, left))} of {'×'.join(map(str, size))} pixels, less than the "
-                f"NCC window of {window}: leave out this scale or lower the radius"
+                f"scale {name} reduces {'×'.join(map(str, size))} to {'×'.join(map(str, scaled))} pixels, less than "
+                f"the NCC window of {window}: omit this scale or reduce the radius"
             )
 
     def _identity(self, inputs: Tensor, mask: Tensor | None, network: nn.Module) -> str:
-        """What a checkpoint must have been made from to be resumed: settings, images and weights."""
+        """Return a digest of settings, images and weights that a checkpoint must match to be resumed."""
         settings = {k: v for k, v in vars(self).items() if k != "progress" and not k.startswith("_")}
         return hash_state(settings, (inputs, mask, *network.state_dict().values()))
 
     def checkpoints(self) -> Path | None:
-        """The folder of the checkpoints; None keeps none."""
-        return self._kept.folder
+        """Return the folder of the checkpoints; None if none are stored."""
+        return self._checkpoints.folder
 
     def keep_checkpoints(self, folder: Path) -> None:
-        """Keep them there, unless none are kept."""
-        if self._kept.folder is not None:
-            self._kept.folder = folder
+        """Store checkpoints in another folder, if any are stored."""
+        if self._checkpoints.folder is not None:
+            self._checkpoints.folder = folder
 
     def forget(self) -> None:
-        """Remove the checkpoints of a case whose outputs are written."""
-        self._kept.forget()
+        """Remove the checkpoints of a case whose results are written."""
+        self._checkpoints.forget()
 
     def _save(self, state: _State, identity: str, part: str) -> None:
         content = {
@@ -229,10 +229,10 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
             "velocity": state.velocity,
             "done": [asdict(stage) for stage in state.done],
         }
-        self._kept.save(part, identity, content)
+        self._checkpoints.save(part, identity, content)
 
     def _resume(self, state: _State, identity: str, part: str) -> None:
-        content = self._kept.load(part, identity)
+        content = self._checkpoints.load(part, identity)
         if content is not None:
             state.network.load_state_dict(content["network"])
             state.prior, state.velocity = content["prior"], content["velocity"]
@@ -240,10 +240,10 @@ class MultiScaleTestTimeTraining(RegistrationInferer):
 
 
 def expand_scales(value: float | Sequence[float], count: int, name: str) -> list[float]:
-    """``value`` for each of ``count`` scales: one number serves all.
+    """Expand ``value`` to ``count`` scales: a single number is used for all.
 
     Raises:
-        InputError: another number of values.
+        InputError: the number of values differs from ``count``.
 
     Examples:
         >>> expand_scales(10.0, 3, "regularisation_weight"), expand_scales([1, 2, 3], 3, "steps")

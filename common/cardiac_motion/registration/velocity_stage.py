@@ -1,4 +1,4 @@
-"""A scale whose unknown is the stationary velocity field itself, seen through a Gaussian."""
+"""Optimisation of a scale whose unknown is the stationary velocity field itself, smoothed by a Gaussian."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from cardiac_motion.registration.optimisation import ScaleProblem
 
 @dataclass(frozen=True)
 class VelocityStage:
-    """Optimises a velocity field by Adam, batch after batch; it goes on from that of the coarser scale.
+    """Optimise a velocity field by Adam, batch by batch, starting from that of the coarser scale.
 
     Attributes:
-        rate: step of Adam in voxels of the field's grid.
-        resolution: the field's grid as a part of the full grid, at most; 0.5 halves it.
-        sigma: Gaussian in voxels of the grid through which the field is seen (and its gradient smoothed).
-        squarings: n > 0 makes each field the exponential of a stationary velocity field (no folding); 0 takes the
-            velocity as the displacement.
-        strided_scales: scales with NCC windows around every second pixel alone, and the gradient of
+        rate: Adam's step size in voxels of the field's grid.
+        resolution: maximum size of the field's grid relative to the full grid; 0.5 halves it.
+        sigma: standard deviation in voxels of the Gaussian that smooths the field (and its gradient).
+        squarings: n > 0 makes each field the exponential of a stationary velocity field (no folding); 0 uses the
+            velocity as displacement.
+        strided_scales: scales at which only NCC windows around every second pixel are used, with the gradient of
             ``exponentiate_quickly``.
     """
 
@@ -36,19 +36,19 @@ class VelocityStage:
     strided_scales: Sequence[float] = ()
 
     def grid(self, size: Sequence[int], scale: float) -> tuple[int, ...]:
-        """Size of the velocity field at a scale of images of a size."""
+        """Return the size of the velocity field at a scale, for images of ``size``."""
         return scale_size(size, min(scale, self.resolution))
 
     def fit(self, problem: ScaleProblem, velocity: Tensor) -> tuple[Tensor, Tensor, float]:
         """Optimise a velocity field.
 
         Args:
-            problem: whose steps are taken of each batch.
-            velocity: ``[N, d, *grid]`` that it begins with, in voxels of its grid; not changed.
+            problem: optimisation problem; its number of steps is per batch.
+            velocity: initial velocity ``[N, d, *grid]`` in voxels of its grid; not modified.
 
         Returns:
-            the velocity, and the field that it makes, both ``[N, d, *grid]`` in voxels of the grid, on the CPU; the
-            mean loss of the last batch's steps.
+            The velocity and its displacement field, both ``[N, d, *grid]`` in voxels of the grid, on the CPU; the mean
+            loss of the last batch's steps.
         """
         velocity, size, mean = velocity.clone(), problem.pairs.shape[2:], 0.0
         loss, exponential = self._variant(problem)
@@ -61,11 +61,11 @@ class VelocityStage:
                 optimiser = torch.optim.Adam([unknown], lr=self.rate, betas=(0.9, 0.99), eps=1e-3)
                 total = 0.0
                 for _ in range(problem.steps):
-                    seen = start + smooth(unknown, self.sigma)
-                    ddf = rescale(exponential(seen), size)
-                    value = loss(ddf, batch, mask, problem.regularisation_weight, seen)
+                    smoothed = start + smooth(unknown, self.sigma)
+                    ddf = rescale(exponential(smoothed), size)
+                    value = loss(ddf, batch, mask, problem.regularisation_weight, smoothed)
                     optimiser.zero_grad()
-                    (value * unknown.numel()).backward()  # a sum over the grid: Adam's eps is then of one size
+                    (value * unknown.numel()).backward()  # summed over the grid, so that Adam's eps is scale-free
                     optimiser.step()
                     total += float(value.item())
                     bar.update()
@@ -77,7 +77,7 @@ class VelocityStage:
             return velocity, torch.cat([exponential(part) for part in velocity.split(problem.batch_size)]), mean
 
     def _variant(self, problem: ScaleProblem) -> tuple[RegistrationLoss, Callable[[Tensor], Tensor]]:
-        """The loss and the exponential of a scale."""
+        """Return the loss and the exponential of a scale."""
         loss, exponential = problem.loss, exponentiate
         if problem.scale in self.strided_scales:
             loss, exponential = copy.deepcopy(loss), exponentiate_quickly

@@ -1,4 +1,4 @@
-"""Requests of the servers, answered in a process of their own."""
+"""Requests of the servers, each run in a worker process."""
 
 import lazy_loader as lazy
 

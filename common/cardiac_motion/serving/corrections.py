@@ -1,8 +1,8 @@
-"""A cine measured with what the user says of it: its edits, what they stand for, and what is kept between two of them.
+"""Measurement of a cine with the user's edits, and what is cached between two edits.
 
 Edits are a JSON object: ``ed`` and ``es`` (frames), ``view``, ``layer``, ``exclude_segments`` (names),
 ``ignore_checks``, ``drawn`` (frame to the wall's three lines in pixels of the file), ``spacing`` ((row, column) of the
-file's pixels in mm) and ``frame_rate`` (frames/s). What is not there is automatic.
+file's pixels in mm) and ``frame_rate`` (frames/s). Missing values are determined automatically.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from cardiac_motion.strain_pipeline.tracking.track_cache import TrackCache
 from cardiac_motion.strain_pipeline.tracking.wall import wall_in
 
 BUNDLE = "bundles/strain_pipeline"
-MEASURING = ("layer", "exclude_segments", "ignore_checks")  # edits that decide what is measured of a tracked wall
-CASES = 6  # of which a process keeps what it has read and tracked
+MEASURING = ("layer", "exclude_segments", "ignore_checks")  # edits that affect only the measurement of a tracked wall
+CASES = 6  # cached per process
 
 Array = NDArray[np.float64]
 Edits = Mapping[str, Any]
@@ -49,11 +49,11 @@ _tracks: OrderedDict[str, TrackCache] = OrderedDict()
 
 @dataclass(frozen=True, eq=False)
 class Corrected:
-    """A measured cine, and why its numbers are not given.
+    """Measured cine, and the checks that withhold its results.
 
     Attributes:
-        study: what was measured.
-        blocked: the failed checks for which no number is given; empty where there are none, or they are ignored.
+        study: measured cine.
+        blocked: failed checks because of which no result is given; empty if none failed or they are ignored.
     """
 
     study: StrainCase
@@ -62,32 +62,32 @@ class Corrected:
 
 @dataclass(frozen=True)
 class OpenGate(Gate):
-    """Measures what fails, so that its wall can be seen and corrected; the numbers are withheld elsewhere.
+    """Gate that also measures cines that fail, so that the wall can be shown and corrected; results are withheld later.
 
-    Beats that fail are excluded where others remain, as by ``Gate``.
+    Beats that fail are excluded if others remain, as in ``Gate``.
     """
 
     def stop(self, checks: Sequence[Check], source: str) -> None:
-        """Nothing is stopped."""
+        """Do nothing."""
 
     def select_beats(self, checks: Sequence[Check], beats: Sequence[int], source: str) -> list[bool]:
-        """Which beats are given: those that pass; all where none does."""
+        """Return whether to use each beat: those that pass, or all if none does."""
         failed = {check.beat for check in select_failed(checks, BEAT)}
         good = [ed not in failed for ed in beats]
         return good if any(good) else [True] * len(beats)
 
 
 def configure(method: str = "cpwc", **options: Any) -> Any:
-    """The strain pipeline's configuration with a method of motion."""
+    """Return the strain pipeline's configuration with a motion method."""
     if method not in METHODS:
-        raise InputError(f"method {method!r}: there are {', '.join(METHODS)}")
+        raise InputError(f"method {method!r} is unknown; use one of {', '.join(METHODS)}")
     files = config_files(BUNDLE, further=[f"motion_{method}.json"])
     return parse_config(files, {"mlflow": False, "output_dir": "output", **options})
 
 
 @lru_cache(32)
 def configure_measuring(method: str, options: str) -> tuple[Any, Any, Any]:
-    """Measures, fusion and gate of a method and the bundle's options (JSON)."""
+    """Return measures, fusion and gate for a method and the bundle's options (JSON)."""
     parser = configure(method, **json.loads(options))
     gate = content(parser, "gate")
     return (
@@ -98,17 +98,17 @@ def configure_measuring(method: str, options: str) -> tuple[Any, Any, Any]:
 
 
 def measure_with_edits(folder: Path, method: str, edits: Edits) -> Corrected:
-    """The strain of a case with the user's edits.
+    """Measure the strain of a case with the user's edits.
 
-    Where no wall is drawn, the wall of a label that came with the cine is taken.
+    If no wall is drawn, that of a label uploaded with the cine is used.
 
     Args:
-        folder: of the case.
-        method: of motion; its fields are there.
-        edits: of the user.
+        folder: folder of the case, which contains the fields of the method.
+        method: motion method.
+        edits: the user's edits.
 
     Raises:
-        InputError: it can't be measured so.
+        InputError: the case cannot be measured with these edits.
     """
     cached = prepare(folder, method, edits)
     options = json.dumps(measure_options(edits), sort_keys=True)
@@ -117,7 +117,7 @@ def measure_with_edits(folder: Path, method: str, edits: Edits) -> Corrected:
 
 
 def track_with_edits(folder: Path, method: str, edits: Edits) -> tuple[CineCase, tuple[TrackedBeat, ...]]:
-    """A case and its tracked beats, without a measurement; arguments and errors as of ``measure_with_edits``."""
+    """Return a case and its tracked beats without measuring; arguments and errors as in ``measure_with_edits``."""
     cached = prepare(folder, method, edits)
     wall = wall_in(cached.case, cached.segmented, cached.drawn)
     fusion = configure_measuring(method, "{}")[1]
@@ -125,9 +125,9 @@ def track_with_edits(folder: Path, method: str, edits: Edits) -> tuple[CineCase,
 
 
 def prepare(folder: Path, method: str, edits: Edits) -> StrainCache:
-    """What is kept of a case, with the user's edits of its wall, view, end-diastole, end-systole and calibration."""
+    """Return the cached case with the user's edits of wall, view, end-diastole, end-systole and calibration."""
     cached = read_cache_once(folder, method)
-    said = {name: edits.get(key) for name, key in (("ed", "ed"), ("es", "es"), ("assumed_view", "view"))}
+    fields = {name: edits.get(key) for name, key in (("ed", "ed"), ("es", "es"), ("assumed_view", "view"))}
     case = calibrate(cached.case, edits)
     drawn: Mapping[int, Array] = {}
     if edits.get("drawn"):
@@ -136,12 +136,12 @@ def prepare(folder: Path, method: str, edits: Edits) -> StrainCache:
             contour_content(edits["drawn"]), case.file_size, cached.segmented.lines.shape[2], zoom
         )
     else:
-        said |= find_label(folder, edits)
-    return replace(replace_entry(replace(cached, case=case), **said), drawn=drawn)
+        fields |= find_label(folder, edits)
+    return replace(replace_entry(replace(cached, case=case), **fields), drawn=drawn)
 
 
 def read_cache_once(folder: Path, method: str) -> StrainCache:
-    """What is kept of a case, read once as long as its fields are the same."""
+    """Return the cached data of a case; they are read once as long as the fields are unchanged."""
     motion = folder / "motion" / method
     stamp = motion / "motion.json"
     key = (str(folder), method, stamp.stat().st_mtime_ns if stamp.is_file() else 0)
@@ -154,7 +154,7 @@ def read_cache_once(folder: Path, method: str) -> StrainCache:
 
 
 def tracks_of(folder: Path) -> TrackCache:
-    """The tracked beats of a case."""
+    """Return the cache of a case's tracked beats."""
     key = str(folder)
     if key not in _tracks:
         _tracks[key] = TrackCache(folder / "tracked")
@@ -165,10 +165,10 @@ def tracks_of(folder: Path) -> TrackCache:
 
 
 def calibrate(case: CineCase, edits: Edits) -> CineCase:
-    """The case with the user's spacing and frame rate.
+    """Return the case with the user's spacing and frame rate.
 
     Raises:
-        InputError: they are impossible.
+        InputError: a value is impossible.
     """
     meta: Mapping[str, Any] = case.cine.meta
     if edits.get("spacing") is not None:
@@ -181,7 +181,7 @@ def calibrate(case: CineCase, edits: Edits) -> CineCase:
 
 
 def find_label(folder: Path, edits: Edits) -> dict[str, Any]:
-    """The contour, and end-diastole, of the label that came with a cine; nothing where none did."""
+    """Return the contour and end-diastole of the label uploaded with a cine; empty if there is none."""
     label = label_of({"case": str(folder)})
     if label is None:
         return {}
@@ -189,5 +189,5 @@ def find_label(folder: Path, edits: Edits) -> dict[str, Any]:
 
 
 def measure_options(edits: Edits) -> dict[str, Any]:
-    """The options of the bundle that decide what is measured of a tracked wall."""
+    """Return the bundle's options that affect only the measurement of a tracked wall."""
     return {name: edits[name] for name in MEASURING if edits.get(name)}

@@ -1,4 +1,4 @@
-"""Walls as a person draws them: handles that are dragged, or three clicks that a ventricle's shape is fitted to."""
+"""Walls drawn by the user: by dragging handles, or by three clicks to which a ventricular shape is fitted."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from cardiac_motion.ventricle.shape import ShapePrior, read_shape_prior
 
 Array = NDArray[np.float64]
 
-REACH = 0.1  # of the length, to either side of a contour, where the border of the cavity is looked for
-CLICK = 0.02  # standard deviation of a click, of the length
-EDGE = 0.05  # standard deviation of a border that is found in the picture, of the length
-ROUNDS = 12  # of the search for the border
-BLUR = 0.015  # standard deviation of the Gaussian that calms the picture, of the length
+REACH = 0.1  # distance, in ventricular lengths, to either side of a contour in which the border is searched
+CLICK = 0.02  # standard deviation of a click, in ventricular lengths
+EDGE = 0.05  # standard deviation of a detected border, in ventricular lengths
+ROUNDS = 12  # iterations of the border search
+BLUR = 0.015  # standard deviation of the Gaussian that smooths the image, in ventricular lengths
 
 
 def move_wall(lines: Array, handles: Mapping[str, Any]) -> Array:
-    """The lines ``[3, P, 2]`` of a wall whose handles were moved; what lies between follows a cubic spline.
+    """Return the lines ``[3, P, 2]`` of a wall after moving its handles; a cubic spline interpolates between them.
 
-    The endocardium takes the whole wall along, the epicardium leaves it where it is and changes the thickness.
+    Moving the endocardium moves the whole wall; moving the epicardium changes only the thickness.
 
     Args:
-        lines: of the wall, pixels.
-        handles: ``at`` (parts of the line), ``moved`` (rows and columns by which each handle was moved) and ``border``
-            (``endocardium`` or ``epicardium``).
+        lines: lines of the wall, pixels.
+        handles: ``at`` (fractions of the line's length), ``moved`` (displacement of each handle in rows and columns)
+            and ``border`` (``endocardium`` or ``epicardium``).
 
     Raises:
-        InputError: too few or too many handles, or handles that do not follow each other.
+        InputError: too few or too many handles, or ``at`` does not increase.
     """
     at, moved = np.asarray(handles["at"], dtype=float), np.asarray(handles["moved"], dtype=float)
     low, high = HANDLES
     if not low <= len(at) <= high or moved.shape != (len(at), 2) or (np.diff(at) <= 0).any():
-        raise InputError(f"handles are {low} to {high} rising parts of a line and as many (row, column)")
+        raise InputError(f"handles must be {low} to {high} increasing fractions of a line, each with a (row, column)")
     along = CubicSpline(at, moved, bc_type="natural")(np.linspace(0, 1, lines.shape[1]))
     shares = (0.0, 0.5, 1.0) if handles.get("border") == "epicardium" else (1.0, 1.0, 1.0)
     return np.stack([line + share * along for line, share in zip(lines, shares, strict=True)])
@@ -55,27 +55,27 @@ def place_wall(
     thickness: float | None = None,
     prior: ShapePrior | None = None,
 ) -> Array:
-    """The wall ``[3, points, 2]`` through three clicks: both ends of the mitral annulus and the apex.
+    """Return the wall ``[3, points, 2]`` through three clicks: both ends of the mitral annulus and the apex.
 
-    The contour is the likeliest of the shape prior that passes the clicks and, between them, follows the border where
-    dark blood ends at the brighter wall (Cootes et al. 1995, 10.1006/cviu.1995.1004: borders are looked for across the
-    contour, and the prior is fitted to what is found).
+    The contour is the most probable one of the shape prior that passes through the clicks and, between them, follows
+    the border from dark blood to the brighter wall (Cootes et al. 1995, 10.1006/cviu.1995.1004: borders are searched
+    across the contour, and the prior is fitted to them).
 
     Args:
         clicks: (row, column) of the two annulus points, in either order, and of the apex; pixels.
         frame: ``[H, W]`` in [0, 1].
-        points: of each line.
-        thickness: of the wall, pixels; None takes ``contour.THICKNESS`` of the length.
-        prior: of shapes; None takes the project's.
+        points: number of points per line.
+        thickness: wall thickness in pixels; None uses ``contour.THICKNESS`` of the length.
+        prior: shape prior; None uses the project's.
 
     Raises:
-        InputError: the clicks are no three points of a ventricle in the picture.
+        InputError: the clicks are not three plausible points of a ventricle within the image.
     """
     marks = np.asarray(clicks, dtype=float)
     if marks.shape != (3, 2) or not np.isfinite(marks).all():
-        raise InputError("a wall is placed by three points (row, column): two of the annulus, and the apex")
+        raise InputError("placing a wall needs three points (row, column): two of the annulus, and the apex")
     if (marks < 0).any() or (marks > np.array(frame.shape) - 1).any():
-        raise InputError("a point lies outside the picture")
+        raise InputError("a point is outside the image")
     prior = prior or read_shape_prior()
     first, second, apex = marks
     if first[1] > second[1]:
@@ -83,7 +83,7 @@ def place_wall(
     base = (first + second) / 2
     length = float(np.linalg.norm(base - apex))
     if length < 20 or np.linalg.norm(second - first) < 0.1 * length or np.linalg.norm(second - first) > 1.5 * length:
-        raise InputError("the three points do not lie as an annulus and an apex do: click base, other base, apex")
+        raise InputError("the three points do not form an annulus and an apex: click base, opposite base, apex")
     axis = (base - apex) / length
     across = np.array([-axis[1], axis[0]])
     across *= np.sign((second - first) @ across)
@@ -97,18 +97,18 @@ def place_wall(
     smooth = ndimage.gaussian_filter(np.asarray(frame, dtype=float), BLUR * length)
 
     def fit(aims: Array, stiff: Array) -> Array:
-        """The likeliest shape ``[count, 2]`` at the aims, which count by their stiffness."""
+        """Return the most probable shape ``[count, 2]`` given the target points, weighted by their stiffness."""
         normal = basis.T @ (stiff.ravel()[:, None] * basis) + np.eye(basis.shape[1])
-        shares = np.linalg.solve(normal, basis.T @ (stiff * (aims - prior.mean)).ravel())
-        return np.asarray(prior.mean + (basis @ shares).reshape(count, 2))
+        coefficients = np.linalg.solve(normal, basis.T @ (stiff * (aims - prior.mean)).ravel())
+        return np.asarray(prior.mean + (basis @ coefficients).reshape(count, 2))
 
     shape = fit(targets, weights)
     for _ in range(ROUNDS):
-        found, sure = _borders(smooth, base + length * shape @ turn, REACH * length)
+        borders, confidence = _borders(smooth, base + length * shape @ turn, REACH * length)
         aims, stiff = targets.copy(), weights.copy()
         inner = [k for k in range(count) if k not in (0, count // 2, count - 1)]
-        aims[inner] = scale * (found[inner] - base) @ turn.T
-        stiff[inner] = sure[inner, None] * EDGE**-2
+        aims[inner] = scale * (borders[inner] - base) @ turn.T
+        stiff[inner] = confidence[inner, None] * EDGE**-2
         shape = fit(aims, stiff)
     contour = base + length * shape @ turn
     contour[[0, count // 2, -1]] = first, apex, second
@@ -116,7 +116,7 @@ def place_wall(
 
 
 def _borders(smooth: Array, contour: Array, reach: float) -> tuple[Array, Array]:
-    """Where the picture brightens most across a contour ``[K, 2]``, within ``reach``, and how clearly, in [0, 1]."""
+    """Find the steepest rise in brightness across a contour ``[K, 2]`` within ``reach``; its confidence in [0, 1]."""
     outward = normals(contour)
     steps = np.linspace(-reach, reach, 41)
     at = contour[:, None] + steps[None, :, None] * outward[:, None]
@@ -124,19 +124,19 @@ def _borders(smooth: Array, contour: Array, reach: float) -> tuple[Array, Array]
     rise = np.gradient(values, axis=1) * np.exp(-0.5 * (steps / reach) ** 2)
     best = rise.argmax(1)
     every = np.arange(len(contour))
-    sure = np.clip(rise[every, best] / max(float(np.quantile(rise.max(1), 0.8)), 1e-6), 0, 1)
-    return at[every, best], sure
+    confidence = np.clip(rise[every, best] / max(float(np.quantile(rise.max(1), 0.8)), 1e-6), 0, 1)
+    return at[every, best], confidence
 
 
 def normals(line: Array) -> Array:
-    """Unit vectors across a line ``[P, 2]``, away from what it surrounds."""
+    """Return unit vectors perpendicular to a line ``[P, 2]``, pointing outward."""
     tangent = np.gradient(ndimage.gaussian_filter1d(line, 2, axis=0, mode="nearest"), axis=0)
     outward = np.stack([-tangent[:, 1], tangent[:, 0]], -1) / np.linalg.norm(tangent, axis=1, keepdims=True)
     return np.asarray(outward * np.sign(((line - line.mean(0)) * outward).sum()))
 
 
 def offset_wall(contour: Array, points: int, thickness: float) -> Array:
-    """The wall ``[3, points, 2]`` outside of an endocardium ``[K, 2]`` from base over apex to base."""
+    """Return the wall ``[3, points, 2]`` outside an endocardium ``[K, 2]``, from base over apex to base."""
     smooth = CubicSpline(np.linspace(0, 1, len(contour)), contour)(np.linspace(0, 1, 10 * len(contour)))
     apex = int(np.linalg.norm(smooth - smooth[[0, -1]].mean(0), axis=1).argmax())
     length = arc_length(smooth)
@@ -145,10 +145,10 @@ def offset_wall(contour: Array, points: int, thickness: float) -> Array:
 
 
 def contour_content(drawn: Mapping[str, Any]) -> dict[str, Any]:
-    """Drawn walls as the file that ``--contour`` takes (``cardiac_motion.cine.wall_files.read_drawn_walls``).
+    """Return drawn walls in the format of ``--contour`` (``cardiac_motion.cine.wall_files.read_drawn_walls``).
 
     Args:
-        drawn: frame, as text, to the wall's lines in pixels of the file.
+        drawn: frame number, as text, to the wall's lines in pixels of the file.
     """
     frames = sorted(drawn, key=int)
     return {

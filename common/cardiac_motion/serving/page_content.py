@@ -1,4 +1,4 @@
-"""What a page is sent of a measured cine: numbers only where every check passes, or where the user ignores them."""
+"""Content of the page for a measured cine: results only if every check passes or the user ignores the failed ones."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from cardiac_motion.strain_pipeline.report.bullseye import bullseye
 from cardiac_motion.strain_pipeline.report.html import SEGMENT_COLOURS
 from cardiac_motion.strain_pipeline.strain_case import lines_by_frame, mean_segments
 
-SHOWN = 3  # every so manieth point of a line is sent
+STEP = 3  # every third point of a line is sent
 
 MARKS = ("ed", "es", "end", "complete_beat")
 
 
 def page_content(corrected: Corrected, method: str) -> dict[str, Any]:
-    """What a page shows of a measured cine; lines in the pixels of the shown frames.
+    """Return the content of the page for a measured cine; lines in pixels of the displayed frames.
 
-    Where a check fails, its words are there and the numbers are not: neither strain, nor curves, nor volumes.
+    If a check failed, its message is included instead of strain, curves and volumes.
     """
     study, measured = corrected.study, corrected.study.measured
     beats, blocked = measured.beats, bool(corrected.blocked)
@@ -59,12 +59,12 @@ def page_content(corrected: Corrected, method: str) -> dict[str, Any]:
         "spacing": study.case.meta.spacing,
         "times": study.case.meta.frame_times,
     })  # fmt: skip
-    lines = lines_by_frame(study.tracked, SHOWN)  # finite, and by far the most of the numbers
+    lines = lines_by_frame(study.tracked, STEP)  # finite, and most of the numbers
     return {**content, "lines": {str(t): np.round(found, 1).tolist() for t, found in lines.items()}}
 
 
 def row_of(result: Mapping[str, Any]) -> dict[str, Any]:
-    """A measured method's row of the comparison; without numbers where a check fails."""
+    """Return a measured method's row of the comparison; without results if a check failed."""
     means = result["means"]
     excluded = sum(bool(segment["rejected"]) for segment in result["segments"])
     return {

@@ -1,4 +1,4 @@
-"""How far a job is, by what its steps have cost before: a share of the time, and the seconds that are left."""
+"""Progress of a job, estimated from earlier durations of its steps: completed fraction, and remaining seconds."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ COSTS: Mapping[str, float] = {
     "motion by Farnebäck": 0.1, "motion by NMSR": 4.0, "motion by greedy": 4.0, "motion by ANTs quick": 6.0,
     "strain": 0.3, "report and movie": 0.15, "fields and masks": 0.1,
 }  # fmt: skip
-"""Seconds a frame that each step is expected to take, before anything was measured on this machine."""
-NEWER = 0.5  # share that the latest measurement of a cost has in what is expected
+"""Expected seconds per frame of each step, before any measurement on this machine."""
+NEWER = 0.5  # weight of the latest measurement in the expected cost
 TICK = 0.5  # seconds between two reports
-LATE = 0.97  # share of a step that is said to be done when it takes longer than expected
+LATE = 0.97  # reported fraction of a step that takes longer than expected
 
 
 class Progress:
-    """Reports how far a job is.
+    """Report the progress of a job.
 
     Args:
-        folder: of the request.
-        steps: what is done, in order, each with the words that a page shows.
-        frames: of the cine.
-        costs: seconds a frame that steps have taken on this machine.
+        folder: folder of the request.
+        steps: steps in order, each with its title on the page.
+        frames: number of frames of the cine.
+        costs: measured seconds per frame of steps on this machine.
 
     Attributes:
-        measured: seconds a frame that the steps took.
+        measured: measured seconds per frame of the finished steps.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class Progress:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Report a step, by the time that it has taken, until it ends."""
+        """Report the progress of a step, estimated from its duration so far, until it ends."""
         start, ended = time.perf_counter(), threading.Event()
 
         def tick() -> None:
             while not ended.wait(TICK):
-                self.tell(name, time.perf_counter() - start)
+                self.report(name, time.perf_counter() - start)
 
-        self.tell(name, 0.0)
+        self.report(name, 0.0)
         ticking = threading.Thread(target=tick, name="progress", daemon=True)
         ticking.start()
         try:
@@ -63,8 +63,8 @@ class Progress:
         self.measured[name] = (time.perf_counter() - start) / self.frames
         self.done += self.expected[name]
 
-    def tell(self, name: str, seconds: float) -> None:
-        """Report that a step has taken so many seconds; of one that is late nobody knows how long it will take."""
+    def report(self, name: str, seconds: float) -> None:
+        """Report that a step has been running for ``seconds``; if it is late, the remaining time is unknown."""
         expected, total = self.expected[name], sum(self.expected.values())
         done = self.done + min(seconds, LATE * expected)
         late = seconds > expected
@@ -72,7 +72,7 @@ class Progress:
 
 
 def merge_costs(known: Mapping[str, float], measured: Mapping[str, float]) -> dict[str, float]:
-    """What steps are expected to cost after they were measured again.
+    """Return the expected costs of steps, updated by new measurements.
 
     Examples:
         >>> merge_costs({"wall": 1.0, "view": 2.0}, {"wall": 3.0, "strain": 0.5})

@@ -1,4 +1,4 @@
-"""How large the body of a request may be, for every server here: what it declares, then what really comes."""
+"""Size limit of request bodies, shared by all servers: first the declared size, then the received bytes."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 def header_texts(scope: Mapping[str, Any]) -> dict[str, str]:
-    """The headers of an ASGI ``scope``, their names in lower case."""
+    """Return the headers of an ASGI ``scope``, with names in lower case."""
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
 class BodyLimit:
-    """At most so many bytes.
+    """Maximum size of a request body.
 
     Args:
-        most: bytes of a body.
+        most: maximum number of bytes.
 
     Attributes:
-        reason: why a larger one is refused, one line.
+        reason: one-line message for a larger body.
     """
 
     def __init__(self, most: int) -> None:
         self.most, self.reason = most, f"the body is larger than {most / 2**20:g} MiB"
 
     def is_declared(self, headers: Mapping[str, str]) -> bool:
-        """Whether ``Content-Length`` is a number within the limit, or is left out."""
+        """Return whether ``Content-Length`` is missing or a number within the limit."""
         length = headers.get("content-length", "0")
         return length.isdigit() and int(length) <= self.most
 
     def count_bytes(self, receive: Receive, error: Exception) -> Receive:
-        """``receive``, which raises ``error`` when more has come than may."""
+        """Wrap ``receive`` so that it raises ``error`` once more bytes have arrived than allowed."""
         taken = 0
 
         async def receive_counted() -> MutableMapping[str, Any]:

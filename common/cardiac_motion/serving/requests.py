@@ -1,7 +1,7 @@
-"""What a server's worker process does: one bundle on one case after the other, each with its own options.
+"""Tasks of a server's worker process: it runs one bundle on one case after another, each with its own options.
 
-``cohort.process`` runs it: a request is a JSON text, its answer ``<folder>/answer.json``. Nothing is kept
-between two requests but the imported libraries, so that a case gives what ``monai.bundle run`` gives.
+``cohort.process`` runs it: a request is a JSON text, its answer ``<folder>/answer.json``. Only the imported libraries
+persist between two requests, so that a case gives the same result as ``monai.bundle run``.
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ from cardiac_motion.strain_pipeline.tracking.image_networks import load_segmenta
 from cardiac_motion.strain_pipeline.tracking.motion import TrackedBeat
 from cardiac_motion.volume.read import read_volume
 
-SHOWN_FRAMES = 16  # of a cine, to tell how uncertain its segmentation is
+SHOWN_FRAMES = 16  # frames of a cine from which the uncertainty of its segmentation is computed
 
 
 def open_requests() -> Callable[[str], None]:
-    """The function that does a request.
+    """Return the function that processes a request.
 
-    A request is a JSON object with ``folder`` (absolute, it exists; all files go there) and ``task``:
+    A request is a JSON object with ``folder`` (absolute and existing; all files are written there) and ``task``:
 
-    - ``infer``: ``files`` (configurations, merged in their order), ``options`` (over them) and ``entry`` (``image`` and
-      what else a datalist's entry may carry; None where ``options`` name the input); ``nrrd``: whether the
-      result is wanted as NRRD.
-    - ``check``: ``image``; fails where it is neither a cine nor a volume; ``label`` too, where it must fit the image.
+    - ``infer``: ``files`` (configurations, merged in order), ``options`` (applied on top) and ``entry`` (``image`` and
+      other keys of a datalist entry; None if ``options`` give the input); ``nrrd``: whether the result is also
+      written as NRRD.
+    - ``check``: ``image``, which must be a cine or a volume; ``label``, if given, must match the image.
     - ``uncertainty``: ``image`` and ``weights`` of a segmentation network.
-    - ``train``: ``files`` and ``options`` of a training; what it prints goes to ``<folder>/log.txt``.
+    - ``train``: ``files`` and ``options`` of a training; its output is written to ``<folder>/log.txt``.
     """
     return serve({"infer": infer, "check": check, "uncertainty": uncertainty_of, "train": train})
 
 
 def serve(tasks: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]) -> Callable[[str], None]:
-    """The function that does requests of these tasks, one after the other, with as many threads as it is given.
+    """Return the function that processes requests of these tasks, one at a time, with the given number of threads.
 
     Args:
-        tasks: name to what gives the answer of a request; it raises ``InputError`` where the input is at fault.
+        tasks: name to the function that returns a request's answer; it raises ``InputError`` for bad input.
     """
     threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
     if threads:
@@ -95,13 +95,13 @@ def write_json(answer: dict[str, Any]) -> str:
 
 
 def infer(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Run a bundle: ``summary`` as it writes it, ``result`` (the file that a viewer takes) and ``files``, by name.
+    """Run a bundle: ``summary`` as the bundle writes it, ``result`` (the file for the viewer) and ``files``, by name.
 
-    The result is the field (``ddf.nii.gz``), the labels of a volume (``segmentation.nii.gz``) or, of the strain
+    The result is the field (``ddf.nii.gz``), the labels of a volume (``segmentation.nii.gz``) or, for the strain
     pipeline, the labels of the cine's frames (``labels.nii.gz``).
 
     Raises:
-        InputError: the case can't be done.
+        InputError: the case cannot be processed.
     """
     parser = _parse(request)
     content(parser, "initialize")
@@ -114,18 +114,18 @@ def infer(request: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(report, StrainCase):
         labels = wall_labels(report.wall.frame_labels(), report.tracked)
         save_frames(folder / "labels.nii.gz", labels, report.case.entry.image, report.case.meta)
-    found = [name for name in ("labels.nii.gz", "segmentation.nii.gz", "ddf.nii.gz") if (folder / name).is_file()]
-    if found and request.get("nrrd"):
-        found = [convert_to_nrrd(folder / found[0])]
+    results = [name for name in ("labels.nii.gz", "segmentation.nii.gz", "ddf.nii.gz") if (folder / name).is_file()]
+    if results and request.get("nrrd"):
+        results = [convert_to_nrrd(folder / results[0])]
     return {
         "summary": json.loads((folder / "summary.json").read_text(encoding="utf-8")),
-        "result": found[0] if found else None,
+        "result": results[0] if results else None,
         "files": sorted(path.name for path in folder.iterdir() if path.is_file()),
     }
 
 
 def convert_to_nrrd(path: Path) -> str:
-    """Write a NIfTI file as NRRD beside it, with its place in space; the name of that."""
+    """Write a NIfTI file as NRRD into the same folder, with its affine; return the new file's name."""
     target = path.with_name(path.name.removesuffix(".nii.gz") + ".nrrd")
     itk = import_extra("itk", "an image as NRRD")
     itk.imwrite(itk.imread(str(path)), str(target), compression=True)
@@ -148,38 +148,41 @@ def _parse(request: Mapping[str, Any]) -> ConfigParser:
 
 
 def _blood_masks(folder: Path, entry: dict[str, Any]) -> dict[str, str]:
-    """The cavity at end-diastole and end-systole as a file each, of one label map (X, Y, T)."""
+    """Write the cavity at end-diastole and end-systole of one label map (X, Y, T) as one file each."""
     path = entry.pop("blood_mask")
     values = read_labels(path)
     if values.ndim != 3 or "ed" not in entry or "es" not in entry:
-        raise InputError(f"{path}: blood needs ed, es and labels (X, Y, T) of these frames; this is {values.shape}")
-    found = {}
+        raise InputError(
+            f"{path}: tracking blood needs ed, es and labels (X, Y, T) of these frames; "
+            f"the labels have shape {values.shape}"
+        )
+    masks = {}
     for name in ("ed", "es"):
         if not 0 <= entry[name] < values.shape[2] or not (values[..., entry[name]] == 1).any():
             raise InputError(f"{path}: no cavity (label 1) at frame {entry[name]} of {values.shape[2]}")
-        found[f"{name}_mask"] = str(folder / f"{name}.nii.gz")
+        masks[f"{name}_mask"] = str(folder / f"{name}.nii.gz")
         nibabel.save(
-            nibabel.Nifti1Image((values[..., entry[name]] == 1).astype(np.uint8), np.eye(4)), found[f"{name}_mask"]
+            nibabel.Nifti1Image((values[..., entry[name]] == 1).astype(np.uint8), np.eye(4)), masks[f"{name}_mask"]
         )
-    return found
+    return masks
 
 
 def find_labelled_frame(path: str) -> dict[str, int]:
-    """End-diastole, where labels (X, Y, T) show the cavity in one frame alone; else the bundle has to find it."""
+    """Return the labelled frame as end-diastole if labels (X, Y, T) contain the cavity in only one; else empty."""
     values = read_labels(path)
     frames = np.flatnonzero((values == 1).any((0, 1)))
     return {"ed": int(frames[0])} if values.ndim == 3 and len(frames) == 1 else {}
 
 
 def wall_labels(segmented: Tensor, tracked: Sequence[TrackedBeat]) -> NDArray[np.uint8]:
-    """Labels ``[T, H, W]`` of a measured cine: 1 cavity, 2 myocardium, 3 left atrium.
+    """Return labels ``[T, H, W]`` of a measured cine: 1 cavity, 2 myocardium, 3 left atrium.
 
-    In the frames of the beats cavity and myocardium lie between the tracked lines, which strain was measured on; in the
-    others they are those of the segmentation, and so is the atrium.
+    In the frames of the beats, cavity and myocardium are bounded by the tracked lines on which strain was measured; in
+    the others, and for the atrium, the segmentation is used.
 
     Args:
         segmented: labels ``[T, H, W]`` of the segmentation.
-        tracked: the wall in each beat.
+        tracked: tracked wall in each beat.
     """
     labels = segmented.numpy().copy()
     for t, lines in lines_by_frame(tracked, 1).items():
@@ -192,7 +195,7 @@ def wall_labels(segmented: Tensor, tracked: Sequence[TrackedBeat]) -> NDArray[np
 
 
 def save_frames(path: Path, labels: NDArray[np.uint8], source: str, meta: CineMeta) -> None:
-    """Write labels ``[T, H, W]`` as NIfTI (X, Y, T), on the grid of the cine where that is NIfTI itself."""
+    """Write labels ``[T, H, W]`` as NIfTI (X, Y, T), on the grid of the cine if that is NIfTI itself."""
     if source.endswith((".nii", ".nii.gz")):
         like: Any = nibabel.load(source)
         affine, zooms = like.affine, like.header.get_zooms()
@@ -211,17 +214,17 @@ def save_frames(path: Path, labels: NDArray[np.uint8], source: str, meta: CineMe
 
 
 def check(request: Mapping[str, Any]) -> dict[str, Any]:
-    """What an image is: ``kind`` (``cine`` or ``volume``) and ``shape``, (T, rows, columns) or (X, Y, Z).
+    """Return ``kind`` (``cine`` or ``volume``) and ``shape``, (T, rows, columns) or (X, Y, Z), of an image.
 
     Raises:
-        InputError: it is neither, or the label doesn't lie on it.
+        InputError: it is neither, or the label's shape differs.
     """
     kind, shape = _kind(request["image"])
     if "label" in request:
-        own = shape if kind == "volume" else shape[::-1]
-        found = read_labels(request["label"]).shape
-        if found not in (own, own[:2] if kind == "cine" else own):
-            raise InputError(f"{request['label']}: the label is {found}, its image {own}")
+        expected = shape if kind == "volume" else shape[::-1]
+        label = read_labels(request["label"]).shape
+        if label not in (expected, expected[:2] if kind == "cine" else expected):
+            raise InputError(f"{request['label']}: the label has shape {label}, its image {expected}")
     return {"kind": kind, "shape": shape}
 
 
@@ -242,7 +245,7 @@ def train(request: Mapping[str, Any]) -> dict[str, Any]:
     """Run a training to its end.
 
     Raises:
-        InputError: it can't be trained on what is there.
+        InputError: the data are unsuitable for training.
     """
     with (
         open(Path(request["folder"]) / "log.txt", "w", buffering=1, encoding="utf-8") as log,
@@ -256,10 +259,10 @@ def train(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def uncertainty_of(request: Mapping[str, Any]) -> dict[str, Any]:
-    """``uncertainty`` of a cine's segmentation; the mean over up to ``SHOWN_FRAMES`` of its frames.
+    """Return the ``uncertainty`` of a cine's segmentation, from up to ``SHOWN_FRAMES`` of its frames.
 
     Raises:
-        InputError: it is no cine, or the weights can't be read.
+        InputError: the image is not a cine, or the weights cannot be read.
     """
     cine = resample_square(read_cine(request["image"])).as_tensor()[0]
     frames = cine[torch.linspace(0, len(cine) - 1, min(SHOWN_FRAMES, len(cine))).round().long()]
@@ -268,12 +271,12 @@ def uncertainty_of(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def uncertainty(memberships: Tensor) -> float:
-    """Mean entropy of memberships ``[T, C, H, W]``, as a part of the greatest, in [0, 1], where a structure may be.
+    """Return the mean entropy of memberships ``[T, C, H, W]`` relative to its maximum, in [0, 1], in the foreground.
 
-    That is where the background has less than 0.95. Where nothing may be, nothing was found: 1.
+    The foreground is where the background's membership is below 0.95. If it is empty, nothing was found: 1.
     """
-    somewhere = memberships[:, 0] < 0.95
-    if not somewhere.any():
+    foreground = memberships[:, 0] < 0.95
+    if not foreground.any():
         return 1.0
     entropy = -(memberships * memberships.clamp(min=1e-12).log()).sum(1) / np.log(memberships.shape[1])
-    return float(entropy[somewhere].mean())
+    return float(entropy[foreground].mean())

@@ -1,4 +1,4 @@
-"""What the workbench's page, server and workers have to agree on; the page is sent it (``page_settings``)."""
+"""Settings shared by the workbench's page, server and workers; the page receives them (``page_settings``)."""
 
 from __future__ import annotations
 
@@ -20,52 +20,52 @@ METHODS = {
     "greedy": "greedy",
     "ants": "ANTs quick",
 }
-"""Methods of motion, as the ``motion_<name>.json`` of the strain pipeline, with the titles that a page shows."""
+"""Motion methods, named as the strain pipeline's ``motion_<name>.json``, with the titles that the page shows."""
 
 PREVIEW = "dis"
-"""The quick method that gives a first curve while the default one is on its way."""
+"""Fast method for a first curve while the default method is running."""
 
 NEEDED = {"greedy": "picsl_greedy", "ants": "ants"}
-"""Modules that a method needs beyond the install."""
+"""Optional modules that a method needs."""
 
 VOLUME_METHODS = {"ssmsr": "SSMSR", "memberships": "SSMSR, memberships"}
-"""Methods of volumes: configurations of ssmsr_hippocampus."""
+"""Methods for volumes: configurations of ssmsr_hippocampus."""
 
 KINDS = {"cine": "cpwc", "volume": "ssmsr"}
 """Kinds of cases, each with its default method."""
 
 OPTIONS = ("ed", "es", "view", "layer", "exclude_segments", "ignore_checks", "spacing", "frame_rate")
-"""Edits of a case that are options of the strain pipeline too."""
+"""Edits of a case that are also options of the strain pipeline."""
 
 ARROWS = 24
-"""Pixels between two arrows of a field."""
+"""Distance between two arrows of a field, pixels."""
 
 HANDLES = (3, 15)
-"""Handles of a wall, at least and at most."""
+"""Minimum and maximum number of handles of a wall."""
 
 MOST_POINTS = 64
-"""Points that are followed at once."""
+"""Maximum number of points tracked at once."""
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
-"""Suffixes of single frames: a folder of them is one cine."""
+"""Suffixes of single frames; a folder of them is one cine."""
 
 PICTURE_FOLDER = ".frames"
-"""Suffix that stands for a folder of pictures."""
+"""Suffix that stands for a folder of single frames."""
 
 MOST_PICTURES = 5000
-"""Pictures of a folder, at most."""
+"""Maximum number of files in a folder of single frames."""
 
 SUFFIXES = (".nii.gz", ".nii", ".dcm", ".mha", ".nrrd", ".mp4", ".avi", ".mov", ".gif", ".tif", ".tiff")
-"""Suffixes of the files that are accepted."""
+"""Suffixes of the accepted files."""
 
 
 def list_methods() -> dict[str, str]:
-    """Those of ``METHODS`` that can be run here."""
+    """Return the ``METHODS`` that are installed."""
     return {name: title for name, title in METHODS.items() if find_spec(NEEDED.get(name, "cardiac_motion")) is not None}
 
 
 def page_settings() -> dict[str, Any]:
-    """All of it, as the page takes it."""
+    """Return the settings as sent to the page."""
     return {
         "methods": list_methods() | VOLUME_METHODS,
         "kinds": {"cine": list(list_methods()), "volume": list(VOLUME_METHODS)},
@@ -84,9 +84,9 @@ def page_settings() -> dict[str, Any]:
 
 @cache
 def code_stamp() -> str:
-    """Digest of the program: what another version measured is measured again, and not shown as this one's."""
-    root, found = Path(__file__).parents[1], hashlib.sha256()
+    """Return a digest of the program: results of another version are measured again instead of shown."""
+    root, digest = Path(__file__).parents[1], hashlib.sha256()
     for package in ("strain_pipeline", "registration", "fields", "ventricle", "cine", "evaluation", "serving"):
         for path in sorted((root / package).rglob("*.py")):
-            found.update(path.read_bytes())
-    return found.hexdigest()[:16]
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The apical views of a study together: average GLS, one bull's-eye, biplane ejection fraction, and their report."""
+"""Combination of a study's apical views: average GLS, bull's-eye, biplane ejection fraction, and report."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from cardiac_motion.ventricle.views import APICAL
 
 
 def combine_study(request: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of a study for the page.
+    """Return the results of a study for the page.
 
     Args:
-        request: ``members``, each with ``case`` (folder), ``method``, ``edits`` and ``title``; the cine of each view
-            that was chosen.
+        request: ``members``, each with ``case`` (folder), ``method``, ``edits`` and ``title``: the cine selected for
+            each view.
     """
     measured = {member["title"]: _measure(member) for member in request["members"]}
     blocked = {title: [say_check(c) for c in one.blocked] for title, one in measured.items() if one.blocked}
@@ -53,41 +53,41 @@ def _measure(member: Mapping[str, Any]) -> Corrected:
 
 
 def take_study(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the files of a study into ``take.zip``: a folder a view, one report, one structured report.
+    """Write the files of a study into ``take.zip``: one folder per view, one report, one structured report.
 
     Args:
-        request: as of ``combine_study``; a member has its ``source`` and ``manual`` too, the study a ``title``.
+        request: as in ``combine_study``; members also have ``source`` and ``manual``, and the study a ``title``.
 
     Raises:
-        InputError: a check of a view fails that is not ignored.
+        InputError: a check of a view failed and is not ignored.
     """
     members = request["members"]
     if not members:
-        raise InputError("no view of this study is measured yet")
+        raise InputError("no view of this study has been measured yet")
     name = file_stem(request["title"], "study", study_date(first_file(members[0]["source"])) or today())
-    place, views, weights = Path(request["folder"]) / name, [], {}
+    folder, views, weights = Path(request["folder"]) / name, [], {}
     for member in members:
         corrected = _measure(member)
         if corrected.blocked:
-            raise InputError(f"{member['title']}: no report while a check fails: {say_check(corrected.blocked[0])}")
+            raise InputError(f"{member['title']}: no report because a check failed: {say_check(corrected.blocked[0])}")
         study, weights = corrected.study, content(configure(member["method"]), "weights")
         entry = replace(study.case.entry, image=str(first_file(member["source"])), case=study.view.view.short)
         study = replace(
-            study, case=replace(study.case, entry=entry), folder=place / entry.case, title=member["title"],
+            study, case=replace(study.case, entry=entry), folder=folder / entry.case, title=member["title"],
             manual=tuple(member.get("manual") or ()), source_sha256=source_digest(member["source"]),
         )  # fmt: skip
         views.append(study_view(write_strain_case(study, weights)))
     report = StudyReport(weights=weights)
     report.studies, report.title = views, request["title"]
     result = report.combine({})
-    (place / "report.html").write_text(report.page(result), encoding="utf-8")
-    (place / "study.json").write_text(json.dumps(finite(result), indent=1), encoding="utf-8")
+    (folder / "report.html").write_text(report.page(result), encoding="utf-8")
+    (folder / "study.json").write_text(json.dumps(finite(result), indent=1), encoding="utf-8")
     if all(is_dicom(view.source) for view in views):
-        write_sr(place / "sr.dcm", views, result["gls_average"])
-    write_json(place / "about.json", {"revisions": request.get("revisions"), "title": request["title"]})
-    files = sorted(path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file())
+        write_sr(folder / "sr.dcm", views, result["gls_average"])
+    write_json(folder / "about.json", {"revisions": request.get("revisions"), "title": request["title"]})
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     target = Path(request["case"]) / TAKE
     with write_whole(target) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
         for file in files:
-            archive.write(place / file, f"{name}/{file}")
+            archive.write(folder / file, f"{name}/{file}")
     return {"files": files, "name": name}

@@ -1,4 +1,4 @@
-"""What a request may say: names, numbers, files. What it may not ends with a status and one line of reason."""
+"""Validation of a request's names, numbers and files. Invalid ones are rejected with a status and a one-line reason."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Check = Callable[[Any], Any]
 
 
 class Refused(Exception):
-    """A request that is not done: HTTP ``status`` and the reason as one line."""
+    """Rejected request: HTTP ``status`` and the reason as one line."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -28,36 +28,37 @@ class Refused(Exception):
 
 
 def check_new_name(text: str, what: str = "image") -> str:
-    """A name under which something new is stored.
+    """Return a valid name for a new item.
 
     Raises:
-        Refused: anything but letters, digits, ``_ . + -``, or two dots in a row.
+        Refused: it contains other characters than letters, digits, ``_ . + -``, or two dots in a row.
     """
     if not NAME.fullmatch(text) or ".." in text:
         raise Refused(
-            400, f"{what} {shorten(text)}: a name has letters, digits, _ . + - and begins with a letter or digit"
+            400,
+            f"{what} {shorten(text)}: a name must start with a letter or digit and have only letters, digits, _ . + -",
         )
     return text
 
 
 def tag_name(text: str) -> str:
-    """A tag of labels, ``final`` say; it names a folder."""
+    """Return a valid tag of labels, for example ``final``; it names a folder."""
     if not TAG.fullmatch(text):
-        raise Refused(400, f"tag {shorten(text)}: a tag has up to 32 letters, digits, _ -")
+        raise Refused(400, f"tag {shorten(text)}: a tag must have up to 32 letters, digits, _ -")
     return text
 
 
 def suffix_of(filename: str | None, allowed: Sequence[str], what: str) -> str:
-    """The format of an uploaded file; nothing else of its name is used."""
+    """Return the suffix of an uploaded file; the rest of its name is ignored."""
     name = str(filename or "").lower()
     for suffix in allowed:
         if name.endswith(suffix):
             return suffix
-    raise Refused(415, f"{what} {shorten(Path(name).name)}: expected a file that ends in {', '.join(allowed)}")
+    raise Refused(415, f"{what} {shorten(Path(name).name)}: must have one of the suffixes {', '.join(allowed)}")
 
 
 def file_stem(title: str, *parts: str) -> str:
-    """The name of what is taken away: case, view and date say, in letters that every file system takes.
+    """Return the name of a download, such as case, view and date, in characters that every file system accepts.
 
     Examples:
         >>> file_stem("Müller, A. – rest.dcm", "A4C", "2024-05-01")
@@ -69,46 +70,46 @@ def file_stem(title: str, *parts: str) -> str:
 
 
 def json_object(text: str, what: str = "params") -> dict[str, Any]:
-    """A JSON object of a form or a body."""
+    """Parse a JSON object from a form or a body."""
     if len(text) > LONGEST_PARAMS:
         raise Refused(413, f"{what}: longer than {LONGEST_PARAMS} characters")
     try:
-        found = json.loads(text or "{}")
+        values = json.loads(text or "{}")
     except (ValueError, RecursionError) as error:
-        raise Refused(400, f"{what}: not JSON ({type(error).__name__})") from error
-    if found is None:
+        raise Refused(400, f"{what}: not valid JSON ({type(error).__name__})") from error
+    if values is None:
         return {}
-    if not isinstance(found, dict):
-        raise Refused(400, f"{what}: expected a JSON object")
-    return found
+    if not isinstance(values, dict):
+        raise Refused(400, f"{what}: must be a JSON object")
+    return values
 
 
 def shorten(text: Any) -> str:
-    """A value of a request, short enough for a message."""
-    said = repr(text)
-    return said if len(said) <= 60 else said[:57] + "...'"
+    """Shorten a value of a request for a message."""
+    shown = repr(text)
+    return shown if len(shown) <= 60 else shown[:57] + "...'"
 
 
 def number(low: float, high: float, whole: bool = False) -> Check:
-    """A number in [low, high]; text that is one counts."""
+    """Return a check for a number in [low, high], given as a number or as text."""
 
     def check(value: Any) -> Any:
         try:
             if isinstance(value, bool):
                 raise TypeError
-            found = int(str(value)) if whole else float(str(value))
+            parsed = int(str(value)) if whole else float(str(value))
         except (TypeError, ValueError):
-            found = None
-        if found is None or not low <= found <= high:
-            kind = "a whole number" if whole else "a number"
+            parsed = None
+        if parsed is None or not low <= parsed <= high:
+            kind = "an integer" if whole else "a number"
             raise ValueError(f"{kind} from {low:g} to {high:g}")
-        return found
+        return parsed
 
     return check
 
 
 def choice(*values: str) -> Check:
-    """One of some words."""
+    """Return a check for one of some words."""
 
     def check(value: Any) -> str:
         if value not in values or not isinstance(value, str):
@@ -119,7 +120,7 @@ def choice(*values: str) -> Check:
 
 
 def switch(value: Any) -> bool:
-    """True or false, as JSON or as a word."""
+    """Parse true or false, given as JSON or as a word."""
     if isinstance(value, bool):
         return value
     if str(value).lower() in ("true", "false"):
@@ -128,11 +129,11 @@ def switch(value: Any) -> bool:
 
 
 def spacing(value: Any) -> list[float]:
-    """(row, column) in mm/px."""
+    """Parse a spacing, (row, column) in mm/px."""
     try:
-        found = [number(1e-3, 100)(v) for v in (value if isinstance(value, list | tuple) else [value, value])]
+        steps = [number(1e-3, 100)(v) for v in (value if isinstance(value, list | tuple) else [value, value])]
     except ValueError:
-        found = []
-    if len(found) != 2:
+        steps = []
+    if len(steps) != 2:
         raise ValueError("one or two numbers from 0.001 to 100, (row, column) in mm/px")
-    return found
+    return steps

@@ -1,8 +1,8 @@
-"""What the workbench's worker processes do: a cine opened, measured, corrected, looked at, taken away.
+"""Tasks of the workbench's worker processes: open, measure, correct, display and download a cine.
 
 A case is a folder: ``source/`` (the file), ``kept/`` (``strain_pipeline.cache``), ``motion/<method>/`` (fields),
-``tracked/`` (``strain_pipeline.tracking.track_cache``), ``shown/`` (what a page is sent: frames as WebP, arrows, a
-thumbnail) and ``take.zip`` (files to take away).
+``tracked/`` (``strain_pipeline.tracking.track_cache``), ``shown/`` (data for the page: frames as WebP, arrows,
+thumbnail) and ``take.zip`` (download).
 """
 
 from __future__ import annotations
@@ -52,20 +52,21 @@ Request = Mapping[str, Any]
 
 
 def open_workbench() -> Callable[[str], None]:
-    """The function that does a request of the workbench: ``folder`` (absolute), ``task``, ``case`` (absolute) and what
-    else the function of the task's name says.
+    """Return the function that processes a workbench request.
+
+    A request has ``folder`` (absolute), ``task``, ``case`` (absolute) and the arguments of the task's function.
     """
     return serve({"open": open_case, "measure": measure, "correct": correct, "points": points, "line": line_of,
                   "take": take, "study": combine_study, "take_study": take_study, "warm": warm})  # fmt: skip
 
 
 def is_volume(request: Request) -> bool:
-    """Whether a request's method is one of volumes."""
+    """Return whether a request's method is for volumes."""
     return request["method"] in VOLUME_METHODS
 
 
 def warm(request: Request) -> dict[str, Any]:
-    """Have everything at hand that a correction needs."""
+    """Load everything that a correction needs."""
     configure_measuring("cpwc", "{}")
     return {}
 
@@ -79,7 +80,7 @@ def open_case(request: Request) -> dict[str, Any]:
     for name in ("kept", "shown", "source"):
         (Path(request["case"]) / name).mkdir(exist_ok=True)
     saved = request.get("study_label")
-    if saved and Path(saved).is_file():  # as it is now: what is taken away later is written there
+    if saved and Path(saved).is_file():  # a copy: a later download overwrites the file
         shutil.copyfile(saved, Path(request["case"]) / "source" / LABEL)
     try:
         return open_cine(request)
@@ -96,10 +97,10 @@ OPENING = {"reading": "reading", "view": "view", "pictures": "pictures"}
 
 
 def open_cine(request: Request) -> dict[str, Any]:
-    """Read a cine, keep it, and show it: size, times, spacing, view.
+    """Read and cache a cine, and return its size, times, spacing and view.
 
     Raises:
-        InputError: it is no cine.
+        InputError: it is not a cine.
     """
     folder = Path(request["case"])
     progress = Progress(request["folder"], OPENING, int(request.get("frames") or 60), request.get("costs"))
@@ -144,26 +145,26 @@ def open_cine(request: Request) -> dict[str, Any]:
 
 
 def measure(request: Request) -> dict[str, Any]:
-    """Segment the wall, if that was not done, find the fields of a ``method``, and measure; a volume: segment it."""
+    """Segment the wall if necessary, compute the fields of a ``method``, and measure; segment if it is a volume."""
     if is_volume(request):
         return segment_volume(request)
     folder, method = Path(request["case"]), request["method"]
     case, _, _ = strain_cache.read_case(folder / "kept")
     parser, motion = configure(method), folder / "motion" / method
     moving = f"motion by {METHODS[method]}"
-    steps = {} if (folder / "kept" / "lines.npy").is_file() else {"wall": "finding the wall"}
+    steps = {} if (folder / "kept" / "lines.npy").is_file() else {"wall": "segmenting the wall"}
     steps |= {} if (motion / strain_cache.MOTION).is_file() else {moving: moving}
     progress = Progress(request["folder"], {**steps, "strain": "strain"}, case.cine.shape[1], request.get("costs"))
     if "wall" in steps:
         with progress.step("wall"):
             frames = case.cine.as_tensor()[0]
             memberships = orient_segmentation(frames, content(parser, "segment"))[0](frames)
-            found = extract_lines(memberships, source="the cine", required=False)  # else no wall could be placed
-            strain_cache.write_segmented(folder / "kept", found)
+            segmented = extract_lines(memberships, source="the cine", required=False)  # the user may place the wall
+            strain_cache.write_segmented(folder / "kept", segmented)
     if moving in steps:
         with progress.step(moving):
             content(parser, "initialize")
-            # of the whole sector: the user may place another wall than the one that was found
+            # the whole sector, because the user may place the wall elsewhere
             inferer = fit_inferer(content(parser, "inferer"), strain_cache.read_segmented(folder / "kept").lines, None)
             result = register(case.image, content(parser, "network"), inferer, case.mask)
             strain_cache.write_motion(motion, result, METHODS[method])
@@ -176,14 +177,15 @@ def measure(request: Request) -> dict[str, Any]:
 
 
 def correct(request: Request) -> dict[str, Any]:
-    """Measure again with the user's ``edits`` (``serving.corrections``), which a wall may be drawn into first.
+    """Measure again with the user's ``edits`` (``serving.corrections``), after drawing a wall if requested.
 
     Args:
-        request: ``handles``, ``frame`` and what ``drawing.move_wall`` takes, to drag the tracked wall; or ``clicks``,
-            ``frame`` and ``points``, to place one (``drawing.place_wall``). Both in pixels of the shown frames.
+        request: to drag the tracked wall: ``handles`` with ``frame`` and the arguments of ``drawing.move_wall``; to
+            place a wall: ``clicks`` with ``frame`` and ``points`` (``drawing.place_wall``). Both in pixels of the
+            displayed frames.
 
     Returns:
-        ``edits`` that hold now, ``result`` for the page, and its ``row`` of the comparison.
+        The current ``edits``, ``result`` for the page, and its ``row`` of the comparison.
     """
     folder, method, edits = Path(request["case"]), request["method"], dict(request.get("edits") or {})
     if request.get("handles"):
@@ -195,36 +197,37 @@ def correct(request: Request) -> dict[str, Any]:
 
 
 def drag_wall(request: Request, edits: dict[str, Any]) -> dict[str, Any]:
-    """The edits with the tracked wall of a frame moved by handles."""
+    """Return the edits with the tracked wall of a frame moved by handles."""
     handles = request["handles"]
     case, tracked = track_with_edits(Path(request["case"]), request["method"], edits)
     lines, meta = lines_by_frame(tracked, 1), case.cine.meta
     frame = int(handles["frame"])
     if frame not in lines:
-        raise InputError(f"frame {frame} lies outside the measured beats: draw in one of {min(lines)} to {max(lines)}")
+        raise InputError(f"frame {frame} is outside the measured beats; draw in one of {min(lines)} to {max(lines)}")
     beat = next(b.beat for b in tracked if b.beat.ed <= frame <= b.beat.end)
     drawn = dict(edits.get("drawn") or {})
-    if not drawn and label_of(request):  # the labelled wall stays where it is, beside the drawn one
+    if not drawn and label_of(request):  # keep the labelled wall in addition to the drawn one
         drawn[str(beat.ed)] = np.round(to_file_grid(lines[beat.ed], meta), 3).tolist()
     drawn[str(frame)] = np.round(to_file_grid(move_wall(lines[frame], handles), meta), 3).tolist()
     return {**edits, "ed": edits.get("ed", beat.ed), "drawn": drawn}
 
 
 def place_by_clicks(request: Request, edits: dict[str, Any]) -> dict[str, Any]:
-    """The edits with a wall through three clicks, in place of what was drawn; its frame is taken for end-diastole
-    where the measured beat does not hold it.
+    """Return the edits with a wall through three clicks, which replaces drawn walls.
+
+    Its frame becomes end-diastole if the measured beat does not contain it.
     """
     folder, frame = Path(request["case"]), int(request["clicks"]["frame"])
     case, _, _ = strain_cache.read_case(folder / "kept")
     if not 0 <= frame < case.cine.shape[1]:
-        raise InputError(f"frame {frame}: the cine has frames 0 to {case.cine.shape[1] - 1}")
-    found = strain_cache.read_segmented(folder / "kept")
-    wall = place_wall(request["clicks"]["points"], case.cine.as_tensor()[0, frame].numpy(), found.lines.shape[2])
+        raise InputError(f"frame {frame} is outside the cine, frames 0 to {case.cine.shape[1] - 1}")
+    segmented = strain_cache.read_segmented(folder / "kept")
+    wall = place_wall(request["clicks"]["points"], case.cine.as_tensor()[0, frame].numpy(), segmented.lines.shape[2])
     drawn = {str(frame): np.round(to_file_grid(wall, case.cine.meta), 3).tolist()}
     try:
-        said: dict[str, Any] = {"ed": edits.get("ed"), "es": edits.get("es"), "contour": None}
-        beat = wall_in(replace(case, entry=replace(case.entry, **said)), found).beats[0]
-    except InputError:  # there was no beat before
+        fields: dict[str, Any] = {"ed": edits.get("ed"), "es": edits.get("es"), "contour": None}
+        beat = wall_in(replace(case, entry=replace(case.entry, **fields)), segmented).beats[0]
+    except InputError:  # no beat was found before
         return {**edits, "drawn": drawn, "ed": frame}
     if beat.ed <= frame <= beat.end:
         return {**edits, "drawn": drawn, "ed": beat.ed}
@@ -232,8 +235,11 @@ def place_by_clicks(request: Request, edits: dict[str, Any]) -> dict[str, Any]:
 
 
 def points(request: Request) -> dict[str, Any]:
-    """Paths of ``points`` ((row, column) of the shown frames, in ``frame``): places, displacement from ``frame``
-    and the distance of each from the point before it, in mm where the spacing is known.
+    """Track ``points`` ((row, column) of the displayed frames, in ``frame``).
+
+    Returns:
+        Positions, displacement from ``frame``, and the distance of each point from the previous one, in mm if the
+        spacing is known.
     """
     folder = Path(request["case"])
     case, _, _ = strain_cache.read_case(folder / "kept")
@@ -241,33 +247,33 @@ def points(request: Request) -> dict[str, Any]:
     start = torch.tensor(request["points"], dtype=torch.float32)
     frame = int(request["frame"])
     if start.dim() != 2 or start.shape[1] != 2 or not 0 <= frame <= len(ddf) or len(start) > MOST_POINTS:
-        raise InputError(f"points are up to {MOST_POINTS} (row, column) in a frame of the cine")
+        raise InputError(f"points must be up to {MOST_POINTS} (row, column) in a frame of the cine")
     if (start < 0).any() or (start > start.new_tensor(case.size) - 1).any():
-        raise InputError("a point lies outside the picture")
+        raise InputError("a point is outside the image")
     path = track(start, ddf, frame).double().numpy()
     steps = np.asarray(case.meta.steps)
-    away = np.linalg.norm((path - path[frame]) * steps, axis=-1)
-    apart = np.linalg.norm(np.diff(path * steps, axis=1), axis=-1)
-    return {"path": np.round(path, 2).tolist(), "displacement": np.round(away, 3).T.tolist(),
-            "distance": np.round(apart, 3).T.tolist(), "unit": "mm" if case.meta.spacing else "px"}  # fmt: skip
+    displacement = np.linalg.norm((path - path[frame]) * steps, axis=-1)
+    distance = np.linalg.norm(np.diff(path * steps, axis=1), axis=-1)
+    return {"path": np.round(path, 2).tolist(), "displacement": np.round(displacement, 3).T.tolist(),
+            "distance": np.round(distance, 3).T.tolist(), "unit": "mm" if case.meta.spacing else "px"}  # fmt: skip
 
 
 def line_of(request: Request) -> dict[str, Any]:
-    """M-mode along a line of two ``points``, time from left to right, as a WebP, and the line's length over time."""
-    found = points(request)
+    """Return the M-mode along a line of two ``points``, time from left to right, as WebP, and the length over time."""
+    tracked = points(request)
     case, _, _ = strain_cache.read_case(Path(request["case"]) / "kept")
     ends = torch.tensor(request["points"], dtype=torch.float32)
     if len(ends) != 2:
-        raise InputError("a line has two points")
+        raise InputError("a line needs two points")
     count = max(2, int((ends[1] - ends[0]).norm().ceil()))
     along = ends[0] + torch.linspace(0, 1, count)[:, None] * (ends[1] - ends[0])
     frames = case.cine.as_tensor()[0]
     columns = [field_at(frame[None].expand(2, -1, -1), along)[:, 0] for frame in frames]
     picture = np.round(255 * torch.stack(columns, 1).clamp(0, 1).numpy()).astype(np.uint8)
     coded = cv2.imencode(".webp", cv2.resize(picture, None, fx=4, fy=1))[1].tobytes()
-    return {**found, "picture": "data:image/webp;base64," + base64.b64encode(coded).decode()}
+    return {**tracked, "picture": "data:image/webp;base64," + base64.b64encode(coded).decode()}
 
 
 def take(request: Request) -> dict[str, Any]:
-    """Write the files to take away: of a cine as ``serving.takeaway`` says, of a volume as ``serving.volumes`` does."""
+    """Write the files for download: of a cine by ``serving.takeaway``, of a volume by ``serving.volumes``."""
     return take_volume(request) if is_volume(request) else take_cine(request)

@@ -1,8 +1,7 @@
-"""The processes that do the work, and who waits for them.
+"""Worker processes and their queue.
 
-The one runner of jobs, for MONAI Label's app and for the workbench. Each request runs in a process of
-``cohort.runner``: killed past its time or memory, and when its client is gone. The server itself never opens
-an image.
+MONAI Label's app and the workbench run all jobs here. Each request runs in a process of ``cohort.runner``, which is
+killed when it exceeds its time or memory, or when its client disconnects. The server itself never opens an image.
 """
 
 from __future__ import annotations
@@ -23,32 +22,32 @@ from cardiac_motion.cohort.runner import Limits, Runner, Work, gpu_of
 from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.serving.validation import Refused
 
-ANSWER = "answer.json"  # what a request leaves in its folder
-CASE = "case"  # and the folder of files beside it
-PROGRESS = "progress.json"  # what it says there of how far it is, while it runs
-REQUESTS = 50  # of a process, before another takes its place
-"""How often a process is used: what libraries leak goes with it."""
+ANSWER = "answer.json"  # a request's answer in its folder
+CASE = "case"  # folder of its files, next to the answer
+PROGRESS = "progress.json"  # progress of a running request, in its folder
+REQUESTS = 50
+"""Number of requests after which a process is replaced, so that leaks of libraries do not accumulate."""
 STATUS = {"input": 422, "time": 504, "memory": 413, "stopped": 499}
 STARTER = ThreadPoolExecutor(1, "starter")
-"""Processes end with the thread that started them (Linux), so it is one that lasts as long as the server."""
+"""Processes end with the thread that started them (Linux); this one lasts as long as the server."""
 
 
 def report_progress(folder: str | Path, what: str, share: float, left: float | None = None) -> None:
-    """Say, from a process, how far the request of a folder is.
+    """Report, from a worker process, the progress of a request.
 
     Args:
-        folder: of the request.
-        what: what is being done.
-        share: of the whole that is done, in [0, 1].
-        left: seconds until the end; None where nobody knows.
+        folder: folder of the request.
+        what: current step.
+        share: completed fraction, in [0, 1].
+        left: remaining seconds; None if unknown.
     """
     with write_whole(Path(folder) / PROGRESS) as beside:
-        said = {"what": what, "share": round(share, 3), "left": None if left is None else round(left, 1)}
-        beside.write_text(json.dumps(said), encoding="utf-8")
+        progress = {"what": what, "share": round(share, 3), "left": None if left is None else round(left, 1)}
+        beside.write_text(json.dumps(progress), encoding="utf-8")
 
 
 class Job:
-    """One request on its way: ``cancel`` ends it, whether it waits or runs."""
+    """A waiting or running request; ``cancel`` ends it."""
 
     def __init__(self) -> None:
         self.cancelled = threading.Event()
@@ -56,7 +55,7 @@ class Job:
         self.lock = threading.Lock()
 
     def cancel(self) -> None:
-        """Its client is gone."""
+        """End the request because its client has disconnected."""
         self.cancelled.set()
         with self.lock:
             if self.runner is not None:
@@ -64,16 +63,16 @@ class Job:
 
 
 class Workers:
-    """A few processes, and a queue before them.
+    """Pool of worker processes with a queue.
 
     Args:
-        count: of processes; each is started when it is first needed.
-        seconds: that a request may take.
-        memory: bytes that its process may take.
-        waiting: how many requests may wait; more are refused.
-        root: folder in which the processes run; bundles are named from there.
-        make: ``module:function`` that gives what does a request (``cardiac_motion.serving.requests.serve``).
-        uses: how many requests a process does before another takes its place.
+        count: number of processes; each is started when first needed.
+        seconds: time limit of a request.
+        memory: memory limit of a process, bytes.
+        waiting: maximum number of waiting requests; more are rejected.
+        root: working directory of the processes; bundle paths are relative to it.
+        make: ``module:function`` that returns the function for requests (``cardiac_motion.serving.requests.serve``).
+        uses: number of requests after which a process is replaced.
     """
 
     def __init__(
@@ -98,20 +97,21 @@ class Workers:
         self.here = 0  # requests that wait or run
 
     def run(self, request: dict[str, Any], job: Job | None = None) -> dict[str, Any]:
-        """Do a request (``cardiac_motion.serving.requests.serve``); its answer.
+        """Run a request (``cardiac_motion.serving.requests.serve``) and return its answer.
 
         Raises:
-            Refused: too many wait, the input is at fault, it took too long or too much memory, or its client is gone.
+            Refused: too many requests are waiting, the input is bad, a limit of time or memory was exceeded, or the
+                client disconnected.
         """
         job = job or Job()
         with self.lock:
             if self.here >= self.count + self.waiting:
-                raise Refused(503, f"{self.here} requests wait already; try again later")
+                raise Refused(503, f"{self.here} requests are already waiting; try again later")
             self.here += 1
         try:
             while not self.free.acquire(timeout=0.2):
                 if job.cancelled.is_set():
-                    raise Refused(499, "the client is gone")
+                    raise Refused(499, "the client has disconnected")
             try:
                 return self._run(request, job)
             finally:
@@ -129,15 +129,15 @@ class Workers:
             if job.cancelled.is_set():
                 runner.close()
         try:
-            found = runner.case(json.dumps(request), self.limits, self.limits.memory)
+            result = runner.case(json.dumps(request), self.limits, self.limits.memory)
         finally:
             with job.lock:
                 job.runner = None
             self._give_back(slot, runner, done + 1)
         if job.cancelled.is_set():
-            raise Refused(499, "the client is gone")
-        if found["status"] != "done":
-            raise Refused(STATUS.get(found["status"], 500), found["reason"])
+            raise Refused(499, "the client has disconnected")
+        if result["status"] != "done":
+            raise Refused(STATUS.get(result["status"], 500), result["reason"])
         answer: dict[str, Any] = json.loads((Path(request["folder"]) / ANSWER).read_text(encoding="utf-8"))
         return answer
 
@@ -154,7 +154,7 @@ class Workers:
         except (OSError, psutil.Error) as error:
             with self.lock:
                 self.slots.append(slot)
-            raise Refused(503, f"no process can be started ({error})") from error
+            raise Refused(503, f"no process could be started ({error})") from error
 
     def _give_back(self, slot: int, runner: Runner, done: int) -> None:
         if done >= self.uses and not runner.stopped:
@@ -167,12 +167,12 @@ class Workers:
                 self.idle.append((slot, runner, done))
 
     def state(self) -> dict[str, int]:
-        """How many processes there are, and how many requests wait or run."""
+        """Return the number of processes, and of waiting or running requests."""
         with self.lock:
             return {"workers": self.count, "requests": self.here}
 
     def close(self) -> None:
-        """End all processes; what they are doing is left undone."""
+        """End all processes and abandon their requests."""
         with self.lock:
             for runner in [*self.busy, *(runner for _, runner, _ in self.idle)]:
                 runner.close()
@@ -181,12 +181,12 @@ class Workers:
 
 
 class Results:
-    """What requests left to download: a folder each, the latest kept.
+    """Downloadable results of requests: one folder each, of which the latest are kept.
 
     Args:
-        folder: made if missing.
-        keep: so many at most.
-        seconds: not longer than that.
+        folder: parent folder; created if missing.
+        keep: maximum number of results.
+        seconds: maximum age of a result.
     """
 
     def __init__(self, folder: Path, keep: int = 100, seconds: float = 86_400.0) -> None:
@@ -196,7 +196,7 @@ class Results:
         folder.mkdir(parents=True, exist_ok=True)
 
     def create(self) -> Path:
-        """A fresh folder; ``finish`` says when its request ended."""
+        """Create a folder for a new request; call ``finish`` when the request has ended."""
         self._clean()
         name = uuid.uuid4().hex
         with self.lock:
@@ -205,36 +205,36 @@ class Results:
         return self.folder / name
 
     def finish(self, folder: Path, keep: bool) -> None:
-        """A request ended; what it left is kept or not."""
+        """Mark a request as ended, and keep or delete its folder."""
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
         with self.lock:
             self.busy.discard(folder.name)
 
     def file(self, name: str, file: str) -> Path:
-        """A file that a request left.
+        """Return the path of a result's file.
 
         Raises:
-            Refused: there is none of that name.
+            Refused: there is no file of that name.
         """
         folder = self.folder / name
         if name.isalnum() and (folder / CASE).is_dir():
             for path in (folder / CASE).iterdir():
                 if path.name == file and path.is_file() and not path.is_symlink():
                     return path
-        raise Refused(404, "no such result: it is not known, or was kept for a day and has gone")
+        raise Refused(404, "no such result: it is unknown, or was deleted after a day")
 
     def _clean(self) -> None:
         with self.lock:
             busy = set(self.busy)
-        found = []
+        folders = []
         for path in self.folder.iterdir():
             if path.name not in busy:
                 try:
-                    found.append((path.stat().st_mtime, path))
+                    folders.append((path.stat().st_mtime, path))
                 except OSError:
                     continue
-        found.sort(reverse=True)
-        for i, (changed, path) in enumerate(found):
+        folders.sort(reverse=True)
+        for i, (changed, path) in enumerate(folders):
             if i >= self.keep or time.time() - changed > self.seconds:
                 shutil.rmtree(path, ignore_errors=True)

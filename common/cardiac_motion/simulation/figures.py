@@ -1,6 +1,6 @@
-"""The pictures of ``docs/simulation.md``, all from parametric anatomy (and one recorded frame that ships with pydicom).
+"""Figures of ``docs/simulation.md``: parametric anatomy, and one recorded frame that is distributed with pydicom.
 
-Made by ``python -m cardiac_motion.simulation figures``.
+Drawn by ``python -m cardiac_motion.simulation figures``.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from cardiac_motion.simulation.ultrasound.speckle import BodyMotion, Speckle, Te
 from cardiac_motion.ventricle.views import VIEWS
 
 CLEAN = Settings(artefact=0.0, probes=("reference",), gls=(-0.2, -0.05), defect=0.0, shape=(320, 420))
-COLOURS = 200  # of a saved picture, that keep it small
+COLOURS = 200  # palette size of a saved figure, to limit its file size
 
 
 def write_figures(output_dir: Path) -> None:
-    """Write every picture into a folder."""
+    """Write every figure into a folder."""
     drawn = (
         ("steps", steps),
         ("scenarios", scenarios),
@@ -48,7 +48,7 @@ def write_figures(output_dir: Path) -> None:
 
 
 def steps() -> Any:
-    """How a sequence is made: mesh, time course, scatterers, picture, field."""
+    """Show the steps of a simulation: mesh, time course, scatterers, image, field."""
     simulation, _ = draw(view("apical_4ch", 11), 1, replace(CLEAN, gls=(-0.2, -0.2)))
     motion, grid = simulation.motion, simulation.grid
     late = int(np.argmin(np.abs(simulation.times - motion.end_systole_time)))
@@ -89,7 +89,7 @@ def steps() -> Any:
 
 
 def views() -> Any:
-    """The eight views at end-diastole."""
+    """Show the eight views at end-diastole."""
     figure, axes = plt.subplots(2, 4, figsize=(12, 5.4))
     for axis, name in zip(axes.flat, VIEWS, strict=True):
         _picture(axis, _clean(name, 2).frames([0])[0], name.replace("_", " "))
@@ -98,7 +98,7 @@ def views() -> Any:
 
 
 def scenarios() -> Any:
-    """Two frames of a patient in every scenario, the length of the field, and where it is claimed."""
+    """Show two frames of a patient in every scenario, the field's magnitude, and where it is valid."""
     figure, axes = plt.subplots(len(SCENARIOS), 5, figsize=(10, 2.05 * len(SCENARIOS)))
     template = apical_of_prior("apical_4ch", 5)
     for row, name in zip(axes, SCENARIOS, strict=True):
@@ -123,7 +123,7 @@ def scenarios() -> Any:
 
 
 def artefacts() -> Any:
-    """One frame without and with each artefact at strengths 0.4 and 1; decorrelation is shown eight frames on."""
+    """Show one frame without and with each artefact at strengths 0.4 and 1; decorrelation after eight frames."""
     simulation = _clean("apical_4ch", 11)
     figure, axes = plt.subplots(3, len(ARTEFACTS) + 1, figsize=(16, 5.2))
     _picture(axes[0, 0], simulation.frames([8])[0], "none")
@@ -133,9 +133,9 @@ def artefacts() -> Any:
     for column, (name, kind) in enumerate(ARTEFACTS.items(), 1):
         for row, strength in enumerate((0.4, 1.0)):
             simulation.artefacts = (kind(strength, 5),)
-            spoilt = simulation.frames([8])[0]
-            _picture(axes[row, column], spoilt, f"{name.replace('_', ' ')} {strength}")
-        axes[2, column].imshow((spoilt - clean), cmap="RdBu", vmin=-0.6, vmax=0.6)
+            distorted = simulation.frames([8])[0]
+            _picture(axes[row, column], distorted, f"{name.replace('_', ' ')} {strength}")
+        axes[2, column].imshow((distorted - clean), cmap="RdBu", vmin=-0.6, vmax=0.6)
         axes[2, column].set_title("difference", fontsize=8)
         axes[2, column].axis("off")
     figure.tight_layout()
@@ -143,7 +143,7 @@ def artefacts() -> Any:
 
 
 def probes() -> Any:
-    """The same heart through every preset."""
+    """Show the same heart with every probe preset."""
     template = view("apical_2ch", 4)
     figure, axes = plt.subplots(2, 4, figsize=(12, 5.4))
     axes[1, 3].axis("off")
@@ -157,7 +157,7 @@ def probes() -> Any:
 
 
 def compare_with_pymust() -> Any:
-    """The same scatterers, lit by one diverging wave, by PyMUST and by the model; focused beams; a recorded frame."""
+    """Compare one diverging wave by PyMUST and by the model; focused beams; a recorded frame."""
     template = view("apical_4ch", 11)
     probe = Probe(depth=template.depth, width=50.0, focus=None, dynamic_range=55.0)
     simulation, _ = draw(replace(template, width=50.0), 1, replace(CLEAN, scatterers=12_000))
@@ -173,7 +173,7 @@ def compare_with_pymust() -> Any:
     _picture(axes[1], scanner.image(model)[0], "this model, one diverging wave")
     echoes = focused.echoes(places, amplitudes, simulation.scatterers.density)
     _picture(axes[2], focused.image(echoes)[0], "this model, focused beams")
-    _picture(axes[3], torch.as_tensor(_read_recorded()), "a recorded frame (pydicom's example)")
+    _picture(axes[3], torch.as_tensor(_read_recorded()), "recorded frame (pydicom's example)")
     figure.tight_layout()
     return figure
 
@@ -198,9 +198,9 @@ def _picture(axis: Any, frame: Tensor, title: str) -> None:
 
 
 def _save(path: Path, figure: Any) -> None:
-    held = io.BytesIO()
-    figure.savefig(held, dpi=100, format="png")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=100, format="png")
     plt.close(figure)
-    small = Image.open(held).convert("RGB").quantize(COLOURS)
+    small = Image.open(buffer).convert("RGB").quantize(COLOURS)
     with write_whole(path) as beside:
         small.save(beside, format="PNG", optimize=True)

@@ -1,4 +1,4 @@
-"""Where the pixels of an image lie: millimetres from the middle of the probe's face, depth first."""
+"""Position of an image's pixels in mm from the middle of the probe's face, depth first."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from cardiac_motion.core.errors import InputError
 
 @dataclass(frozen=True)
 class ImageGrid:
-    """A regular grid of pixels in the imaging plane.
+    """Regular grid of pixels in the imaging plane.
 
     Attributes:
         shape: (rows, columns).
-        spacing: mm a pixel, (row, column).
-        origin: mm from the probe to the centre of the first pixel, (depth, lateral).
+        spacing: mm per pixel, (row, column).
+        origin: position of the first pixel's centre in mm from the probe, (depth, lateral).
     """
 
     shape: tuple[int, int]
@@ -31,13 +31,13 @@ class ImageGrid:
 
     @classmethod
     def from_sector(cls, depth: float, half_angle: float, shape: tuple[int, int]) -> ImageGrid:
-        """The square pixels on which a sector of ``depth`` mm and ``half_angle`` rad to each side just fits."""
+        """Return the square pixels that just contain a sector of ``depth`` mm and ``half_angle`` rad to each side."""
         width = 2 * depth * math.sin(half_angle)
         spacing = max(depth / (shape[0] - 1), width / (shape[1] - 1))
         return cls(shape, (spacing, spacing), (0.0, -spacing * (shape[1] - 1) / 2))
 
     def points(self, device: torch.device | str = "cpu") -> Tensor:
-        """Pixel centres [H * W, 2] in mm, float64, row by row."""
+        """Return pixel centres [H * W, 2] in mm, float64, row by row."""
         axes = [
             origin + step * torch.arange(count, dtype=torch.float64, device=device)
             for count, step, origin in zip(self.shape, self.spacing, self.origin, strict=True)
@@ -45,5 +45,5 @@ class ImageGrid:
         return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 2)
 
     def to_pixels(self, points: Tensor) -> Tensor:
-        """Points [..., 2] in mm as (row, column) in pixels."""
+        """Convert points [..., 2] from mm to pixels (row, column)."""
         return (points - points.new_tensor(self.origin)) / points.new_tensor(self.spacing)

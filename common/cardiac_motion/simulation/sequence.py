@@ -1,8 +1,8 @@
-"""A simulated cine: template, motion, scatterers, scanner and artefacts put together, and drawn at random.
+"""Simulated cine: template, motion, scatterers, scanner and artefacts, and their random parameters.
 
-Fields follow the project's convention: for a pair (moving, fixed) the field lives on the fixed grid, in pixels (row,
-column), and ``moving(p + ddf(p))`` is the fixed frame. The mask that goes with it says where that is true of the image:
-in the wall where the tissue around it stands still, in the whole sector where it moves too.
+Fields follow the project's convention: the field of a pair (moving, fixed) is defined on the fixed grid, in pixels
+(row, column), and ``moving(p + ddf(p))`` is the fixed frame. The mask marks where this holds in the image: in the wall
+if the surrounding tissue is static, in the whole sector if it moves too.
 """
 
 from __future__ import annotations
@@ -28,29 +28,28 @@ from cardiac_motion.ventricle.mesh import Array, is_inside_outlines
 
 SEGMENTS = 6
 _CHUNK = 4  # frames in memory at once
-_SCENARIO = 77  # of the seed of the scenario's own numbers
-_ATTEMPTS = 20  # to draw a motion that folds nothing
+_SCENARIO = 77  # seed offset of the scenario's random numbers
+_ATTEMPTS = 20  # maximum number of draws for a motion without folding
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The ranges that random sequences are drawn from.
+    """Ranges of the random parameters.
 
     Attributes:
         probes: names in ``PROBES``.
         gls: global longitudinal strain at end-systole, fraction.
         heart_rate: beats/min.
-        rotation: of the heart as a whole at end-systole, degrees, to either side.
-        shift: of the heart as a whole at end-systole, mm, to either side along each axis.
+        rotation: maximum rotation of the whole heart at end-systole, degrees, in either direction.
+        shift: maximum shift of the whole heart at end-systole, mm, in either direction along each axis.
         defect: probability of a regional defect.
-        artefact: probability of each artefact; one that is present has a strength up to ``severity``.
+        artefact: probability of each artefact; its strength is at most ``severity``.
         severity: 0 to 1.
-        scatterers: in the sector.
+        scatterers: number of scatterers in the sector.
         shape: (rows, columns) of the images.
-        coupled: the tissue around the wall moves too, whatever the template says.
-        scenarios: weights of the scenarios that one is drawn from for every patient (``scenarios.ANATOMICAL``); the
-            template's own, or ``coupled``, where None. Patients, motions, scatterers and artefacts are the same in
-            every scenario.
+        coupled: let the surrounding tissue move with the wall, whatever the template specifies.
+        scenarios: weights of the scenarios, one of which is drawn per patient (``scenarios.ANATOMICAL``); None uses
+            the template's, or ``coupled``. Patients, motions, scatterers and artefacts do not depend on the scenario.
     """
 
     probes: tuple[str, ...] = ("reference", "vendor_a", "vendor_b", "vendor_c", "vendor_d", "vendor_e")
@@ -68,18 +67,18 @@ class Settings:
 
 
 class Simulation:
-    """A cine that can be asked for any frame, and for the motion between any two.
+    """Simulated cine that provides any frame, and the motion between any two.
 
     Args:
-        motion: of the wall and what is around it.
-        scatterers: of the tissue.
-        scanner: the probe and the image it makes.
-        times: of the frames, s.
-        artefacts: in the order in which they act.
-        view: that it shows.
-        physical: deformation changes the phases of scatterers against each other, and so the speckle, as it does in
-            nature; otherwise they keep those of end-diastole and the speckle is carried along unchanged but for the
-            point-spread function.
+        motion: motion of the wall and its surroundings.
+        scatterers: scatterers of the tissue.
+        scanner: probe and image formation.
+        times: times of the frames, s.
+        artefacts: artefacts in the order in which they are applied.
+        view: echocardiographic view.
+        physical: let deformation change the relative phases of the scatterers, and so the speckle, as in reality. If
+            False they keep their phases of end-diastole, and the speckle moves with the tissue unchanged except for
+            the point-spread function.
     """
 
     def __init__(
@@ -104,7 +103,7 @@ class Simulation:
         return self.scanner.grid
 
     def echoes(self, frames: Sequence[int]) -> Tensor:
-        """Complex echoes [T, R, 2 U] of some frames."""
+        """Return complex echoes [T, R, 2 U] of some frames."""
         places, amplitudes = self.scatterers.frames(self.times[list(frames)], frames, self.artefacts)
         paths = None if self.physical else self.scanner.path(self.scatterers.frames([0.0])[0][0])
         echoes = self.scanner.echoes(places, amplitudes, self.scatterers.density, paths)
@@ -113,53 +112,55 @@ class Simulation:
         return echoes
 
     def frames(self, frames: Sequence[int]) -> Tensor:
-        """B-mode images [T, H, W] in [0, 1] of some frames."""
+        """Return B-mode images [T, H, W] in [0, 1] of some frames."""
         return self.scanner.image(self.echoes(frames))
 
     def chunks(self, size: int = _CHUNK) -> Iterator[Tensor]:
-        """All frames in order, up to ``size`` at a time."""
+        """Yield all frames in order, up to ``size`` at a time."""
         for start in range(0, len(self), size):
             yield self.frames(range(start, min(start + size, len(self))))
 
     def fields(self, fixed: int, moving: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """The pull-back fields of pairs that share their fixed frame, exact.
+        """Return the exact pull-back fields of pairs that share their fixed frame.
 
         Returns:
-            ddf [T, 2, H, W] in pixels on the fixed frame; mask [T, H, W] of the pixels where it is the motion of what
-            the image shows, within the sector in both frames.
+            ddf [T, 2, H, W] in pixels on the fixed frame; mask [T, H, W] of the pixels within the sector in both frames
+            where it is the motion of the imaged tissue.
         """
-        found = self.fields_and_ground(fixed, moving)
-        return found["ddf"], found["mask"]
+        fields = self.fields_and_ground(fixed, moving)
+        return fields["ddf"], fields["mask"]
 
     def fields_and_ground(self, fixed: int, moving: Sequence[int]) -> dict[str, Tensor]:
-        """``fields``, and ``ground`` [T, H, W]: tissue that stands still or hardly moves, clear of what does move."""
+        """Return ``fields``, and ``ground`` [T, H, W]: nearly static tissue away from moving tissue."""
         probe, grid, scenario = self.scanner.probe, self.grid, self.scatterers.scenario
         points = grid.points(self.motion.device)
-        found = scenario.displacement(points, float(self.times[fixed]), self.times[list(moving)].tolist())
-        there = points + found["moved"]
-        seen = (there.norm(dim=-1) <= probe.depth) & (
-            torch.atan2(there[..., 1], there[..., 0]).abs() <= probe.half_angle
+        motion = scenario.displacement(points, float(self.times[fixed]), self.times[list(moving)].tolist())
+        moved = points + motion["moved"]
+        visible = (moved.norm(dim=-1) <= probe.depth) & (
+            torch.atan2(moved[..., 1], moved[..., 0]).abs() <= probe.half_angle
         )
-        seen = seen.reshape(-1, *grid.shape) & self.scanner.sector
-        pixels = (found["moved"] / points.new_tensor(grid.spacing)).movedim(-1, 1).reshape(-1, 2, *grid.shape)
-        mask, ground = (seen & found[key].reshape(grid.shape) for key in ("region", "ground"))
+        visible = visible.reshape(-1, *grid.shape) & self.scanner.sector
+        pixels = (motion["moved"] / points.new_tensor(grid.spacing)).movedim(-1, 1).reshape(-1, 2, *grid.shape)
+        mask, ground = (visible & motion[key].reshape(grid.shape) for key in ("region", "ground"))
         return {"ddf": pixels.float(), "mask": mask, "ground": ground}
 
     def pair(self, fixed: int, moving: int) -> dict[str, Tensor]:
-        """What a network trains on: ``image`` [2, H, W] (moving, fixed), ``ddf`` [2, H, W], ``mask`` [1, H, W],
-        ``ground`` [1, H, W] (as ``mask``, of tissue that hardly moves) and ``spacing`` [2] in mm a pixel (row,
-        column).
+        """Return a training pair.
+
+        Returns:
+            ``image`` [2, H, W] (moving, fixed), ``ddf`` [2, H, W], ``mask`` [1, H, W], ``ground`` [1, H, W] (nearly
+            static tissue) and ``spacing`` [2] in mm per pixel (row, column).
         """
         first, second = sorted((fixed, moving))
         images = self.frames([first, second]) if first != second else self.frames([first]).expand(2, -1, -1)
-        found = {key: value[0] for key, value in self.fields_and_ground(fixed, [moving]).items()}
+        fields = {key: value[0] for key, value in self.fields_and_ground(fixed, [moving]).items()}
         image = images if moving <= fixed else images.flip(0)
         spacing = torch.tensor(self.grid.spacing, dtype=torch.float32, device=image.device)
-        mask, ground = (found[key][None].float() for key in ("mask", "ground"))
-        return {"image": image, "ddf": found["ddf"], "mask": mask, "ground": ground, "spacing": spacing}
+        mask, ground = (fields[key][None].float() for key in ("mask", "ground"))
+        return {"image": image, "ddf": fields["ddf"], "mask": mask, "ground": ground, "spacing": spacing}
 
     def labels(self, frame: int) -> Tensor:
-        """Labels [H, W] uint8 of a frame, 1 the cavity and 2 the myocardium, as CAMUS numbers them."""
+        """Return labels [H, W] uint8 of a frame: 1 cavity, 2 myocardium, as in CAMUS."""
         wall = self.motion.wall(self.times[[frame]])[0]
         points = self.scatterers.scenario.undo_picture_motion(self.grid.points(), float(self.times[frame])).numpy()
         labels = np.zeros(len(points), dtype=np.uint8)
@@ -168,7 +169,7 @@ class Simulation:
         return torch.from_numpy(labels.reshape(self.grid.shape)) * self.scanner.sector.cpu()
 
     def contours(self) -> dict[str, Array]:
-        """``endocardium`` and ``epicardium`` of every frame, [T, 36, 2] in pixels (row, column)."""
+        """Return ``endocardium`` and ``epicardium`` of every frame, [T, 36, 2] in pixels (row, column)."""
         origin, spacing = np.asarray(self.grid.origin), np.asarray(self.grid.spacing)
         scenario = self.scatterers.scenario
         inner, outer = (
@@ -178,8 +179,10 @@ class Simulation:
         return {"endocardium": (inner - origin) / spacing, "epicardium": (outer - origin) / spacing}
 
     def strains(self) -> dict[str, Any]:
-        """Strain of the endocardium as fractions: ``global`` [T], of six stretches of equal numbers of points
-        ``segments`` [6, T], and ``gls`` at end-systole.
+        """Return strains of the endocardium as fractions.
+
+        Returns:
+            ``global`` [T], ``segments`` [6, T] of six parts with equal numbers of points, and ``gls`` at end-systole.
         """
         inner = self.motion.contours(np.concatenate([[0.0], self.times]))[0]
         edges = np.linalg.norm(np.diff(inner, axis=1), axis=-1)
@@ -199,26 +202,26 @@ def draw(
     frames: int = 40,
     device: torch.device | str = "cpu",
 ) -> tuple[Simulation, dict[str, Any]]:
-    """A random simulation of a template: one whole beat in ``frames`` frames, the first and the last at end-diastole.
+    """Draw a random simulation of a template: one beat in ``frames`` frames, the first and the last at end-diastole.
 
     Args:
-        template: the heart.
+        template: heart.
         seed: the same seed, template and settings give the same cine.
-        settings: what to draw from.
-        frames: of the cine.
+        settings: ranges of the random parameters.
+        frames: number of frames.
 
     Returns:
-        the simulation, and what was drawn for it (numbers and names, for a file).
+        The simulation, and the drawn parameters (numbers and names, for a file).
 
     Raises:
-        InputError: fewer than two frames, an unknown probe, or a template that no drawn motion fits.
+        InputError: fewer than two frames, an unknown probe, or no drawn motion fits the template.
     """
     settings = settings or Settings()
     if frames < 2:
-        raise InputError(f"frames {frames}: a cine needs at least two")
+        raise InputError(f"frames {frames}: must be at least 2")
     unknown = set(settings.probes) - set(PROBES)
     if unknown:
-        raise InputError(f"probes: {sorted(unknown)} unknown, expected some of {sorted(PROBES)}")
+        raise InputError(f"probes {sorted(unknown)} are unknown; use some of {sorted(PROBES)}")
     rng = np.random.default_rng(seed)
     name = str(rng.choice(settings.probes))
     heart_rate = float(rng.uniform(*settings.heart_rate))
@@ -226,16 +229,16 @@ def draw(
     motion, drawn = draw_motion(template, rng, settings, heart_rate, device)
     artefacts: list[Artefact] = []
     for kind in ARTEFACTS.values():
-        present, strength, own = rng.random() < settings.artefact, rng.random(), int(rng.integers(2**31))
+        present, strength, own_seed = rng.random() < settings.artefact, rng.random(), int(rng.integers(2**31))
         if present:
-            artefacts.append(kind(float(strength * settings.severity), own))
+            artefacts.append(kind(float(strength * settings.severity), own_seed))
     grid = ImageGrid.from_sector(probe.depth, probe.half_angle, settings.shape)
     scenario = Scenario(motion) if settings.coupled else None
     if settings.scenarios is not None:
-        scenario, around = draw_scenario(
+        scenario, parameters = draw_scenario(
             np.random.default_rng([*np.atleast_1d(seed), _SCENARIO]), settings.scenarios, motion
         )
-        drawn |= around
+        drawn |= parameters
     scatterers = Scatterers(template, motion, settings.scatterers, int(rng.integers(2**31)), scenario)
     times = np.linspace(0, motion.period, frames)
     drawn |= {
@@ -249,13 +252,13 @@ def draw(
 
 
 def probe_for(template: Template, probe: Probe) -> Probe:
-    """The probe with the depth and width of the template's sector, focused at half the depth (paper, II-A.1)."""
+    """Adapt a probe to the depth and width of the template's sector, focused at half the depth (paper, II-A.1)."""
     focus = None if probe.focus is None else template.depth / 2
     return probe.replace(depth=template.depth, width=template.width, focus=focus)
 
 
 def bounds_of(template: Template) -> tuple[tuple[float, float], tuple[float, float]]:
-    """((top, left), (bottom, right)) in mm that hold a template's wall and sector, with 15 mm around them."""
+    """Return ((top, left), (bottom, right)) in mm around a template's wall and sector, with a margin of 15 mm."""
     reach = np.concatenate([template.mesh.nodes, [[0.0, 0.0], [template.depth, 0.0]]])
     side = template.depth * np.sin(np.radians(template.width) / 2)
     low, high = np.minimum(reach.min(0), [0.0, -side]) - 15, np.maximum(reach.max(0), [0.0, side]) + 15
@@ -269,7 +272,7 @@ def draw_motion(
     heart_rate: float,
     device: torch.device | str = "cpu",
 ) -> tuple[Motion, dict[str, Any]]:
-    """A random motion of a template's wall that folds nothing, and the numbers drawn for it."""
+    """Draw a random motion of a template's wall without folding; return it and its parameters."""
     bounds = bounds_of(template)
     problem: InputError | None = None
     for _ in range(_ATTEMPTS):
@@ -298,4 +301,4 @@ def draw_motion(
         }
         return motion, drawn
     assert problem is not None
-    raise InputError(f"{template.name}: no motion could be drawn in {_ATTEMPTS} attempts; the last: {problem}")
+    raise InputError(f"{template.name}: no motion without folding in {_ATTEMPTS} draws; the last: {problem}")

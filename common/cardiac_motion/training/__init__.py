@@ -1,4 +1,4 @@
-"""Trainers, data sets and records of trainings."""
+"""Trainers, data sets and records of training runs."""
 
 import lazy_loader as lazy
 

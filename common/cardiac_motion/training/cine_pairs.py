@@ -1,4 +1,4 @@
-"""Frame pairs of many cines to train a registration network on (VoxelMorph's training; the V of NMSR_V)."""
+"""Random frame pairs of many cines, to train a registration network (as VoxelMorph; the V of NMSR_V)."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from cardiac_motion.fields.ddf import downsample, warp
 from cardiac_motion.fields.random import random_field
 from cardiac_motion.training.items import RandomItems
 
-_MARGIN = 8  # pixels around a piece, where what is deformed into it comes from
+_MARGIN = 8  # pixels around a patch from which deformation may draw image content
 _SLOW = 24  # pixels over which a random field changes
-_PLAIN = 0.03  # deviation of the grey values around a pixel, below which nothing tells how it moved
+_PLAIN = 0.03  # standard deviation of the local grey values below which no motion can be observed
 
 
 class CinePairs(RandomItems):
-    """Random pieces of random frame pairs, at random scales, in both time directions.
+    """Random patches of random frame pairs, at random scales, in both time directions.
 
     Args:
-        input, datalist, fold, dataset_dir: as in ``CineCases``; the cines are kept in memory.
-        length: pairs an epoch.
-        crop: (rows, columns) of a piece, after scaling.
-        scales: the scales that the network will be used at.
-        gap: largest distance of the two frames.
-        seed: of what is drawn.
+        input, datalist, fold, dataset_dir: as in ``CineCases``; the cines are held in memory.
+        length: pairs per epoch.
+        crop: (rows, columns) of a patch, after scaling.
+        scales: scales at which the network will be used.
+        gap: largest frame distance of a pair.
+        seed: random seed.
 
     Raises:
-        InputError: a cine can't be read.
+        InputError: a cine cannot be read.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class CinePairs(RandomItems):
         return case.cine.as_tensor()[0, :, None, rows, columns], mask[..., rows, columns].float()
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """``image [2, *crop]`` (moving, fixed) and ``mask [1, *crop]``."""
+        """Return ``image [2, *crop]`` (moving, fixed) and ``mask [1, *crop]``."""
         rng = self._generator(index)
 
         def draw(n: int) -> int:
@@ -84,14 +84,14 @@ class CinePairs(RandomItems):
 
 
 class DeformedFrames(CinePairs):
-    """Pieces of random frames and the same under a random smooth field, which is known.
+    """Patches of random frames and their copies under a known random smooth field.
 
-    A network that has to learn what makes two patches alike learns it from patches that are, and small ones first: a
-    U-Net begun on pairs of a cine gives the same vector everywhere for thousands of steps.
+    Pretraining on such pairs, small patches first, teaches a network which patches match. A U-Net trained on cine pairs
+    from the start predicts one constant vector for thousands of steps.
 
     Args:
-        deviation: of the field, pixels: a shift and a slow part.
-        options: of ``CinePairs``; its ``gap`` says nothing here.
+        deviation: standard deviation of the field in pixels: a shift and a slowly varying part.
+        options: arguments of ``CinePairs``; ``gap`` has no effect.
     """
 
     def __init__(self, deviation: float = 1.5, **options: Any) -> None:
@@ -100,8 +100,9 @@ class DeformedFrames(CinePairs):
         self.deviation = deviation
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """``image [2, *crop]`` (moving, fixed), ``field [2, *crop]`` in pixels and ``mask [1, *crop]``: where there is
-        something to see.
+        """Return ``image [2, *crop]`` (moving, fixed), ``field [2, *crop]`` in pixels and ``mask [1, *crop]``.
+
+        The mask is true where there is texture.
         """
         item = super().__getitem__(index)
         moving, mask = item["image"][None, :1], item["mask"][None]
@@ -110,12 +111,12 @@ class DeformedFrames(CinePairs):
         field = shift + random_field(moving.shape[2:], 0.5 * self.deviation, _SLOW, rng)
         pair = torch.cat([moving, warp(moving, field)], 1)
         inner = (0, ..., slice(_MARGIN, -_MARGIN), slice(_MARGIN, -_MARGIN))
-        seen = mask * (deviation_around(pair[:, 1:]) > _PLAIN)
-        return {"image": pair[inner], "field": field[inner], "mask": seen[inner]}
+        textured = mask * (deviation_around(pair[:, 1:]) > _PLAIN)
+        return {"image": pair[inner], "field": field[inner], "mask": textured[inner]}
 
 
 def deviation_around(image: Tensor) -> Tensor:
-    """Standard deviation of the values around each pixel ``[B, 1, H, W]``, of what is left by a mean over 5 pixels.
+    """Local standard deviation around each pixel ``[B, 1, H, W]``, after subtracting a mean over 5 pixels.
 
     Examples:
         >>> deviation_around(torch.ones(1, 1, 16, 16)).max().item()

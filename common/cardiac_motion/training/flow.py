@@ -1,4 +1,4 @@
-"""Schedule of a flow network's training (Evain et al. 2022, section III-C.2), and pictures of what it has learned."""
+"""Learning-rate schedule of a flow network (Evain et al. 2022, section III-C.2), and pictures of its estimates."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ HALVINGS = (0.4, 0.6, 0.8)
 def halving_schedule(
     optimizer: torch.optim.Optimizer, epochs: int, loader: Sized
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """The learning rate is halved after 40, 60 and 80 % of the training, counted in iterations.
+    """Halve the learning rate after 40, 60 and 80 % of the training, counted in iterations.
 
     Args:
-        optimizer: whose rate falls.
-        epochs: of the whole training.
-        loader: one pass is an epoch.
+        optimizer: optimiser whose rate is scheduled.
+        epochs: number of epochs of the training.
+        loader: data loader; one pass is an epoch.
     """
     steps = epochs * len(loader)
     return torch.optim.lr_scheduler.MultiStepLR(optimizer, [round(part * steps) for part in HALVINGS], gamma=0.5)
 
 
 class FlowExamples:
-    """Draws fixed validation pairs with the true and the found motion after every epoch, into ``path``.
+    """Draw fixed validation pairs with true and estimated motion after every epoch, into ``path``.
 
     Args:
-        path: of the PNG.
-        dataset: of pairs with a known field.
-        indices: pairs of it.
-        interval: in epochs.
+        path: path of the PNG.
+        dataset: pairs with a known field.
+        indices: indices of the pairs to draw.
+        interval: interval in epochs.
     """
 
     def __init__(self, path: str, dataset: Any, indices: Sequence[int] = (0, 1, 2), interval: int = 1) -> None:
@@ -48,6 +48,7 @@ class FlowExamples:
         self.pairs: list[dict[str, Tensor]] = []
 
     def attach(self, engine: RegistrationTrainer) -> None:
+        """Draw after every ``interval``-th epoch."""
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self)
 
     def __call__(self, engine: RegistrationTrainer) -> None:
@@ -57,6 +58,6 @@ class FlowExamples:
         network = unwrap(engine.network)
         network.eval()
         with torch.no_grad():
-            found = [network(pair["image"][None].to(engine.state.device)).float().cpu()[0] for pair in self.pairs]
+            fields = [network(pair["image"][None].to(engine.state.device)).float().cpu()[0] for pair in self.pairs]
         with write_whole(self.path) as beside:
-            figures.draw_known_motion(self.pairs, found, beside)
+            figures.draw_known_motion(self.pairs, fields, beside)

@@ -1,9 +1,9 @@
-"""Pairs with a known field to train pyramid flow on, in the three stages of c-PWC-Net (Evain et al. 2022, II-B).
+"""Pairs with a known field to train pyramid flow, in the three stages of c-PWC-Net (Evain et al. 2022, II-B).
 
 Items are dictionaries: ``image [2, H, W]`` (moving, fixed; unit range), ``field [2, H, W]`` in pixels (row, column)
-with ``moving(p + field(p)) = fixed(p)``, ``mask [1, H, W]`` where that holds, and ``spacing [2]`` in mm a pixel (row,
-column; NaN where unknown). An item depends on the seed, the epoch and its index alone, so a resumed training draws the
-same.
+with ``moving(p + field(p)) = fixed(p)``, ``mask [1, H, W]`` where that holds, and ``spacing [2]`` in mm per pixel (row,
+column; NaN if unknown). An item depends only on the seed, the epoch and its index, so a resumed training draws the same
+items.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ _WIDEST = 1.5  # standard deviations of the scale for which a window is large en
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is changed at random in a pair (section III-C.3); the field is changed with it.
+    """Random augmentation of a pair (section III-C.3); the field is changed consistently.
 
     Attributes:
-        crop: (rows, columns) of a random piece that holds a valid pixel at its middle where there is one; whole where
-            None. A smaller image is padded by its edge, where the mask is 0.
-        brightness: standard deviation of what is added to both images.
-        contrast: standard deviation of the logarithm of the factor about the middle grey, and of that of an exponent.
-        noise: greatest standard deviation of Gaussian noise, drawn anew for either image.
+        crop: (rows, columns) of a random patch, centred on a valid pixel if there is one; None keeps the whole image.
+            Smaller images are edge-padded, with mask 0.
+        brightness: standard deviation of the offset added to both images.
+        contrast: standard deviation of the logarithms of the factor about mid-grey and of the gamma exponent.
+        noise: largest standard deviation of Gaussian noise, drawn independently for both images.
         flip: mirror along either axis, each in half of the pairs.
         scale: standard deviation of the logarithm of a common enlargement.
         zoom: median of that enlargement; 2 for a network that registers images at twice their size.
-        translation: greatest shift of the moving image against the fixed one along either axis, whole pixels.
-        margin: pixels by which the mask is widened first. A contour on the wall's border takes its motion from the
-            pixels on either side, and the simulated field goes on smoothly beyond the wall.
-        ground: what the mask becomes where an item's own ``ground`` is 1: tissue that is known to stand still.
+        translation: largest shift of the moving image relative to the fixed one along either axis, whole pixels.
+        margin: dilation of the mask in pixels. A contour on the wall's border takes its motion from the pixels on
+            either side, and the simulated field continues smoothly beyond the wall.
+        ground: mask value where the item's ``ground`` is 1: tissue known to be static.
     """
 
     crop: tuple[int, int] | None = None
@@ -73,7 +73,7 @@ class Augmentation:
         return rows, columns
 
     def __call__(self, item: Item, rng: np.random.Generator) -> Item:
-        """A changed copy of ``item``."""
+        """Return an augmented copy of ``item``."""
         image, field, mask = item["image"], item["field"], item["mask"]
         spacing = item["spacing"]
         if self.margin:
@@ -124,13 +124,13 @@ def _enlarge(
 
 
 def _shift(image: Tensor, field: Tensor, mask: Tensor, shift: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Roll the moving image by whole pixels; what comes in at the other side is not valid."""
+    """Roll the moving image by whole pixels; wrapped pixels become invalid."""
     moving = image[:1].roll(shift, (1, 2))
     field = field + torch.tensor(shift, dtype=field.dtype)[:, None, None]
     height, width = mask.shape[1:]
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    there = torch.stack([rows, columns]) + field
-    inside = (there >= 0).all(0) & (there[0] <= height - 1) & (there[1] <= width - 1)
+    target = torch.stack([rows, columns]) + field
+    inside = (target >= 0).all(0) & (target[0] <= height - 1) & (target[1] <= width - 1)
     return torch.cat([moving, image[1:]]), field, mask * inside
 
 
@@ -155,7 +155,7 @@ def _crop(
 
 
 def augmentation_from(settings: dict[str, Any] | None) -> Augmentation:
-    """An ``Augmentation`` of what a configuration says.
+    """Build an ``Augmentation`` from a configuration.
 
     Raises:
         InputError: an unknown name.
@@ -169,8 +169,8 @@ def augmentation_from(settings: dict[str, Any] | None) -> Augmentation:
         raise InputError(f"augmentation {settings}: {error}") from None
 
 
-def names_of(path: str | Path, fold: str) -> list[str]:
-    """The list ``fold`` of a JSON file of lists.
+def read_names(path: str | Path, fold: str) -> list[str]:
+    """Read the list ``fold`` of a JSON file of lists.
 
     Raises:
         InputError: no such file or list.
@@ -178,13 +178,13 @@ def names_of(path: str | Path, fold: str) -> list[str]:
     try:
         return list(json.loads(Path(path).read_text(encoding="utf-8"))[fold])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: no readable list '{fold}' ({type(error).__name__})") from None
+        raise InputError(f"{path}: cannot read list '{fold}' ({type(error).__name__})") from None
 
 
 class _Pairs(RandomItems):
     def __init__(self, length: int, seed: int, augmentation: dict[str, Any] | None) -> None:
         if length < 1:
-            raise InputError(f"length {length}: an epoch has at least one pair")
+            raise InputError(f"length {length}: an epoch needs at least one pair")
         super().__init__(length, seed)
         self.augmentation = augmentation_from(augmentation)
 
@@ -203,19 +203,19 @@ def _rename(pair: Item) -> Item:
 
 
 class NaturalFlowPairs(_Pairs):
-    """Stage one: natural images in grey, of FlyingChairs and FlyingThings3D folders, or procedural ones without any.
+    """Stage one: grey-scale natural images from FlyingChairs and FlyingThings3D folders, or procedural images.
 
     Args:
-        folders: of the downloaded data sets; procedural pairs where empty.
-        length: pairs an epoch.
-        shape: of procedural pairs.
-        displacement: standard deviation of a procedural shape's shift, pixels.
-        max_displacement: pixels; of the folders, pairs that move further anywhere are passed over (paper, III-A.1).
+        folders: folders of the downloaded data sets; if empty, pairs are procedural.
+        length: pairs per epoch.
+        shape: size of procedural pairs.
+        displacement: standard deviation in pixels of a procedural shape's shift.
+        max_displacement: pixels; pairs from folders with larger motion anywhere are skipped (paper, III-A.1).
         augmentation: fields of ``Augmentation``.
-        seed: of everything.
+        seed: random seed.
 
     Raises:
-        InputError: a folder without pairs, a damaged file, or no pair within ``max_displacement``.
+        InputError: a folder contains no pairs, a file is damaged, or no pair is within ``max_displacement``.
     """
 
     def __init__(
@@ -245,33 +245,33 @@ class NaturalFlowPairs(_Pairs):
             item = self.sources[which].pair(number - int(counts[:which].sum()))
             if item["ddf"].norm(dim=0).max() <= self.limit:
                 return _rename(item)
-        raise InputError(f"no pair moves less than {self.limit} pixels in 1000 tries")
+        raise InputError(f"none of 1000 drawn pairs moves less than {self.limit} pixels; raise max_displacement")
 
 
 class SimulatedFlowPairs(_Pairs):
-    """Stages two and three: simulated ultrasound, a new patient, motion and artefacts whenever they are needed.
+    """Stages two and three: simulated ultrasound, with new patients, motions and artefacts generated on demand.
 
-    ``open`` patients are drawn at a time and their pairs shuffled, so that a batch holds several hearts. A pair serves
-    ``repeats`` times, each time augmented anew.
+    ``open`` patients are drawn at a time and their pairs shuffled, so that a batch contains several hearts. A pair is
+    used ``repeats`` times, with a new augmentation each time.
 
     Args:
-        templates: folder of CAMUS-like patients; parametric anatomy where None.
-        patients: those to take of the folder; or ``split`` names a JSON file of lists of them, and ``fold`` which.
-        length: pairs an epoch.
-        gaps: distances between the two frames, one or more of 1, 2, 3, 4 (Table I: "0 1 2" there is 1 2 3 here).
-        backward: either frame may be the fixed one; otherwise the later one is.
-        pairs: different ones of a patient.
-        repeats: how often each is used.
-        open: patients at a time.
-        frames: of a beat.
+        templates: folder of CAMUS-like patients; None uses parametric anatomy.
+        patients: names of the folder's patients to use; alternatively ``split``, a JSON file of lists, and ``fold``.
+        length: pairs per epoch.
+        gaps: frame distances, one or more of 1, 2, 3, 4 (Table I: "0 1 2" there is 1 2 3 here).
+        backward: either frame may be the fixed one; otherwise it is the later one.
+        pairs: different pairs per patient.
+        repeats: number of times that each pair is used.
+        open: number of patients drawn at a time.
+        frames: frames per beat.
         settings: fields of ``sequence.Settings``; ``{"artefact": 0.0}`` is stage two.
         augmentation: fields of ``Augmentation``.
-        views: of the parametric anatomy.
-        seed: of everything.
-        device: where pairs are simulated.
+        views: views of the parametric anatomy.
+        seed: random seed.
+        device: device of the simulation.
 
     Raises:
-        InputError: gaps that don't fit the frames, an unknown setting, or no templates.
+        InputError: gaps that do not fit the number of frames, an unknown setting, or no templates.
     """
 
     def __init__(
@@ -297,29 +297,29 @@ class SimulatedFlowPairs(_Pairs):
         if not gaps or min(gaps) < 1 or max(gaps) >= frames:
             raise InputError(f"gaps {list(gaps)}: expected numbers from 1 to {frames - 1}")
         if min(pairs, repeats, open) < 1:
-            raise InputError(f"pairs {pairs}, repeats {repeats} and open {open} are at least 1")
+            raise InputError(f"pairs, repeats and open must be at least 1; got {pairs}, {repeats}, {open}")
         if split is not None and templates is not None:
-            patients = names_of(split, fold)
+            patients = read_names(split, fold)
         self.source = TemplateSource(templates, patients, views)
         self.gaps, self.backward, self.frames = tuple(gaps), backward, frames
         self.pairs, self.repeats, self.open = pairs, repeats, open
         self.settings, self.device = settings_from(settings), device
         self._simulations: OrderedDict[tuple[int, int], Simulation] = OrderedDict()
-        self._kept: OrderedDict[tuple[int, int, int], Item] = OrderedDict()
+        self._cache: OrderedDict[tuple[int, int, int], Item] = OrderedDict()
 
     def _pair(self, index: int) -> Item:
-        block, place = divmod(index, self.open * self.pairs * self.repeats)
+        block, position = divmod(index, self.open * self.pairs * self.repeats)
         order = np.random.default_rng([self.seed, self.epoch, block, 4]).permutation(
             self.open * self.pairs * self.repeats
         )
-        patient, pair = divmod(int(order[place]) % (self.open * self.pairs), self.pairs)
+        patient, pair = divmod(int(order[position]) % (self.open * self.pairs), self.pairs)
         patient += block * self.open
         key = (self.epoch, patient, pair)
-        if key not in self._kept:
-            self._kept[key] = self._simulate(patient, pair)
-            while len(self._kept) > (self.open * self.pairs if self.repeats > 1 else 1):
-                self._kept.popitem(last=False)
-        return self._kept[key]
+        if key not in self._cache:
+            self._cache[key] = self._simulate(patient, pair)
+            while len(self._cache) > (self.open * self.pairs if self.repeats > 1 else 1):
+                self._cache.popitem(last=False)
+        return self._cache[key]
 
     def _simulate(self, patient: int, pair: int) -> Item:
         rng = np.random.default_rng([self.seed, self.epoch, patient, pair, 5])
@@ -342,24 +342,23 @@ class SimulatedFlowPairs(_Pairs):
 
 
 class RenderedFlowPairs(_Pairs):
-    """Pairs that ``python -m cardiac_motion.simulation pairs`` has rendered to disk, and may still be rendering.
+    """Pairs rendered to disk by ``python -m cardiac_motion.simulation pairs``, which may still be running.
 
-    Which files there are is looked up anew in every epoch; with the same files an item depends on the seed, the epoch
-    and its index alone.
+    Each epoch lists the files again; for the same files, an item depends only on the seed, the epoch and its index.
 
     Args:
-        folder: of the pairs, a sub-folder a scenario.
-        scenarios: their weights; in equal parts where None.
-        length: pairs an epoch.
-        gaps: distances between the two frames; all that are there where None.
-        backward: either frame may be the fixed one; otherwise the later one is.
-        identity: share of pairs in which both images are the fixed one, whose motion is none.
-        visible: pixels count by ``visibility``.
+        folder: folder of the pairs, with one subfolder per scenario.
+        scenarios: weights of the scenarios; None weights them equally.
+        length: pairs per epoch.
+        gaps: frame distances; None uses all that are available.
+        backward: either frame may be the fixed one; otherwise it is the later one.
+        identity: fraction of pairs in which both images are the fixed one, without motion.
+        visible: weight pixels by ``visibility``.
         augmentation: fields of ``Augmentation``.
-        seed: of everything.
+        seed: random seed.
 
     Raises:
-        InputError: no pairs in the folder.
+        InputError: the folder contains no pairs.
     """
 
     def __init__(
@@ -378,7 +377,7 @@ class RenderedFlowPairs(_Pairs):
         self.shards, self.identity, self.visible = Shards(folder, scenarios, gaps, backward), identity, visible
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other pairs, and of what has been rendered since."""
+        """Draw other pairs, including those rendered in the meantime."""
         super().set_epoch(epoch)
         self.shards.refresh()
 

@@ -1,7 +1,7 @@
-"""How well the strain pipeline's image networks do on frames that they were not trained on: Dice, distances, F1.
+"""Evaluation of the strain pipeline's image networks on frames not used for training: Dice, distances, F1.
 
-Segmentation is measured on the frame's own pixels, as ``segment_cine`` gives it, in mm. The view is measured frame by
-frame (Østvik et al. 2018, section 4: image-wise F1).
+Segmentations from ``segment_cine`` are evaluated on the frame's own pixels, distances in mm. Views are evaluated frame
+by frame (Østvik et al. 2018, section 4: image-wise F1).
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from cardiac_motion.ventricle.views import VIEWS
 
 
 def evaluate_segmentation(network: nn.Module, dataset: SegmentationFrames, output_dir: str) -> dict[str, Any]:
-    """Write ``metrics.csv`` (a row a frame) and ``summary.json`` (all, ED and ES), and print the table.
+    """Write ``metrics.csv`` (one row per frame) and ``summary.json`` (all, ED and ES), and print the table.
 
     Args:
-        network: as ``segment_cine`` takes it.
-        dataset: without augmentation; its ``size`` is the network's.
-        output_dir: made if missing.
+        network: segmentation network, as in ``segment_cine``.
+        dataset: frames without augmentation; its ``size`` is the network's.
+        output_dir: output folder, created if missing.
 
     Returns:
-        What ``summary.json`` holds: of each column mean, sd and n; Dice in [0, 1], ``hd95`` and ``hd`` in mm.
+        The content of ``summary.json``: mean, sd and n of each column; Dice in [0, 1], ``hd95`` and ``hd`` in mm.
     """
     rows = []
     for frame in tqdm(dataset.frames, "segmentation", unit="frame", mininterval=1):
-        found = segment_cine(frame.image[None].float() / 255, network, dataset.size)[0].argmax(0)
-        scores = segmentation_scores(found, frame.label, LABELS, frame.spacing)
+        predicted = segment_cine(frame.image[None].float() / 255, network, dataset.size)[0].argmax(0)
+        scores = segmentation_scores(predicted, frame.label, LABELS, frame.spacing)
         for value, name in LABELS.items():
-            a, b = (labels[None, None] == value for labels in (found, frame.label))
+            a, b = (labels[None, None] == value for labels in (predicted, frame.label))
             both = bool(a.any() and b.any())
             distance = compute_hausdorff_distance(a, b, True, spacing=frame.spacing) if both else torch.nan
             scores[f"hd_{name}"] = float(distance)
@@ -58,37 +58,37 @@ def evaluate_segmentation(network: nn.Module, dataset: SegmentationFrames, outpu
 
 
 def evaluate_view(network: nn.Module, dataset: ViewFrames, output_dir: str, batch: int = 32) -> dict[str, Any]:
-    """Write ``metrics.csv`` (a row a frame) and ``summary.json``, and print them.
+    """Write ``metrics.csv`` (one row per frame) and ``summary.json``, and print them.
 
     Args:
-        network: ``[B, 1, S, S]`` to logits ``[B, 8]``.
-        dataset: without augmentation.
-        output_dir: made if missing.
+        network: maps ``[B, 1, S, S]`` to logits ``[B, 8]``.
+        dataset: frames without augmentation.
+        output_dir: output folder, created if missing.
 
     Returns:
-        What ``summary.json`` holds for each of the data set's ``parts`` that has frames: ``frames``, ``accuracy``,
-        ``macro_f1`` and ``f1`` over the views that occur, and ``confusion`` (a row a true view, a column a found one).
+        The content of ``summary.json``, for each non-empty part of the data set: ``frames``, ``accuracy``,
+        ``macro_f1`` and ``f1`` over the views that occur, and ``confusion`` (rows: true views, columns: predicted).
     """
     network.eval()
     device = next(network.parameters()).device
-    found, truth = [], []
+    outputs, truth = [], []
     with torch.no_grad():
         for items in tqdm(DataLoader(dataset, batch), "views", unit="batch", mininterval=1):
-            found.append(network(items["image"].to(device)).float().softmax(1).cpu())
+            outputs.append(network(items["image"].to(device)).float().softmax(1).cpu())
             truth.append(items["label"])
-    shares, labels = torch.cat(found), torch.cat(truth)
+    probabilities, labels = torch.cat(outputs), torch.cat(truth)
     rows = [
         {
             "case": item.frame.name,
             "view": VIEWS[item.view],
-            "found": VIEWS[int(share.argmax())],
-            "share": float(share.max()),
+            "predicted": VIEWS[int(probability.argmax())],
+            "probability": float(probability.max()),
         }
-        for item, share in zip(dataset.frames, shares, strict=True)
+        for item, probability in zip(dataset.frames, probabilities, strict=True)
     ]
-    found_views = shares.argmax(1)
+    predicted = probabilities.argmax(1)
     summary = {
-        name: view_scores(found_views[list(part)], labels[list(part)]) for name, part in dataset.parts.items() if part
+        name: view_scores(predicted[list(part)], labels[list(part)]) for name, part in dataset.parts.items() if part
     }
     _write(Path(output_dir), rows, summary)
     for name, scores in summary.items():
@@ -99,7 +99,7 @@ def evaluate_view(network: nn.Module, dataset: ViewFrames, output_dir: str, batc
 
 
 def view_scores(predicted: Tensor, truth: Tensor) -> dict[str, Any]:
-    """Scores of predicted against true numbers of views, ``[N]`` each; F1 over the views that ``truth`` holds."""
+    """Score predicted against true view numbers, ``[N]`` each; F1 over the views that occur in ``truth``."""
     occurs = truth.unique().tolist()
     pair = truth.numpy(force=True), predicted.numpy(force=True)
     metrics = import_extra("sklearn.metrics", "the scores of views")

@@ -1,6 +1,6 @@
-"""What the trainer of ``cardiac_motion.training.trainer`` needs to train on labelled frames: losses and measures.
+"""Losses and metrics for training on labelled frames with ``cardiac_motion.training.trainer``.
 
-A batch has ``image [B, 1, S, S]`` and ``label``: ``[B, 1, S, S]`` of whole numbers for segmentation, ``[B]`` for views.
+A batch has ``image [B, 1, S, S]`` and ``label``: integers ``[B, 1, S, S]`` for segmentation, ``[B]`` for views.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from cardiac_motion.training.frames import BACKGROUND_OR_ATRIUM
 
 
 def segmentation_loss(logits: Tensor, label: Tensor, **batch: Tensor) -> Tensor:
-    """1 − soft Dice over the batch, the mean of the structures (Østvik et al. 2018, section 2.2), and cross-entropy.
+    """Soft Dice loss over the batch, mean over the structures (Østvik et al. 2018, section 2.2), plus cross-entropy.
 
-    A pixel labelled ``BACKGROUND_OR_ATRIUM`` belongs to both as the network itself divides it between them: the
-    gradient of the cross-entropy is then that of their joint probability.
+    A pixel labelled ``BACKGROUND_OR_ATRIUM`` is shared between the two classes in the proportion that the network
+    predicts: the gradient of the cross-entropy is then that of their joint probability.
 
     Args:
         logits: ``[B, 4, H, W]``: background and ``LABELS``.
         label: ``[B, 1, H, W]``.
+        batch: other entries of the batch, ignored.
     """
     share = logits.softmax(1)
     truth = functional.one_hot(label[:, 0], BACKGROUND_OR_ATRIUM + 1).movedim(-1, 1).to(share)
@@ -34,25 +35,25 @@ def segmentation_loss(logits: Tensor, label: Tensor, **batch: Tensor) -> Tensor:
 
 
 def view_loss(logits: Tensor, label: Tensor, **batch: Tensor) -> Tensor:
-    """Categorical cross-entropy (section 2.1) of ``logits [B, C]`` against ``label [B]``."""
+    """Cross-entropy (section 2.1) of ``logits [B, C]`` against ``label [B]``."""
     return functional.cross_entropy(logits, label)
 
 
 class StructureDice:
-    """Dice of one structure in each frame, ``[B]``; NaN where neither has it.
+    """Dice of one structure in each frame, ``[B]``; NaN if it is absent from both.
 
     Args:
-        value: of the label.
+        value: label of the structure.
     """
 
     def __init__(self, value: int) -> None:
         self.value = value
 
     def __call__(self, logits: Tensor, label: Tensor, **batch: Tensor) -> Tensor:
-        found, truth = logits.argmax(1) == self.value, label[:, 0] == self.value
-        return 2 * (found & truth).sum((1, 2)) / (found.sum((1, 2)) + truth.sum((1, 2)))
+        predicted, truth = logits.argmax(1) == self.value, label[:, 0] == self.value
+        return 2 * (predicted & truth).sum((1, 2)) / (predicted.sum((1, 2)) + truth.sum((1, 2)))
 
 
 def accuracy(logits: Tensor, label: Tensor, **batch: Tensor) -> Tensor:
-    """1 where the largest of ``logits [B, C]`` is the label, else 0: ``[B]``."""
+    """Return 1 where the largest of ``logits [B, C]`` is the label, else 0: ``[B]``."""
     return (logits.argmax(1) == label).float()

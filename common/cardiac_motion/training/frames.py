@@ -1,7 +1,7 @@
-"""Frames to train the segmentation and the view of an echocardiogram on: recorded, simulated, or a user's own.
+"""Labelled frames to train segmentation and view classification: recorded, simulated, or the user's.
 
-A frame enters a network as the square of ``cine.square``. Data sets give dictionaries ``image [1, S, S]`` in
-[0, 1] and ``label``.
+A frame enters a network as the square of ``cine.square``. Data sets yield dictionaries ``image [1, S, S]`` in [0, 1]
+and ``label``.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from cardiac_motion.simulation.heart.template import sector_of
 from cardiac_motion.training.items import RandomItems
 
 BACKGROUND_OR_ATRIUM = 4
-"""Label of a pixel that is background or left atrium, where nobody says which."""
+"""Label of a pixel that is either background or left atrium, if not specified."""
 PHASES = ("ED", "ES")
-_LIT = 4 / 255  # grey value from which a pixel of a recorded frame counts as echo
+_LIT = 4 / 255  # grey value above which a pixel of a recorded frame counts as echo
 
 
 @dataclass(frozen=True)
 class FrameAugmentation:
-    """What is changed at random in a frame: its place, the machine's settings, the sector. 0 leaves it.
+    """Random augmentation of a frame: position, machine settings, sector. 0 disables an augmentation.
 
     Attributes:
-        rotation: standard deviation, degrees.
-        scale: greatest logarithm of the enlargement, to either side.
+        rotation: standard deviation in degrees.
+        scale: largest absolute logarithm of the enlargement.
         stretch: standard deviation of the logarithm of the ratio of the axes.
-        shift: greatest shift along either axis as part of the square.
-        gamma: greatest logarithm of the exponent on grey values.
-        contrast: greatest logarithm of the factor about the mean.
-        brightness: greatest offset.
+        shift: largest shift along either axis as a fraction of the square.
+        gamma: largest absolute logarithm of the gamma exponent.
+        contrast: largest absolute logarithm of the factor about the mean.
+        brightness: largest offset.
         gain: standard deviation of the logarithm of a slowly varying factor.
-        blur: greatest standard deviation in pixels, in a third of the frames.
-        noise: greatest standard deviation of speckle that multiplies, in a third of the frames.
-        cut: probability that the sector is made narrower and less deep, and of a shadow.
+        blur: largest standard deviation of a blur in pixels, in a third of the frames.
+        noise: largest standard deviation of multiplicative speckle, in a third of the frames.
+        cut: probability of a narrower and shallower sector, possibly with a shadow.
     """
 
     rotation: float = 0.0
@@ -60,8 +60,8 @@ class FrameAugmentation:
     noise: float = 0.0
     cut: float = 0.0
 
-    def places(self, square: FrameSquare, rng: np.random.Generator) -> Tensor:
-        """Where in the frame each pixel of the changed square lies: ``[size, size, 2]`` (row, column), pixels."""
+    def positions(self, square: FrameSquare, rng: np.random.Generator) -> Tensor:
+        """Return the frame position of each pixel of the augmented square: ``[size, size, 2]`` (row, column) px."""
         angle = math.radians(rng.normal(0, self.rotation))
         factor = math.exp(rng.uniform(-self.scale, self.scale))
         ratio = math.exp(rng.normal(0, self.stretch) / 2)
@@ -73,7 +73,7 @@ class FrameAugmentation:
         return torch.stack([cos * rows - sin * columns + middle[0], sin * rows + cos * columns + middle[1]], -1)
 
     def grey(self, image: Tensor, rng: np.random.Generator) -> Tensor:
-        """A changed copy of ``image [S, S]`` in [0, 1]; black stays black."""
+        """Return an augmented copy of ``image [S, S]`` in [0, 1]; black pixels stay black."""
         lit, size = image > 0, image.shape[-1]
         if self.blur and rng.random() < 1 / 3:
             image = _blur(image, rng.uniform(0.4, self.blur))
@@ -89,26 +89,27 @@ class FrameAugmentation:
         image = (image - middle) * math.exp(rng.uniform(-self.contrast, self.contrast)) + middle
         return (image + rng.uniform(-self.brightness, self.brightness)).clamp(0, 1) * lit
 
-    def visible(self, places: Tensor, apex: tuple[float, float], depth: float, half: float, rng: Any) -> Tensor:
-        """A changed sector: 0 out of it, 1 in it, in between in a shadow, ``[S, S]``.
+    def visible(self, positions: Tensor, apex: tuple[float, float], depth: float, half: float, rng: Any) -> Tensor:
+        """Return an augmented sector ``[S, S]``: 1 inside, 0 outside, in between in a shadow.
 
         Args:
-            places: as ``places`` gives them.
+            positions: frame positions from ``positions``.
             apex: (row, column) in pixels.
-            depth: of the sector in pixels.
-            half: its half-angle, rad.
+            depth: depth of the sector in pixels.
+            half: half-angle of the sector in rad.
+            rng: NumPy random generator.
         """
         if rng.random() >= self.cut:
-            return torch.ones(places.shape[:2])
-        offset = places - torch.tensor(apex, dtype=torch.float32)
+            return torch.ones(positions.shape[:2])
+        offset = positions - torch.tensor(apex, dtype=torch.float32)
         angle, distance = torch.atan2(offset[..., 1], offset[..., 0]) / half, offset.norm(dim=-1) / depth
         left, right, end = rng.uniform(0.7, 1.1, 3)
-        seen: Tensor = ((angle >= -left) & (angle <= right) & (distance <= end + 0.1)).float()
+        weight: Tensor = ((angle >= -left) & (angle <= right) & (distance <= end + 0.1)).float()
         if rng.random() < 0.4:
             centre, width = rng.uniform(-0.9, 0.9), rng.uniform(0.05, 0.2)
             shadow = torch.sigmoid((width - (angle - centre).abs()) / (0.2 * width))
-            seen = seen * (1 - rng.uniform(0.3, 0.8) * shadow)
-        return seen
+            weight = weight * (1 - rng.uniform(0.3, 0.8) * shadow)
+        return weight
 
 
 def _blur(image: Tensor, sigma: float) -> Tensor:
@@ -119,15 +120,15 @@ def _blur(image: Tensor, sigma: float) -> Tensor:
     return functional.conv2d(functional.conv2d(image, weights[None, None, None]), weights[None, None, :, None])[0, 0]
 
 
-def _sample(image: Tensor, places: Tensor, mode: str) -> Tensor:
-    """``image [H, W]`` at ``places [S, S, 2]`` (row, column) in pixels; 0 beyond it."""
+def _sample(image: Tensor, positions: Tensor, mode: str) -> Tensor:
+    """Sample ``image [H, W]`` at ``positions [S, S, 2]`` (row, column) in pixels; 0 outside."""
     height, width = image.shape
-    grid = torch.stack([(2 * places[..., 1] + 1) / width - 1, (2 * places[..., 0] + 1) / height - 1], -1)
+    grid = torch.stack([(2 * positions[..., 1] + 1) / width - 1, (2 * positions[..., 0] + 1) / height - 1], -1)
     return functional.grid_sample(image[None, None], grid[None], mode=mode, align_corners=False)[0, 0]
 
 
 def read_split(path: str | Path, fold: str) -> list[str]:
-    """The patients of a fold of a split file, ``{"train": [names], "valid": [...], ...}``.
+    """Read the patients of a fold of a split file, ``{"train": [names], "valid": [...], ...}``.
 
     Raises:
         InputError: no such file or fold.
@@ -135,9 +136,9 @@ def read_split(path: str | Path, fold: str) -> list[str]:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: no readable split ({error})") from error
+        raise InputError(f"{path}: cannot be read as a split ({error})") from error
     if not isinstance(content, dict) or not content.get(fold):
-        raise InputError(f"{path}: has no fold '{fold}' (it has: {', '.join(content) or 'none'})")
+        raise InputError(f"{path}: no fold '{fold}'; available: {', '.join(content) or 'none'}")
     return list(content[fold])
 
 
@@ -154,7 +155,7 @@ class LabelledFrame:
 
 
 def read_labelled_frame(path: Path, size: int = 256) -> LabelledFrame:
-    """A frame and its mask, ``<name>.nii.gz`` and ``<name>_gt.nii.gz``, stored as (X, Y).
+    """Read a frame and its mask, ``<name>.nii.gz`` and ``<name>_gt.nii.gz``, stored as (X, Y).
 
     Raises:
         InputError: a file is missing or unreadable, or their sizes differ.
@@ -163,7 +164,7 @@ def read_labelled_frame(path: Path, size: int = 256) -> LabelledFrame:
     column, row = (float(s) for s in zooms[:2])
     label, _ = read_plane(path.with_name(path.name.replace(".nii.gz", "_gt.nii.gz")))
     if image.ndim != 2 or image.shape != label.shape:
-        raise InputError(f"{path}: the frame is {image.shape} and its mask {label.shape}; one 2D size is needed")
+        raise InputError(f"{path}: the frame has shape {image.shape}, its mask {label.shape}; expected one 2D size")
     image, label = image.astype(np.uint8), label.astype(np.uint8)
     name = path.name.removesuffix(".nii.gz")
     return make_labelled_frame(name, torch.from_numpy(image), torch.from_numpy(label), (row, column), size)
@@ -172,7 +173,7 @@ def read_labelled_frame(path: Path, size: int = 256) -> LabelledFrame:
 def make_labelled_frame(
     name: str, image: Tensor, label: Tensor, spacing: tuple[float, float], size: int = 256
 ) -> LabelledFrame:
-    """A frame with its square and, where it can be found, its sector (apex, depth, half-angle; pixels and rad)."""
+    """Build a frame with its square and, if detected, its sector (apex, depth, half-angle; pixels and rad)."""
     square = FrameSquare.from_mask(image.numpy() > 255 * _LIT, size)
     try:
         sector = sector_of(image.numpy().astype(np.float32), (1.0, 1.0))
@@ -182,13 +183,13 @@ def make_labelled_frame(
 
 
 class LabelledFrames(RandomItems):
-    """Frames with their labels, changed at random.
+    """Labelled frames with random augmentation.
 
     Args:
-        frames: all of them, in memory.
-        size: of the square.
-        augmentation: fields of ``FrameAugmentation``; none leaves the frames as they are.
-        seed: of the augmentation.
+        frames: all frames, in memory.
+        size: size of the square.
+        augmentation: fields of ``FrameAugmentation``; None does not augment.
+        seed: seed of the augmentation.
     """
 
     def __init__(
@@ -199,7 +200,7 @@ class LabelledFrames(RandomItems):
         self.augmentation = FrameAugmentation(**augmentation) if augmentation else None
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """``image [1, S, S]`` in [0, 1] and ``label [1, S, S]`` (whole numbers)."""
+        """Return ``image [1, S, S]`` in [0, 1] and ``label [1, S, S]`` (integers)."""
         frame = self.frames[index]
         rng = np.random.default_rng((self.seed, self.epoch, index))
         image, label = augment(frame, self.augmentation, rng, self.size)
@@ -212,17 +213,17 @@ class SegmentationFrames(LabelledFrames):
     Files are ``<folder>/<patient>/<patient>_4CH_ED.nii.gz`` (``…_ES``) and ``…_gt.nii.gz``, grey values 0 to 255.
 
     Args:
-        folder: of the patients.
+        folder: folder of the patients.
         split: file of the folds (``read_split``).
-        fold: which of them.
-        size: of the square.
-        augmentation: fields of ``FrameAugmentation``; none leaves the frames as they are.
-        seed: of the augmentation.
-        patients: take the first so many; all by default.
-        extra: further frames, simulated ones say (``cardiac_motion.training.simulated_frames``).
+        fold: name of the fold.
+        size: size of the square.
+        augmentation: fields of ``FrameAugmentation``; None does not augment.
+        seed: seed of the augmentation.
+        patients: number of patients to use, from the first; None uses all.
+        extra: additional frames, such as simulated ones (``cardiac_motion.training.simulated_frames``).
 
     Raises:
-        InputError: a folder, a file or the fold is missing or not readable.
+        InputError: a folder, a file or the fold is missing or unreadable.
     """
 
     def __init__(
@@ -237,9 +238,9 @@ class SegmentationFrames(LabelledFrames):
         extra: Sequence[LabelledFrame] = (),
     ) -> None:
         if not folder or not Path(folder).is_dir():
-            raise InputError(f"{folder}: no such folder of patients; name it with --dataset_dir DIR")
+            raise InputError(f"{folder}: no such folder of patients; give it with --dataset_dir DIR")
         if not split:
-            raise InputError("no split: name the file of the folds with --split FILE")
+            raise InputError("no split; give the file of the folds with --split FILE")
         names = read_split(split, fold)[:patients]
         frames = [
             read_labelled_frame(Path(folder) / name / f"{name}_4CH_{phase}.nii.gz", size)
@@ -252,16 +253,16 @@ class SegmentationFrames(LabelledFrames):
 def augment(
     frame: LabelledFrame, augmentation: FrameAugmentation | None, rng: np.random.Generator, size: int
 ) -> tuple[Tensor, Tensor]:
-    """The square of a frame and of its label, changed at random: ``[size, size]`` each, the image in [0, 1]."""
+    """Augment the square of a frame and of its label: ``[size, size]`` each, the image in [0, 1]."""
     change = augmentation or FrameAugmentation()
-    places = change.places(replace(frame.square, size=size), rng)
+    positions = change.positions(replace(frame.square, size=size), rng)
     step = frame.square.side / size
     image = frame.image.float() / 255
-    image = _sample(_blur(image, 0.4 * step) if step > 1.2 else image, places, "bilinear")  # no aliasing
-    label = _sample(frame.label.float(), places, "nearest")
+    image = _sample(_blur(image, 0.4 * step) if step > 1.2 else image, positions, "bilinear")  # no aliasing
+    label = _sample(frame.label.float(), positions, "nearest")
     if augmentation is None:
         return image, label
     if frame.sector is not None:
-        seen = change.visible(places, *frame.sector, rng)
-        image, label = image * seen, label * (seen > 0)
+        weight = change.visible(positions, *frame.sector, rng)
+        image, label = image * weight, label * (weight > 0)
     return change.grey(image, rng), label

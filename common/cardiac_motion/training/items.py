@@ -1,4 +1,4 @@
-"""Items that depend on the seed, the epoch and their index alone, so that a resumed training draws the same."""
+"""Random items that depend only on seed, epoch and index, so that a resumed training draws the same items."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch.utils.data import Dataset
 
 
 class RandomItems(Dataset[dict[str, torch.Tensor]]):
-    """Items drawn from the seed, the epoch and the index alone."""
+    """Data set of items drawn from the seed, the epoch and the index only."""
 
     def __init__(self, length: int, seed: int) -> None:
         self.length, self.seed, self.epoch = length, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other items."""
+        """Draw the items of another epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:

@@ -21,9 +21,9 @@ class Subjects:
     """All volumes of a fold in memory on the common grid: ``image``, ``mask``, ``label`` (head, body), ``[N, C, *S]``.
 
     Args:
-        datalist, fold, dataset_dir, download: as ``VolumeCases``; None with no datalist takes synthetic volumes.
-        labelled: load the labels too.
-        size: of the common grid.
+        datalist, fold, dataset_dir, download: as in ``VolumeCases``; without a datalist, volumes are synthetic.
+        labelled: load the label maps, too.
+        size: size of the common grid.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class SubjectPairs(RandomItems):
     """Random pairs of different subjects.
 
     Args:
-        moving: subjects to take the moving image from.
-        fixed: subjects to take the fixed image from; None takes ``moving``.
-        length: pairs an epoch.
-        deformation: standard deviation in voxels of a random smooth field that bends each volume (and its label).
+        moving: subjects of the moving images.
+        fixed: subjects of the fixed images; None uses ``moving``.
+        length: pairs per epoch.
+        deformation: standard deviation in voxels of a random smooth deformation of each volume (and its label).
         gamma: standard deviation of the logarithm of a random exponent of the intensities.
-        labelled: give the labels too, where the subjects have them.
-        seed: of what is drawn.
+        labelled: return the labels, too, if the subjects have them.
+        seed: random seed.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class SubjectPairs(RandomItems):
         self.deformation, self.gamma, self.labelled = deformation, gamma, labelled
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """``image [2, *S]``, ``mask [1, *S]`` of the fixed volume, and with labels ``label [2, 2, *S]``."""
+        """Return ``image [2, *S]``, ``mask [1, *S]`` of the fixed volume, and with labels ``label [2, 2, *S]``."""
         rng = self._generator(index)
         i = int(torch.randint(len(self.moving), (1,), generator=rng))
         j = int(torch.randint(len(self.fixed), (1,), generator=rng))
@@ -109,10 +109,10 @@ class DeformedPairs(RandomItems):
 
     Args:
         subjects: the volumes.
-        length: pairs an epoch.
+        length: pairs per epoch.
         deformation: standard deviation of the field in voxels.
-        noise: standard deviation of what is added to either image.
-        seed: of what is drawn.
+        noise: standard deviation of the noise added to both images.
+        seed: random seed.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class DeformedPairs(RandomItems):
         self.subjects, self.deformation, self.noise = subjects, deformation, noise
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """``image [2, *S]``, ``mask [1, *S]`` and ``field [3, *S]`` in voxels, with moving(p + field(p)) = fixed(p)."""
+        """Return ``image [2, *S]``, ``mask [1, *S]``, ``field [3, *S]`` in voxels: moving(p + field(p)) = fixed(p)."""
         rng = self._generator(index)
         i = int(torch.randint(len(self.subjects), (1,), generator=rng))
         moving = self.subjects.image[i : i + 1]

@@ -1,7 +1,7 @@
-"""Pictures that show no heart, for a classifier to learn what is none: natural ones, text, noise and shapes.
+"""Pictures without a heart, as negative examples for a classifier: natural images, text, noise and shapes.
 
-The natural pictures are those that scikit-image ships. A half of all are shown in the shape of a sector, as a scanner
-would; noise is white, or smooth as speckle and tissue are.
+The natural images are those that scikit-image ships. Half of all pictures are masked by a sector, as on a scanner;
+noise is white, or smooth like speckle and tissue.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ _FORMS = ("natural", "noise", "text", "shapes")
 
 
 def natural_pictures() -> list[tuple[str, NDArray[np.uint8]]]:
-    """Name and grey values ``[H, W]`` of the pictures that scikit-image ships, 64 pixels wide at least."""
-    found = []
+    """Return name and grey values ``[H, W]`` of the images that scikit-image ships, at least 64 pixels wide."""
+    pictures = []
     for path in sorted(Path(skimage.data.__file__).parent.iterdir()):
         if path.suffix in (".png", ".jpg"):
             values = np.asarray(iio.imread(path))
             grey = values[..., :3].mean(-1) if values.ndim == 3 else values
             if grey.ndim == 2 and min(grey.shape) >= 64 and np.ptp(grey) > 0:
                 scaled = (grey - grey.min()) / np.ptp(grey)
-                found.append((path.stem, np.round(255 * scaled).astype(np.uint8)))
-    return found
+                pictures.append((path.stem, np.round(255 * scaled).astype(np.uint8)))
+    return pictures
 
 
 def negative_pictures(count: int, seed: int) -> list[tuple[str, Tensor]]:
-    """Names and pictures ``[160, 160]`` (uint8): a quarter each natural, noise, text and shapes.
+    """Return names and pictures ``[160, 160]`` (uint8): a quarter each natural, noise, text and shapes.
 
     Args:
-        count: how many.
-        seed: of everything.
+        count: number of pictures.
+        seed: random seed.
     """
     natural = natural_pictures() if count else []
-    found = []
+    pictures = []
     for k in range(count):
         rng = np.random.default_rng((seed, k))
         form = _FORMS[k % len(_FORMS)]
@@ -54,8 +54,8 @@ def negative_pictures(count: int, seed: int) -> list[tuple[str, Tensor]]:
         if rng.random() < 0.5:
             image = np.where(_sector(rng), image, 0).astype(np.uint8)
         image[SIZE // 2, SIZE // 2] = max(int(image[SIZE // 2, SIZE // 2]), 40)  # none is blank
-        found.append((name, torch.from_numpy(np.ascontiguousarray(image))))
-    return found
+        pictures.append((name, torch.from_numpy(np.ascontiguousarray(image))))
+    return pictures
 
 
 def _cut(name: str, picture: NDArray[np.uint8], rng: np.random.Generator) -> tuple[str, NDArray[np.uint8]]:
@@ -76,8 +76,8 @@ def _text(rng: np.random.Generator) -> NDArray[np.uint8]:
     image = np.full((SIZE, SIZE), int(rng.integers(0, 40)), np.uint8)
     for row in range(12, SIZE, int(rng.integers(10, 30))):
         words = "".join(chr(c) for c in rng.integers(48, 123, int(rng.integers(3, 24))))
-        place = (int(rng.integers(0, 60)), row)
-        cv2.putText(image, words, place, cv2.FONT_HERSHEY_SIMPLEX, rng.uniform(0.3, 0.9), int(rng.integers(120, 256)))
+        origin = (int(rng.integers(0, 60)), row)
+        cv2.putText(image, words, origin, cv2.FONT_HERSHEY_SIMPLEX, rng.uniform(0.3, 0.9), int(rng.integers(120, 256)))
     return image
 
 

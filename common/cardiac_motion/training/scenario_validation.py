@@ -33,7 +33,7 @@ from cardiac_motion.training.trainer import RegistrationTrainer, Weights
 log = logging.getLogger(__name__)
 
 Item = dict[str, Tensor]
-_AROUND = 24  # margin around the mask, in pixels, that a network with a ``SizedInferer`` is shown
+_AROUND = 24  # margin in pixels around the mask for networks with a ``SizedInferer``
 
 
 def read_scenarios(folder: str | Path, patients: int = 8, pairs: int = 1) -> dict[str, list[Item]]:
@@ -47,16 +47,17 @@ def read_scenarios(folder: str | Path, patients: int = 8, pairs: int = 1) -> dic
     Raises:
         InputError: the folder contains no such pair.
     """
-    found: dict[str, list[Item]] = {}
-    for place in sorted(path for path in Path(folder).glob("*/*") if path.is_dir()):
-        for path in sorted(place.glob("[0-9]*.npz"))[:patients]:
+    scenarios: dict[str, list[Item]] = {}
+    for scenario in sorted(path for path in Path(folder).glob("*/*") if path.is_dir()):
+        for path in sorted(scenario.glob("[0-9]*.npz"))[:patients]:
             near = [number for number, gap in enumerate(map_arrays(path)["gaps"]) if gap == 1][:pairs]
             items = [item for item in (read_pair(path, number) for number in near) if item is not None]
-            found.setdefault(f"{place.parent.name}/{place.name}", []).extend(i for i in items if i["mask"].any())
-    found = {name: items for name, items in found.items() if items}
-    if not found:
-        raise InputError(f"{folder}: no rendered pairs of neighbouring frames in it")
-    return found
+            name = f"{scenario.parent.name}/{scenario.name}"
+            scenarios.setdefault(name, []).extend(i for i in items if i["mask"].any())
+    scenarios = {name: items for name, items in scenarios.items() if items}
+    if not scenarios:
+        raise InputError(f"{folder}: contains no rendered pairs of neighbouring frames")
+    return scenarios
 
 
 def measure_scenarios(
@@ -71,22 +72,22 @@ def measure_scenarios(
     """
     inferer = inferer or SimpleInferer()
     network.eval()
-    found: dict[str, float] = {}
+    errors: dict[str, float] = {}
     for name, items in scenarios.items():
-        errors = []
+        pairs = []
         for item in items:
-            at = inferer
+            run = inferer
             if isinstance(inferer, SizedInferer):
-                at = inferer.restrict(bounding_box(item["mask"][None] > 0, item["mask"].shape[1:], _AROUND))
+                run = inferer.restrict(bounding_box(item["mask"][None] > 0, item["mask"].shape[1:], _AROUND))
             with torch.no_grad():
-                ddf = register(item["image"][None], network, at).ddf.float().cpu()
+                ddf = register(item["image"][None], network, run).ddf.float().cpu()
             known = [item[key][None] for key in ("field", "mask", "spacing")]
-            errors.append((endpoint_error_mm(ddf, *known), endpoint_error(ddf, *known[:2])))
-        for unit, values in zip(("mm", "px"), zip(*errors, strict=True), strict=True):
-            found[f"{name} {unit}"] = float(torch.cat(values).mean())
+            pairs.append((endpoint_error_mm(ddf, *known), endpoint_error(ddf, *known[:2])))
+        for unit, values in zip(("mm", "px"), zip(*pairs, strict=True), strict=True):
+            errors[f"{name} {unit}"] = float(torch.cat(values).mean())
     for unit in ("mm", "px"):
-        found[f"mean {unit}"] = sum(found[f"{name} {unit}"] for name in scenarios) / len(scenarios)
-    return found
+        errors[f"mean {unit}"] = sum(errors[f"{name} {unit}"] for name in scenarios) / len(scenarios)
+    return errors
 
 
 class ValidateScenarios:
@@ -124,6 +125,7 @@ class ValidateScenarios:
         self._began = 0.0
 
     def attach(self, engine: RegistrationTrainer) -> None:
+        """Measure the reference methods at the start, and the network after every ``interval``-th epoch."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self)
 
@@ -139,16 +141,16 @@ class ValidateScenarios:
             return
         self._began = time.process_time()
         rows: list[dict[str, Any]] = list(self.rows())
-        named = {row["method"] for row in rows}
+        measured = {row["method"] for row in rows}
         for name, network in self.references.items():
-            if name not in named:
+            if name not in measured:
                 rows.append(self._row(name, "", "", measure_scenarios(self.scenarios, network)))
                 write_csv(self.path, rows)
 
     @staticmethod
-    def _row(method: str, step: int | str, seconds: float | str, found: Mapping[str, float]) -> dict[str, Any]:
+    def _row(method: str, step: int | str, seconds: float | str, errors: Mapping[str, float]) -> dict[str, Any]:
         row = {"method": method, "step": step, "processor_s": seconds}
-        return row | {key: round(value, 5) for key, value in found.items()}
+        return row | {key: round(value, 5) for key, value in errors.items()}
 
     def __call__(self, engine: RegistrationTrainer) -> None:
         if idist.get_rank():
@@ -159,9 +161,9 @@ class ValidateScenarios:
         if self._before is None:
             self._before = max((float(row["processor_s"]) for row in curve), default=0.0)
         seconds = round(self._before + time.process_time() - self._began, 2)
-        found = measure_scenarios(self.scenarios, self.weights.network(), self.inferer)
-        write_csv(self.path, [*rows, self._row("network", step, seconds, found)])
-        tqdm.write(f"step {step}: " + ", ".join(f"{k} {v:.4f}" for k, v in found.items() if k.endswith("mm")))
-        least = min((float(row["mean mm"]) for row in curve), default=float("inf"))
-        if self.best is not None and found["mean mm"] < least:
+        errors = measure_scenarios(self.scenarios, self.weights.network(), self.inferer)
+        write_csv(self.path, [*rows, self._row("network", step, seconds, errors)])
+        tqdm.write(f"step {step}: " + ", ".join(f"{k} {v:.4f}" for k, v in errors.items() if k.endswith("mm")))
+        lowest = min((float(row["mean mm"]) for row in curve), default=float("inf"))
+        if self.best is not None and errors["mean mm"] < lowest:
             save_weights(self.weights.network(), self.best)

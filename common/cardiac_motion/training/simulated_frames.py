@@ -1,9 +1,10 @@
-"""Simulated frames with their labels, to train segmentation on beside recorded ones.
+"""Simulated labelled frames, to train segmentation in addition to recorded ones.
 
-They show the wall with artefacts and in phases that recorded labels lack, and views that CAMUS lacks. Templates are
-recorded end-diastolic frames, which are drawn near end-diastole alone (the valve and all tissue around the wall stand
-still, so that nobody could see the base where it is in systole), and parametric apical views in all phases, where
-background and atrium are not told apart: ``cardiac_motion.training.frames.BACKGROUND_OR_ATRIUM``.
+They show the wall with artefacts and in phases for which recorded labels are missing, and views that CAMUS lacks.
+Templates are recorded end-diastolic frames and parametric apical views. The former are only used near end-diastole,
+because their valve and the tissue around the wall are static, so that the base would be invisible in systole. The
+latter are used in all phases; background and atrium are not distinguished there:
+``cardiac_motion.training.frames.BACKGROUND_OR_ATRIUM``.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ log = logging.getLogger(__name__)
 
 APICAL = ("apical_4ch", "apical_2ch", "apical_long_axis")
 ATRIUM = 3
-_BEAT = 12
-_SEEN = 0.04  # shortening up to which the base is seen where it is, though the valve and what is behind stand still
+_BEAT = 12  # frames of a simulated beat
+_SEEN = 0.04  # shortening up to which the base is visible although the valve and the tissue behind it are static
 
 
 def simulate_labelled_frames(
@@ -42,34 +43,34 @@ def simulate_labelled_frames(
     path: str | Path | None,
     size: int,
 ) -> list[LabelledFrame]:
-    """Frames of simulated hearts: two of recorded templates for each of parametric anatomy.
+    """Simulate labelled frames: two hearts of recorded templates for each one of parametric anatomy.
 
     Args:
         folder, split, fold: CAMUS-like patients of the recorded templates.
-        hearts: how many in all; 0 gives none.
-        frames: of each heart, at most: those that show the wall where it is.
-        seed: of everything.
-        path: where the frames are kept; those that are there already, of the same arguments, are read.
-        size: of the frames' square.
+        hearts: total number of hearts; 0 returns none.
+        frames: maximum number of frames per heart, from those in which the wall's position is visible.
+        seed: random seed.
+        path: cache file; if it exists and has the same arguments, its frames are read.
+        size: size of the frames' square.
 
     Raises:
-        InputError: the file holds frames of other arguments. A template that can't be used is left out with a warning.
+        InputError: the cache file holds frames of other arguments. Unusable templates are skipped with a warning.
     """
     if not hearts:
         return []
-    made = {"hearts": hearts, "frames": frames, "seed": seed, "fold": fold}
+    arguments = {"hearts": hearts, "frames": frames, "seed": seed, "fold": fold}
     if path is not None and Path(path).is_file():
-        kept = torch.load(path, weights_only=True)
-        if kept["made"] != made:
+        stored = torch.load(path, weights_only=True)
+        if stored["made"] != arguments:
             raise InputError(
-                f"{path}: simulated with {kept['made']}, now {made} are asked for; remove it or name another"
+                f"{path}: simulated with {stored['made']} instead of {arguments}; remove it or give another path"
             )
     else:
-        kept = {"made": made, **_simulate(Path(folder), read_split(split, fold), hearts, frames, seed)}
+        stored = {"made": arguments, **_simulate(Path(folder), read_split(split, fold), hearts, frames, seed)}
         if path is not None:
             with write_whole(path) as beside:
-                torch.save(kept, beside)
-    items = zip(kept["images"], kept["labels"], kept["spacings"].tolist(), strict=True)
+                torch.save(stored, beside)
+    items = zip(stored["images"], stored["labels"], stored["spacings"].tolist(), strict=True)
     return [
         make_labelled_frame(f"simulated_{i}", image, label, (spacing[0], spacing[1]), size)
         for i, (image, label, spacing) in enumerate(items)
@@ -90,11 +91,11 @@ def _simulate(folder: Path, patients: list[str], hearts: int, frames: int, seed:
             template = source(number, seeds)
             simulation, _ = draw(template, seeds, settings, _BEAT)
         except InputError as error:
-            log.warning("left out: %s", error)
+            log.warning("template skipped: %s", error)
             continue
         shortened = np.abs(simulation.strains()["global"][: _BEAT - 1])
-        seen = np.flatnonzero(shortened <= (_SEEN if simulation.scatterers.static else np.inf))
-        chosen = np.random.default_rng((*seeds, 1)).choice(seen, min(frames, len(seen)), replace=False).tolist()
+        visible = np.flatnonzero(shortened <= (_SEEN if simulation.scatterers.static else np.inf))
+        chosen = np.random.default_rng((*seeds, 1)).choice(visible, min(frames, len(visible)), replace=False).tolist()
         images.append((simulation.frames(chosen) * 255).round().to(torch.uint8))
         around = _atrium(masks[source.name(number)], template, simulation) if heart % 3 else BACKGROUND_OR_ATRIUM
         for frame in chosen:
@@ -109,11 +110,11 @@ def _simulate(folder: Path, patients: list[str], hearts: int, frames: int, seed:
 
 
 def _atrium(mask: Path, template: Template, simulation: Simulation) -> Tensor:
-    """The atrium of the template's mask on the simulation's pixels ``[H, W]``: 3 within, 0 around."""
+    """Return the atrium of the template's mask on the simulation's pixels ``[H, W]``: 3 inside, 0 outside."""
     labels, _ = read_plane(mask)
     points = simulation.grid.points().numpy()
-    places = np.round((points - np.asarray(template.grid.origin)) / np.asarray(template.grid.spacing)).astype(int)
-    inside = ((places >= 0) & (places < labels.shape)).all(1)
-    found = np.zeros(len(points), dtype=np.uint8)
-    found[inside] = np.where(labels[tuple(places[inside].T)] == ATRIUM, ATRIUM, 0)
-    return torch.from_numpy(found.reshape(simulation.grid.shape)) * simulation.scanner.sector.cpu()
+    pixels = np.round((points - np.asarray(template.grid.origin)) / np.asarray(template.grid.spacing)).astype(int)
+    inside = ((pixels >= 0) & (pixels < labels.shape)).all(1)
+    atrium = np.zeros(len(points), dtype=np.uint8)
+    atrium[inside] = np.where(labels[tuple(pixels[inside].T)] == ATRIUM, ATRIUM, 0)
+    return torch.from_numpy(atrium.reshape(simulation.grid.shape)) * simulation.scanner.sector.cpu()

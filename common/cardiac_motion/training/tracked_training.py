@@ -1,4 +1,4 @@
-"""The curve of a training: a table beside the weights, and MLflow while it trains."""
+"""The curve of a training run: a table next to the weights, and MLflow during training."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ log = logging.getLogger(__name__)
 
 
 class TrainingRecord:
-    """Keeps the curve of a training in ``<output_dir>/training.csv`` and sends it to MLflow after every epoch, with the
-    pictures of the folder.
+    """Store a training's curve in ``<output_dir>/training.csv`` and, with the folder's pictures, in MLflow.
 
-    ``Validate(record=…)`` calls it with the metrics of an epoch; a resumed training goes on with the same table and the
-    same run. A store that can't be reached is left alone until the end; then the record stays, to be sent later.
+    ``Validate(record=…)`` calls it with an epoch's metrics. A resumed training continues the same table and run. If
+    the MLflow store cannot be reached, nothing is sent until the end; then the record is stored to be sent later.
 
     Args:
-        output_dir: where the table and the record lie.
+        output_dir: folder of the table and the record.
         method: name of the bundle.
-        params: the resolved numbers of the configuration; ``preset`` or ``network`` is a part of the run's name.
-        enabled: False leaves MLflow alone.
-        experiment: of MLflow.
+        params: resolved values of the configuration; ``preset`` or ``network`` becomes part of the run's name.
+        enabled: whether to use MLflow.
+        experiment: MLflow experiment.
     """
 
     def __init__(
@@ -49,10 +48,11 @@ class TrainingRecord:
         self.reached, self.started = True, int(time.time() * 1000)
 
     def attach(self, engine: Engine) -> None:
+        """Send the record when training ends."""
         engine.add_event_handler(Events.COMPLETED, self._end)
 
     def rows(self) -> list[dict[str, float]]:
-        """The epochs kept so far."""
+        """Read the epochs so far."""
         if not self.table.is_file():
             return []
         with self.table.open(newline="", encoding="utf-8") as file:
@@ -77,7 +77,7 @@ class TrainingRecord:
             send_or_keep(self.output_dir, self.record())
 
     def record(self) -> Record:
-        """The record of the epochs so far."""
+        """Build the record of the epochs so far."""
         rows = self.rows()
         preset = self.params.get("preset") or self.params.get("network")
         return Record(

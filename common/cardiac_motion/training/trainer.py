@@ -1,8 +1,8 @@
 """Training of registration networks on pairs, in 2D and 3D: without labels, with labels, or on simulated fields.
 
-A batch is a dictionary with ``image [B, 2, *S]`` (moving, fixed; unit range) and what the loss takes besides it. The
-network gives ``ddf = network(image)``, and what is minimised is ``loss_function(ddf, **batch)``: a ``RegistrationLoss``
-takes ``mask``, a ``LabelledLoss`` also ``label``, a ``FieldLoss`` also ``field``.
+A batch is a dictionary with ``image [B, 2, *S]`` (moving, fixed; unit range) and the other inputs of the loss. The
+network returns ``ddf = network(image)``; ``loss_function(ddf, **batch)`` is minimised: a ``RegistrationLoss`` takes
+``mask``, a ``LabelledLoss`` also ``label``, a ``FieldLoss`` also ``field``.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ Batch = dict[str, Tensor]
 
 
 def batch_loss(engine: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The field and the loss of a batch, moved to the engine's device; the network runs in bfloat16 where asked.
+    """Compute field and loss of a batch on the engine's device; the network runs in bfloat16 if the engine says so.
 
-    An inferer that gives a list of fields (of several scales, the last the finest) hands the loss that list.
+    If the inferer returns a list of fields (of several scales, finest last), the loss receives that list.
     """
     device = engine.state.device
     batch = {key: value.to(device) for key, value in batch.items() if isinstance(value, Tensor)}
@@ -51,29 +51,30 @@ def batch_loss(engine: Any, batch: Batch) -> tuple[Tensor, Tensor]:
 
 @runtime_checkable
 class ChangesByEpoch(Protocol):
-    """A data set or sampler whose items are others in each epoch."""
+    """A data set or sampler whose items change with the epoch."""
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the items of this epoch."""
 
 
 class RegistrationTrainer(SupervisedTrainer):
-    """Trains a network on pairs.
+    """Train a network on pairs.
 
     Args:
-        device: where the network is.
-        max_epochs: passes over the data.
-        train_data_loader: gives batches (dictionaries). A data set with ``set_epoch(n)`` is told the epoch: what it
-            draws at random then depends on the seed, the epoch and the index alone, and a resumed run draws the same.
-            What the network draws (dropout) begins anew with each epoch, from the seed that torch has now.
-        network: ``image [B, 2, *S]`` to ``ddf [B, d, *S]``.
-        optimizer: of its parameters.
-        loss_function: ``(ddf, **batch)`` to a scalar.
+        device: device of the network.
+        max_epochs: number of passes over the data.
+        train_data_loader: yields batches (dictionaries). ``set_epoch(n)`` of its data set is called with each epoch, so
+            that random items depend only on seed, epoch and index, and a resumed run draws the same ones. The network's
+            own random numbers (dropout) are reseeded in each epoch, from torch's current seed.
+        network: maps ``image [B, 2, *S]`` to ``ddf [B, d, *S]``.
+        optimizer: optimiser of its parameters.
+        loss_function: maps ``(ddf, **batch)`` to a scalar.
         lr_scheduler: stepped after every iteration.
-        train_handlers: attached in this order.
+        inferer: runs the network; None calls it directly.
+        train_handlers: handlers, attached in this order.
         bfloat16: run the network in bfloat16 (parameters and loss stay float32).
-        clip: largest norm of the gradient; 0 leaves it.
-        progress: show a bar.
+        clip: largest norm of the gradient; 0 does not clip.
+        progress: show a progress bar.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class RegistrationTrainer(SupervisedTrainer):
             decollate=False,
         )
         Average(output_transform=lambda output: output["loss"]).attach(self, "loss")
-        self._register_handlers(list(train_handlers or ()))  # after the mean, which they read when an epoch ends
+        self._register_handlers(list(train_handlers or ()))  # after the mean loss, which they read
         self.add_event_handler(Events.EPOCH_STARTED, self._begin_epoch)
         if progress and not idist.get_rank():
             bar = ProgressBar(desc="Training", mininterval=1)
@@ -138,10 +139,10 @@ class RegistrationTrainer(SupervisedTrainer):
 
 
 class MeanOf(Average):
-    """The mean over the batches of one entry of an engine's output: a key metric as MONAI's engines take it.
+    """Mean over the batches of one entry of an engine's output, for use as a key metric of MONAI's engines.
 
     Args:
-        name: the entry.
+        name: name of the entry.
     """
 
     def __init__(self, name: str) -> None:
@@ -149,16 +150,17 @@ class MeanOf(Average):
 
 
 class RegistrationValidator(Evaluator):
-    """Mean loss, and mean of further measures, of a network over validation pairs.
+    """Compute mean loss and further metrics of a network over validation pairs.
 
     Args:
-        val_data_loader: gives batches as the trainer's does.
-        measures: name to ``measure(ddf, **batch)``, a number or a tensor whose finite values are averaged.
-        key_val_metric: the metric, by its name, whose best value and epoch ``state.best_metric`` and
-            ``state.best_metric_epoch`` tell, as for MONAI's evaluators.
-        lower_is_better: whether a lower value of it is better.
+        device, network, loss_function, inferer, bfloat16: as in ``RegistrationTrainer``.
+        val_data_loader: yields batches as the trainer's loader.
+        measures: metrics by name, each ``measure(ddf, **batch)``, whose finite values are averaged.
+        key_val_metric: the metric, by its name, that selects ``state.best_metric`` and ``state.best_metric_epoch``, as
+            in MONAI's evaluators.
+        lower_is_better: whether lower values of that metric are better.
         val_handlers: further handlers, attached in this order.
-        progress: show a bar.
+        progress: show a progress bar.
     """
 
     def __init__(
@@ -194,8 +196,8 @@ class RegistrationValidator(Evaluator):
         self.network.eval()
         with torch.no_grad():
             ddf, loss = batch_loss(self, batchdata)
-            found = {name: torch.as_tensor(m(ddf.cpu(), **batchdata)).float() for name, m in self.measures.items()}
-        means = {name: value[value.isfinite()].mean() for name, value in found.items()}
+            values = {name: torch.as_tensor(m(ddf.cpu(), **batchdata)).float() for name, m in self.measures.items()}
+        means = {name: value[value.isfinite()].mean() for name, value in values.items()}
         self.state.output = {"image": batchdata["image"], "pred": ddf, "loss": loss.item(), **means}
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
         self.fire_event(IterationEvents.MODEL_COMPLETED)
@@ -204,35 +206,38 @@ class RegistrationValidator(Evaluator):
 
 
 def _load(loader: CheckpointLoader, engine: Engine) -> None:
-    """What MONAI's loader loads; its reasons not to as one line.
+    """Run MONAI's loader, and report errors in one line.
 
     Raises:
-        InputError: no such file, nothing that torch wrote, another network's, or of more epochs than are asked for.
+        InputError: the file is missing, was not written by torch, belongs to another network, or has more epochs than
+            requested.
     """
     try:
         loader(engine)
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{loader.load_path}: training cannot go on from it ({reason})") from error
+        raise InputError(f"{loader.load_path}: cannot resume training from it ({reason})") from error
 
 
 class StartWeights:
-    """Weights that training starts from, read by MONAI's ``CheckpointLoader`` when it starts; a training that
-    ``TrainingCheckpoint`` has resumed goes on from its own.
+    """Load initial weights by MONAI's ``CheckpointLoader`` when training starts.
+
+    A training that ``TrainingCheckpoint`` has resumed continues from its own weights.
 
     Args:
-        path: of the weights; None begins anew.
+        path: file of the weights; None starts from random weights.
 
     Raises:
-        InputError: no such file.
+        InputError: the file is missing.
     """
 
     def __init__(self, path: str | None) -> None:
         if path is not None and not Path(path).is_file():
-            raise InputError(f"{path}: no such weights to start from")
+            raise InputError(f"{path}: no such file of initial weights")
         self.path = path
 
     def attach(self, engine: RegistrationTrainer) -> None:
+        """Load the weights when training starts."""
         if self.path is not None:
             engine.add_event_handler(Events.STARTED, self)
 
@@ -244,12 +249,13 @@ class StartWeights:
 
 
 class TrainingCheckpoint:
-    """Keeps the whole state of a training in ``path`` every ``interval`` epochs (ignite's ``Checkpoint``; the first of
-    several processes writes it), and goes on from it (MONAI's ``CheckpointLoader``).
+    """Write the full training state to ``path`` every ``interval`` epochs, and resume from it.
+
+    Uses ignite's ``Checkpoint`` (written by the first of several processes) and MONAI's ``CheckpointLoader``.
 
     Args:
-        path: of the checkpoint; one that is there when training starts is resumed.
-        interval: in epochs.
+        path: path of the checkpoint; if it exists when training starts, training resumes from it.
+        interval: interval in epochs.
         also: further objects to save, by name; each has ``state_dict`` and ``load_state_dict``.
     """
 
@@ -257,6 +263,7 @@ class TrainingCheckpoint:
         self.path, self.interval, self.also = Path(path), interval, dict(also or {})
 
     def attach(self, engine: RegistrationTrainer) -> None:
+        """Resume when training starts; save every ``interval`` epochs and at the end."""
         saver = DiskSaver(str(self.path.parent), create_dir=True, require_empty=False)
         save = Checkpoint(self._parts(engine), saver, filename_pattern=self.path.name, n_saved=1)
         engine.add_event_handler(Events.STARTED, self._resume)
@@ -271,24 +278,24 @@ class TrainingCheckpoint:
         if not self.path.is_file():
             return
         _load(CheckpointLoader(str(self.path), self._parts(engine), map_location=engine.state.device), engine)
-        log.info("%s: goes on after epoch %d", self.path, engine.state.epoch)
+        log.info("%s: resumed after epoch %d", self.path, engine.state.epoch)
 
 
 class Weights:
-    """Writes the network's weights, in fp16, to ``path`` when training ends and every ``interval`` epochs.
+    """Write the network's weights, in fp16, to ``path`` when training ends and every ``interval`` epochs.
 
     Args:
-        path: of the file.
-        interval: in epochs.
+        path: path of the file.
+        interval: interval in epochs.
         mean: decay of an exponential moving average (EMA) of the weights, which is written instead; 0 writes the
-            weights themselves. After n steps the decay is at most (1 + n) / (10 + n), so that the average soon forgets
-            the start weights. A resumed training starts a new average unless the checkpoint holds this handler
+            weights themselves. After n steps the decay is at most (1 + n) / (10 + n), so that the initial weights are
+            soon forgotten. A resumed training starts a new average unless the checkpoint contains this handler
             (``TrainingCheckpoint(also=…)``).
     """
 
     def __init__(self, path: str, interval: int = 1, mean: float = 0.0) -> None:
         if not 0 <= mean < 1:
-            raise ValueError(f"mean {mean}: expected 0 to below 1")
+            raise ValueError(f"mean {mean}: expected a value from 0 to below 1")
         self.path, self.interval, self.mean = Path(path), interval, mean
         self._network: nn.Module | None = None
         self._averaged: torch.optim.swa_utils.AveragedModel | None = None
@@ -300,7 +307,7 @@ class Weights:
             RuntimeError: the handler is not attached to a training.
         """
         if self._network is None:
-            raise RuntimeError("the weights are not attached to a training")
+            raise RuntimeError("attach this handler to a training first")
         return self._network if self._averaged is None else self._averaged.module
 
     def state_dict(self) -> dict[str, Any]:
@@ -330,6 +337,7 @@ class Weights:
         self._averaged.update_parameters(self._network)
 
     def attach(self, engine: RegistrationTrainer) -> None:
+        """Update the average after every iteration; save every ``interval`` epochs and at the end."""
         self._network = unwrap(engine.network)
         if self.mean:
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._average)
@@ -343,12 +351,12 @@ class Weights:
 
 
 class Validate(ValidationHandler):
-    """MONAI's ``ValidationHandler`` every ``interval`` epochs, whose means are printed beside the training loss.
+    """MONAI's ``ValidationHandler`` every ``interval`` epochs, which prints its means with the training loss.
 
     Args:
-        validator: whose ``state.metrics`` is read.
-        interval: in epochs.
-        record: called with the metrics (name to number) and the epoch; logs a curve to MLflow, say.
+        validator: validator whose ``state.metrics`` are read.
+        interval: interval in epochs.
+        record: called with the metrics (name to value) and the epoch, for example to log a curve to MLflow.
     """
 
     def __init__(
@@ -361,12 +369,12 @@ class Validate(ValidationHandler):
         self.record = record
 
     def __call__(self, engine: Engine) -> None:
-        found = {"train_loss": float(engine.state.metrics["loss"])}
+        metrics = {"train_loss": float(engine.state.metrics["loss"])}
         if self.validator is not None:
             super().__call__(engine)
-            found.update({f"val_{k}": float(v) for k, v in self.validator.state.metrics.items()})
+            metrics.update({f"val_{k}": float(v) for k, v in self.validator.state.metrics.items()})
         if idist.get_rank():
             return
-        tqdm.write(f"epoch {engine.state.epoch}: " + ", ".join(f"{k} {v:.4f}" for k, v in found.items()))
+        tqdm.write(f"epoch {engine.state.epoch}: " + ", ".join(f"{k} {v:.4f}" for k, v in metrics.items()))
         if self.record is not None:
-            self.record(found, engine.state.epoch)
+            self.record(metrics, engine.state.epoch)

@@ -1,9 +1,9 @@
-"""Frames of known view to train the view classifier on: simulated hearts, recorded four-chamber frames, a user's own.
+"""Frames of known view to train the view classifier: simulated hearts, recorded four-chamber frames, the user's own.
 
-Nobody may redistribute recordings of all eight views, so simulation (``simulation.heart.anatomy``) gives every view,
-CAMUS the apical four-chamber as it is recorded, and as it is simulated from those frames. Lest a classifier takes
-"recorded" for "four-chamber", such frames whose anatomy is taken apart (turned upside down, or with the pieces of the
-sector swapped) are shown as ``other``, and pictures that are no ultrasound at all (``training.pictures``).
+No recordings of all eight views may be redistributed. Simulation (``simulation.heart.anatomy``) provides every view,
+CAMUS the apical four-chamber view, recorded and simulated from its frames. To prevent the classifier from learning that
+"recorded" means "four-chamber", the same frames with their anatomy destroyed (flipped upside down, or with swapped
+pieces) are labelled ``other``, as are pictures that are not ultrasound (``training.pictures``).
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from cardiac_motion.training.pictures import negative_pictures
 from cardiac_motion.training.simulated_frames import simulate_labelled_frames
 from cardiac_motion.ventricle.views import VIEWS
 
-FRAMES_OF_A_CINE = 8
+FRAMES_OF_A_CINE = 8  # frames used per cine
 _SHAPE = (160, 160)
-_BEAT = 12  # frames of a simulated beat, of which some are drawn
+_BEAT = 12  # frames of a simulated beat, some of which are used
 _READ = (*IMAGE_SUFFIXES, *CINE_SUFFIXES)
 
 
@@ -53,23 +53,23 @@ class ViewFrame:
 
 
 def simulate_frames(hearts: int, frames: int, seed: int, path: str | Path | None = None) -> list[ViewFrame]:
-    """Frames of simulated hearts, the same number in every view.
+    """Simulate frames of hearts, equally many of every view.
 
     Args:
-        hearts: of each view.
-        frames: of each heart, spread over its beat.
-        seed: of everything.
-        path: where the frames are kept; those that are there already, of the same arguments, are read.
+        hearts: hearts per view.
+        frames: frames per heart, drawn from its beat.
+        seed: random seed.
+        path: cache file; if it exists and has the same arguments, its frames are read.
 
     Raises:
-        InputError: the file holds frames of other arguments.
+        InputError: the cache file holds frames of other arguments.
     """
-    made = {"hearts": hearts, "frames": frames, "seed": seed}
+    arguments = {"hearts": hearts, "frames": frames, "seed": seed}
     if path is not None and Path(path).is_file():
-        kept = torch.load(path, weights_only=True)
-        if kept["made"] != made:
+        stored = torch.load(path, weights_only=True)
+        if stored["made"] != arguments:
             raise InputError(
-                f"{path}: simulated with {kept['made']}, now {made} are asked for; remove it or name another"
+                f"{path}: simulated with {stored['made']} instead of {arguments}; remove it or give another path"
             )
     else:
         images, labels = [], []
@@ -81,40 +81,40 @@ def simulate_frames(hearts: int, frames: int, seed: int, path: str | Path | None
             chosen = np.random.default_rng((*draws, 1)).choice(_BEAT - 1, frames, replace=False)
             images.append((simulation.frames([int(t) for t in chosen]) * 255).round().to(torch.uint8))
             labels += [number] * frames
-        kept = {"made": made, "images": torch.cat(images), "labels": torch.tensor(labels)}
+        stored = {"made": arguments, "images": torch.cat(images), "labels": torch.tensor(labels)}
         if path is not None:
             with write_whole(path) as beside:
-                torch.save(kept, beside)
+                torch.save(stored, beside)
     return [
         ViewFrame(_frame(f"simulated_{i}", image), int(label))
-        for i, (image, label) in enumerate(zip(kept["images"], kept["labels"], strict=True))
+        for i, (image, label) in enumerate(zip(stored["images"], stored["labels"], strict=True))
     ]
 
 
 def folder_frames(folder: str | Path, count: int = FRAMES_OF_A_CINE) -> list[ViewFrame]:
-    """Frames of a user's own, ``<folder>/<view>/*``: pictures, cines and folders of pictures; names as in ``VIEWS``.
+    """Read the user's frames, ``<folder>/<view>/*``: pictures, cines, folders of pictures; view names as in ``VIEWS``.
 
     Args:
-        folder: of the folders.
-        count: frames of each cine.
+        folder: folder with one subfolder per view.
+        count: frames per cine.
 
     Raises:
-        InputError: no such folder, a folder that is no view, nothing in it, or a file that can't be read.
+        InputError: the folder is missing, a subfolder is not a view or is empty, or a file cannot be read.
     """
     root = Path(folder)
     folders = sorted(f for f in root.iterdir() if f.is_dir()) if root.is_dir() else []
     if not folders:
-        raise InputError(f"{folder}: no folder with a folder for each view ({', '.join(VIEWS)})")
-    found = []
+        raise InputError(f"{folder}: expected one subfolder per view ({', '.join(VIEWS)})")
+    frames = []
     for part in folders:
         if part.name not in VIEWS:
             raise InputError(f"{part}: no view of that name, expected one of {', '.join(VIEWS)}")
         files = sorted(f for f in part.iterdir() if f.is_dir() or f.name.lower().endswith(_READ))
         if not files:
-            raise InputError(f"{part}: no picture and no cine in it")
+            raise InputError(f"{part}: contains no picture and no cine")
         for file in files:
-            found += [ViewFrame(frame, VIEWS.index(part.name)) for frame in _read_file(file, count)]
-    return found
+            frames += [ViewFrame(frame, VIEWS.index(part.name)) for frame in _read_file(file, count)]
+    return frames
 
 
 def _read_file(file: Path, count: int) -> list[LabelledFrame]:
@@ -122,7 +122,7 @@ def _read_file(file: Path, count: int) -> list[LabelledFrame]:
         cine = resample_square(read_cine(file))
         square = FrameSquare.from_mask(sector_mask(cine, 0, still=True), _SHAPE[0])
         chosen = np.unique(np.linspace(0, cine.shape[1] - 1, count).round().astype(int))
-        inside = sector_mask(cine, still=True)  # as ``classify_view`` shows a cine to the network
+        inside = sector_mask(cine, still=True)  # as ``classify_view`` prepares a cine for the network
         squares = square.take(cine.as_tensor()[0, chosen] * inside)[:, 0]
         images = (255 * squares).round().clamp(0, 255).to(torch.uint8)
         whole = FrameSquare(_SHAPE, 0, 0, _SHAPE[0], _SHAPE[0])
@@ -130,10 +130,10 @@ def _read_file(file: Path, count: int) -> list[LabelledFrame]:
     try:
         values = np.asarray(iio.imread(file))
     except Exception as error:
-        raise InputError(f"{file}: no readable picture ({type(error).__name__})") from error
+        raise InputError(f"{file}: cannot be read as a picture ({type(error).__name__})") from error
     values = values[..., 0] if values.ndim == 3 else values
     if values.dtype != np.uint8 or values.min() == values.max():
-        raise InputError(f"{file}: expected a picture of 8 bits that is not blank")
+        raise InputError(f"{file}: expected an 8-bit picture that is not blank")
     return [_frame(file.name, torch.from_numpy(np.ascontiguousarray(values)))]
 
 
@@ -143,7 +143,7 @@ def _frame(name: str, image: Tensor, square: FrameSquare | None = None) -> Label
 
 
 def disturb_frame(image: Tensor, rng: np.random.Generator) -> Tensor:
-    """A recorded frame ``[S, S]`` that shows no view any more: upside down, or its nine pieces swapped and turned."""
+    """Destroy the view of a recorded frame ``[S, S]``: flip it upside down, or swap and rotate its nine pieces."""
     if rng.random() < 0.3:
         return image.flip(0)
     part = image.shape[0] // 3
@@ -163,29 +163,29 @@ class ViewFrames(RandomItems):
     """Frames with the number of their view, in memory.
 
     Args:
-        hearts: simulated hearts of each view; 0 for none.
-        frames: of each simulated heart.
-        simulated: file that keeps the simulated frames.
+        hearts: simulated hearts per view; 0 for none.
+        frames: frames per simulated heart.
+        simulated: cache file of the simulated frames.
         folder, split, fold: recorded four-chamber frames (``SegmentationFrames``); none without a folder.
-        recorded_hearts: hearts simulated from those frames (``simulated_segmentation``); 0 for none.
-        recorded_frames: of each of them.
-        recorded_simulated: file that keeps them.
-        images: folder of a user's own, a folder a view (``folder_frames``).
-        images_frames: of each of its cines.
-        images_repeat: times that each of them is shown, changed anew.
-        pictures: that are no ultrasound (``cardiac_motion.training.pictures``), as ``other``.
-        size: of the square.
-        augmentation: fields of ``FrameAugmentation``; none leaves frames as they are.
-        disturb: show every frame of ``folder`` and ``images`` a second time, taken apart, as ``other``.
-        mirror: show half of the frames mirrored, left to right: the view stays the same.
-        seed: of the simulation and the augmentation.
+        recorded_hearts: hearts simulated from those frames (``simulated_frames``); 0 for none.
+        recorded_frames: frames per such heart.
+        recorded_simulated: cache file of those frames.
+        images: folder of the user's frames, with one subfolder per view (``folder_frames``).
+        images_frames: frames per cine of that folder.
+        images_repeat: number of times that each of them is used, with a new augmentation each time.
+        pictures: number of pictures that are not ultrasound (``cardiac_motion.training.pictures``), as ``other``.
+        size: size of the square.
+        augmentation: fields of ``FrameAugmentation``; None does not augment.
+        disturb: add a copy of every frame of ``folder`` and ``images`` with destroyed anatomy, as ``other``.
+        mirror: mirror half of the frames left to right: the view stays the same.
+        seed: seed of the simulation and the augmentation.
 
     Attributes:
-        frames: all of them.
-        parts: which of them are ``recorded``, ``simulated_from_recorded``, ``disturbed`` and ``others``.
+        frames: all frames.
+        parts: index ranges of the ``recorded``, ``simulated_from_recorded``, ``disturbed`` and ``others`` frames.
 
     Raises:
-        InputError: no source is given, or one can't be used.
+        InputError: no source is given, or one cannot be used.
     """
 
     def __init__(
@@ -215,7 +215,7 @@ class ViewFrames(RandomItems):
             again = simulate_labelled_frames(
                 folder, split, fold, recorded_hearts, recorded_frames, seed, recorded_simulated, _SHAPE[0]
             )
-            # the frames of recorded templates alone
+            # only the frames of recorded templates
             again = [frame for frame in again if not (frame.label == BACKGROUND_OR_ATRIUM).any()]
         four_chamber, other = (VIEWS.index(name) for name in ("apical_4ch", "other"))
         own = folder_frames(images, images_frames) if images else []
@@ -227,23 +227,23 @@ class ViewFrames(RandomItems):
             ],
             "others": [
                 *own * images_repeat,
-                *(ViewFrame(_frame(*found), other) for found in negative_pictures(pictures, seed)),
+                *(ViewFrame(_frame(*picture), other) for picture in negative_pictures(pictures, seed)),
                 *(simulate_frames(hearts, frames, seed, simulated) if hearts else []),
             ],
         }
         self.frames: list[ViewFrame] = []
         self.parts: dict[str, range] = {}
-        for name, found in sources.items():
-            self.parts[name] = range(len(self.frames), len(self.frames) + len(found))
-            self.frames += found
+        for name, items in sources.items():
+            self.parts[name] = range(len(self.frames), len(self.frames) + len(items))
+            self.frames += items
         if not self.frames:
-            raise InputError("no frames of known view: give hearts to simulate, --dataset_dir or --images")
+            raise InputError("no frames of known view; give a number of hearts to simulate, --dataset_dir or --images")
         self.augmentation = FrameAugmentation(**augmentation) if augmentation else None
         self.size, self.mirror = size, mirror
         super().__init__(len(self.frames), seed)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """``image [1, S, S]`` in [0, 1] and ``label``, the number of the view."""
+        """Return ``image [1, S, S]`` in [0, 1] and ``label``, the number of the view."""
         item = self.frames[index]
         rng = np.random.default_rng((self.seed, self.epoch, index))
         image, _ = augment(item.frame, self.augmentation, rng, self.size)

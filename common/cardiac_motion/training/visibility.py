@@ -1,4 +1,4 @@
-"""Where a pair's true motion can be seen at all."""
+"""Weights of pixels by how well a pair's true motion can be observed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from torch.nn import functional
 from cardiac_motion.fields.scripted import warp_plane
 from cardiac_motion.networks.ncc_flow import standardise
 
-_RADIUS, _WINDOW = 4, 13  # pixels: of what a place is compared by, and of the averages, which are taken twice
+_RADIUS, _WINDOW = 4, 13  # pixels: radius of the local NCC, and width of the averages, which are applied twice
 _HIDDEN, _SEEN = 0.1, 0.4  # mean local NCC
-_LEAST = 0.1
+_LOWEST = 0.1
 
 
 def visibility(image: Tensor, field: Tensor) -> Tensor:
-    """How much a pixel counts, ``[1, H, W]`` from 0.1 to 1: by the local NCC of the fixed image and the moving one
-    warped by the truth. What has changed beyond recognition teaches nothing but to guess.
+    """Weight pixels, ``[1, H, W]`` from 0.1 to 1, by the local NCC of the fixed and the truly warped moving image.
+
+    Where tissue has changed beyond recognition, a network could only learn to guess.
 
     Args:
         image: ``[2, H, W]``, moving and fixed.
@@ -27,7 +28,7 @@ def visibility(image: Tensor, field: Tensor) -> Tensor:
         1.0
     """
     moving, fixed = image[None, :1], image[None, 1:]
-    alike = standardise(fixed, _RADIUS) * standardise(warp_plane(moving, field[None]), _RADIUS)
+    correlation = standardise(fixed, _RADIUS) * standardise(warp_plane(moving, field[None]), _RADIUS)
     for _ in range(2):
-        alike = functional.avg_pool2d(alike, _WINDOW, 1, _WINDOW // 2, count_include_pad=False)
-    return ((alike[0] - _HIDDEN) / (_SEEN - _HIDDEN)).clamp(_LEAST, 1)
+        correlation = functional.avg_pool2d(correlation, _WINDOW, 1, _WINDOW // 2, count_include_pad=False)
+    return ((correlation[0] - _HIDDEN) / (_SEEN - _HIDDEN)).clamp(_LOWEST, 1)

@@ -42,7 +42,7 @@ class LongAxis:
         row, column = (self.apex - self.base) / self.length**2
         return np.asarray((places - self.base) @ np.array([column, -row]))
 
-    def shape_of(self, centre: Array, core: Array, steps: Sequence[float]) -> dict[str, float]:
+    def core_shape(self, centre: Array, core: Array, steps: Sequence[float]) -> dict[str, float]:
         """Measure depth, transverse position, length, width and sphericity of a vortex core (Hong et al. 2008).
 
         Args:

@@ -72,7 +72,7 @@ def test_recipes_that_are_none(change, words):
 
 def test_a_list_without_recipes(tmp_path):
     (tmp_path / "list.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(InputError, match="no list with recipes"):
+    with pytest.raises(InputError, match="contains no recipes"):
         read_cases(tmp_path / "list.json")
 
 

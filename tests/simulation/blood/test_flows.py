@@ -108,5 +108,5 @@ def test_particles_go_there_and_back_and_in_through_the_base():
 
 
 def test_contours_that_are_none():
-    with pytest.raises(InputError, match="expected contours"):
+    with pytest.raises(InputError, match="contours must have shape"):
         Filling(lambda times: np.zeros((len(times), 4, 2)), 0.0, 0.1)

@@ -68,7 +68,7 @@ def test_pairs_are_made_on_a_gpu_too():
     [
         ({"gaps": (0, 4)}, "gaps"),
         ({"gaps": (1, 12)}, "gaps"),
-        ({"settings": {"gsl": [-0.2, -0.1]}}, r"gsl.*expected some of.*gls"),
+        ({"settings": {"gsl": [-0.2, -0.1]}}, r"gsl.*use some of.*gls"),
         ({"views": ["apical_9ch"]}, "apical_9ch"),
         ({"templates": "/nowhere"}, "no such folder"),
     ],

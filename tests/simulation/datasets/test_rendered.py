@@ -113,7 +113,7 @@ def test_gaps_and_directions_are_those_asked_for(tmp_path, gaps, backward, numbe
 
 
 def test_gaps_that_no_pair_has_are_refused(folder):
-    with pytest.raises(InputError, match=r"no pair of gaps \[77\]"):
+    with pytest.raises(InputError, match=r"no pair with gaps \[77\]"):
         Shards(folder, None, gaps=[77]).draw(np.random.default_rng(0))
 
 
@@ -124,7 +124,7 @@ def test_unknown_scenarios_are_refused(tmp_path, scenario):
 
 
 def test_a_folder_without_pairs_and_a_broken_file_are_refused(tmp_path):
-    with pytest.raises(InputError, match="no rendered pairs"):
+    with pytest.raises(InputError, match="contains no rendered pairs"):
         Shards(tmp_path)
     (tmp_path / "broken.npz").write_bytes(b"PK nothing")
     with pytest.raises(InputError, match=r"broken\.npz"):
@@ -142,7 +142,7 @@ def test_mapped_arrays_are_those_of_the_file(folder, tmp_path):
         np.savez_compressed(tmp_path / "small.npz", **stored)
     with pytest.raises(ValueError, match="compressed"):
         map_arrays(tmp_path / "small.npz")
-    with pytest.raises(InputError, match="no readable file of rendered pairs"):
+    with pytest.raises(InputError, match="cannot be read as a file of rendered pairs"):
         read_pair(tmp_path / "small.npz", 0)
 
 

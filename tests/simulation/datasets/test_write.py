@@ -76,7 +76,7 @@ def test_a_second_run_goes_on_where_the_first_stopped(tmp_path):
 def test_another_seed_does_not_mix_into_a_folder(tmp_path):
     out = tmp_path / "out"
     main(arguments(out, "--count", "1"))
-    with pytest.raises(InputError, match="0000_apical_4ch: was made with another seed"):
+    with pytest.raises(InputError, match="0000_apical_4ch: was simulated with another seed"):
         main([*arguments(out, "--count", "1"), "--seed", "9"])
 
 
@@ -90,7 +90,7 @@ def test_one_bad_template_is_reported_and_the_rest_go_on(tmp_path):
         json.dumps({"train": ["patient0001", "patient0002"], "test": ["patient0003"]}), encoding="utf-8"
     )
     out, split = tmp_path / "out", str(tmp_path / "split.json")
-    with pytest.raises(InputError, match=r"1 of 3 patients could not be made; the first: .*no myocardium"):
+    with pytest.raises(InputError, match=r"1 of 3 patients could not be simulated; the first: .*no myocardium"):
         main(arguments(out, "--templates", str(tmp_path / "camus"), "--count", "3", "--split", split))
     datalist = json.loads((out / "datalist.json").read_text(encoding="utf-8"))
     assert [e["image"] for e in datalist["training"]] == ["0000_patient0001/cine.nii.gz"]

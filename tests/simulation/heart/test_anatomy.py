@@ -26,7 +26,7 @@ BAD = [{"length": 20}, {"width": 10}, {"thickness": 1}, {"apex": 0}, {"cut": 0.9
 
 @pytest.mark.parametrize("bad", BAD)
 def test_sizes_that_make_no_ventricle(bad):
-    with pytest.raises(InputError, match="fit none"):
+    with pytest.raises(InputError, match="implausible"):
         left_ventricle(**bad)
 
 

@@ -149,7 +149,7 @@ def test_what_cannot_be_is_refused(mesh):
     folded[50] = folded[54] + 3 * (folded[54] - folded[50])
     with pytest.raises(InputError, match="p7: the motion folds the wall"):
         Motion(mesh, folded, 65.0, BOUNDS, name="p7")
-    with pytest.raises(InputError, match="the wall leaves the frame"):
+    with pytest.raises(InputError, match="the wall extends beyond the bounds"):
         Motion(mesh, mesh.nodes, 65.0, ((20.0, -50.0), (150.0, 50.0)))
 
 

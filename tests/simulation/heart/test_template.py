@@ -60,9 +60,9 @@ def test_the_background_does_not_hold_the_wall(mask):
 
 def test_what_cannot_be_a_template_is_refused(mask):
     frame = framed()
-    with pytest.raises(InputError, match=r"p3: the frame is \(240, 260\) and its mask \(120, 260\)"):
+    with pytest.raises(InputError, match=r"p3: the frame's shape \(240, 260\) differs from its mask's \(120, 260\)"):
         template_from_frame(frame, mask[::2], SPACING, name="p3")
-    with pytest.raises(InputError, match="end-systole mask is"):
+    with pytest.raises(InputError, match="end-systole mask's shape"):
         template_from_frame(frame, mask, SPACING, mask[:, ::2])
     with pytest.raises(InputError, match="p3 \\(end-diastole\\): no myocardium"):
         template_from_frame(frame, np.where(mask == 2, 0, mask), SPACING, name="p3")
@@ -70,7 +70,7 @@ def test_what_cannot_be_a_template_is_refused(mask):
         template_from_frame(np.where(np.arange(260) < 8, frame, 0), mask, SPACING)
     with pytest.raises(InputError, match="no imaging sector"):
         template_from_frame(np.where(np.arange(240)[:, None] < 8, frame, 0), mask, SPACING)
-    with pytest.raises(InputError, match="grey values from 0 to 255"):
+    with pytest.raises(InputError, match="grey values must be from 0 to 255"):
         template_from_frame(frame / 255, mask, SPACING)
     with pytest.raises(InputError, match="gamma"):
         template_from_frame(frame, mask, SPACING, gamma=3)
@@ -98,5 +98,5 @@ def test_templates_are_found_and_read(tmp_path, mask):
         read_template(frame, labels)
     with pytest.raises(InputError, match="no such folder of templates"):
         find_templates(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="no templates named"):
+    with pytest.raises(InputError, match="contains no templates named"):
         find_templates(tmp_path, patients=["patient0099"])

@@ -153,5 +153,5 @@ def test_settings_that_make_no_sense_are_refused_by_name(key, value):
 
 
 def test_no_frame_can_follow_faster_than_its_echoes():
-    with pytest.raises(InputError, match="faster than one echo returns"):
+    with pytest.raises(InputError, match="too high for echoes"):
         Probe(depth=300.0, frame_rate=3000.0)

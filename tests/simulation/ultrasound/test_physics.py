@@ -45,9 +45,9 @@ def test_what_is_there_is_kept_and_other_settings_are_refused(folder):
     assert summary.stat().st_mtime_ns == before
     (entry,) = json.loads((folder / "datalist.json").read_text(encoding="utf-8"))["test"]
     assert entry["body"] == "ring" and (folder / entry["mask"]).is_file()
-    with pytest.raises(InputError, match="made with other settings"):
+    with pytest.raises(InputError, match="simulated with other settings"):
         write_phantoms(folder, **(HOW | {"scatterers": 400}))
-    with pytest.raises(InputError, match="at least two"):
+    with pytest.raises(InputError, match="at least 2"):
         write_phantoms(folder, frames=1)
 
 

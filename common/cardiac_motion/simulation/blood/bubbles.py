@@ -1,8 +1,8 @@
-"""Microbubbles of contrast in a flow: few, bright, passive, in at the mitral plane and out at the outflow tract.
+"""Contrast microbubbles in a flow: few, bright, passive; they enter at the mitral plane and leave by the outflow tract.
 
-The concentration stays even, as it does in an incompressible flow: the bubbles of a frame are those of the frame before
-carried on, without those that left, and what came in. Who came in is found backwards: of points scattered evenly over
-the pool those whose way leads out of it. Out-of-plane motion takes bubbles at a rate and brings others anywhere.
+Their concentration stays uniform, as in an incompressible flow: the bubbles of a frame are those of the previous frame,
+advected, minus those that left, plus those that entered. The latter are found by backward advection: among points
+distributed uniformly over the pool, those whose path leads out of it. Out-of-plane motion replaces bubbles at a rate.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from cardiac_motion.ventricle.mesh import Array
 
 @dataclass(frozen=True)
 class Contrast:
-    """Bubbles and what they look like.
+    """Properties of the contrast.
 
     Attributes:
-        concentration: bubbles a mm² of the slice.
-        level: their mean power, dB below white.
-        spread: standard deviation of the logarithm of their amplitudes: sizes differ.
-        loss: share that leaves the slice in a second, and is replaced by others (1/s).
-        tissue: dB that contrast-specific imaging takes from tissue.
-        noise: dB below white.
+        concentration: bubbles per mm² of the slice.
+        level: mean power of bubbles, dB below white.
+        spread: standard deviation of the logarithm of their amplitudes, because sizes differ.
+        loss: fraction that leaves the slice per second and is replaced by others (1/s).
+        tissue: suppression of tissue by contrast-specific imaging, dB.
+        noise: noise level, dB below white.
 
     Raises:
-        InputError: a concentration that is not positive, or a loss below 0.
+        InputError: the concentration is not positive, or the loss or spread is negative.
     """
 
     concentration: float = 0.6
@@ -47,11 +47,14 @@ class Contrast:
 
     def __post_init__(self) -> None:
         if not self.concentration > 0 or self.loss < 0 or self.spread < 0:
-            raise InputError(f"contrast: concentration {self.concentration}, loss {self.loss} and spread {self.spread}")
+            raise InputError(
+                f"contrast: concentration {self.concentration} must be positive, loss {self.loss} and spread "
+                f"{self.spread} must not be negative"
+            )
 
 
 def scatter(flow: Flow, time: float, concentration: float, rng: np.random.Generator) -> Array:
-    """Points [P, 2] in mm spread evenly over the pool."""
+    """Return points [P, 2] in mm distributed uniformly over the pool."""
     low, high = flow.reach(time)
     count = rng.poisson(float(np.prod(high - low)) * concentration)
     points = low + (high - low) * rng.random((count, 2))
@@ -59,7 +62,7 @@ def scatter(flow: Flow, time: float, concentration: float, rng: np.random.Genera
 
 
 def bubbles(flow: Flow, times: Sequence[float], contrast: Contrast, seed: int) -> list[tuple[Array, Array]]:
-    """Places [P, 2] in mm and amplitudes [P] (mean power 1) of the bubbles at each of ``times`` in s."""
+    """Return positions [P, 2] in mm and amplitudes [P] (mean power 1) of the bubbles at each of ``times`` in s."""
     rng = np.random.default_rng([seed, 0])
 
     def sizes(count: int) -> Array:
@@ -68,17 +71,17 @@ def bubbles(flow: Flow, times: Sequence[float], contrast: Contrast, seed: int) -
 
     places = scatter(flow, times[0], contrast.concentration, rng)
     amplitudes = sizes(len(places))
-    found = [(places, amplitudes)]
+    moments = [(places, amplitudes)]
     for before, now in pairwise(times):
-        places, kept = advect(flow, places, before, now)
-        kept &= rng.random(len(kept)) >= -math.expm1(-contrast.loss * (now - before))
+        places, inside = advect(flow, places, before, now)
+        inside &= rng.random(len(inside)) >= -math.expm1(-contrast.loss * (now - before))
         new = scatter(flow, now, contrast.concentration, rng)
         entered = ~advect(flow, new, now, before)[1]
         entered |= rng.random(len(new)) < -math.expm1(-contrast.loss * (now - before))
-        places = np.concatenate([places[kept], new[entered]])
-        amplitudes = np.concatenate([amplitudes[kept], sizes(int(entered.sum()))])
-        found.append((places, amplitudes))
-    return found
+        places = np.concatenate([places[inside], new[entered]])
+        amplitudes = np.concatenate([amplitudes[inside], sizes(int(entered.sum()))])
+        moments.append((places, amplitudes))
+    return moments
 
 
 def contrast_frames(
@@ -89,15 +92,15 @@ def contrast_frames(
     contrast: Contrast,
     seed: int,
 ) -> Tensor:
-    """B-mode frames [T, H, W] in [0, 1] of bubbles before tissue.
+    """Return B-mode frames [T, H, W] in [0, 1] of bubbles and tissue.
 
     Args:
-        scanner: probe and picture.
-        pool: of ``bubbles``.
-        tissue: places [T, N, 2] in mm and amplitudes [T, N] of its scatterers.
-        density: of these, a mm².
+        scanner: probe and image formation.
+        pool: result of ``bubbles``.
+        tissue: positions [T, N, 2] in mm and amplitudes [T, N] of its scatterers.
+        density: scatterers per mm².
         contrast: levels.
-        seed: of the noise.
+        seed: seed of the noise.
     """
     bright = 10 ** (contrast.level / 20) * math.sqrt(density / contrast.concentration)
     dim = 10 ** (-contrast.tissue / 20)

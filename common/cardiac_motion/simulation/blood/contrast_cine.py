@@ -1,8 +1,8 @@
-"""Contrast cines of blood whose flow is known, as files, from a list that carries its recipes.
+"""Contrast cines with known flow, written as files from a datalist that contains their recipes.
 
-``data_lists/simulated_blood.json`` names its cases: the flow, its numbers, the frame rate and the bubbles. A case holds
-``cine.nii.gz`` (X, Y, T), ``pool.nii.gz`` (X, Y, T; 1 is blood), ``ddf.nii.gz`` and ``mask.nii.gz`` as ``write`` has
-them, ``velocity.nii.gz`` (X, Y, T−1, 1, 2; components (x, y) in m/s, at the middle of each interval, exact) and
+``data_lists/simulated_blood.json`` defines each case: the flow and its parameters, the frame rate and the bubbles. A
+case has ``cine.nii.gz`` (X, Y, T), ``pool.nii.gz`` (X, Y, T; 1 is blood), ``ddf.nii.gz`` and ``mask.nii.gz`` as in
+``write``, the exact ``velocity.nii.gz`` (X, Y, T−1, 1, 2; components (x, y) in m/s, at the middle of each interval) and
 ``summary.json``, written last.
 """
 
@@ -38,23 +38,23 @@ from cardiac_motion.simulation.ultrasound.scatterers import Scatterers
 
 STILL = {"lamb_oseen": LambOseenPair, "hill": HillVortex}
 FILES = {"image": "cine", "blood_mask": "pool", "ddf": "ddf", "mask": "mask", "velocity": "velocity"}
-_DEPTH, _WIDTH = 130.0, 75.0  # mm, degrees of the sector around a still pool
-_DENSITY = 4.0  # tissue scatterers a mm² around a still pool
-_WALL, _DIM = 15.0, 0.1  # mm of tissue around a still pool, and its brightness
+_DEPTH, _WIDTH = 130.0, 75.0  # mm, degrees of the sector around a static pool
+_DENSITY = 4.0  # tissue scatterers per mm² around a static pool
+_WALL, _DIM = 15.0, 0.1  # thickness in mm and brightness of the tissue around a static pool
 
 
 @dataclass(frozen=True)
 class BloodCase:
-    """A flow, what is seen of it, and when.
+    """A flow, its imaging and times.
 
     Attributes:
-        flow: of the blood.
-        scanner: probe and picture.
-        times: of the frames, s.
-        tissue: places [T, N, 2] in mm and amplitudes [T, N] of the scatterers around.
-        density: of these, a mm².
-        contrast: the bubbles.
-        seed: of bubbles and noise.
+        flow: flow of the blood.
+        scanner: probe and image formation.
+        times: times of the frames, s.
+        tissue: positions [T, N, 2] in mm and amplitudes [T, N] of the surrounding scatterers.
+        density: scatterers per mm².
+        contrast: properties of the bubbles.
+        seed: seed of bubbles and noise.
     """
 
     flow: Flow
@@ -66,78 +66,81 @@ class BloodCase:
     seed: int
 
     def frames(self) -> Tensor:
-        """The cine [T, H, W] in [0, 1]."""
+        """Return the cine [T, H, W] in [0, 1]."""
         pool = bubbles(self.flow, self.times, self.contrast, self.seed)
         return contrast_frames(self.scanner, pool, self.tissue, self.density, self.contrast, self.seed)
 
     def pool(self) -> Tensor:
-        """Where blood is [T, H, W]."""
+        """Return the mask of the blood [T, H, W]."""
         points = self.scanner.grid.points().numpy()
-        found = np.stack([self.flow.is_inside(points, time) for time in self.times])
-        return torch.from_numpy(found).view(-1, *self.scanner.grid.shape) & self.scanner.sector
+        inside = np.stack([self.flow.is_inside(points, time) for time in self.times])
+        return torch.from_numpy(inside).view(-1, *self.scanner.grid.shape) & self.scanner.sector
 
     def fields(self) -> dict[str, Tensor]:
-        """The truth of each pair: ``ddf`` [N, 2, H, W] in pixels, pulling back; ``mask`` [N, H, W], where blood of the
-        fixed frame was in the pool before; ``velocity`` [N, 2, H, W] in m/s at the middle of the interval.
+        """Return the ground truth of each pair.
+
+        Returns:
+            ``ddf`` [N, 2, H, W] in pixels, pulling back; ``mask`` [N, H, W], blood of the fixed frame that was in the
+            pool before; ``velocity`` [N, 2, H, W] in m/s at the middle of the interval.
         """
         grid = self.scanner.grid
         points, shape = grid.points().numpy(), (2, *grid.shape)
         rows: dict[str, list[Tensor]] = {"ddf": [], "mask": [], "velocity": []}
         for before, now in pairwise(self.times):
-            here = self.flow.is_inside(points, now)
-            there, kept = advect(self.flow, points[here], now, before)
-            way, mask, speed = np.zeros((len(points), 2)), here.copy(), np.zeros((len(points), 2))
-            way[here] = (there - points[here]) / grid.spacing
-            mask[here] = kept
+            blood = self.flow.is_inside(points, now)
+            origin, stays = advect(self.flow, points[blood], now, before)
+            shift, mask, speed = np.zeros((len(points), 2)), blood.copy(), np.zeros((len(points), 2))
+            shift[blood] = (origin - points[blood]) / grid.spacing
+            mask[blood] = stays
             middle = 0.5 * (before + now)
             inside = self.flow.is_inside(points, middle)
             speed[inside] = 1e-3 * self.flow.velocity(points[inside], middle)
-            for key, values in (("ddf", way), ("velocity", speed)):
+            for key, values in (("ddf", shift), ("velocity", speed)):
                 rows[key].append(torch.from_numpy(values.T.reshape(shape).copy()).float())
             rows["mask"].append(torch.from_numpy(mask).view(grid.shape) & self.scanner.sector)
         return {key: torch.stack(values) for key, values in rows.items()}
 
 
 def read_cases(datalist: str | Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """What all cases of a list share, and the recipe of each by ``<fold>/<case>``.
+    """Return the parameters shared by all cases of a datalist, and the recipe of each by ``<fold>/<case>``.
 
     Raises:
-        InputError: no such file, or no recipes in it.
+        InputError: the file is missing or contains no recipes.
     """
     try:
         recipe = json.loads(Path(datalist).read_text(encoding="utf-8"))["recipe"]
         cases = {f"{fold}/{name}": values for fold, part in recipe["cases"].items() for name, values in part.items()}
         shared = {key: recipe[key] for key in ("seed", "frames", "shape")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{datalist}: no list with recipes of flows ({type(error).__name__}: {error})") from None
+        raise InputError(f"{datalist}: contains no recipes of flows ({type(error).__name__}: {error})") from None
     return shared, cases
 
 
 def blood_case(recipe: Mapping[str, Any], shared: Mapping[str, Any], templates: str | Path | None) -> BloodCase:
-    """The case of a recipe.
+    """Build the case of a recipe.
 
     Args:
         recipe: ``flow`` (``lamb_oseen``, ``hill`` or ``filling``), ``frame_rate`` in Hz, ``flow_settings`` and
-            ``contrast`` (arguments of the classes), ``number`` of the case; of filling also ``template``,
-            or ``anatomy`` for a parametric one (a view of ``simulation.heart.anatomy``), ``heart_rate`` and ``begin``
+            ``contrast`` (arguments of the classes), ``number`` of the case; for filling also ``template``, or
+            ``anatomy`` for a parametric one (a view of ``simulation.heart.anatomy``), ``heart_rate`` and ``begin``
             (s after end-systole).
-        shared: ``seed``, ``frames`` and ``shape`` of the pictures.
+        shared: ``seed``, ``frames`` and ``shape`` of the images.
         templates: folder of CAMUS-like patients, for filling of a ``template``.
 
     Raises:
-        InputError: an unknown flow, a setting that it has not, or a template that is missing.
+        InputError: the flow or one of its settings is unknown, or the template is missing.
     """
     try:
         contrast, settings = Contrast(**recipe.get("contrast", {})), recipe.get("flow_settings", {})
         seed, rate = [shared["seed"], recipe["number"]], float(recipe["frame_rate"])
         elapsed = np.arange(shared["frames"]) / rate
-        own = int(np.random.SeedSequence(seed).generate_state(1)[0] % 2**31)
+        case_seed = int(np.random.SeedSequence(seed).generate_state(1)[0] % 2**31)
         if recipe["flow"] in STILL:
-            return _simulate_still(STILL[recipe["flow"]](**settings), elapsed, contrast, own, rate, shared)
+            return _simulate_still(STILL[recipe["flow"]](**settings), elapsed, contrast, case_seed, rate, shared)
         if recipe["flow"] == "filling":
-            return _simulate_filling(recipe, settings, elapsed, contrast, own, shared, templates)
+            return _simulate_filling(recipe, settings, elapsed, contrast, case_seed, shared, templates)
     except (KeyError, TypeError) as error:
-        raise InputError(f"recipe of a flow: {type(error).__name__} {error}") from None
+        raise InputError(f"recipe of a flow is invalid: {type(error).__name__} {error}") from None
     raise InputError(f"flow must be one of {', '.join([*STILL, 'filling'])}; got {recipe['flow']}")
 
 
@@ -171,7 +174,7 @@ def _simulate_filling(
     if "anatomy" in recipe:
         template = view(recipe["anatomy"], [seed, 2])
     elif templates is None:
-        raise InputError("filling needs a folder of templates, or an anatomy")
+        raise InputError("filling needs a folder of templates (templates), or an anatomy in the recipe")
     else:
         _, frame, mask, late = find_templates(Path(templates), [recipe["template"]])[0]
         template = read_template(frame, mask, late)
@@ -194,43 +197,43 @@ def write_blood(
     max_cases: int = 0,
     progress: bool = True,
 ) -> list[str]:
-    """Write the cases of a list; those that are there are kept.
+    """Write the cases of a datalist; existing ones are kept.
 
     Args:
-        datalist: with recipes.
-        output_dir: of the cases, ``dataset_dir`` of who uses the list.
+        datalist: datalist with recipes.
+        output_dir: folder of the cases, the ``dataset_dir`` of the datalist.
         templates: folder of CAMUS-like patients.
-        folds: some of the list's; all by default.
-        max_cases: the first so many of each fold; 0 for all.
-        progress: show a bar.
+        folds: folds to write; all by default.
+        max_cases: maximum number of cases per fold; 0 for all.
+        progress: show a progress bar.
 
     Returns:
-        the names of the cases, ``<fold>/<case>``.
+        The names of the cases, ``<fold>/<case>``.
 
     Raises:
-        InputError: what ``read_cases`` and ``blood_case`` refuse, no such fold, or a case of another recipe there.
+        InputError: see ``read_cases`` and ``blood_case``; also an unknown fold, or an existing case of another recipe.
     """
     shared, recipes = read_cases(datalist)
     known = list(dict.fromkeys(name.split("/")[0] for name in recipes))
     unknown = sorted(set(folds or ()) - set(known))
     if unknown:
-        raise InputError(f"{datalist}: no fold {unknown[0]} (it has: {', '.join(known)})")
+        raise InputError(f"{datalist}: has no fold {unknown[0]}, only {', '.join(known)}")
     wanted: list[str] = []
     for fold in folds or known:
         names = [name for name in recipes if name.startswith(f"{fold}/")]
         wanted += names[: max_cases or None]
-    for name in tqdm(wanted, desc="cines of blood", disable=not progress):
+    for name in tqdm(wanted, desc="contrast cines", disable=not progress):
         folder, recipe = Path(output_dir) / name, {**shared, **recipes[name]}
         summary = folder / "summary.json"
         if summary.is_file():
             if json.loads(summary.read_text(encoding="utf-8")).get("recipe") != recipe:
-                raise InputError(f"{folder}: was made of another recipe; take another folder")
+                raise InputError(f"{folder}: was simulated from another recipe; use another folder")
             continue
         check_targets([folder], [str(templates)] if templates else [])
-        made = blood_case(recipe, shared, templates)
+        case = blood_case(recipe, shared, templates)
         with write_whole(folder) as beside:
             beside.mkdir()
-            _write(beside, made, recipe)
+            _write(beside, case, recipe)
     return wanted
 
 

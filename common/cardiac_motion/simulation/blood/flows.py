@@ -1,9 +1,9 @@
-"""Flows of blood that are known exactly: a pair of vortices and Hill's vortex in a still pool, and filling.
+"""Blood flows known exactly: a pair of vortices and Hill's vortex in a static pool, and filling.
 
-Points are (depth, lateral) in mm, velocities mm/s, times s. Positive vorticity turns counter-clockwise on the picture
-(depth downwards, lateral to the right), as in ``flow``. In filling the stream function is given on the chords
-between the two sides of the moving endocardium: at the wall it has exactly the wall's own flux, so that nothing goes
-through it and the flow is incompressible in the plane whatever is added within.
+Points are (depth, lateral) in mm, velocities mm/s, times s. Positive vorticity turns counter-clockwise in the image
+(depth downwards, lateral to the right), as in ``flow``. For filling, the stream function is defined on chords between
+the two sides of the moving endocardium: at the wall its flux is exactly that of the wall, so that no blood crosses it
+and the flow is incompressible in the plane, whatever is added inside.
 """
 
 from __future__ import annotations
@@ -22,50 +22,50 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.ventricle.mesh import Array
 
 Flags = NDArray[np.bool_]
-_TINY = 1e-3  # mm, of the differences that give the vorticity where there is no formula
-_STEP = 0.8  # mm that a particle goes at most in a step of the Runge-Kutta method
-_APEX = 0.99  # of the way to the apex, where the chords end
+_TINY = 1e-3  # mm, step of finite differences where the vorticity has no formula
+_STEP = 0.8  # mm, maximum path of a particle in a step of the Runge-Kutta method
+_APEX = 0.99  # fraction of the distance to the apex at which the chords end
 _NEWTON = 4
-_SAMPLES = 241  # of the wall, between which its flux is integrated
+_SAMPLES = 241  # samples of the wall between which its flux is integrated
 
 
 class Flow:
-    """A flow in a pool that may move."""
+    """Flow in a pool that may move."""
 
     def velocity(self, points: Array, time: float) -> Array:
-        """Velocity [P, 2] in mm/s at ``points`` [P, 2] in mm; beyond the pool that of its edge, or the formula's."""
+        """Return the velocity [P, 2] in mm/s at ``points`` [P, 2] in mm; outside the pool, extrapolated."""
         raise NotImplementedError
 
     def is_inside(self, points: Array, time: float) -> Flags:
-        """Which points lie in the pool, [P]."""
+        """Return whether points are in the pool, [P]."""
         raise NotImplementedError
 
     def reach(self, time: float) -> tuple[Array, Array]:
-        """Opposite corners, in mm, of a box around the pool."""
+        """Return opposite corners, in mm, of a box around the pool."""
         raise NotImplementedError
 
     def vorticity(self, points: Array, time: float) -> Array:
-        """Vorticity [P] in 1/s, counter-clockwise positive, by differences of the exact velocity."""
-        found = []
+        """Return the vorticity [P] in 1/s, counter-clockwise positive, by differences of the exact velocity."""
+        slopes = []
         for axis in (0, 1):
             shift = np.eye(2)[axis] * _TINY
-            found.append((self.velocity(points + shift, time) - self.velocity(points - shift, time)) / (2 * _TINY))
-        return np.asarray(found[0][:, 1] - found[1][:, 0])
+            slopes.append((self.velocity(points + shift, time) - self.velocity(points - shift, time)) / (2 * _TINY))
+        return np.asarray(slopes[0][:, 1] - slopes[1][:, 0])
 
 
 @dataclass(frozen=True)
 class LambOseenPair(Flow):
-    """Two Lamb-Oseen vortices that turn against each other in a round pool, kept in it by their images.
+    """Two counter-rotating Lamb-Oseen vortices in a circular pool, confined by their images.
 
     The image of a point vortex in a circle makes the circle a stream line (Milne-Thomson); that of a vortex with a core
-    does so up to exp(−d²/core²), d the distance from the wall.
+    does so up to exp(−d²/core²), where d is the distance from the wall.
 
     Attributes:
-        centre: of the pool, mm.
-        radius: of the pool, mm.
-        offset: of each vortex from the middle, to the sides, mm.
-        core: mm, the radius at which the vorticity has fallen to 1/e.
-        circulation: mm²/s of the right one, counter-clockwise positive; the left one has the opposite.
+        centre: centre of the pool, mm.
+        radius: radius of the pool, mm.
+        offset: lateral distance of each vortex from the centre, mm.
+        core: radius at which the vorticity has fallen to 1/e, mm.
+        circulation: circulation of the right vortex, mm²/s, counter-clockwise positive; the left one has the opposite.
     """
 
     centre: tuple[float, float] = (75.0, 0.0)
@@ -75,7 +75,7 @@ class LambOseenPair(Flow):
     circulation: float = 8000.0
 
     def _vortices(self) -> list[tuple[float, float]]:
-        """(lateral place from the middle, circulation) of the vortices and of their images."""
+        """Return (lateral position from the centre, circulation) of the vortices and of their images."""
         image = self.radius**2 / self.offset
         return [
             (self.offset, self.circulation),
@@ -85,20 +85,20 @@ class LambOseenPair(Flow):
         ]
 
     def velocity(self, points: Array, time: float) -> Array:
-        found = np.zeros_like(points)
-        for place, circulation in self._vortices():
-            depth, lateral = (points - self.centre - np.array([0.0, place])).T
+        total = np.zeros_like(points)
+        for position, circulation in self._vortices():
+            depth, lateral = (points - self.centre - np.array([0.0, position])).T
             square = np.maximum(depth**2 + lateral**2, 1e-12)
             turning = circulation / (2 * math.pi * square) * -np.expm1(-square / self.core**2)
-            found += np.stack([-lateral, depth], 1) * turning[:, None]
-        return found
+            total += np.stack([-lateral, depth], 1) * turning[:, None]
+        return total
 
     def vorticity(self, points: Array, time: float) -> Array:
-        found = np.zeros(len(points))
-        for place, circulation in self._vortices():
-            square = ((points - self.centre - np.array([0.0, place])) ** 2).sum(1)
-            found += circulation / (math.pi * self.core**2) * np.exp(-square / self.core**2)
-        return found
+        total = np.zeros(len(points))
+        for position, circulation in self._vortices():
+            square = ((points - self.centre - np.array([0.0, position])) ** 2).sum(1)
+            total += circulation / (math.pi * self.core**2) * np.exp(-square / self.core**2)
+        return total
 
     def is_inside(self, points: Array, time: float) -> Flags:
         return np.asarray(np.linalg.norm(points - self.centre, axis=1) < self.radius)
@@ -109,14 +109,14 @@ class LambOseenPair(Flow):
 
 @dataclass(frozen=True)
 class HillVortex(Flow):
-    """The slice through the axis of Hill's spherical vortex (Hill 1894), seen with it: it fills its pool.
+    """Slice through the axis of Hill's spherical vortex (Hill 1894) in its own frame of reference; it fills the pool.
 
-    The axis is that of depth. The flow is incompressible in space; in the slice it has a divergence, as every slice of
-    a ring vortex has. Each half has the circulation 5 · speed · radius.
+    The axis is the depth axis. The flow is incompressible in 3D; in the slice it has a divergence, as every slice of
+    a ring vortex. Each half has the circulation 5 · speed · radius.
 
     Attributes:
         centre, radius: of the pool, mm.
-        speed: of the vortex through the still fluid around, mm/s; on the axis it flows with 3/2 of it.
+        speed: speed of the vortex through the surrounding still fluid, mm/s; on the axis the flow has 3/2 of it.
     """
 
     centre: tuple[float, float] = (75.0, 0.0)
@@ -139,19 +139,19 @@ class HillVortex(Flow):
 
 
 class Filling(Flow):
-    """Flow in a pool whose wall moves, with a jet from the mitral side and an eddy on either side of it.
+    """Flow in a pool with a moving wall: a jet from the mitral side with an eddy on either side.
 
     Args:
-        contours: the endocardium [T, 36, 2] in mm at times [T] in s, from one end of the base over the apex to the
-            other.
-        start, stop: s, between which it is asked for; at ``start`` the eddies begin to move from the base to the apex.
-        eddies: mm²/s, the stream function in the middle of an eddy.
-        inlet, outlet: where across the base the jet comes in and the outflow goes out, 0 to 1 from the first point.
-        jet: how much of the flow through the base is in the jet, 0 to 1.
-        travel: of the way from base to apex that the eddies go in a second.
+        contours: function of times [T] in s that returns the endocardium [T, 36, 2] in mm, from one end of the base
+            over the apex to the other.
+        start, stop: time range, s; at ``start`` the eddies begin to move from the base to the apex.
+        eddies: stream function at the centre of an eddy, mm²/s.
+        inlet, outlet: position of inflow jet and outflow across the base, 0 to 1 from the first point.
+        jet: fraction of the flow through the base that is in the jet, 0 to 1.
+        travel: fraction of the distance from base to apex that the eddies move per second.
 
     Raises:
-        InputError: ``contours`` gives no open contours.
+        InputError: ``contours`` does not return open contours.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class Filling(Flow):
         times = np.linspace(start - 0.004, stop + 0.004, max(8, round((stop - start) / 0.004)))
         wall = np.asarray(contours(times))
         if wall.ndim != 3 or wall.shape[1] < 8 or wall.shape[2] != 2:
-            raise InputError(f"filling: expected contours [T, points, 2], got {wall.shape}")
+            raise InputError(f"filling: contours must have shape [T, points, 2], got {wall.shape}")
         self._wall = CubicSpline(times, wall)
         self.start, self.eddies, self.inlet, self.outlet, self.jet = start, eddies, inlet, outlet, jet
         self.travel = travel
@@ -178,11 +178,11 @@ class Filling(Flow):
         return _Moment(self._wall(time), self._wall(time, 1))
 
     def contour(self, time: float) -> Array:
-        """The endocardium [points, 2] in mm."""
+        """Return the endocardium [points, 2] in mm."""
         return np.asarray(self._wall(time))
 
     def flux(self, time: float) -> float:
-        """mm²/s by which the wall widens the pool, and that come in through a base at rest."""
+        """Return the rate of change of the pool's area in mm²/s, which is the inflow through a base at rest."""
         return self._at(time).gain
 
     def velocity(self, points: Array, time: float) -> Array:
@@ -202,7 +202,7 @@ class Filling(Flow):
         return np.stack([-by_lateral, by_depth], 1)
 
     def _share(self, s: Array, eta: Array, gain: float) -> tuple[Array, Array, Array]:
-        """How much of the flux through a chord passes before ``eta``, and its derivatives."""
+        """Return the fraction of the flux through a chord that passes before ``eta``, and its derivatives."""
         middle, width = (self.inlet, 0.16) if gain > 0 else (self.outlet, 0.14)
         low, high = np.tanh(-middle / width), np.tanh((1 - middle) / width)
         bent = (np.tanh((eta - middle) / width) - low) / (high - low)
@@ -211,25 +211,25 @@ class Filling(Flow):
         return eta + weight * (bent - eta), weight_s * (bent - eta), 1 + weight * (slope - 1)
 
     def _eddy(self, s: Array, eta: Array, time: float, side: float) -> tuple[Array, Array]:
-        """∂/∂s and ∂/∂η of the eddies' stream function."""
-        place = 0.28 + self.travel * (time - self.start)
+        """Return ∂/∂s and ∂/∂η of the eddies' stream function."""
+        position = 0.28 + self.travel * (time - self.start)
         total_s, total_eta = np.zeros_like(s), np.zeros_like(s)
         for offset, sign, wide in ((0.24, 1.0, 0.13), (-0.24, -1.0, 0.15)):
             middle, long = self.inlet + offset, 0.15
-            bell = np.exp(-(((s - place) / long) ** 2) / 2 - ((eta - middle) / wide) ** 2 / 2)
+            bell = np.exp(-(((s - position) / long) ** 2) / 2 - ((eta - middle) / wide) ** 2 / 2)
             edge, edge_eta = 16 * (eta * (1 - eta)) ** 2, 32 * eta * (1 - eta) * (1 - 2 * eta)
             ends, ends_s = s * (1 - s) ** 3 / 0.1055, (1 - s) ** 2 * (1 - 4 * s) / 0.1055
             scale = side * sign * self.eddies * bell
-            total_s += scale * edge * (ends_s - ends * (s - place) / long**2)
+            total_s += scale * edge * (ends_s - ends * (s - position) / long**2)
             total_eta += scale * ends * (edge_eta - edge * (eta - middle) / wide**2)
         return total_s, total_eta
 
     def is_inside(self, points: Array, time: float) -> Flags:
         low, high = self.reach(time)
-        found: Flags = np.asarray(((points >= low) & (points <= high)).all(1))
-        s, eta, met = self._at(time).locate(points[found])
-        found[found] = met & (s >= 0) & (s <= _APEX) & (eta >= 0) & (eta <= 1)
-        return found
+        inside: Flags = np.asarray(((points >= low) & (points <= high)).all(1))
+        s, eta, converged = self._at(time).locate(points[inside])
+        inside[inside] = converged & (s >= 0) & (s <= _APEX) & (eta >= 0) & (eta <= 1)
+        return inside
 
     def reach(self, time: float) -> tuple[Array, Array]:
         contour = self.contour(time)
@@ -237,7 +237,7 @@ class Filling(Flow):
 
 
 class _Moment:
-    """The chords of a pool at one time: s from 0 at the base to 1 at the apex, η from 0 to 1 across."""
+    """Chords of a pool at one time: s from 0 at the base to 1 at the apex, η from 0 to 1 across."""
 
     def __init__(self, wall: Array, moving: Array) -> None:
         fraction = np.linspace(0, 1, len(wall))
@@ -258,34 +258,35 @@ class _Moment:
         return np.asarray(self._through(f, order) - (0.0 if order else self._apex))
 
     def place(self, s: Array, eta: Array) -> Array:
-        """Points [P, 2] in mm."""
+        """Return points [P, 2] in mm."""
         return np.asarray((1 - eta)[:, None] * self._curve(s / 2) + eta[:, None] * self._curve(1 - s / 2))
 
     def tangents(self, s: Array, eta: Array) -> tuple[Array, Array]:
-        """∂P/∂s and ∂P/∂η, [P, 2] each."""
+        """Return ∂P/∂s and ∂P/∂η, [P, 2] each."""
         left, right = self._curve(s / 2, 1) / 2, -self._curve(1 - s / 2, 1) / 2
         along = (1 - eta)[:, None] * left + eta[:, None] * right
         return along, self._curve(1 - s / 2) - self._curve(s / 2)
 
     def locate(self, points: Array) -> tuple[Array, Array, Flags]:
-        """(s, η) of points, and whether they were found there to a micrometre."""
+        """Return (s, η) of points, and whether the inversion converged to a micrometre."""
         s, eta = self._nodes[self._tree.query(points)[1]].T.copy()
         for _ in range(_NEWTON):
-            off = points - self.place(s, eta)
+            residual = points - self.place(s, eta)
             along, across = self.tangents(s, eta)
             determinant = along[:, 0] * across[:, 1] - along[:, 1] * across[:, 0]
             determinant = np.where(np.abs(determinant) < 1e-6, 1e-6, determinant)
-            s = np.clip(s + (off[:, 0] * across[:, 1] - off[:, 1] * across[:, 0]) / determinant, -0.05, 1.0)
-            eta = np.clip(eta + (off[:, 1] * along[:, 0] - off[:, 0] * along[:, 1]) / determinant, -0.05, 1.05)
-        met = np.linalg.norm(points - self.place(s, eta), axis=1) < 1e-3
-        return s, eta, met
+            s = np.clip(s + (residual[:, 0] * across[:, 1] - residual[:, 1] * across[:, 0]) / determinant, -0.05, 1.0)
+            step = (residual[:, 1] * along[:, 0] - residual[:, 0] * along[:, 1]) / determinant
+            eta = np.clip(eta + step, -0.05, 1.05)
+        converged = np.linalg.norm(points - self.place(s, eta), axis=1) < 1e-3
+        return s, eta, converged
 
 
 def advect(flow: Flow, points: Array, start: float, stop: float) -> tuple[Array, Flags]:
-    """Where particles at ``points`` [P, 2] at one time are at another, earlier or later.
+    """Advect particles at ``points`` [P, 2] from one time to another, earlier or later.
 
     Returns:
-        places [P, 2] in mm, and whether these are in the pool, [P]; who left through the base stays out.
+        Positions [P, 2] in mm, and whether they are in the pool, [P]; a particle that left through the base stays out.
     """
     here, speed = points.copy(), np.linalg.norm(flow.velocity(points, start), axis=1).max(initial=0.0)
     count = max(1, math.ceil(1.2 * speed * abs(stop - start) / _STEP))

@@ -1,4 +1,4 @@
-"""Simulated cines and pairs written to disk, and data sets of them."""
+"""Data sets of simulated cines and pairs, generated on the fly or written to disk."""
 
 import lazy_loader as lazy
 

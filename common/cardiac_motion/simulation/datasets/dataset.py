@@ -1,9 +1,9 @@
-"""Pairs of frames to train motion estimation on: simulated ultrasound, drawn as it is needed, never twice the same.
+"""Training pairs for motion estimation: simulated ultrasound, drawn on demand and never repeated.
 
 Every item is a dictionary of tensors: ``image`` [2, H, W] (channel 0 moving, channel 1 fixed), ``ddf`` [2, H, W] in
 pixels (row, column) on the fixed frame with ``moving(p + ddf(p)) = fixed(p)``, ``mask`` [1, H, W] where it holds, and
-``spacing`` [2] in mm a pixel (row, column). Pairs lie 1 to 4 frames apart in either direction of time (Evain et al.
-2022, section II-B.4).
+``spacing`` [2] in mm per pixel (row, column). Frames of a pair are 1 to 4 frames apart, in either direction of time
+(Evain et al. 2022, section II-B.4).
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from cardiac_motion.simulation.heart.template import Template, find_templates, r
 from cardiac_motion.simulation.sequence import Settings, draw
 from cardiac_motion.ventricle.views import VIEWS
 
-_PRIOR = 78  # of the seed of what the prior decides
+_PRIOR = 78  # seed offset of the prior's random numbers
 
 
 def numbers(length: int | None) -> Iterable[int]:
-    """The numbers below ``length`` (None: all) that this loader's worker draws: every n-th of n workers."""
+    """Yield the numbers below ``length`` (None: no limit) of this loader's worker: every n-th for n workers."""
     info = get_worker_info()
     first, step = (0, 1) if info is None else (info.id, info.num_workers)
     return count(first, step) if length is None else range(first, length, step)
 
 
 class TemplateSource:
-    """Templates by number: recorded frames of a folder, or parametric anatomy where there is none.
+    """Templates by number: recorded frames of a folder, or parametric anatomy without one.
 
     Args:
-        folder: of CAMUS-like patients (``template.find_templates``), or None.
-        patients: those to take of the folder; all by default.
-        views: of the parametric anatomy.
-        prior: share of templates whose ventricle moves as one of ``prior`` does, and, where it is no recorded one, has
-            its shape too.
+        folder: folder of CAMUS-like patients (``template.find_templates``), or None.
+        patients: patients of the folder to use; all by default.
+        views: views of the parametric anatomy.
+        prior: fraction of templates whose ventricle has its motion, and in parametric anatomy its shape too, from
+            ``prior``.
 
     Raises:
-        InputError: the folder holds no template, or a view is unknown.
+        InputError: the folder contains no template, or a view is unknown.
     """
 
     def __init__(
@@ -60,18 +60,18 @@ class TemplateSource:
         self._prior = prior
         self._templates = find_templates(Path(folder), patients) if folder else []
         if not set(views) <= set(VIEWS) or not views:
-            raise InputError(f"views {list(views)}: expected some of {', '.join(VIEWS)}")
+            raise InputError(f"views {list(views)} must be some of {', '.join(VIEWS)}")
         self._views = tuple(views)
 
     def __len__(self) -> int:
         return len(self._templates) or len(self._views)
 
     def name(self, number: int) -> str:
-        """What the template of a number is called: of the patient, or of the view."""
+        """Return the name of a numbered template: of the patient, or of the view."""
         return self._templates[number % len(self)][0] if self._templates else self._views[number % len(self)]
 
     def __call__(self, number: int, seed: Sequence[int]) -> Template:
-        """The template of a number; numbers beyond the last start again, parametric anatomy with another heart."""
+        """Return a numbered template; numbers start again after the last, with another heart in parametric anatomy."""
         rng = np.random.default_rng([*seed, number, _PRIOR])
         prior = rng.random() < self._prior
         if not self._templates:
@@ -83,25 +83,25 @@ class TemplateSource:
 
 
 class SimulatedPairs(IterableDataset[dict[str, Tensor]]):
-    """An endless stream of simulated pairs, the same for the same seed, epoch and number of workers.
+    """Endless stream of simulated pairs, determined by seed, epoch and number of workers.
 
     A patient is drawn, then ``pairs`` pairs of its beat; with several workers each draws every n-th patient, so that
-    together they draw the same patients as one alone.
+    together they draw the same patients as one worker.
 
     Args:
-        templates: folder of CAMUS-like patients; parametric anatomy where None.
-        patients: those to take of the folder.
-        views: of the parametric anatomy.
-        gaps: least and greatest distance between the frames of a pair.
-        pairs: drawn from a patient.
-        frames: of a beat.
-        seed: of everything.
-        length: patients in an epoch; None for no end.
-        device: where pairs are computed; leave it at ``cpu`` with workers.
+        templates: folder of CAMUS-like patients; None uses parametric anatomy.
+        patients: patients of the folder to use.
+        views: views of the parametric anatomy.
+        gaps: minimum and maximum distance between the frames of a pair.
+        pairs: number of pairs per patient.
+        frames: number of frames per beat.
+        seed: seed of all random numbers.
+        length: patients per epoch; None for no end.
+        device: device of the simulation; use ``cpu`` with workers.
         settings: fields of ``sequence.Settings`` that differ from its defaults.
 
     Raises:
-        InputError: gaps that do not fit the frames, or an unknown setting.
+        InputError: the gaps do not fit the number of frames, or a setting is unknown.
     """
 
     def __init__(
@@ -118,13 +118,13 @@ class SimulatedPairs(IterableDataset[dict[str, Tensor]]):
         settings: dict[str, Any] | None = None,
     ) -> None:
         if not 1 <= gaps[0] <= gaps[1] < frames:
-            raise InputError(f"gaps {tuple(gaps)}: expected 1 <= least <= greatest < frames ({frames})")
+            raise InputError(f"gaps {tuple(gaps)}: must satisfy 1 <= minimum <= maximum < frames ({frames})")
         self._source = TemplateSource(templates, patients, views)
         self._gaps, self._pairs, self._frames, self._length = gaps, pairs, frames, length
         self._seed, self._epoch, self._device, self._settings = seed, 0, device, settings_from(settings)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other patients from now on."""
+        """Draw other patients from the next iteration on."""
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
@@ -132,7 +132,7 @@ class SimulatedPairs(IterableDataset[dict[str, Tensor]]):
             yield from self.patient(number)
 
     def patient(self, number: int) -> Iterator[dict[str, Tensor]]:
-        """The pairs of one patient."""
+        """Yield the pairs of one patient."""
         seed = (self._seed, self._epoch, number)
         simulation, _ = draw(self._source(number, seed), seed, self._settings, self._frames, self._device)
         rng = np.random.default_rng((*seed, 1))
@@ -144,14 +144,14 @@ class SimulatedPairs(IterableDataset[dict[str, Tensor]]):
 
 
 def settings_from(changes: dict[str, Any] | None) -> Settings:
-    """``Settings`` with some fields changed, lists taken as tuples.
+    """Return ``Settings`` with some fields changed; lists become tuples.
 
     Raises:
-        InputError: an unknown field.
+        InputError: a field is unknown.
     """
     known = {field.name for field in fields(Settings)}
     changes = changes or {}
     if not set(changes) <= known:
-        raise InputError(f"settings: {sorted(set(changes) - known)} unknown, expected some of {sorted(known)}")
+        raise InputError(f"settings {sorted(set(changes) - known)} are unknown; use some of {sorted(known)}")
     typed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
     return replace(Settings(), **typed)

@@ -1,9 +1,9 @@
-"""Natural images with known motion, for training before ultrasound (Evain et al. 2022, sections II-B.3 and III-A.1).
+"""Natural images with known motion, for pre-training (Evain et al. 2022, sections II-B.3 and III-A.1).
 
 Readers for FlyingChairs (Dosovitskiy et al. 2015, 10.1109/ICCV.2015.316) and FlyingThings3D (Mayer et al. 2016,
-10.1109/CVPR.2016.438), and procedural pairs in the manner of FlyingChairs that need no download. Items are those of
-``dataset``, in grey; ``spacing`` is NaN, for pixels of a picture have no millimetres. Their optical flow goes from the
-first image to the second, so the first is fixed, the second moving, and the flow is the pull-back field as it stands.
+10.1109/CVPR.2016.438), and procedural pairs similar to FlyingChairs that need no download. Items are those of
+``dataset``, in grey; ``spacing`` is NaN because pixels have no size in mm. Their optical flow is from the first image
+to the second, so the first is the fixed image, the second the moving one, and the flow is the pull-back field.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ _GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def read_flo(path: str | Path) -> NDArray[np.float32]:
-    """Optical flow [2, H, W] in pixels (row, column) from a Middlebury ``.flo`` file.
+    """Read optical flow [2, H, W] in pixels (row, column) from a Middlebury ``.flo`` file.
 
     Raises:
-        InputError: the file is missing, is no ``.flo``, or is cut short.
+        InputError: the file is missing, not a ``.flo`` file, or truncated.
     """
     content = _content(path)
     if len(content) < 12 or np.frombuffer(content, "<f4", 1)[0] != np.float32(_FLO_TAG):
         raise InputError(f"{path}: not a .flo file (its first number is not {_FLO_TAG})")
     width, height = (int(n) for n in np.frombuffer(content, "<i4", 2, 4))
     if width < 1 or height < 1 or len(content) != 12 + 8 * width * height:
-        raise InputError(f"{path}: {len(content)} bytes do not fit a flow of {height} x {width} pixels")
+        raise InputError(f"{path}: {len(content)} bytes do not match a flow of {height} × {width} pixels")
     return np.frombuffer(content, "<f4", offset=12).reshape(height, width, 2)[..., ::-1].transpose(2, 0, 1).copy()
 
 
 def read_pfm(path: str | Path) -> NDArray[np.float32]:
-    """Values [H, W, 1 or 3], first row on top, from a portable float map.
+    """Read values [H, W, 1 or 3], first row on top, from a portable float map.
 
     Raises:
-        InputError: the file is missing, is no ``.pfm``, or is cut short.
+        InputError: the file is missing, not a ``.pfm`` file, or truncated.
     """
     content = _content(path)
     try:
@@ -55,23 +55,23 @@ def read_pfm(path: str | Path) -> NDArray[np.float32]:
         channels, order = {b"PF": 3, b"Pf": 1}[kind.strip()], "<f4" if float(scale) < 0 else ">f4"
         stored = np.frombuffer(values, order).reshape(height, width, channels)
     except (ValueError, KeyError) as error:
-        raise InputError(f"{path}: not a whole .pfm file ({error})") from None
+        raise InputError(f"{path}: cannot be read as a .pfm file ({error})") from None
     return np.ascontiguousarray(stored[::-1], dtype=np.float32)
 
 
 class NaturalPairs(IterableDataset[dict[str, Tensor]]):
-    """Pairs of a downloaded data set, in an order shuffled by seed and epoch, over once.
+    """Pairs of a downloaded data set, in an order shuffled by seed and epoch, each once.
 
     Args:
-        folder: of FlyingChairs (``*_img1.ppm``, ``*_img2.ppm``, ``*_flow.flo``) or of FlyingThings3D
-            (``frames_cleanpass`` or ``frames_finalpass`` beside ``optical_flow``); which of them is found out.
-        shape: of a random crop (rows, columns); whole images where None.
-        max_displacement: pairs with a longer displacement anywhere in the crop are left out, pixels (the paper removes
-            those "too large for what can be expected in echocardiography").
-        seed: of order and crops.
+        folder: folder of FlyingChairs (``*_img1.ppm``, ``*_img2.ppm``, ``*_flow.flo``) or of FlyingThings3D
+            (``frames_cleanpass`` or ``frames_finalpass`` next to ``optical_flow``); detected automatically.
+        shape: size of a random crop (rows, columns); None uses whole images.
+        max_displacement: maximum displacement in the crop, pixels; pairs with a larger one are skipped (the paper
+            removes those "too large for what can be expected in echocardiography").
+        seed: seed of order and crops.
 
     Raises:
-        InputError: nothing is found, a file is damaged, or sizes differ.
+        InputError: no pairs are found, a file is damaged, or sizes differ.
     """
 
     def __init__(
@@ -84,15 +84,15 @@ class NaturalPairs(IterableDataset[dict[str, Tensor]]):
         folder = Path(folder)
         self._triples = list(_flying_chairs(folder)) or list(_flying_things(folder))
         if not self._triples:
-            raise InputError(f"{folder}: no pairs of FlyingChairs (*_flow.flo) or FlyingThings3D (optical_flow) in it")
+            raise InputError(f"{folder}: has no pairs of FlyingChairs (*_flow.flo) or FlyingThings3D (optical_flow)")
         self._shape, self._limit, self._seed, self._epoch = shape, max_displacement, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Another order and other crops from now on."""
+        """Use another order and other crops from the next iteration on."""
         self._epoch = epoch
 
     def __len__(self) -> int:
-        """Pairs found; those left out for their displacement are counted too."""
+        """Return the number of pairs, including those skipped for their displacement."""
         return len(self._triples)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
@@ -103,7 +103,7 @@ class NaturalPairs(IterableDataset[dict[str, Tensor]]):
                 yield item
 
     def pair(self, index: int) -> dict[str, Tensor]:
-        """The pair of an index, in the order of the files, whatever its displacement."""
+        """Return a pair by its index in the order of the files, whatever its displacement."""
         first, second, flow_file = self._triples[index]
         fixed, moving = _grey(first), _grey(second)
         if flow_file.suffix == ".flo":
@@ -112,7 +112,7 @@ class NaturalPairs(IterableDataset[dict[str, Tensor]]):
             flow = np.ascontiguousarray(read_pfm(flow_file)[..., 1::-1].transpose(2, 0, 1))
         if not fixed.shape == moving.shape == flow.shape[1:]:
             raise InputError(
-                f"{flow_file}: flow {flow.shape[1:]}, images {fixed.shape} and {moving.shape} differ in size"
+                f"{flow_file}: sizes of the flow {flow.shape[1:]} and the images {fixed.shape}, {moving.shape} differ"
             )
         whole = _item(torch.from_numpy(np.stack([moving, fixed])), torch.from_numpy(flow))
         if self._shape is None:
@@ -120,21 +120,21 @@ class NaturalPairs(IterableDataset[dict[str, Tensor]]):
         rng = np.random.default_rng([self._seed, self._epoch, index, 1])
         room = [n - s for n, s in zip(fixed.shape, self._shape, strict=True)]
         if min(room) < 0:
-            raise InputError(f"{first}: {fixed.shape} is smaller than the crop {tuple(self._shape)}")
+            raise InputError(f"{first}: size {fixed.shape} is smaller than the crop {tuple(self._shape)}")
         top, left = (int(rng.integers(r + 1)) for r in room)
         crop = (..., slice(top, top + self._shape[0]), slice(left, left + self._shape[1]))
         return _item(whole["image"][crop], whole["ddf"][crop])
 
 
 class ProceduralPairs(IterableDataset[dict[str, Tensor]]):
-    """Textured shapes before a textured ground, each under its own affine motion; endless unless ``length`` is given.
+    """Textured shapes on a textured background, each with its own affine motion; endless unless ``length`` is given.
 
     Args:
         shape: (rows, columns).
         displacement: standard deviation of a shape's shift, pixels.
-        shapes: least and greatest number of shapes.
-        seed: of everything.
-        length: pairs in an epoch.
+        shapes: minimum and maximum number of shapes.
+        seed: seed of all random numbers.
+        length: pairs per epoch.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class ProceduralPairs(IterableDataset[dict[str, Tensor]]):
         self._seed, self._epoch, self._length = seed, 0, length
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other pairs from now on."""
+        """Draw other pairs from the next iteration on."""
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
@@ -157,7 +157,7 @@ class ProceduralPairs(IterableDataset[dict[str, Tensor]]):
             yield self.pair(number)
 
     def pair(self, number: int) -> dict[str, Tensor]:
-        """The pair of a number; the mask leaves out what is hidden in the moving image or moves out of it."""
+        """Return a numbered pair; the mask excludes pixels that are hidden in the moving image or leave it."""
         rng = np.random.default_rng([self._seed, self._epoch, number])
         height, width = self._shape
         rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
@@ -171,17 +171,17 @@ class ProceduralPairs(IterableDataset[dict[str, Tensor]]):
         ddf = torch.zeros(2, height, width, dtype=torch.float64)
         for index, layer in enumerate(layers):
             ddf = torch.where(fixed_top == index, (layer.forward(grid) - grid).movedim(-1, 0), ddf)
-        there = (grid + ddf.movedim(0, -1)).round().long()
-        inside = ((there >= 0) & (there < torch.tensor(self._shape))).all(-1)
-        there = torch.minimum(there.clamp_min(0), torch.tensor(self._shape) - 1)
-        seen = inside & (moving_top[there[..., 0], there[..., 1]] == fixed_top)
+        target = (grid + ddf.movedim(0, -1)).round().long()
+        inside = ((target >= 0) & (target < torch.tensor(self._shape))).all(-1)
+        target = torch.minimum(target.clamp_min(0), torch.tensor(self._shape) - 1)
+        visible = inside & (moving_top[target[..., 0], target[..., 1]] == fixed_top)
         item = _item(torch.stack([moving, fixed]).float(), ddf.float())
-        item["mask"] = seen[None].float()
+        item["mask"] = visible[None].float()
         return item
 
 
 class _Layer:
-    """A textured shape and its affine motion: texture coordinates of a point p are ``inverse_pose (p - centre)``."""
+    """Textured shape and its affine motion: texture coordinates of a point p are ``inverse_pose (p - centre)``."""
 
     def __init__(
         self, rng: np.random.Generator, shape: tuple[int, int], displacement: float, ground: bool = False
@@ -200,7 +200,7 @@ class _Layer:
         self._shift: Tensor = torch.as_tensor(rng.normal(0, displacement * (0.5 if ground else 1.0), 2))
 
     def forward(self, points: Tensor) -> Tensor:
-        """Where points [..., 2] of the fixed image are in the moving one."""
+        """Map points [..., 2] of the fixed image to the moving one."""
         return (points - self._centre) @ self._affine.T + self._centre + self._shift
 
     def _invert(self, points: Tensor) -> Tensor:
@@ -208,7 +208,7 @@ class _Layer:
         return (points - self._centre - self._shift) @ back.T + self._centre
 
     def paint(self, grid: Tensor, moved: bool) -> tuple[Tensor, Tensor]:
-        """Grey values and opacity [H, W] of the layer in the fixed or in the moving image."""
+        """Return grey values and opacity [H, W] of the layer in the fixed or in the moving image."""
         local = (self._invert(grid) if moved else grid) - self._centre
         where = (local / self._texture.shape[-1] * 2).flip(-1)[None].float()
         grey = functional.grid_sample(self._texture, where, padding_mode="reflection", align_corners=False)[0, 0]
@@ -222,7 +222,7 @@ class _Layer:
 
 
 def _paint_layers(layers: Sequence[_Layer], grid: Tensor, moved: bool) -> tuple[Tensor, Tensor]:
-    """The image [H, W] of layers painted one over the other, and the number of the topmost at each pixel."""
+    """Return the image [H, W] of stacked layers, and the index of the topmost at each pixel."""
     image = torch.zeros(grid.shape[:2])
     top = torch.zeros(grid.shape[:2], dtype=torch.long)
     for index, layer in enumerate(layers):
@@ -233,7 +233,7 @@ def _paint_layers(layers: Sequence[_Layer], grid: Tensor, moved: bool) -> tuple[
 
 
 def _texture(rng: np.random.Generator, size: int) -> Tensor:
-    """A square of noise in octaves, [1, 1, 2 size, 2 size] in [0, 1]."""
+    """Return a square of noise in octaves, [1, 1, 2 size, 2 size] in [0, 1]."""
     total = torch.zeros(1, 1, 2 * size, 2 * size)
     for octave in (4, 12, 36, 100):
         noise = torch.as_tensor(rng.standard_normal((1, 1, octave, octave)), dtype=torch.float32)
@@ -246,8 +246,8 @@ def _texture(rng: np.random.Generator, size: int) -> Tensor:
 def _item(image: Tensor, ddf: Tensor) -> dict[str, Tensor]:
     height, width = ddf.shape[1:]
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    there = torch.stack([rows, columns]) + ddf
-    inside = (there >= 0).all(0) & (there[0] <= height - 1) & (there[1] <= width - 1)
+    target = torch.stack([rows, columns]) + ddf
+    inside = (target >= 0).all(0) & (target[0] <= height - 1) & (target[1] <= width - 1)
     return {"image": image, "ddf": ddf, "mask": inside[None].float(), "spacing": torch.full((2,), math.nan)}
 
 
@@ -281,5 +281,5 @@ def _grey(path: Path) -> NDArray[np.float32]:
     try:
         image = np.asarray(imageio.imread(path), dtype=np.float32) / 255
     except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"{path}: not a readable image ({type(error).__name__})") from None
+        raise InputError(f"{path}: cannot be read as an image ({type(error).__name__})") from None
     return np.asarray(image[..., :3] @ _GREY if image.ndim == 3 else image, dtype=np.float32)

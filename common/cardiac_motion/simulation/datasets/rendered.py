@@ -1,9 +1,9 @@
-"""Training pairs rendered to disk, a patient a file, so that a core trains while another simulates.
+"""Training pairs rendered to disk, one file per patient, so that simulation and training can run in parallel.
 
-A file (``<scenario>/<seed>_<number>.npz``) holds frames of one patient as a file would have them and the fields of
-pairs of them: ``frames`` uint8 [F, H, W], ``pairs`` [N, 2] (moving, fixed), ``gaps`` [N] in frames of the cine, ``ddf``
-float16 [N, 2, H, W] in pixels, ``mask`` and ``ground`` packed bits [N, H, W / 8] as ``sequence.Simulation.pair`` has
-them, ``spacing`` [2] in mm a pixel. It is drawn from the seed, the scenario and its number alone.
+A file (``<scenario>/<seed>_<number>.npz``) contains recorded frames of one patient and the fields of pairs of them:
+``frames`` uint8 [F, H, W], ``pairs`` [N, 2] (moving, fixed), ``gaps`` [N] in frames of the cine, ``ddf`` float16
+[N, 2, H, W] in pixels, ``mask`` and ``ground`` as packed bits [N, H, W / 8] (``sequence.Simulation.pair``), ``spacing``
+[2] in mm per pixel. It is determined by seed, scenario and number.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from cardiac_motion.simulation.ultrasound.speckle import Speckle, draw_speckle
 
 SCENARIOS = (*ANATOMICAL, "speckle")
 RATES = (15.0, 90.0)  # frames/s
-_STEPS = (0, 1, 2, 4, 8)  # of the frames of a patient
-_BEFORE = 3  # frames that persistence needs
-_LARGEST = 60.0  # pixels: a pair that moves further is left out
-_ARTEFACTS = 0.6  # of the patients have them
-_TRIES = 100  # files that are looked at for a pair
+_STEPS = (0, 1, 2, 4, 8)  # relative numbers of a patient's frames
+_BEFORE = 3  # earlier frames that persistence needs
+_LARGEST = 60.0  # pixels: pairs with larger motion are skipped
+_ARTEFACTS = 0.6  # fraction of patients with artefacts
+_TRIES = 100  # maximum number of files tried for a pair
 
 Item = dict[str, Tensor]
 
@@ -51,21 +51,21 @@ def render(
     recording: RecordingChain | None,
     beat: int | None = None,
 ) -> dict[str, np.ndarray]:
-    """The file's arrays of one patient.
+    """Render the arrays of one patient's file.
 
     Args:
-        source: of templates; not asked for speckle.
-        scenario: of ``SCENARIOS``.
-        seed, number: of what is drawn.
-        settings: what to draw from; ``scenarios`` is not looked at.
-        recording: what a file does to the pictures, or None.
+        source: source of templates; unused for speckle.
+        scenario: one of ``SCENARIOS``.
+        seed, number: seeds of the random numbers.
+        settings: ranges of the random parameters; ``scenarios`` is ignored.
+        recording: effects of recording, or None.
         beat: frames per beat; None draws a frame rate between 15 and 90 frames/s.
 
     Raises:
-        InputError: an unknown scenario, or a template that no drawn motion fits.
+        InputError: the scenario is unknown, or no drawn motion fits the template.
     """
     if scenario not in SCENARIOS:
-        raise InputError(f"scenario '{scenario}' unknown, expected one of {', '.join(SCENARIOS)}")
+        raise InputError(f"scenario '{scenario}' is unknown; use one of {', '.join(SCENARIOS)}")
     key = [seed, number, SCENARIOS.index(scenario)]
     rng = np.random.default_rng([*key, 1])
     artefact = settings.artefact if rng.random() < _ARTEFACTS else 0.0
@@ -83,9 +83,9 @@ def render(
         start = int(rng.integers(_BEFORE, count - _STEPS[-1]))
     wanted = [start + step for step in _STEPS]
     if scenario != "speckle" and rng.random() < 0.15:
-        wanted[-1] = 0  # a step from end-diastole to wherever this is
-    shown, free = _record(cine, wanted, recording, rng)
-    return _fields(cine, wanted, rng) | {"frames": shown} | {"free": np.packbits(free, axis=-1)}
+        wanted[-1] = 0  # a large step, from end-diastole
+    recorded, free = _record(cine, wanted, recording, rng)
+    return _fields(cine, wanted, rng) | {"frames": recorded} | {"free": np.packbits(free, axis=-1)}
 
 
 def _record(
@@ -109,7 +109,7 @@ def _record(
 
 
 def _fields(cine: Simulation | Speckle, wanted: list[int], rng: np.random.Generator) -> dict[str, np.ndarray]:
-    found: dict[str, list[Any]] = {key: [] for key in ("pairs", "gaps", "ddf", "mask", "ground")}
+    arrays: dict[str, list[Any]] = {key: [] for key in ("pairs", "gaps", "ddf", "mask", "ground")}
     for fixed in rng.permutation(len(wanted))[:3]:
         others = [k for k in range(len(wanted)) if k != fixed]
         if isinstance(cine, Simulation):
@@ -117,18 +117,18 @@ def _fields(cine: Simulation | Speckle, wanted: list[int], rng: np.random.Genera
         else:
             ddf, mask = cine.fields(wanted[fixed], [wanted[k] for k in others])
             labelled = {"ddf": ddf, "mask": mask, "ground": torch.zeros_like(mask)}
-        for place, moving in enumerate(others):
-            ddf, mask = labelled["ddf"][place], labelled["mask"][place]
+        for index, moving in enumerate(others):
+            ddf, mask = labelled["ddf"][index], labelled["mask"][index]
             if not mask.any() or float((ddf.norm(dim=0) * mask).max()) > _LARGEST:
                 continue
-            found["pairs"].append((moving, fixed))
-            found["gaps"].append(abs(wanted[moving] - wanted[fixed]))
-            found["ddf"].append(ddf.clamp(-300, 300).numpy().astype(np.float16))
-            found["mask"].append(np.packbits(mask.numpy(), axis=-1))
-            found["ground"].append(np.packbits(labelled["ground"][place].numpy(), axis=-1))
-    if not found["pairs"]:
-        raise InputError("no pair of this patient moves little enough")
-    return {key: np.stack(value) for key, value in found.items()} | {
+            arrays["pairs"].append((moving, fixed))
+            arrays["gaps"].append(abs(wanted[moving] - wanted[fixed]))
+            arrays["ddf"].append(ddf.clamp(-300, 300).numpy().astype(np.float16))
+            arrays["mask"].append(np.packbits(mask.numpy(), axis=-1))
+            arrays["ground"].append(np.packbits(labelled["ground"][index].numpy(), axis=-1))
+    if not arrays["pairs"]:
+        raise InputError(f"every pair of this patient moves by more than {_LARGEST:g} pixels")
+    return {key: np.stack(value) for key, value in arrays.items()} | {
         "spacing": np.asarray(cine.grid.spacing, dtype=np.float32)
     }
 
@@ -143,17 +143,17 @@ def write_pairs(
     recording: RecordingChain | None = None,
     beat: int | None = None,
 ) -> int:
-    """Render ``count`` patients of each scenario, in turn, as ``render`` does; files that are there are kept.
+    """Render ``count`` patients of each scenario by ``render``; existing files are kept.
 
     Returns:
-        how many could not be drawn (each is logged and left out).
+        The number of patients that could not be rendered (each is logged and skipped).
 
     Raises:
-        InputError: an unknown scenario, or a folder that cannot be written.
+        InputError: a scenario is unknown, or the folder cannot be written.
     """
-    settings, lost, names = settings or Settings(), 0, list(scenarios)
+    settings, failed, names = settings or Settings(), 0, list(scenarios)
     if not set(names) <= set(SCENARIOS):
-        raise InputError(f"scenarios {names}: expected some of {', '.join(SCENARIOS)}")
+        raise InputError(f"scenarios {names} must be some of {', '.join(SCENARIOS)}")
     wanted = [(number, scenario) for number in range(count) for scenario in names]
     for number, scenario in show_bar(wanted, "pairs", "patient"):
         path = Path(output_dir) / scenario / f"{seed:04d}_{number:06d}.npz"
@@ -163,24 +163,24 @@ def write_pairs(
             arrays = render(source, scenario, seed, number, settings, recording, beat)
         except InputError as error:
             logging.warning("%s %d: %s", scenario, number, error)
-            lost += 1
+            failed += 1
             continue
         with write_whole(path) as beside:
             np.savez(beside, **arrays)  # type: ignore[arg-type]
-    return lost
+    return failed
 
 
 class Shards:
-    """The files of a folder that ``write_pairs`` fills, maybe still.
+    """Files of a folder that ``write_pairs`` fills, possibly still running.
 
     Args:
-        folder: of them.
-        scenarios: their weights; those of the folder in equal parts where None.
-        gaps: of the pairs, frames; all where None.
-        backward: either frame may be the fixed one; otherwise the later one is.
+        folder: folder of the files.
+        scenarios: weights of the scenarios; None uses those in the folder equally.
+        gaps: gaps of the pairs, frames; None uses all.
+        backward: whether either frame may be the fixed one; otherwise it is the later one.
 
     Raises:
-        InputError: no file of any of the scenarios.
+        InputError: there is no file of any of the scenarios.
     """
 
     def __init__(
@@ -196,15 +196,15 @@ class Shards:
         self.refresh()
 
     def refresh(self) -> None:
-        """Look again which files there are."""
-        found = {
+        """Update the list of files."""
+        available = {
             scenario: sorted((self.folder / scenario).glob("[0-9]*.npz"))
             for scenario, w in self.weights.items()
             if w > 0
         }
-        self.files = {scenario: files for scenario, files in found.items() if files}
+        self.files = {scenario: files for scenario, files in available.items() if files}
         if not self.files:
-            raise InputError(f"{self.folder}: no rendered pairs of {', '.join(self.weights)} in it")
+            raise InputError(f"{self.folder}: contains no rendered pairs of {', '.join(self.weights)}")
 
     def draw(self, rng: np.random.Generator, window: Sequence[int] | None = None) -> tuple[str, Item]:
         """Draw a random pair and its scenario.
@@ -228,7 +228,7 @@ class Shards:
             item = read_pair(files[int(rng.integers(len(files)))], rng, self.gaps, self.backward, window)
             if item is not None:
                 return scenario, item
-        raise InputError(f"{self.folder}: no pair of gaps {self.gaps} in {_TRIES} files of {scenario}")
+        raise InputError(f"{self.folder}: no pair with gaps {self.gaps} in {_TRIES} files of {scenario}")
 
 
 @lru_cache(maxsize=8192)
@@ -263,20 +263,20 @@ def read_pair(
     backward: bool = True,
     window: Sequence[int] | None = None,
 ) -> Item | None:
-    """A pair of a file, by number or at random (the nearer in time, the likelier), as ``Shards.draw`` gives it.
+    """Read a pair of a file, by number or at random (with a preference for small gaps), as ``Shards.draw``.
 
     Args:
-        path: of the file.
-        which: the pair's number, or what draws it.
-        gaps, backward: of the pairs that are drawn, as in ``Shards``.
+        path: path of the file.
+        which: number of the pair, or a random generator.
+        gaps, backward: pairs to draw from, as in ``Shards``.
         window: (rows, columns) of a crop around a random pixel of the mask, clipped to the frame. None, or a pair given
             by number, returns whole frames.
 
     Returns:
-        the pair; None where the file has none to draw.
+        The pair; None if the file has no pair with these gaps.
 
     Raises:
-        InputError: the file is not one of these.
+        InputError: the file is not a file of rendered pairs.
     """
     try:
         stored = map_arrays(path)
@@ -304,7 +304,7 @@ def read_pair(
         field = stored["ddf"][number, :, rows, columns].astype(np.float32)
         mask, ground, spacing = mask[rows, columns], ground[rows, columns], np.array(stored["spacing"])
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: no readable file of rendered pairs ({type(error).__name__})") from None
+        raise InputError(f"{path}: cannot be read as a file of rendered pairs ({type(error).__name__})") from None
     return {
         "image": torch.from_numpy(image),
         "field": torch.from_numpy(field),
@@ -331,19 +331,22 @@ def write_recipe(
     recording: RecordingChain | None,
     beat: int | None = None,
 ) -> None:
-    """Say beside the pairs what they are rendered from, in ``seed_<seed>.json``.
+    """Write the settings of the rendered pairs to ``seed_<seed>.json``.
 
     Raises:
-        InputError: the folder has pairs of that seed that were rendered from something else.
+        InputError: the folder has pairs of this seed with other settings.
     """
     path = Path(output_dir) / f"seed_{seed:04d}.json"
-    made: dict[str, Any] = {"settings": asdict(settings), "recording": None if recording is None else asdict(recording)}
-    made |= {} if beat is None else {"beat": beat}
-    made = json.loads(json.dumps(made))
+    recipe: dict[str, Any] = {
+        "settings": asdict(settings),
+        "recording": None if recording is None else asdict(recording),
+    }
+    recipe |= {} if beat is None else {"beat": beat}
+    recipe = json.loads(json.dumps(recipe))
     if (
         path.exists()
-        and {k: v for k, v in json.loads(path.read_text(encoding="utf-8")).items() if k != "scenarios"} != made
+        and {k: v for k, v in json.loads(path.read_text(encoding="utf-8")).items() if k != "scenarios"} != recipe
     ):
-        raise InputError(f"{path}: pairs of this seed were rendered from other settings; take another seed or folder")
+        raise InputError(f"{path}: pairs of this seed were rendered with other settings; use another seed or folder")
     with write_whole(path) as beside:
-        beside.write_text(json.dumps({"scenarios": list(scenarios), **made}, indent=1), encoding="utf-8")
+        beside.write_text(json.dumps({"scenarios": list(scenarios), **recipe}, indent=1), encoding="utf-8")

@@ -1,8 +1,8 @@
-"""A fixed test set from a list that carries its own recipe (``data_lists/simulated.json``).
+"""Fixed test set of a datalist that contains its own recipe (``data_lists/simulated.json``).
 
-The list's ``recipe`` holds ``seed``, ``frames`` of a beat, ``count`` of virtual patients, names of ``templates`` (taken
-in turn), and under ``folds`` the settings of each of its lists: the same patients in every scenario, without and with
-artefacts. The cases of a list ``F`` go into the folder ``F``.
+The ``recipe`` has ``seed``, ``frames`` per beat, ``count`` of virtual patients, names of ``templates`` (used in turn),
+and under ``folds`` the settings of each fold: the same patients in every scenario, without and with artefacts. The
+cases of a fold are written to a folder of its name.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from cardiac_motion.simulation.datasets.write import write_cases
 
 
 def read_recipe(datalist: str | Path) -> dict[str, Any]:
-    """The ``recipe`` of a list.
+    """Read the ``recipe`` of a datalist.
 
     Raises:
-        InputError: no such file, or no recipe in it.
+        InputError: the file is missing or contains no recipe.
     """
     try:
         recipe: dict[str, Any] = json.loads(Path(datalist).read_text(encoding="utf-8"))["recipe"]
         missing = {"seed", "frames", "count", "templates", "folds"} - set(recipe)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{datalist}: no list with a recipe ({type(error).__name__}: {error})") from None
+        raise InputError(f"{datalist}: contains no recipe ({type(error).__name__}: {error})") from None
     if missing:
         raise InputError(f"{datalist}: the recipe lacks {', '.join(sorted(missing))}")
     return recipe
@@ -45,32 +45,32 @@ def write_testset(
     folds: Sequence[str] | None = None,
     max_cases: int = 0,
 ) -> list[str]:
-    """Write the cases of a list; those that are there are kept.
+    """Write the cases of a datalist; existing ones are kept.
 
     Args:
-        datalist: with a recipe.
-        templates: folder of CAMUS-like patients that has the recipe's templates.
-        output_dir: of the test set, ``dataset_dir`` of who uses the list.
-        device: where frames are computed.
-        client, limits: of ``cardiac_motion.cohort.engine.run_cases``.
-        folds: some of the recipe's; all by default.
-        max_cases: the first so many of each fold; 0 for all.
+        datalist: datalist with a recipe.
+        templates: folder of CAMUS-like patients with the recipe's templates.
+        output_dir: folder of the test set, the ``dataset_dir`` of the datalist.
+        device: device of the simulation.
+        client, limits: as in ``cardiac_motion.cohort.engine.run_cases``.
+        folds: folds of the recipe to write; all by default.
+        max_cases: maximum number of cases per fold; 0 for all.
 
     Returns:
-        the errors of patients that could not be made.
+        The errors of patients that could not be simulated.
 
     Raises:
-        InputError: no recipe, no such fold, a template that is missing, or cases of another recipe in the folder.
+        InputError: there is no recipe or fold, a template is missing, or the folder has cases of another recipe.
     """
     recipe, failed = read_recipe(datalist), []
     source = TemplateSource(templates, recipe["templates"])
-    found = [source.name(n) for n in range(len(source))]
-    if found != recipe["templates"]:
-        lost = sorted(set(recipe["templates"]) - set(found))
-        raise InputError(f"{templates}: lacks {len(lost)} of the test set's templates: {', '.join(lost[:5])}")
+    available = [source.name(n) for n in range(len(source))]
+    if available != recipe["templates"]:
+        missing = sorted(set(recipe["templates"]) - set(available))
+        raise InputError(f"{templates}: lacks {len(missing)} of the test set's templates: {', '.join(missing[:5])}")
     unknown = sorted(set(folds or ()) - set(recipe["folds"]))
     if unknown:
-        raise InputError(f"{datalist}: its recipe has no fold {unknown[0]} (it has: {', '.join(recipe['folds'])})")
+        raise InputError(f"{datalist}: its recipe has no fold {unknown[0]}, only {', '.join(recipe['folds'])}")
     count = min(max_cases or recipe["count"], recipe["count"])
     for fold in folds or recipe["folds"]:
         changes = recipe["folds"][fold]

@@ -1,9 +1,9 @@
-"""Simulated sequences as files: a folder a case, whole or absent, and a datalist of them.
+"""Files of simulated cines: one folder per case, complete or absent, and their datalist.
 
-A case holds ``cine.nii.gz`` (X, Y, T), ``ddf.nii.gz`` and ``forward.nii.gz`` (X, Y, T-1, 1, 2; components (x, y) in
-pixels), ``mask.nii.gz`` (X, Y, T-1; where ``ddf`` is the motion of what the image shows), ``labels.nii.gz`` (X, Y, T; 1
-the cavity, 2 the myocardium), ``contours.json`` ((row, column) in pixels) and ``summary.json``, written last. Pair t of
-``ddf`` pulls frame t back onto frame t + 1; pair t of ``forward`` says where the material of frame t is at t + 1.
+A case has ``cine.nii.gz`` (X, Y, T), ``ddf.nii.gz`` and ``forward.nii.gz`` (X, Y, T-1, 1, 2; components (x, y) in
+pixels), ``mask.nii.gz`` (X, Y, T-1; where ``ddf`` is the motion of the imaged tissue), ``labels.nii.gz`` (X, Y, T; 1
+cavity, 2 myocardium), ``contours.json`` ((row, column) in pixels) and ``summary.json``, written last. Pair t of ``ddf``
+pulls frame t back onto frame t + 1; pair t of ``forward`` is the displacement of the material from frame t to t + 1.
 """
 
 from __future__ import annotations
@@ -47,41 +47,42 @@ def write_cases(
     client: Client | None = None,
     limits: Limits | None = None,
 ) -> list[str]:
-    """Write virtual patients and their datalist; those already there are kept.
+    """Write virtual patients and their datalist; existing ones are kept.
 
     Args:
-        output_dir: a folder a case is made in it.
-        source: of the templates; patient k has template k, starting again after the last.
-        count: patients.
-        frames: a whole beat of each.
+        output_dir: folder of the cases.
+        source: source of the templates; patient k has template k, starting again after the last.
+        count: number of patients.
+        frames: number of frames, one beat.
         seed: the same seed, settings and source give the same files.
-        settings: what to draw from.
-        split: names of templates in ``training``, ``validation`` and ``test`` (CAMUS's ``train`` and ``valid`` will
-            do); 8, 1 and 1 of 10 by their number where None.
-        datalist: where the datalist goes; ``datalist.json`` in ``output_dir`` by default.
-        device: where frames are computed.
-        client, limits: of ``cohort.engine.run_cases``; one patient after the other in this process without.
+        settings: ranges of the random parameters.
+        split: names of templates in ``training``, ``validation`` and ``test`` (or CAMUS's ``train`` and ``valid``);
+            None splits 8, 1 and 1 of 10 by their number.
+        datalist: path of the datalist; ``datalist.json`` in ``output_dir`` by default.
+        device: device of the simulation.
+        client, limits: as in ``cohort.engine.run_cases``; without them, patients are simulated one by one in this
+            process.
 
     Returns:
-        the errors of patients that could not be made; the others are written.
+        The errors of patients that could not be simulated; the others are written.
 
     Raises:
-        InputError: a case in the folder was made with another seed, settings or number of frames.
-        ClusterLost: the scheduler is gone.
+        InputError: a case in the folder has another seed, settings or number of frames.
+        ClusterLost: the scheduler is lost.
     """
     if count < 1:
-        raise InputError(f"count {count}: at least one patient is needed")
+        raise InputError(f"count {count}: must be at least 1")
     output_dir, settings = Path(output_dir).resolve(), settings or Settings()
     recipe = json.loads(json.dumps({"seed": seed, "frames": frames, "settings": asdict(settings)}))
     names = [f"{number:04d}_{source.name(number)}" for number in range(count)]
     arguments = {"output_dir": str(output_dir), "source": source.arguments, "device": device, **recipe}
     work = Work("cardiac_motion.simulation.datasets.write:patient_writer", arguments, str(output_dir))
-    made = _summaries(output_dir, names, recipe)
+    existing = _summaries(output_dir, names, recipe)
     templates = source.arguments.get("folder")
-    check_targets([output_dir / n for n in names if n not in made], [str(templates)] if templates else [])
+    check_targets([output_dir / n for n in names if n not in existing], [str(templates)] if templates else [])
     listed = Path(datalist) if datalist else output_dir / "datalist.json"
     if listed.exists() and not _is_of_simulation(listed):
-        raise InputError(f"{listed}: is there, and no simulation wrote it; take another folder or name")
+        raise InputError(f"{listed}: exists and was not written by a simulation; use another folder or name")
     with hold_folder(output_dir):
         failed = reasons(run_cases(work, names, client, limits, "patients"))
     entries: dict[str, list[dict[str, Any]]] = {name: [] for name in SPLITS}
@@ -94,7 +95,7 @@ def write_cases(
 def patient_writer(
     output_dir: str, source: dict[str, Any], seed: int, frames: int, settings: dict[str, Any], device: str
 ) -> Callable[[str], None]:
-    """What writes the patient of a folder's name; arguments as ``write_cases`` has them, as JSON."""
+    """Return the function that writes the patient of a folder name; arguments as in ``write_cases``, as JSON."""
     templates, drawn_from = TemplateSource(**source), settings_from(settings)
 
     def write(name: str) -> None:
@@ -109,20 +110,20 @@ def patient_writer(
 
 
 def _summaries(output_dir: Path, names: Sequence[str], recipe: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    found = {}
+    summaries = {}
     for name in names:
         path = output_dir / name / "summary.json"
         if not path.is_file():
             continue
-        found[name] = json.loads(path.read_text(encoding="utf-8"))
-        if {key: found[name].get(key) for key in recipe} != recipe:
-            other = "was made with another seed, settings or number of frames; take another folder"
+        summaries[name] = json.loads(path.read_text(encoding="utf-8"))
+        if {key: summaries[name].get(key) for key in recipe} != recipe:
+            other = "was simulated with another seed, settings or number of frames; use another folder"
             raise InputError(f"{path.parent}: {other}")
-    return found
+    return summaries
 
 
 def write_case(folder: Path, simulation: Simulation, drawn: dict[str, Any]) -> None:
-    """Write one simulation into an existing folder, ``summary.json`` last."""
+    """Write one simulation into an existing folder; ``summary.json`` is written last."""
     grid, times = simulation.grid, simulation.times
     cine = MetaTensor(
         torch.cat([chunk.cpu() for chunk in simulation.chunks()])[None],
@@ -190,7 +191,7 @@ def _split_of(template: str, number: int, split: dict[str, list[str]] | None) ->
         for key in (name, {"training": "train", "validation": "valid"}.get(name, name)):
             if template in split.get(key, ()):
                 return name
-    raise InputError(f"split: {template} is in none of {', '.join(split)}")
+    raise InputError(f"split: template {template} is in none of {', '.join(split)}")
 
 
 def _write_datalist(path: Path, entries: dict[str, list[dict[str, Any]]], recipe: dict[str, Any]) -> None:
@@ -214,7 +215,7 @@ def _is_of_simulation(path: Path) -> bool:
 
 
 def save_frames(path: Path, frames: NDArray[np.uint8], spacing: tuple[float, float], step: float) -> None:
-    """Label maps [T, H, W] as NIfTI (X, Y, T): ``spacing`` (row, column) in mm, ``step`` in s."""
+    """Write label maps [T, H, W] as NIfTI (X, Y, T): ``spacing`` (row, column) in mm, ``step`` in s."""
     image = nibabel.Nifti1Image(frames.transpose(2, 1, 0), np.diag([spacing[1], spacing[0], step, 1.0]))
     image.header.set_zooms((spacing[1], spacing[0], step))
     image.header.set_xyzt_units("mm", "sec")

@@ -1,4 +1,4 @@
-"""Hearts whose motion is known: anatomy, contraction and the tissue around."""
+"""Hearts with known motion: anatomy, contraction and surrounding tissue."""
 
 import lazy_loader as lazy
 

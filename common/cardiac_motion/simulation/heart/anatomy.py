@@ -1,9 +1,9 @@
-"""Parametric hearts: eight echocardiographic views as templates, where no recording is at hand.
+"""Parametric hearts: templates of eight echocardiographic views, if no recordings are available.
 
-The left ventricle is a truncated ellipse with a wall, of sizes within the normal and enlarged ranges of Lang et
-al. 2015, 10.1016/j.echo.2014.10.003). What lies around it is painted by tissue in decibels below white, with a slow
-random variation, and interfaces across the beam are brighter than those along it. All the tissue moves: the wall by the
-prescribed motion, the rest with its extension.
+The left ventricle is a truncated ellipse with a wall, within the normal and enlarged sizes of Lang et al. 2015
+(10.1016/j.echo.2014.10.003). Its surroundings are painted by tissue type in decibels below white, with a slow random
+variation; interfaces perpendicular to the beam are brighter than parallel ones. All tissue moves: the wall by the
+prescribed motion, the rest by its extension.
 """
 
 from __future__ import annotations
@@ -24,24 +24,25 @@ from cardiac_motion.ventricle.views import VIEWS
 def left_ventricle(
     length: float = 85.0, width: float = 46.0, thickness: float = 9.0, apex: float = 7.0, cut: float = 0.35
 ) -> tuple[Array, Array]:
-    """Endocardium and epicardium of an apical view, from base to base.
+    """Return endocardium and epicardium of an apical view, from base to base.
 
     Args:
-        length: of the cavity from apex to base, mm.
-        width: of the cavity, mm.
-        thickness: of the wall at the sides, mm.
-        apex: thickness at the apex, mm.
-        cut: where the base cuts the ellipse, as a fraction of its long half-axis beyond the centre.
+        length: length of the cavity from apex to base, mm.
+        width: width of the cavity, mm.
+        thickness: wall thickness at the sides, mm.
+        apex: wall thickness at the apex, mm.
+        cut: position of the base beyond the ellipse's centre, as a fraction of its semi-major axis.
 
     Returns:
-        [200, 2] each: mm along the axis from the epicardial apex to the base, and across, from minus to plus.
+        [200, 2] each: mm along the axis from the epicardial apex to the base, and across, from negative to positive.
 
     Raises:
-        InputError: sizes that make no ventricle.
+        InputError: the sizes are implausible.
     """
     if not (length > 20 and width > 10 and thickness > 1 and apex > 1 and 0 <= cut < 0.9):
         raise InputError(
-            f"ventricle: length {length}, width {width}, thickness {thickness}, apex {apex} mm and cut {cut} fit none"
+            f"ventricle: length {length}, width {width}, thickness {thickness}, apex {apex} mm and cut {cut} are "
+            "implausible"
         )
     half = length / (1 + cut)
     contours = []
@@ -54,30 +55,31 @@ def left_ventricle(
 
 
 def apical_4ch(rng: np.random.Generator) -> Template:
-    """Apical four-chamber: both ventricles and atria, the left ones to the right of the image."""
+    """Draw an apical four-chamber view: both ventricles and atria, the left ones on the right of the image."""
     return _apical(rng, "apical_4ch")
 
 
 def apical_2ch(rng: np.random.Generator) -> Template:
-    """Apical two-chamber: the left ventricle and atrium alone."""
+    """Draw an apical two-chamber view: left ventricle and atrium only."""
     return _apical(rng, "apical_2ch")
 
 
 def apical_long_axis(rng: np.random.Generator) -> Template:
-    """Apical long axis (three-chamber): the left ventricle, the left atrium, the outflow tract and the aorta."""
+    """Draw an apical long-axis (three-chamber) view: left ventricle and atrium, outflow tract and aorta."""
     return _apical(rng, "apical_long_axis")
 
 
 def apical_of_prior(view: str, seed: int | Sequence[int] = 0) -> Template:
-    """A random heart in an apical view whose left ventricle has the shape and the motion of ``prior``.
+    """Draw a random heart in an apical view whose left ventricle has shape and motion of ``prior``.
 
-    The prior is of four- and two-chamber contours; the long axis takes the same, with its outflow tract painted.
+    The prior was fitted to four- and two-chamber contours; the long-axis view uses it too, with its outflow tract
+    painted.
 
     Raises:
-        InputError: another view.
+        InputError: the view is not apical.
     """
     if view not in ("apical_4ch", "apical_2ch", "apical_long_axis"):
-        raise InputError(f"view {view!r} is no apical view of the left ventricle")
+        raise InputError(f"view {view!r} is not an apical view of the left ventricle")
     rng = np.random.default_rng(seed)
     return _apical(rng, view, draw_ventricle(rng))
 
@@ -152,7 +154,7 @@ def _outflow(canvas: Canvas, base: float, width: float, thickness: float) -> Non
 
 
 def parasternal_long_axis(rng: np.random.Generator) -> Template:
-    """Parasternal long axis: the ventricle across the image, apex to the left, right ventricle on top."""
+    """Draw a parasternal long-axis view: ventricle across the image, apex on the left, right ventricle on top."""
     depth = rng.uniform(130, 165)
     length, width, thickness = rng.uniform(78, 90), rng.uniform(42, 52), rng.uniform(8.5, 11)
     centre = rng.uniform(0.43, 0.50) * depth
@@ -184,7 +186,7 @@ def parasternal_long_axis(rng: np.random.Generator) -> Template:
 
 
 def parasternal_short_axis(rng: np.random.Generator) -> Template:
-    """Parasternal short axis: the left ventricle as a ring with two papillary muscles, the right a crescent."""
+    """Draw a parasternal short-axis view: left ventricle as a ring with two papillary muscles, right as a crescent."""
     depth = rng.uniform(120, 150)
     radius, thickness = rng.uniform(20, 26), rng.uniform(8, 11)
     centre = (rng.uniform(0.46, 0.54) * depth, rng.uniform(2, 12))
@@ -205,7 +207,7 @@ def parasternal_short_axis(rng: np.random.Generator) -> Template:
 
 
 def subcostal_4ch(rng: np.random.Generator) -> Template:
-    """Subcostal four-chamber: the liver on top, the heart lying below it, apex to the right."""
+    """Draw a subcostal four-chamber view: liver on top, the heart below it, apex on the right."""
     depth = rng.uniform(150, 185)
     length, width, thickness = rng.uniform(75, 85), rng.uniform(38, 46), rng.uniform(8, 10)
     canvas = Canvas(
@@ -226,7 +228,7 @@ def subcostal_4ch(rng: np.random.Generator) -> Template:
 
 
 def inferior_vena_cava(rng: np.random.Generator) -> Template:
-    """Inferior vena cava in its long axis within the liver, opening into the right atrium; it narrows and widens."""
+    """Draw an inferior vena cava in its long axis in the liver, opening into the right atrium; its calibre varies."""
     depth = rng.uniform(120, 170)
     calibre = rng.uniform(12, 24)
     canvas = Canvas(depth, rng.uniform(65, 85), LIVER, (rng.uniform(0.42, 0.52) * depth, 0.0), 90 + rng.uniform(-14, 6))
@@ -247,7 +249,7 @@ def inferior_vena_cava(rng: np.random.Generator) -> Template:
 
 
 def non_cardiac_view(rng: np.random.Generator) -> Template:
-    """No heart: lung with its repeated lines, an abdominal organ, or a probe that hardly touches."""
+    """Draw a view without a heart: lung with reverberations, an abdominal organ, or a probe with poor contact."""
     depth = rng.uniform(120, 180)
     canvas = Canvas(depth, rng.uniform(60, 90), AIR, (rng.uniform(0.4, 0.6) * depth, rng.uniform(-15, 15)))
     kind = rng.integers(3)
@@ -287,17 +289,17 @@ PAINTERS: dict[str, Callable[[np.random.Generator], Template]] = {
 
 
 def view(name: str, seed: int | Sequence[int] = 0) -> Template:
-    """A random heart in a view.
+    """Draw a random heart in a view.
 
     Args:
         name: one of ``VIEWS``.
-        seed: the same gives the same heart.
+        seed: the same seed gives the same heart.
 
     Raises:
-        InputError: an unknown view.
+        InputError: the view is unknown.
     """
     if name not in PAINTERS:
-        raise InputError(f"view {name!r} is unknown, expected one of {', '.join(VIEWS)}")
+        raise InputError(f"view {name!r} is unknown; use one of {', '.join(VIEWS)}")
     return PAINTERS[name](np.random.default_rng(seed))
 
 

@@ -1,7 +1,7 @@
-"""A painting of tissue in decibels below white, of which the scatterers of a parametric heart are made.
+"""Painting of tissue in decibels below white, from which the scatterers of a parametric heart are drawn.
 
-Shapes are given in millimetres of a pose; interfaces across the beam are brighter than those along it, and all of it
-varies slowly at random.
+Shapes are given in millimetres relative to a pose; interfaces perpendicular to the beam are brighter than parallel
+ones, and the brightness varies slowly at random.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from cardiac_motion.simulation.grid import ImageGrid
 from cardiac_motion.ventricle.mesh import Array, arc_length, interpolate_fractions, is_inside_outlines
 
 BLOOD, MYOCARDIUM, FIBROUS, FAT, LIVER, AIR = -46.0, -19.0, -7.0, -26.0, -23.0, -34.0  # dB below white
-_STEP = 0.5  # mm a pixel of the painting
+_STEP = 0.5  # mm per pixel of the painting
 
 
 class Canvas:
-    """A painting in dB over the sector; coordinates of shapes are (along, across) mm from a pose's origin.
+    """Painting in dB over the sector; shapes are given in (along, across) mm relative to a pose.
 
     Args:
-        depth: of the sector, mm.
-        width: of the sector, degrees.
-        ground: dB of what is not painted.
-        origin: of the pose in mm (depth, lateral).
-        angle: of the pose's first axis from the depth axis towards lateral, degrees.
-        mirror: swaps the sides of the pose's second axis.
+        depth: depth of the sector, mm.
+        width: opening angle of the sector, degrees.
+        ground: level of the background, dB.
+        origin: origin of the pose in mm (depth, lateral).
+        angle: angle of the pose's first axis from the depth axis towards lateral, degrees.
+        mirror: flip the pose's second axis.
 
     Attributes:
-        grid: of the painting, half a millimetre a pixel.
+        grid: grid of the painting, half a millimetre per pixel.
         level: ``[H, W]`` dB.
-        places, local: ``[H * W, 2]`` mm of its pixels from the probe, and along and across the pose.
+        places, local: ``[H * W, 2]``, position of its pixels in mm from the probe, and along and across the pose.
     """
 
     def __init__(
@@ -60,15 +60,15 @@ class Canvas:
         self.local = (self.places - self.origin) @ self._axes.T
 
     def place(self, local: Array) -> Array:
-        """Points [n, 2] of the pose in mm from the probe."""
+        """Convert points [n, 2] of the pose to mm from the probe."""
         return np.asarray(local @ self._axes + self.origin)
 
     def fill(self, inside: NDArray[np.bool_], level: float) -> None:
-        """Paint the pixels [H * W] that are inside."""
+        """Paint the pixels [H * W] for which ``inside`` is True."""
         self.level[inside.reshape(self.level.shape)] = level
 
     def ellipse(self, centre: Sequence[float], radii: Sequence[float], level: float, angle: float = 0.0) -> None:
-        """Paint an ellipse of the pose."""
+        """Paint an ellipse given in the pose."""
         turn = math.radians(angle)
         gap = self.local - np.asarray(centre)
         along = gap[:, 0] * math.cos(turn) + gap[:, 1] * math.sin(turn)
@@ -76,11 +76,11 @@ class Canvas:
         self.fill((along / radii[0]) ** 2 + (across / radii[1]) ** 2 < 1, level)
 
     def polygon(self, corners: Array, level: float) -> None:
-        """Paint a closed polygon of the pose."""
+        """Paint a closed polygon given in the pose."""
         self.fill(is_inside_outlines(self.local, [np.asarray(corners, dtype=np.float64)]), level)
 
     def stroke(self, points: Array, width: float, level: float) -> None:
-        """Paint a line of the pose, ``width`` mm across."""
+        """Paint a line given in the pose, ``width`` mm wide."""
         points = np.asarray(points, dtype=np.float64)
         dense = interpolate_fractions(points, np.linspace(0, 1, max(2, math.ceil(arc_length(points)[-1] / _STEP * 2))))
         pixels = np.round((self.place(dense) - np.asarray(self.grid.origin)) / _STEP).astype(int)
@@ -90,7 +90,7 @@ class Canvas:
         self.fill((ndimage.distance_transform_edt(line) * _STEP < width / 2).ravel(), level)
 
     def brightness(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """The painting as standard deviations of scatterers, with interfaces and slow variation."""
+        """Return the painting as standard deviation of scatterers, with interfaces and slow variation."""
         smooth = ndimage.gaussian_filter(self.level, 1.0 / _STEP / 2)
         down, across = np.gradient(ndimage.gaussian_filter(self.level, 1.2 / _STEP), _STEP)
         depth, lateral = self.places.reshape(*self.level.shape, 2).transpose(2, 0, 1)

@@ -1,6 +1,6 @@
-"""How much a wall contracts: the time course of a beat, and an end-systole with a prescribed strain and defects.
+"""Contraction of a wall: the time course of a beat, and an end-systole with prescribed strain and defects.
 
-The time course keeps to the systolic intervals of Weissler 1968; the wall is the mesh of ``ventricle.mesh``
+The time course follows the systolic intervals of Weissler 1968; the wall is the mesh of ``ventricle.mesh``
 (Evain et al. 2022, section II-A.3). Points are (depth, lateral) in mm, times in seconds from end-diastole.
 """
 
@@ -15,27 +15,27 @@ from scipy.interpolate import PchipInterpolator
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.ventricle.mesh import Array, Mesh, arc_length
 
-HEART_RATES = (30.0, 220.0)  # beats/min that make sense
+HEART_RATES = (30.0, 220.0)  # plausible range, beats/min
 GLS_RANGE = (-0.40, 0.0)
 
 
 def systole(heart_rate: float) -> tuple[float, float]:
-    """Opening and closing of the aortic valve in s after the R wave (Weissler 1968: PEP and LVET against rate)."""
+    """Return the times of aortic valve opening and closure in s after the R wave (PEP and LVET of Weissler 1968)."""
     pre_ejection, ejection = 0.131 - 0.0004 * heart_rate, 0.413 - 0.0017 * heart_rate
     return pre_ejection, pre_ejection + ejection
 
 
 def time_course(times: Array, heart_rate: float) -> Array:
-    """Contraction at ``times`` (s), 0 at end-diastole and 1 at end-systole, periodic.
+    """Return the contraction at ``times`` (s), 0 at end-diastole and 1 at end-systole, periodic.
 
-    Isovolumic contraction, ejection, isovolumic relaxation, rapid filling, diastasis and the atrial kick, joined by a
-    monotone cubic. The valves keep to Weissler's intervals, the rest of the beat shares what is left.
+    Isovolumic contraction, ejection, isovolumic relaxation, rapid filling, diastasis and atrial contraction, joined by
+    a monotone cubic. Valve times follow Weissler; the other phases share the rest of the beat.
 
     Raises:
-        InputError: a heart rate outside 30 to 220 beats/min.
+        InputError: the heart rate is outside 30 to 220 beats/min.
     """
     if not HEART_RATES[0] <= heart_rate <= HEART_RATES[1]:
-        raise InputError(f"heart_rate {heart_rate}: expected {HEART_RATES[0]:.0f} to {HEART_RATES[1]:.0f} beats/min")
+        raise InputError(f"heart_rate {heart_rate} is outside {HEART_RATES[0]:.0f} to {HEART_RATES[1]:.0f} beats/min")
     period = 60.0 / heart_rate
     opening, closing = systole(heart_rate)
     closing = min(closing, 0.6 * period)
@@ -49,11 +49,11 @@ def time_course(times: Array, heart_rate: float) -> Array:
 
 @dataclass(frozen=True)
 class Defect:
-    """A stretch of the wall that contracts less than the rest.
+    """Part of the wall with reduced contraction.
 
     Attributes:
-        centre: place along the wall, 0 at the first base, 0.5 at the apex, 1 at the other base.
-        width: of the stretch, in the same fraction (a sixth is a segment of the six-segment model).
+        centre: position along the wall, 0 at the first base, 0.5 at the apex, 1 at the other base.
+        width: width as a fraction of the wall (1/6 is a segment of the six-segment model).
         severity: 0 healthy, 0.5 hypokinetic, 1 akinetic, above 1 dyskinetic (it stretches while the rest shortens).
     """
 
@@ -63,26 +63,26 @@ class Defect:
 
     def __post_init__(self) -> None:
         if not (0 <= self.centre <= 1 and 0 < self.width <= 1 and 0 <= self.severity <= 2):
-            raise InputError(f"defect {self}: centre in [0, 1], width in (0, 1] and severity in [0, 2] are expected")
+            raise InputError(f"defect {self}: centre must be in [0, 1], width in (0, 1] and severity in [0, 2]")
 
     def weight(self, place: Array) -> Array:
-        """How far each place along the wall takes part: 1 in the middle, 0 beyond the width, smooth between."""
+        """Return the effect at positions along the wall: ``severity`` at the centre, smoothly 0 beyond the width."""
         return self.severity * np.cos(np.clip((place - self.centre) / self.width, -1, 1) * np.pi / 2) ** 2
 
 
 def contour_length(points: Array, closed: bool = False) -> Array:
-    """Length [...] of polylines [..., n, 2]."""
+    """Return the length [...] of polylines [..., n, 2]."""
     if closed:
         points = np.concatenate([points, points[..., :1, :]], axis=-2)
     return np.asarray(np.linalg.norm(np.diff(points, axis=-2), axis=-1).sum(-1))
 
 
 def contract(mesh: Mesh, inner: float = 0.72, outer: float = 0.94, along: float = 0.85) -> Array:
-    """An end-systole for a wall that has none: nodes [N, 2] drawn towards the long axis and the apex.
+    """Return nodes [N, 2] of a plausible end-systole: contracted towards the long axis and the apex.
 
     Args:
-        inner, outer: what is left of the distance to the axis on the inner and the outer contour.
-        along: what is left of the length from apex to base.
+        inner, outer: factor of the distance to the axis, of the inner and of the outer contour.
+        along: factor of the length from apex to base.
     """
     if mesh.closed:
         centre = mesh.nodes.mean(0)
@@ -99,29 +99,29 @@ def contract(mesh: Mesh, inner: float = 0.72, outer: float = 0.94, along: float 
 def prescribe_end_systole(
     mesh: Mesh, end_systole: Array | None, gls: float, defects: Sequence[Defect] = (), name: str = "motion"
 ) -> Array:
-    """Nodes [N, 2] at end-systole whose inner contour has exactly the global longitudinal strain ``gls``.
+    """Return nodes [N, 2] at end-systole whose inner contour has exactly the global longitudinal strain ``gls``.
 
-    The template's own deformation is scaled towards ``gls``, the defects take their share of it away, and a stretch
-    along the long axis, which turns no triangle over, brings the length of the inner contour to its prescribed value.
+    The template's deformation is scaled towards ``gls`` and reduced by the defects; a stretch along the long axis,
+    which cannot fold triangles, then brings the length of the inner contour to its prescribed value.
 
     Args:
-        mesh: the wall at end-diastole.
+        mesh: wall at end-diastole.
         end_systole: nodes [N, 2] of a template's end-systole, or None.
         gls: strain of the inner contour as a fraction, -0.20 for -20 %.
         defects: regional defects.
 
     Raises:
-        InputError: ``gls`` outside [-0.40, 0), or one that this wall cannot reach.
+        InputError: ``gls`` is outside [-0.40, 0), or cannot be reached by this wall.
     """
     if not GLS_RANGE[0] <= gls < GLS_RANGE[1]:
-        raise InputError(f"{name}: gls {gls} is outside [{GLS_RANGE[0]}, {GLS_RANGE[1]}): a fraction is expected")
+        raise InputError(f"{name}: gls {gls} must be a fraction in [{GLS_RANGE[0]}, {GLS_RANGE[1]})")
     target = contract(mesh) if end_systole is None else end_systole
     if mesh.closed:
         return _prescribe_ring(mesh, target, gls, name)
     inner, ray = mesh.inner, mesh.outer - mesh.inner
     last = target[mesh.layers - 1 :: mesh.layers]
-    own = float(contour_length(target[:: mesh.layers]) / contour_length(inner) - 1)
-    share = float(np.clip(gls / min(own, -0.02), 0.4, 1.3))
+    template_gls = float(contour_length(target[:: mesh.layers]) / contour_length(inner) - 1)
+    share = float(np.clip(gls / min(template_gls, -0.02), 0.4, 1.3))
     inner_es = inner + share * (target[:: mesh.layers] - inner)
     ray_es = ray + share * (last - target[:: mesh.layers] - ray)
     place = arc_length(inner) / arc_length(inner)[-1]
@@ -143,7 +143,7 @@ def prescribe_end_systole(
     low, high = 0.4, 2.5
     if not contour_length(stretch(low)[:: mesh.layers]) < wanted < contour_length(stretch(high)[:: mesh.layers]):
         raise InputError(
-            f"{name}: no stretch of the template reaches a global longitudinal strain of {100 * gls:.1f} %"
+            f"{name}: a global longitudinal strain of {100 * gls:.1f} % cannot be reached by stretching the template"
         )
     for _ in range(60):
         factor = 0.5 * (low + high)
@@ -155,7 +155,7 @@ def prescribe_end_systole(
 
 
 def _prescribe_ring(mesh: Mesh, target: Array, gls: float, name: str) -> Array:
-    """The part of a ring's way to ``target`` at which its inner contour has the strain ``gls``."""
+    """Return a ring's nodes on the path to ``target`` at which its inner contour has the strain ``gls``."""
     change = target - mesh.nodes
     wanted = contour_length(mesh.inner, closed=True) * (1 + gls)
     low, high = 0.0, 1.5
@@ -171,7 +171,7 @@ def _prescribe_ring(mesh: Mesh, target: Array, gls: float, name: str) -> Array:
 
 
 def _long_axis(inner: Array, outer: Array) -> tuple[Array, Array, Array]:
-    """Apex (mm), and unit vectors from it to the base and across."""
+    """Return the apex (mm), and unit vectors from it to the base and across."""
     middle = slice(len(outer) // 2 - 1, len(outer) // 2 + 1)
     apex = outer[middle].mean(0)
     axis = inner[[0, -1]].mean(0) - apex

@@ -1,11 +1,11 @@
-"""Motion of the left ventricle over a beat that is known exactly, at every point of the image and at any two times.
+"""Motion of the left ventricle over a beat, known exactly at every point of the image and for any two times.
 
-The wall is the mesh of ``ventricle.mesh`` (Evain et al. 2022, section II-A.3). Its nodes go from end-diastole to
-a prescribed end-systole and back by a physiological time course, and turn and shift as a whole. Around the wall the
-plane is triangulated too, and the displacement of the wall is carried into it by a screened Laplace equation that fades
-with distance: the map is affine in each triangle and continuous everywhere, so that forward and backward fields are
-evaluated by barycentric coordinates alone, with no inversion by iteration. Points are (depth, lateral) in mm from the
-probe, float64; times are in seconds from end-diastole.
+The wall is the mesh of ``ventricle.mesh`` (Evain et al. 2022, section II-A.3). Its nodes move from end-diastole to a
+prescribed end-systole and back by a physiological time course, with a rotation and shift of the whole wall. The plane
+around the wall is triangulated too, and the wall's displacement is extended into it by a screened Laplace equation, so
+that it decays with distance. The map is affine in each triangle and continuous, so that forward and backward fields
+are evaluated by barycentric coordinates without iterative inversion. Points are (depth, lateral) in mm from the probe,
+float64; times are in seconds from end-diastole.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ from cardiac_motion.simulation.grid import ImageGrid
 from cardiac_motion.simulation.heart.contraction import contour_length, systole, time_course
 from cardiac_motion.ventricle.mesh import Array, Mesh, is_inside_outlines, signed_areas
 
-_FADE = 40.0  # mm, over which the wall's displacement fades around it
+_FADE = 40.0  # mm, decay length of the wall's displacement in its surroundings
 _LATTICE = 4.0  # mm between the nodes around the wall
-_CLEARANCE = 1.5  # mm that those keep from it
-_PHASES = 24  # of a beat, at which triangles are checked for turning over
+_CLEARANCE = 1.5  # mm, minimum distance of these nodes from the wall
+_PHASES = 24  # phases of a beat at which triangles are checked for folding
 _EDGE = 1e-9  # barycentric tolerance: a point on an edge belongs to either triangle
 
 
 class Motion:
-    """Trajectories of every material point of the plane over a beat.
+    """Trajectories of all material points of the plane over a beat.
 
     Args:
-        mesh: the wall at end-diastole, mm.
-        end_systole: its nodes [N, 2] at end-systole, from ``prescribe_end_systole`` or any others.
+        mesh: wall at end-diastole, mm.
+        end_systole: its nodes [N, 2] at end-systole, for example from ``prescribe_end_systole``.
         heart_rate: beats/min.
-        bounds: ((top, left), (bottom, right)) in mm: the frame that stands still around it all.
-        rotation: of the wall as a whole at end-systole, degrees, positive from depth towards lateral.
-        shift: of the wall as a whole at end-systole, mm (depth, lateral).
-        device: where positions and fields are computed.
-        name: what an error calls the motion.
+        bounds: ((top, left), (bottom, right)) in mm: static border of the plane.
+        rotation: rotation of the whole wall at end-systole, degrees, positive from depth towards lateral.
+        shift: shift of the whole wall at end-systole, mm (depth, lateral).
+        device: device for positions and fields.
+        name: name of the motion in error messages.
 
     Attributes:
-        gls: global longitudinal strain of the inner contour at end-systole (of its length, for a ring), a fraction.
+        gls: global longitudinal strain of the inner contour at end-systole (of a ring: of its length), a fraction.
         period: s.
         end_systole_time: s.
         triangles: [M, 3] over the nodes of the plane; the first ``len(mesh.triangles)`` are the wall's.
 
     Raises:
-        InputError: the wall leaves the bounds, or a triangle turns over during the beat.
+        InputError: the wall extends beyond the bounds, or a triangle folds during the beat.
     """
 
     def __init__(
@@ -84,17 +84,17 @@ class Motion:
         turned = (signed_areas(phases, triangles) * np.sign(signed_areas(reference, triangles)) <= 0).any(0)
         if turned.any():
             where = "wall" if turned[: len(mesh.triangles)].any() else "tissue around the wall"
-            raise InputError(f"{name}: the motion folds the {where} ({int(turned.sum())} triangles turned over)")
+            raise InputError(f"{name}: the motion folds the {where} ({int(turned.sum())} triangles)")
 
     def _length(self, points: Array) -> Array:
         return contour_length(points, self.mesh.closed)
 
     def strain(self, times: Array) -> Array:
-        """Prescribed strain of the inner contour, as a fraction, at ``times`` [T] in s."""
+        """Return the prescribed strain of the inner contour, as a fraction, at ``times`` [T] in s."""
         return self.gls * time_course(times, self.heart_rate)
 
     def wall(self, times: Array) -> Array:
-        """Nodes of the wall [T, N, 2] in mm at ``times`` [T] in s."""
+        """Return the nodes of the wall [T, N, 2] in mm at ``times`` [T] in s."""
         course = time_course(np.atleast_1d(times), self.heart_rate)
         start, change = self.mesh.nodes, self._end_systole - self.mesh.nodes
         inner, inner_change = start[:: self.mesh.layers], change[:: self.mesh.layers]
@@ -112,29 +112,29 @@ class Motion:
         return np.asarray((nodes - centre) @ turn.transpose(0, 2, 1) + centre + self._shift * course[:, None, None])
 
     def contours(self, times: Array) -> tuple[Array, Array]:
-        """Inner and outer contour, [T, columns, 2] each, in mm at ``times`` [T] in s."""
+        """Return inner and outer contour, [T, columns, 2] each, in mm at ``times`` [T] in s."""
         wall = self.wall(times)
         return wall[:, :: self.mesh.layers], wall[:, self.mesh.layers - 1 :: self.mesh.layers]
 
     def nodes(self, times: Array) -> Tensor:
-        """All nodes of the plane [T, n, 2] in mm at ``times`` [T] in s."""
+        """Return all nodes of the plane [T, n, 2] in mm at ``times`` [T] in s."""
         moved = torch.as_tensor(self.wall(times) - self.mesh.nodes, device=self.device)
         return self._reference + self._extension @ moved
 
     def locate(self, points: Tensor, time: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Material coordinates of points at a time.
+        """Return the material coordinates of points at a time.
 
         Args:
             points: [P, 2] in mm.
             time: s.
 
         Returns:
-            triangle [P], barycentric coordinates [P, 3] in it, and whether the point lies in the plane's frame [P].
+            Triangle [P], barycentric coordinates [P, 3] in it, and whether the point is within the bounds [P].
         """
         return _locate(points.to(self.device, torch.float64), self.nodes(np.array([time]))[0], self.triangles)
 
     def positions(self, triangle: Tensor, barycentric: Tensor, times: Array) -> Tensor:
-        """Positions [T, P, 2] in mm of material points at ``times`` [T] in s, in the type of ``barycentric``."""
+        """Return positions [T, P, 2] in mm of material points at ``times`` [T] in s, in ``barycentric``'s dtype."""
         nodes = self.nodes(times).to(barycentric.dtype)
         rows = nodes.movedim(0, 1).reshape(nodes.shape[1], -1)
         corners = self.triangles[triangle]
@@ -142,7 +142,7 @@ class Motion:
         return places.reshape(len(triangle), -1, 2).movedim(1, 0)
 
     def displacement(self, points: Tensor, at: float, to: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]:
-        """Where the material at ``points`` at one time is at others.
+        """Return the displacement of the material at ``points`` from one time to others.
 
         Args:
             points: [P, 2] in mm.
@@ -150,7 +150,7 @@ class Motion:
             to: [T] in s.
 
         Returns:
-            displacement [T, P, 2] in mm, whether the point is in the plane's frame [P], and whether in the wall [P].
+            Displacement [T, P, 2] in mm, whether the point is within the bounds [P], and whether it is in the wall [P].
         """
         triangle, barycentric, inside = self.locate(points, at)
         moved = self.positions(triangle, barycentric, np.asarray(to, dtype=np.float64)) - points.to(self.device)
@@ -158,14 +158,14 @@ class Motion:
         return torch.where(inside[:, None], moved, 0.0), inside, wall
 
     def fields(self, grid: ImageGrid, at: float, to: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]:
-        """The displacement of the material at each pixel centre.
+        """Return the displacement of the material at each pixel centre.
 
-        With ``at`` the time of the fixed image and ``to`` that of the moving one it is the pull-back field of the pair;
-        the other way round it is the forward field. Millimetres are pixels times ``grid.spacing``.
+        With ``at`` the time of the fixed image and ``to`` that of the moving one, this is the pull-back field of the
+        pair; with the times exchanged, the forward field. Multiply by ``grid.spacing`` for millimetres.
 
         Returns:
-            fields [T, 2, H, W] in pixels (row, column), float32; validity [H, W] (the pixel lies in the plane's frame
-            at ``at``); wall [H, W] (it lies in the wall).
+            Fields [T, 2, H, W] in pixels (row, column), float32; validity [H, W] (the pixel is within the bounds at
+            ``at``); wall [H, W] (it is in the wall).
         """
         moved, inside, wall = self.displacement(grid.points(self.device), at, to)
         pixels = (moved / moved.new_tensor(grid.spacing)).movedim(-1, 1).reshape(-1, 2, *grid.shape)
@@ -173,12 +173,12 @@ class Motion:
 
 
 def _plane(mesh: Mesh, bounds: Array, name: str) -> tuple[Array, NDArray[np.int64], Array]:
-    """Nodes of the plane at end-diastole, its triangles, and the matrix that carries the wall's displacement to them.
+    """Return the plane's nodes at end-diastole, its triangles, and the matrix that extends the wall's displacement.
 
-    Nodes are the wall's, then the points that divide its outlines, then a lattice around it.
+    Nodes are those of the wall, then points that subdivide its outlines, then a lattice around it.
     """
     if (mesh.nodes.min(0) <= bounds[0]).any() or (mesh.nodes.max(0) >= bounds[1]).any():
-        raise InputError(f"{name}: the wall leaves the frame {bounds.tolist()} mm")
+        raise InputError(f"{name}: the wall extends beyond the bounds {bounds.tolist()} mm")
     count = len(mesh.nodes)
     wall_area = np.abs(signed_areas(mesh.nodes, mesh.triangles)).sum()
     for parts in (1, 2, 4, 8):
@@ -210,7 +210,7 @@ def _plane(mesh: Mesh, bounds: Array, name: str) -> tuple[Array, NDArray[np.int6
         if abs(np.abs(areas).sum() + wall_area - np.prod(bounds[1] - bounds[0])) < 1e-6 * wall_area:
             break
     else:
-        raise InputError(f"{name}: the outline of the wall is too winding to be triangulated around")
+        raise InputError(f"{name}: the wall's outline is too irregular to triangulate its surroundings")
     extension = np.zeros((len(nodes), count))
     extension[:count] = np.eye(count)
     rows = np.arange(count, count + len(dividing))
@@ -231,7 +231,7 @@ def _plane(mesh: Mesh, bounds: Array, name: str) -> tuple[Array, NDArray[np.int6
 
 
 def _lattice(bounds: Array, border: Array, outlines: Sequence[Array]) -> tuple[Array, NDArray[np.bool_]]:
-    """A triangular lattice around the wall within the bounds, and which of its points lie on their frame."""
+    """Return a triangular lattice around the wall within the bounds, and which points lie on the bounds."""
     (top, left), (bottom, right) = bounds
     rows = np.linspace(top, bottom, 1 + math.ceil((bottom - top) / (_LATTICE * 0.866)))
     columns = np.linspace(left, right, 1 + math.ceil((right - left) / _LATTICE))
@@ -246,10 +246,10 @@ def _lattice(bounds: Array, border: Array, outlines: Sequence[Array]) -> tuple[A
 
 
 def _screened_laplacian(nodes: Array, triangles: NDArray[np.int64]) -> sparse.csr_matrix:
-    """Linear finite elements of ``-∇²u + u / _FADE²`` on triangles [M, 3], the smaller the stiffer.
+    """Assemble linear finite elements of ``-∇²u + u / _FADE²`` on triangles [M, 3]; small triangles are stiffer.
 
-    Weighting each by the inverse of its area (Stein et al. 2003, 10.1115/1.1530635) keeps the small ones by the wall
-    from turning over.
+    Weighting each by the inverse of its area (Stein et al. 2003, 10.1115/1.1530635) keeps the small ones at the wall
+    from folding.
     """
     corner = nodes[triangles]
     edge = np.roll(corner, -2, axis=1) - np.roll(corner, -1, axis=1)
@@ -262,7 +262,7 @@ def _screened_laplacian(nodes: Array, triangles: NDArray[np.int64]) -> sparse.cs
 
 
 def _locate(points: Tensor, nodes: Tensor, triangles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The triangle that holds each point: cells of a regular grid list the triangles whose box meets them."""
+    """Find the triangle of each point: cells of a regular grid list the triangles whose bounding box overlaps them."""
     corner = nodes[triangles]
     lowest, highest = corner.amin(1), corner.amax(1)
     cell = (highest - lowest).mean() * 0.7
@@ -298,6 +298,6 @@ def _locate(points: Tensor, nodes: Tensor, triangles: Tensor) -> tuple[Tensor, T
     inside = triangle < len(triangles)
     triangle = triangle.where(inside, 0)
     chosen = hit & (candidate == triangle[point])
-    found = torch.zeros(len(points), 3, dtype=points.dtype, device=nodes.device)
-    found[point[chosen]] = barycentric[chosen]
-    return triangle, found, inside
+    weights = torch.zeros(len(points), 3, dtype=points.dtype, device=nodes.device)
+    weights[point[chosen]] = barycentric[chosen]
+    return triangle, weights, inside

@@ -1,10 +1,10 @@
-"""How left ventricles look and move, learned from expert contours: principal components of shape and motion together.
+"""Shape and motion of left ventricles, learned from expert contours by principal component analysis.
 
-A contour at end-diastole and at end-systole is laid along its own long axis, in units of its length at end-diastole,
-and both are one vector; its mean and leading components over many patients are the prior (Cootes et al. 1995,
-10.1006/cviu.1995.1004, for shape and motion at once). A drawn ventricle so has a motion that goes with its shape. The
-file beside this module comes from the 400 patients' four- and two-chamber contours of CAMUS (see its ``licence``); how
-it was made: ``cardiac_motion.simulation prior``. The wall around a contour keeps its area (it is incompressible).
+The contours at end-diastole and at end-systole are aligned to the long axis at end-diastole, in units of its length,
+and concatenated to one vector; its mean and leading components over many patients are the prior (Cootes et al. 1995,
+10.1006/cviu.1995.1004, for shape and motion jointly). A drawn ventricle thus has a motion that matches its shape. The
+file beside this module was fitted to the four- and two-chamber contours of CAMUS's 400 patients (see its ``licence``)
+by ``cardiac_motion.simulation prior``. The wall around a contour keeps its area (it is incompressible).
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ LICENCE = (
     "Derived from the CAMUS data set (Leclerc et al. 2019, 10.1109/TMI.2019.2900516): CC BY-NC-SA 4.0. Mean and "
     "principal components of expert contours; no contour of a patient is part of it."
 )
-_REACH = 2.0  # standard deviations that a coefficient is drawn within
+_REACH = 2.0  # maximum coefficient, standard deviations
 
 
 @dataclass(frozen=True)
 class Prior:
-    """A Gaussian over pairs of contours.
+    """Gaussian over pairs of contours.
 
     Attributes:
         mean: [2, n, 2]: end-diastole and end-systole, n points from one base over the apex to the other, (along,
             across) in lengths of the long axis at end-diastole, from the middle of the base there; the apex is at −1.
-        components: [K, 2, n, 2], each of one standard deviation.
+        components: [K, 2, n, 2], each scaled to one standard deviation.
     """
 
     mean: Array
     components: Array
 
     def draw(self, rng: np.random.Generator, points: int = 200) -> tuple[Array, Array]:
-        """Contours at end-diastole and end-systole, [points, 2] each, evenly spaced along themselves."""
+        """Draw contours at end-diastole and end-systole, [points, 2] each, evenly spaced by arc length."""
         weights = rng.standard_normal(len(self.components))
         weights *= np.minimum(1.0, _REACH / np.maximum(np.abs(weights), 1e-9))
         drawn = self.mean + np.tensordot(weights, self.components, 1)
@@ -59,7 +59,7 @@ def _dense(contour: Array, points: int) -> Array:
 
 
 def align(contours: Array) -> Array:
-    """Pairs of contours [P, 2, n, 2] as ``Prior.mean`` has them, each along its long axis at end-diastole."""
+    """Align pairs of contours [P, 2, n, 2] to the long axis at end-diastole, as in ``Prior.mean``."""
     start = contours[:, 0]
     base, apex = start[:, [0, -1]].mean(1), start[:, start.shape[1] // 2]
     axis = base - apex
@@ -73,13 +73,13 @@ def align(contours: Array) -> Array:
 
 
 def fit_prior(contours: Array, components: int = 10) -> Prior:
-    """The prior of pairs of contours [P, 2, n, 2] (any unit, (row, column) of square pixels).
+    """Fit the prior to pairs of contours [P, 2, n, 2] (any unit, (row, column) of square pixels).
 
     Raises:
-        InputError: fewer patients than components.
+        InputError: there are not more patients than components.
     """
     if contours.ndim != 4 or contours.shape[1] != 2 or contours.shape[3] != 2 or len(contours) <= components:
-        raise InputError(f"contours {contours.shape}: more than {components} of [2, n, 2] are needed")
+        raise InputError(f"contours have shape {contours.shape}; more than {components} of shape [2, n, 2] are needed")
     pairs = align(np.asarray(contours, dtype=np.float64))
     mean = pairs.mean(0)
     _, spread, directions = np.linalg.svd((pairs - mean).reshape(len(pairs), -1), full_matrices=False)
@@ -88,7 +88,7 @@ def fit_prior(contours: Array, components: int = 10) -> Prior:
 
 
 def write_prior(prior: Prior, path: str | Path = FILE) -> None:
-    """Store a prior, to four digits, with its licence."""
+    """Write a prior, with four decimals and its licence."""
     with write_whole(path) as beside:
         stored = {"licence": LICENCE, "mean": prior.mean.round(4).tolist()}
         beside.write_text(
@@ -97,47 +97,47 @@ def write_prior(prior: Prior, path: str | Path = FILE) -> None:
 
 
 def read_prior(path: str | Path = FILE) -> Prior:
-    """A stored prior.
+    """Read a prior.
 
     Raises:
-        InputError: no such file, or another kind.
+        InputError: the file is missing or not a prior.
     """
     try:
         stored = json.loads(Path(path).read_text(encoding="utf-8"))
         return Prior(np.asarray(stored["mean"]), np.asarray(stored["components"]))
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: no readable prior of ventricles ({type(error).__name__})") from None
+        raise InputError(f"{path}: cannot be read as a prior of ventricles ({type(error).__name__})") from None
 
 
 @cache
 def load_default_prior() -> Prior:
-    """The prior that comes with the project."""
+    """Return the project's prior."""
     return read_prior()
 
 
 def read_contours(path: str | Path, aspect: float = 1.213) -> Array:
-    """Pairs [P, 2, n, 2] of ``contours`` [P, 2, n, 2] (x, y) of an ``npz``, as (row, column) of square pixels.
+    """Read ``contours`` [P, 2, n, 2] (x, y) of an ``npz`` as (row, column) of square pixels.
 
     Args:
-        path: of the file.
-        aspect: width of one of its pixels over its height. Frames of CAMUS resized to a square have lost theirs; 1.213
-            is the median of those whose size is known (5 to 95 %: 1.07 to 1.28).
+        path: path of the file.
+        aspect: width over height of the file's pixels. CAMUS frames resized to a square have lost it; 1.213 is the
+            median of those with known size (5 to 95 %: 1.07 to 1.28).
 
     Raises:
-        InputError: no such file or array.
+        InputError: the file or array is missing.
     """
     try:
         with np.load(path) as stored:
             contours = stored["contours"].astype(np.float64)
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: no readable contours ({type(error).__name__})") from None
+        raise InputError(f"{path}: cannot be read as contours ({type(error).__name__})") from None
     return np.stack([contours[..., 1], contours[..., 0] * aspect], -1)
 
 
 def outer_contour(inner: Array, thickness: float, apex: float = 0.75) -> Array:
-    """An epicardium [n, 2] around an inner contour [n, 2], ``apex`` times as thick at the apex as at the bases.
+    """Return an epicardium [n, 2] around an inner contour [n, 2], ``apex`` times as thick at the apex as at the base.
 
-    Normals are smoothed along the wall, so that none of them cross where the contour is uneven.
+    Normals are smoothed along the wall, so that they do not cross where the contour is irregular.
     """
     tangent = np.gradient(inner, axis=0)
     tangent = np.stack([np.convolve(np.pad(t, 12, "edge"), np.ones(25) / 25, "valid") for t in tangent.T], 1)
@@ -149,7 +149,7 @@ def outer_contour(inner: Array, thickness: float, apex: float = 0.75) -> Array:
 
 
 def wall_area(inner: Array, outer: Array) -> float:
-    """Area between two open contours [n, 2]."""
+    """Return the area between two open contours [n, 2]."""
     outline = np.concatenate([inner, outer[::-1]])
     after = np.roll(outline, -1, axis=0)
     return float(0.5 * abs((outline[:, 0] * after[:, 1] - outline[:, 1] * after[:, 0]).sum()))
@@ -158,10 +158,10 @@ def wall_area(inner: Array, outer: Array) -> float:
 def draw_ventricle(
     rng: np.random.Generator, prior: Prior | None = None, points: int = 200
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """Endocardium and epicardium at end-diastole and at end-systole, [points, 2] each, in mm.
+    """Draw endocardium and epicardium at end-diastole and at end-systole, [points, 2] each, in mm.
 
-    (Along, across) from the epicardial apex at end-diastole, as ``anatomy.left_ventricle``. Long axes are 85 ± 9 mm,
-    walls 8 to 11 mm thick; at end-systole the wall has the area that it had, up to 10 % more.
+    (Along, across) from the epicardial apex at end-diastole, as in ``anatomy.left_ventricle``. Long axes are 85 ± 9 mm,
+    walls 8 to 11 mm thick; the area of the wall increases by 0 to 10 % at end-systole.
     """
     start, end = (prior or load_default_prior()).draw(rng, points)
     length = float(np.clip(rng.normal(85, 9), 60, 110))
@@ -181,16 +181,16 @@ def draw_ventricle(
 
 
 def draw_end_systole(mesh: Mesh, rng: np.random.Generator, prior: Prior | None = None) -> Array:
-    """Nodes [N, 2] at end-systole of another heart's wall, moved as a ventricle of the prior moves.
+    """Draw nodes [N, 2] at end-systole of another heart's wall, with a motion from the prior.
 
-    The displacement of the inner contour is taken over place by place, in lengths of the long axis, with its shape's
-    axis laid on this one's; the wall keeps its area.
+    The displacement of the inner contour is transferred point by point, in lengths of the long axis and along the
+    corresponding axes; the wall keeps its area.
 
     Raises:
         InputError: the mesh is a ring.
     """
     if mesh.closed:
-        raise InputError("a ring has no long axis to move along")
+        raise InputError("the mesh is a ring, which has no long axis")
     start, end = (prior or load_default_prior()).draw(rng, 400)
     inner, outer = mesh.inner, mesh.outer
     base, apex = inner[[0, -1]].mean(0), inner[len(inner) // 2]
@@ -213,6 +213,6 @@ def draw_end_systole(mesh: Mesh, rng: np.random.Generator, prior: Prior | None =
 
 
 def shortening(pairs: Sequence[Array] | Array) -> Array:
-    """Global longitudinal strain [P] of pairs of contours [P, 2, n, 2], as fractions."""
+    """Return the global longitudinal strain [P] of pairs of contours [P, 2, n, 2], as fractions."""
     lengths = contour_length(np.asarray(pairs))
     return lengths[:, 1] / lengths[:, 0] - 1

@@ -1,16 +1,16 @@
-"""What goes on around the wall: the scenarios that a simulated heart may live in, each known exactly.
+"""Motion around the wall: the scenarios of a simulated heart, each known exactly.
 
-A network trained where everything around the wall stands still learns that it does. So the scenario is drawn:
+A network trained only with static surroundings learns to predict them. So the scenario is drawn at random:
 
-* ``static``: the tissue around the wall, blood pool included, stands still (Evain et al. 2022);
-* ``coupled``: all of it follows the wall, fading with distance (``motion``);
-* ``sliding``: wall and cavity slide along a pericardium that hardly moves;
-* ``chambers``: as ``coupled``, but the right ventricle, the atria and the valve plane have motion and timing of their
-  own, and leaflets flap;
-* ``respiratory``: one of the others, and the picture as a whole drifts and turns by millimetres under the probe.
+* ``static``: the tissue around the wall, including the blood pool, is static (Evain et al. 2022);
+* ``coupled``: all tissue follows the wall, decaying with distance (``motion``);
+* ``sliding``: wall and cavity slide along a nearly static pericardium;
+* ``chambers``: as ``coupled``, but the right ventricle, the atria and the valve plane have their own motion and timing,
+  and the leaflets open and close;
+* ``respiratory``: one of the others, and the whole image moves and rotates by millimetres relative to the probe.
 
 Points are (depth, lateral) in mm from the probe, times in s from end-diastole. A material point X of the plane is at
-``g_t(M_t(X) + s_t(X))``: M is the wall's motion with its extension, s the chambers' own, g the whole picture's.
+``g_t(M_t(X) + s_t(X))``: M is the wall's motion with its extension, s that of the chambers, g that of the whole image.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from cardiac_motion.simulation.heart.surroundings import Chamber, Leaflet, Whole
 from cardiac_motion.ventricle.mesh import Array, is_inside_outlines
 
 ANATOMICAL = ("static", "coupled", "sliding", "chambers", "respiratory")
-KEEP = 4.0  # mm around what moves in which a field goes on smoothly rather than stops
-_LATTICE = 2.0  # mm between the points at which the chambers' own motion is given
-_WINDOW = 15.0  # mm from the wall over which the chambers' own motion sets in
-_STEEPEST = 0.35  # gradient of the chambers' own motion, at most
-_ITERATIONS, _TOLERANCE = 60, 1e-5  # mm, of the inverse
-_LEAFLET = 2.0  # mm around a leaflet where nothing is claimed
+KEEP = 4.0  # mm around moving tissue in which a field continues smoothly instead of stopping
+_LATTICE = 2.0  # mm, grid step of the chambers' motion
+_WINDOW = 15.0  # mm from the wall over which the chambers' motion increases from 0
+_STEEPEST = 0.35  # maximum gradient of the chambers' motion
+_ITERATIONS, _TOLERANCE = 60, 1e-5  # of the inverse; tolerance in mm
+_LEAFLET = 2.0  # mm around a leaflet in which the field is not valid
 
 
 class Scenario:
-    """A wall's motion, and that of everything else in the picture.
+    """Motion of the wall and of everything else in the image.
 
     Args:
-        motion: of the wall and, as far as the scenario says so, of what is around it.
-        region: what moves by it: ``wall``, ``heart`` (the wall and its cavity) or ``plane`` (everything).
-        name: of the scenario.
-        drift: of what is around the region at end-systole, mm.
-        chambers: with a motion of their own, on top.
-        leaflets: of the valve.
-        whole: motion of the picture.
+        motion: motion of the wall and, depending on ``region``, of its surroundings.
+        region: tissue that follows ``motion``: ``wall``, ``heart`` (the wall and its cavity) or ``plane`` (everything).
+        name: name of the scenario.
+        drift: shift of the tissue outside the region at end-systole, mm.
+        chambers: chambers with additional motion.
+        leaflets: leaflets of the valve.
+        whole: motion of the whole image.
 
     Raises:
-        InputError: an unknown region.
+        InputError: the region is unknown.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class Scenario:
         whole: Whole | None = None,
     ) -> None:
         if region not in ("wall", "heart", "plane"):
-            raise InputError(f"region '{region}' unknown, expected wall, heart or plane")
+            raise InputError(f"region '{region}' is unknown; use wall, heart or plane")
         self.motion, self.region, self.name, self.drift = motion, region, name, drift
         self.chambers, self.leaflets, self.whole = tuple(chambers), tuple(leaflets), whole
         if self.chambers:
             self._lattice, self._low = self._tabulate()
 
     def outlines(self, times: Array) -> list[Array]:
-        """Closed outlines [T, K, 2] of the region at times, before the picture's motion; none for the plane."""
+        """Return closed outlines [T, K, 2] of the region at times, before the image's motion; none for the plane."""
         if self.region == "plane":
             return []
         wall, mesh = self.motion.wall(times), self.motion.mesh
@@ -82,23 +82,23 @@ class Scenario:
         return [wall[:, mesh.layers - 1 :: mesh.layers]]
 
     def chamber_motion(self, points: Tensor) -> Tensor:
-        """What the chambers' own motion is made of, [K, P, 2], at material points [P, 2] at end-diastole."""
+        """Return each chamber's displacement at its peak, [K, P, 2], at material points [P, 2] at end-diastole."""
         if not self.chambers:
             return points.new_zeros(0, len(points), 2)
         size = points.new_tensor([n - 1 for n in self._lattice.shape[2:]])
         where = ((points - self._low.to(points)) / _LATTICE / size * 2 - 1).flip(-1)
-        found = functional.grid_sample(self._lattice.to(points), where[None, None], align_corners=True)
-        return found[0, :, 0].reshape(len(self.chambers), 2, -1).movedim(1, 2)
+        values = functional.grid_sample(self._lattice.to(points), where[None, None], align_corners=True)
+        return values[0, :, 0].reshape(len(self.chambers), 2, -1).movedim(1, 2)
 
     def courses(self, times: Array) -> Tensor:
-        """Time courses [T, K] of the chambers."""
+        """Return the time courses [T, K] of the chambers."""
         rate = self.motion.heart_rate
         return torch.as_tensor(np.stack([c.course(times, rate) for c in self.chambers], 1), device=self.motion.device)
 
     def heart(self, triangle: Tensor, barycentric: Tensor, own: Tensor, times: Array) -> Tensor:
-        """Places [T, P, 2] of material points of the region, before the picture's motion.
+        """Return positions [T, P, 2] of material points of the region, before the image's motion.
 
-        ``own`` is what ``chamber_motion`` gives.
+        ``own`` is the result of ``chamber_motion``.
         """
         places = self.motion.positions(triangle, barycentric, times)
         if not len(own):
@@ -106,24 +106,24 @@ class Scenario:
         return places + torch.einsum("tk,kpd->tpd", self.courses(times).to(own.dtype), own).to(places.dtype)
 
     def ground(self, points: Tensor, times: Array) -> Tensor:
-        """Places [T, P, 2] of what is around the region, before the picture's motion."""
+        """Return positions [T, P, 2] of tissue outside the region, before the image's motion."""
         course = torch.as_tensor(time_course(np.asarray(times), self.motion.heart_rate)).to(points)
         return points + course[:, None, None] * points.new_tensor(self.drift)
 
     def apply_picture_motion(self, places: Tensor, times: Sequence[float] | Array) -> Tensor:
-        """Places [T, P, 2] after the picture's motion."""
+        """Apply the image's motion to positions [T, P, 2]."""
         if self.whole is None:
             return places
         return torch.stack([self.whole.forward(p, float(t)) for p, t in zip(places, times, strict=True)])
 
     def undo_picture_motion(self, points: Tensor, time: float) -> Tensor:
-        """Points [P, 2] of the picture before its motion."""
+        """Undo the image's motion for points [P, 2]."""
         return points if self.whole is None else self.whole.inverse(points, time)
 
     def locate(self, points: Tensor, time: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Material coordinates of points [P, 2] before the picture's motion, as ``Motion.locate``, and ``own`` there.
+        """Return material coordinates of points [P, 2] before the image's motion, as ``Motion.locate``, and ``own``.
 
-        The chambers' own motion is undone by iteration to 1e-5 mm; a point where that fails is not inside.
+        The chambers' motion is inverted by iteration to 1e-5 mm; points without convergence count as outside.
         """
         points = points.to(self.motion.device, torch.float64)
         triangle, barycentric, inside = self.motion.locate(points, time)
@@ -136,9 +136,9 @@ class Scenario:
         for _ in range(_ITERATIONS):
             material = _interpolate(start, self.motion.triangles[triangle[active]], barycentric[active])
             moved = torch.einsum("k,kpd->pd", course, self.chamber_motion(material))
-            left = (moved - before[active]).norm(dim=-1) > _TOLERANCE
+            unfinished = (moved - before[active]).norm(dim=-1) > _TOLERANCE
             before[active] = moved
-            active = active[left]
+            active = active[unfinished]
             if not len(active):
                 break
             triangle[active], barycentric[active], inside[active] = self.motion.locate(
@@ -149,7 +149,7 @@ class Scenario:
         return triangle, barycentric, inside, self.chamber_motion(material)
 
     def displacement(self, points: Tensor, at: float, to: Sequence[float]) -> dict[str, Tensor]:
-        """Where what is seen at ``points`` at one time is seen at others.
+        """Return the displacement of what is imaged at ``points`` from one time to others.
 
         Args:
             points: [P, 2] in mm.
@@ -157,13 +157,13 @@ class Scenario:
             to: [T] in s.
 
         Returns:
-            ``moved`` [T, P, 2] in mm; and, [P] bool, ``inside`` (of the plane's frame), ``region`` (it moves with the
-            heart and nothing else is claimed about it), ``ground`` (it does not, and is clear of what does), ``wall``.
-            Within 4 mm of the region ``moved`` is the region's, going on smoothly.
+            ``moved`` [T, P, 2] in mm; and, [P] bool, ``inside`` (within the bounds), ``region`` (moves with the heart,
+            and the field is valid), ``ground`` (does not, and is away from tissue that does), ``wall``. Within 4 mm of
+            the region, ``moved`` continues that of the region smoothly.
         """
         times, start = np.asarray(to, dtype=np.float64), self.undo_picture_motion(points.to(self.motion.device), at)
         triangle, barycentric, inside, own = self.locate(start, at)
-        there = self.heart(triangle, barycentric, own, times)
+        positions = self.heart(triangle, barycentric, own, times)
         wall = inside & (triangle < len(self.motion.mesh.triangles))
         region, ground = inside, torch.zeros_like(inside)
         outlines = [o[0] for o in self.outlines(np.array([at]))]
@@ -175,25 +175,25 @@ class Scenario:
             clear = signed_distance(start.float(), [o[None] for o in outlines])[0] > KEEP
             rest = self.ground(start, np.array([at]))[0] - start
             around = self.ground(start - rest, times)
-            there = torch.where(clear[:, None], around, there)
+            positions = torch.where(clear[:, None], around, positions)
             ground = inside & clear
         for time in (at, *times):
             region = region & ~self._is_near_leaflets(start, float(time))
-        moved = self.apply_picture_motion(there, times) - points.to(self.motion.device)
+        moved = self.apply_picture_motion(positions, times) - points.to(self.motion.device)
         moved = torch.where(inside[:, None], moved, 0.0)
         return {"moved": moved, "inside": inside, "region": region, "ground": ground, "wall": wall}
 
     def leaflet_places(self, along: Tensor, across: Tensor, times: Array) -> Tensor:
-        """Places [T, L·n, 2] of points of every leaflet: ``along`` [n] from 0 to 1, ``across`` [n] mm."""
+        """Return positions [T, L·n, 2] of points of every leaflet: ``along`` [n] from 0 to 1, ``across`` [n] mm."""
         inner = self.motion.contours(times)[0]
         open_by = opening(times, self.motion.heart_rate)
-        found = []
+        positions = []
         for leaflet in self.leaflets:
             hinge, tip = (torch.as_tensor(e).to(along)[:, None] for e in leaflet.ends(inner, open_by))
             axis = tip - hinge
             normal = torch.stack([-axis[..., 1], axis[..., 0]], -1) / leaflet.length
-            found.append(hinge + along[:, None] * axis + across[:, None] * normal)
-        return torch.cat(found, 1)
+            positions.append(hinge + along[:, None] * axis + across[:, None] * normal)
+        return torch.cat(positions, 1)
 
     def _is_near_leaflets(self, points: Tensor, time: float) -> Tensor:
         near = torch.zeros(len(points), dtype=torch.bool, device=points.device)
@@ -205,9 +205,9 @@ class Scenario:
         return near
 
     def _tabulate(self) -> tuple[Tensor, Tensor]:
-        """The chambers' displacements on a lattice [1, 2 K, h, w] that ends where they do, and its corner [2] in mm.
+        """Tabulate the chambers' displacements on a lattice [1, 2 K, h, w], with its corner [2] in mm.
 
-        They set in over ``_WINDOW`` from the wall, and are made smaller where they would be steep.
+        They increase from 0 over ``_WINDOW`` from the wall, and are reduced if their gradient is too large.
         """
         ends = [[(c.centre[d] - 4 * c.size, c.centre[d] + 4 * c.size) for c in self.chambers] for d in (0, 1)]
         low, high = [min(a for a, _ in e) for e in ends], [max(b for _, b in e) for e in ends]
@@ -233,7 +233,7 @@ def _interpolate(nodes: Tensor, corners: Tensor, barycentric: Tensor) -> Tensor:
 
 
 def signed_distance(points: Tensor, outlines: Sequence[np.ndarray]) -> Tensor:
-    """Distance [T, P] in mm of points [P, 2] to closed outlines [T, K, 2], negative inside (even-odd)."""
+    """Return the distance [T, P] in mm of points [P, 2] to closed outlines [T, K, 2], negative inside (even-odd)."""
     squared, inside = None, None
     for outline in outlines:
         a = torch.as_tensor(outline, dtype=torch.float32, device=points.device)[:, :, None]
@@ -253,22 +253,22 @@ def signed_distance(points: Tensor, outlines: Sequence[np.ndarray]) -> Tensor:
 def draw_scenario(
     rng: np.random.Generator, weights: Mapping[str, float], motion: Motion
 ) -> tuple[Scenario, dict[str, Any]]:
-    """A random scenario around a motion.
+    """Draw a random scenario around a motion.
 
     Args:
         rng: NumPy random generator.
-        weights: of the names in ``ANATOMICAL``.
-        motion: of the wall.
+        weights: weights of the names in ``ANATOMICAL``.
+        motion: motion of the wall.
 
     Returns:
-        the scenario, and what was drawn for it.
+        The scenario and its parameters.
 
     Raises:
-        InputError: an unknown scenario, or weights that are not positive together.
+        InputError: a scenario is unknown, a weight is negative, or all are 0.
     """
     unknown, total = set(weights) - set(ANATOMICAL), float(sum(weights.values()))
     if unknown or min(weights.values(), default=-1.0) < 0 or total <= 0:
-        raise InputError(f"scenarios {dict(weights)}: weights of {', '.join(ANATOMICAL)} are expected")
+        raise InputError(f"scenarios {dict(weights)} must be non-negative weights of {', '.join(ANATOMICAL)}")
     names = list(weights)
     name = str(rng.choice(names, p=[weights[n] / total for n in names]))
     base, whole = name, None
@@ -316,7 +316,7 @@ def _chambers(rng: np.random.Generator, motion: Motion) -> tuple[list[Chamber], 
         return float(rng.uniform(low, high))
 
     beside = width / 2 + amount(22, 32)
-    found = [
+    chambers = [
         chamber(base + amount(18, 28) * axis, amount(12, 18), amount(0.05, 0.3), amount(-2, 2) * axis, True),
         chamber(
             base + amount(10, 25) * axis + beside * across,
@@ -336,4 +336,4 @@ def _chambers(rng: np.random.Generator, motion: Motion) -> tuple[list[Chamber], 
     leaflets = [
         Leaflet(last, 0.5 * width * amount(0.8, 1.0), amount(0.1, 0.5), amount(1.0, 1.5)) for last in (False, True)
     ]
-    return found, [] if mesh.closed else leaflets
+    return chambers, [] if mesh.closed else leaflets

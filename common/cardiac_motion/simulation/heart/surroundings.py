@@ -1,4 +1,4 @@
-"""What moves by itself around a simulated wall: chambers, leaflets, and the picture as a whole.
+"""Additional motion around a simulated wall: chambers, leaflets, and the image as a whole.
 
 Points are (depth, lateral) in mm from the probe, times in s from end-diastole.
 """
@@ -18,12 +18,12 @@ from cardiac_motion.ventricle.mesh import Array
 
 @dataclass(frozen=True)
 class Whole:
-    """The picture's rigid motion under the probe: a slow swing that is 0 at time 0.
+    """Slow rigid oscillation of the whole image relative to the probe; 0 at time 0.
 
     Attributes:
-        centre: of the turn, mm.
-        angle: greatest, rad.
-        shift: greatest, mm (depth, lateral).
+        centre: centre of the rotation, mm.
+        angle: amplitude, rad.
+        shift: amplitude, mm (depth, lateral).
         period: s.
         phase: rad.
     """
@@ -39,7 +39,7 @@ class Whole:
         return self.angle * swing, np.asarray(self.shift) * swing
 
     def forward(self, points: Tensor, time: float) -> Tensor:
-        """Where points [..., 2] have been taken."""
+        """Return the positions that points [..., 2] have moved to."""
         angle, shift = self._pose(time)
         c, s = math.cos(angle), math.sin(angle)
         centre = points.new_tensor(self.centre)
@@ -47,7 +47,7 @@ class Whole:
         return (points - centre) @ turn.T + centre + points.new_tensor(shift)
 
     def inverse(self, points: Tensor, time: float) -> Tensor:
-        """Where points [..., 2] have come from."""
+        """Return the positions from which points [..., 2] have moved."""
         angle, shift = self._pose(time)
         c, s = math.cos(angle), math.sin(angle)
         centre = points.new_tensor(self.centre)
@@ -57,15 +57,15 @@ class Whole:
 
 @dataclass(frozen=True)
 class Chamber:
-    """A place around the heart with a motion of its own, a Gaussian of ``size`` mm about ``centre``.
+    """Region around the heart with its own motion, a Gaussian of ``size`` mm about ``centre``.
 
     Attributes:
         centre: mm.
         size: mm.
-        swelling: at its course's peak, a fraction; negative where it contracts.
-        shift: at its course's peak, mm.
-        delay: of its course after the ventricle's, s.
-        inverted: it fills while the ventricle empties, with a kick before end-diastole.
+        swelling: expansion at the peak of its time course, a fraction; negative if it contracts.
+        shift: shift at the peak of its time course, mm.
+        delay: delay of its time course relative to the ventricle's, s.
+        inverted: it fills while the ventricle empties, with a contraction before end-diastole.
     """
 
     centre: tuple[float, float]
@@ -76,7 +76,7 @@ class Chamber:
     inverted: bool = False
 
     def course(self, times: Array, heart_rate: float) -> Array:
-        """0 at end-diastole, about 1 at the peak, [T]."""
+        """Return the time course [T]: 0 at end-diastole, about 1 at the peak."""
         period = 60 / heart_rate
         moment = np.asarray(times) - self.delay
         course = time_course(moment, heart_rate) - time_course(np.array([-self.delay]), heart_rate)
@@ -86,7 +86,7 @@ class Chamber:
         return course
 
     def basis(self, points: Tensor) -> Tensor:
-        """Displacement [P, 2] of points at the course's peak, before the wall's window."""
+        """Return the displacement [P, 2] of points at the peak, before windowing at the wall."""
         gap = points - points.new_tensor(self.centre)
         near = torch.exp(-0.5 * gap.square().sum(-1, keepdim=True) / self.size**2)
         return near * (self.swelling * gap + points.new_tensor(self.shift))
@@ -94,10 +94,10 @@ class Chamber:
 
 @dataclass(frozen=True)
 class Leaflet:
-    """A valve's leaflet: a bright line hinged at one end of the inner contour.
+    """Leaflet of a valve: a bright line hinged at one end of the inner contour.
 
     Attributes:
-        last: it hangs on the contour's last point, else on its first.
+        last: whether it is hinged at the contour's last point instead of its first.
         length: mm.
         closed, opened: angles from the annulus towards the apex, rad.
     """
@@ -108,7 +108,7 @@ class Leaflet:
     opened: float = 1.3
 
     def ends(self, inner: Array, opening: Array) -> tuple[Array, Array]:
-        """Hinge and tip, [T, 2] each, of inner contours [T, n, 2] and of how far open they are, [T], 0 to 1."""
+        """Return hinge and tip, [T, 2] each, for inner contours [T, n, 2] and openings [T] from 0 to 1."""
         hinge, other = (inner[:, -1], inner[:, 0]) if self.last else (inner[:, 0], inner[:, -1])
         annulus = other - hinge
         annulus = annulus / np.linalg.norm(annulus, axis=-1, keepdims=True)
@@ -121,7 +121,7 @@ class Leaflet:
 
 
 def opening(times: Array, heart_rate: float) -> Array:
-    """How far a mitral valve is open, [T], 0 to 1: with rapid filling, and again with the atrium's kick."""
+    """Return the opening of a mitral valve, [T], 0 to 1: during rapid filling and again at atrial contraction."""
     part = np.mod(np.asarray(times) * heart_rate / 60, 1)
     ejection = min(0.6, (0.544 - 0.0021 * heart_rate) * heart_rate / 60)
     early = np.exp(-0.5 * ((part - ejection - 0.15) / 0.06) ** 2)

@@ -1,4 +1,4 @@
-"""What a simulated heart looks like at end-diastole: how bright each place is, where the wall is, what the probe sees.
+"""Appearance of a simulated heart at end-diastole: brightness, position of the wall, and sector.
 
 A template comes from a recorded frame with its mask (here) or from parametric anatomy (``anatomy``). Brightness is the
 scatterers' standard deviation, (I / 255)^(1/gamma), as in Evain et al. 2022, section II-A.1; 1 is white.
@@ -20,25 +20,25 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.grid import ImageGrid
 from cardiac_motion.ventricle.mesh import Array, Mesh, is_inside_outlines, myocardial_contours, myocardial_mesh
 
-GAMMA = 0.3  # with a dynamic range of 60 dB, compression undoes it nearly linearly
-_GRAIN = 0.35  # mm: the recorded speckle is smoothed by this before new speckle is drawn
-_WALL_MARGIN = 2.0  # mm around the wall that the still background does not copy
+GAMMA = 0.3  # nearly inverted by compression with a dynamic range of 60 dB
+_GRAIN = 0.35  # mm: smoothing of the recorded speckle before new speckle is drawn
+_WALL_MARGIN = 2.0  # mm around the wall that are not copied into the static background
 
 
 @dataclass(frozen=True)
 class Template:
-    """The start of a simulation.
+    """Start of a simulation.
 
     Attributes:
         brightness: standard deviation of the scatterers [H, W], 0 to 1, at end-diastole.
-        grid: where its pixels lie.
-        mesh: the wall at end-diastole, mm.
-        end_systole: its nodes at end-systole [N, 2], or None to make one.
-        depth: of the sector, mm.
-        width: of the sector, degrees.
-        static: the tissue around the wall stands still, as in the paper; otherwise it follows the wall, fading.
-        name: what errors and files call it.
-        view: the view it shows.
+        grid: positions of its pixels.
+        mesh: wall at end-diastole, mm.
+        end_systole: its nodes at end-systole [N, 2], or None to generate them.
+        depth: depth of the sector, mm.
+        width: opening angle of the sector, degrees.
+        static: whether the tissue around the wall is static, as in the paper, or follows the wall with decay.
+        name: name in errors and files.
+        view: echocardiographic view.
     """
 
     brightness: NDArray[np.float32]
@@ -52,7 +52,7 @@ class Template:
     view: str = "apical_4ch"
 
     def background(self) -> NDArray[np.float32]:
-        """The brightness with the wall taken out and filled from what lies nearest around it, [H, W]."""
+        """Return the brightness [H, W] with the wall replaced by the nearest surrounding tissue."""
         points = self.grid.points().numpy()
         wall = is_inside_outlines(points, [self.mesh.nodes[o] for o in self.mesh.outlines()]).reshape(self.grid.shape)
         away = ndimage.distance_transform_edt(~wall, sampling=self.grid.spacing) > _WALL_MARGIN
@@ -65,7 +65,10 @@ class Template:
 def sector_of(
     frame: NDArray[np.floating], spacing: tuple[float, float], name: str = "template"
 ) -> tuple[tuple[float, float], float, float]:
-    """Apex (row, column) in mm, depth in mm and half-angle in rad of the sector that a frame shows on black.
+    """Detect the sector of a frame with a black background.
+
+    Returns:
+        Apex (row, column) in mm, depth in mm, and half-angle in rad.
 
     Raises:
         InputError: no sector is found.
@@ -73,7 +76,7 @@ def sector_of(
     lit = ndimage.binary_opening(ndimage.binary_closing(frame > 0, iterations=3), iterations=2)
     rows = np.flatnonzero(lit.any(1))
     if len(rows) < 20:
-        raise InputError(f"{name}: no imaging sector on a black ground was found in the frame")
+        raise InputError(f"{name}: no imaging sector on a black background was found in the frame")
     width = lit.shape[1]
     first, last = lit.argmax(1), width - 1 - lit[:, ::-1].argmax(1)
     part = rows[(rows > rows[0] + 0.12 * len(rows)) & (rows < rows[0] + 0.55 * len(rows))]
@@ -108,25 +111,23 @@ def template_from_frame(
     gamma: float = GAMMA,
     name: str = "template",
 ) -> Template:
-    """A template from a recorded frame at end-diastole.
+    """Build a template from a recorded frame at end-diastole.
 
     Args:
         frame: grey values [H, W], 0 to 255.
-        mask: labels [H, W], 1 the cavity and 2 the myocardium.
-        spacing: mm a pixel, (row, column).
-        mask_end_systole: the same at end-systole, or None.
-        gamma: of the compression that the frame went through.
-        name: what errors call it.
+        mask: labels [H, W]: 1 cavity, 2 myocardium.
+        spacing: mm per pixel, (row, column).
+        mask_end_systole: labels at end-systole, or None.
+        gamma: exponent of the frame's compression.
+        name: name in error messages.
 
     Raises:
         InputError: sizes differ, a label is missing, contours cross, or no sector is found.
     """
     if frame.ndim != 2 or frame.shape != mask.shape:
-        raise InputError(
-            f"{name}: the frame is {tuple(frame.shape)} and its mask {tuple(mask.shape)}; one size is needed"
-        )
+        raise InputError(f"{name}: the frame's shape {tuple(frame.shape)} differs from its mask's {tuple(mask.shape)}")
     if not np.isfinite(frame).all() or frame.min() < 0 or frame.max() > 255 or frame.max() <= 1:
-        raise InputError(f"{name}: grey values from 0 to 255 are expected, not {frame.min():g} to {frame.max():g}")
+        raise InputError(f"{name}: grey values must be from 0 to 255, got {frame.min():g} to {frame.max():g}")
     if not 0.05 <= gamma <= 1:
         raise InputError(f"{name}: gamma {gamma} is outside 0.05 to 1")
     apex, depth, half_angle = sector_of(frame, spacing, name)
@@ -136,7 +137,9 @@ def template_from_frame(
         if labels is None:
             continue
         if labels.shape != frame.shape:
-            raise InputError(f"{name}: the {phase} mask is {tuple(labels.shape)}, the frame {tuple(frame.shape)}")
+            raise InputError(
+                f"{name}: the {phase} mask's shape {tuple(labels.shape)} differs from the frame's {tuple(frame.shape)}"
+            )
         endo, epi = myocardial_contours(labels, spacing, name=f"{name} ({phase})")
         meshes.append(myocardial_mesh(endo - origin, epi - origin, name=f"{name} ({phase})"))
     grey = ndimage.gaussian_filter(frame.astype(np.float32) / 255, [_GRAIN / s for s in spacing])
@@ -152,10 +155,10 @@ def template_from_frame(
 
 
 def read_template(frame: Path, mask: Path, mask_end_systole: Path | None = None, gamma: float = GAMMA) -> Template:
-    """A template from NIfTI files stored as (X, Y), as CAMUS has them.
+    """Read a template from NIfTI files stored as (X, Y), as in CAMUS.
 
     Raises:
-        InputError: a file is missing or unreadable, or what ``template_from_frame`` refuses.
+        InputError: a file is missing or unreadable, or see ``template_from_frame``.
     """
     image, zooms = read_plane(frame)
     column, row = (float(s) for s in zooms[:2])
@@ -165,20 +168,20 @@ def read_template(frame: Path, mask: Path, mask_end_systole: Path | None = None,
 
 
 def find_templates(folder: Path, patients: Sequence[str] | None = None) -> list[tuple[str, Path, Path, Path | None]]:
-    """CAMUS-like patients of a folder: (name, frame, mask, end-systolic mask or None), in the order of their names.
+    """Find the CAMUS-like patients of a folder: (name, frame, mask, end-systolic mask or None), sorted by name.
 
     Raises:
-        InputError: the folder is missing or holds no patient.
+        InputError: the folder is missing or contains no patient.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of templates")
-    found = []
+    patients_found = []
     for frame in sorted(folder.glob("*/*_4CH_ED.nii.gz")):
         name = frame.parent.name
         if patients is not None and name not in patients:
             continue
         mask, late = (frame.with_name(f"{name}_4CH_{phase}_gt.nii.gz") for phase in ("ED", "ES"))
-        found.append((name, frame, mask, late if late.exists() else None))
-    if not found:
-        raise InputError(f"{folder}: no templates named <patient>/<patient>_4CH_ED.nii.gz in it")
-    return found
+        patients_found.append((name, frame, mask, late if late.exists() else None))
+    if not patients_found:
+        raise InputError(f"{folder}: contains no templates named <patient>/<patient>_4CH_ED.nii.gz")
+    return patients_found

@@ -1,4 +1,4 @@
-"""Ultrasound of moving scatterers: speckle, images, artefacts and recording."""
+"""Ultrasound imaging of moving scatterers: speckle, images, artefacts and recording."""
 
 import lazy_loader as lazy
 

@@ -1,8 +1,8 @@
-"""What spoils an echo image, each with a strength from 0 (absent) to 1 (severe) and a seed.
+"""Image artefacts, each with a strength from 0 (absent) to 1 (severe) and a seed.
 
 An artefact acts on the scatterers' coefficients (decorrelation, out-of-plane motion) or on the complex echoes
-(reverberation, clutter, shadow, attenuation, noise), before compression: it adds to speckle as a wave does. None of
-them changes the motion. Every frame can be computed alone, and the same seed gives the same artefact.
+(reverberation, clutter, shadow, attenuation, noise), before compression, so that it interferes with the speckle as a
+wave. None changes the motion. Every frame can be computed alone, and the same seed gives the same artefact.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Artefact:
-    """A disturbance.
+    """Base class of artefacts.
 
     Attributes:
         strength: 0 (absent) to 1 (severe).
-        seed: of its random parts.
+        seed: seed of its random parameters.
 
     Raises:
-        InputError: a strength outside [0, 1].
+        InputError: the strength is outside [0, 1].
     """
 
     strength: float = 0.5
@@ -42,11 +42,11 @@ class Artefact:
             raise InputError(f"{type(self).__name__}: strength {self.strength} is outside 0 to 1")
 
     def scatterers(self, units: Tensor, frames: Sequence[int], contraction: np.ndarray) -> Tensor:
-        """Coefficients of unit variance [T, N] of the frames, changed; ``contraction`` [T] runs from 0 to 1."""
+        """Return changed coefficients of unit variance [T, N]; ``contraction`` [T] is from 0 to 1."""
         return units
 
     def echoes(self, echoes: Tensor, frames: Sequence[int], scanner: Scanner) -> Tensor:
-        """Echoes [T, R, 2 U] of the frames, changed."""
+        """Return changed echoes [T, R, 2 U]."""
         return echoes
 
     def _generator(self, device: torch.device, *more: int) -> torch.Generator:
@@ -59,33 +59,33 @@ class Artefact:
 
 @dataclass(frozen=True)
 class Decorrelation(Artefact):
-    """Coefficients that drift: a stationary AR(1) process, correlated by ``1 - 0.15 strength`` from frame to frame."""
+    """Random drift of coefficients: a stationary AR(1) process with correlation ``1 - 0.15 strength`` per frame."""
 
     def scatterers(self, units: Tensor, frames: Sequence[int], contraction: np.ndarray) -> Tensor:
         if self.strength == 0:
             return units
         rho = 1 - 0.15 * self.strength
-        state, found = units[0], {0: units[0]}
+        state, states = units[0], {0: units[0]}
         for frame in range(1, max(frames, default=0) + 1):
             fresh = torch.randn(state.shape, generator=self._generator(units.device, frame), device=units.device)
             state = rho * state + math.sqrt(1 - rho**2) * fresh
             if frame in frames:
-                found[frame] = state
-        return torch.stack([found[frame] for frame in frames])
+                states[frame] = state
+        return torch.stack([states[frame] for frame in frames])
 
 
 @dataclass(frozen=True)
 class OutOfPlane(Artefact):
-    """Motion through the imaging plane: the heart slides by up to ``strength`` thicknesses of it by end-systole.
+    """Motion through the imaging plane: by end-systole the heart shifts by up to ``strength`` slice thicknesses.
 
-    Each scatterer has a height over the plane and counts by a Gaussian of it; those that leave on one side are followed
-    by others from the other side.
+    Each scatterer has an elevation, and a Gaussian of it as its weight; scatterers that leave on one side re-enter on
+    the other.
     """
 
     def scatterers(self, units: Tensor, frames: Sequence[int], contraction: np.ndarray) -> Tensor:
         if self.strength == 0:
             return units
-        thickness = 1 / 4.0  # of the height in which scatterers are: two standard deviations of the Gaussian
+        thickness = 1 / 4.0  # relative to the range of elevations: two standard deviations of the Gaussian
         height = torch.rand(units.shape[-1], generator=self._generator(units.device), device=units.device)
         moved = torch.as_tensor(self.strength * thickness * contraction, dtype=units.dtype, device=units.device)
         gap = (height + moved[:, None] + 0.5) % 1 - 0.5
@@ -96,9 +96,9 @@ class OutOfPlane(Artefact):
 
 @dataclass(frozen=True)
 class Reverberation(Artefact):
-    """Bright stationary patches, as between ribs and probe: one to three arcs at regular depths (paper, II-A.4).
+    """Bright static patches, as between ribs and probe: one to three arcs at regular depths (paper, II-A.4).
 
-    Their level is -20 to +5 dB of white tissue.
+    Their level is -20 to +5 dB relative to white tissue.
     """
 
     def echoes(self, echoes: Tensor, frames: Sequence[int], scanner: Scanner) -> Tensor:
@@ -118,7 +118,7 @@ class Reverberation(Artefact):
 
 @dataclass(frozen=True)
 class NearFieldClutter(Artefact):
-    """A haze that fades over the first centimetres and hardly moves; -25 to 0 dB of white tissue at the probe."""
+    """Haze in the first centimetres that hardly moves; -25 to 0 dB relative to white tissue at the probe."""
 
     def echoes(self, echoes: Tensor, frames: Sequence[int], scanner: Scanner) -> Tensor:
         if self.strength == 0:
@@ -131,7 +131,7 @@ class NearFieldClutter(Artefact):
 
 @dataclass(frozen=True)
 class Attenuation(Artefact):
-    """Loss with depth that the machine does not make up for: up to 1.6 dB/cm beyond 3 cm."""
+    """Uncompensated loss with depth: up to 1.6 dB/cm beyond 3 cm."""
 
     def echoes(self, echoes: Tensor, frames: Sequence[int], scanner: Scanner) -> Tensor:
         loss = 0.16 * self.strength * (scanner.ranges[:, None] - 30).clamp_min(0)
@@ -140,7 +140,7 @@ class Attenuation(Artefact):
 
 @dataclass(frozen=True)
 class RibShadow(Artefact):
-    """A dark wedge of 8 to 18 degrees behind a rib at 1.5 to 3 cm, up to 30 dB down."""
+    """Dark wedge of 8 to 18 degrees behind a rib at 1.5 to 3 cm, attenuated by up to 30 dB."""
 
     def echoes(self, echoes: Tensor, frames: Sequence[int], scanner: Scanner) -> Tensor:
         rng, probe = self._random(), scanner.probe
@@ -154,7 +154,7 @@ class RibShadow(Artefact):
 
 @dataclass(frozen=True)
 class Noise(Artefact):
-    """Electronic noise, new in every frame, -60 to -35 dB of white tissue and 6 dB up at full depth."""
+    """Electronic noise, independent per frame, -60 to -35 dB relative to white tissue and 6 dB higher at full depth."""
 
     def echoes(self, echoes: Tensor, frames: Sequence[int], scanner: Scanner) -> Tensor:
         if self.strength == 0:

@@ -1,14 +1,14 @@
-"""From scatterers to B-mode: a convolution model with phase on a polar grid (COLE, Gao et al. 2009, TUFFC 56(2)).
+"""From scatterers to B-mode: a coherent convolution model on a polar grid (COLE, Gao et al. 2009, TUFFC 56(2)).
 
 Each scatterer at range r and sine of steering angle u adds ``a exp(-4 i pi r / wavelength)`` to a grid of (r, u),
-spread linearly over four neighbours. The grid is convolved with the point-spread function in Fourier space: along r
-with the two-way spectrum of the pulse, the same as PyMUST's (windowed sine, generalised normal window), along u with
-the two-way pattern of the aperture, which does not change with u and is computed at every depth from the elements over
-the frequencies of the pulse, in focus on receive and out of focus on transmit except at the focus. The spreading of the
-linear weights is divided out. Then the envelope, gain, logarithmic compression and scan conversion to a sector.
+distributed bilinearly over four neighbours. The grid is convolved with the point-spread function in Fourier space:
+along r with the two-way spectrum of the pulse, the same as PyMUST's (windowed sine, generalised normal window); along u
+with the two-way beam pattern of the aperture, which does not depend on u and is computed at every depth from the
+elements over the frequencies of the pulse, always focused on receive and at one depth on transmit. The smoothing by the
+bilinear weights is divided out. Then follow envelope, gain, logarithmic compression and scan conversion to a sector.
 
-Lengths are mm, frequencies Hz. Echoes are scaled so that uniform scatterers of unit variance give a mean power of 1 (0
-dB) at every depth: time-gain compensation is built in, and ``Probe.gain_curve`` is what a user's sliders add.
+Lengths are mm, frequencies Hz. Echoes are scaled so that uniform scatterers of unit variance have a mean power of 1 (0
+dB) at every depth: time-gain compensation is included, and ``Probe.gain_curve`` corresponds to a user's sliders.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.grid import ImageGrid
 
 SPEED_OF_SOUND = 1540e3  # mm/s
-_BAND, _FREQUENCIES = 0.6, 13  # share of the centre frequency on either side that makes up the lateral pattern
+_BAND, _FREQUENCIES = 0.6, 13  # half-width relative to the centre frequency, and samples, of the lateral pattern
 _SPARSE = 4  # rows of the polar grid between those at which the lateral pattern is computed
-_NEAREST = 2.0  # mm: closer to the probe than this, echoes are not brought up
+_NEAREST = 2.0  # mm: echoes closer to the probe are not amplified further
 _LIMITS = {
     "frequency": (0.5e6, 20e6, "Hz"),
     "elements": (8, 512, ""),
@@ -48,27 +48,27 @@ _LIMITS = {
 
 @dataclass(frozen=True)
 class Probe:
-    """A phased array and the settings of its machine.
+    """Phased array and settings of its scanner.
 
     Attributes:
         frequency: centre frequency, Hz.
-        elements, pitch: of the array, pitch in mm.
+        elements, pitch: number of elements, and their pitch in mm.
         cycles: length of the transmitted pulse in periods.
-        bandwidth: two-way, at -6 dB, in % of the frequency.
-        focus: depth of the transmit focus in mm; None for a diverging wave (no focus on transmit).
-        f_number: least ratio of depth to receive aperture.
+        bandwidth: two-way bandwidth at -6 dB, in % of the frequency.
+        focus: depth of the transmit focus in mm; None for a diverging wave.
+        f_number: minimum ratio of depth to receive aperture.
         depth: mm.
-        width: opening of the sector, degrees.
+        width: opening angle of the sector, degrees.
         frame_rate: Hz.
         dynamic_range: dB from black to white.
         gain: dB.
-        gain_curve: further gain in dB at depths spread evenly from the probe to ``depth``.
+        gain_curve: additional gain in dB at depths evenly spaced from the probe to ``depth``.
         grey: exponent of the grey curve after compression.
-        smoothing: standard deviation of the display's spatial filter, mm; 0.3 gives speckle the size that recorded
-            frames show.
+        smoothing: standard deviation of the display's spatial filter, mm; 0.3 gives speckle of the size in recorded
+            frames.
 
     Raises:
-        InputError: a value that makes no sense, named with its limits.
+        InputError: a value is outside its limits.
     """
 
     frequency: float = 2.5e6
@@ -91,35 +91,35 @@ class Probe:
         for key, (low, high, unit) in _LIMITS.items():
             value = getattr(self, key)
             if not low <= value <= high:
-                raise InputError(f"probe: {key} {value} {unit} makes no sense, expected {low:g} to {high:g} {unit}")
+                raise InputError(f"probe: {key} {value} {unit} is outside {low:g} to {high:g} {unit}")
         if self.frame_rate > SPEED_OF_SOUND / (2 * self.depth):
             raise InputError(
-                f"probe: frame_rate {self.frame_rate} Hz at a depth of {self.depth} mm is faster than one echo returns"
+                f"probe: frame_rate {self.frame_rate} Hz is too high for echoes from a depth of {self.depth} mm"
             )
         if self.focus is not None and not self.focus > 0:
             raise InputError(f"probe: focus {self.focus} mm must be positive, or None for a diverging wave")
 
     @property
     def wavelength(self) -> float:
-        """mm."""
+        """Wavelength at the centre frequency, mm."""
         return SPEED_OF_SOUND / self.frequency
 
     @property
     def half_angle(self) -> float:
-        """Half the opening of the sector, rad."""
+        """Half the opening angle of the sector, rad."""
         return math.radians(self.width) / 2
 
     @property
     def aperture(self) -> float:
-        """mm."""
+        """Width of the array, mm."""
         return self.elements * self.pitch
 
     def element_positions(self) -> np.ndarray:
-        """Centres of the elements along the array, mm, [elements]."""
+        """Return the centres of the elements along the array, mm, [elements]."""
         return (np.arange(self.elements) - (self.elements - 1) / 2) * self.pitch
 
     def spectrum(self, frequency: np.ndarray) -> np.ndarray:
-        """Two-way spectrum of the pulse at ``frequency`` (Hz), as ``pymust.utils.Param`` has it."""
+        """Return the two-way spectrum of the pulse at ``frequency`` (Hz), as in ``pymust.utils.Param``."""
         pulse = np.sinc(self.cycles * (frequency / self.frequency - 1))
         band = self.bandwidth / 100
         power = math.log(126) / math.log(2 / band)
@@ -127,7 +127,7 @@ class Probe:
         return np.asarray(np.abs(pulse) * np.exp(-(ratio**power)))
 
     def replace(self, **changes: Any) -> Probe:
-        """The same probe with other settings."""
+        """Return the same probe with other settings."""
         return replace(self, **changes)
 
 
@@ -155,15 +155,15 @@ PROBES = {
 
 
 class Scanner:
-    """A probe that looks at scatterers: polar grid, point-spread function and display, computed once.
+    """Imaging of scatterers by a probe: polar grid, point-spread function and display, computed once.
 
     Args:
-        probe: the probe.
-        grid: pixels of the images; None for 256x256 that just hold the sector.
-        device: where everything is computed.
+        probe: probe.
+        grid: pixels of the images; None uses 256×256 that just contain the sector.
+        device: device of the computation.
 
     Attributes:
-        shape: of the polar grid, (R, U).
+        shape: shape of the polar grid, (R, U).
         ranges: [R] in mm.
         sines: [2 U] of the steering angle; echoes are complex64 [T, R, 2 U].
     """
@@ -189,17 +189,17 @@ class Scanner:
 
     @cached_property
     def steering(self) -> Tensor:
-        """Sines of the polar grid's columns, [U]."""
+        """Sines of the steering angle of the polar grid's columns, [U]."""
         return self.sines[::2]
 
     @cached_property
     def sines(self) -> Tensor:
-        """Of the echoes' columns, twice as fine as the grid's so that the envelope can be interpolated."""
+        """Sines of the echoes' columns, [2 U], twice as dense as the grid so that the envelope can be interpolated."""
         sines: Tensor = self._first_sine + torch.arange(2 * self.shape[1], device=self.device) * (self._sine_step / 2)
         return sines
 
     def _transfer(self) -> tuple[Tensor, Tensor]:
-        """Transfer functions along r [R, 1] and along u at each depth [R, U], of unit mean power."""
+        """Return transfer functions along r [R, 1] and along u at each depth [R, U], of unit mean power."""
         probe, (rows, columns) = self.probe, self.shape
         axial_frequency = np.fft.fftfreq(rows, self._range_step)
         axial = probe.spectrum(probe.frequency + SPEED_OF_SOUND * axial_frequency / 2)
@@ -226,9 +226,9 @@ class Scanner:
         return torch.from_numpy(axial.astype(np.float32))[:, None], torch.from_numpy(lateral.astype(np.complex64))
 
     def path(self, points: Tensor) -> Tensor:
-        """Length [...] in mm of a wave's way to points [..., 2] and back to the middle of the probe.
+        """Return the path length [...] in mm of a wave to points [..., 2] and back to the middle of the probe.
 
-        A diverging wave comes from a virtual source behind the probe.
+        A diverging wave starts from a virtual source behind the probe.
         """
         distance: Tensor = points.norm(dim=-1)
         if self.probe.focus is not None:
@@ -238,26 +238,26 @@ class Scanner:
         return distance + back - behind
 
     def splat(self, points: Tensor, amplitudes: Tensor, paths: Tensor | None = None) -> Tensor:
-        """Scatterers added up on the polar grid, with their phase.
+        """Accumulate scatterers on the polar grid, with their phase.
 
         Args:
             points: [N, 2] in mm (depth, lateral), float32.
             amplitudes: [N].
-            paths: lengths [N] in mm to the points and back that the phase is taken from; ``path(points)`` by default.
+            paths: two-way path lengths [N] in mm that determine the phase; ``path(points)`` by default.
 
         Returns:
-            [R, U] complex64, not yet convolved.
+            [R, U] complex64, before convolution.
         """
         rows, columns = self.shape
         depth, lateral = points.unbind(-1)
         distance = torch.sqrt(depth * depth + lateral * lateral)
         row = distance / self._range_step
         column = (lateral / distance.clamp_min(1e-6) - self._first_sine) / self._sine_step
-        seen = (depth > 0) & (row < rows - 1) & (column >= 0) & (column < columns - 1)
+        visible = (depth > 0) & (row < rows - 1) & (column >= 0) & (column < columns - 1)
         path = self.path(points) if paths is None else paths
         turns = path / self.probe.wavelength
         phase = (turns - turns.floor()) * (-2 * math.pi)
-        amplitudes = amplitudes * seen
+        amplitudes = amplitudes * visible
         real, imaginary = amplitudes * torch.cos(phase), amplitudes * torch.sin(phase)
         first_row, first_column = row.clamp(0, rows - 2).long(), column.clamp(0, columns - 2).long()
         cell, row, column = first_row * columns + first_column, row - first_row, column - first_column
@@ -285,14 +285,14 @@ class Scanner:
         return echoes
 
     def echoes(self, points: Tensor, amplitudes: Tensor, density: float, paths: Tensor | None = None) -> Tensor:
-        """Complex echoes of frames.
+        """Return complex echoes of frames.
 
         Args:
             points: [T, N, 2] in mm.
             amplitudes: [T, N] or [N].
-            density: scatterers a mm², by which the power is brought to 1.
-            paths: as in ``splat``, [N]: with those of one moment for all, the speckle moves as a texture does and no
-                deformation changes it.
+            density: scatterers per mm², for normalising the power to 1.
+            paths: as in ``splat``, [N]: with the paths of one time for all frames, the speckle moves like a texture
+                and is not changed by deformation.
 
         Returns:
             [T, R, 2 U] complex64 at ``ranges`` and ``sines``.
@@ -303,13 +303,13 @@ class Scanner:
 
     @cached_property
     def _compensation(self) -> Tensor:
-        """Amplitude [R, 2 U] that makes the power of uniform scatterers 1 at every depth and angle."""
+        """Gain [R, 2 U] that normalises the power of uniform scatterers to 1 at every depth and angle."""
         cosine = torch.sqrt((1 - self.sines**2).clamp_min(1e-3))
         cell = self.ranges.clamp_min(_NEAREST)[:, None] / cosine * (self._range_step * self._sine_step)
         return torch.rsqrt(cell)
 
     def noise(self, seed: int, frame: int) -> Tensor:
-        """White complex noise of unit power on the polar grid, [R, U], the same for the same seed and frame."""
+        """Return white complex noise of unit power on the polar grid, [R, U], determined by seed and frame."""
         generator = torch.Generator(self.device).manual_seed(
             int(np.random.SeedSequence([seed, frame]).generate_state(1)[0])
         )
@@ -326,7 +326,7 @@ class Scanner:
 
     @cached_property
     def _look_up(self) -> tuple[Tensor, Tensor]:
-        """Where each pixel lies in the echoes, as ``grid_sample`` takes it, and which pixels are in the sector."""
+        """Position of each pixel in the echoes, in ``grid_sample``'s coordinates, and mask of the sector."""
         depth, lateral = self.grid.points(self.device).reshape(*self.grid.shape, 2).unbind(-1)
         distance = torch.sqrt(depth**2 + lateral**2)
         row = distance / self._range_step
@@ -346,10 +346,10 @@ class Scanner:
         return self._look_up[1]
 
     def image(self, echoes: Tensor) -> Tensor:
-        """B-mode frames [T, H, W] in [0, 1] from echoes [T, R, 2 U].
+        """Return B-mode frames [T, H, W] in [0, 1] from echoes [T, R, 2 U].
 
-        The envelope is averaged along range over a pixel's height before it is sampled, so that a coarse image is not
-        an aliased one.
+        The envelope is averaged along range over a pixel's height before sampling, to prevent aliasing in coarse
+        images.
         """
         envelope = _average(echoes.abs(), 2 * round(self.grid.spacing[0] / self._range_step / 2 - 0.5) + 1)
         level = 20 * torch.log10(envelope.clamp_min(1e-6)) + self._gain_map
@@ -365,7 +365,7 @@ class Scanner:
 
 
 def _average(values: Tensor, width: int) -> Tensor:
-    """Moving average of [T, R, U] along R over an odd number of samples, the edges repeated."""
+    """Return a moving average of [T, R, U] along R over an odd number of samples, with repeated edges."""
     rows = values.shape[1]
     padded = functional.pad(values[:, None], (0, 0, width // 2, width // 2), mode="replicate")[:, 0]
     total = padded[:, :rows].clone()
@@ -375,7 +375,7 @@ def _average(values: Tensor, width: int) -> Tensor:
 
 
 def _smooth(frames: Tensor, sigma: float, axis: int) -> Tensor:
-    """Frames [T, H, W] under a Gaussian of ``sigma`` pixels along rows (0) or columns (1)."""
+    """Smooth frames [T, H, W] by a Gaussian of ``sigma`` pixels along rows (0) or columns (1)."""
     reach = math.ceil(3 * sigma)
     if sigma <= 0.1:
         return frames

@@ -1,8 +1,8 @@
-"""Cines of ``fields.analytic`` through PyMUST: a physical simulator that shares nothing with the training's.
+"""Cines of ``fields.analytic`` by PyMUST, a physical simulator that is independent of the training data's.
 
-Scatterers of the body's own in water, one diverging wave a frame (``reference.pymust_echoes``), white noise, the
-display of ``image.Scanner``. A frame takes seconds to tens of seconds, so cases are written once and kept. A case holds
-``cine.nii.gz``, ``ddf.nii.gz``, ``forward.nii.gz`` and ``mask.nii.gz`` as ``write`` has them, and ``summary.json``.
+Scatterers of the body in water, one diverging wave per frame (``reference.pymust_echoes``), white noise, and the
+display of ``image.Scanner``. A frame takes up to tens of seconds, so existing cases are kept. A case has
+``cine.nii.gz``, ``ddf.nii.gz``, ``forward.nii.gz`` and ``mask.nii.gz`` as in ``write``, and ``summary.json``.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from cardiac_motion.simulation.ultrasound.image import Probe, Scanner
 from cardiac_motion.simulation.ultrasound.reference import pymust_echoes
 
 PROBE = Probe(focus=None, depth=112.0, width=70.0, dynamic_range=42.0, gain=-8.0)
-NOISE = -40.0  # dB below the tissue's mean power
-_MARGIN = 4.0  # mm that are beamformed beyond the picture, along the range
+NOISE = -40.0  # dB relative to the tissue's mean power
+_MARGIN = 4.0  # mm that are beamformed beyond the image, along the range
 
 
 def picture_grid(size: int = 192, width: float = 76.0) -> ImageGrid:
-    """Square pixels around the bodies: ``size`` a side, ``width`` mm between the outermost centres."""
+    """Return a square grid around the bodies: ``size`` pixels and ``width`` mm between the outermost centres."""
     spacing = width / (size - 1)
     return ImageGrid((size, size), (spacing, spacing), (CENTRE[0] - width / 2, CENTRE[1] - width / 2))
 
 
 def phantom_scatterers(body: Phantom, count: int, rng: np.random.Generator) -> tuple[Array, Tensor]:
-    """Scatterers drawn evenly from a body at rest: points [count, 2] in mm, Gaussian amplitudes [count]."""
+    """Draw scatterers uniformly in a body at rest: points [count, 2] in mm, Gaussian amplitudes [count]."""
     points = np.zeros((0, 2))
     while len(points) < count:
         drawn = CENTRE + (2 * rng.random((2 * count, 2)) - 1) * body.reach
@@ -53,15 +53,15 @@ def phantom_scatterers(body: Phantom, count: int, rng: np.random.Generator) -> t
 def body_frames(
     body: Phantom, shares: Sequence[float], scanner: Scanner, count: int, seed: int = 0, progress: bool = True
 ) -> Tensor:
-    """B-mode frames [T, H, W] in [0, 1] of a body.
+    """Return B-mode frames [T, H, W] in [0, 1] of a body.
 
     Args:
-        body: what is seen.
-        shares: of its motion that are done in the frames.
-        scanner: probe (without a focus) and picture.
-        count: scatterers.
-        seed: of scatterers and noise.
-        progress: show a bar.
+        body: moving body.
+        shares: fraction of its motion completed in each frame.
+        scanner: probe (without a focus) and image formation.
+        count: number of scatterers.
+        seed: seed of scatterers and noise.
+        progress: show a progress bar.
 
     Raises:
         InputError: PyMUST is not installed.
@@ -78,8 +78,8 @@ def body_frames(
     spread = scanner.ranges[rows][:, None] / CENTRE[0]
     for frame, share in enumerate(tqdm(shares, desc=f"{body.name}, frames", disable=not progress)):
         places = torch.from_numpy(body.moved(points, share))
-        found = pymust_echoes(places, amplitudes, scanner.probe, scanner.ranges[rows], scanner.sines)
-        echoes[frame, rows] = found * spread
+        beamformed = pymust_echoes(places, amplitudes, scanner.probe, scanner.ranges[rows], scanner.sines)
+        echoes[frame, rows] = beamformed * spread
     depth, lateral = scanner.ranges[:, None] * (1 - scanner.sines**2).sqrt(), scanner.ranges[:, None] * scanner.sines
     within = body.covers(torch.stack([depth, lateral], -1).reshape(-1, 2).double().numpy(), shares[0])
     echoes /= echoes[0][torch.from_numpy(within).view(depth.shape)].abs().square().mean().sqrt()
@@ -89,9 +89,7 @@ def body_frames(
 
 
 def body_fields(body: Phantom, grid: ImageGrid, at: float, to: float) -> tuple[Tensor, Tensor]:
-    """Displacement [2, H, W] in pixels, until ``to``, of what each pixel shows at ``at``; and the pixels [H, W] of the
-    body.
-    """
+    """Return the displacement [2, H, W] in pixels from ``at`` to ``to`` at each pixel, and the body's mask [H, W]."""
     points = grid.points().numpy()
     field = body.displacement(points, at, to) / grid.spacing
     covered = torch.from_numpy(body.covers(points, at)).view(grid.shape)
@@ -108,26 +106,27 @@ def write_phantoms(
     probe: Probe = PROBE,
     progress: bool = True,
 ) -> Path:
-    """Write cases ``<body>_<seed>`` and a datalist of them (fold ``test``); those that are there are kept.
+    """Write cases ``<body>_<seed>`` and their datalist (fold ``test``); existing cases are kept.
 
     Args:
-        output_dir: a folder a case is made in it.
-        names: of ``fields.analytic.PHANTOMS``.
-        frames: from rest to the whole motion, evenly.
-        scatterers: of a body.
-        size: pixels a side.
-        seeds: of scatterers and noise.
-        probe: what looks at them.
-        progress: show bars.
+        output_dir: folder of the cases.
+        names: names in ``fields.analytic.PHANTOMS``.
+        frames: number of frames, evenly from rest to the full motion.
+        scatterers: number of scatterers per body.
+        size: image size in pixels.
+        seeds: seeds of scatterers and noise.
+        probe: probe.
+        progress: show progress bars.
 
     Returns:
-        path of the datalist.
+        The path of the datalist.
 
     Raises:
-        InputError: PyMUST is not installed, fewer than two frames, an unknown body, or a case made otherwise.
+        InputError: PyMUST is not installed, there are fewer than two frames, a body is unknown, or an existing case has
+            other settings.
     """
     if frames < 2:
-        raise InputError(f"frames {frames}: a cine needs at least two")
+        raise InputError(f"frames {frames}: must be at least 2")
     output_dir, entries = Path(output_dir), []
     scanner = Scanner(probe, picture_grid(size))
     for seed in seeds:
@@ -136,9 +135,9 @@ def write_phantoms(
             recipe = {"body": name, "frames": frames, "scatterers": scatterers, "size": size, "seed": seed}
             summary = output_dir / case / "summary.json"
             if summary.is_file():
-                found = json.loads(summary.read_text(encoding="utf-8"))
-                if {key: found.get(key) for key in recipe} != recipe:
-                    raise InputError(f"{summary.parent}: was made with other settings; take another folder")
+                stored = json.loads(summary.read_text(encoding="utf-8"))
+                if {key: stored.get(key) for key in recipe} != recipe:
+                    raise InputError(f"{summary.parent}: was simulated with other settings; use another folder")
             else:
                 check_targets([output_dir / case], [])
                 with write_whole(output_dir / case) as beside:
@@ -150,8 +149,8 @@ def write_phantoms(
             )
     path = output_dir / "datalist.json"
     about = {
-        "name": "Bodies whose motion is a formula, through PyMUST",
-        "description": "a disc that turns, a block that is squeezed, a ring that contracts",
+        "name": "Bodies with analytic motion, simulated by PyMUST",
+        "description": "a rotating disc, a compressed block, a contracting ring",
         "compare": "compare_cine.json",
         "test": entries,
     }

@@ -1,8 +1,8 @@
-"""What happens to a picture between the scanner and the file: persistence, filters, grey curves, codecs, overlays.
+"""Effects between scanner and file: persistence, filters, grey curves, codecs, overlays.
 
-A simulated frame is cleaner than any that is stored. Each function takes frames [T, H, W] in [0, 1] and gives as many
-back; none of them changes the motion. ``RecordingChain`` draws a chain of them. Where something covers the picture,
-the mask that it gives says so.
+A simulated frame is cleaner than stored ones. Each function maps frames [T, H, W] in [0, 1] to as many frames and does
+not change the motion. ``RecordingChain`` applies a random chain of them. Functions that cover parts of the image also
+return the mask of the visible pixels.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ _WORDS = ("MI 1.2", "TIS 0.8", "FR 50Hz", "16cm", "2D", "58%", "C 50", "P Low", 
 
 
 def persistence(frames: Tensor, share: float) -> Tensor:
-    """Each frame mixed with what was shown before it: ``y_t = (1 − share) x_t + share y_(t−1)``.
+    """Blend each frame with the previously displayed one: ``y_t = (1 − share) x_t + share y_(t−1)``.
 
     Raises:
-        InputError: a share outside [0, 1).
+        InputError: ``share`` is outside [0, 1).
     """
     if not 0 <= share < 1:
-        raise InputError(f"persistence {share} is outside 0 to 1")
-    shown = [frames[0]]
+        raise InputError(f"persistence {share} must be in [0, 1)")
+    displayed = [frames[0]]
     for frame in frames[1:]:
-        shown.append((1 - share) * frame + share * shown[-1])
-    return torch.stack(shown)
+        displayed.append((1 - share) * frame + share * displayed[-1])
+    return torch.stack(displayed)
 
 
 def smooth_speckle(frames: Tensor, sigma: float, edges: float = 0.0) -> Tensor:
-    """A vendor's speckle filter: a Gaussian of ``sigma`` pixels, or with ``edges`` (in grey) one that keeps edges."""
+    """Smooth speckle by a Gaussian of ``sigma`` pixels; with ``edges`` (in grey values), by a bilateral filter."""
     if edges:
         size = 2 * math.ceil(2 * sigma) + 1
         return _map_frames(frames, lambda x: cv2.bilateralFilter(x, size, edges, sigma))
@@ -49,26 +49,26 @@ def smooth_speckle(frames: Tensor, sigma: float, edges: float = 0.0) -> Tensor:
 
 
 def grey_curve(frames: Tensor, heights: tuple[float, ...]) -> Tensor:
-    """Greys through a monotone curve from (0, 0) to (1, 1), its ``heights`` evenly spaced between."""
+    """Map grey values by a monotone curve from (0, 0) to (1, 1) through evenly spaced ``heights``."""
     curve = PchipInterpolator(np.linspace(0, 1, len(heights) + 2), [0.0, *heights, 1.0])
     return torch.from_numpy(curve(frames.clamp(0, 1).numpy()).astype(np.float32))
 
 
 def jpeg(frames: Tensor, quality: int) -> Tensor:
-    """Frames through JPEG of ``quality`` 1 to 100."""
+    """Compress frames by JPEG of ``quality`` 1 to 100."""
     return _map_frames(
         frames, lambda x: _unit(np.asarray(cv2.imdecode(_jpeg(_bytes(x), quality), cv2.IMREAD_GRAYSCALE)))
     )
 
 
 def h264(frames: Tensor, crf: int, rate: float = 30.0) -> Tensor:
-    """Frames through a movie in H.264 of constant rate factor ``crf`` (about 18 to 35), later ones predicted."""
+    """Compress frames by H.264 with constant rate factor ``crf`` (about 18 to 35), with predicted frames."""
     movie = encode_movie((_bytes(frame) for frame in frames.numpy()), rate, crf)
     return torch.from_numpy(decode_video(Path("movie.mp4"), movie, len(movie)).frames)
 
 
 def resample_frames(frames: Tensor, factor: float) -> Tensor:
-    """Frames made ``factor`` times as large and brought back to their size, both by bilinear interpolation."""
+    """Resize frames by ``factor`` and back to their size, both by bilinear interpolation."""
     size = [max(8, round(n * factor)) for n in frames.shape[1:]]
     other = functional.interpolate(frames[:, None], size, mode="bilinear", align_corners=False, antialias=factor < 1)
     back = functional.interpolate(other, frames.shape[1:], mode="bilinear", align_corners=False, antialias=factor > 1)
@@ -76,7 +76,7 @@ def resample_frames(frames: Tensor, factor: float) -> Tensor:
 
 
 def overlay_marks(frames: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Words, a depth scale and an ECG with its moving mark over the frames, and what shows through, [H, W] bool."""
+    """Draw text, a depth scale and an ECG with a moving marker over frames; return them and the visible [H, W] bool."""
     height, width = frames.shape[1:]
     layer = np.zeros((height, width), np.uint8)
     for _ in range(int(rng.integers(1, 8))):
@@ -100,7 +100,7 @@ def overlay_marks(frames: Tensor, rng: np.random.Generator) -> tuple[Tensor, Ten
 
 
 def _ecg(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """A trace across the lower edge, [W, 2] (column, row) int32: P waves, QRS complexes and T waves of a few beats."""
+    """Return an ECG trace at the lower edge, [W, 2] (column, row) int32: P, QRS and T waves of a few beats."""
     along = np.linspace(0, 1, width)
     beat = (along * rng.uniform(1, 4)) % 1
     waves = ((0.2, 0.03, 0.15), (0.35, 0.01, 1.0), (0.65, 0.05, 0.3))
@@ -110,15 +110,15 @@ def _ecg(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def cut(frames: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """A sector that the edge of the screen cuts: black beyond up to a quarter of one or two sides; what is left."""
+    """Crop the sector: black up to a quarter at one or two sides; return the frames and the remaining [H, W] bool."""
     height, width = frames.shape[1:]
-    left = torch.zeros(height, width, dtype=torch.bool)
+    visible = torch.zeros(height, width, dtype=torch.bool)
     edges = [0, height, 0, width]
     for side in rng.choice(4, int(rng.integers(1, 3)), replace=False):
         amount = int(rng.uniform(0.03, 0.25) * (height if side < 2 else width))
         edges[side] += -amount if side % 2 else amount
-    left[edges[0] : edges[1], edges[2] : edges[3]] = True
-    return frames * left, left
+    visible[edges[0] : edges[1], edges[2] : edges[3]] = True
+    return frames * visible, visible
 
 
 def _map_frames(frames: Tensor, change: Callable[[np.ndarray], np.ndarray]) -> Tensor:
@@ -139,17 +139,17 @@ def _jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class RecordingChain:
-    """A chain of the above, each with its probability.
+    """Random chain of recording effects, each with its probability.
 
     Attributes:
-        persist: of persistence, up to 0.5.
-        filter: of a speckle filter.
-        grey: of a grey curve.
-        resample: of a round trip to another size, by 0.55 to 1.8.
-        overlay: of words and an ECG.
-        cut: of a cut sector.
-        jpeg: of JPEG of quality 25 to 95.
-        h264: of H.264 at a rate factor of 18 to 34; then not JPEG.
+        persist: probability of persistence, up to 0.5.
+        filter: probability of a speckle filter.
+        grey: probability of a grey curve.
+        resample: probability of resizing and back, by 0.55 to 1.8.
+        overlay: probability of text and an ECG.
+        cut: probability of a cropped sector.
+        jpeg: probability of JPEG of quality 25 to 95.
+        h264: probability of H.264 at a rate factor of 18 to 34, instead of JPEG.
     """
 
     persist: float = 0.25
@@ -162,9 +162,9 @@ class RecordingChain:
     h264: float = 0.15
 
     def __call__(self, frames: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Frames [T, H, W] as a file has them, and the pixels [H, W] bool that still show what they showed.
+        """Return frames [T, H, W] after recording, and the mask [H, W] bool of unobstructed pixels.
 
-        The first frames of a persistent picture have fewer before them than they would have in a longer one.
+        With persistence, the first frames have fewer predecessors than in a longer cine.
         """
         free = torch.ones(frames.shape[1:], dtype=torch.bool)
         frames = frames.float().cpu()
@@ -179,11 +179,11 @@ class RecordingChain:
         if rng.random() < self.resample:
             frames = resample_frames(frames, math.exp(rng.uniform(math.log(0.55), math.log(1.8))))
         if rng.random() < self.cut:
-            frames, left = cut(frames, rng)
-            free = free & left
+            frames, visible = cut(frames, rng)
+            free = free & visible
         if rng.random() < self.overlay:
-            frames, left = overlay_marks(frames, rng)
-            free = free & left
+            frames, visible = overlay_marks(frames, rng)
+            free = free & visible
         if rng.random() < self.h264:
             frames = h264(frames, int(rng.integers(18, 35)))
         elif rng.random() < self.jpeg:

@@ -1,7 +1,7 @@
-"""The same scatterers through PyMUST (Garcia 2022, 10.1016/j.cmpb.2022.106726), the physical simulator of the paper.
+"""Simulation by PyMUST (Garcia 2022, 10.1016/j.cmpb.2022.106726), the physical simulator of the paper.
 
 ``simus`` computes the radio-frequency signals of a phased array, ``rf2iq`` demodulates and ``dasmtx`` beamforms them. A
-transmit event takes seconds, so this is for checks and for a few frames. Needs the extra ``simulation``.
+transmit event takes seconds, so this is for validation and for a few frames. Needs the extra ``simulation``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tqdm import tqdm
 from cardiac_motion.core.extras import import_extra
 from cardiac_motion.simulation.ultrasound.image import SPEED_OF_SOUND, Probe
 
-_THRESHOLD = -60.0  # dB: weaker frequencies of the pulse are left out
+_THRESHOLD = -60.0  # dB: weaker frequencies of the pulse are omitted
 
 
 def pymust_echoes(
@@ -30,19 +30,19 @@ def pymust_echoes(
     tilts: Sequence[float] = (0.0,),
     progress: bool = False,
 ) -> Tensor:
-    """Beamformed complex echoes of scatterers, on a polar grid.
+    """Return beamformed complex echoes of scatterers on a polar grid.
 
-    Without a focus (``probe.focus`` None) the sector is lit by a diverging wave for each tilt and the results are
-    added; with one, each column of the grid is a focused transmit of its own.
+    Without a focus (``probe.focus`` None), one diverging wave per tilt insonifies the sector and the results are added;
+    with a focus, each column of the grid has its own focused transmit.
 
     Args:
         points: [N, 2] in mm (depth, lateral).
         amplitudes: [N].
-        probe: the probe.
+        probe: probe.
         ranges: [R] in mm.
         sines: [U] of the steering angle.
-        tilts: of the diverging waves, degrees.
-        progress: show a bar over the transmits.
+        tilts: tilts of the diverging waves, degrees.
+        progress: show a progress bar.
 
     Returns:
         [R, U] complex64.
@@ -72,7 +72,7 @@ def pymust_echoes(
         ]
     echoes = np.zeros(x.shape, dtype=np.complex64)
     for delays, columns in tqdm(events, desc="transmits", disable=not progress):
-        param = _parameters(pymust, probe)  # PyMUST keeps a transmit's delays in it
+        param = _parameters(pymust, probe)  # PyMUST stores a transmit's delays in it
         signals, _ = pymust.simus(lateral, depth, coefficients, delays, param, options)
         iq = pymust.rf2iq(signals, param.fs, param.fc)
         iq = iq[0] if isinstance(iq, tuple) else iq

@@ -1,9 +1,9 @@
-"""The scatterers of a simulated heart: where they are and how strong, at any time of the beat.
+"""Scatterers of a simulated heart: position and amplitude at any time of the beat.
 
 Evain et al. 2022, section II-A.1: uniform in the sector, each with a reflection coefficient drawn from a normal
-distribution scaled by the brightness of its place. Those of the wall move with it; what those around it do, the
-scenario says (``scenarios``). Where two sets meet, they are blended over the border as it moves, by weights whose
-squares add up to one, so that the mean power has no seam.
+distribution scaled by the local brightness. Scatterers of the wall move with it; the others as the scenario specifies
+(``scenarios``). At the moving border between the two sets they are blended with weights whose squares sum to 1, so that
+the mean power is continuous.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from cardiac_motion.simulation.heart.template import Template
 from cardiac_motion.simulation.ultrasound.artefacts import Artefact
 from cardiac_motion.ventricle.mesh import Array
 
-_BORDER = 0.5  # mm: the half-width of the blending
-_BAND = 5.0  # mm around the wall that moving scatterers reach into
-_COARSE = 2.0  # mm between the points at which the distance to the wall is computed
-_THICKNESS, _LEAFLET = 1.6, 0.6  # mm across a leaflet, and its brightness
-_MARGIN = 3.0  # mm, and a fifth of it in degrees: scatterers beyond the sector
+_BORDER = 0.5  # mm: half-width of the blending
+_BAND = 5.0  # mm around the wall that contain moving scatterers
+_COARSE = 2.0  # mm, grid step of the distance to the wall
+_THICKNESS, _LEAFLET = 1.6, 0.6  # thickness in mm and brightness of a leaflet
+_MARGIN = 3.0  # margin of scatterers around the sector in mm, and a fifth of it in degrees
 
 
 class Scatterers:
@@ -37,17 +37,17 @@ class Scatterers:
 
     Args:
         template: brightness and wall at end-diastole.
-        motion: of that wall.
-        count: scatterers in the sector, moving or still.
-        seed: of places and strengths.
-        scenario: around the wall; the template's own choice by default (``Template.static``).
+        motion: motion of that wall.
+        count: number of scatterers in the sector.
+        seed: seed of positions and amplitudes.
+        scenario: motion around the wall; that of the template by default (``Template.static``).
 
     Attributes:
-        density: scatterers a mm².
-        static: some of the tissue does not move with the motion.
+        density: scatterers per mm².
+        static: whether some tissue does not follow the motion.
 
     Raises:
-        InputError: a count that is not positive.
+        InputError: the count is not positive.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class Scatterers:
         if count < 1:
             raise InputError(f"scatterers: count {count} must be positive")
         self.motion, device = motion, motion.device
-        own = ("wall", "static") if template.static else ("plane", "coupled")
-        self.scenario = scenario or Scenario(motion, *own)
+        default = ("wall", "static") if template.static else ("plane", "coupled")
+        self.scenario = scenario or Scenario(motion, *default)
         self.static = self.scenario.region != "plane"
         self._half_angle, self._depth = math.radians(template.width) / 2, template.depth
         self.density = count / (self._half_angle * template.depth**2)
@@ -65,16 +65,16 @@ class Scatterers:
         start = motion.nodes(np.zeros(1))[0].float()
         triangle, barycentric = self._scatter_moving(start, generator)
         places = (start[motion.triangles[triangle]] * barycentric[..., None]).sum(1)
-        seen = self._is_near_sector(places)
-        self._triangle, self._barycentric = triangle[seen], barycentric[seen]
+        visible = self._is_near_sector(places)
+        self._triangle, self._barycentric = triangle[visible], barycentric[visible]
         brightness = torch.as_tensor(template.brightness)
-        levels = [self._brightness(brightness, template.grid, places[seen].cpu())]
+        levels = [self._brightness(brightness, template.grid, places[visible].cpu())]
         self._places = torch.empty(0, 2, device=device)
         if self.static:
             still_places = self._scatter_uniform(generator)
             levels.append(self._brightness(torch.as_tensor(template.background()), template.grid, still_places))
             self._places = still_places.to(device)
-        self._own = self.scenario.chamber_motion(places[seen].to(device))
+        self._own = self.scenario.chamber_motion(places[visible].to(device))
         self._along, self._across = torch.empty(0), torch.empty(0)
         if self.scenario.leaflets:
             longest = max(leaflet.length for leaflet in self.scenario.leaflets)
@@ -91,9 +91,9 @@ class Scatterers:
     def frames(
         self, times: Sequence[float] | Array, frames: Sequence[int] = (), artefacts: Sequence[Artefact] = ()
     ) -> tuple[Tensor, Tensor]:
-        """Places [T, N, 2] in mm and amplitudes [T, N] at ``times`` (s), float32.
+        """Return positions [T, N, 2] in mm and amplitudes [T, N] at ``times`` (s), float32.
 
-        ``frames`` numbers the times for the artefacts that change from frame to frame.
+        ``frames`` are the frame numbers of the times, for artefacts that change over time.
         """
         moment = np.asarray(times, dtype=np.float64)
         places = self.scenario.heart(self._triangle, self._barycentric, self._own, moment)
@@ -145,7 +145,7 @@ class Scatterers:
         return (distance < self._depth + _MARGIN) & (angle.abs() < self._half_angle + math.radians(_MARGIN / 5))
 
     def _brightness(self, brightness: Tensor, grid: ImageGrid, places: Tensor) -> Tensor:
-        """Bilinear brightness at places; those beyond the sector take that of its edge."""
+        """Return bilinear brightness at positions; outside the sector, that of its edge."""
         distance = places.norm(dim=1).clamp_max(self._depth - 1.0)
         angle = torch.atan2(places[:, 1], places[:, 0]).clamp(-self._half_angle + 0.01, self._half_angle - 0.01)
         inside = torch.stack([distance * angle.cos(), distance * angle.sin()], dim=1)
@@ -165,7 +165,7 @@ class Scatterers:
 
 
 def _sample(image: Tensor, grid: ImageGrid, places: Tensor) -> Tensor:
-    """Bilinear values [T, P] of images [T, 1, H, W] at places [T, P, 2] in mm; the edge's value beyond it."""
+    """Sample images [T, 1, H, W] bilinearly at positions [T, P, 2] in mm, [T, P]; edge values are extended."""
     size = places.new_tensor([n - 1 for n in grid.shape])
     where = (grid.to_pixels(places) / size * 2 - 1).flip(-1)
     return functional.grid_sample(image, where[:, None], padding_mode="border", align_corners=True)[:, 0, 0]

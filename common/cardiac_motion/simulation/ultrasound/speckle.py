@@ -1,8 +1,8 @@
-"""Scenarios without anatomy: discs, rings, bands and whole sectors of speckle that move in ways with a closed inverse.
+"""Scenarios without anatomy: discs, rings, bands and whole sectors of speckle, with motion that has a closed inverse.
 
-A network that has seen nothing but hearts reads the heart off the picture and its motion off the heart. Here there is
-nothing to read but the speckle, and it is physical: scatterers under a fixed point-spread function, so that it changes
-as it turns and is stretched. Points are (depth, lateral) in mm from the probe; times count frames.
+A network trained only on hearts infers the motion from the heart's appearance. Here only the speckle carries
+information, and it is physical: scatterers with a fixed point-spread function, so that it changes under rotation and
+stretch. Points are (depth, lateral) in mm from the probe; times count frames.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from cardiac_motion.simulation.ultrasound.image import PROBES, Scanner
 
 SHAPES = ("disc", "ring", "band", "sector")
 GROUNDS = ("dark", "still", "drifting")
-_MARGIN = 8.0  # mm beyond the sector in which there are scatterers
-_LEAST = 0.25  # of a body's radius or stretch: what it is never pressed below
+_MARGIN = 8.0  # mm beyond the sector that contain scatterers
+_LEAST = 0.25  # minimum of a ring's inner radius relative to rest
 
 
 @dataclass(frozen=True)
 class BodyMotion:
-    """Motion about a centre: an affine map, then a twist and a radial flow that keeps areas.
+    """Motion about a centre: an affine map, then a twist and a radial flow that preserves area.
 
     At phase s (0 at rest): ``x = c + s v + T_s(A_s (X − c))`` with ``A_s = R(s·turn) · [[e^(s a), s b], [0, e^(s d)]]``
     and, in polar coordinates, ``T_s: r² → r² + s k, φ → φ + s τ r'``. Each part has an inverse in closed form.
 
     Attributes:
         centre: (depth, lateral) mm.
-        velocity: (depth, lateral) mm a unit of phase.
-        turn: rad a unit of phase, from depth towards lateral.
-        stretch: logarithms of the stretch along depth and lateral a unit of phase.
-        shear: of depth by lateral a unit of phase.
-        twist: rad a mm of radius and unit of phase.
-        radial: mm² a unit of phase that every squared radius grows by; a disc about the centre must be a ring then.
+        velocity: (depth, lateral) mm per unit of phase.
+        turn: rotation in rad per unit of phase, from depth towards lateral.
+        stretch: logarithmic stretch along depth and lateral per unit of phase.
+        shear: shear of depth by lateral per unit of phase.
+        twist: rad per mm of radius and unit of phase.
+        radial: increase of every squared radius in mm² per unit of phase; only for rings around the centre.
     """
 
     centre: tuple[float, float] = (0.0, 0.0)
@@ -61,7 +61,7 @@ class BodyMotion:
         return centre, centre + phase * velocity
 
     def forward(self, points: Tensor, phase: float) -> Tensor:
-        """Where material points [..., 2] are at a phase."""
+        """Return the positions of material points [..., 2] at a phase."""
         rest, now = self._ends(points, phase)
         moved = (points - rest) @ points.new_tensor(self._affine(phase)).T
         if self.twist or self.radial:
@@ -71,7 +71,7 @@ class BodyMotion:
         return now + moved
 
     def inverse(self, points: Tensor, phase: float) -> Tensor:
-        """The material points that are at ``points [..., 2]`` at a phase."""
+        """Return the material points that are at ``points [..., 2]`` at a phase."""
         rest, now = self._ends(points, phase)
         moved = points - now
         if self.twist or self.radial:
@@ -88,14 +88,14 @@ def _rotate(points: Tensor, angle: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class TexturedBody:
-    """A piece of speckle at rest.
+    """Region of speckle at rest.
 
     Attributes:
-        shape: of ``SHAPES``.
+        shape: one of ``SHAPES``.
         centre: (depth, lateral) mm.
         outer: radius of a disc or ring, half the length of a band, mm.
         inner: radius of a ring's hole, half the width of a band, mm.
-        angle: of a band's length against depth, rad.
+        angle: angle between a band's length and depth, rad.
     """
 
     shape: str
@@ -106,10 +106,10 @@ class TexturedBody:
 
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:
-            raise InputError(f"shape '{self.shape}' unknown, expected one of {', '.join(SHAPES)}")
+            raise InputError(f"shape '{self.shape}' is unknown; use one of {', '.join(SHAPES)}")
 
     def holds(self, points: Tensor) -> Tensor:
-        """Which points [..., 2] lie in it, bool."""
+        """Return whether points [..., 2] are inside, bool."""
         gap = points - points.new_tensor(self.centre)
         if self.shape == "sector":
             return torch.ones_like(gap[..., 0], dtype=torch.bool)
@@ -122,19 +122,19 @@ class TexturedBody:
 
 
 class Speckle:
-    """A cine of a body of speckle on a ground: any frame, and the motion between any two, exactly.
+    """Cine of a speckled body on a background: any frame, and the exact motion between any two.
 
     Args:
-        body: what moves.
-        flow: how.
-        ground: another motion, of the speckle around the body; None leaves it dark.
-        phases: [T] of the frames.
-        scanner: the probe and the image that it makes.
-        level: amplitude of the ground against the body.
-        count: scatterers in the sector, of either.
-        mottle: standard deviation of the logarithm of a smooth change of brightness over the body.
-        noise: amplitude of electronic noise against the body.
-        seed: of places, strengths and noise.
+        body: moving body.
+        flow: its motion.
+        ground: motion of the surrounding speckle; None leaves the surroundings dark.
+        phases: [T], phase of each frame.
+        scanner: probe and image formation.
+        level: amplitude of the background relative to the body.
+        count: number of scatterers in the sector, for body and background each.
+        mottle: standard deviation of the logarithm of a smooth brightness variation over the body.
+        noise: amplitude of electronic noise relative to the body.
+        seed: seed of positions, amplitudes and noise.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class Speckle:
     def _draw(self, generator: torch.Generator) -> Tensor:
         low, high = self._box
         size = high - low
-        grown = 0.35 * size  # motion brings in what lies beyond
+        grown = 0.35 * size  # motion brings scatterers from outside into the sector
         number = round(float((size + 2 * grown).prod()) * self.density)
         return low - grown + torch.rand(number, 2, generator=generator) * (size + 2 * grown)
 
@@ -181,16 +181,16 @@ class Speckle:
         return self.scanner.grid
 
     def frames(self, frames: Sequence[int]) -> Tensor:
-        """B-mode images [T, H, W] in [0, 1] of some frames."""
+        """Return B-mode images [T, H, W] in [0, 1] of some frames."""
         images = []
         for frame in frames:
             phase = float(self.phases[frame])
             places, amplitudes = self.flow.forward(self._places, phase), self._amplitudes
             if self.ground is not None:
                 around = self.ground.forward(self._ground_places, phase)
-                seen = ~self.body.holds(self.flow.inverse(around, phase))
-                places = torch.cat([places, around[seen]])
-                amplitudes = torch.cat([amplitudes, self._ground_amplitudes[seen]])
+                visible = ~self.body.holds(self.flow.inverse(around, phase))
+                places = torch.cat([places, around[visible]])
+                amplitudes = torch.cat([amplitudes, self._ground_amplitudes[visible]])
             echoes = self.scanner.echoes(places[None], amplitudes[None], self.density)
             if self.noise:
                 echoes = echoes + self.noise * self.scanner.respond(self.scanner.noise(self.seed, frame)[None])
@@ -198,8 +198,10 @@ class Speckle:
         return torch.stack(images)
 
     def fields(self, fixed: int, moving: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """As ``sequence.Simulation.fields``: ddf [T, 2, H, W] in pixels, mask [T, H, W] where there is speckle whose
-        motion is known, in the sector in both frames.
+        """Return the exact fields of pairs, as ``sequence.Simulation.fields``.
+
+        Returns:
+            ddf [T, 2, H, W] in pixels; mask [T, H, W] of speckle with known motion, in the sector in both frames.
         """
         probe, grid = self.scanner.probe, self.grid
         points, start = grid.points(), float(self.phases[fixed])
@@ -208,26 +210,26 @@ class Speckle:
         known = inside if self.ground is None else torch.ones_like(inside)
         fields, masks = [], []
         for frame in moving:
-            there = self.flow.forward(material, float(self.phases[frame]))
+            moved = self.flow.forward(material, float(self.phases[frame]))
             if self.ground is not None:
                 around = self.ground.forward(self.ground.inverse(points, start), float(self.phases[frame]))
-                there = torch.where(inside[:, None], there, around)
-            seen = (there.norm(dim=1) <= probe.depth) & (
-                torch.atan2(there[:, 1], there[:, 0]).abs() <= probe.half_angle
+                moved = torch.where(inside[:, None], moved, around)
+            visible = (moved.norm(dim=1) <= probe.depth) & (
+                torch.atan2(moved[:, 1], moved[:, 0]).abs() <= probe.half_angle
             )
-            fields.append(((there - points) / points.new_tensor(grid.spacing)).T.reshape(2, *grid.shape))
-            masks.append((seen & known).reshape(grid.shape) & self.scanner.sector)
+            fields.append(((moved - points) / points.new_tensor(grid.spacing)).T.reshape(2, *grid.shape))
+            masks.append((visible & known).reshape(grid.shape) & self.scanner.sector)
         return torch.stack(fields).float(), torch.stack(masks)
 
     def pair(self, fixed: int, moving: int) -> dict[str, Tensor]:
-        """As ``sequence.Simulation.pair``."""
+        """Return a training pair, as ``sequence.Simulation.pair``."""
         images = self.frames([moving, fixed]) if moving != fixed else self.frames([fixed]).expand(2, -1, -1)
         (ddf,), mask = self.fields(fixed, [moving])
         return {"image": images, "ddf": ddf, "mask": mask.float(), "spacing": torch.tensor(self.grid.spacing).float()}
 
 
 def _smooth(places: Tensor, generator: torch.Generator, waves: int = 12, scale: float = 12.0) -> Tensor:
-    """A random smooth function of unit variance at places [N, 2], of waves about ``2 π scale`` mm long."""
+    """Return a random smooth function of unit variance at positions [N, 2], with wavelengths of about ``2 π scale``."""
     vectors = torch.randn(waves, 2, generator=generator) / scale
     offsets = 2 * math.pi * torch.rand(waves, generator=generator)
     return (places @ vectors.T + offsets).cos().sum(1) * math.sqrt(2 / waves)
@@ -242,18 +244,19 @@ def draw_speckle(
     severity: float = 0.8,
     count: int = 120_000,
 ) -> tuple[Speckle, dict[str, Any]]:
-    """A random scenario without anatomy.
+    """Draw a random scenario without anatomy.
 
     Args:
         seed: the same seed gives the same cine.
         probes: names in ``PROBES``.
         shape: (rows, columns) of the images.
-        frames: of the cine.
+        frames: number of frames.
         artefact: probability of noise, whose strength is up to ``severity``.
-        count: scatterers in the sector.
+        severity: maximum strength, 0 to 1.
+        count: number of scatterers in the sector.
 
     Returns:
-        the cine, and what was drawn (numbers and names, for a file).
+        The cine and its parameters (numbers and names, for a file).
     """
     rng = np.random.default_rng(seed)
     name = str(rng.choice(probes))
@@ -269,13 +272,13 @@ def draw_speckle(
     outer = float(rng.uniform(0.15, 0.42)) * depth
     inner = {"ring": float(rng.uniform(0.4, 0.8)), "band": float(rng.uniform(0.12, 0.5))}.get(kind, 0.0) * outer
     body = TexturedBody(kind, centre, outer, inner, float(rng.uniform(0, math.pi)))
-    size = math.exp(rng.uniform(math.log(0.15), math.log(4.0)))  # mm a frame, at the body's edge
+    size = math.exp(rng.uniform(math.log(0.15), math.log(4.0)))  # mm per frame, at the body's edge
 
     def part(probability: float) -> float:
         return float(rng.normal() if rng.random() < probability else 0.0)
 
     edge = 0.3 * depth if kind == "sector" else outer
-    rigid = rng.random() < 0.5  # half of the scenarios only turn and shift
+    rigid = rng.random() < 0.5  # half of the scenarios only rotate and shift
     strain = 0.0 if rigid else 0.5
     flow = BodyMotion(
         centre,
@@ -287,9 +290,9 @@ def draw_speckle(
         size * 2 * inner * part(0.6) if kind == "ring" and not rigid else 0.0,
     )
     course = np.linspace(0, 1, frames) * (frames - 1) if rng.random() < 0.6 else _swing(rng, frames)
-    least = (_LEAST * inner) ** 2 - inner**2
-    if flow.radial and (flow.radial * course).min() < least:
-        course = course * least / (flow.radial * course).min()
+    minimum = (_LEAST * inner) ** 2 - inner**2
+    if flow.radial and (flow.radial * course).min() < minimum:
+        course = course * minimum / (flow.radial * course).min()
     course = course * min(1.0, 0.6 / max(1e-9, float(np.abs(np.outer(course, flow.stretch)).max())))
     ground = str(rng.choice(GROUNDS))
     around = {
