@@ -4,7 +4,7 @@
 ``valid`` list (the segmentation network was trained on ``train``), as they are and made small and compressed as public
 clips are, and compares EF by the method of discs with that of the experts' contours. A cine has more than these two
 frames: the pipeline's EF is the median over five of them, so single frames show the segmentation's part of the error
-at its largest. ``docs/results/ejection_fraction.csv`` has a row a kind of frames, in percentage points. It needs
+at its largest. ``docs/results/ef_camus.csv`` has a row a kind of frames, in percentage points. It needs
 ``DATA_DIR`` with ``CAMUS_616um`` and ``CAMUS_split.json``; ``EJECTION_FRACTION_CASES`` takes the first patients alone.
 """
 
@@ -28,7 +28,7 @@ from cardiac_motion.training.frames import PHASES, LabelledFrame, read_labelled_
 from cardiac_motion.ventricle.contours import wall_contours
 from cardiac_motion.ventricle.strain import disc_volume, ejection_fraction
 
-TABLE = ROOT / "docs/results/ejection_fraction.csv"
+TABLE = ROOT / "docs/results/ef_camus.csv"
 KINDS: dict[str, tuple[int, int] | None] = {  # side in pixels and quality of the JPEG
     "as they are": None,
     "112 × 112, JPEG of quality 70": (112, 70),
@@ -71,7 +71,8 @@ def summarise(errors: np.ndarray) -> dict[str, Any]:
     half = QUANTILE * METHOD["ejection_fraction"]
     return {
         "n": len(known), "no wall": len(errors) - len(known), "bias": known.mean(), "MAE": size.mean(),
-        "median": np.median(size), "rms without the two worst": np.sqrt((np.sort(size)[:-WORST] ** 2).mean()),
+        "median absolute error": np.median(size),
+        "RMS error without the two worst": np.sqrt((np.sort(size)[:-WORST] ** 2).mean()),
         "intervals that hold, %": 100 * (size <= half).mean(),
     }  # fmt: skip
 

@@ -89,9 +89,9 @@ def _measure(
     content_of_list = json.loads((folder / "list.json").read_text(encoding="utf-8"))
     entry = next(entry for part in content_of_list.values() if isinstance(part, list) for entry in part)
     cine, name = folder / entry["image"], f"{fold}_{number:04d}_{source.name(number)}"
-    further = ["evaluate.json", *os.environ.get("STRAIN_INTERVALS_CONFIG", "").split()]
+    further = os.environ.get("STRAIN_INTERVALS_CONFIG", "").split()
     files = config_files(ROOT / "bundles/strain_pipeline", further=further)
-    options = {"input": str(cine), "output_dir": str(folder / "out"), "mlflow": False}
+    options = {"input": str(cine), "output_dir": str(folder / "out"), "mlflow": False, "save_figures": False}
     common = {"fold": fold, "patient": str(number), "case": name}
     try:
         content(parse_config(files, options), "evaluator").run()

@@ -1,7 +1,11 @@
 """What is kept of a registration; in the whole registration: ``test_testtime_steps.py``."""
 
+import errno
+
+import pytest
 import torch
 
+from cardiac_motion.core.errors import InputError
 from cardiac_motion.registration.checkpoints import Checkpoints, hash_state
 
 
@@ -31,3 +35,16 @@ def test_the_identity_is_of_settings_and_every_tensor():
     assert first == hash_state([1], [torch.zeros(2), None, torch.ones(1)])
     others = (([2], [torch.zeros(2), torch.ones(1)]), ([1], [torch.zeros(2), torch.zeros(1)]), ([1], [torch.zeros(2)]))
     assert all(hash_state(*other) != first for other in others)
+
+
+def test_a_full_disk_is_told_although_torch_tells_something_else(tmp_path, monkeypatch):
+    def fail(content, file):
+        try:
+            raise OSError(errno.ENOSPC, "no space")
+        finally:
+            raise RuntimeError("unexpected pos 704 vs 598")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(InputError, match=r"cannot be written \(no space left"):
+        Checkpoints(tmp_path).save("", "a", {})
+    assert not list(tmp_path.iterdir())

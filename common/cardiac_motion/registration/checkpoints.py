@@ -54,7 +54,12 @@ class Checkpoints:
             path = self.folder / f"{CHECKPOINT}{part}.pt"
             self._current.add(path)
             with write_whole(path) as beside, open(beside, "wb") as file:
-                torch.save({"identity": identity, **content}, file)
+                try:
+                    torch.save({"identity": identity, **content}, file)
+                except RuntimeError as error:  # torch's writer, of what a write that failed has left
+                    if isinstance(error.__context__, OSError):
+                        raise error.__context__ from None
+                    raise
 
     def load(self, part: str, identity: str) -> dict[str, Any] | None:
         """Load the state of a part; None if there is none with this identity."""

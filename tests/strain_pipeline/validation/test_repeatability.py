@@ -63,6 +63,7 @@ def test_the_minimal_detectable_change_is_that_of_the_within_subject_deviation()
     within = ((9 + 16) / 4) ** 0.5
     assert row["minimal detectable change (95 %)"] == pytest.approx(1.96 * 2**0.5 * within)
     assert row["mean difference"] == -0.5 and row["MAE"] == 3.5
+    assert summarise([RetestPair("x", 0.0, 0.1)])[0]["minimal detectable change (95 %)"] is None
 
 
 def test_the_command_writes_the_table(tmp_path, capsys):

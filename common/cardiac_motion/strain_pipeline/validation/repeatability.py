@@ -35,6 +35,7 @@ NUMBERS: Mapping[str, str] = {
     "ejection_fraction": "EF of a view",
 }
 STUDY = "GLS of a study's half"
+LEAST_PAIRS = 2  # that a minimal detectable change is told of
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,8 @@ def segments_of(beat: Mapping[str, Any]) -> dict[str, float]:
 def summarise(pairs: Sequence[RetestPair]) -> list[dict[str, Any]]:
     """Return a row a quantity: pairs, mean and mean absolute difference, and minimal detectable change, in points.
 
+    The minimal detectable change of fewer than ``LEAST_PAIRS`` pairs is None.
+
     Examples:
         >>> summarise([RetestPair("gls", -20.0, -19.0), RetestPair("gls", -18.0, -19.0)])
         [{'quantity': 'gls', 'pairs': 2, 'mean difference': 0.0, 'MAE': 1.0, 'minimal detectable change (95 %)': 1.96}]
@@ -129,10 +132,10 @@ def summarise(pairs: Sequence[RetestPair]) -> list[dict[str, Any]]:
     rows = []
     for quantity in dict.fromkeys(pair.quantity for pair in pairs):
         off = np.array([pair.difference for pair in pairs if pair.quantity == quantity])
+        least = float(1.96 * np.sqrt((off**2).mean())) if len(off) >= LEAST_PAIRS else None
         rows.append({
             "quantity": quantity, "pairs": len(off), "mean difference": float(off.mean()),
-            "MAE": float(np.abs(off).mean()),
-            "minimal detectable change (95 %)": float(1.96 * np.sqrt((off**2).mean())),
+            "MAE": float(np.abs(off).mean()), "minimal detectable change (95 %)": least,
         })  # fmt: skip
     return rows
 
