@@ -311,8 +311,9 @@ def server() -> dict[str, Any]:
 
 
 def cost_cine(folder: Path) -> None:
-    """The built-in cine cut to ``SIZE``, played there and back: a list of two frames, to warm up, and ``FRAMES``; and
-    one with ``PART`` of them.
+    """Write datalists of the built-in cine, cropped to ``SIZE`` and played forwards and backwards.
+
+    One has two frames, for warming up, and ``FRAMES``; the other ``PART`` of them.
     """
     cine = read_cine(demo_cine()).as_tensor()
     edge = (cine.shape[3] - SIZE) // 2

@@ -28,8 +28,7 @@ def scale_size(size: Sequence[int], scale: float) -> tuple[int, ...]:
 def bounding_box(
     mask: Tensor | None, size: Sequence[int], margin: int = 0, least: int = 0
 ) -> tuple[tuple[int, int], ...]:
-    """Return first and last (exclusive) index along each axis of the true region of ``mask [N, 1, *S]``, plus
-    ``margin``.
+    """Return first and last (exclusive) index along each axis of ``mask [N, 1, *S]``'s true region plus ``margin``.
 
     Args:
         mask: None is everywhere.

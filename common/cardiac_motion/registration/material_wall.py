@@ -136,8 +136,9 @@ class WallObjective:
         return float(pull * windows / (2 * self.centres.shape[1] * len(self._pairs)) + 1e-12)
 
     def derivatives(self, at: Windows) -> tuple[Array, Array, Array]:
-        """Gradient ``[T, Ks, Kd, 2]``, and of each window its weights as a graph Laplacian ``[C, T, T]`` over frames
-        and its structure tensor ``[C, 2, 2]``.
+        """Return the gradient ``[T, Ks, Kd, 2]`` and, for each window, a Laplacian and a structure tensor.
+
+        The weights of a window are a graph Laplacian ``[C, T, T]`` over frames; its structure tensor is ``[C, 2, 2]``.
         """
         rho = at.rho.clamp(0, 1)
         pull = (1 - self.floor) * rho / (1 - (1 - self.floor) * rho.square()) * self._pairs

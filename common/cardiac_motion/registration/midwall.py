@@ -77,8 +77,9 @@ def _fit_at(values: Tensor, weight: Tensor, sigma: float, seen: Tensor) -> Tenso
 
 
 def _window_sums(size: int, sigma: float) -> list[Tensor]:
-    """Matrices ``[n, n]`` that sum, around each of ``n`` places, by a Gaussian times its distance to the power of 0, 1
-    and 2.
+    """Return three matrices ``[n, n]`` that sum around each of ``n`` positions.
+
+    The weights are a Gaussian times the distance to the power of 0, 1 and 2.
     """
     apart = torch.arange(size, dtype=torch.float64) - torch.arange(size, dtype=torch.float64)[:, None]
     kernel = torch.exp(-(apart**2) / (2 * sigma**2)) * (apart.abs() <= max(1, round(3 * sigma)))

@@ -126,8 +126,9 @@ def command(source: str, method: str, edits: Mapping[str, Any], name: str, label
 
 
 def first_file(source: str | Path) -> Path:
-    """The file whose header tells of a cine: itself, or the first of a folder of DICOM files; a folder of pictures has
-    none and is given back.
+    """Return the file with a cine's header: the cine's file, or the first of a folder of DICOM files.
+
+    A folder of single images has no header; the folder itself is returned.
     """
     path = Path(source)
     return min(path.glob("*.dcm"), default=path) if path.is_dir() else path

@@ -1,5 +1,4 @@
-"""Simulated repeats of a patient: a measured cine simulated again, so that its own error is seen where the truth is
-known.
+"""Simulated repeats of a measured cine, whose measurement error is known because their ground truth is.
 
 The frame at end-diastole is the template (Evain et al. 2022, section II-A.1), its tracked wall the mesh, its wall at
 end-systole the end of the motion. The repeat keeps the cine's frames in systole and in the beat, the pixels that motion

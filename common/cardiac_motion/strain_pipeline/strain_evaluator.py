@@ -214,8 +214,6 @@ class StrainEvaluator(CaseEvaluator):
         return track_wall(case, wall, self.motion_of(case, wall), self.fusion, seen)
 
     def measure(self, cached: StrainCache) -> StrainCase:
-        """What is measured of a cine whose fields are known:
-        ``cardiac_motion.strain_pipeline.cache.measure_cached``.
-        """
+        """Measure a cine with known fields, by ``cardiac_motion.strain_pipeline.cache.measure_cached``."""
         study = measure_cached(cached, self.measures, self.fusion, self.gate)
         return replace(study, folder=self.folder_of(study.case))

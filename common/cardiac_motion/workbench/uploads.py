@@ -42,8 +42,9 @@ class Uploads:
         ]
 
     async def upload(self, request: Request) -> Response:
-        """A case of a body: a file, or a folder of pictures or of one-frame DICOM files (4 bytes, how long the list is;
-        the list of [name, size]; the files).
+        """Create a case from a request's body: a file, or a folder of images or of one-frame DICOM files.
+
+        The body of a folder is the length of its list in 4 bytes, the list of [name, size], and the files.
         """
         title = request.query_params.get("name", "").replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
         group = request.query_params.get("group") or None

@@ -25,8 +25,10 @@ SLOWEST_CINE = 30.0  # frames/s
 
 
 class BeatStrain(TypedDict):
-    """What is measured of a beat: frames, ``numbers``, ``segments`` (a row each), ``curves`` (% from ``ed`` on) and the
-    90 % ``intervals`` of some numbers; a segment's row has its ``interval``.
+    """Measurements of a beat.
+
+    Its frames, ``numbers``, ``segments`` (one row each, with its ``interval``), ``curves`` (% from ``ed`` on) and the
+    90 % ``intervals`` of some numbers.
     """
 
     ed: int

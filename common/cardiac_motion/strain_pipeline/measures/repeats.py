@@ -76,8 +76,10 @@ class RepeatsResult:
 
     @property
     def interval(self) -> Interval | None:
-        """90 % of the corrected number, from the spread of the repeats' errors and the method's error, of which repeats
-        know only a part: they have the wall that was found, in simulated pictures. None of fewer than three.
+        """90 % interval of the corrected number; None with fewer than three repeats.
+
+        It combines the spread of the repeats' errors with the method's error, which repeats contain only partly: they
+        use the segmented wall, in simulated images.
         """
         if self.corrected is None or len(self.errors) < 3:
             return None

@@ -66,8 +66,7 @@ class Held:
 
 
 def measure_truth(endo: NDArray[np.float64], es: int, steps: Sequence[float]) -> dict[str, Any]:
-    """What is true of a beat: ``gls``, ``long_axis_strain``, ``ejection_fraction`` and ``segment``, a list of six, all
-    in %.
+    """Return the true ``gls``, ``long_axis_strain``, ``ejection_fraction`` and six ``segment`` strains of a beat, in %.
 
     Args:
         endo: the true endocardium ``[T, P, 2]`` from end-diastole on, the same material points in every frame.
