@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from cardiac_motion.fields.points import track
-from cardiac_motion.registration.material_wall import WallObjective, follow_wall, refine
+from cardiac_motion.registration.material_wall import WallObjective, follow_wall, refine, remove_standing
 from cardiac_motion.registration.straight_wall import StraightWall, WallSettings, affine_smoother, begin, write_fields
 
 SIZE, CENTRE, MIDDLE, THICK = (150, 170), np.array([118.0, 85.0]), 60.0, 16.0
@@ -153,6 +153,16 @@ def test_frames_that_match_nothing_are_carried_by_the_others(found):
     frames[6:8] = np.random.default_rng(0).random((2, *SIZE))
     off = errors(register(frames, true_fields(PHASES, 0.2)), PHASES)
     assert off.mean() < 0.15 and off[6:8].mean() < 0.4
+
+
+def test_what_stands_still_over_the_wall_is_removed():
+    frames = draw(PHASES, speckle(1))
+    middle = np.mean(lines(0.0), axis=0)
+    assert np.array_equal(remove_standing(frames, middle, SETTINGS), frames)
+    veil = 2.0 * ndimage.gaussian_filter(np.random.default_rng(8).standard_normal(SIZE), 1.0).astype(np.float32)
+    cleared = remove_standing(frames + veil, middle, SETTINGS)
+    assert np.abs(cleared.mean(0)).max() < 1e-5 and cleared.std() < 0.3 * veil.std()
+    assert np.array_equal(remove_standing((frames + veil)[:5], middle, SETTINGS), (frames + veil)[:5])
 
 
 def test_decorrelated_speckle_is_believed_less():

@@ -40,6 +40,8 @@ class WallSettings:
         controls_across: across the wall, at least 2.
         floor: c of ψ, in (0, 1].
         along, across, over_time, size: λ_s, λ_d, λ_t and λ_0, a control point or a frame apart.
+        standing: share of the structure that stands still, above which it is removed.
+        coarsest: standard deviation of the Gaussian that is subtracted from the frames then, pixels.
         midwall: standard deviation of the Gaussian of the affine fit of v, fraction of the wall's thickness.
         scales: of each scale, the standard deviation of the Gaussian that smooths the frames (samples), and κ of the
             reference frame.
@@ -58,6 +60,8 @@ class WallSettings:
     across: float = 0.1
     over_time: float = 3.0
     size: float = 0.03
+    standing: float = 0.8
+    coarsest: float = 2.0
     midwall: float = 0.6
     scales: tuple[tuple[float, float], ...] = ((2.0, 10.0), (0.7, 10.0))
     iterations: int = 8
