@@ -232,9 +232,9 @@ def refine(motion: WallMotion, frames: Array, first: int, settings: WallSettings
     """
     u, prior = motion.correction, WallPrior(motion.correction.shape, settings)
     middle = motion.wall.points(motion.nodes, np.array([0.5]))[:, 0]
-    frames = remove_standing(np.asarray(frames, dtype=np.float32), middle, settings)
+    clear = remove_standing(np.asarray(frames, dtype=np.float32), middle, settings).astype(np.float64)
     for blur, link in settings.scales:
-        u = _minimise(WallObjective(motion, frames, blur, link, first, settings), prior, u, first, settings)
+        u = _minimise(WallObjective(motion, clear, blur, link, first, settings), prior, u, first, settings)
     return WallMotion(motion.wall, motion.nodes, motion.began, u)
 
 
