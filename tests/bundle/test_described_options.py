@@ -51,5 +51,5 @@ def test_a_configuration_is_described_in_its_order_with_its_defaults():
     options = {option.name: option for option in found}
     assert list(options)[:2] == ["output_dir", "input"] and "bundle_root" not in options and "handlers" not in options
     assert options["preset"].default == "motion" and options["preset"].metavar == "TEXT"
-    assert options["radius"].help == "voxels; of the similarity window, which is 2·radius + 1 wide (default: 4)"
+    assert options["radius"].help == "voxels; radius of the similarity window, which is 2·radius + 1 wide (default: 4)"
     assert options["carry_weights"].metavar == "True|False" and options["scales"].metavar == "LIST"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cardiac_motion.cine import movie
-from cardiac_motion.cine.movie import encode_movie, write_movie
+from cardiac_motion.cine.movie import decode_movie, encode_movie, write_movie
 from cardiac_motion.cine.read import read_cine
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import InputError
@@ -26,6 +26,8 @@ def test_frames_times_and_the_shape_of_pixels(tmp_path: Path, colour: bool, size
     assert cine.shape == (1, 12, *size) and np.abs(np.asarray(cine)[0] - values / 255).mean() < 0.01
     np.testing.assert_allclose(cine.meta["frame_times"], np.arange(12) / 12.5, atol=1e-3)
     assert cine.meta["aspect"] == pytest.approx(2)
+    grey = decode_movie(encode_movie(iter(frames), 12.5, crf=5))
+    assert grey.dtype == np.uint8 and np.abs(grey.astype(float) - values).mean() < 2.5
 
 
 def test_an_ffmpeg_without_h264(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,17 @@ def encode_movie(frames: Iterable[np.ndarray], rate: float, crf: int = 25, aspec
     return file.getvalue()
 
 
+def decode_movie(content: bytes) -> np.ndarray:
+    """Decode a movie that ``encode_movie`` has encoded.
+
+    Returns:
+        Its grey frames, bytes ``[T, H, W]``.
+    """
+    av = import_extra("av", "a movie")
+    with av.open(io.BytesIO(content)) as movie:
+        return np.stack([frame.to_ndarray(format="gray") for frame in movie.decode(video=0)])
+
+
 def write_movie(path: str | Path, frames: Iterable[np.ndarray], rate: float) -> bool:
     """Write a movie that accompanies other results; if it cannot be encoded, a warning is logged instead.
 

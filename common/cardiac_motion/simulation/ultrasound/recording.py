@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,8 +17,7 @@ from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 from torch.nn import functional
 
-from cardiac_motion.cine.movie import encode_movie
-from cardiac_motion.cine.video import decode_video
+from cardiac_motion.cine.movie import decode_movie, encode_movie
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.plots import cv2
 
@@ -64,7 +62,7 @@ def jpeg(frames: Tensor, quality: int) -> Tensor:
 def h264(frames: Tensor, crf: int, rate: float = 30.0) -> Tensor:
     """Compress frames by H.264 with constant rate factor ``crf`` (about 18 to 35), with predicted frames."""
     movie = encode_movie((_bytes(frame) for frame in frames.numpy()), rate, crf)
-    return torch.from_numpy(decode_video(Path("movie.mp4"), movie, len(movie)).frames)
+    return torch.from_numpy(_unit(decode_movie(movie)))
 
 
 def resample_frames(frames: Tensor, factor: float) -> Tensor:
