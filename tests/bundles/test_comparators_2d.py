@@ -17,7 +17,7 @@ from tests.conftest import moving_cine, rotation
 
 BAD_OPTION = {
     "farneback": ({"levels": 0}, "at least 1"),
-    "fft_xcorr": ({"windows": [8, 16]}, "falling"),
+    "fft_xcorr": ({"windows": [8, 16]}, "decreasing"),
     "dis": ({"speed": "slow"}, "DIS preset must be one of ultrafast, fast, medium; got slow"),
     "ilk": ({"radius": 0}, "at least 1"),
     "tvl1": ({"attachment": 0}, "positive"),

@@ -168,7 +168,7 @@ def test_a_simulation_leaves_the_folders_of_others_alone(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("must survive", encoding="utf-8")
-        with pytest.raises(InputError, match="is there"):
+        with pytest.raises(InputError, match="exists and was not written"):
             write_cases(tmp_path, source, 1, 12, 0, settings)
         assert path.read_text(encoding="utf-8") == "must survive" and len(list(tmp_path.iterdir())) == 1
         path.unlink()

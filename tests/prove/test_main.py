@@ -18,7 +18,7 @@ def test_without_any_file_the_tables_say_what_is_missing(tmp_path, capsys, monke
         rows = list(csv.DictReader(file))
     assert {row["data"] for row in rows} == {
         "particle images", "Middlebury", "FlyingChairs", "vortex pair, two time steps", "hippocampus, other scans",
-        "CAMUS, end-diastole to end-systole", "Learn2Reg Hippocampus MR, unseen pairs",
+        "CAMUS, end-diastole to end-systole", "Learn2Reg Hippocampus MR, unseen pairs", "simulated DENSE of a heart",
     }  # fmt: skip
     assert not any(row["value"] for row in rows)
 

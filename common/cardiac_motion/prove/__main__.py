@@ -15,7 +15,7 @@ from cardiac_motion.core.command import CommandParser
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.tables import write_csv
 from cardiac_motion.core.whole_files import write_whole
-from cardiac_motion.prove import hippocampus, labels, planar
+from cardiac_motion.prove import dense, hippocampus, labels, planar
 from cardiac_motion.prove.measurement import BundleMethod, Registration, Row, load_methods
 from cardiac_motion.prove.report import to_markdown
 
@@ -23,6 +23,7 @@ Measure = Callable[[Path, Mapping[str, Registration], Mapping[str, str]], list[R
 PARTS: Mapping[str, tuple[Sequence[BundleMethod], Measure]] = {
     "planar": (planar.METHODS, planar.measure_pairs),
     "vortices": (planar.METHODS, planar.measure_vortices),
+    "dense": (planar.METHODS, dense.measure_dense),
     "hippocampus": (hippocampus.METHODS, hippocampus.measure_scans),
     "camus": (labels.CAMUS_METHODS, labels.measure_camus),
     "task04": (labels.TASK04_METHODS, labels.measure_task04),

@@ -90,6 +90,13 @@ VORTICES = Source(
     "particle images of a vortex pair at two time steps",
     "f5aa9b8c59247291a4a620e4b354bd2a451b0aab",
 )
+DENSE = Source(
+    "mloecher/tag_tracking",
+    tuple(f"tagsim/cardiac_data/dense_dicom/{name}/im_{k:03d}.dcm" for name in ("mag", "px", "py") for k in range(25)),
+    "none stated",
+    "simulated DENSE of a short-axis ring, 25 phases: magnitude and displacement",
+    "a94e4301c1c63abf28410b65d2edfe1e1729c486",
+)
 CAMUS = Source(
     "CAMUS_616um",
     (),
@@ -108,4 +115,4 @@ CHAIRS = Source(
     "research only",
     "FlyingChairs (Dosovitskiy et al. 2015): synthetic scenes with exact flow",
 )
-SOURCES = (UNLITEFLOWNET, LITEFLOWNET, VORTICES, DIMETRODON, VOXELMORPH, TUTORIALS, CAMUS, TASK04, CHAIRS)
+SOURCES = (UNLITEFLOWNET, LITEFLOWNET, VORTICES, DIMETRODON, DENSE, VOXELMORPH, TUTORIALS, CAMUS, TASK04, CHAIRS)
