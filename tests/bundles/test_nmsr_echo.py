@@ -233,7 +233,7 @@ def bad_inputs(folder):
         "volume": ({"input": str(folder / "volume.nii.gz")}, "volume.nii.gz"),
         "scales that leave no pixels": (
             {"input": small, "scales": [0.01, 1.0], "regularisation_weight": 1.0},
-            "1/64 leaves",
+            "1/64 reduces 40×40 to 0×0 pixels",
         ),
         "weights of another network": ({"input": whole, "checkpoint": str(folder / "other.pt")}, "other.pt"),
         "no weights": ({"input": whole, "checkpoint": str(folder / "none.pt")}, "none.pt"),

@@ -130,12 +130,13 @@ def make_handlers(
     enabled: bool = True,
     method: str | None = None,
     before: Sequence[Any] = (),
+    after: Sequence[Any] = (),
 ) -> list[Any]:
     """Return the ``handlers`` of a bundle that runs cases: its tables, and its record for MLflow.
 
     Args:
         preset, experiment, params, enabled, method: as in ``RunRecord``.
-        before: handlers that come before these.
+        before, after: handlers that come before and after these.
 
     Examples:
         >>> handlers = make_handlers(preset="fast", experiment="cines", params={"radius": 4}, enabled=False)
@@ -143,4 +144,4 @@ def make_handlers(
         ['MetricsTable', 'RunRecord']
     """
     record = RunRecord(method=method, preset=preset, experiment=experiment, params=params, enabled=enabled)
-    return [*before, MetricsTable(), record]
+    return [*before, MetricsTable(), record, *after]
