@@ -117,7 +117,7 @@ def test_what_is_missing_in_a_store_is_sent_by_sync(cohort, monkeypatch, capsys)
 
 
 def test_no_cohort(tmp_path):
-    with pytest.raises(InputError, match="no cohort"):
+    with pytest.raises(InputError, match="not a cohort"):
         send(tmp_path)
 
 
@@ -138,7 +138,7 @@ def test_a_server_that_dies_and_comes_back_while_cases_run(cohort, monkeypatch, 
             server.kill()
             for name in NAMES[8:20]:
                 sender.add(name)
-            wait_for(lambda: sender.said)
+            wait_for(lambda: sender.warned)
             assert sent() == 8
             server.start()
             wait_for(lambda: sent() == 20)

@@ -117,7 +117,7 @@ def test_no_such_bundle_or_list(cines, tmp_path):
 
 def test_the_commands_of_the_page():
     page = (ROOT / "docs/cohorts.md").read_text(encoding="utf-8")
-    lines = [shlex.split(line)[3:] for line in page.splitlines() if line.startswith("python -m cardiac_motion.cohort")]
+    lines = [shlex.split(line)[2:] for line in page.splitlines() if line.startswith("cardiac-motion cohort")]
     assert len(lines) == 5
     for line in lines:
         _, own = arguments(line)
