@@ -44,7 +44,7 @@ def test_an_exported_bundle_runs_from_an_installed_wheel(user, monkeypatch, tmp_
 def test_an_export_replaces_a_bundle_and_nothing_else(user, tmp_path, capsys):
     (user / "dis").mkdir(parents=True)
     (user / "dis/mine.txt").write_text("mine", encoding="utf-8")
-    assert run_command(["bundles", "export", "dis"]) == 1 and "left alone" in capsys.readouterr().err
+    assert run_command(["bundles", "export", "dis"]) == 1 and "was not overwritten" in capsys.readouterr().err
     (user / "dis/configs").mkdir()
     (user / "dis/configs/metadata.json").write_text("{}", encoding="utf-8")
     assert run_command(["bundles", "export", "dis"]) == 0 and not (user / "dis/mine.txt").exists()
