@@ -67,7 +67,7 @@ def test_a_folder_of_others_is_never_replaced(tmp_path, bundle):
     with pytest.raises(RuntimeError) as caught:
         given = {"input": str(tmp_path / "brain.nii.gz"), "atlas_dir": str(atlases), "output_dir": str(tmp_path)}
         run_here(f"{bundle}/configs/inference.json", **given, **QUICK)
-    assert "did not make it" in str(input_error_in(caught.value))
+    assert "exists and was not written by this program" in str(input_error_in(caught.value))
     assert content(tmp_path) == before
 
 
