@@ -78,10 +78,10 @@ def test_what_is_a_users_is_left_alone(inputs, tmp_path):
     (tmp_path / "out/a4c").mkdir(parents=True)
     assert case_names(entries(inputs[0]), tmp_path / "out") == ["a4c"], "an empty folder is nobody's loss"
     (tmp_path / "out/a4c/notes.txt").write_text("must survive", encoding="utf-8")
-    with pytest.raises(InputError, match=r"out/a4c: is there"):
+    with pytest.raises(InputError, match=r"out/a4c: exists"):
         case_names(entries(inputs[0]), tmp_path / "out")
     (tmp_path / "out/a4c/summary.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(InputError, match=r"out/a4c: is there"):
+    with pytest.raises(InputError, match=r"out/a4c: exists"):
         case_names(entries(inputs[0]), tmp_path / "out")
 
 
@@ -98,14 +98,14 @@ def test_through_links(inputs, tmp_path):
         check_targets([tmp_path / "a"], [tmp_path / "link/a4c.dcm"])
     with pytest.raises(InputError, match="replace the input"):
         check_targets([tmp_path / "link"], [inputs[0]])
-    with pytest.raises(InputError, match="is there"):
+    with pytest.raises(InputError, match="exists and was not written"):
         check_targets([tmp_path / "link"], [])
 
 
 @pytest.mark.parametrize("name, text", [("metrics.csv", "weight,height\n1,2\n"), ("summary.json", '{"mine": 1}')])
 def test_tables_of_others(inputs, tmp_path, name, text):
     (tmp_path / name).write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match="is there"):
+    with pytest.raises(InputError, match="exists and was not written"):
         case_names(entries(inputs[0]), tmp_path)
 
 

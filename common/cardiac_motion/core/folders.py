@@ -221,7 +221,7 @@ def check_targets(targets: Sequence[Path], inputs: Iterable[str | Path]) -> None
         if any(str(parent) in given for parent in real.parents):
             raise InputError(f"{target}: the results would lie in the input; take another output_dir")
         if os.path.lexists(target) and (target.is_symlink() or not target.is_dir() or not is_replaceable(target)):
-            raise InputError(f"{target}: exists and was not written by this program; use another output_dir")
+            raise InputError(f"{target}: exists and was not written by this program; take another output_dir")
 
 
 def check_tables(output_dir: Path) -> None:
@@ -236,10 +236,10 @@ def check_tables(output_dir: Path) -> None:
     for name in TABLES:
         path = output_dir / name
         if os.path.lexists(path) and not _has_case_column(path):
-            raise InputError(f"{path}: exists and was not written by this program; use another output_dir")
+            raise InputError(f"{path}: exists and was not written by this program; take another output_dir")
     path = output_dir / SUMMARY
     if os.path.lexists(path) and summary_of(output_dir) is None:
-        raise InputError(f"{path}: exists and was not written by this program; use another output_dir")
+        raise InputError(f"{path}: exists and was not written by this program; take another output_dir")
 
 
 def _has_case_column(path: Path) -> bool:
