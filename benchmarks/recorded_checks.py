@@ -9,7 +9,6 @@ and writes ``docs/results/recorded_checks.csv``: what the view classifier says, 
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import tempfile
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.results import ROOT
+from benchmarks.results import ROOT, read_kept_rows
 from cardiac_motion.bundle.config import config_files, content, parse_config
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.tables import write_csv
@@ -31,7 +30,7 @@ TITLES = {DRIFT: "drift / GLS", BASE: "base, of the length", EMPTIED: "EF tracke
 
 def run() -> dict[str, Any]:
     """Write the table; gives its rows."""
-    rows = {row["cine"]: row for row in _read()}
+    rows = {row["cine"]: row for row in read_kept_rows(TABLE)}
     wanted = [name for name in os.environ.get("RECORDED_CHECKS", "").split(",") if name]
     for path in list_cines(Path(os.environ["DATA_DIR"])):
         if not wanted or path.stem in wanted:
@@ -89,10 +88,3 @@ def describe_checks(summary: dict[str, Any]) -> dict[str, Any]:
         "measured": f"{len(good)} of {len(beats)} beats" if measured else "no",
         "GLS": means["gls"], "EF": means["ejection_fraction"], **values, "rejected by": ", ".join(reasons),
     }  # fmt: skip
-
-
-def _read() -> list[dict[str, Any]]:
-    if not TABLE.is_file():
-        return []
-    with open(TABLE, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))

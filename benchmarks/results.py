@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import platform
 from pathlib import Path
@@ -18,6 +19,14 @@ def read_kept(name: str) -> dict[str, Any]:
     path = FOLDER / f"{name}.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return {key: value for key, value in found.items() if key != "machine"}
+
+
+def read_kept_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a CSV that an earlier run wrote, or none."""
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def save(name: str, numbers: dict[str, Any]) -> None:

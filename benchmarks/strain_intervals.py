@@ -14,7 +14,6 @@ begin anew.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import tempfile
@@ -23,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import FOLDER, ROOT
+from benchmarks.results import FOLDER, ROOT, read_kept_rows
 from cardiac_motion.bundle.config import config_files, content, parse_config
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.tables import write_csv
@@ -49,7 +48,7 @@ def run() -> dict[str, Any]:
     source = TemplateSource(data / "CAMUS_308um", names)
     plain = [fold for fold in recipe["folds"] if not fold.endswith("_artefacts")]
     folds = [name for name in os.environ.get("STRAIN_INTERVALS_FOLDS", "").split(",") if name] or plain
-    rows = _read()
+    rows = read_kept_rows(CASES)
     with tempfile.TemporaryDirectory() as scratch:
         base = Path(os.environ.get("STRAIN_INTERVALS_FOLDER", scratch))
         for number in range(int(os.environ.get("STRAIN_INTERVALS_CASES", "4"))):
@@ -113,10 +112,3 @@ def held_from(row: dict[str, str]) -> Held:
     """The measured number of a row of the cases' table."""
     measured, true, low, high = (float(row[key]) for key in ("measured", "true", "low", "high"))
     return Held(row["case"], row["fold"], row["number"], measured, true, (low, high))
-
-
-def _read() -> list[dict[str, Any]]:
-    if not CASES.is_file():
-        return []
-    with open(CASES, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.results import ROOT
+from benchmarks.results import ROOT, read_kept_rows
 from cardiac_motion.comparators.dis import DenseInverseSearch
 from cardiac_motion.comparators.farneback import Farneback
 from cardiac_motion.fields.points import track
@@ -93,7 +93,7 @@ def score(ddf: Tensor, truth: dict[str, Any]) -> list[float]:
 
 def run() -> dict[str, Any]:
     """Write the CSV and give the means."""
-    rows = {tuple(row[key] for key in KEYS): row for row in _read()}
+    rows = {tuple(row[key] for key in KEYS): row for row in read_kept_rows(RESULTS)}
     wanted = [name for name in os.environ.get("WALL_MOTION_FIELDS", "").split(",") if name]
     folds = [name for name in os.environ.get("WALL_MOTION_FOLDS", "").split(",") if name]
     makers = {name: maker for name, maker in field_makers().items() if not wanted or name in wanted}
@@ -134,13 +134,6 @@ def _means(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
         means["gls_mae_epi"] = round(float(np.abs(table["gls_error_epi"]).mean()), 3)
         found.append({"fields": fields, "wall_motion": wall, "fold": fold, "patients": len(group), **means})
     return found
-
-
-def _read() -> list[dict[str, str]]:
-    if not RESULTS.is_file():
-        return []
-    with open(RESULTS, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def _write(rows: list[dict[str, str]]) -> None:
