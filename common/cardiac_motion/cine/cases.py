@@ -17,7 +17,12 @@ from cardiac_motion.core.errors import InputError, unwrap_errors
 
 
 def demo_cine() -> str:
-    """Return the path of the apical four-chamber cine (DICOM, 30 frames) that ships with pydicom."""
+    """Return the path of the apical four-chamber cine (DICOM, 30 frames) that ships with pydicom.
+
+    Examples:
+        >>> Path(demo_cine()).is_file()
+        True
+    """
     return str(examples.get_path("ybr_color"))
 
 
@@ -36,6 +41,15 @@ class CineCases(Dataset[CineCase]):
         blood_mask: alternatively, a label map (X, Y, T) of all frames in which 1 is blood.
         transform: maps an entry to its case; None is ``transforms.cine_transforms()``.
         data: entries in the datalist's format (``image``, …), instead of ``input`` and ``datalist``.
+
+    Examples:
+        >>> import tempfile, torch
+        >>> from cardiac_motion.cine.write import write_cine
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_cine(f"{folder}/a4c.nii.gz", torch.rand(1, 3, 32, 40))
+        ...     case = CineCases(f"{folder}/a4c.nii.gz", spacing=0.5)[0]
+        >>> case.name, tuple(case.image.shape), tuple(case.cine.shape), case.meta.spacing
+        ('a4c', (2, 2, 32, 40), (1, 3, 32, 40), (0.5, 0.5))
     """
 
     def __init__(
@@ -92,6 +106,10 @@ def cine_entries(path: str | Path) -> list[dict[str, Any]]:
 
     Raises:
         InputError: the study contains no cine.
+
+    Examples:
+        >>> cine_entries("a4c.avi")
+        [{'image': 'a4c.avi', 'case': 'a4c'}]
     """
     source = Path(path)
     if not str(path).strip():

@@ -29,6 +29,10 @@ class CineMeta:
         regions: regions of a DICOM ultrasound image, one dictionary each.
         colour_flow: whether the cine is colour Doppler.
         notes: sentences about missing or inconsistent metadata.
+
+    Examples:
+        >>> CineMeta("a4c.dcm", spacing=(0.3, 0.4)).steps, CineMeta("a4c.gif", aspect=1.5).steps
+        ((0.3, 0.4), (1.5, 1.0))
     """
 
     source: str
@@ -69,6 +73,11 @@ class CineEntry(Entry):
         contour: file with the endocardium or the wall as drawn by the user.
         assumed_view: apical view according to the user.
         blood_mask: label map of the blood in every frame, (X, Y, T), 1 is blood.
+
+    Examples:
+        >>> entry = CineEntry.from_dict({"case": "a4c", "image": "a4c.dcm", "ed": 0, "es": 12, "sex": "f"})
+        >>> entry.es, entry.spacing, entry.further
+        (12, None, {'sex': 'f'})
     """
 
     files: Sequence[str] | None = None
@@ -91,6 +100,14 @@ class CineCase(Case):
     Attributes:
         cine: ``[1, T, H, W]`` in [0, 1]; pair t of ``image`` is its frames t (moving) and t + 1 (fixed).
         blood_mask: ``[T, H, W]`` bool, the blood in each frame, if only blood is registered; otherwise None.
+
+    Examples:
+        >>> import torch
+        >>> cine = MetaTensor(torch.rand(1, 3, 32, 40), meta={"spacing": (0.5, 0.5)})
+        >>> pairs = torch.stack([cine[0, :-1], cine[0, 1:]], 1)
+        >>> case = CineCase(CineEntry("a4c", "a4c.nii"), pairs, None, cine)
+        >>> case.name, case.size, case.meta.steps, sorted(case)
+        ('a4c', (32, 40), (0.5, 0.5), ['case', 'cine', 'entry', 'image'])
     """
 
     KEYS: ClassVar[Mapping[str, str]] = {**Case.KEYS, "cine": "cine"}

@@ -19,6 +19,14 @@ def read_labels(path: str | Path) -> NDArray[np.uint8]:
 
     Raises:
         InputError: the file is unreadable, or its values are not labels.
+
+    Examples:
+        >>> import tempfile, nibabel
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     nibabel.save(nibabel.Nifti1Image(np.full((4, 5, 1), 2, np.uint8), np.eye(4)), f"{folder}/ed.nii")
+        ...     labels = read_labels(f"{folder}/ed.nii")
+        >>> labels.shape, np.unique(labels).tolist()
+        ((4, 5), [2])
     """
     try:
         values = np.squeeze(load_nifti(path)[1])
@@ -39,6 +47,13 @@ def read_mask(path: str | Path) -> np.ndarray:
 
     Raises:
         InputError: the file cannot be read, or is not 2D.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     iio.imwrite(f"{folder}/cavity.png", np.array([[0, 255], [0, 255], [0, 0]], np.uint8))
+        ...     read_mask(f"{folder}/cavity.png").tolist()
+        [[False, True], [False, True], [False, False]]
     """
     try:
         if str(path).endswith((".nii", ".nii.gz")):

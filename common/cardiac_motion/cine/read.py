@@ -66,6 +66,17 @@ def read_cine(path: Source | Sequence[Source], spacing: float | Sequence[float] 
     Raises:
         InputError: the file is missing, empty, truncated, of unknown type, or a 3D volume; the cine has fewer than two
             frames, non-finite values, blank frames, or only identical frames; or ``spacing`` is not positive.
+
+    Examples:
+        >>> import tempfile
+        >>> from cardiac_motion.cine.write import write_cine
+        >>> meta = {"spacing": (0.5, 0.4), "frame_times": [0.0, 0.02, 0.04]}
+        >>> stored = MetaTensor(torch.rand(1, 3, 32, 40), meta=meta)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_cine(f"{folder}/a4c.nii.gz", stored)
+        ...     cine = read_cine(f"{folder}/a4c.nii.gz")
+        >>> torch.equal(cine, stored), [round(x, 3) for x in (*cine.meta["spacing"], *cine.meta["frame_times"])]
+        (True, [0.5, 0.4, 0.0, 0.02, 0.04])
     """
     given = _check_spacing(spacing)
     if isinstance(path, str | os.PathLike) and not str(path).strip():
@@ -115,6 +126,11 @@ def frame_pairs(cine: torch.Tensor) -> torch.Tensor:
 
     Channel 0, moving, is frame t; channel 1, fixed, is frame t + 1. The result is a view of the cine, not a copy,
     and must not be written to.
+
+    Examples:
+        >>> cine = torch.tensor([0.1, 0.2, 0.3]).view(1, 3, 1, 1)
+        >>> frame_pairs(cine)[:, :, 0, 0].tolist() == [[cine[0, 0], cine[0, 1]], [cine[0, 1], cine[0, 2]]]
+        True
     """
     frames = cine.as_tensor() if isinstance(cine, MetaTensor) else cine
     return frames[0].unfold(0, 2, 1).movedim(-1, 1)
@@ -125,6 +141,16 @@ def read_two_frames(first: str | Path, last: str | Path, spacing: Sequence[float
 
     Raises:
         InputError: a file cannot be read or is not one frame, or the frames differ in size.
+
+    Examples:
+        >>> import tempfile, nibabel
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("ed", "es"):
+        ...         frame = np.random.default_rng(0).random((40, 32), np.float32)
+        ...         nibabel.save(nibabel.Nifti1Image(frame, np.diag([0.4, 0.5, 1, 1])), f"{folder}/{name}.nii")
+        ...     cine = read_two_frames(f"{folder}/ed.nii", f"{folder}/es.nii")
+        >>> tuple(cine.shape), [round(step, 3) for step in cine.meta["spacing"]]
+        ((1, 2, 32, 40), [0.5, 0.4])
     """
     frames, steps = [], []
     for path in (first, last):

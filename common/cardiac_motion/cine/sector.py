@@ -79,6 +79,13 @@ def sector_mask(
 
     Returns:
         Boolean ``[H, W]``; all True if no echo is found.
+
+    Examples:
+        >>> cine = torch.zeros(1, 8, 48, 48)
+        >>> cine[..., 8:40, 12:36] = 0.2 + 0.6 * torch.rand(1, 8, 32, 24)  # moving speckle on black
+        >>> mask = sector_mask(cine, radius=0)
+        >>> bool(mask[12:36, 16:32].all()), bool(mask[:8].any())
+        (True, False)
     """
     return sector_masks(cine, (radius,), still, statistics)[0]
 
@@ -113,6 +120,14 @@ def sector_hull(cine: torch.Tensor) -> torch.Tensor:
     """Return the convex hull ``[H, W]`` of pixels that are ever bright in a cine ``[1, T, H, W]``, dark areas included.
 
     All True if there are none.
+
+    Examples:
+        >>> cine = torch.zeros(1, 2, 32, 32)
+        >>> cine[..., 4:28, 4:28] = 0.5
+        >>> cine[..., 10:22, 10:22] = 0  # a dark cavity
+        >>> hull = sector_hull(cine)
+        >>> bool(hull[16, 16]), bool(hull[1, 1])
+        (True, False)
     """
     frames = np.asarray(cine.detach().cpu())[0]
     lit = largest_component(ndimage.binary_opening(frames.max(axis=0) > VALUE_RANGE[0], disk(1)))

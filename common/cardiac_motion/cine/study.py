@@ -86,6 +86,15 @@ def list_cines(path: Path) -> list[StudyCine]:
 
     Raises:
         InputError: there are none.
+
+    Examples:
+        >>> import tempfile, torch
+        >>> from cardiac_motion.cine.write import write_cine
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("a10.nii.gz", "a2.nii.gz"):
+        ...         write_cine(f"{folder}/{name}", torch.rand(1, 3, 32, 40))
+        ...     [(cine.name, cine.frames) for cine in list_cines(Path(folder))]
+        [('a2', 3), ('a10', 3)]
     """
     pictures: list[Path] = []
     if is_dicomdir(path):

@@ -40,6 +40,14 @@ def read_contour(path: str | Path, frame: int, size: tuple[int, int], name: str 
     Raises:
         InputError: the file cannot be read or contains no contour, or the contour leaves the image or lies on its side
             (swapped coordinates).
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "endocardium.json"
+        ...     _ = path.write_text("[[30, 15], [10, 28], [30, 40]]", encoding="utf-8")  # base, apex, base
+        ...     read_contour(path, frame=0, size=(48, 56)).tolist()
+        [[30.0, 15.0], [10.0, 28.0], [30.0, 40.0]]
     """
     if str(path).endswith((".nii", ".nii.gz")):
         return myocardial_contours(_read_labels(path, frame, size), name=str(path))[0]
@@ -97,6 +105,17 @@ def read_wall(
 
     Raises:
         InputError: the file cannot be read, the layers cross, or the wall leaves the image.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "endocardium.json"
+        ...     _ = path.write_text("[[40, 15], [12, 28], [40, 40]]", encoding="utf-8")
+        ...     endo, middle, epi = read_wall(path, frame=0, size=(48, 56), points=9, thickness=4.0)
+        >>> endo.shape, np.linalg.norm(epi - endo, axis=1).round(6).tolist() == [4.0] * 9
+        ((9, 2), True)
+        >>> bool(np.allclose(middle, (endo + epi) / 2))
+        True
     """
     if str(path).endswith((".nii", ".nii.gz")):
         labels = _read_labels(path, frame, size)

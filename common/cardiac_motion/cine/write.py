@@ -33,6 +33,13 @@ def write_cine(path: str | os.PathLike[str], cine: torch.Tensor) -> None:
 
     Raises:
         InputError: the suffix is none of these, the shape is not a cine's, or the file cannot be written.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_cine(f"{folder}/a4c.mp4", torch.rand(1, 3, 32, 40))
+        ...     [path.name for path in Path(folder).iterdir()]
+        ['a4c.mp4']
     """
     path = Path(path)
     suffix = next((s for s in WRITTEN_SUFFIXES if path.name.lower().endswith(s)), None)

@@ -36,6 +36,11 @@ def agreement(measured: ArrayLike, reference: ArrayLike) -> dict[str, float]:
 
     Raises:
         InputError: fewer than two pairs.
+
+    Examples:
+        >>> numbers = agreement([-18.0, -20.0, -22.0], [-19.0, -20.0, -21.0])
+        >>> [round(numbers[key], 2) for key in ("n", "bias", "sd", "lower", "upper", "mae", "correlation")]
+        [3, 0.0, 1.0, -1.96, 1.96, 0.67, 1.0]
     """
     a, b = (np.asarray(values, dtype=np.float64) for values in (measured, reference))
     known = np.isfinite(a) & np.isfinite(b)
@@ -57,7 +62,15 @@ def agreement(measured: ArrayLike, reference: ArrayLike) -> dict[str, float]:
 
 
 def bland_altman(measured: ArrayLike, reference: ArrayLike, path: str | Path, label: str = "GLS, %") -> None:
-    """Draw the differences over the means as a PNG."""
+    """Draw the differences over the means as a PNG.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     bland_altman([-18.0, -20.0, -22.0], [-19.0, -20.0, -21.0], f"{folder}/gls.png")
+        ...     Path(folder, "gls.png").read_bytes()[1:4]
+        b'PNG'
+    """
     a, b = (np.asarray(values, dtype=np.float64) for values in (measured, reference))
     numbers = agreement(a, b)
     figure, axis = plt.subplots(figsize=(5.2, 4))

@@ -47,6 +47,24 @@ class CineEvaluator(CaseEvaluator):
         wall_motion: model of wall motion, if a contour defines the wall (``registration.wall_motion``).
         radius: radius of the LNCC² window for the metrics.
         save_fields, save_figures, save_warped: files to write in addition to ``summary.json``.
+
+    Examples:
+        >>> import tempfile, torch
+        >>> from torch.utils.data import DataLoader
+        >>> from cardiac_motion.cine import CineCases, write_cine
+        >>> from cardiac_motion.comparators.identity import NoMotion
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_cine(f"{folder}/a4c.nii.gz", torch.rand(1, 3, 32, 40))
+        ...     evaluator = CineEvaluator(
+        ...         device="cpu", val_data_loader=DataLoader(CineCases(f"{folder}/a4c.nii.gz"), batch_size=None),
+        ...         network=NoMotion(), output_dir=f"{folder}/out", method="identity", save_figures=False,
+        ...     )  # fmt: skip
+        ...     evaluator.run()
+        ...     sorted(path.name for path in evaluator.state.output.folder.iterdir())
+        ['ddf.nii.gz', 'summary.json']
+        >>> metrics = evaluator.state.output.scores.metrics
+        >>> metrics["folding_fraction"], abs(metrics["mse"] - metrics["mse_unregistered"]) < 1e-6
+        (0.0, True)
     """
 
     def __init__(

@@ -71,6 +71,21 @@ def track_contour(
 
     Raises:
         InputError: the contour cannot be used, or a frame does not exist.
+
+    Examples:
+        >>> import tempfile
+        >>> from monai.data import MetaTensor
+        >>> from cardiac_motion.cine.cine_case import CineEntry
+        >>> from cardiac_motion.fields.ddf import identity_grid
+        >>> ddf = 0.25 * (identity_grid((48, 56), torch.zeros(1)) - 28)  # the second frame is shortened to 0.8
+        >>> cine = MetaTensor(torch.rand(1, 2, 48, 56), meta={"spacing": (0.5, 0.5)})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "endocardium.json"
+        ...     _ = path.write_text("[[40, 15], [12, 28], [40, 40]]", encoding="utf-8")
+        ...     case = CineCase(CineEntry("a", "a.nii", contour=str(path)), cine.movedim(0, 1)[None], None, cine)
+        ...     tracked = track_contour(case, ddf)
+        >>> tracked.es, round(tracked.scores.metrics["gls"], 1)
+        (1, -20.0)
     """
     path = case.entry.contour or contour
     if path is None:

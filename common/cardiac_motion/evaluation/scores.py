@@ -22,6 +22,11 @@ class Scores:
         pairs: one value per frame pair for each column of ``pairs.csv``.
         table: rows for the terminal, one per stage: ``stage``, ``mse``, ``lncc2``, ``seconds``.
         profile_mm: error along a contour, if the truth is known.
+
+    Examples:
+        >>> scores = Scores({"mse": 0.02}) | Scores({"gls": -18.5}, profile_mm=[0.4, 0.6])
+        >>> dict(scores.metrics), scores.profile_mm
+        ({'mse': 0.02, 'gls': -18.5}, [0.4, 0.6])
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)

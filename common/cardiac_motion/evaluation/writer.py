@@ -47,6 +47,15 @@ def case_folder(folder: Path, entry: Entry, method: str) -> Iterator[tuple[Path,
 
     Yields:
         The temporary folder, and the content of ``summary.json``, which is written last.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     with case_folder(Path(root) / "a4c", Entry("a4c", "a4c.dcm"), "dis") as (beside, summary):
+        ...         summary["metrics"] = {"gls": -18.5}
+        ...     found = summary_of(Path(root) / "a4c")
+        >>> found["case"], found["method"], found["metrics"]
+        ('a4c', 'dis', {'gls': -18.5})
     """
     with write_whole(folder) as beside:
         beside.mkdir()
@@ -147,6 +156,23 @@ class MetricsTable:
     Args:
         output_dir: output folder, created if missing; None uses the evaluator's.
         show: print the table of each case and the folder of its files.
+
+    Examples:
+        >>> import tempfile
+        >>> from torch.utils.data import DataLoader
+        >>> from cardiac_motion.cine import CineCases
+        >>> from cardiac_motion.comparators.identity import NoMotion
+        >>> from cardiac_motion.evaluation.cine import CineEvaluator
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_cine(f"{folder}/a4c.nii.gz", torch.rand(1, 3, 32, 40))
+        ...     CineEvaluator(
+        ...         device="cpu", val_data_loader=DataLoader(CineCases(f"{folder}/a4c.nii.gz"), batch_size=None),
+        ...         network=NoMotion(), output_dir=f"{folder}/out", method="identity", save_figures=False,
+        ...         val_handlers=[MetricsTable(show=False)],
+        ...     ).run()  # fmt: skip
+        ...     header, row = Path(folder, "out/metrics.csv").read_text(encoding="utf-8").splitlines()
+        >>> header.split(",")[:2], row.split(",")[0]
+        (['case', 'mse_unregistered'], 'a4c')
     """
 
     def __init__(self, output_dir: str | None = None, show: bool = True) -> None:

@@ -19,6 +19,13 @@ class ImageGrid:
         shape: (rows, columns).
         spacing: mm per pixel, (row, column).
         origin: position of the first pixel's centre in mm from the probe, (depth, lateral).
+
+    Examples:
+        >>> grid = ImageGrid((3, 3), spacing=(2.0, 1.0), origin=(0.0, -1.0))
+        >>> grid.points()[4].tolist()  # the middle pixel, mm
+        [2.0, 0.0]
+        >>> grid.to_pixels(torch.tensor([2.0, 0.0])).tolist()
+        [1.0, 1.0]
     """
 
     shape: tuple[int, int]
