@@ -1,6 +1,7 @@
 """Shared by all tests: the folder of real data, and small cines with a known motion."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,23 @@ def bar_names(monkeypatch):
 
     monkeypatch.setattr(bars, "tqdm", Named)
     return names
+
+
+@pytest.fixture
+def small_disk():
+    """A context in which no file can grow beyond 64 kB: a full disk, to whoever writes."""
+    resource = pytest.importorskip("resource", reason="Windows has no limits of a process")
+
+    @contextmanager
+    def limit():
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit
 
 
 @pytest.fixture(autouse=True)

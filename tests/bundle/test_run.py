@@ -163,5 +163,17 @@ def test_what_others_log_goes_to_the_file_and_ours_to_the_terminal(call, tmp_pat
     assert "more noise" in text and "broken" in text and text.count("noise") == 1
 
 
+def test_a_log_that_cannot_be_written_hides_no_error(tmp_path, small_disk, capfd):
+    with log_to_file() as kept:
+        for _ in range(20):
+            logging.getLogger("pydicom").warning("noise" * 1000)
+        with pytest.raises(KeyError), small_disk():
+            try:
+                raise KeyError
+            finally:
+                write_log(kept, tmp_path)
+    assert capfd.readouterr().err == f"{tmp_path / 'run.log'}: cannot be written (File too large)\n"
+
+
 def test_help(call):
     assert call("--help")[:2] == (0, call()[1])

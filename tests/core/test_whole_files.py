@@ -4,7 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from cardiac_motion.core.errors import InputError, input_error_in
 from cardiac_motion.core.whole_files import PROGRAM as OURS
@@ -57,6 +59,31 @@ def test_what_the_system_refuses_names_the_path(tmp_path):
         pass
     with pytest.raises(InputError, match="no space left"), write_whole(tmp_path / "x"):
         raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def save_array(path):
+    np.save(path, np.zeros(10**6))  # raises an OSError without a number
+
+
+def save_tensor(path):
+    torch.save(torch.zeros(10**6), path)  # raises a RuntimeError
+
+
+@pytest.mark.parametrize("save", [save_array, save_tensor])
+def test_a_library_that_says_not_why_it_cannot_write(tmp_path, small_disk, save):
+    path = tmp_path / ("a.npy" if save is save_array else "a.pt")
+    path.write_text("whole", encoding="utf-8")
+    with pytest.raises(InputError) as caught, small_disk(), write_whole(path) as beside:
+        save(beside)
+    assert str(caught.value) == f"{path}: cannot be written (file too large)"
+    assert path.read_text(encoding="utf-8") == "whole" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("raised", [OSError("not a picture"), RuntimeError("a defect")])
+def test_an_error_that_no_disk_made_stays_what_it_is(tmp_path, raised):
+    with pytest.raises(type(raised), match=str(raised)), write_whole(tmp_path / "a.txt"):
+        raise raised
+    assert not list(tmp_path.iterdir())
 
 
 def test_found_in_a_chain():

@@ -1,5 +1,7 @@
 """Weights on disk: half precision, and one line for what can't be used."""
 
+import os
+
 import pytest
 import torch
 
@@ -48,3 +50,20 @@ def test_a_network_that_nobody_trained():
     assert str(caught.value) == (
         "no weights: train them with the bundle's train_view.json and name them with --view_weights FILE"
     )
+
+
+def test_a_full_disk_leaves_the_weights_that_are_there(tmp_path, small_disk):
+    network, path = torch.nn.Linear(300, 300), tmp_path / "model.pt"
+    save_weights(network, path)
+    before = path.read_bytes()
+    with pytest.raises(InputError) as caught, small_disk():
+        save_weights(network, path)
+    assert str(caught.value) == f"{path}: cannot be written (file too large)"
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the system lets this user write anywhere")
+def test_a_folder_that_cannot_be_written(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(InputError, match=r"model\.pt: cannot be written \(permission denied\)"):
+        save_weights(torch.nn.Linear(2, 2), tmp_path / "model.pt")

@@ -51,6 +51,13 @@ def test_what_is_kept_gives_the_strain_of_the_motion(folder):
     torch.testing.assert_close(kept.image[3, 1], kept.image[4, 0])
 
 
+def test_a_full_disk_leaves_the_arrays_that_are_there(folder, small_disk):
+    before = {path: path.read_bytes() for path in folder.rglob("*.npy")}
+    with pytest.raises(InputError, match=r"ddf\.npy: cannot be written \("), small_disk():
+        K.write_motion(folder / "m", RegistrationResult(2 * fields()), "other")
+    assert {path: path.read_bytes() for path in folder.rglob("*.npy")} == before
+
+
 @pytest.mark.parametrize(("energy", "seen_as"), [(0.5, "0.5"), (float("nan"), "nan")])
 def test_a_cached_cine_unlike_the_training_is_refused(folder, heart, energy, seen_as):  # noqa: F811
     seen = K.read_case(folder)[2]

@@ -46,6 +46,19 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+def test_an_upload_to_a_full_disk_says_so_and_leaves_no_case(bench, small_disk):
+    with small_disk():
+        answer = bench.client.post("/api/uploads", params={"name": "a.dcm"}, content=b"x" * 200_000)
+    assert (answer.status_code, answer.json()) == (507, {"detail": "The server can't store this (file too large)."})
+    assert not list(bench.store.cases.iterdir())
+
+
+@pytest.mark.parametrize("errors", [OSError("x"), PermissionError(13, "x")])
+def test_another_error_of_the_server_is_none_of_a_full_disk(bench, monkeypatch, errors):
+    monkeypatch.setattr(bench.store, "create", lambda *given: (_ for _ in ()).throw(errors))
+    assert bench.client.post("/api/uploads", params={"name": "a.dcm"}, content=b"x").status_code == 500
+
+
 @pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_values_of_a_step_are_refused(bench, body):
     case = bench.measured()

@@ -181,8 +181,11 @@ def names_in(folder: Path) -> set[str]:
 def write_log(handler: MemoryHandler, folder: Path) -> None:
     """Put what was logged into ``run.log`` of a folder, after what an earlier run left; no folder is made for it."""
     if folder.is_dir() and handler.buffer:
-        with open(folder / LOG, "a", encoding="utf-8") as file:
-            file.writelines(f"{handler.format(record)}\n" for record in handler.buffer)
+        try:
+            with open(folder / LOG, "a", encoding="utf-8") as file:
+                file.writelines(f"{handler.format(record)}\n" for record in handler.buffer)
+        except OSError as error:  # what ended the run is said in its place
+            print(f"{folder / LOG}: cannot be written ({error.strerror})", file=sys.stderr)
     handler.buffer.clear()
 
 

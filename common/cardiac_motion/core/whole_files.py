@@ -17,6 +17,7 @@ from cardiac_motion.core.errors import InputError
 PROGRAM = "cardiac-motion-bundles"
 SUMMARY = "summary.json"
 UNFINISHED = re.compile(r"\.[0-9a-f]{8}\.")  # how the names begin of what ``write_whole`` is still writing
+PROBE = 1 << 20  # bytes; a disk that has room for them was not what stopped a write
 SCHEMA = 2  # of result files that are read back; a change of their keys raises it
 
 
@@ -53,16 +54,35 @@ def write_whole(path: str | Path) -> Iterator[Path]:
                 shutil.rmtree(aside)
             else:
                 os.replace(beside, path)
-        except OSError as error:
-            if error.errno is None:
+        except (OSError, RuntimeError) as error:
+            number = _find_cause(error, path.parent)
+            if number is None:
                 raise
-            raise InputError(f"{path}: cannot be written ({os.strerror(error.errno).lower()})") from error
+            raise InputError(f"{path}: cannot be written ({os.strerror(number).lower()})") from error
     finally:
         if beside.is_dir():
             shutil.rmtree(beside, ignore_errors=True)
         else:
             with suppress(OSError):  # none was made, or the folder is none
                 beside.unlink()
+
+
+def _find_cause(error: Exception, folder: Path) -> int | None:
+    """Return the system's number of the error that stopped a write; None if no system's error did.
+
+    NumPy, torch and ITK raise errors without a number; what stopped them stops a write of our own, too.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    probe = folder / f".{uuid.uuid4().hex[:8]}.probe"
+    try:
+        probe.write_bytes(bytes(PROBE))
+    except OSError as found:
+        return found.errno
+    finally:
+        with suppress(OSError):
+            probe.unlink()
+    return None
 
 
 def clear_unfinished(folder: Path) -> None:

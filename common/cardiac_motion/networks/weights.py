@@ -33,6 +33,9 @@ def unwrap(network: nn.Module) -> nn.Module:
 def save_weights(network: nn.Module, path: str | Path) -> None:
     """Write the state of ``network`` (unwrapped if a ``DistributedDataParallel``), floating-point values as fp16.
 
+    Raises:
+        InputError: the file can't be written, or the disk is full; one that was there is left as it was.
+
     Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:

@@ -49,17 +49,15 @@ class Checkpoints:
             part: name of the part, used in the file's name.
             identity: digest from ``hash_state``.
             content: tensors, numbers, text, and lists and dictionaries of them.
+
+        Raises:
+            InputError: the folder can't be written, or the disk is full.
         """
         if self.folder is not None:
             path = self.folder / f"{CHECKPOINT}{part}.pt"
             self._current.add(path)
-            with write_whole(path) as beside, open(beside, "wb") as file:
-                try:
-                    torch.save({"identity": identity, **content}, file)
-                except RuntimeError as error:  # torch's writer, of what a write that failed has left
-                    if isinstance(error.__context__, OSError):
-                        raise error.__context__ from None
-                    raise
+            with write_whole(path) as beside:
+                torch.save({"identity": identity, **content}, beside)
 
     def load(self, part: str, identity: str) -> dict[str, Any] | None:
         """Load the state of a part; None if there is none with this identity."""

@@ -128,7 +128,8 @@ def convert_to_nrrd(path: Path) -> str:
     """Write a NIfTI file as NRRD into the same folder, with its affine; return the new file's name."""
     target = path.with_name(path.name.removesuffix(".nii.gz") + ".nrrd")
     itk = import_extra("itk", "an image as NRRD")
-    itk.imwrite(itk.imread(str(path)), str(target), compression=True)
+    with write_whole(target) as beside:
+        itk.imwrite(itk.imread(str(path)), str(beside), compression=True)
     return target.name
 
 

@@ -130,10 +130,10 @@ def write_cine_cache(folder: Path, case: CineCase, seen: NDArray[np.bool_], prob
     frames = case.cine.as_tensor()[0].numpy()
     coarse = np.round(255 * frames).astype(np.uint8)
     exact = np.array_equal(coarse.astype(np.float32) / np.float32(255), frames)  # of 8 bits: a quarter of the disk
-    np.save(folder / "frames.npy", coarse if exact else frames)
-    np.save(folder / "seen.npy", seen)
+    _save_array(folder / "frames.npy", coarse if exact else frames)
+    _save_array(folder / "seen.npy", seen)
     if case.mask is not None:
-        np.save(folder / "mask.npy", case.mask.numpy())
+        _save_array(folder / "mask.npy", case.mask.numpy())
     about = {
         "schema": SCHEMA,
         "entry": case.entry.to_dict(),
@@ -146,13 +146,13 @@ def write_cine_cache(folder: Path, case: CineCase, seen: NDArray[np.bool_], prob
 
 def write_segmented(folder: Path, segmented: Segmented) -> None:
     """Write a segmented wall; ``folder`` exists."""
-    np.save(folder / "labels.npy", segmented.labels.numpy())
-    np.save(folder / "areas.npy", segmented.areas)
+    _save_array(folder / "labels.npy", segmented.labels.numpy())
+    _save_array(folder / "areas.npy", segmented.areas)
     reasons = {str(t): reason for t, reason in segmented.reasons.items()}
     about = {"reasons": reasons, "grid": None if segmented.grid is None else asdict(segmented.grid)}
-    (folder / SEGMENTATION).write_text(json.dumps(about), encoding="utf-8")
-    with write_whole(folder / "lines.npy") as beside:
-        np.save(beside, segmented.lines)
+    with write_whole(folder / SEGMENTATION) as beside:
+        beside.write_text(json.dumps(about), encoding="utf-8")
+    _save_array(folder / "lines.npy", segmented.lines)
 
 
 def write_motion(folder: Path, result: RegistrationResult, title: str) -> None:
@@ -161,14 +161,19 @@ def write_motion(folder: Path, result: RegistrationResult, title: str) -> None:
     Everything but ``stages``, the fields of coarser scales, is written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "ddf.npy", result.ddf.numpy())
+    _save_array(folder / "ddf.npy", result.ddf.numpy())
     for name in PER_PIXEL:
         values = getattr(result, name)
         if values is not None:
-            np.save(folder / f"{name}.npy", values.numpy())
+            _save_array(folder / f"{name}.npy", values.numpy())
     took = {"seconds": result.seconds, "processor_seconds": result.processor_seconds}
     with write_whole(folder / MOTION) as beside:
         beside.write_text(json.dumps({"title": title, **took}), encoding="utf-8")
+
+
+def _save_array(path: Path, values: NDArray[Any]) -> None:
+    with write_whole(path) as beside:
+        np.save(beside, values)
 
 
 def read_case(folder: Path) -> tuple[CineCase, ViewProbabilities, NDArray[np.bool_]]:

@@ -83,7 +83,8 @@ class CaseFolders:
         case = {"id": name, "title": title[:200], "created": time.time(), "suffix": suffix, "status": "arriving",
                 "group": group, "revision": 0, "methods": {}}  # fmt: skip
         with self.lock:
-            (self.cases / name / "case.json").write_text(json.dumps(case), encoding="utf-8")
+            with write_whole(self.cases / name / "case.json") as beside:
+                beside.write_text(json.dumps(case), encoding="utf-8")
             self.known[name] = case
         return name, self.source(name)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
+from cardiac_motion.core.errors import InputError
 from cardiac_motion.serving.settings import page_settings
 from cardiac_motion.serving.validation import Refused
 from cardiac_motion.workbench.case_routes import Cases
@@ -26,6 +29,7 @@ from cardiac_motion.workbench.study_routes import StudyPages
 from cardiac_motion.workbench.uploads import Uploads
 
 STATIC = Path(__file__).parent / "static"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the user's share of it, the largest file
 
 
 def make_server(
@@ -42,6 +46,12 @@ def make_server(
     async def answer_refusal(_: Request, error: Exception) -> Response:
         assert isinstance(error, Refused)
         return JSONResponse({"detail": error.reason}, error.status)
+
+    async def answer_full_disk(_: Request, error: Exception) -> Response:
+        cause = error.__cause__ if isinstance(error, InputError) else error
+        if not isinstance(cause, OSError) or cause.errno not in FULL:
+            raise error
+        return JSONResponse({"detail": f"The server can't store this ({os.strerror(cause.errno).lower()})."}, 507)
 
     async def answer_gone(_: Request, error: Exception) -> Response:
         return JSONResponse({"detail": "the client is gone"}, 499)
@@ -63,4 +73,5 @@ def make_server(
     ]
     guard = Middleware(Guard, hosts=hosts, token=token, passwords=passwords, most=most)
     handlers: dict[Any, Any] = {Refused: answer_refusal, ClientDisconnect: answer_gone}
+    handlers |= dict.fromkeys((OSError, InputError), answer_full_disk)
     return Starlette(routes=routes, middleware=[guard], exception_handlers=handlers, lifespan=lifespan)

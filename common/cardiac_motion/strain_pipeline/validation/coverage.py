@@ -24,6 +24,7 @@ from cardiac_motion.core.bars import show_bar
 from cardiac_motion.core.command import CommandParser
 from cardiac_motion.core.errors import InputError, install_error_hook
 from cardiac_motion.core.tables import finite
+from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.evaluation.truth import read_json
 from cardiac_motion.strain_pipeline.measures.intervals import METHOD, QUANTILE, Interval, sampling_variance
 from cardiac_motion.strain_pipeline.measures.measures import SEGMENTS
@@ -202,7 +203,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{row['scenario']:10} {row['number']:18} {row['held']:3} of {row['n']:3} ({share:.0%})  "
             f"bias {row['bias']:+.2f}  rms {row['rms']:.2f}"
         )
-    (options.out / "coverage.json").write_text(json.dumps(finite(rows), indent=1), encoding="utf-8")
+    with write_whole(options.out / "coverage.json") as beside:
+        beside.write_text(json.dumps(finite(rows), indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":
