@@ -12,16 +12,19 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from benchmarks.results import ROOT, read_kept_rows
 from cardiac_motion.bundle.config import config_files, content, parse_config
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.tables import write_csv
 from cardiac_motion.strain_pipeline.quality.checks import BASE, BEAT, CASE, DRIFT, EMPTIED
+from cardiac_motion.strain_pipeline.tracking.image_networks import ViewProbabilities
 from cardiac_motion.ventricle.views import APICAL
 
 TABLE = ROOT / "docs/results/recorded_checks.csv"
@@ -50,20 +53,35 @@ def measure_cine(path: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"view": "", "measured": "no", "GLS": "", "EF": "", **dict.fromkeys(TITLES.values(), "")}
     with tempfile.TemporaryDirectory() as folder:
         options = {"input": str(path), "output_dir": folder, "mlflow": False, "save_figures": False}
-        bundle = ROOT / "bundles/strain_pipeline"
-        evaluator = content(parse_config(config_files(bundle), options), "evaluator")
-        case = evaluator.dataset[0]
-        found = evaluator.classify(case.cine.as_tensor()[0])
-        row["view"] = f"{found.most_probable.replace('_', ' ')} {found.by_view[found.most_probable]:.2f}"
-        if found.most_probable not in APICAL:
-            return {**row, "rejected by": "view"}
-        options["ignore_checks"] = True
+        files = config_files(ROOT / "bundles/strain_pipeline")
+        evaluator = content(parse_config(files, {**options, "ignore_checks": True}), "evaluator")
+        evaluator.classify = classify = ApicalOnly(evaluator.classify)
         try:
-            content(parse_config(config_files(bundle), options), "evaluator").run()
+            evaluator.run()
         except InputError as error:
-            return {**row, "rejected by": str(error)}
+            return {**row, "view": classify.seen, "rejected by": classify.rejected or str(error)}
         summary = json.loads(next(Path(folder).glob("*/summary.json")).read_text(encoding="utf-8"))
-    return {**row, **describe_checks(summary)}
+    return {**row, "view": classify.seen, **describe_checks(summary)}
+
+
+class ApicalOnly:
+    """A view classifier that rejects a cine of no apical view, although checks are ignored.
+
+    Attributes:
+        seen: the most probable view of the last cine and its probability, as text.
+        rejected: ``view`` if that was no apical one.
+    """
+
+    def __init__(self, classify: Callable[[Tensor], ViewProbabilities]) -> None:
+        self.classify, self.seen, self.rejected = classify, "", ""
+
+    def __call__(self, cine: Tensor) -> ViewProbabilities:
+        found = self.classify(cine)
+        self.seen = f"{found.most_probable.replace('_', ' ')} {found.by_view[found.most_probable]:.2f}"
+        self.rejected = "" if found.most_probable in APICAL else "view"
+        if self.rejected:
+            raise InputError(f"{found.most_probable} is no apical view")
+        return found
 
 
 def describe_checks(summary: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from cardiac_motion.core.bars import show_bar
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import rescale
 from cardiac_motion.fields.points import step_backward
-from cardiac_motion.prove.measurement import Registration, Row, describe_failure
+from cardiac_motion.prove.measurement import Registration, Row, register_pairs
 from cardiac_motion.prove.sources import DENSE
 from cardiac_motion.ventricle.strain import length
 
@@ -106,21 +106,16 @@ def measure_dense(data: Path, ready: Mapping[str, Registration], reasons: Mappin
     grey = functional.interpolate(
         (magnitude / magnitude.max())[None], scale_factor=ENLARGED, mode="bicubic", align_corners=False
     )[0].clamp(0, 1)
-    rows = []
+    rows: list[Row] = []
     for t in show_bar(FRAMES, "DENSE", "phase"):
         wall, case = magnitude[t] > magnitude[t].max() / 2, f"phase {t}"
         strain = circumferential_strain(truth[t] / SPACING, wall)
         rows.append(Row(TITLE, case, "phase (truth)", STRAIN, strain))
-        for title, method in ready.items():
-            try:
-                result = method.run(grey[0], grey[t])
-            except (InputError, ImportError, ValueError, RuntimeError) as error:
-                rows.append(Row(TITLE, case, title, EPE, None, note=describe_failure(error)))
-                continue
+        pair, empty = (grey[0], grey[t]), Row(TITLE, case, "", EPE, None)
+        for title, (result,) in register_pairs(ready.items(), [pair], empty, rows, reasons):
             ddf = rescale(result.ddf, size)[0]
             distance = (ddf * SPACING - truth[t]).norm(dim=0)[wall].mean()
             rows.append(Row(TITLE, case, title, EPE, float(distance), result.processor_seconds))
             found = circumferential_strain(ddf, wall)
             rows.append(Row(TITLE, case, title, STRAIN, found, result.processor_seconds))
-        rows += [Row(TITLE, case, title, EPE, None, note=why) for title, why in reasons.items()]
     return rows

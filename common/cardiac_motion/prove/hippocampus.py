@@ -18,7 +18,7 @@ from torch import Tensor
 from cardiac_motion.core.bars import show_bar
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import warp
-from cardiac_motion.prove.measurement import BundleMethod, Registration, Row, describe_failure
+from cardiac_motion.prove.measurement import BundleMethod, Registration, Row, register_pairs
 from cardiac_motion.prove.sources import TUTORIALS, VOXELMORPH
 from cardiac_motion.volume.transforms import SIZE, normalise
 
@@ -128,21 +128,16 @@ def measure_scans(data: Path, ready: Mapping[str, Registration], reasons: Mappin
     if missing:
         return [Row(DATA, "both", "all", MEASURE, None, note=f"missing: {missing[0]}")]
     first, second = read_scans(data)
-    rows = []
+    rows: list[Row] = []
     directions = [(a, b, side) for a, b in ((first, second), (second, first)) for side in SIDES]
     for moving, fixed, side in show_bar(directions, "hippocampi", "pair"):
         box = crop_around(moving.labels, SIDES[side])
-        images = [torch.from_numpy(normalise(scan.values[box])) for scan in (moving, fixed)]
+        moving_image, fixed_image = (torch.from_numpy(normalise(scan.values[box])) for scan in (moving, fixed))
         labels = [torch.from_numpy(scan.labels[box] == SIDES[side]) for scan in (moving, fixed)]
         case = f"{moving.name} to {fixed.name}, {side}"
         rows.append(Row(DATA, case, "identity", MEASURE, dice(*labels)))
-        for title, method in ready.items():
-            try:
-                result = method.run(*images)
-            except (InputError, ImportError, ValueError, RuntimeError) as error:
-                rows.append(Row(DATA, case, title, MEASURE, None, note=describe_failure(error)))
-                continue
+        empty = Row(DATA, case, "", MEASURE, None)
+        for title, (result,) in register_pairs(ready.items(), [(moving_image, fixed_image)], empty, rows, reasons):
             propagated = warp(labels[0][None, None].float(), result.ddf)[0, 0] > 0.5
             rows.append(Row(DATA, case, title, MEASURE, dice(propagated, labels[1]), result.processor_seconds))
-        rows += [Row(DATA, case, title, MEASURE, None, note=why) for title, why in reasons.items()]
     return rows

@@ -22,7 +22,7 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.fields.ddf import warp
 from cardiac_motion.prove import hippocampus
 from cardiac_motion.prove.hippocampus import dice
-from cardiac_motion.prove.measurement import BundleMethod, Registration, Row, describe_failure
+from cardiac_motion.prove.measurement import BundleMethod, Registration, Row, register_pairs
 from cardiac_motion.prove.sources import CAMUS, TASK04
 from cardiac_motion.volume.transforms import normalise, reorient_to_ras
 
@@ -74,22 +74,23 @@ def pad_to_grid(values: Tensor, edge: bool) -> Tensor:
     return functional.pad(values[None, None].float(), margins, mode=mode)[0, 0]
 
 
-def carry_labels(
-    method: Registration, images: Pair, labels: Pair, names: Mapping[str, int]
-) -> tuple[dict[str, float], float | None]:
-    """Return the Dice coefficient of each carried label and the processor seconds.
+def carry_labels(ddf: Tensor, labels: Pair, names: Mapping[str, int]) -> dict[str, float]:
+    """Return the Dice coefficient of each carried label.
 
     Args:
-        method: registers the pair.
-        images: moving and fixed image ``[*S]`` in [0, 1].
-        labels: their label maps ``[*S]``.
-        names: of the labels, with their values.
+        ddf: field ``[1, d, *S]`` in voxels from the fixed to the moving image.
+        labels: label maps ``[*S]`` of the moving and the fixed image.
+        names: names of the labels, with their values.
+
+    Examples:
+        >>> labels = torch.tensor([[[0, 1, 0]] * 3, [[0, 0, 1]] * 3])  # one column to the right
+        >>> ddf = torch.tensor([0.0, -1.0]).view(1, 2, 1, 1).expand(1, 2, 3, 3)
+        >>> carry_labels(ddf, (labels[0], labels[1]), {"cavity": 1})
+        {'cavity': 1.0}
     """
-    result = method.run(*images)
     shares = torch.stack([(labels[0] == value).float() for value in (0, *names.values())])
-    carried = warp(shares[None], result.ddf)[0].argmax(0)
-    found = {name: dice(carried == k, labels[1] == value) for k, (name, value) in enumerate(names.items(), 1)}
-    return found, result.processor_seconds
+    carried = warp(shares[None], ddf)[0].argmax(0)
+    return {name: dice(carried == k, labels[1] == value) for k, (name, value) in enumerate(names.items(), 1)}
 
 
 def measure_camus(data: Path, ready: Mapping[str, Registration], reasons: Mapping[str, str]) -> list[Row]:
@@ -141,17 +142,12 @@ def _measure(
     for paths in show_bar(there, title, "pair"):
         images, labels = read_pair(paths)
         values["identity"].append({n: dice(labels[0] == v, labels[1] == v) for n, v in names.items()})
-        for method_title, method in ready.items():
-            if method_title in notes:
-                continue
-            try:
-                found, took = carry_labels(method, images, labels, names)
-            except (InputError, ImportError, ValueError, RuntimeError) as error:
-                notes[method_title] = describe_failure(error)
-                continue
-            values.setdefault(method_title, []).append(found)
-            if took is not None:
-                seconds.setdefault(method_title, []).append(took)
+        left = [(name, method) for name, method in ready.items() if name not in notes]
+        failed: list[Row] = []
+        for name, (result,) in register_pairs(left, [images], Row(title, "all", "", measure, None), failed):
+            values.setdefault(name, []).append(carry_labels(result.ddf, labels, names))
+            seconds.setdefault(name, []).append(result.processor_seconds)
+        notes |= {row.method: row.note for row in failed}
     rows = []
     for method_title, found_all in values.items():
         if method_title in notes:

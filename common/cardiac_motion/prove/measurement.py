@@ -6,8 +6,8 @@ A method is a bundle with configuration files in addition to its ``inference.jso
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,39 @@ def describe_failure(error: Exception) -> str:
     """
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def register_pairs(
+    methods: Iterable[tuple[str, Registration]],
+    pairs: Sequence[tuple[Tensor, Tensor]],
+    row: Row,
+    failed: list[Row],
+    reasons: Mapping[str, str] | None = None,
+) -> Iterator[tuple[str, list[RegistrationResult]]]:
+    """Register pairs by each method, and yield its title and the results.
+
+    Args:
+        methods: titles and methods.
+        pairs: moving and fixed images ``[*S]`` in [0, 1].
+        row: data, case and measure of the rows of ``failed``.
+        failed: list to which a row with the reason is added for each method that cannot register the pairs.
+        reasons: by title, why other methods cannot be run; their rows are added last.
+
+    Examples:
+        >>> failed, row = [], Row("CAMUS", "a", "", "Dice", None)
+        >>> list(register_pairs([], [], row, failed, {"ANTs": "No module named 'ants'"}))
+        []
+        >>> [(row.method, row.note) for row in failed]
+        [('ANTs', "No module named 'ants'")]
+    """
+    for title, method in methods:
+        try:
+            results = [method.run(moving, fixed) for moving, fixed in pairs]
+        except (InputError, ImportError, ValueError, RuntimeError) as error:
+            failed.append(replace(row, method=title, note=describe_failure(error)))
+            continue
+        yield title, results
+    failed += [replace(row, method=title, note=why) for title, why in (reasons or {}).items()]
 
 
 def load_methods(methods: Sequence[BundleMethod], bundles: Path) -> tuple[dict[str, Registration], dict[str, str]]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from cardiac_motion.core.bars import show_bar
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.prove.flow_files import read_flow
-from cardiac_motion.prove.measurement import BundleMethod, Registration, Row, describe_failure
+from cardiac_motion.prove.measurement import BundleMethod, Registration, Row, register_pairs
 from cardiac_motion.prove.sources import CHAIRS, DIMETRODON, LITEFLOWNET, PIV_PAIRS, UNLITEFLOWNET, VORTICES
 
 BORDER = 8  # pixels
@@ -138,20 +138,16 @@ def measure_vortices(data: Path, ready: Mapping[str, Registration], reasons: Map
     files = [data / VORTICES.folder / file for file in VORTICES.files]
     images = [read_grey(file) for file in files]
     inner = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))
-    rows = []
-    for name, method in show_bar(list(ready.items()), "vortex pair", "method"):
-        if name == "identity":
-            continue
-        try:
-            short, long = (method.run(images[k + 1], images[k]) for k in (0, 2))
-        except (InputError, ImportError, ValueError, RuntimeError) as error:
-            rows.append(Row(title, case, name, SCALE_ERROR, None, note=describe_failure(error)))
-            continue
+    rows: list[Row] = []
+    wanted = [(name, method) for name, method in ready.items() if name != "identity"]
+    methods = show_bar(wanted, "vortex pair", "method")
+    pairs, empty = [(images[k + 1], images[k]) for k in (0, 2)], Row(title, case, "", SCALE_ERROR, None)
+    for name, (short, long) in register_pairs(methods, pairs, empty, rows, reasons):
         off = (long.ddf - short.ddf * (STEPS[1] / STEPS[0]))[inner].square().sum(1).mean().sqrt()
         size = long.ddf[inner].square().sum(1).mean().sqrt()
-        took = [r.processor_seconds for r in (short, long) if r.processor_seconds is not None]
-        rows.append(Row(title, case, name, SCALE_ERROR, float(100 * off / size), sum(took) / 2 if took else None))
-    return rows + [Row(title, case, name, SCALE_ERROR, None, note=why) for name, why in reasons.items()]
+        seconds = (short.processor_seconds + long.processor_seconds) / 2
+        rows.append(Row(title, case, name, SCALE_ERROR, float(100 * off / size), seconds))
+    return rows
 
 
 def measure_pairs(data: Path, ready: Mapping[str, Registration], reasons: Mapping[str, str]) -> list[Row]:
@@ -172,14 +168,10 @@ def measure_pairs(data: Path, ready: Mapping[str, Registration], reasons: Mappin
             continue
         fixed, moving = (read_grey(data / file) for file in (pair.first, pair.second))
         truth, known = read_flow(data / pair.flow)
-        for title, method in ready.items():
-            try:
-                result = method.run(moving, fixed)
-                value = flow_error(result.ddf, truth, known, pair.measure)
-                rows.append(Row(pair.data, pair.case, title, pair.measure, value, result.processor_seconds))
-            except (InputError, ImportError, ValueError, RuntimeError) as error:
-                rows.append(Row(pair.data, pair.case, title, pair.measure, None, note=describe_failure(error)))
-        rows += [Row(pair.data, pair.case, title, pair.measure, None, note=why) for title, why in reasons.items()]
+        empty = Row(pair.data, pair.case, "", pair.measure, None)
+        for title, (result,) in register_pairs(ready.items(), [(moving, fixed)], empty, rows, reasons):
+            value = flow_error(result.ddf, truth, known, pair.measure)
+            rows.append(Row(pair.data, pair.case, title, pair.measure, value, result.processor_seconds))
         for title, file in pair.quoted:
             if (data / file).is_file():
                 value = flow_error(read_flow(data / file)[0], truth, known, pair.measure)
