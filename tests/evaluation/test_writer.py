@@ -85,3 +85,29 @@ def test_results_of_other_settings_are_kept_beside_the_new_ones(cines, capsys, m
     kept = json.loads((cines / "out/a.22222222/summary.json").read_text(encoding="utf-8"))
     assert kept["settings"] == "2" * 64 and kept["case"] == "a"
     assert [row["case"] for row in rows(cines / "out/metrics.csv")] == ["a"], "tables are of the case's own folder"
+
+
+def test_rows_of_other_settings_can_be_told_apart_and_are_not_in_the_means(cines, capsys, monkeypatch):
+    found = {}
+    for name, settings in (("a", "1" * 64), ("b", "2" * 64)):
+        monkeypatch.setattr(run_settings, "_noted", ["", settings])
+        engine = evaluator(cines, name, [MetricsTable()])
+        engine.run()
+        found[name] = engine.state.output.scores.metrics["mse"]
+    said = capsys.readouterr().out
+    assert "1 cases of earlier runs; the column settings tells other settings apart, the means are of 22222222" in said
+    table, pairs = (rows(cines / f"out/{name}.csv") for name in ("metrics", "pairs"))
+    assert [(row["case"], row["settings"]) for row in table] == [("a", "11111111"), ("b", "22222222")]
+    assert [(row["case"], row["settings"]) for row in pairs] == [("a", "11111111")] * 2 + [("b", "22222222")] * 2
+    summary = json.loads((cines / "out/summary.json").read_text(encoding="utf-8"))
+    assert summary["settings"] == "22222222" and summary["pairs"]["mse"]["n"] == 2
+    assert summary["cases"]["mse"] == {"mean": pytest.approx(found["b"]), "sd": 0, "n": 1}
+
+
+def test_rows_of_the_same_settings_need_no_column_of_them(cines, monkeypatch):
+    monkeypatch.setattr(run_settings, "_noted", ["", "1" * 64])
+    for name in ("a", "b"):
+        evaluator(cines, name, [MetricsTable(show=False)]).run()
+    assert not [row for row in rows(cines / "out/metrics.csv") if "settings" in row]
+    summary = json.loads((cines / "out/summary.json").read_text(encoding="utf-8"))
+    assert summary["cases"]["mse"]["n"] == 2 and "settings" not in summary

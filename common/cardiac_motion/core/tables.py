@@ -20,7 +20,11 @@ from cardiac_motion.core.whole_files import PROGRAM, write_whole
 
 
 def write_tables(
-    output_dir: Path, rows: Sequence[dict[str, Any]], pairs: Iterable[dict[str, Any]], failed: dict[str, str]
+    output_dir: Path,
+    rows: Sequence[dict[str, Any]],
+    pairs: Iterable[dict[str, Any]],
+    failed: dict[str, str],
+    settings: str | None = None,
 ) -> None:
     """Write ``metrics.csv``, ``pairs.csv`` and ``summary.json`` of a list of cases.
 
@@ -29,6 +33,7 @@ def write_tables(
         rows: ``case`` and its metrics.
         pairs: ``case``, ``pair`` and its metrics; gone through several times, so no iterator.
         failed: reason of each case that is left out.
+        settings: value of the column ``settings`` of the rows whose means are in ``summary.json``; None takes all rows.
 
     Examples:
         >>> import tempfile
@@ -42,7 +47,12 @@ def write_tables(
     if any(True for _ in pairs):
         write_csv(output_dir / "pairs.csv", pairs)
     if rows or len(failed) > 1:
-        summary = {"program": PROGRAM, "cases": statistics(rows), "pairs": statistics(pairs), "failed": failed}
+        means = [
+            statistics(row for row in part if settings is None or row["settings"] == settings) for part in (rows, pairs)
+        ]
+        summary = {"program": PROGRAM, "cases": means[0], "pairs": means[1], "failed": failed}
+        if settings is not None:
+            summary["settings"] = settings
         with write_whole(output_dir / "summary.json") as beside:
             beside.write_text(json.dumps(finite(summary), indent=1), encoding="utf-8")
 

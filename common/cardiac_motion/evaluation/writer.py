@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -191,23 +191,52 @@ class MetricsTable:
 
     def _row(self, engine: CaseEvaluator) -> None:
         report: Report = engine.state.output
-        self.rows.append({"case": report.case.name, **report.scores.metrics})
-        self.pair_rows += pair_rows(report.case.name, report.scores.pairs)
+        row, pairs = make_rows(report.case.name, noted_case_settings(), report.scores.metrics, report.scores.pairs)
+        self.rows.append(row)
+        self.pair_rows += pairs
         if self.show:
             print(f"\n{report.lines()}\n  written to {report.folder}/")
 
     def _write(self, engine: CaseEvaluator) -> None:
         rows, pairs = read_earlier_rows(self.output_dir, [row["case"] for row in self.rows])
-        if self.show and rows:
-            print(f"\nThe tables of {self.output_dir}/ also contain {len(rows)} cases of earlier runs.")
+        earlier, now = len(rows), shorten_digest(noted_case_settings())
         rows, pairs = rows + self.rows, pairs + self.pair_rows
-        write_tables(self.output_dir, rows, pairs, engine.state.failed)
-        if self.show and len(rows) > 1:
-            print(statistics_text(rows))
+        mixed = any(row["settings"] != now for row in rows)
+        if not mixed:
+            rows, pairs = (
+                [{k: v for k, v in row.items() if k != "settings"} for row in part] for part in (rows, pairs)
+            )
+        if self.show and earlier:
+            apart = f"; the column settings tells other settings apart, the means are of {now or 'this run'}"
+            cases = f"{earlier} cases of earlier runs{apart if mixed else ''}"
+            print(f"\nThe tables of {self.output_dir}/ also contain {cases}.")
+        write_tables(self.output_dir, rows, pairs, engine.state.failed, now if mixed else None)
+        own = [row for row in rows if row.get("settings", now) == now]
+        if self.show and len(own) > 1:
+            print(statistics_text(own))
+
+
+def shorten_digest(settings: str | None) -> str:
+    """Return the part of a digest of settings that names folders and rows; empty for None."""
+    return (settings or "")[:8]
+
+
+def make_rows(
+    case: str, settings: str | None, metrics: Mapping[str, float], pairs: Mapping[str, Sequence[float]] | None
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return a case's row of ``metrics.csv`` and its rows of ``pairs.csv``, with the digest of its settings.
+
+    Examples:
+        >>> row, pairs = make_rows("a4c", "0123456789", {"mse": 0.1}, {"mse": [0.1]})
+        >>> row, pairs[0]["pair"]
+        ({'case': 'a4c', 'settings': '01234567', 'mse': 0.1}, 0)
+    """
+    first = {"case": case, "settings": shorten_digest(settings)}
+    return {**first, **metrics}, [{**first, **row} for row in pair_rows(case, pairs)]
 
 
 def read_earlier_rows(output_dir: Path, names: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Read rows of cases and of their pairs that earlier runs of the same method left in a folder.
+    """Read rows of cases and of their pairs (``make_rows``) that earlier runs of the same method left in a folder.
 
     Args:
         output_dir: folder with one subfolder per case.
@@ -220,6 +249,8 @@ def read_earlier_rows(output_dir: Path, names: Sequence[str]) -> tuple[list[dict
         if summary is None or summary.get("case", folder.name) != folder.name:  # kept of other settings
             continue
         if summary.get("method") in methods and summary.get("metrics"):
-            rows.append({"case": folder.name, **metrics_of(summary)})
-            pairs += pair_rows(folder.name, summary.get("pairs"))
+            metrics = metrics_of(summary)
+            row, own = make_rows(folder.name, summary.get("settings"), metrics, summary.get("pairs"))
+            rows.append(row)
+            pairs += own
     return rows, pairs
