@@ -21,6 +21,7 @@ CLASSICAL = [
     "ants_syn", "convexadam", "dis", "farneback", "fft_xcorr", "fireants", "greedy", "ilk", "niftyreg", "nmsr_echo",
     "tvl1",
 ]  # fmt: skip
+PACKAGES = {"ants_syn": "ants", "convexadam": "convexAdam", "fireants": "fireants", "greedy": "picsl_greedy"}
 
 with_weights = pytest.mark.parametrize("name", WITH_WEIGHTS)
 
@@ -52,14 +53,31 @@ def test_files_version_and_schema(name, data_dir, tmp_path):
     verify_metadata(str(folder / "configs/metadata.json"), filepath=str(data_dir / "meta_schema_20240725.json"))
 
 
-@with_weights
+def require_package(name):
+    if name in PACKAGES:
+        pytest.importorskip(PACKAGES[name], reason="the package of this method")
+
+
+@pytest.mark.parametrize("name", BUNDLES)
 def test_properties_with_the_folder_given(name):
+    require_package(name)
     folder = f"bundles/{name}"
     workflow = create_workflow(
         workflow_type="inference", bundle_root=folder, config_file=f"{folder}/configs/inference.json",
         logging_file=f"{folder}/configs/logging.conf", meta_file=f"{folder}/configs/metadata.json",
     )  # fmt: skip
     assert workflow.check_properties() in (None, [])
+
+
+SLOW = pytest.param("ants_syn", marks=pytest.mark.slow)  # SyN by cross-correlation: minutes a pair
+
+
+@pytest.mark.parametrize("name", [SLOW, *(name for name in WITHOUT if name != "ants_syn")])
+def test_shapes_of_a_network_without_weights(name):
+    require_package(name)
+    folder = f"bundles/{name}"
+    files = {"meta_file": f"{folder}/configs/metadata.json", "config_file": f"{folder}/configs/inference.json"}
+    verify_net_in_out(net_id="network_def", **files, bundle_root=folder)
 
 
 TRAININGS = sorted((ROOT / "bundles").glob("*/configs/train*.json"))
