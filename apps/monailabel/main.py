@@ -16,7 +16,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.serving.validation import Refused
+from cardiac_motion.serving.validation import RequestRejected
 from cardiac_motion.serving.workers import Results, Workers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,11 +104,13 @@ class MotionApp(MONAILabelApp):
         """Run a model; ``request`` has ``model`` and ``request`` (``lib.infers.InferRequest``).
 
         Raises:
-            Refused: no such model, or what its task raises.
+            RequestRejected: no such model, or what its task raises.
         """
         task = self._infers.get(request["model"])
         if task is None:
-            raise Refused(404, f"model {request['model']!r}: there is none (there are: {', '.join(self._infers)})")
+            raise RequestRejected(
+                404, f"model {request['model']!r}: there is none (there are: {', '.join(self._infers)})"
+            )
         file, params = task(request["request"])
         return {"file": file, "params": params}
 

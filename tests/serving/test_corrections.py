@@ -16,7 +16,7 @@ from tests.serving.known_case import case, heart, kept_folder, request  # noqa: 
 
 def test_layer_view_segments_and_end_systole_run_the_measures_alone(case):  # noqa: F811
     first = W.correct(request(case))
-    tracks = C.tracks_of(case)
+    tracks = C.open_track_cache(case)
     assert tracks.tracked == 1
     ed = first["result"]["beats"][0]["ed"]
     found = [first["row"]["gls"]]
@@ -31,7 +31,7 @@ def test_a_drag_tracks_once_and_goes_back_without_tracking(case):  # noqa: F811
     frame = first["result"]["beats"][0]["ed"]
     handles = {"frame": frame, "at": [0, 0.5, 1], "moved": [[0, 0], [-3, 0], [0, 0]]}
     moved = W.correct(request(case, handles=handles))
-    tracks = C.tracks_of(case)
+    tracks = C.open_track_cache(case)
     assert tracks.tracked == 2 and moved["result"]["drawn"] == [frame]
     again = W.correct(request(case, edits=moved["edits"]))
     assert W.correct(request(case))["row"] == {**first["row"], "seconds": first["row"]["seconds"]}

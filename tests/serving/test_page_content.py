@@ -8,7 +8,7 @@ import pytest
 
 from cardiac_motion.serving import corrections as C
 from cardiac_motion.serving import workbench as W
-from cardiac_motion.serving.page_content import STEP, page_content, row_of
+from cardiac_motion.serving.page_content import STEP, make_comparison_row, page_content
 from cardiac_motion.strain_pipeline.quality.checks import check
 from cardiac_motion.strain_pipeline.strain_case import lines_by_frame
 from tests.serving.known_case import case, heart, kept_folder, request  # noqa: F401
@@ -70,9 +70,9 @@ def test_what_is_ignored_is_said_and_its_numbers_are_given(case, monkeypatch):  
 
 def test_a_row_has_the_numbers_of_its_result_and_counts_what_is_excluded(case):  # noqa: F811
     content = page_content(C.measure_with_edits(case, "dis", {"exclude_segments": ["apical inferoseptal"]}), "dis")
-    row = row_of(content)
+    row = make_comparison_row(content)
     assert row["gls"] == content["means"]["gls"] and row["similarity"] == content["similarity"]
     assert row["seconds"] == 1.5 and row["view"] == "apical_4ch" and row["excluded"] == 1
-    none = row_of({**content, "means": {}, "blocked": ["why"]})
+    none = make_comparison_row({**content, "means": {}, "blocked": ["why"]})
     assert none["gls"] is None and none["drift"] is None and none["ejection_fraction"] is None
     assert none["blocked"] == ["why"]

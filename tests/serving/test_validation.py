@@ -6,7 +6,7 @@ from cardiac_motion.serving import validation as C
 
 
 def refused(status, match, call, *given):
-    with pytest.raises(C.Refused, match=match) as caught:
+    with pytest.raises(C.RequestRejected, match=match) as caught:
         call(*given)
     assert caught.value.status == status and "\n" not in caught.value.reason
 
@@ -59,7 +59,7 @@ def test_a_long_value_is_shown_by_its_beginning():
 
 
 def test_a_reason_is_one_line():
-    error = C.Refused(418, "a\n  b\tc ")
+    error = C.RequestRejected(418, "a\n  b\tc ")
     assert (error.status, error.reason) == (418, "a b c")
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 
 from cardiac_motion.serving import workers as W
-from cardiac_motion.serving.validation import Refused
+from cardiac_motion.serving.validation import RequestRejected
 
 
 class Played:
@@ -65,7 +65,7 @@ def in_thread(call):
     def run():
         try:
             found.append(call())
-        except Refused as error:
+        except RequestRejected as error:
             found.append(error)
 
     thread = threading.Thread(target=run)
@@ -102,7 +102,7 @@ def test_what_went_wrong_is_a_status_of_http_and_the_next_request_is_done(worker
     pool = workers()
     pool.run({"folder": str(tmp_path)})
     Played.made[0].answer = {"status": became, "reason": "because"}
-    with pytest.raises(Refused, match=r"^because$") as caught:
+    with pytest.raises(RequestRejected, match=r"^because$") as caught:
         pool.run({"folder": str(tmp_path)})
     assert caught.value.status == status
     Played.made[0].answer = {"status": "done"}
@@ -121,7 +121,7 @@ def test_so_many_may_wait_and_no_more(workers, tmp_path):
     second, waited = in_thread(lambda: pool.run({"folder": str(tmp_path)}, job))
     while pool.state()["requests"] < 2:
         assert second.is_alive()
-    with pytest.raises(Refused, match="2 requests are already waiting") as caught:
+    with pytest.raises(RequestRejected, match="2 requests are already waiting") as caught:
         pool.run({"folder": str(tmp_path)})
     assert caught.value.status == 503 and pool.state() == {"workers": 1, "requests": 2}
     job.cancel()
@@ -150,7 +150,7 @@ def test_a_process_that_cannot_start_gives_its_place_back(workers, tmp_path, mon
     pool = workers()
     monkeypatch.setattr(W, "Runner", lambda *given: (_ for _ in ()).throw(OSError("no more processes")))
     for _ in range(2):
-        with pytest.raises(Refused, match="no process could be started") as caught:
+        with pytest.raises(RequestRejected, match="no process could be started") as caught:
             pool.run({"folder": str(tmp_path)})
         assert caught.value.status == 503 and pool.slots == [0] and pool.state()["requests"] == 0
 
@@ -191,7 +191,7 @@ def test_of_results_the_files_of_a_case_alone_are_given(tmp_path):
         (folder.name, "none"), (folder.name, "link"), (folder.name, "sub"), (folder.name, f"../{W.ANSWER}"),
         (f"../here/{folder.name}", "ddf.nii.gz"), ("", "ddf.nii.gz"), ("0" * 32, "ddf.nii.gz"),
     ):  # fmt: skip
-        with pytest.raises(Refused, match="no such result") as caught:
+        with pytest.raises(RequestRejected, match="no such result") as caught:
             results.file(name, file)
         assert caught.value.status == 404
 

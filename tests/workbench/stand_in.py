@@ -8,7 +8,7 @@ from pathlib import Path
 from starlette.testclient import TestClient
 
 from cardiac_motion.core.whole_files import write_whole
-from cardiac_motion.serving.validation import Refused
+from cardiac_motion.serving.validation import RequestRejected
 from cardiac_motion.workbench.jobs import Lanes
 from cardiac_motion.workbench.server import make_server
 from cardiac_motion.workbench.store import Store
@@ -49,9 +49,9 @@ class StandIn:
         self.asked.append(dict(request))
         while request["task"] in self.held and not self.go.wait(0.02):
             if job is not None and job.cancelled.is_set():
-                raise Refused(499, "the client is gone")
+                raise RequestRejected(499, "the client is gone")
         if request["task"] in self.fails:
-            raise Refused(422, self.fails[request["task"]])
+            raise RequestRejected(422, self.fails[request["task"]])
         return getattr(self, request["task"])(request)
 
     def warm(self, request):

@@ -14,7 +14,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from cardiac_motion.bundle.config import config_files
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.serving.requests import CASE
-from cardiac_motion.serving.validation import Check, Refused, choice, number, shorten, spacing, switch
+from cardiac_motion.serving.validation import Check, RequestRejected, choice, number, shorten, spacing, switch
 from cardiac_motion.serving.workers import Job, Results, Workers
 from cardiac_motion.ventricle.contours import LAYERS
 from cardiac_motion.ventricle.labels import LABELS as HEART
@@ -156,7 +156,7 @@ class BundleInfer(InferTask):
         """What a request says, checked.
 
         Raises:
-            Refused: a parameter that this model doesn't have, or a value that it doesn't take.
+            RequestRejected: a parameter that this model doesn't have, or a value that it doesn't take.
         """
         found = {}
         for name, value in params.items():
@@ -165,20 +165,20 @@ class BundleInfer(InferTask):
             parameter = self.parameters.get(name)
             if parameter is None:
                 known = ", ".join([*self.parameters, *(["second"] if self.dataset == CINE else [])])
-                raise Refused(400, f"parameter {shorten(name)}: {self.name} takes {known}")
+                raise RequestRejected(400, f"parameter {shorten(name)}: {self.name} takes {known}")
             if value is None or value == parameter.unsaid or (isinstance(value, list) and value == parameter.shown):
                 continue
             try:
                 found[name] = parameter.check(value)
             except ValueError as error:
-                raise Refused(400, f"parameter {name}: expected {error}, got {shorten(value)}") from error
+                raise RequestRejected(400, f"parameter {name}: expected {error}, got {shorten(value)}") from error
         return found
 
     def __call__(self, request: InferRequest) -> tuple[str | None, dict[str, Any]]:
         """Run the bundle; the file for a viewer, and the numbers.
 
         Raises:
-            Refused: the input is at fault, or what ``Workers.run`` raises.
+            RequestRejected: the input is at fault, or what ``Workers.run`` raises.
         """
         values = self.values(request.params)
         folder = self.results.create()
@@ -194,8 +194,8 @@ class BundleInfer(InferTask):
                 request.job,
             )
             kept = True
-        except Refused as refused:
-            raise Refused(refused.status, self.hide_folders(refused.reason, request, folder)) from refused
+        except RequestRejected as refused:
+            raise RequestRejected(refused.status, self.hide_folders(refused.reason, request, folder)) from refused
         finally:
             self.results.finish(folder, kept)
         numbers = json.loads(self.hide_folders(json.dumps(answer["summary"]), request, folder))
@@ -237,7 +237,7 @@ class BundleInfer(InferTask):
                 entry["contour"] = str(request.label)
         elif request.label is not None:
             if "ed_mask" not in self.options:
-                raise Refused(400, f"{self.name} takes no label")
+                raise RequestRejected(400, f"{self.name} takes no label")
             entry["blood_mask"] = str(request.label)
         return entry
 
@@ -245,7 +245,7 @@ class BundleInfer(InferTask):
         self, request: InferRequest, values: dict[str, Any], entry: dict[str, Any], options: dict[str, Any]
     ) -> Any:
         if request.second is not None:
-            raise Refused(400, f"{self.name} takes no second image")
+            raise RequestRejected(400, f"{self.name} takes no second image")
         label = request.label or (self.find_saved_contour(request.name) if values.get("contour") != "none" else None)
         if label is not None:
             entry["contour"] = str(label)
@@ -258,9 +258,9 @@ class BundleInfer(InferTask):
         self, request: InferRequest, values: dict[str, Any], entry: dict[str, Any], options: dict[str, Any]
     ) -> Any:
         if request.second is not None:
-            raise Refused(400, f"{self.name} takes no second image")
+            raise RequestRejected(400, f"{self.name} takes no second image")
         if not self.atlases:
-            raise Refused(409, f"{self.name} has no atlases: start the server with --conf atlases DIR")
+            raise RequestRejected(409, f"{self.name} has no atlases: start the server with --conf atlases DIR")
         options |= {"input": entry["image"], "atlas_dir": self.atlases}
         if request.label is not None:
             options["label"] = str(request.label)
@@ -270,7 +270,7 @@ class BundleInfer(InferTask):
         """The label that was saved for an image, if any."""
         try:
             return self.studies.label(name, CONTOUR_TAG)
-        except Refused:
+        except RequestRejected:
             return None
 
     def hide_folders(self, text: str, request: InferRequest, folder: Path) -> str:

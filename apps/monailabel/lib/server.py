@@ -32,7 +32,7 @@ from cardiac_motion.serving.validation import (
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
     LONGEST_PARAMS,
-    Refused,
+    RequestRejected,
     check_new_name,
     json_object,
     shorten,
@@ -91,8 +91,8 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
     server.add_middleware(Guard, most=app.upload, origins=origins)
     server.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
 
-    @server.exception_handler(Refused)
-    async def answer_refusal(_: Request, error: Refused) -> JSONResponse:
+    @server.exception_handler(RequestRejected)
+    async def answer_refusal(_: Request, error: RequestRejected) -> JSONResponse:
         return JSONResponse({"detail": error.reason}, error.status)
 
     async def call_in_thread(call: Callable[[], Any]) -> Any:
@@ -115,7 +115,7 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
     async def form_of(request: Request) -> AsyncIterator[FormData]:
         async with request.form(max_files=4, max_fields=16, max_part_size=LONGEST_PARAMS) as form:
             if not form and request.headers.get("content-length", "0") != "0":
-                raise Refused(400, "the form is broken, or is none")
+                raise RequestRejected(400, "the form is broken, or is none")
             yield form
 
     def text(form: FormData, name: str) -> str:
@@ -136,11 +136,11 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
         request = {"task": "check", "folder": str(place), **{name: str(path) for name, path in files.items()}}
         try:
             app.checks.run(request)
-        except Refused as error:
+        except RequestRejected as error:
             reason = error.reason
             for path in files.values():
                 reason = reason.replace(str(path), path.name).replace(f"{app.store.root}/", "")
-            raise Refused(error.status, reason) from error
+            raise RequestRejected(error.status, reason) from error
         finally:
             app.results.finish(place, False)
 
@@ -155,9 +155,9 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
     @server.post("/infer/{model}")
     async def infer(request: Request, model: str, image: str = "", output: str = "all", session_id: str = "") -> Any:
         if model not in app.info()["models"]:
-            raise Refused(404, f"model {shorten(model)}: there is none of that name")
+            raise RequestRejected(404, f"model {shorten(model)}: there is none of that name")
         if output not in OUTPUTS:
-            raise Refused(400, f"output {shorten(output)}: expected one of {', '.join(OUTPUTS)}")
+            raise RequestRejected(400, f"output {shorten(output)}: expected one of {', '.join(OUTPUTS)}")
         with tempfile.TemporaryDirectory() as place:
             folder, job = Path(place), Job()
             async with form_of(request) as form:
@@ -167,7 +167,7 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
             if file is None:
                 file = sessions.image(session_id) if session_id else app.store.image(image)
             elif image:
-                raise Refused(400, "both an image and a file are given: one of them")
+                raise RequestRejected(400, "both an image and a file are given: one of them")
             second = params.get("second")
             wanted = InferRequest(
                 file, image or file.name, params, label, None if second is None else app.store.image(str(second)), job
@@ -180,7 +180,7 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
         if output == "json" or (file is None and output == "all"):
             return JSONResponse(params)
         if file is None:
-            raise Refused(406, "this result has no image: ask for output=json")
+            raise RequestRejected(406, "this result has no image: ask for output=json")
         if output == "image":
             return FileResponse(file, filename=Path(file).name, media_type="application/octet-stream")
         with open(file, "rb") as content:
@@ -218,10 +218,10 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
                 file = await store_file(form, "file", Path(place), IMAGE_SUFFIXES)
                 given = form.get("file")
             if file is None or not isinstance(given, UploadFile):
-                raise Refused(400, "no file: send the image as the form's 'file'")
+                raise RequestRejected(400, "no file: send the image as the form's 'file'")
             name = check_new_name(image or Path(str(given.filename)).name.removesuffix(file.name.removeprefix("file")))
             if app.store.get_image_uri(name):
-                raise Refused(409, f"image {name}: is there already; delete it first, or take another id")
+                raise RequestRejected(409, f"image {name}: is there already; delete it first, or take another id")
             await call_in_thread(partial(check_files, Path(place), image=file))
             await call_in_thread(
                 partial(app.store.add_image, name, str(file), {"client": str(params.get("client_id", ""))[:100]})
@@ -252,7 +252,7 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
                 params = json_object(text(form, "params"))
                 label = await store_file(form, "label", Path(place), LABEL_SUFFIXES)
             if label is None:
-                raise Refused(400, "no label: send it as the form's 'label'")
+                raise RequestRejected(400, "no label: send it as the form's 'label'")
             await call_in_thread(partial(check_files, Path(place), image=path, label=label))
             about = {"client": str(params.get("client_id", ""))[:100]}
             await call_in_thread(partial(app.store.save_label, image, str(label), tag, about))
@@ -276,7 +276,7 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
     @server.post("/activelearning/{strategy}")
     async def next_sample(request: Request, strategy: str) -> Any:
         if strategy not in app.info()["strategies"]:
-            raise Refused(404, f"strategy {shorten(strategy)}: there is none of that name")
+            raise RequestRejected(404, f"strategy {shorten(strategy)}: there is none of that name")
         json_object((await request.body()).decode("utf-8", "replace"), "body")
         job = Job()
         found = await watch(request, job, partial(app._strategies[strategy], {"job": job}, app.store))
@@ -287,7 +287,7 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
     @server.get("/train/")
     async def train_status(all: bool = False, check_if_running: bool = False) -> Any:
         if check_if_running and not app.training.is_running():
-            raise Refused(404, "no training runs")
+            raise RequestRejected(404, "no training runs")
         found = await call_in_thread(app.training.status)
         return [found] if all else found
 
@@ -295,7 +295,7 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
     @server.post("/train/{model}")
     async def train(request: Request, model: str = "strain_pipeline") -> Any:
         if model not in app.info()["trainers"]:
-            raise Refused(404, f"model {shorten(model)}: there is no training of that name")
+            raise RequestRejected(404, f"model {shorten(model)}: there is no training of that name")
         params = json_object((await request.body()).decode("utf-8", "replace"), "body")
         return await call_in_thread(partial(app.training.start, params))
 
@@ -312,9 +312,9 @@ def make_server(app: Any, hosts: list[str], origins: tuple[str, ...]) -> FastAPI
             try:
                 file = await store_file(form, "files", folder, IMAGE_SUFFIXES)
                 if file is None:
-                    raise Refused(400, "no file: send one image as the form's 'files'")
+                    raise RequestRejected(400, "no file: send one image as the form's 'files'")
                 await call_in_thread(partial(check_files, folder, image=file))
-            except Refused:
+            except RequestRejected:
                 sessions.remove(folder.name)
                 raise
         return {"session_id": folder.name, "session_info": sessions.info(folder.name)}
@@ -359,12 +359,12 @@ class Sessions:
         """The file of a session.
 
         Raises:
-            Refused: there is none of that id.
+            RequestRejected: there is none of that id.
         """
         if name in self.folders:
             for path in Path(self.folders[name].name, name).iterdir():
                 return path
-        raise Refused(404, f"session {shorten(name)}: there is none of that id")
+        raise RequestRejected(404, f"session {shorten(name)}: there is none of that id")
 
     def info(self, name: str) -> dict[str, Any]:
         """What a client is told of a session."""

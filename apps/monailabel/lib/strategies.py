@@ -12,7 +12,7 @@ from typing import Any
 from monailabel.interfaces.tasks.strategy import Strategy
 
 from cardiac_motion.core.whole_files import write_whole
-from cardiac_motion.serving.validation import Refused
+from cardiac_motion.serving.validation import RequestRejected
 from cardiac_motion.serving.workers import Results, Workers
 from lib.studies import Studies
 
@@ -96,7 +96,7 @@ class MostUncertain(Strategy):
         try:
             request = {"task": "uncertainty", "folder": str(folder), "image": str(image), "weights": str(weights)}
             return self.workers.run(request, job)["uncertainty"]
-        except Refused as refused:
+        except RequestRejected as refused:
             if refused.status in (499, 503):
                 raise
             return None

@@ -16,7 +16,7 @@ from typing import Any
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 
 from cardiac_motion.core.whole_files import write_whole
-from cardiac_motion.serving.validation import IMAGE_SUFFIXES, Refused, check_new_name, shorten, tag_name
+from cardiac_motion.serving.validation import IMAGE_SUFFIXES, RequestRejected, check_new_name, shorten, tag_name
 
 STATE = ".motion"
 """Folder of the server's own files in the studies folder."""
@@ -82,37 +82,37 @@ class Studies(LocalDatastore):
         """The file of an image.
 
         Raises:
-            Refused: there is none of that id, or it has gone.
+            RequestRejected: there is none of that id, or it has gone.
         """
         self.refresh()
         uri = self.get_image_uri(name) if name else ""
         if not uri or not Path(uri).is_file() or not Path(uri).is_relative_to(self.root):
-            raise Refused(404, f"image {shorten(name)}: there is none of that id")
+            raise RequestRejected(404, f"image {shorten(name)}: there is none of that id")
         return Path(uri)
 
     def label(self, name: str, tag: str) -> Path:
         """The file of a label.
 
         Raises:
-            Refused: there is none of that id and tag, or it has gone.
+            RequestRejected: there is none of that id and tag, or it has gone.
         """
         self.refresh()
         uri = self.get_label_uri(name, tag)
         if not uri or not Path(uri).is_file() or not Path(uri).is_relative_to(self.root):
-            raise Refused(404, f"label {shorten(name)}, tag {shorten(tag)}: there is none")
+            raise RequestRejected(404, f"label {shorten(name)}, tag {shorten(tag)}: there is none")
         return Path(uri)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Store a copy of a file as a new image.
 
         Raises:
-            Refused: the id is no name, or is taken.
+            RequestRejected: the id is no name, or is taken.
         """
         suffix = self._to_id(image_filename)[1]
         with self.guard:
             self.refresh()
             if check_new_name(image_id) in self._datastore.objects:
-                raise Refused(409, f"image {image_id}: is there already; delete it first, or take another id")
+                raise RequestRejected(409, f"image {image_id}: is there already; delete it first, or take another id")
             self._store(Path(image_filename), self.root / f"{image_id}{suffix}")
             info = {**image_info, "ts": int(time.time()), "name": f"{image_id}{suffix}"}
             self._datastore.objects[image_id] = ImageLabelModel(image=DataModel(info=info, ext=suffix))
@@ -123,7 +123,7 @@ class Studies(LocalDatastore):
         """Store a copy of a file as the label of an image; an older one of that tag is replaced.
 
         Raises:
-            Refused: no such image, or the tag is no name.
+            RequestRejected: no such image, or the tag is no name.
         """
         suffix = self._to_id(label_filename)[1]
         with self.guard:
@@ -147,7 +147,7 @@ class Studies(LocalDatastore):
         """Remove an image with its labels, or one label.
 
         Raises:
-            Refused: it isn't there.
+            RequestRejected: it isn't there.
         """
         with self.guard:
             files = [self.label(image_id, tag)] if tag else [self.image(image_id)]

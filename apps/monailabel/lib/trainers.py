@@ -14,7 +14,7 @@ from typing import Any
 from monailabel.interfaces.tasks.train import TrainTask
 
 from cardiac_motion.core.whole_files import write_whole
-from cardiac_motion.serving.validation import Refused, number, shorten
+from cardiac_motion.serving.validation import RequestRejected, number, shorten
 from cardiac_motion.serving.workers import Job, Workers
 from lib.infers import CONTOUR_TAG
 from lib.studies import Studies
@@ -77,11 +77,11 @@ class SegmentationTraining(TrainTask):
         """Begin a training in the background; its state as ``status`` gives it.
 
         Raises:
-            Refused: one runs already, nothing is labelled, or a parameter is none.
+            RequestRejected: one runs already, nothing is labelled, or a parameter is none.
         """
         with self.lock:
             if self.is_running():
-                raise Refused(429, "a training runs already; stop it, or wait")
+                raise RequestRejected(429, "a training runs already; stop it, or wait")
             options = self._options(request)
             cases = self._cases(options.pop("validation"))
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -111,7 +111,7 @@ class SegmentationTraining(TrainTask):
             self.worker.run(work, job)
             self._publish(task)
             status = "DONE"
-        except Refused as refused:
+        except RequestRejected as refused:
             status = "STOPPED" if job.cancelled.is_set() else "ERROR"
             task["reason"] = refused.reason.replace(f"{self.studies.root}/", "")
         except Exception as error:
@@ -137,13 +137,13 @@ class SegmentationTraining(TrainTask):
             if name in IGNORED:
                 continue
             if name not in PARAMETERS:
-                raise Refused(400, f"parameter {shorten(name)}: training takes {', '.join(PARAMETERS)}")
+                raise RequestRejected(400, f"parameter {shorten(name)}: training takes {', '.join(PARAMETERS)}")
             try:
                 found[name] = PARAMETERS[name][0](value)
             except ValueError as error:
-                raise Refused(400, f"parameter {name}: expected {error}, got {shorten(value)}") from error
+                raise RequestRejected(400, f"parameter {name}: expected {error}, got {shorten(value)}") from error
         if found["size"] % 16:
-            raise Refused(400, f"parameter size: expected a multiple of 16, got {found['size']}")
+            raise RequestRejected(400, f"parameter size: expected a multiple of 16, got {found['size']}")
         return found
 
     def _cases(self, share: float) -> dict[str, list[dict[str, str]]]:
@@ -154,7 +154,7 @@ class SegmentationTraining(TrainTask):
             paths = {"image": self.studies.image(name), "label": self.studies.label(name, CONTOUR_TAG)}
             entries.append({"case": name, **{key: str(path) for key, path in paths.items()}})
         if not entries:
-            raise Refused(409, "nothing to train on: save a label of a cine with tag final first")
+            raise RequestRejected(409, "nothing to train on: save a label of a cine with tag final first")
         held = round(share * len(entries)) if len(entries) > 1 else 0
         held = min(max(held, 1), len(entries) - 1) if len(entries) > 1 and share > 0 else 0
         return {"training": entries[: len(entries) - held], "validation": entries[len(entries) - held :] or entries}
@@ -187,10 +187,10 @@ class SegmentationTraining(TrainTask):
         """Of the last training: ``status`` (RUNNING, DONE, ERROR, STOPPED) and the last lines of its log.
 
         Raises:
-            Refused: there was none.
+            RequestRejected: there was none.
         """
         if self.task is None:
-            raise Refused(404, "no training has been started")
+            raise RequestRejected(404, "no training has been started")
         said = self.folder / "log.txt"
         text = said.read_text(errors="replace", encoding="utf-8") if said.is_file() else ""
         lines = [line.strip() for line in text.splitlines() if line.strip() and "step/s" not in line]

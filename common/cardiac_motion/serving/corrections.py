@@ -27,7 +27,7 @@ from cardiac_motion.core.errors import InputError
 from cardiac_motion.serving.drawing import contour_content
 from cardiac_motion.serving.requests import find_labelled_frame
 from cardiac_motion.serving.settings import METHODS
-from cardiac_motion.serving.volumes import label_of
+from cardiac_motion.serving.volumes import find_uploaded_label
 from cardiac_motion.strain_pipeline.cache import StrainCache, measure_cached, read_cache, replace_entry
 from cardiac_motion.strain_pipeline.quality.check_words import blocking_checks
 from cardiac_motion.strain_pipeline.quality.checks import BEAT, Check, Gate, select_failed
@@ -112,7 +112,7 @@ def measure_with_edits(folder: Path, method: str, edits: Edits) -> Corrected:
     """
     cached = prepare(folder, method, edits)
     options = json.dumps(measure_options(edits), sort_keys=True)
-    study = measure_cached(cached, *configure_measuring(method, options), track=tracks_of(folder))
+    study = measure_cached(cached, *configure_measuring(method, options), track=open_track_cache(folder))
     return Corrected(study, [] if edits.get("ignore_checks") else blocking_checks(study.checks))
 
 
@@ -121,7 +121,7 @@ def track_with_edits(folder: Path, method: str, edits: Edits) -> tuple[CineCase,
     cached = prepare(folder, method, edits)
     wall = wall_in(cached.case, cached.segmented, cached.drawn)
     fusion = configure_measuring(method, "{}")[1]
-    return cached.case, tracks_of(folder)(cached.case, wall, cached.result, fusion, cached.seen)
+    return cached.case, open_track_cache(folder)(cached.case, wall, cached.result, fusion, cached.seen)
 
 
 def prepare(folder: Path, method: str, edits: Edits) -> StrainCache:
@@ -153,7 +153,7 @@ def read_cache_once(folder: Path, method: str) -> StrainCache:
     return _cache[key]
 
 
-def tracks_of(folder: Path) -> TrackCache:
+def open_track_cache(folder: Path) -> TrackCache:
     """Return the cache of a case's tracked beats."""
     key = str(folder)
     if key not in _tracks:
@@ -182,7 +182,7 @@ def calibrate(case: CineCase, edits: Edits) -> CineCase:
 
 def find_label(folder: Path, edits: Edits) -> dict[str, Any]:
     """Return the contour and end-diastole of the label uploaded with a cine; empty if there is none."""
-    label = label_of({"case": str(folder)})
+    label = find_uploaded_label({"case": str(folder)})
     if label is None:
         return {}
     return {"contour": label, **({} if edits.get("ed") is not None else find_labelled_frame(label))}

@@ -63,7 +63,7 @@ def page_content(corrected: Corrected, method: str) -> dict[str, Any]:
     return {**content, "lines": {str(t): np.round(found, 1).tolist() for t, found in lines.items()}}
 
 
-def row_of(result: Mapping[str, Any]) -> dict[str, Any]:
+def make_comparison_row(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return a measured method's row of the comparison; without results if a check failed."""
     means = result["means"]
     excluded = sum(bool(segment["rejected"]) for segment in result["segments"])

@@ -19,7 +19,7 @@ LONGEST_PARAMS = 65_536  # characters
 Check = Callable[[Any], Any]
 
 
-class Refused(Exception):
+class RequestRejected(Exception):
     """Rejected request: HTTP ``status`` and the reason as one line."""
 
     def __init__(self, status: int, reason: str) -> None:
@@ -31,10 +31,10 @@ def check_new_name(text: str, what: str = "image") -> str:
     """Return a valid name for a new item.
 
     Raises:
-        Refused: it contains other characters than letters, digits, ``_ . + -``, or two dots in a row.
+        RequestRejected: it contains other characters than letters, digits, ``_ . + -``, or two dots in a row.
     """
     if not NAME.fullmatch(text) or ".." in text:
-        raise Refused(
+        raise RequestRejected(
             400,
             f"{what} {shorten(text)}: a name must start with a letter or digit and have only letters, digits, _ . + -",
         )
@@ -44,7 +44,7 @@ def check_new_name(text: str, what: str = "image") -> str:
 def tag_name(text: str) -> str:
     """Return a valid tag of labels, for example ``final``; it names a folder."""
     if not TAG.fullmatch(text):
-        raise Refused(400, f"tag {shorten(text)}: a tag must have up to 32 letters, digits, _ -")
+        raise RequestRejected(400, f"tag {shorten(text)}: a tag must have up to 32 letters, digits, _ -")
     return text
 
 
@@ -54,7 +54,7 @@ def suffix_of(filename: str | None, allowed: Sequence[str], what: str) -> str:
     for suffix in allowed:
         if name.endswith(suffix):
             return suffix
-    raise Refused(415, f"{what} {shorten(Path(name).name)}: must have one of the suffixes {', '.join(allowed)}")
+    raise RequestRejected(415, f"{what} {shorten(Path(name).name)}: must have one of the suffixes {', '.join(allowed)}")
 
 
 def file_stem(title: str, *parts: str) -> str:
@@ -72,15 +72,15 @@ def file_stem(title: str, *parts: str) -> str:
 def json_object(text: str, what: str = "params") -> dict[str, Any]:
     """Parse a JSON object from a form or a body."""
     if len(text) > LONGEST_PARAMS:
-        raise Refused(413, f"{what}: longer than {LONGEST_PARAMS} characters")
+        raise RequestRejected(413, f"{what}: longer than {LONGEST_PARAMS} characters")
     try:
         values = json.loads(text or "{}")
     except (ValueError, RecursionError) as error:
-        raise Refused(400, f"{what}: not valid JSON ({type(error).__name__})") from error
+        raise RequestRejected(400, f"{what}: not valid JSON ({type(error).__name__})") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise Refused(400, f"{what}: must be a JSON object")
+        raise RequestRejected(400, f"{what}: must be a JSON object")
     return values
 
 

@@ -54,7 +54,7 @@ def open_volume(request: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(
             f"{request['source']}: {values.size / 2**20:.0f} million voxels; the maximum is {MOST_VOXELS >> 20}"
         )
-    label = label_of(request)
+    label = find_uploaded_label(request)
     truth = None if label is None else read_label(label, values.shape, affine)
     oriented = reorient_to_ras(normalise(values), affine)
     grey = np.round(255 * oriented[0].numpy()).astype(np.uint8)
@@ -85,7 +85,7 @@ def segment_volume(request: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not request.get("atlases"):
         raise InputError("segmentation needs atlases; start the workbench with --atlases DIR")
-    folder, method, label = Path(request["case"]), request["method"], label_of(request)
+    folder, method, label = Path(request["case"]), request["method"], find_uploaded_label(request)
     if label is not None and (folder / "motion" / method / SUMMARY).is_file():
         return compare_with_label(folder / "motion" / method, method, label)
     report_progress(request["folder"], f"registering atlases by {VOLUME_METHODS[method]}", 0.1)
@@ -137,7 +137,7 @@ def take_volume(request: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: the volume has not been segmented by this method yet.
     """
-    folder, method, label = Path(request["case"]), request["method"], label_of(request)
+    folder, method, label = Path(request["case"]), request["method"], find_uploaded_label(request)
     stored = folder / "motion" / method
     if not stored.is_dir():
         raise InputError(f"not segmented by {VOLUME_METHODS[method]} yet")
@@ -162,7 +162,7 @@ def files_of(method: str) -> list[str]:
     return [str(path) for path in config_files(BUNDLE, further=further)]
 
 
-def label_of(request: Mapping[str, Any]) -> str | None:
+def find_uploaded_label(request: Mapping[str, Any]) -> str | None:
     """Return the path of the uploaded label, if any."""
     path = Path(request["case"]) / "source" / LABEL
     return str(path) if path.is_file() else None

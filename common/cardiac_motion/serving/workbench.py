@@ -28,13 +28,13 @@ from cardiac_motion.fields.points import field_at, track
 from cardiac_motion.registration.result import register
 from cardiac_motion.serving.corrections import configure, configure_measuring, measure_with_edits, track_with_edits
 from cardiac_motion.serving.drawing import move_wall, place_wall
-from cardiac_motion.serving.page_content import page_content, row_of
+from cardiac_motion.serving.page_content import make_comparison_row, page_content
 from cardiac_motion.serving.progress import Progress
 from cardiac_motion.serving.requests import serve
 from cardiac_motion.serving.settings import ARROWS, METHODS, MOST_POINTS, VOLUME_METHODS
 from cardiac_motion.serving.studies import combine_study, take_study
 from cardiac_motion.serving.takeaway import take as take_cine
-from cardiac_motion.serving.volumes import LABEL, label_of, open_volume, segment_volume, take_volume
+from cardiac_motion.serving.volumes import LABEL, find_uploaded_label, open_volume, segment_volume, take_volume
 from cardiac_motion.strain_pipeline import cache as strain_cache
 from cardiac_motion.strain_pipeline.quality.checks import Gate
 from cardiac_motion.strain_pipeline.quality.orientation import orient_segmentation
@@ -56,7 +56,7 @@ def open_workbench() -> Callable[[str], None]:
 
     A request has ``folder`` (absolute), ``task``, ``case`` (absolute) and the arguments of the task's function.
     """
-    return serve({"open": open_case, "measure": measure, "correct": correct, "points": points, "line": line_of,
+    return serve({"open": open_case, "measure": measure, "correct": correct, "points": points, "line": draw_m_mode,
                   "take": take, "study": combine_study, "take_study": take_study, "warm": warm})  # fmt: skip
 
 
@@ -193,7 +193,7 @@ def correct(request: Request) -> dict[str, Any]:
     elif request.get("clicks"):
         edits = place_by_clicks(request, edits)
     result = page_content(measure_with_edits(folder, method, edits), method)
-    return {"edits": edits, "result": result, "row": row_of(result)}
+    return {"edits": edits, "result": result, "row": make_comparison_row(result)}
 
 
 def drag_wall(request: Request, edits: dict[str, Any]) -> dict[str, Any]:
@@ -206,7 +206,7 @@ def drag_wall(request: Request, edits: dict[str, Any]) -> dict[str, Any]:
         raise InputError(f"frame {frame} is outside the measured beats; draw in one of {min(lines)} to {max(lines)}")
     beat = next(b.beat for b in tracked if b.beat.ed <= frame <= b.beat.end)
     drawn = dict(edits.get("drawn") or {})
-    if not drawn and label_of(request):  # keep the labelled wall in addition to the drawn one
+    if not drawn and find_uploaded_label(request):  # keep the labelled wall in addition to the drawn one
         drawn[str(beat.ed)] = np.round(to_file_grid(lines[beat.ed], meta), 3).tolist()
     drawn[str(frame)] = np.round(to_file_grid(move_wall(lines[frame], handles), meta), 3).tolist()
     return {**edits, "ed": edits.get("ed", beat.ed), "drawn": drawn}
@@ -258,7 +258,7 @@ def points(request: Request) -> dict[str, Any]:
             "distance": np.round(distance, 3).T.tolist(), "unit": "mm" if case.meta.spacing else "px"}  # fmt: skip
 
 
-def line_of(request: Request) -> dict[str, Any]:
+def draw_m_mode(request: Request) -> dict[str, Any]:
     """Return the M-mode along a line of two ``points``, time from left to right, as WebP, and the length over time."""
     tracked = points(request)
     case, _, _ = strain_cache.read_case(Path(request["case"]) / "kept")

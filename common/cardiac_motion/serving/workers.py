@@ -20,7 +20,7 @@ import psutil
 
 from cardiac_motion.cohort.runner import Limits, Runner, Work, gpu_of
 from cardiac_motion.core.whole_files import write_whole
-from cardiac_motion.serving.validation import Refused
+from cardiac_motion.serving.validation import RequestRejected
 
 ANSWER = "answer.json"  # a request's answer in its folder
 CASE = "case"  # folder of its files, next to the answer
@@ -100,18 +100,18 @@ class Workers:
         """Run a request (``cardiac_motion.serving.requests.serve``) and return its answer.
 
         Raises:
-            Refused: too many requests are waiting, the input is bad, a limit of time or memory was exceeded, or the
-                client disconnected.
+            RequestRejected: too many requests are waiting, the input is bad, a limit of time or memory was exceeded, or
+                the client disconnected.
         """
         job = job or Job()
         with self.lock:
             if self.here >= self.count + self.waiting:
-                raise Refused(503, f"{self.here} requests are already waiting; try again later")
+                raise RequestRejected(503, f"{self.here} requests are already waiting; try again later")
             self.here += 1
         try:
             while not self.free.acquire(timeout=0.2):
                 if job.cancelled.is_set():
-                    raise Refused(499, "the client has disconnected")
+                    raise RequestRejected(499, "the client has disconnected")
             try:
                 return self._run(request, job)
             finally:
@@ -135,9 +135,9 @@ class Workers:
                 job.runner = None
             self._give_back(slot, runner, done + 1)
         if job.cancelled.is_set():
-            raise Refused(499, "the client has disconnected")
+            raise RequestRejected(499, "the client has disconnected")
         if result["status"] != "done":
-            raise Refused(STATUS.get(result["status"], 500), result["reason"])
+            raise RequestRejected(STATUS.get(result["status"], 500), result["reason"])
         answer: dict[str, Any] = json.loads((Path(request["folder"]) / ANSWER).read_text(encoding="utf-8"))
         return answer
 
@@ -154,7 +154,7 @@ class Workers:
         except (OSError, psutil.Error) as error:
             with self.lock:
                 self.slots.append(slot)
-            raise Refused(503, f"no process could be started ({error})") from error
+            raise RequestRejected(503, f"no process could be started ({error})") from error
 
     def _give_back(self, slot: int, runner: Runner, done: int) -> None:
         if done >= self.uses and not runner.stopped:
@@ -215,14 +215,14 @@ class Results:
         """Return the path of a result's file.
 
         Raises:
-            Refused: there is no file of that name.
+            RequestRejected: there is no file of that name.
         """
         folder = self.folder / name
         if name.isalnum() and (folder / CASE).is_dir():
             for path in (folder / CASE).iterdir():
                 if path.name == file and path.is_file() and not path.is_symlink():
                     return path
-        raise Refused(404, "no such result: it is unknown, or was deleted after a day")
+        raise RequestRejected(404, "no such result: it is unknown, or was deleted after a day")
 
     def _clean(self) -> None:
         with self.lock:

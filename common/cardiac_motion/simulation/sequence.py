@@ -277,7 +277,7 @@ def probe_for(template: Template, probe: Probe) -> Probe:
     return probe.replace(depth=template.depth, width=template.width, focus=focus)
 
 
-def bounds_of(template: Template) -> tuple[tuple[float, float], tuple[float, float]]:
+def find_bounds(template: Template) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return ((top, left), (bottom, right)) in mm around a template's wall and sector, with a margin of 15 mm."""
     reach = np.concatenate([template.mesh.nodes, [[0.0, 0.0], [template.depth, 0.0]]])
     side = template.depth * np.sin(np.radians(template.width) / 2)
@@ -293,7 +293,7 @@ def draw_motion(
     device: torch.device | str = "cpu",
 ) -> tuple[Motion, dict[str, Any]]:
     """Draw a random motion of a template's wall without folding; return it and its parameters."""
-    bounds = bounds_of(template)
+    bounds = find_bounds(template)
     problem: InputError | None = None
     for _ in range(_ATTEMPTS):
         gls = float(rng.uniform(*settings.gls))

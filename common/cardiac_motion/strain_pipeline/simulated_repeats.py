@@ -31,8 +31,8 @@ from cardiac_motion.simulation.grid import ImageGrid
 from cardiac_motion.simulation.heart.contraction import prescribe_end_systole, systole
 from cardiac_motion.simulation.heart.motion import Motion
 from cardiac_motion.simulation.heart.scenarios import Scenario
-from cardiac_motion.simulation.heart.template import GAMMA, Template, sector_of
-from cardiac_motion.simulation.sequence import Simulation, bounds_of, probe_for
+from cardiac_motion.simulation.heart.template import GAMMA, Template, find_sector
+from cardiac_motion.simulation.sequence import Simulation, find_bounds, probe_for
 from cardiac_motion.simulation.ultrasound.artefacts import Artefact, Decorrelation
 from cardiac_motion.simulation.ultrasound.image import PROBES, Scanner
 from cardiac_motion.simulation.ultrasound.scatterers import Scatterers
@@ -110,7 +110,7 @@ class SimulatedRepeats:
         """A repeat's cine, its wall drawn at the first frame, its sector and its pixels' size in mm."""
         times, rate = repeat_times(beat.beat, study.case.meta.frame_times)
         end = prescribe_end_systole(template.mesh, template.end_systole, gls, name=template.name)
-        motion = Motion(template.mesh, end, rate, bounds_of(template), name=template.name)
+        motion = Motion(template.mesh, end, rate, find_bounds(template), name=template.name)
         speed = max(5.0, (len(times) - 1) * rate / 60)
         probe = probe_for(template, PROBES["reference"]).replace(frame_rate=speed)
         grid = grid_of(study.case, template)
@@ -152,9 +152,9 @@ def template_of(case: CineCase, beat: TrackedBeat) -> tuple[Template, tuple[floa
     frame = case.cine.as_tensor()[0, beat.beat.ed].numpy()
     seen = widen_sector(case.cine)
     try:
-        apex, depth, half = sector_of(seen.astype(np.float32), steps, source)
+        apex, depth, half = find_sector(seen.astype(np.float32), steps, source)
     except InputError:
-        apex, depth, half = sector_of(np.where(seen, frame, 0), steps, source)
+        apex, depth, half = find_sector(np.where(seen, frame, 0), steps, source)
     grey = ndimage.gaussian_filter(np.where(seen, frame, 0).astype(np.float32), [GRAIN / s for s in steps])
     meshes = []
     for k in (0, beat.beat.es - beat.beat.ed):

@@ -21,7 +21,7 @@ from torch.nn import functional
 from cardiac_motion.cine.labels import read_plane
 from cardiac_motion.cine.square import FrameSquare
 from cardiac_motion.core.errors import InputError
-from cardiac_motion.simulation.heart.template import sector_of
+from cardiac_motion.simulation.heart.template import find_sector
 from cardiac_motion.training.items import RandomItems
 
 BACKGROUND_OR_ATRIUM = 4
@@ -176,7 +176,7 @@ def make_labelled_frame(
     """Build a frame with its square and, if detected, its sector (apex, depth, half-angle; pixels and rad)."""
     square = FrameSquare.from_mask(image.numpy() > 255 * _LIT, size)
     try:
-        sector = sector_of(image.numpy().astype(np.float32), (1.0, 1.0))
+        sector = find_sector(image.numpy().astype(np.float32), (1.0, 1.0))
     except InputError:
         sector = None
     return LabelledFrame(name, image, label, spacing, square, sector)

@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from cardiac_motion.serving.settings import KINDS, METHODS, MOST_POINTS, VOLUME_METHODS
-from cardiac_motion.serving.validation import Refused, choice
+from cardiac_motion.serving.validation import RequestRejected, choice
 from cardiac_motion.workbench.requests import REVISION, body_of, in_thread, revision_of, user_of
 from cardiac_motion.workbench.sent_files import SHOWN_FILES, TAKE, send_taken
 from cardiac_motion.workbench.steps import FRAME, change, check_places, check_value
@@ -69,7 +69,7 @@ class Cases:
         place = await in_thread(self.store.place, request.path_params["name"])
         known = SHOWN_FILES.get(request.path_params["file"])
         if known is None or not (place / "shown" / known).is_file():
-            raise Refused(404, "no such file")
+            raise RequestRejected(404, "no such file")
         return FileResponse(place / "shown" / known)
 
     async def send_file(self, request: Request) -> Response:
@@ -87,12 +87,12 @@ class Cases:
             await in_thread(self.store.cancel, name)
             return JSONResponse({})
         if what not in self.acts:
-            raise Refused(404, "no such thing to do")
+            raise RequestRejected(404, "no such thing to do")
         kind = (self.store.read(name).get("about") or {}).get("kind", "cine")
         known = METHODS if kind == "cine" else VOLUME_METHODS
         method = check_value(choice(*known), body.get("method", KINDS[kind]), "method")
         if kind != "cine" and what not in ("measure", "take", "retry"):
-            raise Refused(409, "a volume has no wall to correct, and no points to follow")
+            raise RequestRejected(409, "a volume has no wall to correct, and no points to follow")
         revision = revision_of(body)
         await in_thread(self.store.check_revision, name, revision)
         answer = await self.acts[what](name, what, body, method, user_of(request))
@@ -121,6 +121,6 @@ class Cases:
         points = check_places(body.get("points"), low, high, "points")
         methods = await in_thread(self.store.methods_of, name)
         if not methods:
-            raise Refused(409, "nothing is measured yet: there is no motion to follow points by")
+            raise RequestRejected(409, "nothing is measured yet: there is no motion to follow points by")
         by = method if method in methods else methods[0]
         return await in_thread(self.store.ask, name, what, method=by, points=points, frame=frame)

@@ -15,7 +15,7 @@ from typing import Any
 
 from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.serving.settings import PICTURE_FOLDER
-from cardiac_motion.serving.validation import IMAGE_SUFFIXES, Refused
+from cardiac_motion.serving.validation import IMAGE_SUFFIXES, RequestRejected
 
 ID = re.compile(r"[0-9a-f]{32}")
 
@@ -55,10 +55,10 @@ class CaseFolders:
         """The folder of a case.
 
         Raises:
-            Refused: there is none.
+            RequestRejected: there is none.
         """
         if name not in self.known:
-            raise Refused(404, "no such case")
+            raise RequestRejected(404, "no such case")
         return self.cases / name
 
     def read(self, name: str) -> dict[str, Any]:
@@ -106,10 +106,10 @@ class CaseFolders:
         """A case of an image of the studies, which is read where it is; the one that there is, if any.
 
         Raises:
-            Refused: there is no such image.
+            RequestRejected: there is no such image.
         """
         if image not in self.study_names():
-            raise Refused(404, "no such image among the studies")
+            raise RequestRejected(404, "no such image among the studies")
         with self.lock:
             for name, case in self.known.items():
                 if case.get("study") == image:

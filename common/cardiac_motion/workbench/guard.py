@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.serving.request_body import BodyLimit, header_texts
-from cardiac_motion.serving.validation import Refused
+from cardiac_motion.serving.validation import RequestRejected
 
 COOKIE = "workbench"
 LONGEST_BODY = 2**18  # bytes of a body that is no file
@@ -68,7 +68,7 @@ class Guard:
             await send(message)
 
         limit = self.limit_of(scope)
-        await self.app(scope, limit.count_bytes(receive, Refused(413, limit.reason)), add_headers)
+        await self.app(scope, limit.count_bytes(receive, RequestRejected(413, limit.reason)), add_headers)
 
     def limit_of(self, scope: Scope) -> BodyLimit:
         """How large a body may be: of files as large as they are taken, of other requests what fits into memory."""

@@ -16,7 +16,7 @@ from typing import Any
 from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.serving.progress import merge_costs
 from cardiac_motion.serving.settings import KINDS, PREVIEW
-from cardiac_motion.serving.validation import Refused
+from cardiac_motion.serving.validation import RequestRejected
 from cardiac_motion.serving.workers import PROGRESS, Job, Workers
 from cardiac_motion.workbench.log import describe_changes, state_of
 from cardiac_motion.workbench.messages import say_plainly
@@ -106,7 +106,7 @@ class CaseJobs(CaseResults):
         place.mkdir()
         try:
             workers.run({"task": "warm", "folder": str(place)})
-        except Refused:  # it starts with the first request then
+        except RequestRejected:  # it starts with the first request then
             pass
         finally:
             shutil.rmtree(place, ignore_errors=True)
@@ -132,11 +132,11 @@ class CaseJobs(CaseResults):
         """Do something that takes long; it goes on without whoever asked.
 
         Raises:
-            Refused: something is being done with the case.
+            RequestRejected: something is being done with the case.
         """
         with self.lock:
             if name in self.jobs:
-                raise Refused(409, "something is being done with this case already")
+                raise RequestRejected(409, "something is being done with this case already")
             self.place(name)
             job = Job()
             far = {"what": "waiting", "share": 0, "left": None}
@@ -166,7 +166,7 @@ class CaseJobs(CaseResults):
             else:
                 stamp = {"revision": len(log), "method": method, "digest": self.digest(name, str(method), edits)}
                 said = {"files": {**stamp, "names": answer["files"], "name": answer["name"]}}
-        except Refused as refused:
+        except RequestRejected as refused:
             said = {"failed": "cancelled" if refused.status == CANCELLED else refused.reason}
             if task == "open" and not self.known.get(name, {}).get("about"):
                 said |= {"status": "failed"}
@@ -208,7 +208,7 @@ class CaseJobs(CaseResults):
             try:
                 request = {"method": behind[0], "edits": edits}
                 answer = self._ask(self.lanes.work, name, "correct", request, place)
-            except (Refused, OSError):  # it stays away from what is shown
+            except (RequestRejected, OSError):  # it stays away from what is shown
                 return
             with self._hold_case(name):
                 if name in self.known:
@@ -221,7 +221,7 @@ class CaseJobs(CaseResults):
         """Have a worker do a request of a case, in a folder of its own; what it says shows no folder.
 
         Raises:
-            Refused: as ``Workers.run``.
+            RequestRejected: as ``Workers.run``.
         """
         case, source, known = self.place(name), str(self.source(name)), self.known[name]
         place.mkdir()
@@ -230,13 +230,13 @@ class CaseJobs(CaseResults):
                      "title": known["title"], "frames": (known.get("about") or {}).get("frames"),
                      "study_label": self._study_label(name)}  # fmt: skip
             return workers.run({**self.options, **about, **request}, job)
-        except Refused as refused:
+        except RequestRejected as refused:
             reason = refused.reason.replace(source, known["title"])
             for folder in (place, case):
                 reason = reason.replace(f"{folder}/", "")
             if refused.status != CANCELLED:
                 reason = say_plainly(reason, known["title"])
-            raise Refused(refused.status, reason) from refused
+            raise RequestRejected(refused.status, reason) from refused
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
@@ -244,7 +244,7 @@ class CaseJobs(CaseResults):
         """Do something that a person waits for.
 
         Raises:
-            Refused: as ``Workers.run``.
+            RequestRejected: as ``Workers.run``.
         """
         return self._ask(self.lanes.hands, name, task, values, self.place(name) / f"job-{uuid.uuid4().hex[:8]}")
 

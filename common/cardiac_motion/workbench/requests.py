@@ -35,6 +35,6 @@ def revision_of(body: dict[str, Any]) -> int:
     """The number of steps that the asker has seen.
 
     Raises:
-        Refused: it is not said.
+        RequestRejected: it is not said.
     """
     return int(check_value(REVISION, body.get("revision"), "revision"))

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from cardiac_motion.serving.settings import METHODS, VOLUME_METHODS
-from cardiac_motion.serving.validation import Refused
+from cardiac_motion.serving.validation import RequestRejected
 from cardiac_motion.workbench.requests import BLOCK
 
 TAKE = "take.zip"
@@ -26,10 +26,10 @@ def send_taken(zipped: Path, files: dict[str, Any] | None, wanted: str) -> Respo
     """A file that was made to be taken away, or all of them, by the name of its case.
 
     Raises:
-        Refused: there is none of that name.
+        RequestRejected: there is none of that name.
     """
     if not files or (wanted != ALL and wanted not in files["names"]) or not zipped.is_file():
-        raise Refused(404, "no such file")
+        raise RequestRejected(404, "no such file")
     if wanted == ALL:
         return FileResponse(zipped, filename=f"{files['name']}.zip", media_type="application/zip")
     member = f"{files['name']}/{wanted}"

@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.serving.settings import page_settings
-from cardiac_motion.serving.validation import Refused
+from cardiac_motion.serving.validation import RequestRejected
 from cardiac_motion.workbench.case_routes import Cases
 from cardiac_motion.workbench.events import Events
 from cardiac_motion.workbench.guard import Guard
@@ -44,7 +44,7 @@ def make_server(
         return JSONResponse({**page_settings(), "shared": await in_thread(store.study_names)})
 
     async def answer_refusal(_: Request, error: Exception) -> Response:
-        assert isinstance(error, Refused)
+        assert isinstance(error, RequestRejected)
         return JSONResponse({"detail": error.reason}, error.status)
 
     async def answer_full_disk(_: Request, error: Exception) -> Response:
@@ -72,6 +72,6 @@ def make_server(
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     guard = Middleware(Guard, hosts=hosts, token=token, passwords=passwords, most=most)
-    handlers: dict[Any, Any] = {Refused: answer_refusal, ClientDisconnect: answer_gone}
+    handlers: dict[Any, Any] = {RequestRejected: answer_refusal, ClientDisconnect: answer_gone}
     handlers |= dict.fromkeys((OSError, InputError), answer_full_disk)
     return Starlette(routes=routes, middleware=[guard], exception_handlers=handlers, lifespan=lifespan)

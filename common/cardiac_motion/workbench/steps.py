@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cardiac_motion.serving.settings import HANDLES
-from cardiac_motion.serving.validation import Check, Refused, choice, number, shorten, switch
+from cardiac_motion.serving.validation import Check, RequestRejected, choice, number, shorten, switch
 from cardiac_motion.ventricle.contours import LAYERS
 from cardiac_motion.ventricle.views import APICAL
 from cardiac_motion.workbench.log import Edits
@@ -26,25 +26,25 @@ def check_value(check: Check, value: Any, name: str) -> Any:
     """A value of a body.
 
     Raises:
-        Refused: it is none.
+        RequestRejected: it is none.
     """
     try:
         return check(value)
     except ValueError as error:
-        raise Refused(400, f"{name}: expected {error}, got {shorten(value)}") from error
+        raise RequestRejected(400, f"{name}: expected {error}, got {shorten(value)}") from error
 
 
 def check_places(value: Any, least: int, most: int, name: str) -> list[list[float]]:
     """Pairs (row, column) of a body, ``least`` to ``most`` of them.
 
     Raises:
-        Refused: they are none.
+        RequestRejected: they are none.
     """
     if not isinstance(value, list) or not least <= len(value) <= most:
-        raise Refused(400, f"{name}: expected {least} to {most} pairs (row, column)")
+        raise RequestRejected(400, f"{name}: expected {least} to {most} pairs (row, column)")
     for pair in value:
         if not isinstance(pair, list) or len(pair) != 2:
-            raise Refused(400, f"{name}: expected pairs (row, column), got {shorten(pair)}")
+            raise RequestRejected(400, f"{name}: expected pairs (row, column), got {shorten(pair)}")
     return [[check_value(PLACE, part, name) for part in pair] for pair in value]
 
 
@@ -58,12 +58,12 @@ def change(body: Mapping[str, Any], edits: Edits, known: Known, shown: Shown) ->
         shown: the result that the page shows, if any.
 
     Raises:
-        Refused: it asks for something else.
+        RequestRejected: it asks for something else.
     """
     what = body.get("what")
     step = STEPS.get(what) if isinstance(what, str) else None
     if step is None:
-        raise Refused(400, f"what: expected one of {', '.join(STEPS)}, got {shorten(what)}")
+        raise RequestRejected(400, f"what: expected one of {', '.join(STEPS)}, got {shorten(what)}")
     return {"field": what, **step(body.get("value"), edits, known, shown)}
 
 
@@ -94,7 +94,7 @@ def _layer(value: Any, edits: Edits, known: Known, shown: Shown) -> dict[str, An
 
 def _segment(value: Any, edits: Edits, known: Known, shown: Shown) -> dict[str, Any]:
     if not isinstance(value, str) or not value or len(value) > 60:
-        raise Refused(400, f"segment: expected its name, got {shorten(value)}")
+        raise RequestRejected(400, f"segment: expected its name, got {shorten(value)}")
     excluded = list(edits.get("exclude_segments", []))
     excluded = [name for name in excluded if name != value] if value in excluded else [*excluded, value]
     return {"field": "exclude_segments", "what": f"segment {value} {'excluded' if value in excluded else 'included'}",
@@ -109,7 +109,7 @@ def _ignore(value: Any, edits: Edits, known: Known, shown: Shown) -> dict[str, A
 
 def _wall(value: Any, edits: Edits, known: Known, shown: Shown) -> dict[str, Any]:
     if not isinstance(value, dict) or not isinstance(value.get("at"), list):
-        raise Refused(400, "a wall has frame, at and moved")
+        raise RequestRejected(400, "a wall has frame, at and moved")
     frame = check_value(FRAME, value.get("frame"), "frame")
     low, high = HANDLES
     moved = check_places(value.get("moved"), low, high, "moved")
@@ -121,7 +121,7 @@ def _wall(value: Any, edits: Edits, known: Known, shown: Shown) -> dict[str, Any
 
 def _clicks(value: Any, edits: Edits, known: Known, shown: Shown) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise Refused(400, "a wall is placed by a frame and three points")
+        raise RequestRejected(400, "a wall is placed by a frame and three points")
     frame = check_value(FRAME, value.get("frame"), "frame")
     points = check_places(value.get("points"), 3, 3, "points")
     return {"what": f"wall placed at frame {frame}", "after": frame, "clicks": {"frame": frame, "points": points}}
@@ -131,12 +131,12 @@ def _scale(value: Any, edits: Edits, known: Known, shown: Shown) -> dict[str, An
     if value is None:
         return {"what": "spacing of the file", "edits": {k: v for k, v in edits.items() if k != "spacing"}}
     if not isinstance(value, dict):
-        raise Refused(400, "a scale has two points and their distance in mm")
+        raise RequestRejected(400, "a scale has two points and their distance in mm")
     first, second = check_places(value.get("points"), 2, 2, "points")
     length = check_value(MILLIMETRES, value.get("mm"), "mm")
     pixels = math.dist(first, second)
     if pixels < 5:
-        raise Refused(400, "the two points lie too near to each other")
+        raise RequestRejected(400, "the two points lie too near to each other")
     step = length / pixels
     row, column = ((known.get("about") or {}).get("zoom")) or (1.0, 1.0)
     spacing = [round(step * row, 6), round(step * column, 6)]  # of the file's pixels
@@ -148,12 +148,12 @@ def _frame_rate(value: Any, edits: Edits, known: Known, shown: Shown) -> dict[st
     if value is None:
         return {"what": "frame rate of the file", "edits": {k: v for k, v in edits.items() if k != "frame_rate"}}
     if not isinstance(value, dict):
-        raise Refused(400, "expected frames_per_second or beats_per_minute")
+        raise RequestRejected(400, "expected frames_per_second or beats_per_minute")
     if "beats_per_minute" in value:
         heart = check_value(number(35, 200), value["beats_per_minute"], "beats_per_minute")
         beat = next((beat for beat in (shown or {}).get("beats", []) if beat["complete_beat"]), None)
         if beat is None:
-            raise Refused(409, "no whole beat is measured: type the frame rate, not the heart rate")
+            raise RequestRejected(409, "no whole beat is measured: type the frame rate, not the heart rate")
         rate, source = round((beat["end"] - beat["ed"]) * heart / 60, 3), f", from a heart rate of {heart:g} beats/min"
     else:
         rate, source = check_value(FRAME_RATE, value.get("frames_per_second"), "frames_per_second"), ""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
-from cardiac_motion.serving.validation import Refused
+from cardiac_motion.serving.validation import RequestRejected
 from cardiac_motion.workbench.jobs import CaseJobs
 from cardiac_motion.workbench.log import Edits, apply_turn, describe_changes, history, state_of
 
@@ -45,11 +45,11 @@ class Store(CaseJobs):
         """Refuse what was asked of a state of the case that is not the present one.
 
         Raises:
-            Refused: 409, the case was changed meanwhile.
+            RequestRejected: 409, the case was changed meanwhile.
         """
         now = len(self.log(name))
         if revision != now:
-            raise Refused(409, f"this case was changed meanwhile (step {now}, not {revision}): look again")
+            raise RequestRejected(409, f"this case was changed meanwhile (step {now}, not {revision}): look again")
 
     def step(self, name: str, revision: int, method: str, who: str, change: Change) -> dict[str, Any]:
         """Take a step: measure with changed edits, then write it into the log; what fails leaves all as it was.
@@ -68,7 +68,7 @@ class Store(CaseJobs):
             the case as a page shows it.
 
         Raises:
-            Refused: the case was changed meanwhile, or it can't be measured so.
+            RequestRejected: the case was changed meanwhile, or it can't be measured so.
         """
         with self._hold_case(name):
             self.check_revision(name, revision)
@@ -85,7 +85,7 @@ class Store(CaseJobs):
                 edits = answer["edits"]
                 self.keep(name, measured[0], answer)
             elif "edits" not in step:
-                raise Refused(409, "nothing is measured yet whose wall could be moved")
+                raise RequestRejected(409, "nothing is measured yet whose wall could be moved")
             entry: dict[str, Any] = {key: step[key] for key in ("what", "field", "before", "after") if key in step}
             entry |= {"when": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "who": who, "method": method, "edits": edits}
             self.add_to_log(name, entry)
@@ -99,13 +99,13 @@ class Store(CaseJobs):
         """``undo`` or ``redo``; it is a step of the log itself.
 
         Raises:
-            Refused: there is nothing to undo or redo, or as ``step``.
+            RequestRejected: there is nothing to undo or redo, or as ``step``.
         """
 
         def change(*_: Any) -> dict[str, Any]:
             edits = apply_turn(self.log(name), what)
             if edits is None:
-                raise Refused(409, f"nothing to {what}")
+                raise RequestRejected(409, f"nothing to {what}")
             return {"what": what, "edits": edits}
 
         return self.step(name, revision, method, who, change)

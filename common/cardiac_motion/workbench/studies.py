@@ -14,7 +14,7 @@ from typing import Any
 
 from cardiac_motion.core.whole_files import write_whole
 from cardiac_motion.serving.settings import KINDS
-from cardiac_motion.serving.validation import Refused
+from cardiac_motion.serving.validation import RequestRejected
 from cardiac_motion.ventricle.views import APICAL
 from cardiac_motion.workbench.cases import ID
 from cardiac_motion.workbench.log import describe_changes, state_of
@@ -54,10 +54,10 @@ class Studies:
         """The folder of a study.
 
         Raises:
-            Refused: there is none.
+            RequestRejected: there is none.
         """
         if name not in self.known:
-            raise Refused(404, "no such study")
+            raise RequestRejected(404, "no such study")
         return self.folder / name
 
     def members(self, name: str) -> list[dict[str, Any]]:
@@ -83,11 +83,11 @@ class Studies:
         """Take a case for a view.
 
         Raises:
-            Refused: it is no case of the study, or was not measured as this view.
+            RequestRejected: it is no case of the study, or was not measured as this view.
         """
         self.place(name)
         if case not in {one["id"] for one in self.members(name)}:
-            raise Refused(404, "no such cine in this study")
+            raise RequestRejected(404, "no such cine in this study")
         self._update(name, {"chosen": {**self.known[name]["chosen"], view: case}})
 
     def requests(self, name: str, choices: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -107,7 +107,7 @@ class Studies:
         """Everything that a page shows of a study.
 
         Raises:
-            Refused: there is none, or it can't be combined.
+            RequestRejected: there is none, or it can't be combined.
         """
         self.place(name)
         choices, cases = self.choices(name), self.members(name)  # those that the numbers are of
@@ -140,7 +140,7 @@ class Studies:
         """Write the files of a study to take away.
 
         Raises:
-            Refused: no view is measured, or a check fails.
+            RequestRejected: no view is measured, or a check fails.
         """
         members = self.requests(name, self.choices(name))
         digest = hashlib.sha256(json.dumps([one["digest"] for one in members]).encode()).hexdigest()

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from cardiac_motion.serving.validation import Refused, choice, shorten
+from cardiac_motion.serving.validation import RequestRejected, choice, shorten
 from cardiac_motion.ventricle.views import APICAL
 from cardiac_motion.workbench.requests import body_of, in_thread
 from cardiac_motion.workbench.sent_files import TAKE, send_taken
@@ -55,7 +55,7 @@ class StudyPages:
         view = check_value(choice(*APICAL), body.get("view"), "view")
         case = body.get("case")
         if not isinstance(case, str):
-            raise Refused(400, f"case: expected its name, got {shorten(case)}")
+            raise RequestRejected(400, f"case: expected its name, got {shorten(case)}")
         await in_thread(self.studies.choose, name, view, case)
         return JSONResponse(await in_thread(self.studies.show, name))
 

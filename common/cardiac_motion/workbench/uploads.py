@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cardiac_motion.serving.settings import MOST_PICTURES, PICTURE_FOLDER, PICTURES, SUFFIXES
-from cardiac_motion.serving.validation import Refused, suffix_of
+from cardiac_motion.serving.validation import RequestRejected, suffix_of
 from cardiac_motion.workbench.requests import BLOCK, in_thread, user_of
 from cardiac_motion.workbench.store import Store
 from cardiac_motion.workbench.studies import Studies
@@ -77,20 +77,20 @@ class Uploads:
                 try:
                     waiting.extend(await anext(stream))
                 except StopAsyncIteration:
-                    raise Refused(400, "the pictures are shorter than their list says") from None
+                    raise RequestRejected(400, "the pictures are shorter than their list says") from None
             found = bytes(waiting[:count])
             del waiting[:count]
             return found
 
         length = int.from_bytes(await take(4), "big")
         if length > LONGEST_HEADER:
-            raise Refused(413, "the list of pictures is too long")
+            raise RequestRejected(413, "the list of pictures is too long")
         try:
             listed = [(str(name), int(size)) for name, size in json.loads(await take(length))]
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise Refused(400, "the list of pictures can't be read") from error
+            raise RequestRejected(400, "the list of pictures can't be read") from error
         if not 2 <= len(listed) <= MOST_PICTURES or min(size for _, size in listed) < 1:
-            raise Refused(400, f"a folder of pictures has 2 to {MOST_PICTURES} pictures")
+            raise RequestRejected(400, f"a folder of pictures has 2 to {MOST_PICTURES} pictures")
         folder.mkdir()
         for k, (name, size) in enumerate(listed):
             suffix = suffix_of(name, (*PICTURES, ".dcm"), "picture")
@@ -110,7 +110,7 @@ class Uploads:
         try:
             await self._store_body(request, target)
             if (self.store.read(name).get("about") or {}).get("kind") != "volume":
-                raise Refused(409, "a label belongs to a volume")
+                raise RequestRejected(409, "a label belongs to a volume")
             await in_thread(os.replace, target, place / "source" / "label.nii.gz")
         finally:
             target.unlink(missing_ok=True)

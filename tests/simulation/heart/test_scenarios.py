@@ -29,7 +29,7 @@ def test_fields_are_where_the_scatterers_went(heart, name):
     simulation, drawn = simulated(heart, name)
     assert drawn["scenario"] == name
     scenario, times = simulation.scatterers.scenario, simulation.times
-    assert (scenario.whole is not None) == (name == "respiratory")
+    assert (scenario.picture_motion is not None) == (name == "respiratory")
     fixed, moving = 9, 4
     places, weight = simulation.scatterers.frames(times[[fixed, moving]])
     hangers = len(scenario.leaflets) * len(simulation.scatterers._along)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from cardiac_motion.simulation.heart.surroundings import Chamber, Leaflet, Whole, opening
+from cardiac_motion.simulation.heart.surroundings import Chamber, Leaflet, PictureMotion, opening
 
-WHOLE = Whole((80.0, 5.0), 0.08, (4.0, -3.0), 3.0, 0.7)
+WHOLE = PictureMotion((80.0, 5.0), 0.08, (4.0, -3.0), 3.0, 0.7)
 
 
 def test_the_whole_picture_turns_rigidly():
@@ -21,7 +21,7 @@ def test_the_whole_picture_turns_rigidly():
 
 
 def test_a_quarter_of_the_period_on_it_has_swung_all_the_way():
-    whole = Whole((10.0, 0.0), math.pi / 2, (4.0, -3.0), period=8.0)
+    whole = PictureMotion((10.0, 0.0), math.pi / 2, (4.0, -3.0), period=8.0)
     points = torch.tensor([[10.0, 0.0], [12.0, 0.0], [10.0, 1.0]])
     wanted = torch.tensor([[14.0, -3.0], [14.0, -1.0], [13.0, -3.0]])  # a quarter turn about the centre, and the shift
     torch.testing.assert_close(whole.forward(points, 2.0), wanted)

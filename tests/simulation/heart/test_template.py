@@ -6,7 +6,7 @@ import pytest
 
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.heart.anatomy import left_ventricle
-from cardiac_motion.simulation.heart.template import find_templates, read_template, sector_of, template_from_frame
+from cardiac_motion.simulation.heart.template import find_sector, find_templates, read_template, template_from_frame
 from tests.ventricle.test_mesh import painted
 
 SPACING = (0.5, 0.5)
@@ -29,7 +29,7 @@ def mask():
 
 
 def test_the_sector_is_found_where_it_was_drawn():
-    apex, depth, half = sector_of(framed().astype(float), SPACING)
+    apex, depth, half = find_sector(framed().astype(float), SPACING)
     assert apex == pytest.approx((-4.0, 66.0), abs=1.0)
     assert depth == pytest.approx(118.0, rel=0.01)
     assert math.degrees(half) == pytest.approx(38, abs=0.5)

@@ -62,7 +62,7 @@ def test_marks_of_beats():
 
 
 def test_facts_of_a_whole_beat():
-    said = S.facts_of(strain_case())
+    said = S.list_facts(strain_case())
     assert "Frames: ED 0, ES 3." in said[0] and said[1] == "10 frames/s, heart rate 120 beats/min."
     assert said[2] == "Linear drift correction: 0.0 percentage points at the end of the beat."
     assert len(said) == 3, "without deviations there is no smallest change"
@@ -70,13 +70,13 @@ def test_facts_of_a_whole_beat():
 
 def test_facts_that_a_cine_does_not_tell():
     beat = tracked_beat(Beat(0, 3, 5, False))
-    said = S.facts_of(strain_case([beat], found=cine(times=None)))
+    said = S.list_facts(strain_case([beat], found=cine(times=None)))
     assert "ES 3 (not whole)" in said[0] and said[1] == "Frame rate and heart rate are not known."
     assert said[2] == "Drift is not known: curves are as they were tracked."
     drifting = tracked_beat(share=[1.0, 0.95, 0.85, 0.8, 0.85, 0.9])
-    said = S.facts_of(strain_case([drifting], measures=StrainMeasures(drift_correction=False)))
+    said = S.list_facts(strain_case([drifting], measures=StrainMeasures(drift_correction=False)))
     assert said[2] == "Curves are not corrected for drift: −10.0 points at the end of the beat."
-    doubted = S.facts_of(strain_case(found=cine(frame_time_source="playback")))
+    doubted = S.list_facts(strain_case(found=cine(frame_time_source="playback")))
     assert doubted[1] == "10 frames/s, heart rate 120 beats/min (by the playback rate)."
 
 
@@ -87,7 +87,7 @@ def test_the_smallest_change_is_said():
     assert set(found) == {"gls", "long_axis_strain", "ejection_fraction"}
     # two measurements whose methods are off by 2.8 points each, and end-systole by a frame
     assert found["gls"] > 1.645 * 2**0.5 * 2.8
-    assert S.facts_of(study)[3].startswith("Smallest detectable change of GLS: ")
+    assert S.list_facts(study)[3].startswith("Smallest detectable change of GLS: ")
 
 
 def test_tables_of_numbers():
@@ -136,14 +136,14 @@ def test_tables_of_checks():
 
 def test_notes():
     study = strain_case(found=cine(spacing=None, notes=["A note."]), entry=CineEntry("k", "k.mp4", contour="c.json"))
-    said = S.notes_of(study)
+    said = S.list_notes(study)
     assert said == [
         "A note.",
         "View found: apical 4ch 0.90, other 0.08.",
         "The pixels' spacing is unknown: nothing is given in mm or ml.",
     ]
     given = replace(study, view=CineView(study.view.view, study.view.probabilities, True))
-    assert S.notes_of(given)[1].startswith("View given by the user; the classifier says: apical 4ch 0.90")
+    assert S.list_notes(given)[1].startswith("View given by the user; the classifier says: apical 4ch 0.90")
 
 
 def test_a_plot_of_a_beat():
@@ -214,7 +214,7 @@ def test_what_was_changed_by_hand_is_said_and_fixed_texts_are_not():
     said = " ".join(study.by_hand)
     for words in ("End-systole set by the user: frame 3", "Wall drawn by the user at frame 2", "apical inferoseptal"):
         assert words in said
-    facts = " ".join(S.facts_of(study))
+    facts = " ".join(S.list_facts(study))
     assert "End-systole was set by hand." in facts and "smallest cavity" not in facts
     named = replace(study, manual=("End-systole moved from frame 4 to 3, by Ada.",), title="Monday.dcm")
     first = S.case_sections(named, S.grey_values(study.case))[0]
@@ -223,7 +223,7 @@ def test_what_was_changed_by_hand_is_said_and_fixed_texts_are_not():
 
 def test_drift_is_said_of_each_beat_not_as_a_mean_that_hides_it():
     shares = ([1.0, 0.95, 0.85, 0.8, 0.85, 0.96], [1.0, 0.95, 0.85, 0.8, 0.9, 1.02])
-    said = S.facts_of(strain_case([tracked_beat(share=share) for share in shares]))
+    said = S.list_facts(strain_case([tracked_beat(share=share) for share in shares]))
     assert any("−4.0 and 2.0 percentage points" in words for words in said)
 
 

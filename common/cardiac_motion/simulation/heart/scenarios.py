@@ -27,7 +27,7 @@ from torch.nn import functional
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.simulation.heart.contraction import time_course
 from cardiac_motion.simulation.heart.motion import Motion
-from cardiac_motion.simulation.heart.surroundings import Chamber, Leaflet, Whole, opening
+from cardiac_motion.simulation.heart.surroundings import Chamber, Leaflet, PictureMotion, opening
 from cardiac_motion.ventricle.mesh import Array, is_inside_outlines
 
 ANATOMICAL = ("static", "coupled", "sliding", "chambers", "respiratory")
@@ -49,7 +49,7 @@ class Scenario:
         drift: shift of the tissue outside the region at end-systole, mm.
         chambers: chambers with additional motion.
         leaflets: leaflets of the valve.
-        whole: motion of the whole image.
+        picture_motion: motion of the whole image.
 
     Raises:
         InputError: the region is unknown.
@@ -63,12 +63,12 @@ class Scenario:
         drift: tuple[float, float] = (0.0, 0.0),
         chambers: Sequence[Chamber] = (),
         leaflets: Sequence[Leaflet] = (),
-        whole: Whole | None = None,
+        picture_motion: PictureMotion | None = None,
     ) -> None:
         if region not in ("wall", "heart", "plane"):
             raise InputError(f"region '{region}' is unknown; use wall, heart or plane")
         self.motion, self.region, self.name, self.drift = motion, region, name, drift
-        self.chambers, self.leaflets, self.whole = tuple(chambers), tuple(leaflets), whole
+        self.chambers, self.leaflets, self.picture_motion = tuple(chambers), tuple(leaflets), picture_motion
         if self.chambers:
             self._lattice, self._low = self._tabulate()
 
@@ -112,13 +112,13 @@ class Scenario:
 
     def apply_picture_motion(self, places: Tensor, times: Sequence[float] | Array) -> Tensor:
         """Apply the image's motion to positions [T, P, 2]."""
-        if self.whole is None:
+        if self.picture_motion is None:
             return places
-        return torch.stack([self.whole.forward(p, float(t)) for p, t in zip(places, times, strict=True)])
+        return torch.stack([self.picture_motion.forward(p, float(t)) for p, t in zip(places, times, strict=True)])
 
     def undo_picture_motion(self, points: Tensor, time: float) -> Tensor:
         """Undo the image's motion for points [P, 2]."""
-        return points if self.whole is None else self.whole.inverse(points, time)
+        return points if self.picture_motion is None else self.picture_motion.inverse(points, time)
 
     def locate(self, points: Tensor, time: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return material coordinates of points [P, 2] before the image's motion, as ``Motion.locate``, and ``own``.
@@ -271,12 +271,12 @@ def draw_scenario(
         raise InputError(f"scenarios {dict(weights)} must be non-negative weights of {', '.join(ANATOMICAL)}")
     names = list(weights)
     name = str(rng.choice(names, p=[weights[n] / total for n in names]))
-    base, whole = name, None
+    base, picture_motion = name, None
     if name == "respiratory":
         base = str(rng.choice(["coupled", "static", "sliding", "chambers"]))
         shift = rng.normal(0, 1, 2) * (3.0, 2.0)
         centre = motion.mesh.nodes.mean(0)
-        whole = Whole(
+        picture_motion = PictureMotion(
             (float(centre[0]), float(centre[1])),
             math.radians(rng.normal(0, 2.5)),
             (float(shift[0]), float(shift[1])),
@@ -292,10 +292,10 @@ def draw_scenario(
         drift = (float(moved[0]), float(moved[1]))
     if base == "chambers":
         chambers, leaflets = _chambers(rng, motion)
-    scenario = Scenario(motion, region, name, drift, chambers, leaflets, whole)
+    scenario = Scenario(motion, region, name, drift, chambers, leaflets, picture_motion)
     drawn: dict[str, Any] = {"scenario": name, "base": base, "drift_mm": list(drift)}
-    if whole is not None:
-        drawn |= {"picture_degrees": math.degrees(whole.angle), "picture_mm": list(whole.shift)}
+    if picture_motion is not None:
+        drawn |= {"picture_degrees": math.degrees(picture_motion.angle), "picture_mm": list(picture_motion.shift)}
     return scenario, drawn
 
 

@@ -17,7 +17,7 @@ from cardiac_motion.ventricle.mesh import Array
 
 
 @dataclass(frozen=True)
-class Whole:
+class PictureMotion:
     """Slow rigid oscillation of the whole image relative to the probe; 0 at time 0.
 
     Attributes:

@@ -62,7 +62,7 @@ class Template:
         return np.where(away, self.brightness, smooth).astype(np.float32)
 
 
-def sector_of(
+def find_sector(
     frame: NDArray[np.floating], spacing: tuple[float, float], name: str = "template"
 ) -> tuple[tuple[float, float], float, float]:
     """Detect the sector of a frame with a black background.
@@ -130,7 +130,7 @@ def template_from_frame(
         raise InputError(f"{name}: grey values must be from 0 to 255, got {frame.min():g} to {frame.max():g}")
     if not 0.05 <= gamma <= 1:
         raise InputError(f"{name}: gamma {gamma} is outside 0.05 to 1")
-    apex, depth, half_angle = sector_of(frame, spacing, name)
+    apex, depth, half_angle = find_sector(frame, spacing, name)
     origin = np.asarray(apex)
     meshes = []
     for labels, phase in ((mask, "end-diastole"), (mask_end_systole, "end-systole")):

@@ -112,7 +112,9 @@ def case_sections(study: StrainCase, grey: NDArray[np.uint8]) -> list[str]:
         *repeat_sections(study),
         report.section(f"{view.short} · segments", segment_table(rows, measured.layer), kind="appendix"),
         report.section(f"{view.short} · numbers", number_table(measured)),
-        report.section(f"{view.short} · notes and checks", report.bullets(notes_of(study)), check_table(study.checks)),
+        report.section(
+            f"{view.short} · notes and checks", report.bullets(list_notes(study)), check_table(study.checks)
+        ),
     ]
 
 
@@ -138,7 +140,7 @@ def overview(study: StrainCase, grey: NDArray[np.uint8], rows: Sequence[dict[str
     checked = report.bullets(say_checks(study.checks))
     return report.section(
         f"{view.short} · {study.called}",
-        report.columns(big + report.bullets(facts_of(study)), stills),
+        report.columns(big + report.bullets(list_facts(study)), stills),
         report.columns(eye + tracking_quality(rows), plot),
         report.columns(f"<h3>Changed by hand</h3>{changed}", f"<h3>Checks</h3>{checked}"),
         f"<h3>{view.short} · warnings</h3>{report.bullets(study.warnings)}" if study.warnings else "",
@@ -169,7 +171,7 @@ def tracking_quality(rows: Sequence[Mapping[str, Any]]) -> str:
     return f'<p class="muted">Tracking quality: {said}.</p>'
 
 
-def facts_of(study: StrainCase) -> list[str]:
+def list_facts(study: StrainCase) -> list[str]:
     """Date, view, frames of the beats, frame rate, heart rate, and what was done to the curves."""
     beats, times, numbers = study.measured.beats, study.case.meta.frame_times, study.measured.means
     frames = ", ".join(f"ED {b['ed']}, ES {b['es']}{'' if b['complete_beat'] else ' (not whole)'}" for b in beats)
@@ -264,7 +266,7 @@ def check_table(checks: Sequence[Check]) -> str:
     return report.table(["Check", "value", "unit", "limits", "", "consequence of failure"], rows)
 
 
-def notes_of(study: StrainCase) -> list[str]:
+def list_notes(study: StrainCase) -> list[str]:
     """What else a reader of the numbers may want to know."""
     said = list(study.case.meta.notes)
     found = sorted(study.view.probabilities.by_view.items(), key=lambda pair: -pair[1])[:2]
