@@ -12,7 +12,7 @@ from cardiac_motion.core.errors import input_error_in
 from cardiac_motion.fields.field_files import load_ddf
 from cardiac_motion.simulation.datasets.dataset import TemplateSource, settings_from
 from cardiac_motion.simulation.datasets.write import write_cases
-from tests.bundles.running import run_command, run_here
+from tests.bundles.running import run_here, run_module_here
 from tests.conftest import moving_cine, rotation
 
 BAD_OPTION = {
@@ -43,9 +43,8 @@ def simulated(tmp_path_factory):
 
 
 def test_a_real_cine_as_a_user_runs_it(tmp_path):
-    done = run_command(
-        "--config_file", "bundles/farneback/configs/inference.json", "--output_dir", str(tmp_path), "--max_frames", "3",
-    )  # fmt: skip
+    words = ["--config_file", "bundles/farneback/configs/inference.json", "--output_dir", str(tmp_path)]
+    done = run_module_here("monai.bundle", "run", *words, "--max_frames", "3")
     assert done.returncode == 0, done.stderr
     case = tmp_path / "examples_ybr_color"
     assert {f.name for f in case.iterdir()} >= {"ddf.nii.gz", "summary.json", "arrows.png", "tracked.mp4"}

@@ -19,7 +19,7 @@ from cardiac_motion.serving.requests import open_requests
 from cardiac_motion.simulation.datasets.dataset import TemplateSource, settings_from
 from cardiac_motion.simulation.datasets.write import write_cases
 from cardiac_motion.volume.phantom import phantom
-from tests.bundles.running import NEEDS, ROOT, run_command, run_here
+from tests.bundles.running import NEEDS, ROOT, run_here, run_module_here
 from tests.conftest import moving_cine
 
 CINES = ("nmsr_echo", "cpwc_echo", "farneback", "fft_xcorr", "strain_pipeline")
@@ -179,9 +179,7 @@ def test_a_simulation_leaves_the_folders_of_others_alone(tmp_path):
 
 
 def test_what_a_user_sees(study):
-    done = run_command(
-        "--config_file", "bundles/farneback/configs/inference.json", "--input", str(study / "patient1"),
-        "--output_dir", str(study),
-    )  # fmt: skip
+    words = ["--config_file", "bundles/farneback/configs/inference.json", "--input", str(study / "patient1")]
+    done = run_module_here("monai.bundle", "run", *words, "--output_dir", str(study))
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: ")

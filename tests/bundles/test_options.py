@@ -1,16 +1,13 @@
 """What a user mistypes, or calls a file, as a user runs a bundle."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 
 from cardiac_motion.cine.write import write_cine
 from cardiac_motion.core.errors import input_error_in
-from tests.bundles.running import ROOT, run_command, run_command_here
+from tests.bundles.running import ROOT, run_command, run_command_here, run_module_here
 from tests.conftest import moving_cine
 
 FARNEBACK = "bundles/farneback/configs/inference.json"
@@ -68,10 +65,8 @@ def test_names_of_files_that_mean_something_to_others(tmp_path):
     write_cine(folder / "20240115.nii.gz", cine[None])
     for name in ("bundles", "20240115"):
         (folder / name).symlink_to(ROOT / "bundles" if name == "bundles" else folder / "20240115.nii.gz")
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", FARNEBACK, *QUICK]
-    settings = {"capture_output": True, "text": True, "timeout": 900, "check": False, "cwd": folder}
-    settings["env"] = {**os.environ, "PYTHONPATH": str(ROOT / "common")}
-    done = subprocess.run([*command, "--input", str(folder / "20240115.nii.gz"), "--output_dir", "2024"], **settings)
+    words = ["--config_file", FARNEBACK, *QUICK, "--input", str(folder / "20240115.nii.gz"), "--output_dir", "2024"]
+    done = run_module_here("monai.bundle", "run", *words, folder=folder)
     assert done.returncode == 0, done.stderr
     summary = json.loads((folder / "2024/20240115/summary.json").read_text(encoding="utf-8"))
     assert summary["source"] == str(folder / "20240115.nii.gz")
@@ -85,12 +80,8 @@ def test_a_folder_whose_name_is_a_number(tmp_path):
     for t, frame in enumerate(cine):
         iio.imwrite(tmp_path / f"20240115/{t}.png", (frame * 255).byte().numpy())
     (tmp_path / "bundles").symlink_to(ROOT / "bundles")
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", FARNEBACK, *QUICK]
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "common")}
-    done = subprocess.run(
-        [*command, "--input", "20240115", "--output_dir", "results#1"], cwd=tmp_path, env=env,
-        capture_output=True, text=True, timeout=900, check=False,
-    )  # fmt: skip
+    words = ["--config_file", FARNEBACK, *QUICK, "--input", "20240115", "--output_dir", "results#1"]
+    done = run_module_here("monai.bundle", "run", *words, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "results#1/20240115/summary.json").is_file()
 
@@ -98,12 +89,8 @@ def test_a_folder_whose_name_is_a_number(tmp_path):
 def test_starting_from_another_folder_says_where_to_start(tmp_path):
     shutil.copytree(ROOT / "bundles/cpwc_echo/configs", tmp_path / "repository/bundles/cpwc_echo/configs")
     (tmp_path / "elsewhere").mkdir()
-    config = tmp_path / "repository/bundles/cpwc_echo/configs/inference.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(config)], cwd=tmp_path / "elsewhere",
-        env={**os.environ, "PYTHONPATH": str(ROOT / "common")}, capture_output=True, text=True, timeout=900,
-        check=False,
-    )  # fmt: skip
+    config = str(tmp_path / "repository/bundles/cpwc_echo/configs/inference.json")
+    done = run_module_here("monai.bundle", "run", "--config_file", config, folder=tmp_path / "elsewhere")
     assert last_line(done).endswith(f"start in {(tmp_path / 'repository').resolve()}")
     assert "train" not in last_line(done)
 
@@ -120,7 +107,6 @@ def test_starting_from_another_folder_says_where_to_start(tmp_path):
     ],
 )
 def test_what_is_mistyped_for_a_list_is_one_line(words, nearest, tmp_path):
-    command = [sys.executable, "-m", *words, "--datalist", "data_lists/simulated.json", "--dataset_dir", "."]
-    command += ["--output_dir", str(tmp_path), "--fold", "static"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
+    listed = ["--datalist", "data_lists/simulated.json", "--dataset_dir", ".", "--fold", "static"]
+    done = run_module_here(*words, *listed, "--output_dir", str(tmp_path))
     assert last_line(done).split("did you mean ")[1].endswith(nearest)

@@ -9,7 +9,7 @@ import torch
 from cardiac_motion.fields.regularity import log_jacobian_sd
 from cardiac_motion.registration.overlap import segmentation_scores
 from cardiac_motion.volume.phantom import phantom
-from tests.bundles.running import run_command, run_here
+from tests.bundles.running import run_here, run_module_here
 
 NAMES = {1: "head", 2: "body"}
 
@@ -98,6 +98,7 @@ def test_the_written_field_warps_the_atlas_file_as_ants_does(segmented):
 
 def test_bad_input_ends_in_one_line(tmp_path):
     config = "bundles/ssmsr_hippocampus/configs/inference.json"
-    done = run_command("--config_file", config, "--input", str(tmp_path / "none.nii.gz"), "--output_dir", str(tmp_path))
+    words = ["--config_file", config, "--input", str(tmp_path / "none.nii.gz"), "--output_dir", str(tmp_path)]
+    done = run_module_here("monai.bundle", "run", *words)
     assert done.returncode != 0
     assert "error: no atlases to register: give a folder" in done.stderr and "Traceback" not in done.stderr

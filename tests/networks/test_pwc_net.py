@@ -110,13 +110,13 @@ def test_learns_translations_in_a_few_steps():
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     network, loss = PWCNet(**SMALL, contexts=[2, 3]), MultiScaleFlowLoss([0.005, 0.01])
-    optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
+    optimiser = torch.optim.Adam(network.parameters(), lr=4e-3)
     image, field = shifted_pairs(rng, 16)
     inner = torch.zeros(1, 1, 64, 64)
     inner[..., 8:-8, 8:-8] = 1
     assert (warp(image[:, :1], field) - image[:, 1:])[..., 8:-8, 8:-8].abs().max() < 1e-5, "the truth is true"
     start = endpoint_error(torch.zeros_like(field), field).mean()
-    for _ in range(70):
+    for _ in range(40):
         image, field = shifted_pairs(rng, 8)
         optimiser.zero_grad()
         loss(network(image, pyramid=True), field, inner.expand(8, -1, -1, -1)).backward()
