@@ -17,7 +17,7 @@ from tests.conftest import moving_cine
 
 PAGES = ("README.md", "bundles/nmsr_echo/docs/README.md")
 SMALLEST = {
-    "strain_pipeline/configs/inference.json": "--save_figures False --mlflow False",
+    "strain_pipeline/configs/inference.json": "--segment_stride 3 --save_figures False --mlflow False",
     "cpwc_echo/configs/inference.json": "--max_frames 3 --save_figures False --mlflow False",
     "inference.json": "--max_frames 3 --steps 1 --save_figures False --mlflow False",
     "train.json": "--epochs 1 --pairs_per_epoch 2 --validation_pairs 2 --batch_size 1 --crop [48,48]",
@@ -91,7 +91,7 @@ def test_demo_of_tox(folder, tmp_path):
 def test_the_command_measures_strain(tmp_path):
     line = next(c for c in commands("README.md") if c.startswith("cardiac-motion strain"))
     words = shlex.split(line.replace("FILE", demo_cine()))[1:]
-    words += ["--output_dir", str(tmp_path), "--save_figures", "False", "--mlflow", "False"]
+    words += ["--output_dir", str(tmp_path), *SMALLEST["strain_pipeline/configs/inference.json"].split()]
     done = run_module_here("cardiac_motion.command", *words)
     assert done.returncode == 0 and "GLS" in done.stdout, done.stdout[-1000:] + done.stderr[-2000:]
     assert (tmp_path / "examples_ybr_color/summary.json").is_file()

@@ -43,6 +43,7 @@ def config(*names, base="train.json"):
 
 def test_a_killed_training_goes_on_and_gives_the_same_weights(tmp_path, monkeypatch):
     settings = {"epochs": 2, "learning_rate": 1e-3, "mlflow": False, **QUICK}
+    settings |= {"pairs_per_epoch": 2, "validation_pairs": 1}
     run_here(TRAIN, output_dir=str(tmp_path / "whole"), **settings)
     save = Checkpoint.__call__
 

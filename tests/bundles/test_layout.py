@@ -1,4 +1,4 @@
-"""What every bundle has: the layout, a model card, metadata of the schema, the properties that MONAI asks for."""
+"""What every bundle has: the layout, a model card, metadata, and what its trainings name; ``test_zoo`` has the rest."""
 
 import filecmp
 import json
@@ -7,9 +7,9 @@ from pathlib import Path
 from pydoc import locate
 
 import pytest
-from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
+from monai.bundle import ConfigParser, ConfigWorkflow
 
-from tests.bundles.running import NEEDS, ROOT
+from tests.bundles.running import ROOT
 
 BUNDLES = sorted(f.parents[1].name for f in (ROOT / "bundles").glob("*/configs/inference.json"))
 NEEDED = (
@@ -43,12 +43,6 @@ COPIES = {
 }  # weights of one bundle that another one uses too: the same training, the same network
 
 bundles = pytest.mark.parametrize("name", BUNDLES)
-FEW_STEPS = {
-    "ants_syn": {"iterations": [2, 0, 0]},
-    "convexadam": {"steps": 2},
-    "fireants": {"iterations": [2, 1, 1]},
-    "niftyreg": {"steps": 2},
-}  # methods that optimise
 
 
 def read(name):
@@ -106,30 +100,12 @@ def test_metadata(name):
 
 
 @bundles
-def test_metadata_keeps_monais_schema(name, data_dir):
-    configs = ROOT / "bundles" / name / "configs"
-    verify_metadata(str(configs / "metadata.json"), filepath=str(data_dir / "meta_schema_20240725.json"))
-
-
-@bundles
 def test_model_card(name):
     """The headings of the model zoo's cards, in their order."""
     page = (ROOT / "bundles" / name / "docs/README.md").read_text(encoding="utf-8")
     headings = [title for title in re.findall(r"^#+ (.+)$", page, re.MULTILINE) if title in CARD]
     assert headings == list(CARD)
     assert "not for diagnosis" in " ".join(page.split())
-
-
-@bundles
-def test_properties_of_inference(name, monkeypatch, tmp_path):
-    """All that MONAI's ``InferProperties`` names, required or referred to, is there and can be built."""
-    pytest.importorskip(NEEDS.get(name, "torch"))
-    monkeypatch.chdir(ROOT)
-    assert read(name)["bundle_root"] == f"bundles/{name}"
-    config = f"bundles/{name}/configs/inference.json"
-    workflow = ConfigWorkflow(config, workflow_type="infer", logging_file=False, output_dir=str(tmp_path))
-    workflow.initialize()
-    assert workflow.check_properties() == []
 
 
 @pytest.mark.parametrize("path", TRAININGS)
@@ -146,21 +122,11 @@ def test_properties_of_training(path, monkeypatch):
 
 
 @bundles
-def test_network_has_the_contracts_shapes(name, monkeypatch):
-    pytest.importorskip(NEEDS.get(name, "torch"))
-    monkeypatch.chdir(ROOT)
-    configs = ROOT / "bundles" / name / "configs"
-    verify_net_in_out(
-        net_id="network_def", meta_file=str(configs / "metadata.json"), config_file=str(configs / "inference.json"),
-        p=2, n=2, **FEW_STEPS.get(name, {}),
-    )  # fmt: skip
-
-
-@bundles
 def test_what_a_user_sets_is_no_word_of_monais(name):
     """``monai.bundle run`` keeps these words for itself, so they can't be overridden on the command line."""
     parser = ConfigParser()
     parser.read_config(ROOT / "bundles" / name / "configs/inference.json")
+    assert parser["bundle_root"] == f"bundles/{name}"
     assert not {"run_id", "init_id", "final_id", "meta_file", "logging_file", "tracking", "args_file"} & set(
         parser.config
     )

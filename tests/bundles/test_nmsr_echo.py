@@ -2,10 +2,6 @@
 
 import csv
 import json
-import os
-import resource
-import subprocess
-import sys
 
 import imageio.v3 as iio
 import nibabel
@@ -24,7 +20,7 @@ from cardiac_motion.fields.field_files import load_ddf
 from cardiac_motion.fields.regularity import folding_fraction
 from cardiac_motion.networks.registration_unet import RegistrationUNet
 from cardiac_motion.networks.weights import load_weights, save_weights
-from tests.bundles.running import ROOT, run_command, run_here
+from tests.bundles.running import ROOT, run_command, run_here, run_module_here
 from tests.conftest import moving_cine
 from tests.fresh_heart import measure_unfound
 
@@ -269,26 +265,18 @@ def test_bad_input_is_one_clear_line(tmp_path, bad, name):
 
 
 def test_bad_input_as_a_user_sees_it(tmp_path, bad):
-    given, words = bad["truncated DICOM"]
-    done = run_command(
-        "--config_file", "bundles/nmsr_echo/configs/inference.json", "--output_dir", str(tmp_path / "out"),
-        "--input", given["input"],
-    )  # fmt: skip
+    given, message = bad["truncated DICOM"]
+    words = ["--config_file", "bundles/nmsr_echo/configs/inference.json", "--output_dir", str(tmp_path / "out")]
+    done = run_module_here("monai.bundle", "run", *words, "--input", given["input"])
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert done.stderr.strip().splitlines()[-1].startswith("error: ") and words in done.stderr.splitlines()[-1]
+    assert done.stderr.strip().splitlines()[-1].startswith("error: ") and message in done.stderr.splitlines()[-1]
 
 
-def test_full_disk_leaves_nothing_that_looks_whole(tmp_path):
-    def little_room():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-
-    (tmp_path / "home").mkdir()
-    done = run_command(
-        "--config_file", "bundles/nmsr_echo/configs/inference.json", "--output_dir", str(tmp_path / "out"),
-        "--max_frames", "3", "--steps", "1", "--mlflow", "False",
-        preexec_fn=little_room, env={**os.environ, "MPLCONFIGDIR": str(tmp_path / "home")},
-    )  # fmt: skip
+def test_full_disk_leaves_nothing_that_looks_whole(tmp_path, small_disk):
+    words = ["--config_file", "bundles/nmsr_echo/configs/inference.json", "--output_dir", str(tmp_path / "out")]
+    with small_disk():
+        done = run_module_here("monai.bundle", "run", *words, "--max_frames", "3", "--steps", "1", "--mlflow", "False")
     assert done.returncode == 1, done.stdout
     assert "Traceback" not in done.stderr
     assert "cannot be written" in done.stderr.strip().splitlines()[-1]
@@ -303,13 +291,10 @@ def test_tracking_server_that_is_down_costs_nothing(tmp_path, monkeypatch, capfd
     assert "python -m cardiac_motion.core.tracking" in capfd.readouterr().err
     store = f"sqlite:///{tmp_path}/later.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-    monkeypatch.chdir(tmp_path)
 
     from mlflow.tracking import MlflowClient
 
-    command = [sys.executable, "-m", "cardiac_motion.core.tracking", "out"]
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = run_module_here("cardiac_motion.core.tracking", "out", folder=tmp_path)
     assert done.stdout.startswith("nmsr_echo · fast · examples_ybr_color: sent as run ")
     run = MlflowClient(store).get_run(done.stdout.split("as run ")[1].split()[0])
     assert run.data.params["preset"] == "fast"

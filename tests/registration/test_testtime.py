@@ -75,19 +75,19 @@ def test_a_quick_scale_is_one_of_the_field():
 def test_network_finds_a_rotation(carry_weights):
     image, angle = pairs()
     register = inferer(
-        scales=[0.5, 1.0], steps=[150, 60], field_scales=[], squarings=0, carry_weights=carry_weights,
-        learning_rate=3e-3, regularisation_weight=0.1, batch_size=3,
+        scales=[0.5, 1.0], steps=[60, 20], field_scales=[], squarings=0, carry_weights=carry_weights,
+        learning_rate=5e-3, regularisation_weight=0.1, batch_size=3,
     )  # fmt: skip
     start = network()
     before = [p.clone() for p in start.parameters()]
     ddf = register(image, start).ddf
-    assert endpoint_error(ddf, angle) < 0.45 < endpoint_error(torch.zeros_like(ddf), angle)
+    assert endpoint_error(ddf, angle) < 0.15 < endpoint_error(torch.zeros_like(ddf), angle)
     assert all(torch.equal(a, b) for a, b in zip(before, start.parameters(), strict=True)), "the given network is kept"
 
 
 def test_network_then_field_compose():
     image, angle = pairs()
-    register = inferer(scales=[0.5, 1.0], steps=[100, 25], field_scales=[1.0], learning_rate=3e-3)
+    register = inferer(scales=[0.5, 1.0], steps=[30, 20], field_scales=[1.0], learning_rate=5e-3)
     assert endpoint_error(register(image, network(squarings=5)).ddf, angle) < 0.15
 
 

@@ -1,8 +1,6 @@
 """The commands of ``python -m cardiac_motion.simulation``."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from cardiac_motion.simulation import __main__ as command_line
 from cardiac_motion.simulation.__main__ import main
 from cardiac_motion.simulation.heart.prior import read_prior
 from cardiac_motion.ventricle.shape import read_shape_prior
+from tests.bundles.running import run_module_here
 
 
 def test_pairs_of_some_scenarios_with_settings(tmp_path):
@@ -24,18 +23,8 @@ def test_pairs_of_some_scenarios_with_settings(tmp_path):
 
 
 def test_the_command_ends_in_one_line(tmp_path):
-    none = ["--templates", "/nowhere"]
-    command = [
-        sys.executable,
-        "-m",
-        "cardiac_motion.simulation",
-        "write",
-        "--output_dir",
-        str(tmp_path / "out"),
-        "--here",
-        *none,
-    ]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    words = ["write", "--output_dir", str(tmp_path / "out"), "--here", "--templates", "/nowhere"]
+    ended = run_module_here("cardiac_motion.simulation", *words)
     assert ended.returncode == 1
     assert ended.stderr.strip() == "error: /nowhere: no such folder of templates"
 
