@@ -101,15 +101,14 @@ def test_some_frames_of_cines_and_another_file_of_lines(tmp_path, monkeypatch):
 def test_a_comparison_goes_on_where_it_was_and_a_bad_case_leaves_a_row(synthetic_list, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     words = f"--datalist {synthetic_list} --dataset_dir {tmp_path} --bundles voxelmorph --output_dir {tmp_path / 'out'}"
-    arguments = make_parser().parse_args([*words.split(), "--workers", "1"])
-    (row,) = compare(arguments)
+    (row,) = compare(make_parser().parse_args([*words.split(), "--workers", "1"]))
     assert row["n"] == 2 and row["failed"] == 1
     assert "labels must be 0, 1, 2" in row["reason"]
     done = sorted((tmp_path / "out").glob("*/s*/summary.json"))
     times = [path.stat().st_mtime_ns for path in done]
     assert [path.parent.name for path in done] == ["s2", "s4"]
     nibabel.save(nibabel.Nifti1Image(phantom(3)[1], np.eye(4)), tmp_path / "labelsTr" / "s3.nii.gz")
-    (row,) = compare(arguments)
+    (row,) = compare(make_parser().parse_args([*words.split(), "--here"]))
     assert row["n"] == 3 and row["failed"] == 0
     assert [path.stat().st_mtime_ns for path in done] == times
     assert "1 of 3 cases to process" in capsys.readouterr().out

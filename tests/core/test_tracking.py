@@ -3,8 +3,6 @@
 import ast
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ from mlflow.tracking import MlflowClient
 from cardiac_motion.core import tracking
 from cardiac_motion.core.errors import InputError
 from cardiac_motion.core.tracking import Record, keep, metric_name, read_records, record_id, rows_of, run_name, send
-from tests.bundles.running import ROOT
+from tests.bundles.running import ROOT, run_module_here
 
 CASES = {f"c{i}": {"mse": i / 8, "lncc2@1/2": float("nan") if i == 1 else 0.5} for i in range(6)}
 
@@ -153,8 +151,7 @@ def test_what_no_store_took_is_sent_by_a_command(folder, stores, tmp_path, monke
     assert [kept.id for kept in read_records(folder)] == ["1f", "2f"], "the second run doesn't cost the first's record"
     client = use(monkeypatch, tmp_path, "a")
     for _ in range(2):
-        command = [sys.executable, "-m", "cardiac_motion.core.tracking", str(folder)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        done = run_module_here("cardiac_motion.core.tracking", str(folder))
         assert done.stdout.splitlines()[0].startswith("six · m · fast: sent as run ")
     runs = client.search_runs([client.get_experiment_by_name("cines").experiment_id])
     assert sorted(run.info.run_name for run in runs) == ["second", "six · m · fast"]
@@ -163,8 +160,7 @@ def test_what_no_store_took_is_sent_by_a_command(folder, stores, tmp_path, monke
 
 
 def test_nothing_kept_is_one_line(tmp_path):
-    command = [sys.executable, "-m", "cardiac_motion.core.tracking", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run_module_here("cardiac_motion.core.tracking", str(tmp_path))
     assert done.returncode == 1 and "no such file" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
