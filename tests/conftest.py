@@ -27,6 +27,16 @@ def store_of_the_tests(tmp_path_factory):
         os.environ["MLFLOW_TRACKING_URI"] = before
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """A store without runs, to copy: MLflow takes seconds to make one."""
+    from mlflow.tracking import MlflowClient
+
+    path = tmp_path_factory.mktemp("empty") / "empty.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
 @pytest.fixture(scope="module")
 def browser():
     """Headless Chromium, one for each file of tests."""

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import imageio.v3 as iio
 import nibabel
@@ -284,12 +285,12 @@ def test_full_disk_leaves_nothing_that_looks_whole(tmp_path, small_disk):
     assert not [f for f in left if f.name in ("ddf.nii.gz", "summary.json") or f.is_dir()]
 
 
-def test_tracking_server_that_is_down_costs_nothing(tmp_path, monkeypatch, capfd):
+def test_tracking_server_that_is_down_costs_nothing(tmp_path, monkeypatch, capfd, empty_store):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     run_here(INFERENCE, output_dir=str(tmp_path / "out"), **(QUICK | {"mlflow": True}))
     assert (tmp_path / "out/examples_ybr_color/ddf.nii.gz").exists()
     assert "python -m cardiac_motion.core.tracking" in capfd.readouterr().err
-    store = f"sqlite:///{tmp_path}/later.db"
+    store = f"sqlite:///{shutil.copy(empty_store, tmp_path / 'later.db')}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
 
     from mlflow.tracking import MlflowClient

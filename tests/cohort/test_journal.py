@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -22,9 +23,10 @@ NAMES = [f"c{i}" for i in range(30)]
 
 
 @pytest.fixture
-def cohort(tmp_path, monkeypatch):
+def cohort(tmp_path, empty_store, monkeypatch):
     """A folder of 30 cases, the last of which failed, and a store."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/runs.db")
+    store = shutil.copy(empty_store, tmp_path / "runs.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}")
     out = tmp_path / "out"
     out.mkdir()
     settings = {"bundle": "b", "experiment": "cines", "preset": "fast", "levels": 3, "id": "1f", "cases": NAMES}

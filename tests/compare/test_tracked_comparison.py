@@ -1,5 +1,7 @@
 """A comparison in MLflow: a parent with a child a method, once."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -9,10 +11,10 @@ from cardiac_motion.core.errors import InputError
 from tests.compare.results import GOOD, WORSE, method
 
 
-def test_runs_are_children_of_one_parent_and_sent_once(tmp_path, monkeypatch):
+def test_runs_are_children_of_one_parent_and_sent_once(tmp_path, empty_store, monkeypatch):
     from mlflow.tracking import MlflowClient
 
-    store = f"sqlite:///{tmp_path}/runs.db"
+    store = f"sqlite:///{shutil.copy(empty_store, tmp_path / 'runs.db')}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     methods = [method("good", GOOD), method("worse", WORSE, {"c9": "broken"})]
     write_tables(methods, tmp_path, "about")

@@ -36,19 +36,11 @@ def folder(tmp_path):
     return tmp_path / "out"
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory):
-    """A store without runs, to copy: MLflow takes seconds to make one."""
-    path = tmp_path_factory.mktemp("empty") / "empty.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
-def stores(empty, tmp_path):
+def stores(empty_store, tmp_path):
     """Two empty stores in the test's folder, ``a`` and ``b``."""
     for name in "ab":
-        shutil.copy(empty, tmp_path / f"{name}.db")
+        shutil.copy(empty_store, tmp_path / f"{name}.db")
 
 
 def use(monkeypatch, tmp_path, name):

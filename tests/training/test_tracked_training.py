@@ -1,6 +1,7 @@
 """The curve of a training, in its table and in MLflow."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -60,10 +61,12 @@ def test_a_resumed_training_is_the_same(folder, tmp_path):
     assert tables[0].splitlines()[0] == "epoch,train_loss,val_loss,val_wall"
 
 
-def test_the_curve_goes_to_mlflow_while_it_trains_and_a_resumed_training_goes_on_with_it(folder, tmp_path, monkeypatch):
+def test_the_curve_goes_to_mlflow_while_it_trains_and_a_resumed_training_goes_on_with_it(
+    folder, empty_store, tmp_path, monkeypatch
+):
     from mlflow.tracking import MlflowClient
 
-    store = f"sqlite:///{tmp_path}/store/mlruns.db"
+    store = f"sqlite:///{shutil.copy(empty_store, tmp_path / 'store.db')}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     client = MlflowClient(store)
     first = trainer(folder, tmp_path, 2, mlflow=True)
