@@ -75,7 +75,7 @@ class Studies(LocalDatastore):
             folders = [self.root, self.root / "labels", *(self.root / "labels").iterdir()]
             now = [folder.stat().st_mtime_ns for folder in folders if folder.is_dir()]
             if now != self.seen:
-                self.refresh()
+                super().refresh()
                 self.seen = [folder.stat().st_mtime_ns for folder in folders if folder.is_dir()]
 
     def image(self, name: str) -> Path:
