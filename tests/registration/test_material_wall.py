@@ -1,5 +1,6 @@
 """The wall registered in material coordinates: known motion comes back, and what lies beside the wall is not read."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -130,7 +131,7 @@ def test_three_identical_beats_end_where_they_began():
     begun = begin(StraightWall(*lines(0.0), SETTINGS), ddf, 0, SETTINGS)
     for beat in (1, 2, 3):
         off = np.linalg.norm(motion.displacement(s, d)[beat * BEAT], axis=-1)
-        assert off.mean() < 0.1 and off.max() < 0.15
+        assert off.mean() < 0.1 and off.max() < 0.25
     assert np.linalg.norm(begun.displacement(s, d)[-1], axis=-1).mean() > 1
 
 
@@ -157,12 +158,20 @@ def test_frames_that_match_nothing_are_carried_by_the_others(found):
 
 def test_what_stands_still_over_the_wall_is_removed():
     frames = draw(PHASES, speckle(1))
-    middle = np.mean(lines(0.0), axis=0)
-    assert np.array_equal(remove_standing(frames, middle, SETTINGS), frames)
     veil = 2.0 * ndimage.gaussian_filter(np.random.default_rng(8).standard_normal(SIZE), 1.0).astype(np.float32)
-    cleared = remove_standing(frames + veil, middle, SETTINGS)
-    assert np.abs(cleared.mean(0)).max() < 1e-5 and cleared.std() < 0.3 * veil.std()
-    assert np.array_equal(remove_standing((frames + veil)[:5], middle, SETTINGS), (frames + veil)[:5])
+    cleared = remove_standing(frames + veil, 2.0, SETTINGS)
+    assert np.abs(cleared.mean(0)).mean() < 0.05 * veil.std() and cleared.std() < 0.3 * veil.std()
+    few = remove_standing((frames + veil)[:5], 2.0, SETTINGS)
+    assert few.std() > 0.5 * veil.std(), "a mean over few frames is no clutter"
+
+
+def test_clutter_over_a_part_of_the_wall_does_not_hold_it():
+    frames, ddf = draw(PHASES, speckle(1)), true_fields(PHASES, 0.4)
+    veil = ndimage.gaussian_filter(np.random.default_rng(8).standard_normal(SIZE), 1.0).astype(np.float32)
+    veil[:, 85:] = 0
+    kept = replace(SETTINGS, standing=(2.0, 3.0))  # nothing is removed
+    off, held = (errors(register(frames + veil, ddf, settings=settings), PHASES) for settings in (SETTINGS, kept))
+    assert off.mean() < 0.4 and held.mean() > 2
 
 
 def test_decorrelated_speckle_is_believed_less():

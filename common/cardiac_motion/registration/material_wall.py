@@ -21,11 +21,11 @@ drift down, and where a beat ends as it began they close the motion. m is the me
 would have if all ρ were 1, so that where frames match badly the correction is held. No pixel beside the wall is read,
 but for the width of the Gaussian that smooths the frames.
 
-Clutter does not move with the wall: it matches itself where nothing moves, and holds the wall back. Along the mid-wall
-the share of fine structure that stands still, ``V̄ / (V̄ + V)``, compares the local mean square V̄ of its mean over time
-with that of its variance over time, V. Where the share's 90th percentile exceeds ``standing``, frames are reduced to
-fine structure less its mean over time at each pixel: a clutter filter. It is not applied elsewhere, because it also
-takes something from tissue that moves little. The threshold was chosen on simulated cines of the CAMUS train list.
+Clutter does not move with the wall: it matches itself where nothing moves, and holds the wall back. So frames are
+reduced to fine structure, less what stands still. The share of fine structure that stands still, ``V̄ / (V̄ + V)``,
+compares around each pixel the mean square V̄ of its mean over time with its variance over time V. Below the first of
+the two shares in ``standing`` nothing is removed, above the second all of that mean, between them a part: tissue that
+moves little keeps most of its own structure. The shares were chosen on simulated cines of the CAMUS train list.
 
 Newton's method, from coarse to fine. The gradient is exact. The Hessian lets each window move as a whole,
 ``Σ_ab κ ψ'(ρ) ρ (δ_a − δ_b)ᵀ M_c (δ_a − δ_b)`` with the structure tensor M_c, and is inverted by conjugate gradients.
@@ -61,7 +61,7 @@ Array = NDArray[np.float64]
 
 _NOISE = 2e-4  # variance of a window that speckle must exceed, unit range squared
 _ROOM = 8  # pixels around the wall where its points may go
-_NEAR = 4.0  # pixels: standard deviation of the Gaussian around a place where variances are compared
+_NEAR = 2.0  # standard deviation of the Gaussian in which variances are compared, of that which is subtracted
 _FAINT = 1e-5  # variance that structure must exceed to stand still, unit range squared
 _FEWEST = 12  # frames of which a mean over time is taken
 _HALVINGS = 5  # of a step that does not lower the sum
@@ -177,27 +177,30 @@ def _smooth_around(frames: Array, points: Array, sigma: float) -> tuple[Array, T
     return low, torch.from_numpy(np.stack([smooth, *np.gradient(smooth, axis=(1, 2))], 1))
 
 
-def remove_standing(frames: NDArray[np.float32], middle: Array, settings: WallSettings) -> NDArray[np.float32]:
-    """Frames less what stands still over a wall, or as they are where little does or fewer than ``_FEWEST`` are given.
+def remove_standing(frames: NDArray[np.float32], wide: float, settings: WallSettings) -> NDArray[np.float32]:
+    """Fine structure of frames, less what stands still where much of it does.
 
     Args:
-        frames: ``[T, H, W]``, unit range.
-        middle: mid-wall in the reference frame ``[P, 2]``, pixels.
-        settings: their ``standing`` and ``coarsest``.
+        frames: ``[T, H, W]``, unit range; of fewer than ``_FEWEST`` nothing but coarse structure is removed.
+        wide: standard deviation of the Gaussian that is subtracted, pixels.
+        settings: their ``standing``.
+
+    Returns:
+        ``[T, H, W]``, around 0.
 
     Examples:
         >>> still = np.tile(np.random.default_rng(0).random((20, 20)).astype(np.float32), (16, 1, 1))
-        >>> bool(np.abs(remove_standing(still, np.full((2, 2), 10.0), WallSettings())).max() < 1e-5)
+        >>> bool(np.abs(remove_standing(still, 2.0, WallSettings())).max() < 1e-5)
         True
     """
-    if len(frames) < _FEWEST:
-        return frames
-    wide = settings.coarsest
     fine = frames - ndimage.gaussian_filter(frames, (0, wide, wide), mode="nearest")
+    if len(frames) < _FEWEST:
+        return fine
     mean = fine.mean(0)
-    standing, moving = (ndimage.gaussian_filter(x, _NEAR) for x in (mean**2, fine.var(0)))
-    share = ndimage.map_coordinates(standing / (standing + moving + _FAINT), middle.T, order=1, mode="nearest")
-    return np.asarray(fine - mean if np.quantile(share, 0.9) > settings.standing else frames, dtype=np.float32)
+    standing, moving = (ndimage.gaussian_filter(x, _NEAR * wide) for x in (mean**2, fine.var(0)))
+    share = standing / (standing + moving + _FAINT)
+    removed = np.clip((share - settings.standing[0]) / (settings.standing[1] - settings.standing[0]), 0, 1)
+    return np.asarray(fine - removed * mean, dtype=np.float32)
 
 
 def _place_windows(wall: StraightWall, settings: WallSettings) -> tuple[Tensor, Array]:
@@ -231,8 +234,8 @@ def refine(motion: WallMotion, frames: Array, first: int, settings: WallSettings
         (True, False)
     """
     u, prior = motion.correction, WallPrior(motion.correction.shape, settings)
-    middle = motion.wall.points(motion.nodes, np.array([0.5]))[:, 0]
-    clear = remove_standing(np.asarray(frames, dtype=np.float32), middle, settings).astype(np.float64)
+    wide = settings.coarsest * motion.wall.thickness
+    clear = remove_standing(np.asarray(frames, dtype=np.float32), wide, settings).astype(np.float64)
     for blur, link in settings.scales:
         u = _minimise(WallObjective(motion, clear, blur, link, first, settings), prior, u, first, settings)
     return WallMotion(motion.wall, motion.nodes, motion.began, u)

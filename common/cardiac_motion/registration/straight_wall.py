@@ -40,8 +40,8 @@ class WallSettings:
         controls_across: across the wall, at least 2.
         floor: c of ψ, in (0, 1].
         along, across, over_time, size: λ_s, λ_d, λ_t and λ_0, a control point or a frame apart.
-        standing: share of the structure that stands still, above which it is removed.
-        coarsest: standard deviation of the Gaussian that is subtracted from the frames then, pixels.
+        standing: shares of the fine structure that stands still, at which it begins to be removed and is removed whole.
+        coarsest: standard deviation of the Gaussian that is subtracted from the frames, fraction of the thickness.
         midwall: standard deviation of the Gaussian of the affine fit of v, fraction of the wall's thickness.
         scales: of each scale, the standard deviation of the Gaussian that smooths the frames (samples), and κ of the
             reference frame.
@@ -55,13 +55,13 @@ class WallSettings:
     windows_across: int = 3
     controls: int = 30
     controls_across: int = 3
-    floor: float = 0.8
+    floor: float = 0.9
     along: float = 1.0
     across: float = 0.1
     over_time: float = 3.0
-    size: float = 0.03
-    standing: float = 0.8
-    coarsest: float = 2.0
+    size: float = 0.01
+    standing: tuple[float, float] = (0.65, 0.95)
+    coarsest: float = 0.14
     midwall: float = 0.6
     scales: tuple[tuple[float, float], ...] = ((2.0, 10.0), (0.7, 10.0))
     iterations: int = 8
