@@ -7,7 +7,7 @@ long-axis strain, EF and segments with the truth. Rows of cases go to ``benchmar
 truth and their half width, of all cines together, and the method's error with which 90 % would hold: what
 ``measures.intervals.METHOD`` is to be. It needs ``DATA_DIR`` with ``CAMUS_308um`` and ``CAMUS_split.json``;
 ``STRAIN_INTERVALS_CASES`` patients a scenario (4), ``STRAIN_INTERVALS_FOLDS`` (those without artefacts),
-``STRAIN_INTERVALS_CONFIG`` (an override of the bundle, ``motion_material.json`` say), ``STRAIN_INTERVALS_FOLDER`` for
+``STRAIN_INTERVALS_CONFIG`` (an override of the bundle, ``motion_midwall.json`` say), ``STRAIN_INTERVALS_FOLDER`` for
 the cines (a temporary one). Cases in the CSV are kept, so that an interrupted run goes on; remove the file to
 begin anew.
 """

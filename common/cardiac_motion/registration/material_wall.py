@@ -144,6 +144,15 @@ class WallObjective:
         windows = float((self.centres**2).sum(1) @ np.trace(tensor, axis1=1, axis2=2))
         return float(pull * windows / (2 * self.centres.shape[1] * len(self._pairs)) + 1e-12)
 
+    def curvature(self, weights: Array, tensor: Array) -> float:
+        """The mean second derivative of the data term by a control and axis.
+
+        Args:
+            weights, tensor: of the windows (``derivatives``).
+        """
+        pull = np.trace(weights, axis1=1, axis2=2) / len(self._pairs) * np.trace(tensor, axis1=1, axis2=2) / 2
+        return float(((self.centres**2).sum(1) @ pull) / self.centres.shape[1] + 1e-12)
+
     def derivatives(self, at: Windows) -> tuple[Array, Array, Array]:
         """Return the gradient ``[T, Ks, Kd, 2]`` and, for each window, a Laplacian and a structure tensor.
 
@@ -257,6 +266,7 @@ class WallPrior:
             )
         )
         self._size = settings.size
+        self._modes = [np.linalg.eigh(matrix) for matrix in (self._over_time, self._along, self._across)]
 
     def __call__(self, u: Array) -> Array:
         """``[T, Ks, Kd, 2]`` of u, m left out."""
@@ -264,6 +274,19 @@ class WallPrior:
         along = (self._along @ u.reshape(*u.shape[:2], -1)).reshape(u.shape)
         across = (u.swapaxes(2, 3) @ self._across).swapaxes(2, 3)
         return np.asarray(over_time + along + across + self._size * u)
+
+    def inverse(self, m: float, data: float) -> Callable[[Array], Array]:
+        """Return the exact inverse of u ↦ m · prior(u) + data · u, in the eigenvectors of the three axes."""
+        (t, over_time), (s, along), (d, across) = self._modes
+        scale = m * (t[:, None, None] + s[:, None] + d + self._size)[..., None] + data
+
+        def apply(u: Array) -> Array:
+            modes = np.einsum("ta,tkln,kb->abln", over_time, u, along, optimize=True)
+            modes = np.einsum("abln,lc->abcn", modes, across, optimize=True) / scale
+            modes = np.einsum("abcn,lc->abln", modes, across, optimize=True)
+            return np.einsum("ta,abln,kb->tkln", over_time, modes, along, optimize=True)
+
+        return apply
 
 
 def _square_of_differences(count: int, order: int) -> Array:
@@ -281,7 +304,8 @@ def _minimise(objective: WallObjective, prior: WallPrior, u: Array, first: int, 
     cost = objective.value(at.rho) + m / 2 * float((u * prior(u)).sum())
     for _ in range(settings.iterations):
         hessian = _hessian(objective, prior, weights, tensor, m, damping, free)
-        step = solve(hessian, -(gradient + m * prior(u)) * free)
+        rough = prior.inverse(m, m * damping + objective.curvature(weights, tensor))
+        step = solve(hessian, -(gradient + m * prior(u)) * free, lambda r, near=rough: near(r) * free)
         for _ in range(_HALVINGS):
             tried = u + step
             at = objective.correlate(tried)
@@ -311,24 +335,39 @@ def _hessian(
     return apply
 
 
-def solve(apply: Callable[[Array], Array], right: Array, iterations: int = 100, tolerance: float = 0.01) -> Array:
+def solve(
+    apply: Callable[[Array], Array],
+    right: Array,
+    precondition: Callable[[Array], Array] | None = None,
+    iterations: int = 100,
+    tolerance: float = 0.01,
+) -> Array:
     """x of ``apply(x) = right`` by conjugate gradients, for a symmetric positive operator on arrays of any shape.
+
+    Args:
+        apply: the operator.
+        right: what it is to give.
+        precondition: a symmetric positive operator near its inverse, or None.
+        iterations: at most.
+        tolerance: it ends when the residual's norm is this share of ``right``'s.
 
     Examples:
         >>> solve(lambda x: np.array([2.0, 4.0]) * x, np.array([2.0, 8.0]), tolerance=1e-9).round(6).tolist()
         [1.0, 2.0]
     """
     x, left = np.zeros_like(right), right.copy()
-    direction, size = left.copy(), float((left**2).sum())
-    least = tolerance**2 * size
+    near = left if precondition is None else precondition(left)
+    direction, size = near.copy(), float((left * near).sum())
+    least = tolerance**2 * float((left**2).sum())
     for _ in range(iterations):
-        if size <= least:
+        if float((left**2).sum()) <= least:
             break
         along = apply(direction)
         share = size / float((direction * along).sum())
         x, left = x + share * direction, left - share * along
-        new = float((left**2).sum())
-        direction, size = left + new / size * direction, new
+        near = left if precondition is None else precondition(left)
+        new = float((left * near).sum())
+        direction, size = near + new / size * direction, new
     return x
 
 

@@ -58,7 +58,7 @@ class Fusion:
     radius: float = 0.06
     smoother: bool = True
     along: float = 0.025
-    wall_motion: str = "midwall"
+    wall_motion: str = "material"
 
 
 @dataclass(frozen=True, eq=False)
