@@ -6,7 +6,8 @@ without and with artefacts, and follows the true end-diastolic borders from ED t
 (percentage points, measured − true) of the endocardium and epicardium, and processor seconds a frame of the fields and
 of the wall; ``benchmarks/results/wall_motion.json`` holds the means of each scenario. It needs ``DATA_DIR`` with
 ``CAMUS_308um``; ``WALL_MOTION_CASES`` patients (4), ``WALL_MOTION_FIELDS`` (all) and ``WALL_MOTION_FOLDS`` (all).
-Cases in the CSV are kept, so that an interrupted run goes on.
+Cases in the CSV are kept, so that an interrupted run goes on. The tables ``docs/results/wall_motion*.csv`` are of the
+patients that all their rows and scenarios have.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from benchmarks.results import ROOT, read_kept_rows
 from cardiac_motion.comparators.dis import DenseInverseSearch
 from cardiac_motion.comparators.farneback import Farneback
+from cardiac_motion.core.tables import write_csv
 from cardiac_motion.fields.points import track
 from cardiac_motion.networks.ncc_flow import NCCFlow
 from cardiac_motion.networks.weights import load_weights
@@ -38,6 +40,28 @@ from cardiac_motion.ventricle import strain
 
 RESULTS = ROOT / "benchmarks" / "results" / "wall_motion.csv"
 KEYS = ("fold", "case", "fields", "wall_motion")
+TITLES = {
+    ("NCC flow", "none"): "NCC flow, as they are",
+    ("NCC flow", "midwall"): "NCC flow, mid-wall affine regularisation",
+    ("NCC flow anchored", "midwall"): "NCC flow, anchored, mid-wall affine regularisation",
+    ("NCC flow", "material"): "NCC flow, wall in its own coordinates",
+    ("DIS full resolution", "none"): "DIS, full resolution, as they are",
+    ("DIS full resolution", "material"): "DIS, full resolution, wall in its own coordinates",
+    ("Farneback", "none"): "Farnebäck, as they are",
+    ("Farneback", "material"): "Farnebäck, wall in its own coordinates",
+}
+NCC_FLOW = [key for key in TITLES if key[0].startswith("NCC flow")]
+BEGINNINGS = [key for key in TITLES if key[1] in ("none", "material") and "anchored" not in key[0]]
+TABLES = {  # of each in docs/results: the value, the methods, and the ending of its folds
+    "wall_motion_epe": ("epe_ed_es_mm", NCC_FLOW, ""),
+    "wall_motion_gls": ("gls_error_endo", NCC_FLOW, ""),
+    "wall_motion_gls_epi": ("gls_error_epi", NCC_FLOW, ""),
+    "wall_motion_artefacts_epe": ("epe_ed_es_mm", NCC_FLOW, "_artefacts"),
+    "wall_motion_artefacts_gls": ("gls_error_endo", NCC_FLOW, "_artefacts"),
+    "wall_motion_beginnings_epe": ("epe_ed_es_mm", BEGINNINGS, ""),
+    "wall_motion_beginnings": ("gls_error_endo", BEGINNINGS, ""),
+}
+SCENARIOS = ("static", "coupled", "sliding", "chambers", "respiratory")
 VALUES = ("epe_ed_es_mm", "gls_error_endo", "gls_error_epi", "fields_s", "wall_s")
 
 
@@ -113,7 +137,28 @@ def run() -> dict[str, Any]:
                 rows[key] = dict(zip((*KEYS, *VALUES), (*key, *(f"{v:.4f}" for v in values)), strict=True))
                 print(*key, *(f"{v:.3f}" for v in values), flush=True)
         _write(list(rows.values()))
+    for table, (value, keys, ending) in TABLES.items():
+        summary, patients = summarise(rows, value, keys, ending)
+        print(table, f"{patients} patients")
+        if patients:
+            write_csv(ROOT / f"docs/results/{table}.csv", summary)
     return {"cases": _means(list(rows.values()))}
+
+
+def summarise(
+    rows: dict[tuple[str, ...], dict[str, str]], value: str, methods: list[tuple[str, str]], ending: str
+) -> tuple[list[dict[str, Any]], int]:
+    """The rows of a table, mean absolute values by scenario and the worst of them, and how many patients it has."""
+    found = {case for _, case, *_ in rows}
+    complete = [c for c in sorted(found) if all((f"{s}{ending}", c, *m) in rows for s in SCENARIOS for m in methods)]
+    summary = []
+    for method in methods:
+        row: dict[str, Any] = {"fields, wall": TITLES[method]}
+        for scenario in SCENARIOS:
+            errors = [float(rows[f"{scenario}{ending}", case, *method][value]) for case in complete]
+            row[scenario] = float(np.abs(errors).mean()) if errors else float("nan")
+        summary.append(row | {"worst": max(row[scenario] for scenario in SCENARIOS)})
+    return summary, len(complete)
 
 
 def _timed(compute: Callable[..., Tensor], *given: Any) -> tuple[Tensor, float]:
