@@ -36,8 +36,9 @@ def run() -> dict[str, Any]:
     rows = {row["cine"]: row for row in read_kept_rows(TABLE)}
     wanted = [name for name in os.environ.get("RECORDED_CHECKS", "").split(",") if name]
     for path in list_cines(Path(os.environ["DATA_DIR"])):
+        name = f"{path.name} of the study" if path.is_dir() else path.stem
         if not wanted or path.stem in wanted:
-            rows[path.stem] = {"cine": path.stem, **measure_cine(path)}
+            rows[name] = {"cine": name, **measure_cine(path)}
             write_csv(TABLE, list(rows.values()))
     return {"rows": list(rows.values())}
 
