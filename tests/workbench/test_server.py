@@ -1,6 +1,7 @@
 """The interface, without a browser: hostile values, folders of pictures, studies, calibration."""
 
 import json
+import re
 import resource
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 pytest.importorskip("starlette")
 pytest.importorskip("httpx2")
 
+from cardiac_motion.workbench.server import STATIC
 from cardiac_motion.workbench.studies import Studies
 from tests.workbench.stand_in import Bench
 
@@ -187,3 +189,11 @@ def test_a_scale_and_a_heart_rate_become_spacing_and_frame_rate(bench):
 def test_an_end_systole_keeps_the_beat_that_is_shown(bench):
     case = bench.step(bench.measured(), "es", 22)
     assert case["edits"] == {"ed": 3, "es": 22} and case["log"][0]["what"] == "ES 19 → 22"
+
+
+def test_the_scripts_name_only_what_the_pages_state_has():
+    scripts = {path.name: path.read_text(encoding="utf-8") for path in STATIC.glob("*.js")}
+    (fields,) = re.findall(r"export const state = \{(.+?)\}", scripts["shared.js"])
+    known = set(re.findall(r"(\w+):", fields))
+    for name, text in scripts.items():
+        assert set(re.findall(r"\bstate\.(\w+)", text)) <= known, name

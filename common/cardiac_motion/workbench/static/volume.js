@@ -108,6 +108,6 @@ $("segment").onclick = guarded(() => send("measure"));
 $("vtake").onclick = guarded(() => send("take"));
 $("truth").onchange = guarded(async () => {
   const [file] = $("truth").files;
-  if (file) await ask(`/api/cases/${state.id}/label?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file });
+  if (file) await ask(`/api/cases/${state.info.id}/label?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file });
   $("truth").value = "";
 });
