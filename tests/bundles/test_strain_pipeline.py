@@ -284,7 +284,10 @@ def test_a_segment_outside_the_sector_is_left_out_and_said_so(hearts, tmp_path):
     endo = json.loads((hearts[0] / "contours.json").read_text(encoding="utf-8"))["endocardium"][0]
     frames[int(np.max(endo, 0)[1]) - 6 :] = 0  # columns to the right of the lateral wall's inner border
     nibabel.save(nibabel.Nifti1Image(frames, cine.affine, cine.header), tmp_path / "cut.nii.gz")
-    measure(tmp_path / "out", hearts[0], tmp_path / "cut.nii.gz")
+    with pytest.raises(RuntimeError) as caught:
+        measure(tmp_path / "out", hearts[0], tmp_path / "cut.nii.gz")
+    assert "ejection fraction tracked against segmented" in str(input_error_in(caught.value)), "a wall is missing"
+    measure(tmp_path / "out", hearts[0], tmp_path / "cut.nii.gz", ignore_checks=True)
     summary = summary_of(tmp_path / "out/cut")
     out = [s for s in summary["beats"][0]["segments"] if s["rejected"]]
     assert out and all("anterolateral" in s["name"] and s["end_systolic"] is None for s in out)

@@ -165,6 +165,18 @@ def test_what_stands_still_over_the_wall_is_removed():
     assert few.std() > 0.5 * veil.std(), "a mean over few frames is no clutter"
 
 
+def test_the_edge_of_the_sector_is_no_structure():
+    frames = draw(PHASES, speckle(1))
+    frames[:, :, 60:] = 0
+    fine = remove_standing(frames, 2.0, SETTINGS)
+    assert not fine[:, :, 58:].any()
+    whole = remove_standing(draw(PHASES, speckle(1)), 2.0, SETTINGS)
+    assert np.abs(fine[..., :58] - whole[..., :58]).mean() < 0.2 * np.abs(whole[..., :58]).mean(), "no new structure"
+    hole = frames.copy()
+    hole[:, 100:110, 20:30] = 0  # a dark cavity belongs to the sector
+    assert remove_standing(hole, 2.0, SETTINGS)[:, 99:111, 19:31].any()
+
+
 def test_clutter_over_a_part_of_the_wall_does_not_hold_it():
     frames, ddf = draw(PHASES, speckle(1)), true_fields(PHASES, 0.4)
     veil = ndimage.gaussian_filter(np.random.default_rng(8).standard_normal(SIZE), 1.0).astype(np.float32)

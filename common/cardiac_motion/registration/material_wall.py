@@ -22,8 +22,9 @@ would have if all ρ were 1, so that where frames match badly the correction is 
 but for the width of the Gaussian that smooths the frames.
 
 Clutter does not move with the wall: it matches itself where nothing moves, and holds the wall back. So frames are
-reduced to fine structure, less what stands still. The share of fine structure that stands still, ``V̄ / (V̄ + V)``,
-compares around each pixel the mean square V̄ of its mean over time with its variance over time V. Below the first of
+reduced to fine structure inside the sector, whose edge stands still too, less what stands still, and a window counts
+by its part in the sector. The share of fine structure that stands still, ``V̄ / (V̄ + V)``, compares around each pixel
+the mean square V̄ of its mean over time with its variance over time V. Below the first of
 the two shares in ``standing`` nothing is removed, above the second all of that mean, between them a part: tissue that
 moves little keeps most of its own structure. The shares were chosen on simulated cines of the CAMUS train list.
 
@@ -62,6 +63,8 @@ Array = NDArray[np.float64]
 _NOISE = 2e-4  # variance of a window that speckle must exceed, unit range squared
 _ROOM = 8  # pixels around the wall where its points may go
 _NEAR = 2.0  # standard deviation of the Gaussian in which variances are compared, of that which is subtracted
+_BLACK = 0.005  # unit range: what never exceeds it lies outside the sector, unless the sector surrounds it
+_EDGE = 2  # pixels of the sector's edge that are left out
 _FAINT = 1e-5  # variance that structure must exceed to stand still, unit range squared
 _FEWEST = 12  # frames of which a mean over time is taken
 _HALVINGS = 5  # of a step that does not lower the sum
@@ -93,13 +96,22 @@ class WallObjective:
         link: κ of pairs with the reference frame.
         first: the reference frame.
         settings: windows, control points and c.
+        u: the correction so far, which says what of a window lies in the sector; None for that of ``motion``.
     """
 
     def __init__(
-        self, motion: WallMotion, frames: Array, blur: float, link: float, first: int, settings: WallSettings
+        self,
+        motion: WallMotion,
+        frames: Array,
+        blur: float,
+        link: float,
+        first: int,
+        settings: WallSettings,
+        u: Array | None = None,
     ) -> None:
         wall = motion.wall
         self.floor, self._size = settings.floor, (len(wall.s), len(wall.d))
+        u = motion.correction if u is None else u
         self._along, self._across = spline_bases(wall.s, wall.d, motion.correction.shape)
         base = wall.points(wall.s, wall.d) + motion.start(wall.s, wall.d)
         corner, self._images = _smooth_around(frames, base, blur * wall.pixels)
@@ -111,9 +123,17 @@ class WallObjective:
             "csd,sk,dl->ckl", weights.reshape(-1, *self._size), self._along, self._across, optimize=True
         ).reshape(len(kernel), -1)
         self._kernel = torch.from_numpy(kernel).float()
-        self._pairs = torch.ones(len(frames), len(frames))
-        self._pairs[first] = self._pairs[:, first] = link
-        self._pairs.fill_diagonal_(0)
+        pairs = torch.ones(len(frames), len(frames))
+        pairs[first] = pairs[:, first] = link
+        pairs.fill_diagonal_(0)
+        shown = self._shown(np.abs(frames).max(0) > 0, base + spread_controls(u, self._along, self._across))
+        self._pairs = pairs * shown[:, :, None] * shown[:, None, :]
+
+    def _shown(self, sector: NDArray[np.bool_], points: Array) -> Tensor:
+        """Weight ``[C, T]`` of a window in a frame: 1 where all of it lies in the sector, 0 from half of it on."""
+        inside = ndimage.map_coordinates(sector.astype(np.float32), points.reshape(-1, 2).T, order=1, mode="nearest")
+        flat = torch.from_numpy(inside).float().reshape(len(points), -1)
+        return (2 * (flat[:, self._index] * self._kernel).sum(-1).T - 1).clamp_min(0)
 
     def correlate(self, u: Array) -> Windows:
         """Correlations at a correction ``[T, Ks, Kd, 2]``."""
@@ -140,9 +160,9 @@ class WallObjective:
         Args:
             tensor: structure tensors ``[C, 2, 2]``.
         """
-        pull = (1 - self.floor) / self.floor * float(self._pairs.sum())
+        pull = (1 - self.floor) / self.floor * float(self._pairs.sum()) / len(self._pairs)
         windows = float((self.centres**2).sum(1) @ np.trace(tensor, axis1=1, axis2=2))
-        return float(pull * windows / (2 * self.centres.shape[1] * len(self._pairs)) + 1e-12)
+        return float(pull * windows / (2 * self.centres.shape[1] * self._pairs.shape[1]) + 1e-12)
 
     def curvature(self, weights: Array, tensor: Array) -> float:
         """The mean second derivative of the data term by a control and axis.
@@ -150,7 +170,7 @@ class WallObjective:
         Args:
             weights, tensor: of the windows (``derivatives``).
         """
-        pull = np.trace(weights, axis1=1, axis2=2) / len(self._pairs) * np.trace(tensor, axis1=1, axis2=2) / 2
+        pull = np.trace(weights, axis1=1, axis2=2) / self._pairs.shape[1] * np.trace(tensor, axis1=1, axis2=2) / 2
         return float(((self.centres**2).sum(1) @ pull) / self.centres.shape[1] + 1e-12)
 
     def derivatives(self, at: Windows) -> tuple[Array, Array, Array]:
@@ -195,14 +215,16 @@ def remove_standing(frames: NDArray[np.float32], wide: float, settings: WallSett
         settings: their ``standing``.
 
     Returns:
-        ``[T, H, W]``, around 0.
+        ``[T, H, W]``, around 0; 0 outside the sector and at its edge.
 
     Examples:
         >>> still = np.tile(np.random.default_rng(0).random((20, 20)).astype(np.float32), (16, 1, 1))
         >>> bool(np.abs(remove_standing(still, 2.0, WallSettings())).max() < 1e-5)
         True
     """
-    fine = frames - ndimage.gaussian_filter(frames, (0, wide, wide), mode="nearest")
+    seen = ndimage.binary_erosion(ndimage.binary_fill_holes(frames.max(0) > _BLACK), iterations=_EDGE, border_value=1)
+    near = np.maximum(ndimage.gaussian_filter(seen.astype(np.float32), wide, mode="nearest"), 1e-3)
+    fine = np.asarray(seen * (frames - ndimage.gaussian_filter(seen * frames, (0, wide, wide), mode="nearest") / near))
     if len(frames) < _FEWEST:
         return fine
     mean = fine.mean(0)
@@ -246,7 +268,7 @@ def refine(motion: WallMotion, frames: Array, first: int, settings: WallSettings
     wide = settings.coarsest * motion.wall.thickness
     clear = remove_standing(np.asarray(frames, dtype=np.float32), wide, settings).astype(np.float64)
     for blur, link in settings.scales:
-        u = _minimise(WallObjective(motion, clear, blur, link, first, settings), prior, u, first, settings)
+        u = _minimise(WallObjective(motion, clear, blur, link, first, settings, u), prior, u, first, settings)
     return WallMotion(motion.wall, motion.nodes, motion.began, u)
 
 

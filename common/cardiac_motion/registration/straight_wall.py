@@ -59,7 +59,7 @@ class WallSettings:
     along: float = 1.0
     across: float = 0.1
     over_time: float = 3.0
-    size: float = 0.01
+    size: float = 0.03
     standing: tuple[float, float] = (0.65, 0.95)
     coarsest: float = 0.14
     midwall: float = 0.6
