@@ -297,8 +297,8 @@ class WallPrior:
         across = (u.swapaxes(2, 3) @ self._across).swapaxes(2, 3)
         return np.asarray(over_time + along + across + self._size * u)
 
-    def inverse(self, m: float, data: float) -> Callable[[Array], Array]:
-        """Return the exact inverse of u ↦ m · prior(u) + data · u, in the eigenvectors of the three axes."""
+    def inverse(self, m: float, data: float, free: Array) -> Callable[[Array], Array]:
+        """Return the exact inverse of u ↦ m · prior(u) + data · u, in the eigenvectors of the axes, times ``free``."""
         (t, over_time), (s, along), (d, across) = self._modes
         scale = m * (t[:, None, None] + s[:, None] + d + self._size)[..., None] + data
 
@@ -306,7 +306,7 @@ class WallPrior:
             modes = np.einsum("ta,tkln,kb->abln", over_time, u, along, optimize=True)
             modes = np.einsum("abln,lc->abcn", modes, across, optimize=True) / scale
             modes = np.einsum("abcn,lc->abln", modes, across, optimize=True)
-            return np.einsum("ta,abln,kb->tkln", over_time, modes, along, optimize=True)
+            return np.asarray(np.einsum("ta,abln,kb->tkln", over_time, modes, along, optimize=True) * free)
 
         return apply
 
@@ -326,8 +326,8 @@ def _minimise(objective: WallObjective, prior: WallPrior, u: Array, first: int, 
     cost = objective.value(at.rho) + m / 2 * float((u * prior(u)).sum())
     for _ in range(settings.iterations):
         hessian = _hessian(objective, prior, weights, tensor, m, damping, free)
-        rough = prior.inverse(m, m * damping + objective.curvature(weights, tensor))
-        step = solve(hessian, -(gradient + m * prior(u)) * free, lambda r, near=rough: near(r) * free)
+        rough = prior.inverse(m, m * damping + objective.curvature(weights, tensor), free)
+        step = solve(hessian, -(gradient + m * prior(u)) * free, rough)
         for _ in range(_HALVINGS):
             tried = u + step
             at = objective.correlate(tried)
