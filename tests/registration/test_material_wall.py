@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 
 from cardiac_motion.fields.points import track
-from cardiac_motion.registration.material_wall import WallObjective, follow_wall, refine, remove_standing
+from cardiac_motion.registration.material_wall import WallObjective, follow_wall, refine
 from cardiac_motion.registration.straight_wall import StraightWall, WallSettings, affine_smoother, begin, write_fields
 
 SIZE, CENTRE, MIDDLE, THICK = (150, 170), np.array([118.0, 85.0]), 60.0, 16.0
@@ -154,27 +154,6 @@ def test_frames_that_match_nothing_are_carried_by_the_others(found):
     frames[6:8] = np.random.default_rng(0).random((2, *SIZE))
     off = errors(register(frames, true_fields(PHASES, 0.2)), PHASES)
     assert off.mean() < 0.15 and off[6:8].mean() < 0.4
-
-
-def test_what_stands_still_over_the_wall_is_removed():
-    frames = draw(PHASES, speckle(1))
-    veil = 2.0 * ndimage.gaussian_filter(np.random.default_rng(8).standard_normal(SIZE), 1.0).astype(np.float32)
-    cleared = remove_standing(frames + veil, 2.0, SETTINGS)
-    assert np.abs(cleared.mean(0)).mean() < 0.05 * veil.std() and cleared.std() < 0.3 * veil.std()
-    few = remove_standing((frames + veil)[:5], 2.0, SETTINGS)
-    assert few.std() > 0.5 * veil.std(), "a mean over few frames is no clutter"
-
-
-def test_the_edge_of_the_sector_is_no_structure():
-    frames = draw(PHASES, speckle(1))
-    frames[:, :, 60:] = 0
-    fine = remove_standing(frames, 2.0, SETTINGS)
-    assert not fine[:, :, 58:].any()
-    whole = remove_standing(draw(PHASES, speckle(1)), 2.0, SETTINGS)
-    assert np.abs(fine[..., :58] - whole[..., :58]).mean() < 0.2 * np.abs(whole[..., :58]).mean(), "no new structure"
-    hole = frames.copy()
-    hole[:, 100:110, 20:30] = 0  # a dark cavity belongs to the sector
-    assert remove_standing(hole, 2.0, SETTINGS)[:, 99:111, 19:31].any()
 
 
 def test_clutter_over_a_part_of_the_wall_does_not_hold_it():
