@@ -14,7 +14,7 @@ from tests.strain_pipeline.test_pipeline import heart  # noqa: F401
 
 @pytest.fixture
 def case(kept_folder, tmp_path_factory, monkeypatch):  # noqa: F811
-    """The folder of a case whose motion is known, without a bundle's configuration."""
+    """The folder of a case whose fields are known, without a bundle's configuration; its frames show nothing."""
     place = tmp_path_factory.mktemp("case")
     (place / "motion").mkdir()
     (kept_folder / "m").rename(place / "motion" / "dis")
@@ -24,7 +24,7 @@ def case(kept_folder, tmp_path_factory, monkeypatch):  # noqa: F811
         said = json.loads(options)
         ignore = said.pop("ignore_checks", False)
         measures = StrainMeasures(min_lncc2=-1.0, **said)
-        return measures, Fusion(), Gate(ignore_checks=True) if ignore else C.OpenGate()
+        return measures, Fusion(wall_motion="midwall"), Gate(ignore_checks=True) if ignore else C.OpenGate()
 
     monkeypatch.setattr(C, "configure_measuring", configure)
     monkeypatch.setattr(C, "blocking_checks", lambda checks: [])
