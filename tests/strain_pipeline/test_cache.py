@@ -17,7 +17,7 @@ from cardiac_motion.registration.result import RegistrationResult
 from cardiac_motion.strain_pipeline import cache as K
 from cardiac_motion.strain_pipeline.measures.measures import SWITCHED_OFF, StrainMeasures
 from cardiac_motion.strain_pipeline.tracking.image_networks import ViewProbabilities
-from cardiac_motion.strain_pipeline.tracking.motion import ncc_after_warp
+from cardiac_motion.strain_pipeline.tracking.motion import Fusion, ncc_after_warp
 from cardiac_motion.strain_pipeline.tracking.wall import Segmented, walls_of
 from cardiac_motion.ventricle.contours import LAYERS
 from tests.strain_pipeline.test_pipeline import SHARE, fields, heart, labels_at  # noqa: F401
@@ -40,7 +40,7 @@ def folder(heart, tmp_path):  # noqa: F811
 def again(folder, **said):
     off = said.pop("exclude_segments", None)
     kept = K.replace_entry(K.read_cache(folder, folder / "m"), **said)
-    return K.measure_cached(kept, StrainMeasures(min_lncc2=-1.0, exclude_segments=off))
+    return K.measure_cached(kept, StrainMeasures(min_lncc2=-1.0, exclude_segments=off), Fusion(wall_motion="midwall"))
 
 
 def test_what_is_kept_gives_the_strain_of_the_motion(folder):
