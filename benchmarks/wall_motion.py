@@ -12,7 +12,6 @@ patients that all their rows and scenarios have.
 
 from __future__ import annotations
 
-import csv
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -52,7 +51,7 @@ TITLES = {
 }
 NCC_FLOW = [key for key in TITLES if key[0] == "NCC flow"]
 FORMER = [key for key in TITLES if key[0].startswith("NCC flow")]  # with the default before version 0.5.0
-BEGINNINGS = [key for key in TITLES if key[1] in ("none", "material") and "anchored" not in key[0]]
+BEGINNINGS = [key for key in TITLES if key[1] != "midwall"]
 TABLES = {  # of each in docs/results: the value, the methods, and the ending of its folds
     "wall_motion_epe": ("epe_ed_es_mm", NCC_FLOW, ""),
     "wall_motion_gls": ("gls_error_endo", NCC_FLOW, ""),
@@ -137,7 +136,7 @@ def run() -> dict[str, Any]:
                 key = (fold, case, name, wall)
                 rows[key] = dict(zip((*KEYS, *VALUES), (*key, *(f"{v:.4f}" for v in values)), strict=True))
                 print(*key, *(f"{v:.3f}" for v in values), flush=True)
-        _write(list(rows.values()))
+        write_csv(RESULTS, list(rows.values()))
     for table, (value, keys, ending) in TABLES.items():
         summary, patients = summarise(rows, value, keys, ending)
         print(table, f"{patients} patients")
@@ -180,10 +179,3 @@ def _means(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
         means["gls_mae_epi"] = round(float(np.abs(table["gls_error_epi"]).mean()), 3)
         found.append({"fields": fields, "wall_motion": wall, "fold": fold, "patients": len(group), **means})
     return found
-
-
-def _write(rows: list[dict[str, str]]) -> None:
-    with open(RESULTS, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, (*KEYS, *VALUES))
-        writer.writeheader()
-        writer.writerows(rows)
